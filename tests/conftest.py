@@ -1,4 +1,4 @@
-"""What tests through a real server share: the server in a process of its own, and pictures."""
+"""Fixtures for tests through a real server: the server in a process of its own, and pictures."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ Picture: TypeAlias = Callable[..., bytes]
 
 
 def folder_in_ram() -> tempfile.TemporaryDirectory[str]:
-    """For histories in which no disk has to be waited for; elsewhere than on Linux any folder."""
+    """Create a temporary folder, in RAM if this is Linux, so that no test waits for a disk."""
     return tempfile.TemporaryDirectory(dir=RAM if RAM.is_dir() else None)
 
 
 class Process:
-    """A command of ``visual-memory`` that serves, in a process of its own, on a free port."""
+    """A ``visual-memory`` command that serves on a free port, in a process of its own."""
 
     def begin(self, *command: object, **environment: str) -> None:
-        """Serve from now on, with a channel to it; without an ``address`` it could not start."""
+        """Start the process and a channel to it; ``address`` is empty if that failed."""
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in ``wait``
         self.process = subprocess.Popen(
             [sys.executable, "-m", "visual_memory_service", *map(str, command)],
@@ -65,17 +65,17 @@ class Process:
         self.channel = grpc.insecure_channel(self.address, options=OPTIONS)
 
     def log(self) -> str:
-        """What it has logged."""
+        """Return the log so far."""
         self._log.seek(0)
         return self._log.read()
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal; the exit code."""
+        """Send a signal, wait, and return the exit code."""
         self.process.send_signal(number)
         return self.wait()
 
     def wait(self) -> int:
-        """The exit code, once it has ended."""
+        """Wait until the process has ended, and return its exit code."""
         code = self.process.wait(SECONDS)
         self.channel.close()
         assert self.process.stdout is not None
@@ -86,14 +86,14 @@ class Process:
 
 
 class Server(Process):
-    """``visual-memory serve`` with the generated stub."""
+    """A ``visual-memory serve`` process, with the generated stub."""
 
     def __init__(self, data: Path, *flags: str) -> None:
         self.data = data
         self.start(*flags)
 
     def start(self, *flags: str) -> None:
-        """Serve the folder, from now on."""
+        """Start to serve the folder."""
         self.begin("serve", "--data", self.data, "--listen", "127.0.0.1:0", *flags)
         self.stub = service_pb2_grpc.VisualMemoryStub(self.channel)
         if not self.address:
@@ -101,13 +101,13 @@ class Server(Process):
             pytest.fail(f"The server did not start: {self.last_log}")
 
     def restart(self, *flags: str, number: int = signal.SIGTERM) -> None:
-        """End it by a signal, and serve the same folder again."""
+        """End the server by a signal, and serve the same folder again."""
         self.end(number)
         self.start(*flags)
 
 
 class RemoteMemory:
-    """A memory of a server, looked at through the generated stub."""
+    """A memory of a server, used through the generated stub."""
 
     def __init__(self, server: Server, name: str) -> None:
         self.server, self.name = server, name
@@ -125,10 +125,7 @@ class RemoteMemory:
         return list(self.stub.InsertEntries(request).ids)
 
     def stored(self) -> list[bytes]:
-        """Every entry with its vector, as it is sent: what must not change when a call is refused.
-
-        Page by page.
-        """
+        """Return every entry with its vector, serialised; a refused call must not change them."""
         stored, token = [], ""
         while True:
             request = pb.ListEntriesRequest(
@@ -141,7 +138,7 @@ class RemoteMemory:
                 return stored
 
     def ids(self) -> list[str]:
-        """The ids of every entry, in the order in which they are listed."""
+        """Return the ids of all entries, in the order of ListEntries."""
         return [entry_pb2.Entry.FromString(data).id for data in self.stored()]
 
 
@@ -162,7 +159,7 @@ def as_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """A program as if it were called in a process of its own; it is called in this one."""
+    """Return a function that runs a program in this process as if from a command line."""
 
     def command(*arguments: object) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
@@ -177,7 +174,7 @@ def as_command(
 
 
 def refusal(call: Callable[..., Any], *arguments: Any) -> visual_memory.Error:
-    """What a call is refused with, and the details that the server sent."""
+    """Return the error that a call is refused with, with the details that the server sent."""
     with pytest.raises(grpc.RpcError) as caught:
         call(*arguments)
     return errors.from_rpc(caught.value, "the server")
@@ -186,7 +183,7 @@ def refusal(call: Callable[..., Any], *arguments: Any) -> visual_memory.Error:
 def to_picture(
     seed: int = 0, size: tuple[int, int] = (40, 30), format: str = "PNG", **options: Any
 ) -> bytes:
-    """A picture of coloured noise in one of the formats."""
+    """Return a picture of coloured noise, encoded in ``format``."""
     shape = (size[1], size[0], 3)
     pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
     data = io.BytesIO()
@@ -196,7 +193,7 @@ def to_picture(
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts servers, each with flags of its own; ends those that are left."""
+    """Return a function that starts a server with flags; servers still running are ended."""
     started: list[Server] = []
 
     def start(data: Path | None = None, *flags: str) -> Server:
@@ -211,7 +208,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all tests that leave it as it is, apart from memories of their own."""
+    """A server for all tests that change nothing but memories of their own."""
     os.environ.pop("VISUAL_MEMORY_SERVER", None)
     server = Server(tmp_path_factory.mktemp("served") / "data")
     yield server
@@ -228,7 +225,7 @@ def empty(server: Server) -> RemoteMemory:
 
 @pytest.fixture
 def pets(empty: RemoteMemory) -> RemoteMemory:
-    """A memory of the first three axes: two cats, a and b, and a dog, c."""
+    """A memory with vectors on the first three axes: two cats, a and b, and a dog, c."""
     empty.insert(np.eye(4)[:3], ["a", "b", "c"], ["cat", "cat", "dog"])
     return empty
 

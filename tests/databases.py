@@ -1,4 +1,4 @@
-"""The SQLite database under a memory or a catalog, for tests that look or write past it."""
+"""The SQLite database of a memory or a catalog, for tests that read or write it directly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file says of itself, written anew by whoever changed it on purpose."""
+"""Changes to the file of a memory with matching checksums, so that no check notices them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARTS = """
 
 
 def alter(path: Path, *statements: str) -> None:
-    """Change the file of a memory, and all its checksums and sums with it."""
+    """Change the file of a memory by SQL, and update all its checksums and totals."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         for statement in statements:
             db.execute(statement)
@@ -26,7 +26,7 @@ def alter(path: Path, *statements: str) -> None:
 
 
 def seal(db: sqlite3.Connection) -> None:
-    """Have all checksums and sums fit what is there."""
+    """Recompute all checksums and totals from the content."""
     sums.add_functions(db)
     db.executescript(f"{PARTS} {SEAL}")
     sums.write(db)

@@ -1,4 +1,4 @@
-"""Who may import whom, and that nothing of the machine it was written on is in the repository."""
+"""Packages import only those they may, and no file names the machine it was written on."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def blocks(document: str, *languages: str) -> list[str]:
 
 
 def row(section: str, name: str) -> str:
-    """The line of a table that begins with a name."""
+    """Return the line of a table that begins with this name, empty if there is none."""
     return next((line for line in section.splitlines() if line.startswith(f"| `{name}` |")), "")
 
 
@@ -164,7 +164,7 @@ def test_every_voting_has_its_row(voting: str) -> None:
 
 
 def commands(parser: ArgumentParser) -> dict[str, ArgumentParser]:
-    """Those below a parser, and below these, by their names; none below one without any."""
+    """Map the names of all commands below a parser, nested ones too, to their parsers."""
     below = [each for each in parser._actions if isinstance(each, _SubParsersAction)]
     found = {name: each for one in below for name, each in one.choices.items()}
     return found | {
@@ -245,7 +245,7 @@ def test_every_command_of_the_documents_is_right_usage(line: str) -> None:
 
 
 def scheduled() -> list[str]:
-    """What cron and systemd are told to run, on a Monday."""
+    """Return the backup commands in the documents' cron and systemd examples, as on a Monday."""
     text = "\n".join(each for document in DOCUMENTS for each in blocks(document, "crontab", "ini"))
     plain = text.replace("%%", "%").replace("\\%", "%").replace("%i", "pets")
     return re.findall(r"visual-memory (backup \S+ \S+ --\w+)", plain.replace("$(date +%u)", "1"))
@@ -294,7 +294,7 @@ def test_every_link_inside_the_repository_leads_somewhere(document: str) -> None
 
 
 def anchors(path: Path) -> set[str]:
-    """As GitHub makes them."""
+    """Return the anchors that GitHub makes of a document's headings."""
     headings = HEADING.findall(path.read_text(encoding="utf-8"))
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
@@ -332,7 +332,7 @@ def test_every_sentence_of_the_troubleshooting_table_is_one_that_the_program_say
 
 
 def templates(path: Path) -> Iterator[str]:
-    """Every line of every string in a source file, with … for what varies."""
+    """Yield every line of every string in a source file, with … for its variable parts."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         parts = node.values if isinstance(node, ast.JoinedStr) else [node]
         texts = [
@@ -428,7 +428,7 @@ def defined(module: str, name: str) -> bool:
 
 
 def test_every_file_to_be_changed_is_there() -> None:
-    """``…`` is the package of a folder, and NAME is the reader's."""
+    """Paths with NAME, which the reader chooses, are left out; ``…`` is the package."""
     packages = dict(package.split("/") for package in PACKAGES)
     named = [
         path.replace("…", packages[path.split("/")[0]]) if "…" in path else path
@@ -444,7 +444,7 @@ def test_every_file_to_be_changed_is_there() -> None:
 
 
 def draw_pictures(folder: Path) -> None:
-    """``pets``, ``pets-test``, ``zoo`` and ``photo.jpg``, as the documents suppose them."""
+    """Create the pictures that the documents suppose: pets, pets-test, zoo and photo.jpg."""
     colours = {"cat": (200, 120, 40), "dog": (30, 60, 160), "fox": (170, 40, 40)}
     pictures = {"photo.jpg": (210, 125, 45)}
     for part, labels, count, step, first in (
@@ -463,7 +463,7 @@ def draw_pictures(folder: Path) -> None:
 
 
 def runnable(document: str) -> Iterator[tuple[list[str], str]]:
-    """The command that runs each example, in their order, with what it is said to print."""
+    """Yield the command that runs each example, in order, with its printed output, if shown."""
     found = [*BLOCK.findall(read(document)), ("", "", "")]
     for (marked, language, text), (_, next_language, shown) in pairwise(found):
         printed = shown if next_language == "text" else ""
@@ -486,12 +486,12 @@ def run(command: list[str], folder: Path, address: str) -> subprocess.CompletedP
 
 
 def renamed(word: str, names: Mapping[str, str]) -> str:
-    """With the operations of this run for those of the document."""
+    """Replace the operations of the document by those of this run."""
     return OPERATION.sub(lambda at: names.get(at[0], at[0]), word)
 
 
 def settled(printed: str) -> str:
-    """Without what differs from run to run, or in its last digit from one processor to another."""
+    """Hide the parts of an output that differ from run to run or between processors."""
     return MEASURED.sub(r"\1.…", OPERATION.sub("OPERATION", printed))
 
 
@@ -500,7 +500,7 @@ RUN = [document for document in DOCUMENTS if any(runnable(document))]
 
 @pytest.mark.parametrize("document", RUN)
 def test_the_examples_run_in_their_order(document: str, tmp_path: Path, start: Start) -> None:
-    """They print what the document shows; operations have other names each time."""
+    """They print the output that the document shows, but for the names of operations."""
     draw_pictures(tmp_path)
     address = start().address
     names: dict[str, str] = {}

@@ -1,7 +1,7 @@
-"""The stubs are what the protos say, and the blocking client is what the one for asyncio says.
+"""The stubs agree with the protos, and the blocking client with the asyncio client.
 
-The stubs are written by old tools, so that they run with old libraries. Here the protos are read by
-the tools that are installed, and what the stubs do and name is compared with that.
+Old tools write the stubs, so that these run with old libraries. Here the installed tools read the
+protos, and the content and names of the stubs are compared with the result.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BLOCKING = "import generate; print(generate.blocking(open(generate.ASYNCIO).read
 
 @pytest.fixture(scope="module")
 def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FileDescriptorProto]:
-    """Each .proto as it is read now."""
+    """The descriptor of each .proto, as the installed compiler reads it."""
     written = tmp_path_factory.mktemp("parsed") / "set"
     command = [sys.executable, "-W", "ignore", "-m", "grpc_tools.protoc", f"-I{PROTOS}"]
     subprocess.run([*command, f"--descriptor_set_out={written}", *FILES], check=True, cwd=PROTOS)
@@ -44,7 +44,7 @@ def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FileDescriptor
 
 
 def messages(file: FileDescriptorProto) -> Iterator[DescriptorProto]:
-    """All of them, those inside others too."""
+    """Yield all messages of a file, nested ones too."""
     waiting = list(file.message_type)
     while waiting:
         message = waiting.pop()
@@ -61,7 +61,7 @@ def types(file: str, kind: str) -> str:
 
 
 class Recorder:
-    """A channel, or a server, that keeps the kind of each method and what reads its messages."""
+    """A channel or server that records the kind and message of each method registered."""
 
     def __init__(self) -> None:
         self.methods: dict[str, tuple[str, str]] = {}
@@ -78,16 +78,16 @@ class Recorder:
             self.methods[path] = (kind, message_of(method.request_deserializer))
 
     def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
-        """Newer tools have it besides."""
+        """Do nothing: newer tools also call ``add_generic_rpc_handlers``."""
 
 
 def message_of(read: Any) -> str:
-    """The message that a ``FromString`` reads."""
+    """Return the name of the message that a ``FromString`` reads."""
     return str(read.__self__.DESCRIPTOR.name)
 
 
 def kind_of(*streams: bool) -> str:
-    """``unary_stream`` and the like."""
+    """Return the kind of a method, such as ``unary_stream``."""
     return "_".join("stream" if each else "unary" for each in streams)
 
 
@@ -99,7 +99,7 @@ def services(parsed: dict[str, FileDescriptorProto]) -> Iterator[tuple[str, str,
 def expected(
     package: str, service: ServiceDescriptorProto, message: str
 ) -> dict[str, tuple[str, str]]:
-    """The kind of each method, and its ``input_type`` or ``output_type``, by its path."""
+    """Map the path of each method to its kind and its input or output message."""
     return {
         f"/{package}.{service.name}/{method.name}": (
             kind_of(method.client_streaming, method.server_streaming),

@@ -1,4 +1,4 @@
-"""What ``make hooks`` installs lets a commit through only where ``make check`` does."""
+"""The hook of ``make hooks`` allows a commit only if ``make check`` passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever changes a module finds its tests by its name."""
+"""Every module has tests under its own name."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SHARE = 0.8
 
 
 def mirrored(path: Path, tests: Path) -> bool:
-    """By a test file named after the module, or after the room that it is in.
+    """Return True if a test file is named after the module, or after its folder.
 
-    Names of tests leave the underscore of what is private out.
+    Names of test files omit a leading underscore.
     """
     *packages, name = (part.lstrip("_") for part in path.with_suffix("").parts)
     folder = tests.joinpath(*packages)

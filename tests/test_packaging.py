@@ -111,7 +111,7 @@ def test_the_base_install_is_the_client_alone() -> None:
     ids=["base", "extras"],
 )
 def test_every_dependency_has_one_floor(wanted: set[str]) -> None:
-    """It is what ``make floors`` installs; an extra may need a newer one than the client."""
+    """The floor is installed by ``make floors``; an extra may need a newer one than the client."""
     floors = [re.match(r"[\w-]+(?=[=>]=\d)", each) for each in wanted]
 
     assert [each for each in wanted if not re.match(r"[\w-]+[=>]=\d", each)] == []

@@ -1,4 +1,4 @@
-"""What the last release promised on the wire still holds."""
+"""The wire format of the last release is still supported."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ ADDITIONS = {
 
 
 def read(folder: Path, text: str, name: str = "zoo.proto") -> set[str]:
-    """Return the wire lines of a proto, by way of the compiler."""
+    """Return the wire lines of a proto as the compiler reads it."""
     (folder / name).write_text(text, encoding="utf-8")
     written = folder / "descriptors"
     assert not protoc.main(["", f"-I{folder}", f"--descriptor_set_out={written}", name])
@@ -91,7 +91,7 @@ def read(folder: Path, text: str, name: str = "zoo.proto") -> set[str]:
 
 
 def test_nothing_is_gone_that_the_last_release_promised() -> None:
-    """A line gone breaks a client. Until the first release, ``make wire-lock`` forgets it."""
+    """A missing line breaks a client. Until the first release, ``make wire-lock`` removes it."""
     released = set(RELEASED.read_text(encoding="utf-8").splitlines())
 
     gone = released - wire_lines(files())

@@ -27,7 +27,7 @@ LEFT_OUT = " … "
 def cut(text: str, most: int = SENTENCE_BYTES_MAX) -> str:
     """Shorten a text to at most ``most`` bytes of UTF-8.
 
-    The middle is left out: a message begins with the problem and ends with the way out.
+    The middle is left out: a message begins with the problem and ends with the remedy.
     """
     data = text.encode(errors="surrogatepass")
     if len(data) <= most:
@@ -37,12 +37,12 @@ def cut(text: str, most: int = SENTENCE_BYTES_MAX) -> str:
 
 
 class Error(Exception):
-    """A failed call; ``str`` of it is a sentence to act on, of at most 1,024 bytes.
+    """A failed call; ``str`` gives ``message``, of at most 1,024 bytes, and ``advice`` for Python.
 
     ``reason`` is the server's name for the error, or empty; ``field_violations`` are pairs of the
     field at fault, such as ``entries[3].vector``, and what is wrong with it. ``request_id`` is that
     of the write, which may be repeated with it; ``stored`` counts the leading entries that an
-    interrupted import has stored. ``message`` is the sentence without ``advice`` for Python.
+    interrupted import has stored.
     """
 
     status: ClassVar[grpc.StatusCode | None] = None
@@ -85,7 +85,7 @@ class InvalidArgument(Error):
 
 
 class InvalidCertificate(InvalidArgument):
-    """A certificate is damaged or forged, or by another key or of another memory than asked."""
+    """A certificate is damaged, forged, signed by another key or of another memory than asked."""
 
 
 class NotFound(Error):
@@ -101,7 +101,7 @@ class AlreadyExists(Error):
 
 
 class FailedPrecondition(Error):
-    """The memory or the server is not in the state for the call, such as an empty memory."""
+    """The memory or the server is in a state that rules the call out, such as an empty memory."""
 
     status = grpc.StatusCode.FAILED_PRECONDITION
 
@@ -142,7 +142,7 @@ CLASSES: dict[grpc.StatusCode | None, type[Error]] = {
 
 
 def refuse(path: str, wish: str, *, separator: str = " ") -> NoReturn:
-    """Raise InvalidArgument for a field, as the server would."""
+    """Raise InvalidArgument for the field ``path``; ``wish`` says what it must be."""
     sentence = f"{path}{separator}{wish}."
     raise InvalidArgument(sentence, reason="BAD_FIELD", field_violations=[(path, wish)])
 
@@ -185,7 +185,7 @@ def from_rpc(error: grpc.RpcError, target: str) -> Error:
 
 
 def unanswered(target: str, why: str) -> str:
-    """Return a sentence on a connection that could not be made."""
+    """Return the message of an error for a connection that could not be made."""
     if HANDSHAKE.search(why):
         return f"No secure connection to {target}; check root_certificates and the name ({why})."
     return (

@@ -36,7 +36,7 @@ def read_file(file: str | os.PathLike[str], path: str) -> bytes:
 
 
 def check_path(file: str | os.PathLike[str], path: str) -> None:
-    """Raise InvalidArgument for no path, such as a number, which ``open`` takes as a descriptor."""
+    """Raise InvalidArgument unless ``file`` is a path; ``open`` takes a number as a descriptor."""
     name = os.fspath(file) if isinstance(file, str | os.PathLike) else None
     if not isinstance(name, str) or "\0" in name:
         refuse(path, f"must be the path of a file, but is {file!r:.80}")
@@ -91,7 +91,7 @@ def check_free(path: Path) -> None:
 
 
 def name(part: Path, path: Path) -> None:
-    """Rename a file to ``path``, unless another process has created that meanwhile.
+    """Rename a file to ``path``, unless another process has created ``path`` meanwhile.
 
     Raises AlreadyExists, OSError.
     """

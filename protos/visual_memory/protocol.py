@@ -58,9 +58,9 @@ def take_hashes(batch: pb.EntryBatch) -> list[bytes]:
 
 
 def fingerprint(message: Message, hashes: Iterable[bytes] = ()) -> bytes:
-    """Return SHA-256 of a message's name and content, and of the hashes of what was removed.
+    """Return SHA-256 of a message's name and content, and of the ``hashes`` of removed parts.
 
-    It tells a retry from another write of the same ``request_id``.
+    The fingerprint tells a retry from another write with the same ``request_id``.
     """
     rest = message.SerializeToString(deterministic=True)
     return hashlib.sha256(b"".join([message.DESCRIPTOR.name.encode(), rest, *hashes])).digest()

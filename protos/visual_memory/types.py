@@ -254,7 +254,7 @@ class ServerInfo:
 class InsertResult:
     """The ids of the inserted entries, in order, and the id of the request.
 
-    ``unlearned`` are the ids among them that were unlearned before, stored then or not.
+    ``unlearned`` are the inserted ids that an earlier unlearning named, stored then or not.
     """
 
     ids: list[str]
@@ -305,7 +305,7 @@ class AuditHead:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The entries and audit events that a check compared and found to fit, and the digest."""
+    """The numbers of entries and audit events that a check compared and found sound; the digest."""
 
     entry_count: int
     event_count: int
@@ -335,7 +335,7 @@ class UnlearnResult:
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """The memory restored from a backup; entries unlearned since were ``left_out``."""
+    """The memory restored from a backup; ``left_out`` counts the entries unlearned since."""
 
     info: MemoryInfo
     left_out: int
@@ -454,7 +454,7 @@ Result: TypeAlias = (
 class Operation:
     """Work that takes long or can be undone; ``state`` is running, done, failed or cancelled.
 
-    ``done`` of ``total`` steps are done; ``problem`` says why it failed.
+    ``done`` of ``total`` steps are done; ``problem`` says why it failed, or cannot go on for now.
     """
 
     name: str

@@ -24,7 +24,7 @@ SETS = {"natural16": 2, "cue_conflict": 3, "caltech20": 1}
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """A memory of the pictures of ``data``/natural16, with their paths as ids."""
+    """A memory of the pictures in ``data / "natural16"``, with their paths as ids."""
 
     client: visual_memory.Client
     memory: visual_memory.Memory
@@ -32,7 +32,7 @@ class Small:
 
 
 def remember(client: visual_memory.Client, folder: Path) -> visual_memory.Memory:
-    """Create a memory of a folder per class."""
+    """Create a memory of the pictures in a folder with a subfolder for each class."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
     memory = client.create_memory(f"m{uuid.uuid4().hex[:8]}")
     memory.insert(
@@ -66,7 +66,7 @@ def client(server: Server) -> Iterator[visual_memory.Client]:
 
 @pytest.fixture(scope="session")
 def original(server: Server, pictures: Path) -> str:
-    """Create a memory to be copied."""
+    """The name of a memory of the pictures, which tests copy."""
     with visual_memory.connect(server.address) as client:
         return remember(client, pictures / "natural16").name
 

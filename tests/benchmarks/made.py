@@ -48,12 +48,12 @@ def row(
     number: str = "1",
     seconds: str = "NaN",
 ) -> str:
-    """Format a line of a table."""
+    """Format a row of a trial table."""
     return ",".join([maker, session, number, seconds, response, category, condition, image])
 
 
 def to_folder(folder: Path, *files: str) -> Path:
-    """Make a folder of files that hold their own paths."""
+    """Create files whose content is their own path, and return the folder."""
     for file in files:
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -196,7 +196,7 @@ def averaged(datasets: Any) -> dict[str, float]:
 
 
 def model_votes(row: Any) -> dict[str, Any]:
-    """Return sums over categories, and the biases of both."""
+    """Return votes summed over categories, with the biases of the sum and of each category."""
     categories = row["per_category"]
     counted = {
         key: np.array([[each[key]] for each in categories.values()])

@@ -1,4 +1,4 @@
-"""A local web server that can break off its answers."""
+"""A local web server that can break off an answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Web(ThreadingHTTPServer):
-    """Serves ``files`` by path; ``cut`` ends the next answer after so many bytes."""
+    """A server of ``files`` by path; ``cut`` breaks the next answer off after that many bytes."""
 
     daemon_threads = True
 

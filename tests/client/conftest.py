@@ -1,4 +1,4 @@
-"""A small real gRPC server to be the other side: a dict, brute force, and trouble on demand."""
+"""A small real gRPC server for tests of the client, with faults on demand."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
             yield answer
 
     def work(self, every: float) -> Iterator[pb.ImportEntriesResponse]:
-        """Take the time that an answer takes, and say so as often as is asked for."""
+        """Take ``seconds`` for an answer, and report every ``every`` seconds that work goes on."""
         until = time.monotonic() + self.seconds
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(left, every))
@@ -206,7 +206,7 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
     def acknowledge(
         self, batch: pb.ImportBatch, stored: list[pb.ImportEntriesResponse]
     ) -> pb.ImportEntriesResponse | None:
-        """Store a batch, or answer again for the same one; None where another is stored."""
+        """Store a batch and return its acknowledgement, None if another batch is stored there."""
         with self._storing:
             for known in stored:
                 if known.offset == batch.offset:
@@ -246,7 +246,7 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
 
 
 def vectors(message: Any) -> Any:
-    """Unit rows (n, 2) of a message's vectors or images."""
+    """Return the vectors or images of a message as unit rows (n, 2)."""
     if message.images.data:
         rows = np.array([(len(image), 1.0) for image in message.images.data])
     else:
@@ -255,7 +255,7 @@ def vectors(message: Any) -> Any:
 
 
 def acknowledgement(batch: pb.ImportBatch, ids: list[str]) -> pb.ImportEntriesResponse:
-    """What docs/api/insert.md says that a batch is acknowledged with."""
+    """Return the acknowledgement of a batch as docs/api/insert.md defines it."""
     bare = pb.ImportBatch()
     bare.CopyFrom(batch)
     bare.batch.ClearField("images")
@@ -272,7 +272,7 @@ def acknowledgement(batch: pb.ImportBatch, ids: list[str]) -> pb.ImportEntriesRe
 
 
 def reused(request_id: str) -> status_pb2.Status:
-    """The refusal of a request_id that was used for other content."""
+    """Return the refusal of a request_id that was used for other content."""
     return to_status(
         f'The request_id "{request_id}" was used before with other content.',
         error_details_pb2.ErrorInfo(reason="REQUEST_REUSED"),
@@ -280,7 +280,7 @@ def reused(request_id: str) -> status_pb2.Status:
 
 
 def to_status(message: str, *details: Message) -> status_pb2.Status:
-    """INVALID_ARGUMENT as the server sends it."""
+    """Return the status INVALID_ARGUMENT as the server sends it."""
     status = status_pb2.Status(code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message=message)
     for detail in details:
         status.details.add().Pack(detail)
@@ -293,13 +293,13 @@ def refuse(context: grpc.ServicerContext, status: status_pb2.Status) -> NoReturn
 
 @pytest.fixture
 def service() -> Service:
-    """What the server is made of, to be looked into and put out of order."""
+    """The service behind ``target``, to be inspected and given faults."""
     return Service()  # type: ignore[abstract]  # it knows what its tests ask
 
 
 @pytest.fixture
 def target(service: Service) -> Iterator[str]:
-    """Where it is served."""
+    """The address at which ``service`` is served."""
     options = [("grpc.max_receive_message_length", 8 << 20), ("grpc.so_reuseport", 0)]
     server = grpc.server(ThreadPoolExecutor(8), options=options)
     service_pb2_grpc.add_VisualMemoryServicer_to_server(service, server)
@@ -311,14 +311,14 @@ def target(service: Service) -> Iterator[str]:
 
 @pytest.fixture
 def closed_port() -> Iterator[str]:
-    """An address where nobody answers, and nobody else will."""
+    """An address at which no server answers, reserved during the test."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 class Awaited:
-    """The client for asyncio, made to look like the blocking one, so that one test tries both."""
+    """The asyncio client behind the methods of the blocking one, so that one test tests both."""
 
     def __init__(self, wrapped: Any, runner: asyncio.Runner) -> None:
         self._wrapped, self._runner = wrapped, runner
@@ -344,7 +344,7 @@ class Awaited:
 
 @pytest.fixture(params=["blocking", "asyncio"])
 def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
-    """``visual_memory.connect`` of one kind and the other; closes what it opened."""
+    """``visual_memory.connect``, then that of asyncio, as ``Awaited``; clients are closed."""
     with asyncio.Runner() as runner:
         opened: list[Any] = []
 
@@ -371,13 +371,13 @@ def client(connect: Connect, target: str) -> visual_memory.Client:
 
 @pytest.fixture
 def pets(client: visual_memory.Client) -> visual_memory.Memory:
-    """A memory of the service."""
+    """The memory of ``service``."""
     return client.memory("pets")
 
 
 @pytest.fixture
 def bad_field() -> status_pb2.Status:
-    """A refusal as the server sends it, about item 1 of a message."""
+    """A refusal as the server sends it, for item 1 of a message."""
     bad = error_details_pb2.BadRequest()
     bad.field_violations.add(field="images[1]", description="is damaged")
     reason = error_details_pb2.ErrorInfo(reason="UNDECODABLE_IMAGE")

@@ -1,4 +1,4 @@
-"""Arguments of a wrong type are refused by the name of their field, whichever the method."""
+"""Arguments of a wrong type are refused by the name of their field, in every method."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ OF_MEMORY: list[tuple[str, dict[str, Any]]] = [
 
 
 class Row(NamedTuple):
-    """A call that is right but for one argument, and the path that this is refused with."""
+    """A call with one wrong argument, and the path of the field that the refusal names."""
 
     method: str
     arguments: dict[str, Any]
@@ -94,7 +94,7 @@ class Row(NamedTuple):
 
 
 def wishes(kind: type, method: str) -> dict[str, str]:
-    """What each argument has to be."""
+    """Map each argument of a method to its type, as annotated."""
     found = inspect.signature(getattr(kind, method)).parameters
     named = {name: str(each.annotation) for name, each in found.items() if name != "self"}
     if named.pop("how", None):
@@ -104,7 +104,7 @@ def wishes(kind: type, method: str) -> dict[str, str]:
 
 
 def rows(kind: type, calls: list[tuple[str, dict[str, Any]]]) -> Iterator[Row]:
-    """Each argument of each method, wrong."""
+    """Yield a call for each argument of each method, with a wrong value for that argument."""
     for method, right in calls:
         for name, wish in wishes(kind, method).items():
             wrong = WRONG.get(wish.removesuffix(" | None"), 5)
@@ -113,7 +113,7 @@ def rows(kind: type, calls: list[tuple[str, dict[str, Any]]]) -> Iterator[Row]:
 
 
 def without(right: dict[str, Any], name: str) -> dict[str, Any]:
-    """Arguments that exclude another one, left out."""
+    """Return the arguments that must be left out if ``name`` is given."""
     return {"vectors": None} if name == "images" and "vectors" in right else {}
 
 

@@ -56,7 +56,7 @@ def pets(server: Server, client: Client, pictures: list[Path]) -> Iterator[Memor
 
 
 def begin(folder: Path, server: Server, memory: Memory) -> subprocess.Popen[str]:
-    """The script as it is shown, in a process of its own."""
+    """Start the script of the document in a process of its own."""
     script = SCRIPT.replace(SERVER, server.address).replace('"pets"', f'"{memory.name}"')
     (folder / "unlearn.py").write_text(script)
     command = [sys.executable, "-u", "-W", "error", "unlearn.py"]
@@ -66,20 +66,20 @@ def begin(folder: Path, server: Server, memory: Memory) -> subprocess.Popen[str]
 
 
 def run(folder: Path, server: Server, memory: Memory) -> tuple[int, str]:
-    """Run it to its end; its exit code and what it complained of."""
+    """Run the script; return its exit code and its standard error."""
     with begin(folder, server, memory) as process:
         _, problems = process.communicate()
     return process.returncode, problems
 
 
 def ask(folder: Path, *lines: str) -> None:
-    """Requests as a spreadsheet saves them."""
+    """Write the requests as a spreadsheet would save them."""
     text = "".join(f"{line}\r\n" for line in ("request,id", *lines))
     (folder / "requests.csv").write_text(text, encoding="utf-8-sig", newline="")
 
 
 def report(folder: Path) -> dict[str, list[str]]:
-    """Rows by request: asked, erased, unknown, certificates, verified."""
+    """Read the report: by request, asked, erased, unknown, certificates and verified."""
     with (folder / "report.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["request", "asked", "erased", "unknown", "certificates", "verified"]

@@ -39,7 +39,7 @@ MANY = 1100  # more than one message of the service holds
 
 
 def many(count: int = MANY) -> dict[str, Any]:
-    """Entries for an import."""
+    """Return the arguments of an import of ``count`` entries."""
     angles = np.linspace(0.1, 1.5, count)
     return {
         "vectors": np.stack([np.cos(angles), np.sin(angles)], axis=1),
@@ -49,7 +49,7 @@ def many(count: int = MANY) -> dict[str, Any]:
 
 
 def more() -> dict[str, Any]:
-    """The same entries, and one."""
+    """Return the arguments of an import of the same entries and one more."""
     return {
         "vectors": np.concatenate([many()["vectors"], np.ones((1, 2))]),
         "labels": [*many()["labels"], "cat"],
@@ -641,10 +641,10 @@ def test_an_import_without_acknowledgements_ends_with_the_timeout(
 
 
 def sent(service: Service, method: str) -> list[Any]:
-    """The vectors of every message, in the order of the answers."""
+    """Return the vectors of every message to a method, in order."""
     return [request.vectors for request in service.requests[method]]
 
 
 def sent_offsets(service: Service) -> list[int]:
-    """Where the batches of imports began, in the order they came."""
+    """Return the offsets of the batches of imports, in the order received."""
     return [request.batch.offset for request in service.requests["batch"]]

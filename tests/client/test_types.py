@@ -1,4 +1,4 @@
-"""What calls answer with reads well and computes well."""
+"""Results of calls are readable, and handy to compute with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the labs share: a disk that is soon full, and one that fails on command."""
+"""Fixtures of the durability tests: a disk that is soon full, and one that fails on command."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["small_disk"]
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``faults.c``, compiled."""
+    """The path of ``faults.c``, compiled."""
     return build_library(tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture
 def faults(library: Path, tmp_path: Path) -> Iterator[Faults]:
-    """What servers suffer that have a folder in ``tmp_path / "data"``."""
+    """Faults for the servers whose folder is ``tmp_path / "data"``."""
     faults = Faults(library, tmp_path / "control", tmp_path / "data")
     yield faults
     faults.close()

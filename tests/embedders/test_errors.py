@@ -1,4 +1,4 @@
-"""Every refusal is one sentence with the value and the way out."""
+"""Every refusal is one sentence with the value and the remedy."""
 
 from dataclasses import replace
 from pathlib import Path

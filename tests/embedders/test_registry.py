@@ -1,4 +1,4 @@
-"""A name leads to its embedder, or to the names there are."""
+"""A name gives its embedder, or an error with the names that exist."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor

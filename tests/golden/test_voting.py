@@ -24,7 +24,7 @@ def golden() -> Any:
 
 @pytest.fixture(scope="module")
 def cases(golden: Any) -> list[Any]:
-    """Those without reliabilities and without the paper's exclusion that is not refilled."""
+    """The cases without reliabilities, and without an exclusion that is not refilled."""
     return [case for case in golden["cases"] if not {"v", "excluded_ids"} & set(case)]
 
 

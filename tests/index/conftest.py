@@ -1,4 +1,4 @@
-"""What the tests of the index share: a disk that is soon full."""
+"""Fixtures of the index tests: a disk that is soon full, and damage to a page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SmallDisk:
         self._ballast = folder / "ballast"
 
     def fill(self) -> None:
-        """Leave not one byte."""
+        """Fill the disk, so that not one byte is left."""
         with self._ballast.open("ab", buffering=0) as file:
             try:
                 while file.write(bytes(4096)):
@@ -26,7 +26,7 @@ class SmallDisk:
                 return
 
     def make_room(self, count: int) -> None:
-        """Take so many bytes of what filled it away."""
+        """Free ``count`` bytes of a filled disk."""
         left = self._ballast.stat().st_size - count
         assert left >= 0, "what fills the disk is something else by now"
         with self._ballast.open("r+b") as file:
@@ -53,7 +53,7 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 @pytest.fixture
 def garble() -> Callable[[Path, int, int], None]:
-    """Overwrites the page of a SQLite file that has this number, counted from 1."""
+    """Return a function that overwrites a page of an SQLite file, by its number from 1."""
 
     def overwrite(path: Path, page: int, page_bytes: int) -> None:
         with path.open("r+b") as file:

@@ -1,4 +1,4 @@
-"""Vectors among which it is hard to tell who is nearer."""
+"""Vectors so close that it is hard to tell which is nearer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from visual_memory_index import unit_rows
 
 @st.composite
 def crowds(draw: st.DrawFn) -> NDArray[np.float32]:
-    """Unit vectors that lie close: equal, nearly so, or in clusters, and some a little long."""
+    """Draw unit vectors that are equal, nearly equal or in clusters, some a little too long."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     m, d = draw(st.integers(1, 60)), draw(st.sampled_from([1, 2, 3, 16, 64]))
     centres = rng.standard_normal((draw(st.integers(1, 5)), d))

@@ -1,4 +1,4 @@
-"""Random filters, how one is written, and the ten lines of Python that say what one admits."""
+"""Random filters, their text, and ten lines of Python that evaluate them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def quoted(text: str) -> str:
 
 
 def written(filter: Filter) -> str:
-    """The text of a tree, with every part in parentheses."""
+    """Return the text of a filter, with every part in parentheses."""
     match filter:
         case Not(part):
             return f"NOT ({written(part)})"
@@ -79,7 +79,7 @@ def written(filter: Filter) -> str:
 
 
 def admits(filter: Filter, row: Row) -> bool:
-    """The dull evaluator."""
+    """Return True if the filter matches the row, by plain recursion."""
     id, label, metadata, created_at = row
     match filter:
         case Not(part):

@@ -1,4 +1,4 @@
-"""A check finds what no write of ours did, and is in nobody's way."""
+"""A check finds every change that was not made by our code, and delays no other call."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PICTURE = b"a picture as it was sent"
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Memory]:
-    """40 entries of all kinds: some with pictures, some pruned, some that came in another order."""
+    """A memory of 40 entries: some with pictures, some pruned, some replaced."""
     identity = new_identity("pets", 8, None, store_images=True)
     with closing(Memory.create(tmp_path / "pets.sqlite", identity)) as memory:
         entries = [
@@ -55,7 +55,7 @@ def memory(tmp_path: Path) -> Iterator[Memory]:
 
 
 def alter(memory: Memory, statement: str, *parameters: Any) -> None:
-    """What another program does to the file, which knows how to have all checksums fit."""
+    """Change the file as another program would that also updates all checksums."""
     with closing(sqlite3.connect(memory.path)) as db, db:
         assert db.execute(statement, parameters).rowcount == 1
         seal(db)
@@ -67,7 +67,7 @@ def stored(memory: Memory, column: str, table: str, key: int) -> Any:
 
 
 def flipped(data: bytes, chance: Random) -> bytes:
-    """One bit is another."""
+    """Return the data with one bit flipped."""
     place = chance.randrange(len(data))
     return data[:place] + bytes([data[place] ^ 1 << chance.randrange(8)]) + data[place + 1 :]
 
@@ -219,7 +219,7 @@ def test_what_is_no_event_is_never_listed_as_one(memory: Memory, text: str) -> N
 
 
 def alter_alone(path: Path, statement: str) -> None:
-    """What a failing disk does: no checksum goes with it."""
+    """Change the file as a failing disk would, without updating checksums."""
     with closing(sqlite3.connect(path)) as db, db:
         assert db.execute(statement).rowcount == 1
 
@@ -367,7 +367,7 @@ def test_others_write_and_read_while_it_runs(
 
 
 class Stop(Exception):
-    """What one that is told raises."""
+    """An error that the test's progress function raises."""
 
 
 @pytest.mark.parametrize("after", [0, 1, 5, 9])

@@ -1,4 +1,4 @@
-"""Refusals name as many ids as one can read, and the whole path to operators alone."""
+"""Refusals name as many ids as one can read, and give whole paths to operators only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A memory: the disk first, then the readers; all of a batch or nothing."""
+"""A memory writes to disk first, then shows readers; all of a batch or nothing."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def insert(memory: Memory, ids: Sequence[str], label: str = "cat") -> list[str]:
 
 
 def everything(memory: Memory) -> object:
-    """All that a memory answers, from the disk and from RAM."""
+    """Return all that a memory answers, from disk and from RAM."""
     (found,) = memory.nearest([Query(QUERY, 999)])
     on_disk = [
         (entry.id, entry.label, entry.metadata) for entry in memory.entries(limit=999).entries
@@ -518,7 +518,7 @@ def test_a_closed_memory_says_so(tmp_path: Path) -> None:
 
 
 def in_threads(*runs: Callable[[], None]) -> None:
-    """Run all at once, with turns too short for luck; the first error of any is raised."""
+    """Run all at once, switching threads often; raise the first error of any."""
     turn = sys.getswitchinterval()
     errors = list[BaseException]()
 
@@ -719,7 +719,7 @@ def test_a_setting_is_not_lost_to_one_that_was_read_before_it(memory: Memory) ->
     store, read, go_on = memory._engine.store, threading.Event(), threading.Event()
 
     class Slow:
-        """The store, whose settings are a while on their way to whoever asks first."""
+        """A store that delays the first answer about its settings."""
 
         def __getattr__(self, name: str) -> object:
             return getattr(store, name)
@@ -749,7 +749,7 @@ def test_who_reads_the_file_holds_up_no_publishing_and_no_query_but_is_waited_fo
     store, reading, go_on = memory._engine.store, threading.Event(), threading.Event()
 
     class Slow:
-        """The store, which takes its time over ids."""
+        """A store that delays its answer about ids."""
 
         def __getattr__(self, name: str) -> object:
             return getattr(store, name)
@@ -812,7 +812,7 @@ def test_a_copy_of_which_not_even_that_is_left_is_refused_until_a_restart(memory
     store = memory._engine.store
 
     class Short:
-        """The store, in a process that is out of memory after some rows."""
+        """A store that runs out of memory after some rows."""
 
         def __getattr__(self, name: str) -> object:
             return getattr(store, name)

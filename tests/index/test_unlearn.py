@@ -1,4 +1,4 @@
-"""Erasing says what it was and what to look for, and looking finds every trace."""
+"""Erasing returns the data to search for, and the search finds every trace."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PICTURE, THUMBNAIL = RNG.bytes(4000), RNG.bytes(900)
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Memory]:
-    """``first`` and ``twin`` have the same content, and nobody else the label of ``last``."""
+    """A memory in which ``first`` and ``twin`` have equal content, and only ``last`` its label."""
     entries = [
         Entry("id of the first", "a common label", None, {"note": "said of the first"}, 0, b"same"),
         Entry("id of the twin", "a common label", None, {}, 0, b"same"),
@@ -173,7 +173,7 @@ def test_what_a_picture_that_stays_has_too_is_no_trace(memory: Memory) -> None:
 
 
 class OfServer:
-    """A transaction of a store whose files are not here: it cannot say what to search for."""
+    """A transaction of a store without local files, which cannot return bytes to search for."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction

@@ -1,4 +1,4 @@
-"""Writes that come together are one transaction, and each is still all or nothing by itself."""
+"""Writes that wait together become one transaction, and each is still all or nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def insert(memory: Memory, ids: Sequence[str]) -> list[str]:
 
 
 def together(memory: Memory, writes: Sequence[Callable[[], object]]) -> list[object]:
-    """Have all of them wait for their turn before the first is done; what each came to."""
+    """Make all writes wait before the first is done; return the result or error of each."""
     came: list[object] = [None] * len(writes)
 
     def run(number: int) -> None:
@@ -68,7 +68,7 @@ def together(memory: Memory, writes: Sequence[Callable[[], object]]) -> list[obj
 
 
 def commits(memory: Memory, writes: Sequence[Callable[[], object]]) -> tuple[list[object], int]:
-    """What the writes came to, and in how many transactions."""
+    """Make writes together; return their results, and the number of transactions."""
     statements: list[str] = []
     database_of(memory)._writer.set_trace_callback(statements.append)
     came = together(memory, writes)

@@ -1,4 +1,4 @@
-"""Whatever is done, nothing comes back from a backup that was unlearned since."""
+"""After any history, no backup restores an entry that was unlearned since."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ids = st.sets(st.sampled_from(IDS), min_size=1, max_size=3)
 
 @dataclass
 class Kept:
-    """A memory, and what it should hold: the label of each id. ``uid`` numbers what it came of."""
+    """A memory's folder and the label of each id; copies and restored backups share a ``uid``."""
 
     folder: str
     uid: int
@@ -33,7 +33,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Backup:
-    """A backup, and what it should hold; ``time`` counts all that was done."""
+    """A backup and its expected content; ``time`` is the number of actions before it."""
 
     folder: str
     time: int
@@ -43,7 +43,7 @@ class Backup:
 
 
 class History:
-    """Two data folders; the oracle notes when which entry of which origin was unlearned where."""
+    """Two data folders, and an oracle that notes when each entry was unlearned in each."""
 
     def __init__(self) -> None:
         self.work = folder_in_ram()
@@ -82,7 +82,7 @@ class History:
         self.insert(len(self.model) - 1, set(IDS))
 
     def add(self, name: str, memory: Memory, kept: Kept) -> None:
-        """In the place of the oldest, where there are many."""
+        """Add a memory; drop the oldest if there are too many."""
         self.memories[name], self.model[name] = memory, kept
         if len(self.model) > MEMORIES_MAX:
             oldest, memory, kept = self.picked(0)
@@ -115,7 +115,7 @@ class History:
         self.forget(kept, ids)
 
     def unlearn(self, number: int, ids: set[str]) -> None:
-        """Perhaps with a backup, and a restart, between what is asked for and what is done."""
+        """Unlearn entries; sometimes back up, or restart, between request and deletion."""
         name, memory, kept = self.picked(number)
         catalog = self.catalogs[kept.folder]
 
@@ -182,7 +182,7 @@ class History:
         self.add(new_name, copied, Kept(kept.folder, kept.uid, kept.labels))
 
     def check(self) -> None:
-        """Each memory holds what it should, and equal sets have equal digests."""
+        """Check that each memory holds what it should, and that equal sets have equal digests."""
         for name, memory in self.memories.items():
             entries = memory.entries(limit=100).entries
             assert {each.id: each.label for each in entries} == self.model[name].labels

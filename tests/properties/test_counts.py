@@ -20,7 +20,7 @@ DIMENSION = 8
 
 
 def from_scratch(memory: Memory, k: int) -> dict[str, tuple[int, int]]:
-    """Sort all others of every voting entry by exact distance and id."""
+    """Count by sorting, for each voting entry, all others by exact distance and id."""
     entries = [e for e in memory.entries(limit=9999, parts=Parts.VECTOR).entries if not e.pruned_by]
     rows: NDArray[np.float32] = np.array([entry.vector for entry in entries], np.float32)
     v, c = dict.fromkeys([e.id for e in entries], 0), dict.fromkeys([e.id for e in entries], 0)

@@ -1,4 +1,4 @@
-"""Whatever is edited, pruned, relabelled and undone, counts are those of a fresh start."""
+"""After any edits, prunes, relabels and undos, counts are those of a new memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ some_ids = st.lists(ids, min_size=1, max_size=8, unique=True)
 
 @dataclass
 class Kept:
-    """What the oracle holds of an entry; ``setter`` is the relabelling that set its label."""
+    """The oracle's record of an entry; ``setter`` is the relabel that set its label."""
 
     label: str
     direction: int
@@ -43,7 +43,7 @@ class Kept:
 
 @dataclass
 class Undoable:
-    """A prune, or the labels and their setters before a relabelling."""
+    """A prune, or a relabel with the labels and setters before it."""
 
     kind: str
     before: dict[str, tuple[Kept, str, str]] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Undoable:
 
 
 def counted(voting: dict[str, Kept], k: int) -> dict[str, tuple[int, int]]:
-    """Misleading counts from scratch: the others sorted by exact distance and id."""
+    """Count from scratch: sort all others by exact distance and id."""
     v, c = dict.fromkeys(voting, 0), dict.fromkeys(voting, 0)
     for query, kept in voting.items():
         others = sorted(id for id in voting if id != query)
@@ -64,7 +64,7 @@ def counted(voting: dict[str, Kept], k: int) -> dict[str, tuple[int, int]]:
 
 
 class CurationMachine(RuleBasedStateMachine):
-    """Edits at random; ``model`` is the oracle."""
+    """Edits a memory at random; ``model`` is the oracle."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -214,7 +214,7 @@ edits = st.lists(
 
 
 def edit(memory: Memory, steps: list[Edit]) -> None:
-    """Do to a memory what can be done of some steps."""
+    """Apply these steps to a memory, skipping updates of missing entries."""
     for kind, first, second in steps:
         if kind == "insert":
             batch = {id: (label, direction) for id, label, direction in first}
@@ -230,7 +230,7 @@ def edit(memory: Memory, steps: list[Edit]) -> None:
 
 
 def state(memory: Memory) -> tuple[object, ...]:
-    """All that reading a memory shows, but for create times."""
+    """Return all that can be read from a memory, except create times."""
     stored = [(e.id, e.label, e.pruned_by) for e in memory.entries(limit=99).entries]
     (found,) = memory.nearest([Query(VECTORS, 50)]) if memory.count else (None,)
     answers = (found.ids.tolist(), found.labels.tolist(), found.distances.tolist()) if found else ()

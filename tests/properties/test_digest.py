@@ -1,4 +1,4 @@
-"""Equal sets of entries have equal digests and decisions, whatever happened; others never."""
+"""Equal sets of entries have equal digests and decisions after any history; others differ."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DIGESTS: dict[State, str] = {}
 
 @dataclass(frozen=True)
 class Backup:
-    """A backup, with what the oracle held then, and how many unlearnings there were before."""
+    """A backup, the oracle's content at that time, and the number of unlearnings before it."""
 
     data: bytes
     model: dict[str, Kept]
@@ -49,7 +49,7 @@ class Backup:
 
 
 class DigestMachine(CurationMachine):
-    """All that a memory can suffer, in a folder with backups."""
+    """Makes every kind of change to a memory, in a folder with backups."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class DigestMachine(CurationMachine):
     @precondition(lambda self: self.backups)
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
-        """Go on with what a backup held, without what was unlearned since."""
+        """Continue with the memory of a backup, without entries unlearned since."""
         backup = data.draw(st.sampled_from(self.backups))
         former, name = self.memory.identity.name, f"m{random.getrandbits(64):x}"
         with self.catalog.arrival() as arrival:
@@ -143,7 +143,7 @@ class DigestMachine(CurationMachine):
         )
 
     def check_as_fresh(self) -> None:
-        """The memory decides and counts as one that was given its entries only."""
+        """Check that decisions and counts are those of a new memory with the same entries."""
         path = Path(self.folder.name) / "fresh.sqlite"
         with closing(Memory.create(path, new_identity("fresh", 4, None))) as fresh:
             ids = random.sample(sorted(self.model), len(self.model))
@@ -159,12 +159,12 @@ class DigestMachine(CurationMachine):
 
 
 def renamed(operation: str, memory: str) -> str:
-    """The name of an operation in a memory restored under another name."""
+    """Return the operation's name in a memory restored under another name."""
     return operation and memory + operation[operation.index("/") :]
 
 
 def answers(memory: Memory) -> list[object]:
-    """Neighbours, decisions of all rules, and counts."""
+    """Return neighbours, decisions of all voting rules, and counts."""
     if not memory.count:
         return []
     counts = memory.misleading_counts(3)
@@ -179,7 +179,7 @@ def answers(memory: Memory) -> list[object]:
 
 
 def bits(decision: Decision) -> list[object]:
-    """All that a decision says, to the last bit."""
+    """Return all of a decision, exact to the last bit."""
     columns = (decision.ids.tolist(), decision.labels.tolist())
     numbers = [decision.confidence, *decision.scores.values()]
     numbers += [*decision.distances, *decision.weights]

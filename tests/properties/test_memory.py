@@ -1,4 +1,4 @@
-"""Whatever is done to a memory, it holds and finds what a dict would, also after a restart."""
+"""After any history and restarts, a memory holds and finds what a dict would."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ rows = st.tuples(ids, labels, sources, vectors)
 
 @dataclass(frozen=True)
 class Kept:
-    """What the dict holds of an entry."""
+    """The dict's record of an entry."""
 
     label: str
     source: str
@@ -90,7 +90,7 @@ def unit(vector: Vector) -> NDArray[np.float32]:
 
 
 def distance(query: Vector, vector: Vector) -> float:
-    """1 − cosine in Python's floats: the upper half is added to the lower until one is left."""
+    """Return 1 − cosine by plain floats: the upper half is added to the lower until one is left."""
     rows = unit(query)[0].tolist(), unit(vector)[0].tolist()
     terms: list[float] = [a * b for a, b in zip(*rows, strict=True)]
     while len(terms) > 1:
@@ -292,7 +292,7 @@ class MemoryMachine(RuleBasedStateMachine):
     def answers_as_before(
         self, name: str | None, content: bytes, run: Callable[[Request], list[str]]
     ) -> bool:
-        """Whether this request was answered before; it must be now as it was then."""
+        """Return True if the request was answered before, and check that its answer is the same."""
         if name not in self.requests:
             assert self.memory.recall(self.request(name, content)) is None
             return False

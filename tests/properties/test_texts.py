@@ -1,4 +1,4 @@
-"""Whatever text stands in whatever field of a call, its answer fits what gRPC takes as metadata."""
+"""With any text in any field of a call, the answer fits into gRPC's metadata."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SERVICE = pb.DESCRIPTOR.services_by_name["VisualMemory"]
 
 
 def sensible(memory: str) -> dict[str, Sequence[Message]]:
-    """The messages of each call as they could be sent to a memory of three pets."""
+    """Return valid messages of each call, for a memory of three pets."""
     batch = to_batch(np.eye(4)[3:], ["new"])
     operation = f"{memory}/0"
     return {
@@ -115,7 +115,7 @@ def sensible(memory: str) -> dict[str, Sequence[Message]]:
 
 
 def texts_of(descriptor: Descriptor, path: Path = ()) -> Iterator[Path]:
-    """The way to each field of text or bytes in a message, also keys and values of maps."""
+    """Yield the path to each field of text or bytes in a message, keys and values of maps too."""
     for field in descriptor.fields:
         if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
             yield (*path, field)
@@ -124,7 +124,7 @@ def texts_of(descriptor: Descriptor, path: Path = ()) -> Iterator[Path]:
 
 
 def put(message: Any, path: Path, texts: Sequence[str]) -> None:
-    """Set the field to a text, or to all of them where it holds many."""
+    """Set the field to a text or, if it is repeated, to all texts."""
     field, *rest = path
     values: list[Any] = [each.encode() for each in texts]
     if field.type != FieldDescriptor.TYPE_BYTES:
@@ -149,14 +149,14 @@ def put(message: Any, path: Path, texts: Sequence[str]) -> None:
 
 @dataclass
 class Answer:
-    """What came back: bytes of metadata, and what it was refused with, if it was."""
+    """The end of a call: its metadata in bytes and, if refused, code and reason."""
 
     metadata_bytes: int
     code: grpc.StatusCode | None = None
     reason: str = ""
 
     def fault(self) -> str:
-        """Why no client could make sense of it, or nothing."""
+        """Return the reason why clients could not read the answer, empty if they can."""
         if self.metadata_bytes > METADATA_BYTES_MAX - SPARE_BYTES:
             return f"{self.metadata_bytes} bytes of metadata"
         if self.code and self.reason in ("", "SERVICE_FAILED"):
@@ -165,7 +165,7 @@ class Answer:
 
 
 def ask(server: Any, method: MethodDescriptor, sent: Sequence[bytes]) -> Answer:
-    """Send messages as bytes."""
+    """Send messages as bytes, and return the answer."""
     requests = "stream" if method.client_streaming else "unary"
     responses = "stream" if method.server_streaming else "unary"
     call = getattr(server.channel, f"{requests}_{responses}")(f"/{SERVICE.full_name}/{method.name}")
@@ -179,7 +179,7 @@ def ask(server: Any, method: MethodDescriptor, sent: Sequence[bytes]) -> Answer:
 
 
 def metadata_bytes(error: Any) -> int:
-    """What the end of a call needs on the wire: binary values as base64, the sentence escaped."""
+    """Return the metadata's size on the wire: binary values as base64, the message escaped."""
     sentence = (error.details() or "").encode()
     escaped = sum(1 if 32 <= each < 127 and each != 37 else 3 for each in sentence)
     size = len("grpc-message") + escaped + len("grpc-status") + 2 + 2 * PAIR_BYTES

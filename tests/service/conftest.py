@@ -1,4 +1,4 @@
-"""A client of the server that tests share, and commands as a person gives them."""
+"""A client of the shared server, and commands as a person gives them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def client(server: Server) -> Iterator[Client]:
 def command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """``visual-memory`` in an empty folder; it tells no progress, however slow the machine is."""
+    """Runs ``visual-memory`` in an empty folder, without reports of progress."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(progress, "LOG_SECONDS", math.inf)
     return as_command("visual-memory", main, monkeypatch, capsys)
@@ -42,24 +42,24 @@ def command(
 
 @pytest.fixture
 def run(command: Run, server: Server, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A command that asks the server."""
+    """Runs a command that asks the server."""
     monkeypatch.setenv("VISUAL_MEMORY_SERVER", server.address)
     return command
 
 
 def text(done: Done) -> str:
-    """What a command printed that did all it was told."""
+    """Check that a command succeeded, and return its output."""
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
 
 def answer(done: Done) -> Any:
-    """The same as JSON."""
+    """Check that a command succeeded, and parse its output as JSON."""
     return json.loads(text(done))
 
 
 def refused(done: Done) -> str:
-    """The one sentence of a command that did nothing."""
+    """Check that a command was refused with one sentence, and return the sentence."""
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1

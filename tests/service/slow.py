@@ -1,4 +1,4 @@
-"""A network that takes as long for a picture as one wants, on whatever machine."""
+"""An embedder that takes a given time for each picture, on any machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ PREPROCESSING = {
 
 
 def write_network(path: Path, seconds: float) -> str:
-    """The mean colour, after products of matrices for so many seconds; the embedder's name."""
+    """Write a network that takes ``seconds`` a picture; return the embedder's name.
+
+    The vector is the mean colour.
+    """
     picture, rounds = np.ones((1, 3, 4, 4), np.float32), 64
     path.write_bytes(network(rounds))
     options = onnxruntime.SessionOptions()
@@ -36,7 +39,7 @@ def write_network(path: Path, seconds: float) -> str:
 
 
 def network(rounds: int) -> bytes:
-    """Each round multiplies two matrices by what the picture is, and adds nothing to it."""
+    """Return an ONNX network of the mean colour that multiplies matrices ``rounds`` times."""
     flat = [1, 3, 1, 1]
     body = helper.make_graph(
         [

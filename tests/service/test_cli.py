@@ -1,4 +1,4 @@
-"""The command line against a real server: what it does, what it refuses, how it ends."""
+"""The command line against a real server: results, refusals and exit codes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def run(command: Run, server: str, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A command as if it were a process of its own, which a ``command`` line makes it."""
+    """Runs a command in this process or, given a ``command`` line, in a process of its own."""
     monkeypatch.setenv("VISUAL_MEMORY_SERVER", server)
     here = command
 
@@ -79,24 +79,24 @@ def create(server: str, **content: Any) -> str:
 
 @pytest.fixture
 def pets(server: str) -> str:
-    """A memory for pictures."""
+    """The name of a memory for pictures."""
     return create(server)
 
 
 @pytest.fixture
 def rows(server: str) -> str:
-    """A memory for vectors of 4 dimensions."""
+    """The name of a memory for vectors of 4 dimensions."""
     return create(server, dimension=4)
 
 
 @pytest.fixture(scope="module")
 def empty(server: str) -> str:
-    """A memory for vectors of 4 dimensions that nobody fills."""
+    """The name of a memory for vectors of 4 dimensions, to be left empty."""
     return create(server, dimension=4)
 
 
 def draw(path: Path, seed: int) -> Path:
-    """Noise around one of two colours, by the folder's name."""
+    """Write a picture of noise around red or blue, by the folder's name; return the path."""
     generator = np.random.default_rng(seed)
     pixels = generator.integers(0, 60, (24, 24, 3), np.uint8)
     pixels[..., 0 if path.parent.name == "red" else 2] += 190
@@ -107,7 +107,7 @@ def draw(path: Path, seed: int) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three red and three blue pictures."""
+    """A folder with three red and three blue pictures."""
     for number in range(3):
         draw(tmp_path / "pictures" / "red" / f"{number}.png", number)
         draw(tmp_path / "pictures" / "blue" / f"{number}.PNG", 10 + number)
@@ -115,7 +115,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def vectors(path: Path, count: int = 3, **more: Any) -> Path:
-    """A Parquet file with rows that are not of unit length."""
+    """Write a Parquet file with rows that are not of unit length; return the path."""
     table = {
         "id": [f"id-{number}" for number in range(count)],
         "label": ["cat", "dog", "cat"] * (count // 3),
@@ -134,7 +134,7 @@ def refused(result: Done) -> str:
 
 
 def misused(result: Done) -> str:
-    """What argparse says last, after the usage of the very command."""
+    """Check that argparse printed the command's usage, and return its error."""
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("usage: visual-memory")
     *usage, problem = result.stderr.splitlines()
@@ -705,7 +705,7 @@ def test_where_no_picture_decodes_there_is_no_answer(
 
 
 def odd_picture() -> bytes:
-    """A PNG whose palette has fewer colours than are said to be transparent, which Pillow loads."""
+    """Return a PNG with more transparent colours than its palette has, which Pillow loads."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data))
@@ -811,7 +811,7 @@ def test_the_base_install_asks_and_answers(run: Run, pets: str, folder: Path) ->
 
 
 def base_install() -> list[str]:
-    """The command where only the client's dependencies are installed."""
+    """Return the command line of a program with only the client's dependencies."""
     absent = ("faiss", "onnxruntime", "onnx", "structlog", "pyarrow", "sklearn", "grpc_health")
     program = (
         f"import sys; sys.modules.update(dict.fromkeys({absent!r})); "

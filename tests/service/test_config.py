@@ -1,4 +1,4 @@
-"""Settings: flags over a file over defaults, and what cannot be set."""
+"""Settings: flags override a file, the file overrides defaults, and bad settings are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""3,000 random edits with restarts: every answer is the one of ten dull lines of NumPy."""
+"""3,000 random edits with restarts: every answer is that of ten plain lines of NumPy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ VOTINGS: dict[str, Callable[[NDArray[np.float64]], Any]] = {
 
 
 def exp(power: float) -> float:
-    """By 13 terms of its series, the largest last, after as many doublings as come near."""
+    """Return e to a power: 13 terms of the series for the rest, after whole doublings."""
     doublings = round(power / math.log(2))
     rest = power - doublings * float.fromhex("0x1.62e42feep-1")
     rest -= doublings * float.fromhex("0x1.a39ef35793c76p-33")
@@ -49,7 +49,7 @@ def exp(power: float) -> float:
 
 
 def halving_sum(terms: Sequence[float]) -> float:
-    """The upper half is added to the lower half until one is left."""
+    """Sum in the fixed order: the upper half is added to the lower, until one term is left."""
     while len(terms) > 1:
         half = (len(terms) + 1) // 2
         pairs = zip_longest(terms[:half], terms[half:], fillvalue=0.0)
@@ -69,7 +69,7 @@ def distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 
 class Reference:
-    """What a memory holds, as a dict."""
+    """The expected entries of a memory, as a dict."""
 
     def __init__(self) -> None:
         self.entries: dict[str, tuple[str, str, NDArray[np.float32]]] = {}
@@ -77,7 +77,7 @@ class Reference:
     def near(
         self, query: NDArray[np.float32], k: int, admits: Admits
     ) -> list[tuple[float, str, str]]:
-        """The k nearest that are admitted: distance, id, label."""
+        """Return the k nearest entries that ``admits`` allows: distance, id, label."""
         found = [
             (distance(unit(query), vector), id, label)
             for id, (label, source, vector) in self.entries.items()
@@ -87,7 +87,7 @@ class Reference:
 
 
 def decide(near: list[tuple[float, str, str]], voting: str) -> tuple[str, dict[str, float]]:
-    """The champion is replaced only by a label that gets strictly more."""
+    """Return the winner and all votes; a label must get strictly more votes to take the lead."""
     weights = np.array(VOTINGS[voting](np.array([each[0] for each in near])))
     totals: dict[str, float] = {}
     champion, best = "", 0.0
@@ -99,7 +99,7 @@ def decide(near: list[tuple[float, str, str]], voting: str) -> tuple[str, dict[s
 
 
 class Edits:
-    """Random edits of a memory and of its reference, counted one by one."""
+    """Random edits of a memory and of its reference; they are counted."""
 
     def __init__(self, random: random.Random, pets: RemoteMemory) -> None:
         self.random, self.pets, self.reference = random, pets, Reference()
@@ -107,7 +107,7 @@ class Edits:
         self.count = self.made = 0
 
     def row(self) -> NDArray[np.float32]:
-        """A new direction, or one that is there already, at another length or as it is."""
+        """Return a new direction, or a stored one, perhaps at another length."""
         if self.reference.entries and self.random.random() < 0.3:
             row = self.random.choice(list(self.reference.entries.values()))[2]
             return row * np.float32(self.random.choice([1, 1, 1, 2, 0.3]))
@@ -118,7 +118,7 @@ class Edits:
         return self.random.sample(ids, min(len(ids), self.random.randint(1, most)))
 
     def edit(self) -> None:
-        """One call."""
+        """Make one random edit."""
         kinds = [self.insert, self.delete, self.update, self.replace, self.purge, self.drop]
         self.random.choices(kinds, [60, 25, 20, 10, 3, 0.5])[0]()
 
@@ -186,7 +186,7 @@ class Edits:
     # Questions
 
     def question(self) -> tuple[dict[str, Any], Admits]:
-        """Parameters of a call, and whom they admit."""
+        """Return parameters of a query, and the function that says which entries they admit."""
         label, source = self.random.choice(LABELS), self.random.choice(SOURCES)
         excluded = self.some_ids(8) if self.random.random() < 0.5 else []
         filters: list[tuple[str, Admits]] = [
@@ -200,7 +200,7 @@ class Edits:
         return given, lambda *entry: entry[0] not in excluded and admits(*entry)
 
     def check(self) -> None:
-        """Ask, and compare everything."""
+        """Make a random query, and compare all of the answer."""
         query, voting = self.row(), self.random.choice(sorted(VOTINGS))
         given, admits = self.question()
         near = self.reference.near(query, given["k"], admits)
@@ -218,7 +218,7 @@ class Edits:
         assert {each.label: each.score for each in decision.scores} == totals
 
     def check_entries(self) -> None:
-        """Everything is stored, bit for bit."""
+        """Check that every entry is stored, bit for bit."""
         stored = [entry_pb2.Entry.FromString(data) for data in self.pets.stored()]
         held = {e.id: (e.label, e.metadata["source"], e.vector) for e in stored}
         assert held == {

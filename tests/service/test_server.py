@@ -1,4 +1,4 @@
-"""A server from its first line to its last: deadlines, draining, and a hostile disk."""
+"""A server from its first line to its last: deadlines, draining, and a failing disk."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def create(server: Server, name: str = "pets", dimension: int = 4) -> RemoteMemo
 
 
 def serve(data: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    """Try to serve, where that cannot be."""
+    """Try to serve, if that must fail."""
     command = [sys.executable, "-m", "visual_memory_service", "serve", "--data", str(data)]
     return subprocess.run(
         [*command, "--listen", "127.0.0.1:0", *flags], capture_output=True, text=True, timeout=60
@@ -54,7 +54,7 @@ def serve(data: Path, *flags: str) -> subprocess.CompletedProcess[str]:
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """The one sentence of a server that did not start."""
+    """Check that a server did not start, and return its one sentence."""
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if not line.startswith("{")]
@@ -123,7 +123,7 @@ def test_reflection_names_the_services_and_knows_the_protos(server: Server) -> N
 
 @pytest.fixture
 def pictures() -> list[bytes]:
-    """So many that embedding them takes a second or so."""
+    """Enough pictures that embedding them takes about a second."""
     return [to_picture(seed, (320, 320), "JPEG") for seed in range(120)]
 
 
@@ -148,7 +148,7 @@ def test_a_write_past_its_deadline_is_done_once_when_it_is_tried_again(
 
 
 def plain(shade: int, size: tuple[int, int]) -> bytes:
-    """A picture of few bytes, and of many pixels to decode."""
+    """Return a picture of few bytes and many pixels."""
     data = io.BytesIO()
     Image.new("RGB", size, (shade, 0, 0)).save(data, "PNG", compress_level=1)
     return data.getvalue()
@@ -169,7 +169,7 @@ def test_the_client_says_how_a_late_write_is_done_once(album: RemoteMemory) -> N
 
 
 class OpenImport:
-    """A call that is under way until it is told to end: the server has answered it once."""
+    """An import that the server has answered once, under way until ``end``."""
 
     def __init__(self, server: Server) -> None:
         server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))
@@ -180,7 +180,7 @@ class OpenImport:
         assert next(self._answers).offset == 0
 
     def end(self) -> list[str]:
-        """Send an entry and no more; the ids that are acknowledged."""
+        """Send a last entry, and return the acknowledged ids."""
         batch = pb.ImportBatch(batch=to_batch([[1, 0, 0, 0]], ["tom"]))
         self._steps.put(pb.ImportEntriesRequest(batch=batch))
         self._steps.put(None)
@@ -207,7 +207,7 @@ def test_calls_that_come_while_it_drains_are_refused_as_unavailable(start: Start
     asking = threading.Barrier(9)
 
     def refused(number: int) -> visual_memory.Error:
-        """What the first call is told that is not answered, over one connection or many."""
+        """Call until a call is refused, over one connection or many; return the error."""
         channel = grpc.insecure_channel(server.address, options=[(OWN, 1)])
         asking.wait()
         while True:
@@ -392,7 +392,7 @@ def test_a_lack_of_memory_is_told_as_such(start: Start) -> None:
 
 @pytest.fixture
 def fill(small_disk: Path) -> Callable[[], Path]:
-    """Leaves not one byte; answers what has to go to make room."""
+    """Return a function that fills the disk, and returns the file to delete to make room."""
 
     def fill() -> Path:
         ballast = small_disk / "ballast"

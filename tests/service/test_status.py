@@ -1,4 +1,4 @@
-"""No refusal is forgotten in the table, and each says more than its code."""
+"""Every refusal is in the table, with more details than its code."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def verified(
     memory: str | None,
     server: ServerInfo,
 ) -> Verification:
-    """Verify a certificate with the keys of the server, and with those given.
+    """Verify a certificate with ``public_key``, if given, and with the keys of the server.
 
     Raises InvalidCertificate.
     """

@@ -34,7 +34,7 @@ CountsPage = tuple[Operation | None, dict[str, int], str]
 
 
 def misleading_counts(memory: str, k: int, page_token: str) -> Call[CountsPage]:
-    """Get an operation to wait for, or a page of counts. Raises InvalidArgument."""
+    """Return a call for a page of counts or the operation finding them. Raises InvalidArgument."""
 
     def read(answer: pb.GetMisleadingCountsResponse) -> CountsPage:
         finding = given(answer, "operation", to_operation)
@@ -47,7 +47,7 @@ def misleading_counts(memory: str, k: int, page_token: str) -> Call[CountsPage]:
 
 
 class PruneHow(TypedDict, total=False):
-    """The method of a prune with its parameters, and whether to apply it.
+    """The arguments of ``prune``: a method with its parameters, and whether to apply it.
 
     ``method="hard"`` (``k``, ``threshold``, ``minus_correct``) prunes entries that mislead often,
     ``"prototype"``, ``"value"`` and ``"random"`` a ``fraction``, ``"ids"`` the given ``ids``.
@@ -76,7 +76,7 @@ def prune(
     request_id: str | None = None,
     **given: Any,
 ) -> Pending[PruneResult]:
-    """Raises InvalidArgument, also for parameters of another method."""
+    """Return the call of a prune. Raises InvalidArgument, also for parameters of another method."""
     if not isinstance(method, str) or method not in TAKEN:
         names = choices(pb.PruneEntriesRequest, "method")
         refuse("method", f"must be {names}, but is {method!r:.80}")

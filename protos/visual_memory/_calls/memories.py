@@ -26,7 +26,10 @@ def create_memory(
     store_images: bool,
     request_id: str | None,
 ) -> Call[MemoryInfo]:
-    """Raises InvalidArgument, and FailedPrecondition if the server cannot store images."""
+    """Return a call that creates a memory. Raises InvalidArgument.
+
+    Reading the answer raises FailedPrecondition if the server cannot store images.
+    """
     if embedder is not None and dimension is not None:
         refuse("embedder", "and dimension exclude each other: give one of them")
     request = message(

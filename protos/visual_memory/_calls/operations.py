@@ -21,7 +21,7 @@ WAIT_SECONDS = 1  # of one message; progress is reported between them
 
 @dataclass(frozen=True, slots=True)
 class Pending(Generic[T]):
-    """A call that is answered with an operation, and the type of the result that this ends with."""
+    """A call that starts an operation, and the type of the operation's result."""
 
     call: Call[Operation]
     result_type: type[T]
@@ -55,7 +55,10 @@ def wait_operation(name: str) -> Call[Operation]:
 
 
 def has_ended(operation: Operation) -> bool:
-    """Return True if the operation has ended. Raises FailedPrecondition if it is held up."""
+    """Return True if the operation has ended, False if it still runs.
+
+    Raises FailedPrecondition if it cannot go on for now, such as while the disk is full.
+    """
     if operation.state == "running" and operation.problem:
         raise FailedPrecondition(
             f'The operation "{operation.name}" goes on as soon as it can, but for now: '

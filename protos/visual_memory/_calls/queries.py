@@ -1,4 +1,4 @@
-"""Classify, Search and Embed, split into as many messages as needed."""
+"""Calls of Classify, Search and Embed, split into as many messages as needed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RERANKED_ITEMS = 8  # a re-ranker may need seconds for each
 
 @dataclass(frozen=True, slots=True)
 class Queries(Generic[T]):
-    """Queries (images or vectors), with the fields that every message has."""
+    """The images or vectors to send to ``method``, and the fields that every message repeats."""
 
     method: str
     header: pb.ClassifyRequest | pb.SearchRequest | pb.EmbedRequest
@@ -36,13 +36,13 @@ class Queries(Generic[T]):
     items: int = PART_ITEMS
 
     def depends_on_memory(self, server: ServerInfo) -> bool:
-        """Return True if the size of messages depends on the memory."""
+        """Return True if the message size depends on the memory, and ``sized_for`` is needed."""
         return self._may_be_reranked(server) or self._may_answer_too_much(server.limits)
 
     def sized_for(self, memory: MemoryInfo, server: ServerInfo) -> Queries[T]:
-        """Return these queries in messages small enough for the re-ranker of the memory.
+        """Return a copy with fewer items a message, if the memory's re-ranker or size needs that.
 
-        Their answers are within the limits, with room to grow.
+        The neighbours in an answer stay within the limit, even if the memory doubles.
         """
         queries = self
         if memory.reranker and self._may_be_reranked(server):
@@ -78,7 +78,7 @@ class Queries(Generic[T]):
         return isinstance(self.header, pb.ClassifyRequest) and self.header.HasField("coverage")
 
     def calls(self, limits: Limits, pace: Pace) -> Iterator[Call[list[T]]]:
-        """Yield one call after another, each built on demand. Raises InvalidArgument."""
+        """Yield calls of one message each, in order, built on demand. Raises InvalidArgument."""
         self.contents.check(limits)
         most, at_most = room(limits, self.header), min(self.items, limits.items)
         for part in parts(self.contents, most=most, items=lambda: min(pace.items, at_most)):
@@ -87,7 +87,7 @@ class Queries(Generic[T]):
             yield Call(self.method, request, self._timed(len(part), pace), part.start)
 
     def _timed(self, count: int, pace: Pace) -> Callable[[Any], list[T]]:
-        """Return a reader of an answer that also notes its time for the pace."""
+        """Return a reader of the answer that also notes in ``pace`` how long the answer took."""
         began = time.monotonic()
 
         def read(answer: Any) -> list[T]:
@@ -140,6 +140,6 @@ def search(
 
 
 def embed(memory: str, images: Images) -> Queries[NDArray[np.float32]]:
-    """Queries that are answered with an array (n, d) a message. Raises InvalidArgument."""
+    """Return queries that are answered with an array (n, d) a message. Raises InvalidArgument."""
     header = message(pb.EmbedRequest, memory=memory)
     return Queries("Embed", header, Pictures(images), lambda answer: [to_vectors(answer.vectors)])

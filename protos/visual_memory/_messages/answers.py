@@ -21,13 +21,13 @@ T = TypeVar("T")
 
 
 def to_record(kind: Callable[..., T], message: Message, **others: Any) -> T:
-    """Make a record of the fields of a message that have its names, and of ``others``."""
+    """Make a record of type ``kind`` from ``others`` and the message's fields of the same names."""
     names = [each.name for each in fields(kind) if each.name not in others]  # type: ignore[arg-type]  # a dataclass
     return kind(**{name: plain(getattr(message, name)) for name in names}, **others)
 
 
 def plain(value: Any) -> Any:
-    """Convert the value of a field that is a time, or repeated."""
+    """Convert a Timestamp to datetime and a repeated field to a list; return other values as is."""
     if isinstance(value, Timestamp):
         return to_time(value)
     return list(value) if isinstance(value, MutableSequence) else value
@@ -43,7 +43,7 @@ def given(message: Any, name: str, read: Callable[[Any], T]) -> T | None:
 
 
 def to_page(field: str, read: Callable[[Any], T], answer: Any) -> tuple[list[T], str]:
-    """Read the items of a page, and the token of the next one."""
+    """Return the items of a page, and the token of the next page."""
     return [read(each) for each in getattr(answer, field)], answer.next_page_token
 
 

@@ -28,7 +28,7 @@ class Call(Generic[T]):
     start: int = 0
 
     def first(self) -> Message:
-        """Return the message, or the first of several."""
+        """Return the request's message, or the first of several."""
         return self.request if isinstance(self.request, Message) else self.request[0]
 
     def sent(self) -> Message | Iterator[Message]:

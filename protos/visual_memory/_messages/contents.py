@@ -33,8 +33,8 @@ MARGIN_BYTES = 1 << 16
 class Pictures:
     """Images that are read, or encoded as PNG, when their message is written.
 
-    With ``optional`` None stands for no image. Raises InvalidArgument for anything that is not an
-    image, or a missing file.
+    With ``optional``, None stands for no image. Raises InvalidArgument for a missing file and for
+    anything that is not an image.
     """
 
     name = "images"
@@ -79,11 +79,11 @@ class Pictures:
         return len(self._loaded[number])
 
     def write(self, part: range, message: Holder) -> None:
-        """Move images into a message, out of RAM."""
+        """Write the images of a part into a message, and release the loaded copies."""
         message.images.data.extend(self.take(number) for number in part)
 
     def take(self, number: int) -> bytes:
-        """Remove a loaded image and return it."""
+        """Return the bytes of an image, and release the loaded copy."""
         self.size(number)
         return self._loaded.pop(number, b"")
 
@@ -95,8 +95,8 @@ class Pictures:
 class Rows:
     """Vectors (n, d), packed as little-endian float32 when their message is written.
 
-    ``path`` names row ``{}`` in errors. Raises InvalidArgument for a wrong shape, NaN, infinity and
-    zero vectors.
+    ``path`` is the name of a row in errors, with ``{}`` for its number. Raises InvalidArgument for
+    a wrong shape, NaN, infinity and zero vectors.
     """
 
     def __init__(self, vectors: ArrayLike, path: str, name: str = "vectors") -> None:
@@ -128,7 +128,7 @@ class Rows:
         """Do nothing: vectors have no limit of their own."""
 
     def size(self, number: int) -> int:
-        """Return the bytes of a row."""
+        """Return the size of a row in bytes."""
         return self._row_bytes
 
     def write(self, part: range, message: Holder) -> None:
@@ -154,7 +154,7 @@ Holder: TypeAlias = Any  # a message with the fields images and vectors, or with
 
 
 def contents(images: SomeImages | None, vectors: ArrayLike | None, path: str) -> Contents:
-    """Return images or vectors, exactly one of which is given. Raises InvalidArgument."""
+    """Wrap the images or vectors, exactly one of which must be given. Raises InvalidArgument."""
     if images is not None and vectors is not None:
         refuse("images", "and vectors exclude each other: give one of them")
     if images is not None:
@@ -173,7 +173,7 @@ def parts(
     soft: int = PART_BYTES,
     extra: Callable[[int], int] = lambda number: 0,
 ) -> Iterator[range]:
-    """Split contents into ranges of at most ``items()``, each of about ``soft`` bytes or one item.
+    """Yield ranges of at most ``items()`` items and ``soft`` bytes; a single item may be larger.
 
     ``items`` is called for each range, so that it can depend on earlier answers.
     Raises InvalidArgument if a single item needs more than ``most`` bytes.
@@ -195,7 +195,7 @@ def parts(
 
 
 def room(limits: Limits, header: Message) -> int:
-    """Return the bytes for items in a message, beside its header."""
+    """Return the number of bytes that a message with this header has left for items."""
     margin = min(MARGIN_BYTES, limits.message_bytes // 16)
     return limits.message_bytes - margin - header.ByteSize()
 

@@ -63,9 +63,9 @@ def or_new_id(request_id: str | None) -> str:
 
 
 def whole(value: int, path: str, *, least: int) -> int:
-    """Check a whole number, clipped to int32, where the largest means all.
+    """Check a whole number of at least ``least``; return it, or the largest int32 if it is larger.
 
-    Raises InvalidArgument.
+    The largest int32 means all. Raises InvalidArgument.
     """
     number = to_index(value, path)
     if number < least:
@@ -82,7 +82,7 @@ def to_seed(seed: int, path: str) -> int:
 
 
 def to_index(value: int, path: str) -> int:
-    """Check a whole number of any type. Raises InvalidArgument."""
+    """Convert a whole number of any type, such as NumPy's, to int. Raises InvalidArgument."""
     try:
         return operator.index(value)
     except TypeError:
@@ -90,14 +90,14 @@ def to_index(value: int, path: str) -> int:
 
 
 def to_duration(seconds: float, path: str) -> Duration:
-    """Convert 0 to 600 seconds to a message. Raises InvalidArgument."""
+    """Convert 0 to 600 seconds to a Duration message. Raises InvalidArgument."""
     if not isinstance(seconds, Real) or not 0 <= seconds <= SECONDS_MAX:
         refuse(path, f"must be 0 to {SECONDS_MAX}, but are {seconds!r:.80}")
     return Duration(nanos=int(seconds % 1 * 1e9), seconds=int(seconds))
 
 
 def strings(values: Iterable[str], path: str) -> list[str]:
-    """Check an iterable of strings, not a single string. Raises InvalidArgument."""
+    """Return the strings as a list; a single string is refused. Raises InvalidArgument."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         refuse(path, f"must be a list of strings, but is {values!r:.80}")
     listed = list(values)
@@ -107,7 +107,7 @@ def strings(values: Iterable[str], path: str) -> list[str]:
 
 
 def mappings(metadata: Iterable[Metadata]) -> list[Metadata]:
-    """Check an iterable of mappings, not a single one. Raises InvalidArgument."""
+    """Return the mappings as a list; a single mapping is refused. Raises InvalidArgument."""
     if isinstance(metadata, Mapping):
         refuse("metadata", "must be a list with one mapping for each entry, but is one mapping")
     if not isinstance(metadata, Iterable):
@@ -191,9 +191,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
 
 
 def checked(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Check options by their names, but for types, which ``message`` checks.
+    """Return the options, each checked by the rule for its name in ``CHECKS``.
 
-    Raises InvalidArgument.
+    Types are left for ``message`` to check. Raises InvalidArgument.
     """
     return {
         name: CHECKS[name](value, name) if name in CHECKS else value

@@ -25,7 +25,7 @@ PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA", "F")  # F is refus
 
 
 def is_one_image(images: object) -> bool:
-    """Return True for a single image in place of a list."""
+    """Return True if ``images`` is a single image, not a list of images."""
     if isinstance(images, np.ndarray):
         return images.dtype == np.uint8 and images.ndim in (2, 3)
     return isinstance(images, str | bytes | bytearray | os.PathLike) or is_pil(images)
@@ -38,7 +38,7 @@ def is_pil(image: object) -> bool:
 
 
 def measure(image: Image, path: str) -> int:
-    """Return the size in bytes, 0 for one that is encoded later. Raises InvalidArgument."""
+    """Return an image's size in bytes, 0 if it is not encoded yet. Raises InvalidArgument."""
     if isinstance(image, bytes | bytearray | memoryview):
         if not len(image):
             refuse(path, "is empty: send the bytes of an image file")
@@ -56,7 +56,7 @@ def measure(image: Image, path: str) -> int:
 
 
 def dimensions(image: Image) -> tuple[int, int]:
-    """Return width and height, (0, 0) for a file or bytes."""
+    """Return width and height in pixels, or (0, 0) for a file or bytes."""
     if isinstance(image, np.ndarray):
         return image.shape[1], image.shape[0]
     width, height = getattr(image, "size", (0, 0)) if is_pil(image) else (0, 0)
@@ -64,7 +64,7 @@ def dimensions(image: Image) -> tuple[int, int]:
 
 
 def load(image: Image, path: str) -> bytes:
-    """Return the bytes of an image file. Raises InvalidArgument."""
+    """Return an image as the bytes of a file, PNG if not encoded yet. Raises InvalidArgument."""
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
     if isinstance(image, str | os.PathLike):

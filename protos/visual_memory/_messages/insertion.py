@@ -70,9 +70,10 @@ class Insertion:
         return len(self) if self.beside or isinstance(self.contents, Pictures) else 0
 
     def is_one_message(self, limits: Limits, *, atomic: bool | None) -> bool:
-        """Return True to send all in one message: if it fits, with at most 256 pictures.
+        """Return True if all entries go into one message: they fit, with at most 256 pictures.
 
-        With ``atomic=True`` it must fit. Raises InvalidArgument.
+        ``atomic=True`` lifts the limit of pictures, and raises InvalidArgument if the entries do
+        not fit; ``atomic=False`` allows one message for at most 4 entries.
         """
         self.contents.check(limits)
         if self.beside is not None:
@@ -108,7 +109,10 @@ class Insertion:
     def batches(
         self, limits: Limits, start: int, pace: Pace | None
     ) -> Iterator[pb.ImportEntriesRequest]:
-        """Yield the entries from ``start`` on as messages of an import; one if ``pace`` is None."""
+        """Yield the entries from ``start`` on as messages of an import.
+
+        If ``pace`` is None, each message is as large as the server allows.
+        """
         most = room(limits, self._header())
         if pace is None:
             parts = self._parts(start=start, most=most, soft=most, items=lambda: limits.items)

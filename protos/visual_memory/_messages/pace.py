@@ -1,4 +1,4 @@
-"""The size of messages, adapted to the speed of the server, so that each takes short."""
+"""The size of messages, adapted to the speed of the server, so that each takes a short time."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ GROWTH = 4
 
 
 class Pace:
-    """The number of items for the next message, from the times of the last ones.
+    """The number of items for the next message, chosen by how long the last messages took.
 
-    It starts with 4, falls at once when the work on a message took longer than 1.5 s or an eighth
-    of ``timeout``, and rises to at most four times the last message. The time that messages of
-    different sizes have in common, up to a quarter of the timeout, is latency and not counted as
+    The number starts at 4, falls at once if the work on a message took longer than 1.5 s or an
+    eighth of ``timeout``, and rises to at most four times the last message. The time that messages
+    of different sizes have in common, up to a quarter of the timeout, is latency and not counted as
     work: smaller messages would only wait more often.
     """
 
@@ -22,7 +22,7 @@ class Pace:
         self._last = self._other = (0, 0.0)  # the other has half as many items, or twice
 
     def note(self, items: int, seconds: float) -> None:
-        """Note the seconds that a message of so many items took."""
+        """Adapt the number to a message of ``items`` items that took ``seconds``."""
         work = max(seconds - self._waiting(items, seconds), 1e-6)
         fitting = int(items * self._seconds / work)
         if work > self._seconds:
@@ -31,7 +31,7 @@ class Pace:
             self.items = max(self.items, min(fitting, GROWTH * items))
 
     def _waiting(self, items: int, seconds: float) -> float:
-        """Estimate the latency: the intercept of the line through two measurements."""
+        """Estimate the latency in seconds: the intercept of the line through two measurements."""
         if differ(self._last[0], items):
             self._other = self._last
         self._last = (items, seconds)

@@ -62,7 +62,7 @@ class Transport:
 
     @contextmanager
     def _streaming(self, stream: Any) -> Iterator[None]:
-        """Cancel the stream at the end of the block, or when this is closed."""
+        """Context manager: cancel the stream when the block ends or the transport is closed."""
         self._streams.add(stream)
         try:
             yield
@@ -90,7 +90,10 @@ class Transport:
             return await self._retry(attempt, budget)
 
     async def _retry(self, attempt: Callable[[], Awaitable[T]], budget: RetryBudget) -> T:
-        """Repeat an attempt until it succeeds. Raises Error, CLIENT_CLOSED once this is closed."""
+        """Repeat an attempt until it succeeds.
+
+        Raises Error, or FailedPrecondition (CLIENT_CLOSED) once the transport is closed.
+        """
         while True:
             try:
                 return await attempt()
@@ -148,7 +151,7 @@ class Transport:
     ) -> T:
         """Run a blocking file transfer in a thread, over a connection of its own.
 
-        During a pending write grpc.aio loses the status of a refused call.
+        Not with grpc.aio, which loses the status of a call refused during a pending write.
         """
         loop = asyncio.get_running_loop()
 
@@ -165,7 +168,7 @@ class Transport:
                 self._transfers.discard(blocking)
 
     async def import_entries(self, importing: Import) -> None:
-        """Run an import, over a new stream each time that one breaks, until all is stored."""
+        """Run an import until all entries are stored, on a new stream after each that breaks."""
 
         async def attempt() -> None:
             try:
@@ -177,9 +180,9 @@ class Transport:
         await self._retry(attempt, importing.budget)
 
     async def _stream(self, importing: Import) -> None:
-        """Send each batch once the one before is stored; read the files of the next meanwhile.
+        """Send each batch once the batch before is stored; meanwhile read the next batch's files.
 
-        During a pending write grpc.aio loses the status of a refused call.
+        No write may be pending: grpc.aio loses the status of a call refused during one.
         """
         ready: pb.ImportEntriesRequest | None = None
         stream = self.opened().ImportEntries(metadata=self._endpoint.metadata)

@@ -64,7 +64,7 @@ def send(
 ) -> RestoreResult:
     """Restore the backup at ``path`` as the memory ``name``.
 
-    Raises InvalidArgument if it cannot be read.
+    Raises InvalidArgument if the file cannot be read.
     """
     check_path(path, "path")
     first = message(pb.RestoreMemoryRequest, name=name, request_id=or_new_id(request_id))
@@ -111,7 +111,7 @@ def retry_transfer(
 ) -> T:
     """Repeat a transfer until it succeeds; return its result.
 
-    Each attempt renews its own budget with progress. Retries end one timeout after the first break.
+    Progress renews the budget of an attempt. Retries end one timeout after the first break.
     """
     retries: RetryBudget | None = None
     while True:

@@ -63,7 +63,7 @@ class Transport:
         return self.opened().ask(call.method, call.sent(), budget.remaining())
 
     def _receive(self, call: Call[T], budget: RetryBudget, pending: PendingAnswer) -> T:
-        """Return the answer to an attempt, or to one of its retries."""
+        """Return the answer that is pending, or that of a retry if the call fails."""
         while True:
             try:
                 return call.read(pending.get(budget.remaining))
@@ -117,11 +117,11 @@ class Transport:
         return values
 
     def transfer(self, run: Callable[[Transport, Progress], T], progress: Progress | None) -> T:
-        """Run a file transfer over this connection."""
+        """Run a file transfer over this connection; ``progress`` may be None."""
         return run(self, progress or (lambda done, total: None))
 
     def import_entries(self, importing: Import) -> None:
-        """Run an import, over a new stream each time that one breaks, until all is stored."""
+        """Run an import until all entries are stored, on a new stream after each that breaks."""
         while True:
             try:
                 self._stream(importing)

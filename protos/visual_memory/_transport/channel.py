@@ -31,7 +31,7 @@ Remaining: TypeAlias = Callable[[], float]
 
 
 class Failed(grpc.RpcError):
-    """The status of a failed call, without the gRPC objects that its own errors hold."""
+    """The status of a failed call, without the gRPC objects that gRPC's own errors hold."""
 
     def __init__(self, code: grpc.StatusCode, details: str, trailing_metadata: Any = ()) -> None:
         super().__init__(details)
@@ -69,7 +69,10 @@ class Channel:
         return pending
 
     def stream(self, method: str, request: Any = None) -> Stream:
-        """Start a call with streamed answers, to one message, or to those sent if there is none."""
+        """Start a call with streamed answers and return its stream.
+
+        The call sends ``request`` or, if that is None, the messages given to ``Stream.send``.
+        """
         grpc_channel, metadata = self._grpc_channel, self._metadata
 
         def begin(sent: Iterator[Any]) -> Any:
@@ -122,7 +125,7 @@ class PendingAnswer:
         self.outcomes: OutcomeQueue = queue.SimpleQueue()
 
     def get(self, remaining: Remaining) -> Any:
-        """Wait for the answer until no seconds are ``remaining``, then briefly for gRPC's status.
+        """Return the answer; wait while ``remaining()`` is positive, then 0.2 s for gRPC's status.
 
         Raises grpc.RpcError, and FailedPrecondition once the channel is closed.
         """
@@ -141,7 +144,7 @@ class PendingAnswer:
 
 
 class Stream(PendingAnswer):
-    """A stream of answers, ended without waiting by leaving its block or by ``cancel``."""
+    """A stream of answers; ``cancel``, or leaving the ``with`` block, ends it without waiting."""
 
     def __init__(self, channel: Channel, task: StreamTask, cancel: Callable[[], None]) -> None:
         super().__init__(channel)
@@ -213,7 +216,7 @@ class GrpcChannel:
         self._workers.end()
 
     def _without_frames(self, error: BaseException) -> BaseException:
-        """Strip an error of its frames, or the caller's thread would drop the call they hold."""
+        """Return the error without frames, lest the caller's thread drop the gRPC call in them."""
         error.__traceback__ = None
         if isinstance(error, grpc.RpcError):
             return Failed(error.code(), error.details() or "", error.trailing_metadata())
@@ -223,7 +226,7 @@ class GrpcChannel:
 
 
 class StreamTask:
-    """A stream run by worker threads: read on request, ended when its owner is collected."""
+    """A stream run by worker threads; ended when its owner is garbage-collected."""
 
     def __init__(
         self,
@@ -241,7 +244,7 @@ class StreamTask:
         self.owner: weakref.ref[object] | None = None
 
     def run(self) -> None:
-        """Read one answer for each request to read, until the end."""
+        """Read an answer whenever ``Stream.read`` asks for one, until the stream ends."""
         if self._grpc_channel.add(self):
             while self.reads.get():
                 self._grpc_channel.put_outcome(self._next, self.outcomes)

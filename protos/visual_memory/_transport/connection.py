@@ -59,7 +59,7 @@ def endpoint(
     root_certificates: bytes | str | os.PathLike[str] | None,
     timeout: float,
 ) -> Endpoint:
-    """Check the arguments of ``connect``. Raises InvalidArgument."""
+    """Make an Endpoint of the arguments of ``connect``. Raises InvalidArgument."""
     text_bytes(target, "target")
     if not is_address(target):
         refuse(

@@ -1,4 +1,4 @@
-"""The state of an import, which outlives the streams that it is sent by."""
+"""The state of an import, kept when a stream that sends it breaks."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Progress: TypeAlias = Callable[[int, int], None]
 class Import:
     """An insertion in progress: the entries acknowledged, and the batches to send next.
 
-    After a broken stream ``start_stream`` opens another, whose first acknowledgements say where to
-    resume. Without a ``pace`` all entries are one batch.
+    After a stream breaks, ``start_stream`` begins another; the server's first acknowledgements say
+    where to resume. Without a ``pace`` all entries are one batch.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class Import:
 
     @property
     def batches_sent(self) -> int:
-        """Count the batches sent and not acknowledged."""
+        """Count the batches sent and not yet acknowledged."""
         return len(self._sent)
 
     def acknowledge(self, answer: pb.ImportEntriesResponse) -> None:
-        """Note an acknowledgement. Raises Error if it belongs to another import.
+        """Process an answer of the server. Raises Error if it belongs to another import.
 
-        While the server reports that it works, the timeout stands still. Batches stored by an
-        earlier attempt count as long as this call would send the same ones; everything after the
-        first different one is sent again, and the server decides.
+        An answer that only says that the server is working extends the deadline. Batches stored by
+        an earlier attempt are skipped up to the first that differs from this call's; from there on
+        all is sent again, and the server accepts or refuses it.
         """
         self.budget.note_answer()
         answer_time, self._answer_time = self._answer_time, time.monotonic()
@@ -101,7 +101,10 @@ class Import:
             self._record(offset, ids)
 
     def next(self) -> pb.ImportEntriesRequest | None:
-        """Return the next batch, or None after the last. Raises InvalidArgument for a lost file."""
+        """Return the next batch, or None after the last.
+
+        Raises InvalidArgument if a file cannot be read.
+        """
         began = time.monotonic()
         request = next(self._batches, None)
         self.budget.extend(began)
@@ -142,7 +145,7 @@ class Import:
         self._acknowledged = time.monotonic()
 
     def _measure_pace(self, count: int) -> None:
-        """Note the time of a batch: from its arrival, or the end of the one before, until now."""
+        """Note how long a batch took since it was sent or, if later, the last acknowledgement."""
         now = time.monotonic()
         began = max(self._sent.popleft() if self._sent else now, self._acknowledged)
         self._acknowledged = now
@@ -150,9 +153,9 @@ class Import:
             self._pace.note(count, now - began)
 
     def _matches(self, answer: pb.ImportEntriesResponse) -> bool:
-        """Return True if a stored batch holds the entries that this call has there.
+        """Return True if a stored batch holds the entries that this call has at its offset.
 
-        A batch acknowledged to this call before does, and is not read again.
+        A batch that was acknowledged to this call before is not read again.
         """
         if answer.offset < self.stored:
             return True

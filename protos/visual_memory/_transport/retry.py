@@ -54,15 +54,15 @@ class RetryBudget:
 
     @property
     def alive_seconds(self) -> float:
-        """Return the interval of keep-alive answers that fits the timeout, in seconds."""
+        """Return the seconds between keep-alive answers to ask the server for."""
         return max(ALIVE_SECONDS_MIN, min(ALIVE_SECONDS, self._timeout / 4))
 
     def note_answer(self) -> None:
-        """Note that a server answered: a connection refused from now on means a restart."""
+        """Note that the server answered: refused connections are now retried until the deadline."""
         self._answered, self._connecting_until = True, None
 
     def extend(self, since: float) -> None:
-        """Extend the deadline by the time since then, which was not spent on the server."""
+        """Extend the deadline by the time since ``since``, a reading of the clock."""
         self._deadline += self._clock() - since
 
     def remaining(self) -> float:
@@ -70,7 +70,7 @@ class RetryBudget:
         return max(self._deadline - self._clock(), 0.0)
 
     def next_delay(self, error: grpc.RpcError) -> float:
-        """Return the seconds to wait before the next try. Raises Error if there is to be none."""
+        """Return the seconds to wait before the next try. Raises Error if there is no next try."""
         code, now = error.code(), self._clock()
         late = code is grpc.StatusCode.CANCELLED and now >= self._deadline
         if code is grpc.StatusCode.DEADLINE_EXCEEDED or late:
@@ -102,7 +102,7 @@ class RetryBudget:
 
     @contextmanager
     def annotate_interrupts(self) -> Iterator[None]:
-        """Add to an interrupt how to find out whether the write was done."""
+        """Context manager: add to an interrupt the request_id with which to repeat the write."""
         try:
             yield
         except INTERRUPTS as ended:

@@ -29,7 +29,7 @@ class WorkerThreads:
         self.submit = self._jobs.put
 
     def start(self, owner: object, end: Job) -> None:
-        """Start to work; when ``owner`` is garbage-collected, ``end`` is submitted."""
+        """Start the first thread; submit ``end`` when ``owner`` is garbage-collected."""
         self._owner = self.watch(owner, end)
         _thread.start_new_thread(self._work, ())  # Thread.start takes locks, and may keep them
 

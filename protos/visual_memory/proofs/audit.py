@@ -20,7 +20,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Log:
-    """The hashes and digests of an audit log that is read and checked from its beginning.
+    """The hashes and digests of an audit log, which is read and checked from its beginning.
 
     ``info`` must have been fetched before the log.
     """
@@ -32,7 +32,7 @@ class Log:
         self._erasures: dict[int, tuple[datetime, int]] = {}  # when, how many entries
 
     def add(self, events: Iterable[AuditEvent]) -> None:
-        """Check and add the next events. Raises Error for one that does not follow the last."""
+        """Check and add the next events. Raises Error if an event does not follow the last."""
         for event in events:
             expected = len(self._leaves)
             if event.number != expected:
@@ -47,7 +47,7 @@ class Log:
                 self._erasures[expected] = (event.time.replace(microsecond=0), event.count)
 
     def end(self, head: AuditHead) -> None:
-        """Check that all events lead to ``head``, and to the memory. Raises Error."""
+        """Check that the log is that of ``head``, and has the digest of ``info``. Raises Error."""
         size, root = len(self._leaves), root_of(self._leaves).hex()
         if (size, root, self._last()) != (head.size, head.root, head.last):
             raise self._bad(f"its {size} events do not lead to its head, which has {head.size}")

@@ -45,7 +45,7 @@ def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def to_whole(number: str) -> int:
-    """Parse a whole number from 0 to 2^53 − 1. Raises ValueError."""
+    """Parse a whole number of at most 16 digits. Raises ValueError."""
     if len(number) > DIGITS_MAX or not number.isdecimal():
         raise ValueError(f"has {number:.40} where only a whole number from 0 can be")
     return int(number)

@@ -47,7 +47,7 @@ class Flaw(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """A place that was searched for what was erased, and how much of it there was."""
+    """A place that was searched for traces of the erased entries, and its size in bytes."""
 
     where: str
     bytes: int
@@ -55,17 +55,17 @@ class Searched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """The statement of a certificate: hashes and salt lower-case hex, times whole seconds of UTC.
+    """The content of a certificate. Hashes and salt are lower-case hex, times whole seconds of UTC.
 
     ``commitments`` are salted hashes of the ids, ascending, and ``count`` is their number.
-    ``embedder`` is its spec as text, empty for a memory of vectors. ``audit_index`` and
-    ``audit_event`` are where the erasure stands in the memory's audit log and the hash of what
-    stands there, ``audit_root`` is the root of the log up to it. ``searched`` are the places where
-    ``looked_for`` traces were looked for afterwards, and none was found but what the memories
-    ``also_in`` of the server hold, too; the memory itself is one where another entry has the same
-    content. ``backups`` are the times of those that may hold what was erased; ``not_covered`` says
-    what else is not promised. ``erasure`` is "files" where the server erased from files alone,
-    "files+memory" where its RAM was overwritten and searched, too; empty in early certificates.
+    ``embedder`` is its spec as text, empty for a memory of vectors. ``audit_index`` is the number
+    of the erasure's event in the memory's audit log, ``audit_event`` the hash of that event, and
+    ``audit_root`` the root of the log up to it. The places in ``searched`` were searched for
+    ``looked_for`` traces after the erasure. None was found but data that the memories ``also_in``
+    hold, too; the erased memory is one of these if another entry has the same content. ``backups``
+    are the times of backups that may hold what was erased; ``not_covered`` says what else is not
+    promised. ``erasure`` is "files" if the server erased from files alone, "files+memory" if its
+    RAM was overwritten and searched, too; empty in early certificates.
     """
 
     memory: str
@@ -106,7 +106,7 @@ class Certificate(Statement):
 
     @classmethod
     def read(cls, source: Source) -> Self:
-        """A certificate from a path, or from the JSON itself. Raises InvalidCertificate.
+        """Read a certificate from a path, or from the JSON itself. Raises InvalidCertificate.
 
         Bytes are JSON, and so is text that begins with a brace.
         """
@@ -117,7 +117,10 @@ class Certificate(Statement):
 
     @classmethod
     def of(cls, data: str | bytes) -> Self:
-        """A certificate from its JSON. Raises Flaw, InvalidCertificate for other versions."""
+        """Read a certificate from its JSON.
+
+        Raises Flaw if it is malformed, InvalidCertificate if it is of another version.
+        """
         document = to_document(data)
         said = {name: to_field(document, name) for name in READERS if name in document}
         certificate = cls(**said)
@@ -126,25 +129,28 @@ class Certificate(Statement):
 
     @property
     def signer(self) -> str:
-        """The fingerprint of the key that is said to have signed."""
+        """Return the fingerprint of the key that is said to have signed."""
         return fingerprint(bytes.fromhex(self.public_key))
 
     def to_json(self) -> str:
-        """The certificate as JSON, canonical by RFC 8785."""
+        """Return the certificate as JSON, canonical by RFC 8785."""
         return canonical(from_certificate(self))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write a file that is there whole or not at all. Raises AlreadyExists, InvalidArgument."""
+        """Write the certificate to a file, whole or not at all.
+
+        Raises AlreadyExists, InvalidArgument.
+        """
         with whole_file(path, overwrite=overwrite) as file:
             file.write(self.to_json().encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification(Statement):
-    """The statement of a certificate whose signature fits.
+    """The statement of a certificate whose signature is valid.
 
-    ``public_key`` signed it, in hex, and ``signer`` is its fingerprint. ``trusted`` is True where
-    that key was given, and None where none was: anybody can sign with a key of their own.
+    ``public_key`` signed it, in hex, and ``signer`` is its fingerprint. ``trusted`` is True if the
+    caller gave that key, and None if the caller gave none: anybody can sign with their own key.
     """
 
     public_key: str
@@ -153,7 +159,7 @@ class Verification(Statement):
 
 
 def sign(statement: Statement, private_key: Ed25519PrivateKey) -> Certificate:
-    """Raises InvalidCertificate where nobody could read what would be signed."""
+    """Sign a statement. Raises InvalidCertificate if nobody could read the certificate."""
     unsigned = Certificate(
         **values(statement),
         public_key=private_key.public_key().public_bytes_raw().hex(),
@@ -176,9 +182,9 @@ def verify(
 ) -> Verification:
     """Check a certificate without a server. Raises InvalidCertificate, InvalidArgument for a key.
 
-    Without ``public_key`` this shows that the certificate is whole, and whose key signed it. With
-    one, or several of which any will do, every other signer is refused: each is 32 bytes, hex, PEM
-    or the path of a file with that. ``memory`` refuses the certificates of other memories.
+    Without ``public_key`` this shows that the certificate is unchanged since the key that it names
+    signed it. With one key or several, each as 32 bytes, hex, PEM or the path of a file with one of
+    these, one of them must have signed. With ``memory``, the certificate must be of that memory.
     """
     keys = None if public_key is None else to_keys(public_key, "public_key")
     given = path_or_certificate
@@ -203,14 +209,14 @@ def verify(
 
 
 def commitment(salt: str, id: str) -> str:
-    """The salted hash of an id, in hex: whoever has the id finds it again."""
+    """Return the salted hash of an id, in hex: anyone who has the id can recompute it."""
     named = id.encode("utf-8", "surrogatepass")  # which no id is; so it is not found
     whole = hashlib.sha256(COMMITTED + bytes.fromhex(salt) + named)
     return whole.digest()[:COMMITMENT_BYTES].hex()
 
 
 def check_signature(certificate: Certificate) -> None:
-    """Raises InvalidCertificate."""
+    """Check that the signature fits the certificate. Raises InvalidCertificate."""
     key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(certificate.public_key))
     try:
         key.verify(bytes.fromhex(certificate.signature), signed(certificate))
@@ -221,25 +227,25 @@ def check_signature(certificate: Certificate) -> None:
 
 
 def signed(certificate: Certificate) -> bytes:
-    """Return the bytes to sign: all but the signature, after a prefix of their own."""
+    """Return the bytes to sign: the prefix ``SIGNED`` and, as JSON, all but the signature."""
     document = from_certificate(certificate)
     del document["signature"]
     return SIGNED + canonical(document).encode()
 
 
 def values(statement: Statement) -> dict[str, Any]:
-    """The fields of a statement alone."""
+    """Return the fields of the statement by name, without those of a subclass."""
     return {each.name: getattr(statement, each.name) for each in fields(Statement)}
 
 
 def from_certificate(certificate: Certificate) -> dict[str, Any]:
-    """A certificate as what JSON can say."""
+    """Convert a certificate to a JSON object; fields in ``LATER`` are left out if empty."""
     said = {name: plain(getattr(certificate, name)) for name in READERS}
     return {**CONSTANTS} | {name: said[name] for name in READERS if said[name] or name not in LATER}
 
 
 def plain(value: object) -> object:
-    """The value of a field as what JSON can say."""
+    """Convert the value of a field to a value that JSON can hold."""
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, Searched):
@@ -248,7 +254,7 @@ def plain(value: object) -> object:
 
 
 def content(source: Source) -> str | bytes:
-    """JSON that is given, or what is in the file that is; of a huge file only enough to say so."""
+    """Return JSON: ``source`` itself, or what its file holds. Raises InvalidCertificate."""
     if isinstance(source, bytes):
         return source
     if not isinstance(source, str | os.PathLike):
@@ -259,16 +265,16 @@ def content(source: Source) -> str | bytes:
         return source
     try:
         with Path(source).open("rb") as file:
-            return file.read(CERTIFICATE_BYTES_MAX + 1)
+            return file.read(CERTIFICATE_BYTES_MAX + 1)  # one more shows that there are too many
     except (OSError, ValueError) as problem:
         why = str(getattr(problem, "strerror", None) or problem).lower()
         raise InvalidCertificate(f"{Path(source)!s:.200} cannot be read: {why}.") from None
 
 
 def to_document(data: str | bytes) -> dict[str, object]:
-    """An object with all fields of a certificate, but for empty later ones, and no other.
+    """Parse JSON to an object with exactly the fields of a certificate.
 
-    Raises Flaw.
+    Fields in ``LATER`` may be missing. Raises Flaw, InvalidCertificate for another version.
     """
     if len(data) > CERTIFICATE_BYTES_MAX:
         raise Flaw(f"has more than {CERTIFICATE_BYTES_MAX} bytes")
@@ -290,7 +296,7 @@ def to_document(data: str | bytes) -> dict[str, object]:
 
 
 def check_version(version: object) -> None:
-    """Raises InvalidCertificate where another release can read what this one cannot."""
+    """Raise InvalidCertificate for a version that only another release can read."""
     if type(version) is int and version != VERSION:
         which = "a newer" if version > VERSION else "an older"
         raise InvalidCertificate(
@@ -300,7 +306,7 @@ def check_version(version: object) -> None:
 
 
 def to_field(document: Mapping[str, object], name: str) -> Any:
-    """The value of a field. Raises Flaw."""
+    """Read the field ``name`` by its reader in ``READERS``. Raises Flaw."""
     try:
         return READERS[name](document[name])
     except ValueError as wish:
@@ -308,7 +314,7 @@ def to_field(document: Mapping[str, object], name: str) -> Any:
 
 
 def check_commitments(certificate: Certificate) -> None:
-    """Raises Flaw unless there is one for each entry, and none twice."""
+    """Raise Flaw unless the commitments ascend and number ``count``, at most a million."""
     count, commitments = certificate.count, certificate.commitments
     if count != len(commitments):
         raise Flaw(f"has the count {count}, but {len(commitments)} commitments")
@@ -319,21 +325,21 @@ def check_commitments(certificate: Certificate) -> None:
 
 
 def text(value: object) -> str:
-    """Characters of Unicode, which half a surrogate pair is not."""
+    """Read text of at most 65,536 characters, without lone surrogates. Raises ValueError."""
     if type(value) is str and len(value) <= CHARACTERS_MAX and not SURROGATE.search(value):
         return value
     raise ValueError(f"must be text of at most {CHARACTERS_MAX} characters")
 
 
 def whole(value: object) -> int:
-    """A whole number, which True is not."""
+    """Read a whole number from 0 to 2^53 − 1, not True or False. Raises ValueError."""
     if type(value) is int and 0 <= value <= WHOLE_MAX:
         return value
     raise ValueError(f"must be a whole number from 0 to {WHOLE_MAX}")
 
 
 def moment(value: object) -> datetime:
-    """A time, which is written in one way only."""
+    """Read a time written exactly as in ``TIME``, zeros included. Raises ValueError."""
     try:
         found = datetime.strptime(text(value), TIME).replace(tzinfo=UTC)
     except ValueError:
@@ -344,14 +350,14 @@ def moment(value: object) -> datetime:
 
 
 def place(value: object) -> Searched:
-    """Where was searched, and how much there was."""
+    """Read the name of a searched place and its size in bytes. Raises ValueError."""
     if not isinstance(value, dict) or value.keys() != {"where", "bytes"}:
         raise ValueError("must have where and bytes in each")
     return Searched(text(value["where"]), whole(value["bytes"]))
 
 
 def matching(form: str, wish: str) -> Reader:
-    """Return a reader of text of one form, given as a regular expression."""
+    """Return a reader of text that matches the regular expression ``form``."""
     pattern = re.compile(form)
 
     def read(value: object) -> str:
@@ -363,12 +369,12 @@ def matching(form: str, wish: str) -> Reader:
 
 
 def hexadecimal(size: int) -> Reader:
-    """Return a reader of so many bytes in lower-case hex."""
+    """Return a reader of ``size`` bytes in lower-case hex."""
     return matching(f"[0-9a-f]{{{2 * size}}}", f"must be {2 * size} digits of lower-case hex")
 
 
 def key(value: object) -> str:
-    """A public key in lower-case hex, by which not everything is signed."""
+    """Read a public key in lower-case hex, refusing weak keys. Raises ValueError."""
     found: str = hexadecimal(KEY_BYTES)(value)
     if is_weak(bytes.fromhex(found)):
         raise ValueError("must be a key whose signatures mean something")
@@ -376,7 +382,7 @@ def key(value: object) -> str:
 
 
 def every(read: Reader) -> Reader:
-    """Reads a list."""
+    """Return a reader of a list that reads each item with ``read``."""
 
     def read_all(value: object) -> tuple[Any, ...]:
         if type(value) is not list:
@@ -387,7 +393,7 @@ def every(read: Reader) -> Reader:
 
 
 def some(read: Reader) -> Reader:
-    """Reads a list that is left out where it is empty."""
+    """Return a reader of a list that must not be empty; an empty list is left out of the JSON."""
 
     def read_some(value: object) -> tuple[Any, ...]:
         found: tuple[Any, ...] = every(read)(value)
@@ -431,19 +437,19 @@ LATER = frozenset({"also_in", "erasure"})  # than the first certificates, which 
 
 
 def damaged(problem: object) -> InvalidCertificate:
-    """Return the refusal of a certificate that is not as its signer made it."""
+    """Return the error for a certificate that is not as its signer made it."""
     return InvalidCertificate(
         f"The certificate {problem}; get it again from the server that made it."
     )
 
 
 def wrong(document: Mapping[str, object], name: str, wish: str) -> Flaw:
-    """Return the refusal of a field."""
+    """Return the error for a field; ``wish`` says how its value must be."""
     return Flaw(f"says {name}: {shown(document[name])}, which {wish}")
 
 
 def shown(value: object) -> str:
-    """A value in a sentence, cut short; what is inside of others is left out."""
+    """Format a value for an error: text cut short, lists and dicts without their content."""
     if isinstance(value, str):
         return repr(value[:60])
     return "{…}" if isinstance(value, dict) else "[…]" if isinstance(value, list) else repr(value)

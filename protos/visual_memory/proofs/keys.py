@@ -79,7 +79,7 @@ def read_key(given: PublicKey, path: str) -> bytes:
 
 
 def content(given: PublicKey, path: str) -> bytes:
-    """Return the bytes given, or the content of the file. Raises InvalidArgument."""
+    """Return a key given as bytes or text, or else what its file holds. Raises InvalidArgument."""
     if isinstance(given, bytes):
         return given
     if isinstance(given, str):

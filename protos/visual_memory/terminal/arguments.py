@@ -23,7 +23,7 @@ Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
 
 
 class ShowVersion(Action):
-    """Look the version up only when it is to be shown: no command needs it at its start."""
+    """The action of --version, which looks the version up only when it is to be shown."""
 
     def __call__(self, parser: ArgumentParser, *_: object) -> None:
         print(visual_memory.__version__)
@@ -45,7 +45,7 @@ def program(name: str, description: str) -> ArgumentParser:
 
 
 def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code, 0 where it gives none.
+    """Run a command and return its exit code, or 0 if the command returns None.
 
     Raises Refused, Error, SystemExit with 2.
     """

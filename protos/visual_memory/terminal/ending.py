@@ -58,5 +58,5 @@ def without_field(error: visual_memory.Error) -> str:
 
 
 def leave_unwritten() -> None:
-    """Discard buffered standard output, or its flush at exit would fail."""
+    """Discard buffered standard output, whose flush at exit would fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -19,7 +19,7 @@ CELL_MIN = 8  # columns, also if the terminal is narrower
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows in aligned columns, numbers to the right.
 
-    Texts that differ look different. On a terminal the longest cells are cut to its width.
+    Texts that differ are printed differently. On a terminal the longest cells are cut to its width.
     """
     from wcwidth import clip, ljust, rjust, width
 
@@ -52,7 +52,7 @@ def fitted(widths: Sequence[int], room: int) -> list[int]:
 
 
 def say(*lines: str, file: TextIO | None = None) -> None:
-    """Print lines for people, each on one line whatever it holds."""
+    """Print each of ``lines`` on one line, with control characters escaped."""
     print(*map(printable, lines), sep="\n", file=file)
 
 

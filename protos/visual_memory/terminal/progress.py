@@ -15,8 +15,8 @@ LOG_SECONDS = 5.0
 class Progress:
     """A progress line on a terminal: ``512/828 pictures, 143/s, 2 s left``.
 
-    Elsewhere a new line is printed ``every`` few seconds, none for shorter work. The rate counts
-    from the first report on, since resumed work starts with much done.
+    Elsewhere a new line is printed every 5 s, or ``every`` seconds, and none for shorter work. The
+    rate counts from the first report on, since resumed work starts with much done.
     """
 
     def __init__(self, what: str, total: int = 0, *, every: float | None = None) -> None:
@@ -55,7 +55,7 @@ class Progress:
         self.say(self.line())
 
     def say(self, line: str) -> None:
-        """Print another line, if the last one is old enough."""
+        """Print ``line``, unless the last line was printed too short a time ago."""
         now = time.monotonic()
         if now - self._shown < self._every:
             return

@@ -10,7 +10,7 @@ SHOWN_MAX = 10
 
 
 class Refused(Exception):
-    """The command cannot be run; the message is for people, a sentence a line."""
+    """The command cannot be run; the message is for people, one sentence a line."""
 
     def __init__(self, *lines: str) -> None:
         super().__init__("\n".join(map(printable, lines)))
@@ -44,12 +44,12 @@ def listed(names: Iterable[str]) -> str:
 
 
 def quoted(name: str) -> str:
-    """Quote a name if needed to see its ends in a list."""
+    """Return a name in printable form, in quotes if a list would otherwise hide its ends."""
     return in_quotes(printable(name))
 
 
 def in_quotes(shown: str) -> str:
-    """Quote printable text if needed to see its ends in a list."""
+    """Return printable text, in quotes if a list would otherwise hide its ends."""
     if shown and shown.strip() == shown and not set(shown) & {",", '"'}:
         return shown
     return '"' + shown.replace('"', '\\"') + '"'

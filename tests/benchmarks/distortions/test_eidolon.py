@@ -40,7 +40,7 @@ def plane_of(spectrum: np.ndarray) -> Floats:
 
 
 def square(picture: Picture) -> Floats:
-    """Return the grey picture at 256 × 256, in levels."""
+    """Return the picture in grey levels, resized to 256 × 256."""
     image = Image.fromarray(shown(grey(picture))[..., 0]).resize(
         (256, 256), Image.Resampling.LANCZOS
     )

@@ -12,7 +12,7 @@ BORDERS: list[filters.Border] = ["constant", "edge", "reflect", "symmetric"]
 
 
 def by_definition(plane: Floats, kernel: Floats, border: filters.Border) -> Floats:
-    """Convolve by the formula."""
+    """Convolve by the definition."""
     down, across = (side // 2 for side in kernel.shape)
     padded = np.pad(plane, [(down, down), (across, across)], mode=border)
     windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.shape)
@@ -120,7 +120,7 @@ def test_a_zoom_of_one_changes_nothing_and_of_two_shows_the_middle(
 
 
 def test_what_is_enlarged_by_too_much_is_cut_evenly(rng: np.random.Generator) -> None:
-    """50 pixels 4.5 times enlarged are 225, of which 224 are seen."""
+    """50 pixels enlarged 4.5 times are 225, of which 224 remain."""
     line = np.arange(224.0, dtype=np.float32).reshape(1, 224, 1)
     seen = filters.zoomed(np.repeat(line, 224, axis=0), 4.5)[0, :, 0]
     np.testing.assert_allclose(seen, 87 + np.arange(224) * 49 / 224, rtol=1e-5)

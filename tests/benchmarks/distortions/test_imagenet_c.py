@@ -78,7 +78,7 @@ def test_disks_that_fill_their_square_brighten_as_published(
 
 
 def shifted_one_by_one(image: Floats, shift: int, times: int, rng: np.random.Generator) -> Floats:
-    """Run the loop of the published code, in which the other pixel does not get the value."""
+    """Run the loop of the published code, which copies a pixel instead of swapping two."""
     height, width = image.shape[:2]
     values = image.copy()
     for _ in range(times):

@@ -1,8 +1,8 @@
-"""A world of vectors in which it is known what edits do.
+"""A generated world of vectors in which the effect of edits is known.
 
 Photographs lie on an axis of their category. Cue-conflict pictures lie between the axis of their
-texture's photographs and one of their shape that no photograph has, so that a memory of photographs
-answers by texture, and one that holds a few cue-conflict pictures by shape. Edge drawings and
+texture's photographs and an axis of their shape that no photograph has. So a memory of photographs
+answers by texture, and one with a few cue-conflict pictures answers by shape. Edge drawings and
 silhouettes lie on axes of their own, far from all of these.
 """
 
@@ -34,7 +34,7 @@ NATURAL_AXIS, SHAPE_AXIS, EDGE_AXIS, SILHOUETTE_AXIS = range(4)
 
 
 def to_kinds(**doses: Sequence[float]) -> dict[str, Kind]:
-    """Select kinds, with these doses; underscores stand for hyphens."""
+    """Return kinds of edits by name, with these doses; underscores stand for hyphens."""
     names = {name.replace("_", "-"): tuple(each) for name, each in doses.items()}
     return {name: replace(KINDS[name], doses=each) for name, each in names.items()}
 
@@ -78,7 +78,7 @@ def to_pictures(
     vectors: NDArray[np.float64],
     textures: Sequence[tuple[str, str]] = (),
 ) -> Pictures:
-    """Make pictures from file, category and item, and optionally category and item of textures."""
+    """Make pictures from rows of file, category and item; ``textures`` have category and item."""
     files, categories, items = zip(*rows, strict=True)
     texture_categories, texture_items = zip(*(textures or [("", "")] * len(rows)), strict=True)
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

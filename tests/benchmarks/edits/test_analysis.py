@@ -34,7 +34,7 @@ EDITS = [
 
 
 def answers(seed: int, edit: Edit, k: int) -> dict[str, list[int]]:
-    """Return random answers, but the first dose's control answers as the edit does."""
+    """Return random answers; the control of the first dose answers as the edit does."""
     same = 1 if edit == Edit(ADDITION, 1) else EDITS.index(edit)
     rng = np.random.default_rng([seed, same, k])
     return {

@@ -131,7 +131,7 @@ def test_steadiness_is_kappa_with_the_first_state() -> None:
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_weights_are_pictures_repeated(outcome: str) -> None:
-    """Leaving out half of the pictures and counting others twice is asking about those."""
+    """Whole weights are as good as leaving pictures out and repeating others."""
     rng = np.random.default_rng(1)
     weights = {
         name: rng.integers(0, 3, (4, len(t))).astype(float) for name, t in DEALT.tests.items()

@@ -34,7 +34,7 @@ def splits(draw: st.DrawFn) -> Split:
 
 
 def drawn(dealt: Split) -> list[Pictures]:
-    """Return the possible additions that show shape items."""
+    """Return the additions that show shape items."""
     return [dealt.additions[kind] for kind in ("silhouettes", "edges", CUE_CONFLICT)]
 
 

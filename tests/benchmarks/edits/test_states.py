@@ -148,7 +148,7 @@ def test_a_larger_removal_takes_what_a_smaller_one_takes(
 
 
 def test_softening_nothing_is_of_no_size(client: visual_memory.Client) -> None:
-    """All votes are whole if nothing misleads."""
+    """No vote is reduced if no entry misleads."""
     memory = client.create_memory(NAME, dimension=2)
     memory.insert(vectors=np.eye(2)[[0, 0, 1, 1]], labels=["a", "a", "b", "b"])
 

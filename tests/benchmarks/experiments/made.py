@@ -1,4 +1,4 @@
-"""Generated datasets, and an embedder that reads what they show."""
+"""Generated datasets, and an embedder that reads their colours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Cells = NDArray[np.float64]  # 4 × 4 × 3 colours, in [−1, 1]
 
 
 class Cellular:
-    """An embedder by the colours of 4 × 4 cells, grey being 0."""
+    """An embedder whose vectors are the colours of 4 × 4 cells; grey is 0."""
 
     def __init__(self, name: str = "cells", gain: float = 1.0) -> None:
         self.spec: Mapping[str, Any] = {"name": name, "gain": gain}
@@ -43,7 +43,7 @@ class Cellular:
 
 
 def pattern(name: str) -> Cells:
-    """Return the pattern of a name, such as a category, always the same."""
+    """Return the pattern of a category or other name, equal for equal names."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     return rng.choice([-0.6, 0.6], (CELLS, CELLS, 3))
 
@@ -53,7 +53,7 @@ def noise(seed: int, width: float = 0.2) -> Cells:
 
 
 def drawn(cells: Cells) -> bytes:
-    """Return a PNG of 32 × 32."""
+    """Return the cells as a PNG of 32 × 32 pixels."""
     pixels = np.clip((cells + 1) * 127.5, 0, 255).astype(np.uint8)
     data = io.BytesIO()
     Image.fromarray(np.kron(pixels, np.ones((CELL, CELL, 1), np.uint8))).save(data, "PNG")
@@ -63,7 +63,7 @@ def drawn(cells: Cells) -> bytes:
 def to_set(
     folder: Path, name: str, pictures: Mapping[str, tuple[Cells, Mapping[str, str]]]
 ) -> StimulusSet:
-    """Write pictures by file, CATEGORY/NAME.png, with attributes for the manifest."""
+    """Write a set of pictures, named CATEGORY/NAME.png, with their attributes in the manifest."""
     place = folder / name
     rows = []
     for file, (cells, attributes) in pictures.items():
@@ -83,7 +83,7 @@ def to_set(
 def photographs(
     folder: Path, name: str, categories: Sequence[str], count: int, *, width: float = 0.2
 ) -> StimulusSet:
-    """Make photographs of each category, a third of them of the split ``test``."""
+    """Make photographs of each category, a third of them in the split ``test``."""
     return to_set(
         folder,
         name,
@@ -99,7 +99,7 @@ def photographs(
 
 
 def conflicts(folder: Path, categories: Sequence[str], *, items: int = 4) -> StimulusSet:
-    """Combine every shape item with two textures of every category; texture weighs more."""
+    """Combine every shape item with two textures of each category; textures are stronger."""
     return to_set(
         folder,
         "cue_conflict",

@@ -16,7 +16,7 @@ def test_copies_that_are_not_distorted_change_no_nearest_neighbour(run: Run) -> 
 
 
 def test_copies_help_with_their_own_distortion(run: Run) -> None:
-    """A turn by 180 degrees leaves nothing of a pattern in its place."""
+    """Rotation by 180 degrees moves every cell of a pattern."""
     found = run("augmentation", levels={"rotation": "180", "contrast": "c50"}, k=1).tables
     pairs = {(row["remembered"], row["asked"]): row for row in found["pairs"]}
     assert pairs["nothing", "rotation"]["accuracy"].value < 0.9

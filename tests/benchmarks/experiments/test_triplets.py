@@ -25,7 +25,7 @@ def test_pictures_of_a_category_are_nearer_and_twins_agree(
 def test_a_tie_is_half_an_answer(
     client: visual_memory.Client, sets: Mapping[str, StimulusSet]
 ) -> None:
-    """Every distance is equal for an embedder that sees no difference."""
+    """All distances are equal for an embedder that sees no difference."""
 
     class Blind(Cellular):
         def of(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:

@@ -58,7 +58,7 @@ def test_the_same_pictures_are_drawn_alike_and_others_are_not() -> None:
 
 
 def test_pictures_are_drawn_alike_under_every_condition_that_shows_all_of_them() -> None:
-    """Levels of one distortion show the same pictures: no independent samples."""
+    """Levels of one distortion show the same pictures, so they are no independent samples."""
     dataset = Dataset("x", "parametric", ("a", "b", "c"))
     names = [*("one.png", "two.png") * 2, "three.png", "four.png"]
     trials = to_trials({"m": ["cat"] * 6}, ["cat"] * 6, names=names, dataset=dataset)

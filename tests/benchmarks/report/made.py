@@ -22,12 +22,12 @@ SETS = ("cue-conflict", "edge", "silhouette")
 
 
 def to_estimate(value: float) -> dict[str, float]:
-    """Make an estimate with an interval of 0.02."""
+    """Make an estimate with a confidence interval 0.02 wide."""
     return {"value": value, "low": value - 0.01, "high": value + 0.01}
 
 
 def to_result(name: str, tables: Mapping[str, Any], **parameters: Any) -> dict[str, Any]:
-    """Make a result in the form of an experiment's."""
+    """Make a result as an experiment would."""
     return {
         "experiment": name,
         "title": name,
@@ -266,7 +266,7 @@ RESULTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def to_study(differences: Mapping[str, float], p: float = 0.001) -> dict[str, Any]:
-    """Make a study of edits with these differences, by kind, in every outcome."""
+    """Make a study of edits in which each kind has its difference in every outcome."""
     outcomes = {
         "shape_bias": {"what": "shape bias, cue-conflict", "tested": True},
         "natural_accuracy": {"what": "accuracy on photographs", "tested": True},
@@ -311,7 +311,7 @@ def to_study(differences: Mapping[str, float], p: float = 0.001) -> dict[str, An
 
 
 def write_results(folder: Path) -> None:
-    """Write every experiment, the study of edits, and the trials of one memory."""
+    """Write results of every experiment and of the study of edits, and trials of one memory."""
     experiments = folder / "experiments"
     experiments.mkdir(parents=True)
     for name, result in {**RESULTS, "edits": to_study({"edges": 0.1, "halving": -0.1})}.items():
@@ -331,7 +331,7 @@ def write_results(folder: Path) -> None:
 
 
 def write_people(folder: Path) -> None:
-    """Write two people on all datasets, and a network on the three of shapes."""
+    """Write trials of two people on all datasets, and of a network on the sets of shapes."""
     for name in DATASETS:
         for person, shift in (("subject-01", 1), ("subject-02", 2)):
             write_trials(folder / "human", name, person, shift)
@@ -340,7 +340,7 @@ def write_people(folder: Path) -> None:
 
 
 def write_trials(folder: Path, dataset: str, maker: str, shift: int) -> None:
-    """Write the table of one maker, who errs on every few pictures."""
+    """Write the trials of one maker, with regular errors."""
     found = DATASETS[dataset]
     shown = [
         (condition, category, number)

@@ -270,7 +270,7 @@ def test_any_trials_survive_csv_and_parquet(
 
 
 def answered(paths: Sequence[Path], condition: str) -> dict[str, dict[str, bool]]:
-    """Map decision maker and image id to right or wrong, in one condition."""
+    """Map decision maker and image id to True if the answer is right, in one condition."""
     found: dict[str, dict[str, bool]] = {}
     for path in paths:
         with path.open(newline="") as file:

@@ -1,4 +1,4 @@
-"""Questions are cut into messages that each say everything about them."""
+"""Queries are cut into messages, each with all fields."""
 
 from __future__ import annotations
 

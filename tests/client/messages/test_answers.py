@@ -1,4 +1,4 @@
-"""Answers read as what the server wrote."""
+"""Answers are read as the server wrote them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages are as large as the server is fast."""
+"""The faster the server, the larger the messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from visual_memory._messages.pace import FIRST_ITEMS, GROWTH, Pace
 
 
 def steps(per_second: float, count: int = 8) -> list[int]:
-    """How many items each of the first messages has, at a server of one speed."""
+    """Return the number of items in each of the first messages, at a server of constant speed."""
     pace, sizes = Pace(), []
     for _ in range(count):
         sizes.append(pace.items)

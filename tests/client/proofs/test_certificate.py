@@ -1,4 +1,4 @@
-"""A certificate says what was signed, to everybody, and nothing else is accepted for one."""
+"""A certificate is read by everybody as it was signed, and nothing else is accepted as one."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ WEAK_KEYS = [
 
 
 def about(memory: str, ids: tuple[str, ...] = IDS, number: int = 0) -> Statement:
-    """That these ids were erased; what else is said depends on the number."""
+    """Return a statement that these ids were erased; its other fields depend on ``number``."""
 
     def hash(name: str) -> str:
         return hashlib.sha256(f"{memory} {name} {number}".encode()).hexdigest()
@@ -111,12 +111,12 @@ def written(document: object) -> bytes:
 
 
 def changed(**values: object) -> bytes:
-    """The certificate with other values in some of its fields."""
+    """Return the certificate as JSON with these fields changed."""
     return written(PETS_SAY | values)
 
 
 def refused(source: Any, *arguments: Any, **options: Any) -> str:
-    """The sentence that a certificate is refused with."""
+    """Check that a certificate is refused, and return the message."""
     with pytest.raises(InvalidCertificate) as caught:
         verify(source, *arguments, **options)
     return caught.value.message
@@ -147,7 +147,7 @@ def tuples(values: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]
 
 @st.composite
 def statements(draw: st.DrawFn) -> Statement:
-    """Whatever can be said."""
+    """Draw any statement that can be signed."""
     commitments = tuple(sorted(draw(st.sets(hashes(16), max_size=4))))
     return Statement(
         memory=draw(texts()),
@@ -189,7 +189,7 @@ def test_a_verification_says_what_was_signed(statement: Statement) -> None:
 
 
 def reordered(value: Any, random: Random) -> Any:
-    """The same, with the fields of every object in another order."""
+    """Return the value with the fields of every object in random order."""
     if isinstance(value, dict):
         names = random.sample(sorted(value), len(value))
         return {name: reordered(value[name], random) for name in names}
@@ -355,7 +355,7 @@ GENUINE = [
 
 
 def flipped(random: Random) -> bytes:
-    """One to three bits are others."""
+    """Return a genuine certificate with one to three bits flipped."""
     data = bytearray(random.choice(GENUINE).to_json().encode())
     for at in random.sample(range(8 * len(data)), random.randint(1, 3)):
         data[at // 8] ^= 1 << at % 8
@@ -363,7 +363,7 @@ def flipped(random: Random) -> bytes:
 
 
 def swapped(random: Random) -> bytes:
-    """Two fields have each other's values, or one has that of another certificate."""
+    """Return a certificate with two fields exchanged, or one taken from another certificate."""
     one, other = random.sample(GENUINE, 2)
     forged, source = document_of(one), document_of(other)
     while forged == document_of(one):
@@ -376,7 +376,7 @@ def swapped(random: Random) -> bytes:
 
 
 def cut(random: Random) -> bytes:
-    """Bytes, a field or an item of a list are missing."""
+    """Return a certificate that lacks bytes, a field or an item of a list."""
     certificate = random.choice(GENUINE)
     data, document = certificate.to_json().encode(), document_of(certificate)
     start, end = sorted(random.sample(range(len(data) + 1), 2))
@@ -396,7 +396,7 @@ def cut(random: Random) -> bytes:
 
 
 def signed_by_another(random: Random) -> bytes:
-    """Whole, and by a key that is not ours, though it may say so."""
+    """Return a certificate that another key signed, though it may name ours."""
     certificate = random.choice(GENUINE)
     ids = tuple(map(str, range(random.randint(0, 5))))
     statement = random.choice([certificate, about(certificate.memory, ids)])
@@ -407,7 +407,7 @@ def signed_by_another(random: Random) -> bytes:
 
 
 def replayed(random: Random) -> bytes:
-    """Right, but of another memory than pets, though it may say so."""
+    """Return a genuine certificate of another memory, though it may name ours."""
     forged = document_of(random.choice(GENUINE[2:]))
     if random.random() < 0.5:
         forged["memory"] = "pets"

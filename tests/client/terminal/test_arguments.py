@@ -1,4 +1,4 @@
-"""What commands have in common is read and refused alike."""
+"""Arguments that commands have in common are read and refused alike."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from visual_memory.terminal.refused import Refused, WrongUsage
 
 @pytest.fixture
 def parser(monkeypatch: pytest.MonkeyPatch) -> ArgumentParser:
-    """A program with one command, which asks a server and answers with its target."""
+    """A program with one command that asks a server and returns the length of its client's repr."""
     monkeypatch.delenv("VISUAL_MEMORY_SERVER", raising=False)
     parser = program("program", "Do something.")
     command = add(parser.add_subparsers(), "name", "say where it asks")

@@ -1,4 +1,4 @@
-"""The line that says how far long work has come."""
+"""The line that reports the progress of long work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backup is a whole file or none, whatever happens on its way, for both clients."""
+"""A backup is a whole file or none, even if its transfer breaks, for both clients."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DATA = os.urandom(PIECE_BYTES + 1000)
 
 
 class Vault(Service):
-    """Gives out ``data`` as every backup, and takes backups in."""
+    """A service that sends ``data`` as every backup, and receives backups."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""An interrupt ends the waiting for a call wherever it strikes, and harms no other call."""
+"""An interrupt ends the wait for a call at any moment, and harms no other call."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ROWS = np.ones((1001, 2))  # more than one message holds
 
 
 class Moments:
-    """Counts the moments at which Python looks for signals in this thread; strikes at one of them.
+    """Counts the moments at which Python checks for signals; interrupts at number ``struck``.
 
     These are the beginning of a function, the end of a call and a jump back.
     """
@@ -46,7 +46,7 @@ class Moments:
         self._called = False
 
     def of(self, act: Callable[[], object]) -> None:
-        """Do it."""
+        """Call ``act`` and count its moments."""
         sys.settrace(self._trace)
         try:
             act()
@@ -66,7 +66,7 @@ class Moments:
 
 
 def interrupted_anywhere(act: Callable[[], object], after: Callable[[], object]) -> None:
-    """Do it again and again, each time interrupted elsewhere, and look at it afterwards."""
+    """Repeat ``act``, interrupted at random moments, and call ``after`` each time."""
     whole = Moments()
     whole.of(act)
     chance, struck = random.Random(random.random()), 0
@@ -80,7 +80,7 @@ def interrupted_anywhere(act: Callable[[], object], after: Callable[[], object])
 
 
 class Held(Vault):
-    """Answers one kind of call only when it may."""
+    """A service that delays the answers of the method ``held`` until they are released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ EACH = pytest.mark.parametrize("method", CALLS)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """With a file that passes for a backup."""
+    """A folder with a file ``whole`` that passes for a backup."""
     (tmp_path / "whole").write_bytes(os.urandom(PIECE_BYTES + 1000))
     return tmp_path
 
@@ -165,7 +165,7 @@ def test_an_interrupt_does_not_wait_for_the_answer(
 
 @contextmanager
 def interrupted_when(reached: threading.Event) -> Iterator[None]:
-    """Ctrl-C in what is inside."""
+    """Context manager: interrupt the block, as Ctrl-C would, once ``reached`` is set."""
 
     def strike() -> None:
         assert reached.wait(SECONDS)
@@ -290,12 +290,12 @@ def test_a_stream_that_was_not_ended_ends_with_its_client(target: str) -> None:
 
 
 def insides() -> list[weakref.ref[GrpcChannel]]:
-    """What there is in this process."""
+    """Return references to all gRPC channels of this process."""
     return [weakref.ref(each) for each in gc.get_objects() if type(each) is GrpcChannel]
 
 
 def gone(reference: weakref.ref[GrpcChannel]) -> None:
-    """Wait until nobody has it any more, no thread either."""
+    """Wait until the channel is garbage-collected."""
     deadline = time.monotonic() + SECONDS
     while reference() is not None:
         assert time.monotonic() < deadline

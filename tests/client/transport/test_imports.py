@@ -37,14 +37,14 @@ def insertion(label: str = "cat", ids: list[str] = IDS) -> Insertion:
 
 @pytest.fixture
 def importing() -> Import:
-    """Three entries in batches of two, on a stream that has begun."""
+    """An import of three entries in batches of two, with its stream begun."""
     importing = Import(insertion(), LIMITS, None, RetryBudget("host:1", 60.0), Pace())
     importing.start_stream()
     return importing
 
 
 def stored(insertion: Insertion) -> list[pb.ImportEntriesResponse]:
-    """What a server that stored it acknowledges, batch by batch."""
+    """Return the acknowledgements of a server that stored the insertion, one for each batch."""
     batches = [request.batch for request in insertion.batches(LIMITS, 0, Pace())]
     return [
         acknowledgement(batch, [entry.id for entry in batch.batch.entries]) for batch in batches
@@ -55,7 +55,7 @@ FIRST, SECOND = stored(insertion())
 
 
 def sent_from(importing: Import) -> list[int]:
-    """The offsets of all batches that are left."""
+    """Return the offsets of all batches still to be sent."""
     return [request.batch.offset for request in iter(importing.next, None)]
 
 

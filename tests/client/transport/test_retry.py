@@ -1,4 +1,4 @@
-"""A message is sent again after growing pauses, and not for ever."""
+"""A message is sent again after growing delays, up to the deadline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from visual_memory._transport.retry import RetryBudget, is_retriable
 
 
 class Broken(grpc.RpcError):
-    """What gRPC raises, without gRPC."""
+    """A stand-in for the error that gRPC raises."""
 
     def __init__(self, code: grpc.StatusCode, details: str = "") -> None:
         self._code, self._details = code, details
@@ -29,7 +29,7 @@ class Broken(grpc.RpcError):
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -47,7 +47,7 @@ def patient(clock: Clock, **options: Any) -> RetryBudget:
 
 
 def waited(budget: RetryBudget, clock: Clock, error: grpc.RpcError) -> list[float]:
-    """All pauses until the patience is over, which raises."""
+    """Return all delays before retries end."""
     pauses: list[float] = []
     with suppress(ResourceExhausted, Unavailable):
         while len(pauses) < 1000:

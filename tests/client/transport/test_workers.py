@@ -1,4 +1,4 @@
-"""Jobs are done in threads of their own, until nobody has any."""
+"""Jobs run in threads that end once nothing owns them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A program like a notebook: cells that Ctrl-C ends at random moments, beside threads that go on.
 
-``python interrupted.py ADDRESS FOLDER INTERRUPTS SEED`` ends with 0 and prints what it did, where
-no call took longer than it may, none of the threads failed, and each interrupt came out soon.
-Otherwise it says why, and where each thread stands, and ends with another code.
+``python interrupted.py ADDRESS FOLDER INTERRUPTS SEED`` prints its counts and ends with 0 if no
+call took too long, no thread failed, and each interrupt was raised within 5 s. Otherwise it prints
+the reason and a traceback of each thread, and ends with another code.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HUNG, FAILED = 70, 71
 
 
 class Watch:
-    """Ends this process where something takes longer than it may, or goes wrong."""
+    """Ends this process if something takes too long or fails."""
 
     def __init__(self) -> None:
         self._begun: dict[int, tuple[str, float]] = {}
@@ -44,7 +44,7 @@ class Watch:
 
     @contextmanager
     def over(self, what: str) -> Iterator[None]:
-        """Watch what is done inside."""
+        """Context manager: end the process if the block takes too long."""
         mine = threading.get_ident()
         self._begun[mine] = what, time.monotonic()
         try:
@@ -53,7 +53,7 @@ class Watch:
             self._begun.pop(mine, None)
 
     def end(self, code: int, why: str) -> NoReturn:
-        """Say why, and where each thread stands; then end."""
+        """Print the reason and a traceback of each thread, then end the process."""
         print(why, file=sys.stderr, flush=True)
         faulthandler.dump_traceback(all_threads=True)
         os._exit(code)
@@ -67,7 +67,7 @@ class Watch:
 
 
 class Interrupts:
-    """SIGINT from another thread at random moments, sometimes twice; only cells get them."""
+    """SIGINT from another thread at random moments, up to three at once, for cells only."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance, self._left = chance, 0
@@ -77,11 +77,11 @@ class Interrupts:
         threading.Thread(target=self._send, daemon=True).start()
 
     def arm(self) -> None:
-        """The next cell may be interrupted from now on."""
+        """Allow interrupts from now on, for the next cell."""
         self._left = self._chance.choice([1, 1, 1, 2, 3])
 
     def disarm(self) -> None:
-        """The cell has ended."""
+        """Stop interrupts at the end of a cell, and note how long this one took to arrive."""
         self._left = 0
         if self._sent:
             self.latest = max(self.latest, time.monotonic() - self._sent)
@@ -103,7 +103,7 @@ class Interrupts:
 
 
 class Work:
-    """Everything that a cell may do with a client."""
+    """The calls that a cell chooses from."""
 
     def __init__(self, address: str, folder: Path, chance: random.Random) -> None:
         self._address, self._folder, self._chance = address, folder, chance
@@ -126,7 +126,7 @@ class Work:
         }
 
     def fill(self, client: Client) -> None:
-        """Make what the cells ask about."""
+        """Create the memories and the backup that the calls use."""
         memory = client.create_memory("pets", dimension=DIMENSION)
         labels = ["cat", "dog"] * (ENTRIES // 2)
         memory.insert(vectors=self._rows[:ENTRIES], labels=labels)
@@ -134,7 +134,7 @@ class Work:
         client.backup("pets", self._folder / "pets.backup")
 
     def one(self, client: Client, watch: Watch) -> None:
-        """Anything."""
+        """Make one call, chosen at random."""
         kind = self._chance.choice(list(self.kinds))
         with watch.over(kind):
             self.kinds[kind](client)
@@ -147,7 +147,7 @@ class Work:
         client.memory("crowd").insert(vectors=self._rows[:2], labels=["cat", "dog"])
 
     def _import(self, client: Client) -> None:
-        """Begin one, or go on with one that was interrupted: nothing is stored twice."""
+        """Begin an import, or resume one that was interrupted: nothing is stored twice."""
         found = client.memory("crowd").insert(
             vectors=self._rows, labels=["cat"] * len(self._rows), request_id=self._importing
         )
@@ -173,7 +173,7 @@ counts: Counter[str] = Counter()
 
 
 def beside(work: Work, client: Client, watch: Watch, over: threading.Event) -> None:
-    """What a thread does all the while; nothing of it may fail."""
+    """Make calls in a thread until ``over`` is set; end the process if one fails."""
     while not over.is_set():
         try:
             work.one(client, watch)
@@ -182,7 +182,7 @@ def beside(work: Work, client: Client, watch: Watch, over: threading.Event) -> N
 
 
 def cell(interrupts: Interrupts, act: Callable[[], object]) -> None:
-    """Do it again and again, until it is interrupted; up to twice more while that is noticed."""
+    """Repeat ``act`` until it is interrupted, up to twice more while that is handled."""
     try:
         try:
             try:

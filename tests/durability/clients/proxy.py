@@ -1,4 +1,4 @@
-"""A way to a server that is cut off after so many bytes, in the middle of a message or not."""
+"""A proxy to a server that cuts a connection after so many bytes, also inside a message."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ RESET = struct.pack("ii", 1, 0)  # close sends no FIN then
 
 
 class Proxy:
-    """Takes one connection and passes on what both say, until ``bytes_max`` went to the server.
+    """Passes on one connection until ``bytes_max`` bytes went to the server; None is no limit.
 
-    Without it all is passed on; with it the end of a stream never is. ``reset`` has the connections
-    end as those of a machine that is gone. ``passed`` counts.
+    With a limit, the end of a stream is never passed on. If ``reset``, the connections end like
+    those of a machine that is gone. ``passed`` counts the bytes.
     """
 
     def __init__(self, target: str, bytes_max: int | None = None, *, reset: bool = False) -> None:
@@ -29,7 +29,7 @@ class Proxy:
         self._thread.start()
 
     def wait(self) -> None:
-        """Return once it is cut, or the client has gone."""
+        """Wait until the connection is cut, or the client has left."""
         self._thread.join()
 
     def _serve(self) -> None:
@@ -57,7 +57,7 @@ class Proxy:
                 frame = header + said.read(int.from_bytes(header[:3]))
 
     def _send(self, frame: bytes, server: socket.socket) -> bool:
-        """Whether it goes on."""
+        """Pass on a frame, as far as the limit allows; return True if all of it was sent."""
         part = frame
         if self._bytes_max is not None:
             ends = len(frame) >= HEADER_BYTES and frame[3] == DATA and frame[4] & END_STREAM
@@ -68,7 +68,7 @@ class Proxy:
 
 
 def pump(source: socket.socket, target: socket.socket) -> None:
-    """Pass on until either side is gone."""
+    """Copy from ``source`` to ``target`` until either is closed."""
     with suppress(OSError):
         while data := source.recv(1 << 16):
             target.sendall(data)

@@ -1,4 +1,4 @@
-"""Streams that break off while they say what to unlearn: nothing of it is erased or deleted."""
+"""Streams that break during an unlearning request: nothing is erased or deleted."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def pause(chance: random.Random) -> None:
 def open_ended(
     server: Server, messages: Messages, timeout: float | None = None
 ) -> tuple[grpc.Channel, Any, Callable[[], None]]:
-    """A stream of these messages without an end; the last lets its thread go."""
+    """Start a stream of these messages that does not end; the last result ends its thread."""
     channel = grpc.insecure_channel(server.address, options=OPTIONS)
     feed: queue.SimpleQueue[pb.UnlearnEntriesRequest | None] = queue.SimpleQueue()
     taken = queue.SimpleQueue[None]()
@@ -117,7 +117,7 @@ def kill(server: Server, messages: Messages, chance: random.Random) -> None:
 
 
 def send_through(proxy: Proxy, messages: Messages) -> grpc.RpcError | None:
-    """Send all of a stream, and how that was refused."""
+    """Send a whole stream through a proxy; return the error, None if there was none."""
     with grpc.insecure_channel(proxy.address, options=OPTIONS) as channel:
         try:
             VisualMemoryStub(channel).UnlearnEntries(iter(messages))
@@ -130,7 +130,7 @@ def send_through(proxy: Proxy, messages: Messages) -> grpc.RpcError | None:
 
 
 def cut(server: Server, messages: Messages, chance: random.Random) -> None:
-    """Anywhere in the bytes of a whole stream, also after the last message and before its end."""
+    """Cut a stream at a random byte, at the latest before its end, and check that it fails."""
     whole = Proxy(server.address)
     assert send_through(whole, to_messages(apply=False)) is None
     part = Proxy(server.address, chance.randrange(whole.passed), reset=chance.random() < 0.5)

@@ -1,6 +1,6 @@
 """Ctrl-C at random moments, again and again, in a client with threads: nothing hangs or fails.
 
-``make durability`` does it 300 times in each of 20 runs.
+``make durability`` interrupts 300 times in each of 20 runs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""More than a server can take on: others than those who send it get their answers all the same.
+"""More load than a server can take: other clients still get their answers.
 
-``OVERLOAD=1`` is the whole of it: 5,000 calls at once, 16 messages of 120 MiB, 520 silent streams.
+``OVERLOAD=1`` is the full load: 5,000 calls at once, 16 messages of 120 MiB, 520 silent streams.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TOLD = ("OVERLOADED", "TOO_LARGE")
 
 
 def outcome(call: Any) -> str:
-    """Nothing where it was answered, or the reason of the refusal, or the code of gRPC."""
+    """Return the reason of a call's refusal, or gRPC's code; ANSWERED if it was not refused."""
     error = call.exception()
     if error is None:
         return ANSWERED
@@ -52,14 +52,14 @@ def outcome(call: Any) -> str:
 
 
 def ask(stub: VisualMemoryStub, seconds: float) -> Any:
-    """Classify one vector, with what the Python client says of it."""
+    """Classify one vector, with the metadata that the Python client sends."""
     said = (("message-bytes", str(QUESTION.ByteSize())),)
     return stub.Classify.future(QUESTION, timeout=seconds, metadata=said)
 
 
 @contextmanager
 def bystander(server: Server) -> Iterator[Counter[str]]:
-    """Somebody else, with a connection of their own and 30 s for each question."""
+    """Context manager: another client asks meanwhile, with 30 s for each call; count outcomes."""
     came, over = Counter[str](), threading.Event()
 
     def go_on() -> None:
@@ -78,7 +78,7 @@ def bystander(server: Server) -> Iterator[Counter[str]]:
 
 
 def served(start: Start, tmp_path: Path, **settings: object) -> Server:
-    """A server with a memory of a thousand vectors."""
+    """Start a server with these settings and a memory of a thousand vectors."""
     config = tmp_path / "server.toml"
     config.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
     server = start(None, "--config", str(config))
@@ -116,14 +116,14 @@ def test_a_storm_of_calls_that_are_given_up_at_once_costs_others_nothing(
 
 
 def resident(server: Server) -> int:
-    """Bytes of RAM that the server has."""
+    """Return the resident memory of the server in bytes."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return 1024 * int(status.partition("VmRSS:")[2].split()[0])
 
 
 @contextmanager
 def most_resident(server: Server) -> Iterator[list[int]]:
-    """How much RAM it has at most meanwhile."""
+    """Context manager: measure the server's most resident memory, in bytes."""
     most, over = [resident(server)], threading.Event()
 
     def look() -> None:
@@ -140,13 +140,13 @@ def most_resident(server: Server) -> Iterator[list[int]]:
 
 
 def search_for(size: int) -> bytes:
-    """Vectors, of which each is asked about."""
+    """Return a search of about ``size`` bytes, with many queries."""
     rows = np.random.default_rng(1).normal(size=(size // (4 * DIMENSION), DIMENSION))
     return pb.SearchRequest(memory="pets", k=1, vectors=to_vectors(rows)).SerializeToString()
 
 
 def insert(size: int) -> bytes:
-    """Vectors of zeros, which are refused once they have been read."""
+    """Return an insertion of about ``size`` bytes of zeros, to be refused after it is read."""
     rows = np.zeros((size // (4 * DIMENSION), DIMENSION))
     batch = to_batch(rows, [f"{number}" for number in range(len(rows))])
     request = pb.InsertEntriesRequest(memory="pets", batch=batch)
@@ -154,7 +154,7 @@ def insert(size: int) -> bytes:
 
 
 def embed(size: int) -> bytes:
-    """Images for a memory that takes none."""
+    """Return a request with ``size`` bytes of images, for a memory without an embedder."""
     images = entry_pb2.Images(data=[bytes(size // 4)] * 4)
     return pb.EmbedRequest(memory="pets", images=images).SerializeToString()
 
@@ -204,7 +204,7 @@ def test_large_messages_at_once_take_no_more_ram_than_they_may(
 
 
 def silent_streams(server: Server, count: int, closing: ExitStack) -> list[Any]:
-    """Imports that begin, and of which nothing more is heard; a hundred on a connection."""
+    """Begin imports that send nothing more, a hundred on each connection."""
     begun = []
     for number in range(count):
         if not number % 100:
@@ -235,7 +235,7 @@ def test_streams_of_which_nothing_is_heard_make_room_for_others(
 
 
 def limited(tmp_path: Path, descriptors: int) -> subprocess.Popen[str]:
-    """A server that may open only so many files and connections."""
+    """Start a server that may open only ``descriptors`` files and connections."""
     serve = ["-m", "visual_memory_service", "serve", "--data", str(tmp_path / "data")]
     shell = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", sys.executable]
     return subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Files that bytes were changed in, and everything that a data folder answers.
+"""Damage to files of a data folder, and a list of every question that a folder can answer.
 
 A page of SQLite is damaged by kind: the schema, page headers, interior, leaf and overflow pages.
 """
@@ -57,7 +57,7 @@ Answer = Callable[[Memory], Any]
 
 
 def make(folder: Path) -> None:
-    """Two memories with all there can be in one, and one that is small."""
+    """Write a folder with ``pets``, which has all that a memory can hold, and a small memory."""
     chance = np.random.default_rng(7)
     with closing(Catalog(folder)) as catalog:
         for name, dropped in (("pets", False), ("birds", False), ("gone", True)):
@@ -189,7 +189,7 @@ ANSWERS: Mapping[str, Answer] = {
 
 @dataclass
 class Folder:
-    """What a folder answered, by memory and question; a refusal stands for itself."""
+    """The answers of a folder by memory and question; a refused question has its refusal."""
 
     problem: str = ""
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -197,7 +197,10 @@ class Folder:
 
 
 def asked(folder: Path) -> Folder:
-    """Open a folder as the server does, and ask everything. Raises what is no refusal."""
+    """Open a folder as the server does, and ask every question.
+
+    Raises every error that is not a MemoryRefusal.
+    """
     found = Folder()
     try:
         memories = Memories(Settings(folder), lambda name, serves: None)
@@ -222,7 +225,7 @@ def asked(folder: Path) -> Folder:
 
 
 def wrong(found: Folder, reference: Folder) -> list[str]:
-    """What the folder answered otherwise than it did before, and what it does not know of."""
+    """List the answers that differ from those of ``reference``, and memories that are missing."""
     if found.problem:
         return []
     problems = [
@@ -242,7 +245,7 @@ def wrong(found: Folder, reference: Folder) -> list[str]:
 
 
 def places(path: Path) -> dict[str, list[int]]:
-    """The pages of a file by kind, numbered from 0."""
+    """Return the numbers of a file's pages, from 0, by kind of page."""
     kinds: dict[str, list[int]] = {"schema": [0], "header": [], "free": []}
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         for number, kind in db.execute("SELECT pageno, pagetype FROM dbstat"):
@@ -256,7 +259,7 @@ def places(path: Path) -> dict[str, list[int]]:
 def damaged(
     data: bytes, pages: Mapping[str, list[int]], chance: random.Random
 ) -> tuple[str, bytes]:
-    """What was done, and what is there now."""
+    """Damage a random page; return a description and the changed bytes."""
     kind = chance.choice(list(pages))
     number = chance.choice(pages[kind])
     start = number * PAGE_BYTES
@@ -286,13 +289,13 @@ def damaged(
 
 
 def place_in(page: bytes, chance: random.Random) -> int:
-    """A byte that is mostly one of those that mean something."""
+    """Return a random position in a page, mostly of a byte that is not zero."""
     used = [at for at, byte in enumerate(page) if byte]
     return chance.choice(used) if used and chance.random() < 0.9 else chance.randrange(len(page))
 
 
 class Lab:
-    """A folder that is damaged again and again, and what it answered before."""
+    """A folder that is damaged again and again, with the answers it gave before."""
 
     def __init__(self, work: Path) -> None:
         self.whole, self.work = work / "whole", work / "damaged"
@@ -308,7 +311,7 @@ class Lab:
         }
 
     def round(self, name: str, seed: int) -> None:
-        """Damage one file, ask everything, and note what came of it."""
+        """Damage one file, ask every question, and note the outcome."""
         done, data = damaged(*self.pages[name], random.Random(seed))
         folder = fresh(self.whole, self.work)
         file_of(folder, name).write_bytes(data)
@@ -330,7 +333,7 @@ class Lab:
 
 
 def outcome(found: Folder) -> str:
-    """What came of damage that gave no wrong answer."""
+    """Return the outcome of damage that led to no wrong answer."""
     if found.problem or found.refused:
         return "refused at the start"
     answers = [answer for each in found.answers.values() for answer in each.values()]
@@ -346,7 +349,7 @@ def file_of(folder: Path, name: str) -> Path:
 
 
 def fresh(whole: Path, work: Path) -> Path:
-    """A copy of the folder."""
+    """Replace ``work`` by a copy of the folder."""
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(whole, work)
     return work
@@ -356,7 +359,7 @@ def fresh(whole: Path, work: Path) -> Path:
 
 
 class LogLab:
-    """A folder as kill -9 leaves it, with a log that is damaged, and each state that was."""
+    """A folder as kill -9 leaves it, its log to be damaged, and its answers after each commit."""
 
     commits = 16
 
@@ -376,7 +379,7 @@ class LogLab:
         self.log = log.with_name(f"{log.name}-wal").read_bytes()
 
     def round(self, seed: int) -> None:
-        """Damage the log, open the folder, and compare what it lost with what is said of that."""
+        """Damage the log, open the folder, and check that the refusal counts the commits lost."""
         pages = {"log": list(range(len(self.log) // PAGE_BYTES))}
         done, data = damaged(self.log, pages, random.Random(seed))
         path = file_of(fresh(self.killed, self.work), "pets")
@@ -407,7 +410,7 @@ def answers_of(memory: Memory) -> dict[str, Any]:
 
 
 def edit(memory: Memory, number: int) -> None:
-    """One write of many kinds."""
+    """Make one write; its kind depends on ``number``."""
     match number % 4:
         case 0:
             row = unit_rows(np.random.default_rng(number).standard_normal((1, DIMENSION), "f4"))

@@ -1,6 +1,6 @@
-"""A file that bytes were changed in gives right answers or none, and harms no other.
+"""A file with damaged bytes gives right answers or none, and harms no other.
 
-``make damage`` does it with 1,000 files of memories, 400 catalogs and 600 logs.
+``make damage`` damages 1,000 files of memories, 400 catalogs and 600 logs.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Files put back, exchanged and lost: each is noticed, or is of those that docs/backup.md names.
+"""Files put back, exchanged or lost: each is noticed, or of a kind that docs/backup.md names.
 
-A real server writes, unlearns, is stopped and killed; its folder is kept after each end, and copied
-while it writes. Then folders are made of parts of these, as a hand or a broken disk would leave
-them, and opened. What is opened as it was last is not harmed; all else must be noticed, but for the
-kinds that cannot be. ``ROLLBACKS`` says how many folders are made.
+A real server writes, unlearns, is stopped and killed; its folder is copied after each end, and
+while it writes. Then folders are composed of parts of the copies, as a hand or a broken disk would
+leave them, and opened. A folder in its latest state must be unharmed; every other must be noticed,
+except for the kinds that cannot be. ``ROLLBACKS`` is the number of folders.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ENDS = ("", "-wal", "-shm")
 
 
 class Stands(NamedTuple):
-    """What a memory holds: its digest, its audit log and its ids."""
+    """The state of a memory: its digest, its audit log and its ids."""
 
     digest: str
     events: tuple[str, ...]
@@ -54,7 +54,7 @@ Truth: TypeAlias = Mapping[str, Stands]
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A folder as it was left, and what it holds; a server that was killed left its logs.
+    """A copy of the folder after a session, and its content; a killed server left its logs.
 
     ``unlearned`` are the ids of each memory that were unlearned and not inserted again.
     """
@@ -65,7 +65,7 @@ class Moment:
     killed: bool
 
     def back(self, found: Truth) -> list[str]:
-        """What was unlearned and is in none of its memories now, but was found in one."""
+        """Return the unlearned ids that were found again, and are not in the present content."""
         return [
             id
             for name, held in found.items()
@@ -75,14 +75,14 @@ class Moment:
 
 @dataclass
 class History:
-    """What one server did to its folder, session after session."""
+    """The writes of one server to its folder, session after session."""
 
     chance: random.Random
     unlearned: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in NAMES})
     inserted: int = 0
 
     def write(self, client: Client, name: str) -> None:
-        """One write, of any kind but unlearning."""
+        """Make one random write, other than unlearning."""
         memory = client.memory(name)
         ids = sorted(each.id for each in memory.entries())
         what = self.chance.choice(["insert", "insert", "update", "delete", "again"])
@@ -109,7 +109,7 @@ class History:
         self.unlearned[name].update(gone)
 
     def session(self, server: Server, folder: Path, *, first: bool, kill: bool) -> Moment:
-        """Write, unlearn perhaps, end, and keep the folder."""
+        """Write, perhaps unlearn, end the server, and copy the folder."""
         with visual_memory.connect(server.address) as client:
             for name in NAMES if first else ():
                 client.create_memory(name, dimension=DIMENSION)
@@ -127,7 +127,7 @@ class History:
 
 
 def truth_of(folder: Path) -> Truth:
-    """What a sound folder holds; it is left as it is."""
+    """Return the content of a sound folder, read from a copy."""
     copy = shutil.copytree(folder, folder.with_name("looked at"))
     try:
         found, problems = opened(copy)
@@ -138,7 +138,7 @@ def truth_of(folder: Path) -> Truth:
 
 
 def opened(folder: Path) -> tuple[Truth, list[str]]:
-    """What is found in a folder as ``check --data`` opens it, and what is said to be wrong."""
+    """Open a folder as ``check --data`` does; return its content and the names of its refusals."""
     found, problems = {}, []
     try:
         catalog = Catalog(folder)
@@ -172,7 +172,7 @@ def beside(path: Path, end: str) -> Path:
 
 
 def put(source: Path, target: Path, ends: tuple[str, ...] = ENDS) -> None:
-    """Have these parts of a database be those of another; the index of the log goes."""
+    """Replace these files of a database by those of another, and remove the index of the log."""
     for end in ends:
         beside(target, end).unlink(missing_ok=True)
         if beside(source, end).exists():
@@ -191,7 +191,7 @@ def older_file(now: Path, then: Path, name: str, chance: random.Random) -> None:
 
 
 def older_file_alone(now: Path, then: Path, name: str, chance: random.Random) -> None:
-    """Beside the log of now, where there is one."""
+    """Put back the file; the log, if any, stays the latest."""
     put(file_of(then, name), file_of(now, name), ("",))
 
 
@@ -292,7 +292,7 @@ NEEDS_LOG = (older_file_alone, lost_log, damaged_log, lost_log_of_the_catalog)
 
 @dataclass
 class Tally:
-    """What came of each kind, and what should not have."""
+    """The outcomes by kind of change, and the failures."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -304,7 +304,7 @@ class Tally:
 
 @pytest.fixture(scope="module")
 def moments(tmp_path_factory: pytest.TempPathFactory) -> list[Moment]:
-    """The folder of one server after each of its ends."""
+    """The folder of one server after each session."""
     folder = tmp_path_factory.mktemp("history")
     history = History(random.Random(random.random()))
     moments: list[Moment] = []
@@ -337,7 +337,7 @@ def test_what_is_put_back_exchanged_or_lost_is_noticed(
 
 
 def judge(tally: Tally, deed: Deed, folder: Path, now: Moment) -> None:
-    """Noticed, or not harmed; and whatever is accepted then has nothing that was unlearned."""
+    """Check that a change is noticed or harmless; accepting it must restore nothing unlearned."""
     marks = marks_in(folder)
     found, problems = opened(folder)
     outcome = "as it was"
@@ -354,7 +354,7 @@ def judge(tally: Tally, deed: Deed, folder: Path, now: Moment) -> None:
 
 
 def marks_in(folder: Path) -> int:
-    """How many entries the catalog knows as unlearned."""
+    """Count the entries that the catalog marks as unlearned."""
     if not (folder / "catalog.sqlite").exists():
         return 0
     copy = folder.with_name("marks.sqlite")
@@ -365,7 +365,7 @@ def marks_in(folder: Path) -> int:
 
 
 def accept_all(folder: Path) -> None:
-    """As ``visual-memory accept`` does, as far as it can be."""
+    """Accept all doubtful memories, as ``visual-memory accept`` would, if possible."""
     try:
         catalog = Catalog(folder)
     except MemoryRefusal:

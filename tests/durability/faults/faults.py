@@ -1,4 +1,4 @@
-"""System calls of a server that fail on command, and its clock: the other side of ``faults.c``.
+"""System calls of a server that fail on command, and its clock: the Python side of ``faults.c``.
 
 strace could inject faults too, but counts calls by thread, and a server has many. Here the calls
 of all threads count, so one server can be led through every call of every write, one by one.
@@ -37,7 +37,7 @@ CALLS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong with a system call; ``calls`` sums up those of ``CALLS`` that count."""
+    """A way for system calls to fail; ``calls`` is the sum of the ``CALLS`` that it applies to."""
 
     name: str
     mode: int
@@ -64,7 +64,7 @@ def build_library(folder: Path) -> Path:
 
 
 class Faults:
-    """What the servers that are started under ``preloaded`` suffer in one folder."""
+    """The faults of one folder, for servers that are started under ``preloaded``."""
 
     def __init__(self, library: Path, control: Path, folder: Path) -> None:
         self._library, self._path, self._folder = library, control, folder
@@ -78,7 +78,7 @@ class Faults:
 
     @contextmanager
     def preloaded(self) -> Iterator[None]:
-        """Processes that are started inside are in our hands."""
+        """Context manager: processes started in the block are subject to the faults."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("LD_PRELOAD", str(self._library))
             patch.setenv("FAULTS_CONTROL", str(self._path))
@@ -86,16 +86,16 @@ class Faults:
             yield
 
     def arm(self, fault: Fault, number: int, suffix: str = "") -> None:
-        """The call ``number``, from 1 on, of those on paths that end so shall suffer."""
+        """Let the ``number``-th call from now, from 1, on a path with this suffix fail."""
         self._set(0, fault.mode, fault.error, number, suffix)
         self._set(fault.calls, fault.mode, fault.error, number, suffix)
 
     def left(self) -> int:
-        """How many calls there still are to the one that suffers."""
+        """Return the number of calls until the one that fails."""
         return int(CONTROL.unpack_from(self._control)[4])
 
     def suffered(self) -> str:
-        """Which call on what kind of file suffered last, or nothing."""
+        """Describe the call that failed last and the kind of its file; empty if none failed."""
         *_, fired, call, _, path = CONTROL.unpack_from(self._control)
         if not fired:
             return ""
@@ -104,13 +104,13 @@ class Faults:
         return f"{kind} of {name[name.find('.sqlite') :] if '.sqlite' in name else name}"
 
     def disarm(self) -> bool:
-        """Let all calls pass; whether one suffered."""
+        """Let all calls succeed again; return True if one failed."""
         suffered = bool(self.suffered())
         self._set(0, 0, 0, 0, "")
         return suffered
 
     def jump(self, seconds: float) -> None:
-        """Set the clock so far ahead of the right time."""
+        """Set the server's clock ``seconds`` ahead of the right time."""
         self._clock = int(seconds * 1e9)
         struct.pack_into("<q", self._control, 0, self._clock)
 

@@ -20,14 +20,14 @@ HOUR, DAY = 3600, 24 * 3600
 
 @dataclass
 class Clocked:
-    """A server with a clock of its own, and its only client."""
+    """A server with a clock that tests set, and its only client."""
 
     server: Server
     faults: Faults
     writer: Writer
 
     def jump(self, seconds: float) -> None:
-        """Set its clock so far from the right time, and have it look there."""
+        """Set the clock ``seconds`` ahead of the right time, and make a write."""
         self.faults.jump(seconds)
         self.writer.do("insert")
 
@@ -38,7 +38,7 @@ class Clocked:
         self.writer.connect(self.server.address)
 
     def problems(self) -> list[str]:
-        """What is wrong after all writes were repeated."""
+        """Repeat all writes, and list the problems."""
         problems = []
         for write in self.writer.ledger.repeatable:
             if essence(write.send(self.server.stub)) != write.answer:

@@ -1,8 +1,8 @@
 """Every write, fsync, truncation, creation, unlink and rename fails in turn, in every way.
 
-A call is acknowledged or refused with a clean status, reads go on, the same write succeeds once the
-disk does, and a restart finds what was acknowledged. ``make durability`` takes each system call of
-each kind of write; otherwise some of them are taken.
+A call is acknowledged or refused with a clean status, reads go on, the write succeeds once the disk
+works, and a restart finds what was acknowledged. ``make durability`` fails each system call of each
+kind of write; otherwise a sample.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KINDS = Writer("nobody", random.Random()).kinds
 
 @dataclass
 class Bench:
-    """A server on a disk that fails on command, and its only client."""
+    """A server on a disk that fails on command, with its only client."""
 
     folder: Path
     faults: Faults
@@ -52,7 +52,7 @@ class Bench:
         self.begin()
 
     def begin(self) -> None:
-        """Begin anew, with nothing."""
+        """Start a new server with an empty folder."""
         self.end()
         self.faults.disarm()
         self._folders += 1
@@ -63,21 +63,21 @@ class Bench:
         self.writer.connect(self.server.address)
 
     def end(self) -> None:
-        """End what still runs."""
+        """End the server and the client, if they run."""
         if self._folders:
             self.writer.close()
             if self.server.process.poll() is None:
                 self.server.end(signal.SIGKILL)
 
     def count(self, kind: str, fault: Fault) -> int:
-        """How many system calls of such a write can fail."""
+        """Count the system calls of a write of this kind that can fail."""
         flight = self.writer.ready(kind)
         self.faults.arm(fault, COUNTING)
         self.writer.send(flight)
         return COUNTING - self.faults.left()
 
     def suffer(self, kind: str, fault: Fault, number: int) -> None:
-        """Do a write, of which one system call fails. After a problem all begins anew."""
+        """Make a write of which one system call fails; start anew after a problem."""
         known, what = len(self.problems), f"{kind}, {fault.name} at {number}"
         try:
             self._suffer(what, kind, fault, number)
@@ -99,7 +99,7 @@ class Bench:
         self.check(what)
 
     def refusal(self, what: str, flight: list[Write]) -> str:
-        """Send it; what it is refused with, or nothing."""
+        """Send a write; return the reason of its refusal, empty if it succeeded."""
         try:
             self.writer.send(flight)
         except grpc.RpcError as error:
@@ -116,7 +116,7 @@ class Bench:
         return ""
 
     def go_on(self, what: str, kind: str, flight: list[Write]) -> None:
-        """The disk works again: what was refused is done, or done anew where that is the rule."""
+        """Repeat the refused writes on a working disk, a prune as a new one; they must succeed."""
         again = [write for write in flight if write.answer is None]
         if kind == "prune":
             again = self.writer.ready(kind)
@@ -124,7 +124,7 @@ class Bench:
             self.problems.append(f"{what}: once more, and refused with {refused}")
 
     def check(self, what: str) -> None:
-        """What a server answers now."""
+        """Note problems in the server's present content."""
         try:
             found = judge(of_server(self.server.stub), [self.writer.ledger])
         except grpc.RpcError as error:
@@ -132,7 +132,7 @@ class Bench:
         self.problems += [f"{what}: {problem}" for problem in found]
 
     def restart(self, number: int) -> None:
-        """End the server by a signal, and look at what the next one has."""
+        """End the server by a signal, and check the content and answers of the next one."""
         self.server.end(number)
         self.start()
         self.check(f"after signal {number}")
@@ -146,7 +146,7 @@ class Bench:
         self.writer.connect(self.server.address)
 
     def try_to_start(self, what: str) -> None:
-        """Start, or say in a sentence why not; then it starts."""
+        """Start the server; a refusal must be one sentence, and then the disk works."""
         try:
             self.start()
         except pytest.fail.Exception as failure:
@@ -169,12 +169,12 @@ def bench(faults: Faults, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def some(chance: random.Random, points: int, count: int) -> Iterable[int]:
-    """So many numbers of system calls, or all there are."""
+    """Return ``count`` random numbers from 1 to ``points``, or all."""
     return sorted(chance.sample(range(1, points + 1), min(points, count)))
 
 
 def lead_through(bench: Bench, kinds: Sequence[str]) -> None:
-    """Every kind of write suffers in every way; then the server is killed, then ended."""
+    """Let every kind of write fail in every way, then restart by SIGKILL and SIGTERM."""
     for fault in FAULTS:
         for kind in kinds:
             for number in some(bench.chance, bench.count(kind, fault), POINTS):
@@ -215,7 +215,7 @@ def test_writers_side_by_side_are_each_refused_or_acknowledged(bench: Bench) -> 
 
 
 def write_until(over: threading.Event, writer: Writer) -> int:
-    """Write until it is over; how much was refused, and cleanly."""
+    """Write until ``over`` is set; return the number of clean refusals."""
     refused, kinds = 0, [kind for kind in KINDS if kind not in UNSOUND]
     while not over.is_set():
         try:

@@ -30,7 +30,7 @@ SOUND = [kind for kind in KINDS if kind not in UNSOUND]
 
 
 def refusal(writer: Writer, kind: str) -> str:
-    """What a write of a kind is refused with, or nothing."""
+    """Make a write; return the reason of its refusal, empty if it succeeded."""
     try:
         writer.do(kind)
     except grpc.RpcError as error:
@@ -41,7 +41,7 @@ def refusal(writer: Writer, kind: str) -> str:
 
 
 def until_full(writer: Writer, kind: str = "insert") -> str:
-    """Write until that is refused; how. The log may have room for some that are small."""
+    """Write until a write is refused; return the reason. Smaller writes may still succeed."""
     while not (refused := refusal(writer, kind)):
         pass
     return refused
@@ -80,7 +80,7 @@ def test_a_disk_that_fills_up_refuses_writes_until_there_is_room(
 
 
 def served(start: Start, small_disk: SmallDisk) -> Server:
-    """A server whose memory "pets" holds so much that an erasure needs room."""
+    """Start a server whose memory "pets" is so large that an erasure needs room."""
     server = start(small_disk.folder / "data")
     rows = np.random.default_rng(0).standard_normal((len(IDS), 768), np.float32)
     with visual_memory.connect(server.address) as client:
@@ -91,7 +91,7 @@ def served(start: Start, small_disk: SmallDisk) -> Server:
 
 
 def use_up_reserve(server: Server, small_disk: SmallDisk) -> None:
-    """Leave no room at all, as others may that delete."""
+    """Fill the disk, after removing the reserve, as concurrent deletions may."""
     (server.data / "reserve").unlink()
     small_disk.fill()
 

@@ -1,4 +1,4 @@
-"""A server writes into its data folder alone, also what SQLite keeps beside a file for a while."""
+"""A server writes only into its data folder, even SQLite's temporary files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_erasure_that_writes_the_file_anew_writes_into_the_data_folder_alone(
 
 
 def delete_without_erasing(start: Start, data: Path) -> str:
-    """Have an erasure begin that cannot end, since somebody reads the file; its operation."""
+    """Begin an erasure that an open reader keeps from ending; return its operation."""
     rows = np.random.default_rng(0).standard_normal((ERASED + STAYING, DIMENSION), np.float32)
     server = start()
     with visual_memory.connect(server.address) as client:
@@ -52,7 +52,7 @@ def delete_without_erasing(start: Start, data: Path) -> str:
 
 
 def written_to(start: Start, folder: Path, operation: str) -> set[Path]:
-    """The files that a server opens to write until it has ended an operation, and itself."""
+    """Start a server, wait for an operation, and return the files opened for writing."""
     log, python = folder / "log", folder / "python"
     strace = f"strace -D -f -e trace=openat -e signal=none -o {log}"
     python.write_text(f'#!/bin/sh\nexec {strace} {sys.executable} "$@"\n')

@@ -1,6 +1,6 @@
-"""kill -9 at random moments under three writers: what was acknowledged is there, and nothing half.
+"""kill -9 at random moments under three writers: all that was acknowledged is there, nothing half.
 
-``make durability`` does it 2,000 times.
+``make durability`` kills 2,000 times.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def test_what_was_acknowledged_outlives_any_kill(start: Start, tmp_path: Path) -
 
 
 def live_and_die(server: Server, rounds: int, chance: random.Random) -> None:
-    """Kill a server again and again, and look at its folder each time."""
+    """Kill a server again and again, and check its folder each time."""
     create_shared(server.stub)
     writers = [Writer(f"w{n}", random.Random(chance.random())) for n in range(3)]
     for _ in range(rounds):
@@ -83,7 +83,7 @@ def check(server: Server, writers: Sequence[Writer]) -> None:
 
 
 def write_until_killed(server: Server, writers: Sequence[Writer], seconds: float) -> None:
-    """All write as fast as they can for so long."""
+    """Let all writers write as fast as they can for ``seconds``, then kill the server."""
     over = threading.Event()
     failures: list[BaseException] = []
 

@@ -25,7 +25,7 @@ PIECE_BYTES = 1 << 16
 
 
 def fill(server: Server) -> None:
-    """A memory that takes some time to copy."""
+    """Create a memory that takes some time to copy."""
     rows = np.random.default_rng(0).standard_normal((COUNT, DIMENSION))
     ids = [f"{number:06}" for number in range(COUNT)]
     with visual_memory.connect(server.address) as client:

@@ -26,9 +26,9 @@ ROWS = np.random.default_rng(0).normal(size=(COUNT, 16)) + np.eye(16)[[n % 5 for
 
 
 class Hands:
-    """Two threads that prune, undo, count and calibrate until the server dies.
+    """Two threads that prune, undo, count and calibrate until the server is killed.
 
-    ``pruned`` and ``undone`` hold what was acknowledged.
+    ``pruned`` and ``undone`` hold the acknowledged operations.
     """
 
     def __init__(self, server: Server, chance: random.Random) -> None:
@@ -39,7 +39,7 @@ class Hands:
         self.undone: set[str] = set()
 
     def until_killed(self, seconds: float) -> None:
-        """Work for so long, then kill."""
+        """Work for ``seconds``, then kill the server."""
         threads = [threading.Thread(target=self._run, args=(each,)) for each in self._chances]
         for thread in threads:
             thread.start()
@@ -98,7 +98,7 @@ def test_what_was_cut_short_changed_nothing(start: Start, tmp_path: Path) -> Non
 
 
 def standing(client: Client) -> list[Operation]:
-    """The prunes that were done and not undone."""
+    """Return the prunes that are done and not undone."""
     return [
         operation
         for operation in client.operations("crowd")
@@ -107,9 +107,9 @@ def standing(client: Client) -> list[Operation]:
 
 
 def check(client: Client, hands: Hands) -> int:
-    """Everything acknowledged stands, and everything else wholly or not at all.
+    """Check that acknowledged operations are done, and others wholly or not at all.
 
-    How many operations were cut short.
+    Return the number of operations that were cut short.
     """
     operations = {each.name: each for each in client.operations("crowd")}
     assert all(each.state in ("done", "failed") for each in operations.values())

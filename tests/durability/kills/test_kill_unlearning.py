@@ -1,4 +1,4 @@
-"""kill -9 while entries are erased: it goes on, and nothing of them is left in the files."""
+"""kill -9 while entries are erased: the erasure resumes, and leaves nothing of them in files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def secret(kind: str, number: int) -> str:
 
 
 def insert(album: Memory, numbers: Sequence[int]) -> tuple[list[str], Residue]:
-    """Remember people; their ids, and what must be gone one day."""
+    """Insert people; return their ids and the secrets that must be gone after unlearning."""
     rows = np.random.default_rng(numbers[0]).standard_normal((len(numbers), DIMENSION), np.float32)
     ids = [secret("id", number) for number in numbers]
     labels = [secret("label", number) for number in numbers]

@@ -1,4 +1,4 @@
-"""SIGSTOP under writers: who waited too long sends the same again, and it is done once."""
+"""SIGSTOP under writers: a client that timed out sends the write again, and it is done once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STANDSTILL_SECONDS = 1.0
 
 
 def keep_writing(writer: Writer, address: str, over: threading.Event) -> int:
-    """Write until it is over, and until all is answered; how many calls took too long."""
+    """Write until ``over`` is set and all is answered; return the number of timeouts."""
     writer.connect(address, seconds=PATIENCE_SECONDS)
     late = 0
     while not over.is_set() or writer.ledger.under_way:

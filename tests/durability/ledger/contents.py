@@ -1,4 +1,4 @@
-"""What a data folder holds: asked of a server, or read in this process."""
+"""The contents of a data folder, asked of a server or read in this process."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class MemoryContents:
-    """``operations`` by name: their state, and whether they were undone.
+    """The entries of a memory, with its ``operations`` by name: state, and True if undone.
 
-    Derived of the entries: ``searched``, the ids that a search for all finds, and ``counts``, how
-    often each misleads the ``COUNTED_K`` nearest.
+    ``searched`` and ``counts`` follow from the entries: the ids found by a search for all, and how
+    often each misleads its ``COUNTED_K`` nearest.
     """
 
     dimension: int
@@ -49,7 +49,7 @@ class MemoryContents:
     counts: Mapping[str, int]
 
     def of(self, writer: str) -> dict[str, Found]:
-        """The entries of one writer, by key."""
+        """Return the entries of one writer, by key."""
         return {
             entry.metadata.get("key", ""): entry
             for entry in self.entries
@@ -57,7 +57,7 @@ class MemoryContents:
         }
 
     def inconsistencies(self) -> list[str]:
-        """Where what is derived does not fit the entries, or what is parts do not fit together."""
+        """List the contradictions between entries, operations, search and counts."""
         problems = []
         voting = sorted(entry.id for entry in self.entries if not entry.pruned_by)
         if sorted(self.searched) != voting:
@@ -81,7 +81,7 @@ Contents: TypeAlias = Mapping[str, MemoryContents]
 
 
 def counted(entries: Sequence[Found], dimension: int) -> dict[str, int]:
-    """Misleading counts, counted the dull way."""
+    """Return the misleading counts by id, by brute force."""
     voting = [entry for entry in entries if not entry.pruned_by]
     rows = np.frombuffer(b"".join(entry.vector for entry in voting), "<f4")
     vectors = rows.reshape(-1, dimension).astype(np.float64)
@@ -96,7 +96,7 @@ def counted(entries: Sequence[Found], dimension: int) -> dict[str, int]:
 
 
 def of_server(stub: Any) -> Contents:
-    """What a server answers with."""
+    """Ask a server for its contents."""
     memories = stub.ListMemories(pb.ListMemoriesRequest(page_size=1000)).memories
     return {memory.name: of_remote_memory(stub, memory.name) for memory in memories}
 
@@ -162,7 +162,7 @@ def searched(stub: Any, name: str, dimension: int) -> list[str]:
 
 
 def of_folder(folder: Path) -> Contents:
-    """What is in a folder that no server has. Raises what opening or reading it refuses."""
+    """Read the contents of a folder that no server uses. Raises the refusals of doing so."""
     with closing(Catalog(folder)) as catalog:
         contents = {}
         for name in catalog.names():
@@ -204,7 +204,7 @@ def of_memory(memory: Memory) -> MemoryContents:
 
 
 def damages(folder: Path, names: Sequence[str]) -> list[str]:
-    """What SQLite finds wrong in the files of a closed folder, and files that belong to nothing."""
+    """List problems in the files of a closed folder: SQLite's, and files of no memory."""
     files = sorted((folder / "memories").iterdir())
     databases = [path for path in files if path.suffix == ".sqlite"]
     problems = [f"{path.name} was left behind" for path in files if path not in databases]
@@ -220,7 +220,7 @@ def damages(folder: Path, names: Sequence[str]) -> list[str]:
 
 
 def complaints(db: sqlite3.Connection) -> list[tuple[str, ...]]:
-    """What SQLite's own checks say."""
+    """Return the problems that SQLite's own checks find."""
     rows = db.execute("PRAGMA integrity_check").fetchall()
     rows += db.execute("PRAGMA foreign_key_check").fetchall()
     return [row for row in rows if row != ("ok",)]

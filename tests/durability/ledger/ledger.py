@@ -1,9 +1,9 @@
-"""The oracle of all labs: what was sent and answered, and hence what a data folder may hold.
+"""The oracle of all labs: the writes sent and answered, and hence what a data folder may hold.
 
-Each writer has a ledger of its own and entries of its own, which their metadata name: ``writer``,
-and a ``key`` that no other entry has. It sends one flight at a time: one call, a stream of batches,
-or a prune and its end. So after any trouble its entries are as every answered write left them, or
-as the first of those under way did, and nothing else is allowed: nothing lost, half or come back.
+Each writer has its own ledger and its own entries, named in their metadata by ``writer`` and a
+unique ``key``. A writer sends one flight at a time: one call, a stream of batches, or a prune and
+its end. After any trouble its entries must be as all answered writes left them, or as the first few
+unanswered writes did. Nothing else is allowed: nothing lost, half done or restored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WRITER, KEY = "writer", "key"
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """An entry; ``id`` is empty where the server makes one.
+    """An entry; ``id`` is empty if the server makes the id.
 
     ``pruned_by`` and ``labelled_by`` are the request_ids of the prune and the relabel.
     """
@@ -39,10 +39,10 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is one writer's in one memory.
+    """The entries and operations of one writer in one memory.
 
-    ``operations`` by request_id, of a relabel with the label that each key had and who had set it;
-    ``imported`` counts what of an import is stored.
+    ``operations`` by request_id; a relabel has, by key, the label before and its relabel.
+    ``imported`` counts the entries of each import that are stored.
     """
 
     entries: Mapping[str, Remembered] = field(default_factory=dict)
@@ -75,7 +75,7 @@ def inserted(
     request_id: str = "",
     offset: int = 0,
 ) -> Effect:
-    """``request_id`` and ``offset`` are those of a batch of an import."""
+    """Return the effect of an insertion, or of the batch at ``offset`` of an import."""
 
     def change(part: Part) -> Part | None:
         if not replace_existing and part.entries.keys() & entries.keys():
@@ -89,7 +89,7 @@ def inserted(
 
 
 def updated(memory: str, key: str, **changes: Any) -> Effect:
-    """``changes`` are ``label`` or ``metadata``."""
+    """Return the effect of setting an entry's ``label`` or ``metadata``."""
 
     def change(part: Part) -> Part | None:
         before = part.entries.get(key)
@@ -172,7 +172,7 @@ def undone(memory: str, request_id: str) -> Effect:
 
 
 def unlabelled(key: str, entry: Remembered, part: Part, over: frozenset[str]) -> Remembered:
-    """The entry with the label that it had before the relabels that are undone."""
+    """Return the entry with the label from before the relabels in ``over``, which are undone."""
     while entry.labelled_by in over:
         label, labelled_by = part.operations[entry.labelled_by][key]
         entry = replace(entry, label=label, labelled_by=labelled_by)
@@ -180,12 +180,12 @@ def unlabelled(key: str, entry: Remembered, part: Part, over: frozenset[str]) ->
 
 
 def unchanged(state: State) -> State:
-    """Of a call that writes nothing but its answer."""
+    """Return the state: the effect of a call that writes nothing but its answer."""
     return state
 
 
 def within(memory: str, change: Change, *, then: Effect | None = None) -> Effect:
-    """A change of what is in one memory, which must be there."""
+    """Return the effect of a change to the part in one memory, refused if there is no memory."""
 
     def effect(state: State) -> State | None:
         part = change(state[memory]) if memory in state else None
@@ -203,11 +203,11 @@ def without(part: Part, keys: set[str]) -> Part:
 
 @dataclass(eq=False, slots=True)
 class Write:
-    """A call, or a batch of an import with its start: what it does, and its answer, if one came.
+    """A call, or a batch of an import with its start: its effect and, once it came, its answer.
 
-    A write without requests is the end of an operation. ``keys`` are those of the entries that it
-    brings, and ``ids`` what it was told of them. ``receipt`` says which answer of the writer's
-    connection it was: the number of the call, and of the message in it.
+    A write without requests is the end of an operation. ``keys`` are those of the inserted entries,
+    and ``ids`` their ids in the answer. ``receipt`` locates the answer on the writer's connection:
+    the number of the call, and of the message in it.
     """
 
     memory: str
@@ -227,11 +227,11 @@ class Write:
 
     @property
     def batch(self) -> bool:
-        """Whether it is one of an import."""
+        """Return True for a batch of an import."""
         return self.method == "ImportEntries"
 
     def send(self, stub: Any) -> Any:
-        """Send it alone, once more; what it is answered with."""
+        """Send the write again, alone, and return its answer."""
         if self.batch:
             *_, last = stub.ImportEntries(iter(self.requests))
             return last
@@ -244,7 +244,7 @@ class Write:
 
 
 def essence(answer: Any) -> bytes:
-    """What stays the same of an answer that is given again."""
+    """Return the part of an answer that must be equal when a write is repeated."""
     if answer is None:
         return b""
     if isinstance(answer, entry_pb2.Entry):
@@ -256,11 +256,11 @@ def essence(answer: Any) -> bytes:
 
 
 class Ledger:
-    """The writes of one writer, in order, and what they may have come to.
+    """The writes of one writer, in order, and the states that may follow from them.
 
-    ``under_way`` are those that are not answered yet, or never were; ``unheard`` those of them that
-    turned out to be done. ``repeatable`` are those whose answers a server still has to know: those
-    of memories that still are, and drops.
+    ``under_way`` are the unanswered writes; ``unheard`` are unanswered writes found to be done.
+    ``repeatable`` are the writes whose answers a server must still know: drops, and writes to
+    memories that exist.
     """
 
     def __init__(self, writer: str, shared: Iterable[str]) -> None:
@@ -278,11 +278,11 @@ class Ledger:
 
     @property
     def state(self) -> State:
-        """What a writer goes by."""
+        """Return the state by which the writer chooses its next write."""
         return self.states[0]
 
     def sent(self, flight: Sequence[Write]) -> None:
-        """These are under way, perhaps once more, and are done in this order."""
+        """Note that writes were sent, perhaps again; the server does them in this order."""
         if self.under_way:
             assert list(flight) == self.under_way
             return
@@ -293,7 +293,7 @@ class Ledger:
         self.under_way = list(flight)
 
     def answered(self, answer: Any, receipt: tuple[int, int] | None = None) -> None:
-        """The first of those under way was done, now or by an earlier try."""
+        """Note the answer of the first write under way, which is therefore done."""
         write = self.under_way.pop(0)
         write.receipt = receipt
         self.heard(write, answer)
@@ -302,7 +302,7 @@ class Ledger:
         self._doubted = []
 
     def heard(self, write: Write, answer: Any) -> None:
-        """This is what a write was answered with."""
+        """Note the answer of a write."""
         write.answer = essence(answer)
         if write.keys:
             write.ids = list(answer.ids)
@@ -323,7 +323,7 @@ class Ledger:
             self.repeatable.append(write)
 
     def history(self) -> list[State]:
-        """The states after none, one, two and so on of the writes."""
+        """Return the states after none, one, two and so on of the writes."""
         states = [self.start]
         for write in self.writes:
             (state,) = those_done(write.effect, states[-1:])
@@ -331,12 +331,12 @@ class Ledger:
         return states
 
     def under_way_after(self, count: int) -> list[Write]:
-        """The writes that may have been under way when so many had been answered."""
+        """Return the writes that may have been under way after ``count`` answers."""
         following = self.writes[count:]
         return [write for write in following if write.flight == following[0].flight]
 
     def earlier(self, count: int) -> Ledger:
-        """The ledger when the first ``count`` writes had been answered, and others were sent."""
+        """Return the ledger after ``count`` writes were answered and the next flight was sent."""
         earlier = Ledger(self.writer, self.shared)
         earlier.states = [self.history()[count]]
         for write in self.writes[:count]:
@@ -346,17 +346,20 @@ class Ledger:
         return earlier
 
     def refused(self) -> None:
-        """Nothing more of those under way is done, as long as the server runs."""
+        """Note that the writes under way were refused; the running server does none of them."""
         self._doubted = distinct([*self._doubted, *self._possible(self.states)])
         self.under_way = []
 
     def killed(self) -> None:
-        """What a failing disk made the server refuse may be found in the log by the next server."""
+        """Allow that refused writes are found in the log by the next server."""
         self.states = distinct([*self.states, *self._doubted])
         self._doubted = []
 
     def settle(self, contents: Contents) -> list[str]:
-        """What is wrong with ``contents``; what is not in it was not done, and is under way yet."""
+        """Find the possible state that ``contents`` show; return the problems if there is none.
+
+        Writes that are not in it stay under way.
+        """
         problems = list[str]()
         for state in self.states:
             for done, reached in enumerate(self._possible([state])):
@@ -371,7 +374,7 @@ class Ledger:
         return problems
 
     def _possible(self, states: Sequence[State]) -> list[State]:
-        """What may be: those under way are done in order, as far as they are."""
+        """Return the states after none, the first, the first two … of the writes under way."""
         possible, reached = list(states), list(states)
         for write in self.under_way:
             reached = those_done(write.effect, reached)
@@ -379,13 +382,13 @@ class Ledger:
         return possible
 
     def _learn(self, state: State, contents: Contents) -> None:
-        """The ids that nobody was told."""
+        """Note the ids that the server made and no answer has told."""
         for memory, part in state.items():
             found = contents[memory].of(self.writer)
             self.ids |= {key: found[key].id for key, entry in part.entries.items() if not entry.id}
 
     def differences(self, state: State, contents: Contents) -> list[str]:
-        """How what is stored differs from what ``state`` says."""
+        """List how ``contents`` differ from ``state``."""
         problems = []
         for name in sorted(state.keys() | self.own(contents)):
             if name not in contents:
@@ -399,7 +402,7 @@ class Ledger:
         return problems
 
     def own(self, contents: Contents) -> set[str]:
-        """The memories in ``contents`` that only this writer writes to."""
+        """Return the memories in ``contents`` that only this writer writes to."""
         return {name for name in contents if name.startswith(f"{self.writer}-")}
 
     def _differences_in(self, name: str, part: Part, found: Mapping[str, Found]) -> list[str]:
@@ -437,7 +440,7 @@ class Ledger:
 
 
 def those_done(effect: Effect, states: Iterable[State]) -> list[State]:
-    """The states after a write, of those in which it is not refused."""
+    """Return the state after a write, for each of ``states`` in which it is not refused."""
     return [after for state in states if (after := effect(state)) is not None]
 
 
@@ -450,7 +453,7 @@ def distinct(states: Iterable[State]) -> list[State]:
 
 
 def judge(contents: Contents, ledgers: Sequence[Ledger]) -> list[str]:
-    """All that is wrong with what a data folder holds; each ledger settles on what it holds."""
+    """List all problems of a data folder's contents; settle each ledger on them."""
     problems = strangers(contents, ledgers)
     for memory in contents.values():
         problems += memory.inconsistencies()
@@ -460,7 +463,7 @@ def judge(contents: Contents, ledgers: Sequence[Ledger]) -> list[str]:
 
 
 def strangers(contents: Contents, ledgers: Sequence[Ledger]) -> list[str]:
-    """Memories and entries that no writer has made."""
+    """List memories and entries that no writer has made, and keys that are there twice."""
     writers = {ledger.writer for ledger in ledgers}
     known = {name for ledger in ledgers for name in ledger.shared | ledger.own(contents)}
     problems = [f"nobody made memory {name}" for name in contents.keys() - known]

@@ -1,4 +1,4 @@
-"""The oracle sees each kind of fault: where none is planted it finds none, else it names it."""
+"""The oracle names every planted fault, and finds none if none is planted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEPS = 60
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Contents, Ledger]:
-    """What a server holds after a while, and the ledger of its only writer."""
+    """The contents of a server after random writes, and the ledger of its only writer."""
     server = Server(tmp_path_factory.mktemp("lived") / "data")
     create_shared(server.stub)
     writer = Writer("w", random.Random(5))
@@ -35,7 +35,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Contents, Ledger]:
 
 
 def with_first(contents: MemoryContents, **changes: Any) -> MemoryContents:
-    """The first entry is another than it was."""
+    """Return the contents with the first entry changed."""
     first, *others = contents.entries
     return replace(contents, entries=[replace(first, **changes), *others])
 
@@ -47,7 +47,7 @@ def torn(contents: MemoryContents) -> MemoryContents:
 
 
 def pruned_again(contents: MemoryContents) -> MemoryContents:
-    """One that a prune took votes again."""
+    """Return the contents with all votes restored."""
     entries = [replace(entry, pruned_by="") for entry in contents.entries]
     return replace(contents, entries=entries)
 

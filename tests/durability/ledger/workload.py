@@ -1,4 +1,4 @@
-"""Writers that do all that a server can be asked to write, at random, and keep their ledger."""
+"""Writers that make random writes of every kind, and keep a ledger of them."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ BROKEN = (
 
 
 def create_shared(stub: Any) -> None:
-    """Make the memory that all writers write to."""
+    """Create the memory that all writers write to."""
     stub.CreateMemory(pb.CreateMemoryRequest(name=SHARED, dimension=DIMENSION, store_images=True))
 
 
 class OperationFailed(Exception):
-    """An operation ended, but was not done; says why."""
+    """An operation ended, but failed; the message says why."""
 
 
 class Line:
-    """A connection of its own; calls may take ``seconds``, and a recording knows them by number."""
+    """A connection whose calls may take ``seconds`` and are numbered, for recordings."""
 
     def __init__(self, address: str, seconds: float) -> None:
         self._seconds = seconds
@@ -69,7 +69,7 @@ class Line:
         self.call("GetServerInfo", pb.GetServerInfoRequest())
 
     def call(self, method: str, request: Any) -> Any:
-        """One call; a stream where ``request`` is an iterator."""
+        """Make a call and return its answer, or a stream if ``request`` is an iterator."""
         self.calls += 1
         return getattr(self.stub, method)(request, timeout=self._seconds)
 
@@ -78,10 +78,9 @@ class Line:
 
 
 class Writer:
-    """One client, with a memory of its own beside the shared one.
+    """A client that writes to the shared memory and to a memory of its own.
 
-    Raises grpc.RpcError where a call fails, and
-    OperationFailed; the ledger is kept then too.
+    Raises grpc.RpcError if a call fails, and OperationFailed; the ledger is kept then too.
     """
 
     def __init__(self, name: str, chance: random.Random) -> None:
@@ -106,21 +105,21 @@ class Writer:
 
     @property
     def kinds(self) -> Sequence[str]:
-        """What can be done."""
+        """Return the kinds of writes."""
         return list(self._kinds)
 
     def connect(self, address: str, *, seconds: float = SECONDS) -> None:
-        """Write to the server there from now on; a call may take so long."""
+        """Write to the server at ``address`` from now on; a call may take ``seconds``."""
         self.close()
         self._line = Line(address, seconds)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._line is not None:
             self._line.close()
 
     def step(self) -> None:
-        """Do something."""
+        """Make a write of a random kind."""
         kinds = self.kinds
         while True:
             weights = [self._weight(kind) for kind in kinds]
@@ -135,7 +134,7 @@ class Writer:
         return self._kinds[kind][0]
 
     def prepare(self, kind: str) -> list[Write]:
-        """Writes of one kind to be sent together; none where there is nothing to do it with."""
+        """Return writes of one kind to send together; none if nothing fits the kind."""
         self._number += 1
         own = [name for name in self.ledger.state if name != SHARED]
         if kind in ("create", "drop"):
@@ -144,7 +143,7 @@ class Writer:
         return self._kinds[kind][1](self._chance.choice([SHARED, SHARED, *own]))
 
     def ready(self, kind: str) -> list[Write]:
-        """The same; what it needs first is done."""
+        """Return writes of one kind to send together, after making writes that they need."""
         if sum(len(part.entries) for part in self.ledger.state.values()) > ENTRIES_MAX:
             for label in LABELS:
                 self._number += 1
@@ -154,11 +153,11 @@ class Writer:
         return flight
 
     def do(self, kind: str) -> None:
-        """Do something of a kind."""
+        """Make a write of this kind."""
         self.send(self.ready(kind))
 
     def send(self, flight: Sequence[Write]) -> None:
-        """Send writes, perhaps once more, and note what they are answered with."""
+        """Send writes, perhaps again, and note their answers in the ledger."""
         self.ledger.sent(flight)
         try:
             for answer, receipt in self._answers(flight):
@@ -172,7 +171,7 @@ class Writer:
             raise
 
     def make_up(self) -> None:
-        """After the ledger was settled: hear what was done, and have done what was not."""
+        """Get the answers of writes found to be done, and repeat the others, after ``settle``."""
         assert self._line is not None
         while self.ledger.unheard:
             write = self.ledger.unheard.pop(0)
@@ -183,7 +182,7 @@ class Writer:
                 self.send(list(self.ledger.under_way))
 
     def fill_log(self) -> None:
-        """Insert large pictures until there are enough for a checkpoint."""
+        """Insert large pictures until SQLite makes a checkpoint."""
         self._pictures, written = [LARGE], 0
         while written < LOG_BYTES:
             (write,) = self.prepare("insert")
@@ -192,13 +191,13 @@ class Writer:
         self._pictures = PICTURES
 
     def count(self) -> None:
-        """Ask for misleading counts, whose lists the server keeps when it stops."""
+        """Ask for misleading counts, so that the server keeps their lists when it stops."""
         assert self._line is not None
         request = pb.GetMisleadingCountsRequest(memory=SHARED, k=COUNTED_K)
         self._line.call("GetMisleadingCounts", request)
 
     def _answers(self, flight: Sequence[Write]) -> Iterator[tuple[Any, tuple[int, int]]]:
-        """What the writes are answered with, one by one, and which answers these are."""
+        """Send writes; yield the answer and receipt of each."""
         line, first, several = self._line, flight[0], len(flight) > 1
         assert line is not None
         if first.batch:
@@ -215,7 +214,7 @@ class Writer:
             yield None, (line.calls - 1, 0)
 
     def _stored(self, line: Line, flight: Sequence[Write]) -> Iterator[tuple[Any, tuple[int, int]]]:
-        """The same of batches of an import."""
+        """Send the batches of an import; yield the answer and receipt of each."""
         requests = [flight[0].requests[0], *(write.requests[1] for write in flight)]
         begun = False
         for number, answer in enumerate(line.call("ImportEntries", iter(requests))):
@@ -380,7 +379,7 @@ class Writer:
         return [Write(memory, "Undo", [request], undone(memory, operation))]
 
     def _some(self, memory: str, count_max: int) -> list[str]:
-        """The keys of up to so many entries."""
+        """Return the keys of up to ``count_max`` random entries, at least one if there are any."""
         keys = list(self.ledger.state[memory].entries)
         return self._chance.sample(keys, min(len(keys), self._chance.randint(1, count_max)))
 

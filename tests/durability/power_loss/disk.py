@@ -31,7 +31,7 @@ LEFT_OUT = ("-shm", ".lock")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """``data`` at ``offset``."""
+    """A write of ``data`` at ``offset``."""
 
     moment: int
     offset: int
@@ -54,7 +54,7 @@ class Resized:
 
 @dataclass(eq=False, slots=True)
 class File:
-    """``kept`` is what a power loss leaves, ``cached`` what a process reads."""
+    """A file: ``kept`` is left by a power loss, ``cached`` is read by processes."""
 
     kept: bytearray = field(default_factory=bytearray)
     cached: bytearray = field(default_factory=bytearray)
@@ -65,12 +65,12 @@ class File:
         self.pending.append(change)
 
     def sync(self, before: int) -> None:
-        """Keep what was done before that moment."""
+        """Keep the changes made before that moment."""
         while self.pending and self.pending[0].moment < before:
             self.pending.pop(0).apply(self.kept)
 
     def remains(self, chance: random.Random) -> bytes:
-        """What may be left of it."""
+        """Return content that may be left after a power loss."""
         cuts = [at for at, change in enumerate(self.pending) if isinstance(change, Resized)]
         ends = [*cuts, len(self.pending)]
         happened = chance.randint(0, len(cuts))
@@ -100,24 +100,24 @@ class File:
 
 @dataclass(eq=False, slots=True)
 class Folder:
-    """``kept`` is what a power loss leaves, ``cached`` what a process sees."""
+    """A folder: ``kept`` is left by a power loss, ``cached`` is seen by processes."""
 
     kept: dict[str, Node] = field(default_factory=dict)
     cached: dict[str, Node] = field(default_factory=dict)
     pending: list[tuple[int, dict[str, Node | None]]] = field(default_factory=list)
 
     def change(self, moment: int, names: dict[str, Node | None]) -> None:
-        """Give names to nodes, or to none."""
+        """Give names to nodes; a name without a node is removed."""
         name_all(self.cached, names)
         self.pending.append((moment, names))
 
     def sync(self, before: int) -> None:
-        """Keep what was done before that moment."""
+        """Keep the changes made before that moment."""
         while self.pending and self.pending[0][0] < before:
             name_all(self.kept, self.pending.pop(0)[1])
 
     def remains(self, chance: random.Random) -> dict[str, Node]:
-        """Which names may be left."""
+        """Return names that may be left after a power loss."""
         left = dict(self.kept)
         for _, names in self.pending[: chance.randint(0, len(self.pending))]:
             name_all(left, names)
@@ -129,9 +129,9 @@ Image: TypeAlias = Mapping[str, bytes | None]  # by path; folders have no bytes
 
 
 class Disk:
-    """A folder that is there for good, and all that processes do below it.
+    """A root folder that cannot be lost, and all that processes do below it.
 
-    ``syncs`` is False for a disk that lies: it keeps nothing.
+    ``syncs=False`` is a disk that ignores fsync.
     """
 
     def __init__(self, *, syncs: bool = True) -> None:
@@ -140,7 +140,7 @@ class Disk:
 
     @property
     def pending(self) -> bool:
-        """Whether anything could be lost."""
+        """Return True if a power loss could lose anything."""
         return pending(self._root)
 
     def find(self, path: PurePath) -> Node | None:
@@ -169,15 +169,15 @@ class Disk:
             node.sync(before)
 
     def cached(self) -> Image:
-        """What processes see: all of it reached the disk."""
+        """Return the content that processes see, as if all of it had reached the disk."""
         return image(self._root, lambda folder: folder.cached, lambda file: bytes(file.cached))
 
     def kept(self) -> Image:
-        """What was synced, and nothing else."""
+        """Return the content that was synced, and nothing else."""
         return image(self._root, lambda folder: folder.kept, lambda file: bytes(file.kept))
 
     def remains(self, chance: random.Random) -> Image:
-        """What may be left."""
+        """Return content that may be left after a power loss."""
         return image(
             self._root,
             lambda folder: folder.remains(chance),
@@ -191,7 +191,7 @@ def image(
     content: Callable[[File], bytes],
     path: str = "",
 ) -> Image:
-    """All that lies below a folder, as ``names`` and ``content`` tell it."""
+    """Return all that lies below a folder, by path, as read by ``names`` and ``content``."""
     found: dict[str, bytes | None] = {}
     for name, node in names(folder).items():
         below = f"{path}{name}"
@@ -219,7 +219,7 @@ def name_all(folder: dict[str, Node], names: Mapping[str, Node | None]) -> None:
 
 
 def put(content: bytearray, offset: int, data: bytes) -> None:
-    """Write; what lies between the end and ``offset`` becomes zero."""
+    """Write ``data``; bytes between the old end and ``offset`` become zero."""
     resize(content, max(len(content), offset))
     content[offset : offset + len(data)] = data
 
@@ -230,13 +230,13 @@ def resize(content: bytearray, size: int) -> None:
 
 
 def blocks(change: Written, block_bytes: int) -> range:
-    """The numbers of the blocks that it touches."""
+    """Return the numbers of the blocks that a write touches."""
     first = change.offset // block_bytes
     return range(first, (change.offset + len(change.data) - 1) // block_bytes + 1)
 
 
 def within(change: Written, block: int, block_bytes: int) -> tuple[int, bytes]:
-    """Offset and bytes of the part of it that lies in one block."""
+    """Return the offset and bytes of the part of a write that lies in one block."""
     start = max(change.offset, block * block_bytes)
     end = min(change.offset + len(change.data), (block + 1) * block_bytes)
     return start, change.data[start - change.offset : end - change.offset]

@@ -56,7 +56,7 @@ def need(program: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A system call that succeeded. ``text`` is what strace wrote of its arguments."""
+    """A successful system call; ``text`` is its arguments as strace prints them."""
 
     began: int
     ended: int
@@ -66,7 +66,7 @@ class Call:
 
     @property
     def moment(self) -> int:
-        """When it counts."""
+        """Return the moment at which the call counts."""
         return self.began if self.name in (SENT, "close") else self.ended
 
     @property
@@ -77,13 +77,13 @@ class Call:
 
     @property
     def begins_log(self) -> bool:
-        """Whether it writes the head of a write-ahead log."""
+        """Return True if the call writes the head of a write-ahead log."""
         found = DESCRIPTOR.match(self.text)
         log = self.name == "pwrite64" and found and unhexed(found[2]).endswith(b"-wal")
         return bool(log) and (self.result, self.numbers()[-1]) == (32, 0)
 
     def paths(self) -> list[PurePath]:
-        """The paths it is given, each after the descriptor of the folder that it is relative to."""
+        """Return the paths among the arguments, each joined to the folder of its descriptor."""
         folders = [PurePath(unhexed(each[2]).decode()) for each in DESCRIPTOR.finditer(self.text)]
         texts = [PurePath(unhexed(text).decode()) for text in TEXT.findall(self.text)]
         if not self.name.endswith(AT):
@@ -91,7 +91,7 @@ class Call:
         return [folder / text for folder, text in zip(folders, texts, strict=False)]
 
     def data(self) -> bytes:
-        """The bytes it took, of one buffer or many."""
+        """Return the bytes written, of one buffer or several."""
         return b"".join(map(unhexed, TEXT.findall(self.text)))[: self.result]
 
     def numbers(self) -> list[int]:
@@ -103,7 +103,7 @@ def unhexed(text: bytes) -> bytes:
 
 
 def calls(log: bytes, since: int = 0) -> list[Call]:
-    """The calls in a log, in the order in which they count; moments are numbers of lines."""
+    """Parse a log into its calls, in the order of their moments, which are line numbers."""
     found, unfinished = list[Call](), dict[bytes, tuple[int, bytes, bytes]]()
     for moment, line in enumerate(log.split(b"\n"), start=since):
         parts = LINE.fullmatch(line)
@@ -125,7 +125,7 @@ def calls(log: bytes, since: int = 0) -> list[Call]:
 
 
 class Process:
-    """What a recorded process does to a disk whose root is a folder that it has."""
+    """A recorded process, whose calls below ``root`` are repeated on the model of a disk."""
 
     def __init__(self, disk: Disk, root: Path) -> None:
         self._disk, self._root = disk, root
@@ -133,7 +133,7 @@ class Process:
         self._positions: dict[int, int] = {}
 
     def do(self, call: Call) -> bool:
-        """Whether the call was about this disk."""
+        """Repeat a call on the disk; return True if the call was about it."""
         if call.name in OPENED:
             return self._do_open(call)
         if call.text.startswith(b'"') or call.name.endswith(AT):
@@ -194,9 +194,9 @@ class Process:
 
 
 def answers(sends: Sequence[Call]) -> Mapping[tuple[int, int, int], int]:
-    """When the server sent which message: by connection, call on it, and message in the call.
+    """Map each message that the server sent to its moment: by connection, call and message.
 
-    Connections count in the order in which the server first spoke to them.
+    Connections are numbered in the order in which the server first sent to them.
     """
     moments, connections = dict[tuple[int, int, int], int](), dict[bytes, Connection]()
     for call in sends:
@@ -210,7 +210,7 @@ def answers(sends: Sequence[Call]) -> Mapping[tuple[int, int, int], int]:
 
 
 class Connection:
-    """What a server sends on one connection, as HTTP/2 and as gRPC."""
+    """Counts the gRPC messages that a server sends on one HTTP/2 connection."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -218,7 +218,7 @@ class Connection:
         self._counts = defaultdict[int, int](int)
 
     def receive(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """The messages that these bytes complete: stream, and number in it."""
+        """Yield the stream and number of each message that these bytes complete."""
         self._bytes += data
         while len(self._bytes) >= 9:
             length = 9 + int.from_bytes(self._bytes[:3], "big")
@@ -239,7 +239,7 @@ class Connection:
 
 
 class Recorder:
-    """Runs Python under strace; what it writes comes through a pipe, which ends with it."""
+    """Runs Python under strace, whose log is read from a pipe that closes with the process."""
 
     def __init__(self, folder: Path, python: str) -> None:
         self._pipe = folder / "strace"
@@ -252,5 +252,5 @@ class Recorder:
         self._reader = ThreadPoolExecutor(1)
 
     def begin(self) -> Future[bytes]:
-        """The log of the process that is started next, once it has ended."""
+        """Return the future log of the process to be started next."""
         return self._reader.submit(self._pipe.read_bytes)

@@ -11,7 +11,7 @@ CHANCES = 2000
 
 
 def file_of(disk: Disk, name: str, *changes: Written | Resized) -> File:
-    """A file that is on the disk, with changes that are not yet."""
+    """Return a file whose name is on the disk, with changes that are not synced."""
     file = File()
     disk.make(PurePath(name), file, 0)
     root = disk.find(PurePath())
@@ -23,7 +23,7 @@ def file_of(disk: Disk, name: str, *changes: Written | Resized) -> File:
 
 
 def contents_left(disk: Disk, name: str) -> set[bytes | None]:
-    """Everything that may be in a file, and None where the file may be gone."""
+    """Return all contents that a file may have after a power loss, None if it may be gone."""
     chance = random.Random(0)
     return {disk.remains(chance).get(name) for _ in range(CHANCES)}
 

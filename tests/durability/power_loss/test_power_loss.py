@@ -1,9 +1,9 @@
-"""Power loss at any moment: whatever is left of the writes of a real server is opened and judged.
+"""Power loss at any moment: the possible remains of a real server's writes are opened and judged.
 
-A random workload is recorded: what the server wrote and synced, and when it answered. For its
-moments, folders are made as the disk may hold them then (see ``disk``); each is opened, and must
-hold what was acknowledged by that moment. ``make durability`` looks at 25,000, of which some 10,000
-are different.
+A random workload is recorded: the server's writes and syncs, and the moments of its answers. For
+these moments, folders are made as the disk may hold them then (see ``disk``); each is opened, and
+must hold all that was acknowledged by that moment. ``make durability`` opens 25,000 folders, of
+which some 10,000 are different.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ NOTHING = MemoryContents(DIMENSION, [], {}, [], {})
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """System calls of servers that had one folder, one after another, and what clients know.
+    """System calls of successive servers of one folder, and the moments of acknowledgements.
 
-    ``created`` is when they knew of the shared memory, ``acknowledged`` when of which write.
+    ``created`` is the moment for the shared memory, ``acknowledged`` those of each writer's writes.
     """
 
     calls: Sequence[Call]
@@ -67,7 +67,7 @@ class Recording:
     acknowledged: Mapping[str, Sequence[int]]
 
     def moments(self, *, syncs: bool = True) -> Iterator[tuple[int, Disk]]:
-        """The disk after each call that is about it, and each answer."""
+        """Yield each moment with the disk: after a call on it, and at each answer."""
         disk = Disk(syncs=syncs)
         process = Process(disk, self.root)
         for call in self.calls:
@@ -75,7 +75,7 @@ class Recording:
                 yield call.moment, disk
 
     def answered(self, ledger: Ledger, moment: int) -> int:
-        """How many writes of a ledger were acknowledged by then."""
+        """Return the number of writes of a ledger acknowledged by that moment."""
         return bisect_right(self.acknowledged[ledger.writer], moment)
 
 
@@ -87,7 +87,7 @@ def record(
     fill_log: bool = False,
     data: str = ".",
 ) -> Recording:
-    """A random workload in a new folder, or ``data`` below it; servers are ended by SIGTERM."""
+    """Record a random workload in a new folder, or ``data`` below it; SIGTERM ends servers."""
     need("strace")
     recorder = Recorder(tmp_path, sys.executable)
     root = Path(tempfile.mkdtemp(dir=tmp_path))
@@ -119,12 +119,12 @@ def record(
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
-    """One that several tests look at."""
+    """A recording that several tests use."""
     return record(tmp_path_factory.mktemp("recording"), random.Random(random.random()))
 
 
 def write(server: Server, writers: Sequence[Writer], *, fill_log: bool) -> None:
-    """All write side by side; when the server stops, it has neighbour lists to keep."""
+    """Let all writers write at once, then ask for counts, whose lists the server keeps."""
     server.stub.GetServerInfo(pb.GetServerInfoRequest())  # on the first connection
     for writer in writers:
         writer.connect(server.address)
@@ -139,9 +139,9 @@ def write(server: Server, writers: Sequence[Writer], *, fill_log: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was seen in a folder, whenever it was so.
+    """The findings in a folder that do not depend on the moment.
 
-    ``matching`` says of each writer after how many of its writes its entries are as they are.
+    ``matching`` are, for each writer, the numbers of writes after which its entries are as found.
     """
 
     problems: Sequence[str]
@@ -151,7 +151,7 @@ class Look:
 
 @dataclass
 class Judge:
-    """Opens folders, each different one once, and says what is wrong with them at a moment."""
+    """Opens each different folder once, and lists its problems at a moment."""
 
     recording: Recording
     looks: dict[bytes, Look] = field(default_factory=dict)
@@ -202,7 +202,7 @@ class Judge:
 
 @contextmanager
 def left(image: Image) -> Iterator[Path]:
-    """A folder that holds this, and goes."""
+    """Context manager: a temporary folder with this content."""
     folder = Path(tempfile.mkdtemp(dir=RAM if RAM.is_dir() else None))
     try:
         for name, content in image.items():
@@ -224,7 +224,7 @@ def digest_of(image: Image) -> bytes:
 
 
 def states_after(disk: Disk, chance: random.Random) -> list[Image]:
-    """What may be left: all, only what was synced, and some of what lies between."""
+    """Return possible states of the disk: all, only what was synced, and some in between."""
     cached, kept = disk.cached(), disk.kept()
     if cached == kept:
         return [cached]
@@ -233,7 +233,7 @@ def states_after(disk: Disk, chance: random.Random) -> list[Image]:
 
 @dataclass
 class Tally:
-    """What was looked at, and what was wrong; ``passed`` are states with their moments."""
+    """The number of states judged, and the failures; ``passed`` are states with their moments."""
 
     states: int = 0
     different: int = 0
@@ -254,7 +254,7 @@ def look_at(
     at: Callable[[int], bool] = lambda moment: True,
     syncs: bool = True,
 ) -> None:
-    """Judge about so many states at such moments, or all that ``states_after`` gives."""
+    """Judge about ``states`` states at the moments that ``at`` selects, or all of them."""
     judge = Judge(recording)
     some = random.Random(0)
     all_states = sum(
@@ -275,7 +275,7 @@ def look_at(
 
 
 def serve_what_is_left(recording: Recording, moment: int, image: Image, start: Start) -> None:
-    """A real server answers as before; what was under way can be sent again, and is done once."""
+    """Start a real server on a state; repeated writes must be answered and done once."""
     writers = []
     for ledger in recording.ledgers:
         writer = Writer(ledger.writer, random.Random(0))

@@ -1,4 +1,4 @@
-"""Power loss after a certificate: no disk brings back what was erased, not even bytes of it."""
+"""Power loss after a certificate: no disk brings back erased data, not even bytes of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CERTIFIED = b"digest_after"
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What must be gone, the digest then, and what the server did with its folder."""
+    """An erasure: the secrets that must be gone, the digest, and the server's system calls."""
 
     residue: Residue
     digest: str
@@ -36,7 +36,7 @@ class Erasure:
     root: Path
 
     def disks(self, *, syncs: bool = True) -> Iterator[Image]:
-        """What may be on the disk from the moment on when the certificate was handed out."""
+        """Yield possible contents of the disk from the moment of the certificate on."""
         certified = next(
             at
             for at, call in enumerate(self.recorded)
@@ -73,7 +73,7 @@ def erasure(tmp_path_factory: pytest.TempPathFactory) -> Erasure:
 
 
 def unlearn(client: visual_memory.Client) -> tuple[Residue, str]:
-    """Make a memory, and unlearn two thirds of it; what must be gone, and the digest then."""
+    """Create a memory and unlearn two thirds of it; return the secrets and the digest."""
     rows = np.random.default_rng(0).standard_normal((ERASED + STAYING, DIMENSION), np.float32)
     ids = [secret("id", number) for number in range(len(rows))]
     labels = [secret("label", number) for number in range(len(rows))]
@@ -118,5 +118,5 @@ def test_a_disk_that_does_not_sync_is_seen(erasure: Erasure) -> None:
 
 
 def found_in(image: Image, residue: Residue) -> list[str]:
-    """The files with something that must be gone."""
+    """Return the files that hold anything of the secrets."""
     return [name for name, content in image.items() if residue.in_bytes(content or b"")]

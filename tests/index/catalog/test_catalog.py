@@ -1,4 +1,4 @@
-"""The list of memories survives what cuts a change short, and belongs to one server at a time."""
+"""The list of memories survives interrupted changes, and belongs to one server at a time."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
 
 
 def create(catalog: Catalog, name: str, request: Request = WITHOUT_ID) -> bool:
-    """Whether a memory was made now."""
+    """Create a memory; return True, or False if the request was done before."""
     memory = catalog.create(name, dimension=2, embedder=None, request=request)
     if memory is not None:
         memory.close()
@@ -72,7 +72,7 @@ def files(folder: Path) -> list[str]:
 
 
 def kept_open(folder: Path) -> list[str]:
-    """The files in ``folder`` that this process has not closed, there or already removed."""
+    """Return the files in ``folder`` that this process holds open, removed ones too."""
     targets = [os.path.realpath(path) for path in Path("/proc/self/fd").iterdir()]
     return [target for target in targets if target.startswith(str(folder))]
 
@@ -375,7 +375,7 @@ def insert(memory: Memory, *ids: str) -> None:
 
 
 def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> None:
-    """What a call does that erases entries, without looking for traces."""
+    """Unlearn entries as a call does, without the search for traces."""
     begun = memory.unlearning.begin(ids, allow_missing=False).operation
     catalog.mark_unlearned(memory, ids, begun.name)
     memory.unlearning.erase(begun.name, settings=(), draft=lambda facts: "{}")
@@ -434,7 +434,7 @@ def test_the_audit_log_names_the_principal_who_made_backed_up_restored_and_copie
 def restore(
     catalog: Catalog, data: bytes, name: str = "birds2", request: Request = WITHOUT_ID
 ) -> tuple[set[str], int]:
-    """The ids that came back, and how many were left out."""
+    """Restore a backup; return the restored ids, and the number of entries left out."""
     with (
         arrived(catalog, data) as arrival,
         catalog.rebuilt(arrival, name, settings=(), check=lambda: None) as rebuilt,
@@ -446,7 +446,7 @@ def restore(
 
 
 def altered(data: bytes, *statements: str) -> bytes:
-    """A backup that somebody changed, and sealed again."""
+    """Return a backup changed by SQL, with checksums that fit."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         db.deserialize(data[:-56])
         for statement in statements:
@@ -597,7 +597,7 @@ def test_what_is_unlearned_while_a_copy_is_made_is_left_out_in_a_second_try(
 
 
 def copy(catalog: Catalog, memory: Memory, name: str = "birds2") -> set[str]:
-    """The ids in a copy."""
+    """Copy a memory, and return the ids in the copy."""
     with catalog.copied(memory, name, settings=(), check=lambda: None) as rebuilt:
         copied = catalog.adopt(rebuilt, rebuilt.left_out, WITHOUT_ID)
     assert copied is not None

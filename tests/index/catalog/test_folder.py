@@ -1,4 +1,4 @@
-"""A data folder that was used is not taken for a new one, and has a reserve for a full disk."""
+"""A data folder in use is not taken for a new one, and has a reserve for a full disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A data folder with a memory, which was closed."""
+    """A data folder with one memory, closed."""
     with closing(Catalog(tmp_path / "data")) as catalog:
         memory = catalog.create("birds", dimension=2, embedder=None)
         assert memory is not None

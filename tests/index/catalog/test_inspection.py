@@ -1,4 +1,4 @@
-"""What a file says of itself is read without changing it, or the file is said to be damaged."""
+"""A file is inspected without changing it, or reported as damaged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DATA = Path(__file__).parents[1] / "data"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A memory of one entry, closed."""
+    """The file of a memory with one entry, closed."""
     path = tmp_path / "birds.sqlite"
     with closing(Memory.create(path, new_identity("birds", 2, None))) as memory:
         memory.insert([Entry("a", "crow")], np.eye(2, dtype=np.float32)[:1])

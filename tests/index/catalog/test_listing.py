@@ -1,4 +1,4 @@
-"""Files that no memory is listed with go by names of their own, and harm no memory."""
+"""Files that are no listed memory's have names of their own, and harm no memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STEMS = st.text(st.sampled_from("aB.-_ /é\udcff日"), min_size=1, max_size=80)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A data folder with the memories cats and dogs, of an entry each, named like them."""
+    """A data folder with the memories cats and dogs; each has one entry, named like the memory."""
     with closing(Catalog(tmp_path)) as catalog:
         for name in ("cats", "dogs"):
             memory = catalog.create(name, dimension=2, embedder=None)
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class CountedIndexes(CodedIndexes):
-    """Counts the indexes it makes."""
+    """An ``IndexFactory`` that counts the indexes it makes."""
 
     made = 0
 
@@ -49,18 +49,18 @@ class CountedIndexes(CodedIndexes):
 
 
 def listed(folder: Path, name: str) -> Path:
-    """The file of a memory that is listed."""
+    """Return the file of a listed memory."""
     (path,) = (folder / "memories").glob(f"{name}.????????.sqlite")
     return path
 
 
 def stray(folder: Path, file: str, of: str = "cats") -> Path:
-    """A copy of a memory's file beside it."""
+    """Copy a memory's file to another name beside it; return the copy."""
     return Path(shutil.copy(listed(folder, of), folder / "memories" / file))
 
 
 def held(catalog: Catalog) -> dict[str, list[str] | str]:
-    """The ids of each memory that opens, and why others do not, by name."""
+    """Map each memory to its ids or, if it does not open, to the refusal."""
     found: dict[str, list[str] | str] = {}
     for name in catalog.names():
         try:
@@ -72,7 +72,7 @@ def held(catalog: Catalog) -> dict[str, list[str] | str]:
 
 
 def strays(catalog: Catalog) -> dict[str, str]:
-    """What each file that is not listed is called; both ways out name it so."""
+    """Map each unlisted file to the name that refusals give it, in both ways out."""
     found = {}
     for name, said in held(catalog).items():
         if isinstance(said, str):

@@ -1,4 +1,4 @@
-"""A file that is not its memory's as it was last is refused by name, and left as it is."""
+"""A file other than its memory's latest is refused by name, and not changed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def insert(memory: Memory, *ids: str) -> None:
 
 
 def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> str:
-    """What a call does that erases entries, up to where it notes that they are deleted."""
+    """Unlearn entries up to their deletion, without ending the operation; return its name."""
     begun = memory.unlearning.begin(ids, allow_missing=False).operation.name
     catalog.mark_unlearned(memory, ids, begun)
     memory.unlearning.erase(begun, settings=(), draft=lambda facts: "{}")
@@ -50,13 +50,13 @@ def file_of(folder: Path, name: str) -> Path:
 
 
 def bytes_of(path: Path) -> dict[str, bytes]:
-    """A file and its log."""
+    """Return the bytes of a file and of its log, by suffix."""
     paths = {end: path.with_name(path.name + end) for end in ENDS}
     return {end: path.read_bytes() for end, path in paths.items() if path.exists()}
 
 
 def put(path: Path, content: Mapping[str, bytes]) -> None:
-    """Have this file and this log there, and no index of the log."""
+    """Replace a file and its log by this content, and remove the index of the log."""
     for end in (*ENDS, "-shm"):
         beside = path.with_name(path.name + end)
         beside.unlink(missing_ok=True)
@@ -66,7 +66,7 @@ def put(path: Path, content: Mapping[str, bytes]) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A data folder with the memories birds and fish, of an entry each, which was closed."""
+    """A data folder, closed, with the memories birds and fish of one entry each."""
     folder = tmp_path / "data"
     with closing(Catalog(folder)) as catalog:
         for name in ("birds", "fish"):
@@ -79,7 +79,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def change(folder: Path, do: Callable[[Catalog, Memory], object], *, stop: bool = True) -> None:
-    """Open birds, do something, and end cleanly or not; killed, the files are as they were then."""
+    """Open birds and call ``do``; close it, or leave its files as after a kill if not ``stop``."""
     with closing(Catalog(folder)) as catalog, closing(catalog.open("birds")) as memory:
         do(catalog, memory)
         if stop:
@@ -101,7 +101,7 @@ def three_writes(catalog: Catalog, memory: Memory) -> None:
 
 
 def refused(folder: Path, error: type[MemoryRefusal], match: str) -> None:
-    """Opening birds is refused, again and again, its file is as it was, and fish opens."""
+    """Check that birds is refused twice and its file unchanged, and that fish opens."""
     before = bytes_of(file_of(folder, "birds"))
     for _ in range(2):
         with closing(Catalog(folder)) as catalog:
@@ -112,7 +112,7 @@ def refused(folder: Path, error: type[MemoryRefusal], match: str) -> None:
 
 
 def opens(folder: Path) -> list[str]:
-    """The ids in birds."""
+    """Open birds, and return its ids."""
     with closing(Catalog(folder)) as catalog, closing(catalog.open("birds")) as memory:
         return sorted(memory.ids())
 
@@ -232,7 +232,7 @@ def test_a_file_that_is_newer_than_what_was_noted_opens(folder: Path) -> None:
 def test_an_unlearning_that_was_cut_short_goes_on_and_a_file_from_before_it_is_refused(
     folder: Path,
 ) -> None:
-    """Between its marks and its deletion the audit log has nothing of it yet."""
+    """Between marks and deletion, the audit log has no event of the unlearning yet."""
     before = bytes_of(file_of(folder, "birds"))
 
     def mark(catalog: Catalog, memory: Memory) -> None:
@@ -326,7 +326,7 @@ def test_a_log_of_before_beside_a_file_of_now_is_refused_and_not_folded_into_it(
 
 
 def test_a_log_of_now_beside_a_file_of_before_is_looked_through(folder: Path) -> None:
-    """All that the log begins with is in the file already, so the audit log has no gap."""
+    """The file already has the first changes of the log, so the audit log has no gap."""
     before = bytes_of(file_of(folder, "birds"))
     change(folder, lambda catalog, memory: memory.update("birds-a", label="owl"))
     change(folder, lambda catalog, memory: memory.keep_setting("x", "y", call="Set"), stop=False)

@@ -1,4 +1,4 @@
-"""The registry's file can be searched and cut, and says what is wrong with it."""
+"""The registry's file can be searched and truncated, and damage to it is reported."""
 
 from __future__ import annotations
 

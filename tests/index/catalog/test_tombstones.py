@@ -1,4 +1,4 @@
-"""What was unlearned is known by marks, in one order with the backups."""
+"""Unlearned entries are known by marks, which are in one order with the backups."""
 
 from __future__ import annotations
 

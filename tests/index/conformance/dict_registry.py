@@ -1,4 +1,4 @@
-"""A registry in dicts: the oracle of the one in SQLite."""
+"""A registry in dicts: the oracle for the registry in SQLite."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class DictTransaction:
 
 
 class DictRegistry:
-    """A ``Registry`` whose transactions change a copy that takes the place of the dicts."""
+    """A ``Registry`` whose transactions change a copy of the dicts, which then replaces them."""
 
     def __init__(self) -> None:
         self._state = DictTransaction()
@@ -149,14 +149,14 @@ class DictRegistry:
         self._state = changed
 
     def check(self) -> None:
-        """Dicts are what was written."""
+        """Do nothing: dicts cannot be damaged."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resource is held."""
 
 
 class DictPlace:
-    """Keeps the dicts in RAM."""
+    """A place for a registry in RAM."""
 
     def __init__(self, folder: Path) -> None:
         self._registry = DictRegistry()

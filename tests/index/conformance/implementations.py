@@ -1,4 +1,4 @@
-"""What has to keep the contract of an index or a store: a new one is a row here."""
+"""The implementations that must keep the contract of an index, store or registry, as tables."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def faiss_index(dimension: int, block_rows: int | None = None) -> ScannedIndex:
 
 
 class CodedScan:
-    """Scores codes of the rows instead of the vectors; each row strays by its own code's error."""
+    """Scores encoded rows instead of the vectors; each row's error bound is that of its code."""
 
     best_max = 1024
 
@@ -53,7 +53,7 @@ class CodedScan:
         return self._errors[rows]
 
     def reserve(self, count: int) -> None:
-        """Make room when rows come."""
+        """Do nothing: ``append`` makes room."""
 
     def append(self, vectors: NDArray[np.float32]) -> None:
         codes = self._encode(vectors)
@@ -88,12 +88,12 @@ class CodedScan:
 
 
 def halved(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Round to float16."""
+    """Round to float16 precision."""
     return vectors.astype(np.float16).astype(np.float32)
 
 
 def stretched(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Make some rows longer, others shorter: scores with what is near are as wrong as can be."""
+    """Scale rows by different factors, so that scores are far off and errors differ."""
     factors = np.array([1.0, 1.25, 0.8, 1.0], np.float32)
     return vectors * factors[vectors[:, :1].view(np.uint32) % 4]
 
@@ -103,7 +103,7 @@ def coded_index(name: str, encode: Encode, dimension: int) -> ScannedIndex:
 
 
 class CodedIndexes:
-    """Makes indexes that score float16 codes: an ``IndexFactory`` beside the service's."""
+    """An ``IndexFactory`` of indexes that score float16 codes."""
 
     unsearchable: Sequence[str] = ("the memory of GPU 0",)
 
@@ -111,7 +111,7 @@ class CodedIndexes:
         return coded_index("float16", halved, dimension)
 
     def clear_scratch(self, dimension: int) -> None:
-        """Nothing is kept."""
+        """Do nothing: there are no buffers."""
 
 
 INDEXES: Mapping[str, NewIndex] = MappingProxyType(
@@ -125,17 +125,17 @@ INDEXES: Mapping[str, NewIndex] = MappingProxyType(
 
 
 class Place(Protocol):
-    """Where one store can be made, and opened again after it was closed."""
+    """A place in which one store can be created, and opened again after it was closed."""
 
     def create(self, identity: Identity) -> Store:
-        """A store that holds no entry."""
+        """Create a store without entries."""
 
     def open(self) -> Store:
-        """The store that was made here."""
+        """Open the store that was created."""
 
 
 class SqlitePlace:
-    """A file in a folder of its own."""
+    """A place for a store in an SQLite file."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "m.sqlite"
@@ -148,13 +148,13 @@ class SqlitePlace:
 
 
 class SearchableStore(Store, StoredFiles, Protocol):
-    """A store that keeps its bytes in files here."""
+    """A store that keeps its bytes in local files."""
 
     def transaction(self) -> AbstractContextManager[SearchableTransaction]: ...
 
 
 class FiledPlace(Protocol):
-    """Where a store that keeps its bytes in files can be made."""
+    """A place in which a store with local files can be created."""
 
     def create(self, identity: Identity) -> SearchableStore: ...
 
@@ -164,13 +164,13 @@ FILED: Mapping[str, Callable[[Path], FiledPlace]] = MappingProxyType({"sqlite": 
 
 
 class RegistryPlace(Protocol):
-    """Where one registry can be made, and opened again after it was closed."""
+    """A place in which one registry can be created, and opened again after it was closed."""
 
     def open(self) -> Registry: ...
 
 
 class SqliteRegistryPlace:
-    """A file in a folder of its own."""
+    """A place for a registry in an SQLite file."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "catalog.sqlite"

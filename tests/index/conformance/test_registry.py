@@ -1,4 +1,4 @@
-"""Whatever keeps the registry of a catalog: which memories there are, and what was unlearned.
+"""The contract of every registry: which memories exist, and which entries were unlearned.
 
 Written against ``registry.Registry`` alone.
 """
@@ -29,7 +29,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> RegistryPlace:
 
 @pytest.fixture
 def registry(place: RegistryPlace) -> Iterator[Registry]:
-    """Lists the ready memory ``birds`` and the unfinished ``fish``."""
+    """A registry with the memory ``birds``, ready, and ``fish``, not ready."""
     with closing(place.open()) as opened:
         with opened.transaction() as write:
             write.add("birds", "birds.1.sqlite")

@@ -1,4 +1,4 @@
-"""Whatever keeps a memory: bit for bit, all of a transaction or nothing, and what was asked before.
+"""The contract of every store: exact bits, whole transactions or none, answers to past requests.
 
 Written against ``store.Store`` alone.
 """
@@ -50,7 +50,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 @pytest.fixture
 def store(place: Place) -> Iterator[Store]:
-    """Holds the three entries under the keys 5, 6 and 7."""
+    """A store with the three entries under the keys 5, 6 and 7."""
     with closing(place.create(IDENTITY)) as opened:
         with opened.transaction() as transaction:
             insert(transaction, range(5, 7), ENTRIES[:2], VECTORS[:2], 10)
@@ -265,7 +265,7 @@ def test_pictures_are_found_by_id_and_missing_ones_left_out(place: Place) -> Non
 
 
 class Stop(Exception):
-    """Raised by nothing else."""
+    """An error that only the test raises."""
 
 
 def delete_and_stop(transaction: Transaction, key: int) -> None:

@@ -1,4 +1,4 @@
-"""Whatever is done to a store, it holds what a dict would, before and after it is opened again."""
+"""A store holds the same as a dict after random changes, before and after it is reopened."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ some_ids = st.lists(st.sampled_from(IDS), unique=True)
 
 @dataclass(frozen=True)
 class Kept:
-    """What the oracle knows of an entry; ``setter`` is the operation that set its label last."""
+    """The oracle's record of an entry; ``setter`` is the operation that last set its label."""
 
     key: int
     entry: Entry
@@ -62,7 +62,7 @@ class Kept:
 
 
 class Refused(Exception):
-    """Raised by nothing else."""
+    """An error that only the test raises."""
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -84,7 +84,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @contextmanager
     def changing(self, call: str, count: int) -> Iterator[Transaction]:
-        """A transaction that changes entries."""
+        """Context manager: a transaction that changes entries and logs its audit event."""
         with self.store.transaction() as transaction:
             yield transaction
             transaction.log(call, count, LOCAL)
@@ -193,8 +193,9 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.relabels)
     @rule(data=st.data())
     def unrelabel(self, data: st.DataObject) -> None:
-        """Those whose label it set last get the one before, and the one before that, where the one
-        before is by an operation that was undone meanwhile, too.
+        """Undo a relabel: its entries get the label before, or an earlier one.
+
+        The earlier one, if the label before is of an operation that was undone meanwhile, too.
         """
         name = data.draw(st.sampled_from(sorted(self.relabels)))
         with self.changing("Undo", 0) as transaction:
@@ -223,7 +224,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(ids=some_ids)
     def refuse(self, ids: list[str]) -> None:
-        """Do much, and nothing in the end."""
+        """Make many changes in a transaction that fails, and so changes nothing."""
         with pytest.raises(Refused), self.store.transaction() as transaction:
             spoil(transaction, ids)
 

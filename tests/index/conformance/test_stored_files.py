@@ -1,4 +1,4 @@
-"""Whatever keeps a memory in files: its bytes can be named, searched, cut and written anew.
+"""The contract of every store in files: bytes are listed, searched, truncated and rewritten.
 
 Written against ``stored_files`` and ``store.Store`` alone.
 """
@@ -20,7 +20,7 @@ from visual_memory_index.erasure.residue import ResiduePatterns, masked
 
 @pytest.fixture(params=FILED)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SearchableStore]:
-    """Holds three entries under the keys 5, 6 and 7."""
+    """A store with three entries under the keys 5, 6 and 7."""
     with closing(FILED[request.param](tmp_path).create(IDENTITY)) as opened:
         with opened.transaction() as transaction:
             insert(transaction, range(5, 8), ENTRIES, VECTORS, 10)

@@ -1,4 +1,4 @@
-"""Whatever finds neighbours: the nearest are always among its candidates, and rows keep their bits.
+"""The contract of every index: candidates include the nearest, and rows keep their bits.
 
 Written against ``vectors.VectorIndex`` alone; the oracle is every exact distance.
 """
@@ -26,7 +26,7 @@ def filled(index: VectorIndex, vectors: NDArray[np.float32]) -> VectorIndex:
 
 
 def misses(query: NDArray[np.float32], index: VectorIndex, k: int, rows: Rows, found: Rows) -> bool:
-    """Whether a row of ``rows`` as near as the k-th nearest is not ``found``."""
+    """Return True if a row of ``rows`` at most as far as the k-th nearest is not in ``found``."""
     distances = exact_distances(query, index.gather(rows))
     furthest = np.sort(distances)[min(k, len(rows)) - 1] if len(rows) else 0
     return not set(rows[distances <= furthest]) <= set(found)

@@ -1,4 +1,4 @@
-"""A memory is judged by its own entries as a loop would judge it, in whatever order they stand."""
+"""A memory is assessed as a plain loop would assess it, in any order of entries."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def reordered(judged: LeaveOneOut, order: NDArray[np.intp]) -> LeaveOneOut:
 
 
 def crowds(sizes: Sequence[int], spread: float = 0.1, seed: int = 0) -> NDArray[np.float32]:
-    """Unit rows crowded around as many axes as there are sizes."""
+    """Return unit rows around axes; ``sizes`` are the numbers of rows around each."""
     centers = np.repeat(np.eye(len(sizes), 16), sizes, axis=0)
     noise = np.random.default_rng(seed).standard_normal(centers.shape)
     return unit_rows((centers + spread * noise).astype(np.float32))
 
 
 def noisy(flips: int, seed: int = 0) -> tuple[LeaveOneOut, dict[str, str]]:
-    """Four crowds of 25, ``flips`` entries with another's label, and what those should have."""
+    """Return four crowds of 25 with ``flips`` wrong labels, and the right label of each by id."""
     rng = np.random.default_rng(seed)
     truth = np.repeat(["cat", "dog", "fox", "owl"], 25).tolist()
     labels = list(truth)
@@ -68,7 +68,7 @@ def noisy(flips: int, seed: int = 0) -> tuple[LeaveOneOut, dict[str, str]]:
 
 @st.composite
 def memories(draw: st.DrawFn) -> LeaveOneOut:
-    """Lists of any entries, with weights and distances that are sums of few powers of two."""
+    """Draw neighbour lists with weights and distances that are sums of few powers of two."""
     m = draw(st.integers(2, 12))
     k = draw(st.integers(1, min(5, m - 1)))
     near = [

@@ -1,4 +1,4 @@
-"""Smallest flips are minimal and come first, and without time a flip is still found."""
+"""Smallest flips are minimal and in order; if time is up, a flip is still found."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def winner_without(
 
 
 def exhaustive(labels: Labels, distances: Distances, k: int, rule: str) -> Flip | None:
-    """Try every subset that leaves an entry, smaller ones first, then in lexicographic order."""
+    """Return the first flip among all subsets, smaller first, then in lexicographic order."""
     decided: dict[bytes, str] = {}
     everyone = np.arange(len(labels))
     before = winner(labels, distances, k, rule)
@@ -47,7 +47,7 @@ def exhaustive(labels: Labels, distances: Distances, k: int, rule: str) -> Flip 
 
 
 def random_memory(seed: int) -> tuple[Labels, Distances, int]:
-    """Return at most twelve entries of three labels; distances spread, equal, even or close."""
+    """Return up to twelve entries of three labels with distances of various kinds, and a k."""
     rng = np.random.default_rng(seed)
     m = int(rng.integers(1, 13))
     labels = rng.choice(np.array(["a", "b", "c"], object), m, p=rng.dirichlet([1, 1, 1]))
@@ -74,7 +74,7 @@ def test_a_flip_is_the_first_that_trying_every_subset_finds(rule: str) -> None:
 
 
 def crowd(seed: int, m: int, labels: int, share: float) -> tuple[Labels, Distances]:
-    """Return a memory in which label 0 has this share of the nearest hundred."""
+    """Return labels and distances; about ``share`` of the nearest hundred have label 0."""
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, labels, m)
     codes[:100][rng.random(min(m, 100)) < share] = 0
@@ -153,7 +153,7 @@ def test_one_label_alone_never_flips(labels: str) -> None:
 
 
 def ticking() -> Callable[[], float]:
-    """Return a clock that advances a second a reading."""
+    """Return a clock that advances one second at each reading."""
     return itertools.count(0.0).__next__
 
 

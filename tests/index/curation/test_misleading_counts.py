@@ -1,4 +1,4 @@
-"""Counts are exact whatever is written while they are found, and few lists are kept for them."""
+"""Counts are exact despite writes while they are computed, and few lists are kept for them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def memory(path: Path) -> Iterator[Memory]:
 
 
 def from_scratch(snapshot: RamCopy, k: int) -> dict[str, tuple[int, int]]:
-    """Count by sorting all others of every entry by exact distance and id."""
+    """Count by sorting, for each entry, all others by exact distance and id."""
     ids, labels = snapshot.columns()
     order = np.argsort(ids)
     rows, labels = snapshot.vectors.gather(order), labels[order]
@@ -76,7 +76,7 @@ def to_dict(counts: Counts) -> dict[str, tuple[int, int]]:
 
 
 def writing(memory: Memory, times: int) -> Callable[[int, int], None]:
-    """Insert and delete on each report of progress, ``times`` times at most."""
+    """Return a progress function that inserts and deletes, in its first ``times`` calls."""
     left = list(range(times))
 
     def on_progress(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Neighbour lists follow their rows, and what an edit touched is found anew."""
+"""Neighbour lists move with their rows, and lists affected by an edit are recomputed."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def ints(values: list[int]) -> NDArray[np.int64]:
 
 @st.composite
 def lists(draw: st.DrawFn) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Neighbour lists (m, w) and labels (m,)."""
+    """Draw neighbour lists (m, w) and labels (m,)."""
     m = draw(st.integers(1, 12))
     w = draw(st.integers(0, m - 1))
     others = [[other for other in range(m) if other != row] for row in range(m)]

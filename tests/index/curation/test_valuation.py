@@ -1,4 +1,4 @@
-"""A value is what an entry adds to a random coalition, and a mean is over who could value it."""
+"""A value is an entry's gain to a random coalition; means are over the queries that valued it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from visual_memory_index.curation.valuation import Valuation, shapley
 
 
 def utility(coalition: int, matches: list[bool], k: int) -> float:
-    """The matches among the k nearest members, divided by k; bit i is the i-th nearest entry."""
+    """Return the matches among the k nearest members, divided by k; bit i is the i-th nearest."""
     members = [place for place in range(len(matches)) if coalition >> place & 1]
     return sum(matches[place] for place in members[:k]) / k
 
 
 def brute_force(matches: list[bool], k: int) -> list[float]:
-    """Shapley's definition: the mean over all coalitions of the others, by their size."""
+    """Return Shapley values by definition: means over all coalitions of other entries, by size."""
     m = len(matches)
     utilities = [utility(coalition, matches, k) for coalition in range(2**m)]
     shares = [1 / (m * math.comb(m - 1, size)) for size in range(m)]
@@ -66,7 +66,7 @@ def test_the_values_of_a_query_sum_to_its_utility(k: int) -> None:
 def random_memory(
     n: int, m: int, seed: int = 0
 ) -> tuple[NDArray[np.object_], NDArray[np.intp], list[str]]:
-    """Labels of m entries, an order of all of them for each of n queries, and their labels."""
+    """Return labels of m entries, an order of them for each of n queries, and query labels."""
     rng = np.random.default_rng(seed)
     labels = rng.choice(np.array(["cat", "dog", "owl"], object), m)
     order = np.array([rng.permutation(m) for _ in range(n)])

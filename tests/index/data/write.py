@@ -41,7 +41,7 @@ def changed(ids: list[str]) -> str:
 
 
 def write(path: Path) -> None:
-    """Three entries, one of them pruned and one relabelled, an answer and lists kept; few bytes."""
+    """Write a small memory: three entries, one pruned, one relabelled; an answer; lists kept."""
     identity = new_identity("birds", 4, '{"name": "fake"}', store_images=True)
     with closing(Memory.create(path, identity)) as memory:
         memory.insert(ENTRIES, VECTORS, request=Request("first", b"fingerprint"))
@@ -53,7 +53,7 @@ def write(path: Path) -> None:
 
 
 def write_catalog(path: Path) -> None:
-    """A memory made, another dropped, one entry unlearned; the secret of that beside the file."""
+    """Write a catalog: two memories, one dropped; unlearned ids; its secret in a file beside it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with closing(Catalog(folder)) as catalog:
@@ -71,7 +71,7 @@ def write_catalog(path: Path) -> None:
 
 
 def shrink(path: Path) -> None:
-    """Few bytes, in one file."""
+    """Rewrite an SQLite file with small pages and without a log."""
     with closing(sqlite3.connect(path)) as db:
         for line in ("journal_mode = DELETE", "page_size = 512"):
             db.execute(f"PRAGMA {line}")

@@ -72,7 +72,7 @@ def test_a_checksum_stays_what_it_is_from_release_to_release() -> None:
 
 
 def form(values: tuple[int | str | bytes | None, ...]) -> bytes:
-    """Spell out the bytes that the checksum is computed from."""
+    """Return the bytes from which the checksum is computed."""
     return b"(" + len(values).to_bytes(4, "little") + b"".join(map(form_of, values))
 
 

@@ -1,4 +1,4 @@
-"""Errors while reading a file are told as damage, except refusals and cancellations."""
+"""Errors while reading a file are reported as damage, except refusals and cancellations."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ SEED = int(os.environ.get("DAMAGE_SEED", random.randrange(1 << 30)))
 
 
 def of_a_person(folder: Path) -> Path:
-    """Make the file of a memory that has a person in all its texts."""
+    """Make the file of a memory that names a person in all its texts."""
     with closing(Memory.create(folder / "a.sqlite", new_identity("a", 4, NOBODY))) as memory:
         entries = [
             Entry(f"{NOBODY} {n}", f"{NOBODY} {n % 3}", metadata={NOBODY: f"ü {NOBODY}"})

@@ -1,4 +1,4 @@
-"""Errors of the system about files become the fitting refusals."""
+"""Errors of the operating system about files become the right refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trees of hashes that were grown leaf by leaf."""
+"""Merkle trees that were grown leaf by leaf."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from visual_memory_index.ledger.merkle import Frontier
 
 
 def frontier_of(leaves: Iterable[bytes]) -> Frontier:
-    """The frontier after these hashes of leaves."""
+    """Return the frontier of a tree with these hashes of leaves."""
     frontier = Frontier()
     for leaf in leaves:
         frontier.append(leaf)

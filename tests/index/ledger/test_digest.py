@@ -1,4 +1,4 @@
-"""Equal sets have equal digests, whatever led to them, and any difference shows."""
+"""Equal sets of entries have equal digests after any history, and different sets differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tree is that of RFC 6962: known roots, and those of every size."""
+"""The tree is that of RFC 6962: known roots, and roots of every size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LEAVES = [leaf_hash(bytes([number])) for number in range(40)]
 
 
 def by_definition(leaves: list[bytes]) -> bytes:
-    """The recursion of RFC 6962, section 2.1."""
+    """Return the root by the recursion of RFC 6962, section 2.1."""
     if len(leaves) == 1:
         return leaves[0]
     split = 1

@@ -1,4 +1,4 @@
-"""Readers share, a writer is alone, and comes before readers that came after it."""
+"""Readers share the lock, a writer is alone, and waits for no reader that comes after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The copy in RAM follows what it is told, row by row, and keeps no trace of what is gone."""
+"""The copy in RAM applies changes row by row, and keeps no trace of removed entries."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_dict_would_hold_the_same(steps: list[tuple[str, str]]) -> None:
 
 
 def crowd(m: int, d: int, *, spread: float) -> RamCopy:
-    """``m`` rows all but equal, whose ids are in no order."""
+    """Return a copy of ``m`` nearly equal rows, whose ids are in random order."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=d) + spread * rng.normal(size=(m, d))
     copy = RamCopy(d, FaissIndexes())
@@ -170,7 +170,7 @@ def crowd(m: int, d: int, *, spread: float) -> RamCopy:
 
 
 def nearest_others(copy: RamCopy, row: int, k: int) -> set[int]:
-    """By exact distances to all, and ids."""
+    """Return the k rows nearest to a row, by exact distance and id."""
     everyone = np.arange(len(copy))
     distances = exact_distances(copy.vectors.gather(everyone)[row], copy.vectors.gather(everyone))
     distances[row] = np.inf

@@ -20,7 +20,7 @@ VECTORS = unit_rows(np.random.default_rng(0).standard_normal((6, 4)).astype(np.f
 
 
 class FollowedEngine(Engine):
-    """Keeps every change that readers see."""
+    """An engine that records every change that readers see."""
 
     changes: list[Change]
 
@@ -45,7 +45,7 @@ def unlearn(memory: Memory, *ids: str) -> None:
 
 
 def state(ram: RamCopy) -> object:
-    """All that a copy holds, however its rows are ordered."""
+    """Return all that a copy holds, in any order of rows."""
     ids, labels = ram.columns()
     vectors = ram.vectors.gather(np.arange(len(ram)))
     rows = zip(ram.keys_of_rows().tolist(), ids, labels, map(bytes, vectors), strict=True)

@@ -1,4 +1,4 @@
-"""Ids that are made here sort by the time they were made."""
+"""Generated ids sort by the time at which they were made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row that goes is wiped."""
+"""A removed row is overwritten."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ SMALL_BLOCK = 8
 
 
 class SmallBlocks(Blocks):
-    """Has several blocks from nine rows on."""
+    """Blocks of eight rows: from nine rows on there are several."""
 
     def __init__(self, dimension: int) -> None:
         super().__init__(dimension, SMALL_BLOCK)
 
     def leftovers(self) -> NDArray[np.float32]:
-        """What stands in the last block beyond the rows."""
+        """Return the content of the last block beyond the rows."""
         return self._blocks[-1][self.count - SMALL_BLOCK * (len(self._blocks) - 1) :]
 
 

@@ -1,4 +1,4 @@
-"""No score strays further than the bound says, and no bound is above what could be as near."""
+"""No score errs by more than its bound, and no score bound excludes a row that could be as near."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def random_units(m: int, d: int) -> NDArray[np.float32]:
 
 
 def adversaries(d: int) -> NDArray[np.float32]:
-    """Rows whose sums lose most: all equal, ascending, one large beside small ones, sparse."""
+    """Return unit rows whose sums lose most precision: equal, ascending, one large, sparse."""
     rng = np.random.default_rng(d)
     rows = np.ones((6, d))
     rows[1] = np.arange(1, d + 1)

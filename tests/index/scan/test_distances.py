@@ -1,4 +1,4 @@
-"""Distances are float64 sums in one order, and the float32 scan strays no further than promised."""
+"""Distances are float64 sums in one order, and the float32 scan errs no more than promised."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def random_units(m: int, d: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def halved(terms: list[float]) -> float:
-    """The fixed order once more: the upper half is added to the lower one."""
+    """Sum in the fixed order: the upper half is added to the lower, until one term is left."""
     while len(terms) > 1:
         half = (len(terms) + 1) // 2
         upper = terms[half:]

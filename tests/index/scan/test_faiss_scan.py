@@ -1,4 +1,4 @@
-"""Every thread scans a part by itself."""
+"""Each thread scans its own part."""
 
 from __future__ import annotations
 

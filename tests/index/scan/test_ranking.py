@@ -1,4 +1,4 @@
-"""The whole memory in order: as sorting by exact distance and id, however near two entries are."""
+"""The whole memory is ranked as by sorting by exact distance and id, however close entries are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def random_units(m: int, d: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def names(m: int, seed: int = 0) -> NDArray[np.object_]:
-    """Ids whose order is not that of the rows, also where bytes and UTF-16 disagree."""
+    """Return ids in another order than their rows, also where bytes and UTF-16 sort differently."""
     ids = [letter + str(number) for letter, number in zip(cycle("aé\uffff😀"), range(m))]
     return np.random.default_rng(seed).permutation(np.array(ids, object))
 
@@ -37,7 +37,7 @@ def sorted_rows(
 
 @st.composite
 def crowds(draw: st.DrawFn) -> tuple[NDArray[np.float32], list[int]]:
-    """Unit vectors around few centres, equal or nearly so, some too long; where to cut them."""
+    """Draw unit vectors, equal or nearly so, some too long, and rows at which to cut them."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     m, d = draw(st.integers(1, 60)), draw(st.sampled_from([1, 2, 3, 16, 64, 200]))
     centres = rng.standard_normal((draw(st.integers(1, 4)), d))

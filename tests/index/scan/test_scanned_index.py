@@ -1,4 +1,4 @@
-"""Few candidates are left, and a score bound is where the error says."""
+"""Few candidates remain, and score bounds are as the errors say."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from visual_memory_index.scan.scanned_index import ScannedIndex
 
 
 def coarse(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Round to one decimal where the first number is positive, and the others not at all."""
+    """Round rows whose first number is positive to one decimal; leave other rows."""
     return np.where(vectors[:, :1] > 0, np.round(vectors, 1), vectors)
 
 
@@ -52,7 +52,7 @@ def test_few_candidates_are_left_where_vectors_are_apart() -> None:
 
 
 def test_rows_with_small_errors_leave_few_candidates_beside_one_with_a_large_error() -> None:
-    """One bound for all would have to be the largest, and leave out almost nobody."""
+    """A single bound for all would have to be the largest, and keep almost every row."""
     vectors = unit_rows(np.random.default_rng(0).standard_normal((500, 64)).astype(np.float32))
     vectors[:, 0] = -abs(vectors[:, 0])  # these are scored as they are
     vectors[7, 0] *= -1

@@ -1,4 +1,4 @@
-"""An entry read is the entry written, or damage."""
+"""An entry is read as it was written, or damage is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters admit in SQLite what their text says."""
+"""Filters match in SQLite by the meaning of their text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A replica holds everything of a memory at one moment, and nothing that must stay behind."""
+"""A replica holds everything of a memory at one moment, except data that must not be copied."""
 
 from __future__ import annotations
 

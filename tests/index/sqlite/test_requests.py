@@ -59,7 +59,7 @@ def test_other_content_under_the_same_id_is_refused(db: sqlite3.Connection) -> N
 
 
 def set_clock(db: sqlite3.Connection, ahead: int) -> None:
-    """Set the clock ahead by so many microseconds."""
+    """Move the clock ahead by ``ahead`` microseconds: make all answers older."""
     db.execute("UPDATE requests SET answered_at = answered_at - ?", (ahead,))
 
 

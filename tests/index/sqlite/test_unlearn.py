@@ -1,4 +1,4 @@
-"""Everything that named unlearned entries elsewhere in a file is dropped, and nothing else."""
+"""All that names unlearned entries elsewhere in a file is dropped, and nothing else."""
 
 from __future__ import annotations
 
@@ -149,8 +149,9 @@ ENTRY = "INSERT INTO entries (key, id, label, metadata, created_at, content_sha2
 
 @pytest.fixture
 def judged(db: sqlite3.Connection) -> sqlite3.Connection:
-    """Return a database of two cats and an owl that an undo would make an eagle, all in a
-    result.
+    """Return a database of two cats and an owl, and three results with their labels.
+
+    An undo would make the owl an eagle.
     """
     db.execute(f"{ENTRY} (1, 'a', 'cat', '{{}}', 0, x''), (2, 'b', 'cat', '{{}}', 0, x'')")
     db.execute(f"{ENTRY} (3, 'c', 'owl', '{{}}', 0, x'')")
@@ -190,7 +191,7 @@ def test_a_result_goes_with_the_last_that_had_a_label_of_it_or_could_have_it_bac
 
 
 def steps_of(db: sqlite3.Connection, keys: Sequence[int]) -> int:
-    """Count SQLite's steps for deleting the entries of these keys."""
+    """Count the steps of SQLite, in hundreds, to delete the entries of these keys."""
     steps = list[None]()
     db.set_progress_handler(lambda: steps.append(None), 100)
     with dropping_results(db, keys):

@@ -1,4 +1,4 @@
-"""Decisions in bins of their confidence: how many, how sure, how often right."""
+"""Decisions in bins of confidence: their number, mean confidence and accuracy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def arrays(decisions: list[tuple[float, bool]]) -> tuple[NDArray[np.float64], ND
 
 
 def error_by_hand(decisions: list[tuple[float, bool]]) -> float:
-    """Sum bin by bin, as defined: (0, 1/15], …, (14/15, 1], and 0 in the first."""
+    """Sum the calibration error by bins: (0, 1/15], …, (14/15, 1], with 0 in the first."""
     error = 0.0
     for number in range(15):
         low, high = number / 15, (number + 1) / 15

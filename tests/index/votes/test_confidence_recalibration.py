@@ -1,4 +1,4 @@
-"""The curve never falls, and no other that never falls is nearer to what was seen."""
+"""The curve never falls, and no other such curve is nearer to the outcomes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def arrays(decisions: Decisions) -> tuple[NDArray[np.float64], NDArray[np.bool_]
 
 
 def loss(groups: list[list[bool]]) -> Fraction:
-    """The squared error where each group is given its mean."""
+    """Return the squared error if each group is predicted by its mean."""
     means = [Fraction(sum(group), len(group)) for group in groups]
     return sum(
         ((right - mean) ** 2 for group, mean in zip(groups, means, strict=True) for right in group),
@@ -45,7 +45,7 @@ def loss(groups: list[list[bool]]) -> Fraction:
 
 
 def least_loss(decisions: Decisions) -> Fraction:
-    """Over every way to cut the ascending confidences into groups whose means do not fall."""
+    """Return the least loss of all groupings of ascending confidences whose means do not fall."""
     ordered = sorted(decisions)
     values = [[right for _, right in each] for _, each in groupby(ordered, lambda pair: pair[0])]
     losses = []

@@ -1,4 +1,4 @@
-"""Sets of labels cover as often as promised, whichever items were drawn for calibration."""
+"""Label sets cover as many items as promised, whichever items calibrated them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def winner(votes: dict[str, float]) -> str:
 
 
 def scores_by_hand(rule: str, votes: dict[str, float], draw: float, label: str) -> float:
-    """Score by the formulas, over all labels, those without a vote included."""
+    """Return a label's score by the formula, over all labels, those without votes too."""
     p = {each: votes.get(each, 0) / sum(votes.values()) for each in LABELS}
     if rule == "lac":
         return 1 - p[label]
@@ -71,7 +71,7 @@ def test_shares_descend_and_equal_ones_are_in_byte_order() -> None:
 def test_whoever_is_left_out_the_others_cover_as_many_as_promised(
     rule: str, items: list[tuple[dict[str, float], str]], hundredths: int, seed: int
 ) -> None:
-    """The guarantee itself: averaged over which of n + 1 exchangeable items is the new one."""
+    """The guarantee: the mean over which of n + 1 exchangeable items is the new one."""
     draws = np.random.default_rng(seed).random(len(items)).tolist()
     scored = [SCORES[rule](votes, draw) for (votes, _), draw in zip(items, draws, strict=True)]
     labels = [label for _, label in items]

@@ -1,4 +1,4 @@
-"""A rank is exact for a coverage as it is written, and so is the distance at it."""
+"""A rank is exact for a coverage's decimal form, and so is the distance at that rank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Votes climb the tree: each node has those of all below it."""
+"""Votes are summed up the tree: a node has the votes of all nodes below it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ VOTES = st.dictionaries(
 
 
 def planted(names: list[str], above: tuple[int, ...]) -> list[tuple[str, str]]:
-    """``above`` holds for each of ``names`` an earlier one's number, or −1 for a root."""
+    """Return edges; ``above`` has the number of each name's parent in ``names``, −1 for a root."""
     edges = [(name, names[n]) for name, n in zip(names, above, strict=True) if n >= 0]
     return sorted(edges, key=lambda edge: NAMES.index(edge[0]))
 
@@ -47,7 +47,7 @@ FORESTS = st.builds(
 
 
 def votes_below(node: str, edges: list[tuple[str, str]], votes: dict[str, float]) -> float:
-    """A node's own votes and, by recursion, its children's."""
+    """Return a node's own votes and, by recursion, those of its children."""
     children = [child for child, parent in edges if parent == node]
     return votes.get(node, 0) + sum(votes_below(child, edges, votes) for child in children)
 

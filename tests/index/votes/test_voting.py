@@ -1,4 +1,4 @@
-"""Votes are those of the paper, and a re-ranker's where one ranked the neighbours."""
+"""Votes are those of the paper or, if a re-ranker ranked the neighbours, the re-ranker's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def vote(labels: list[str], weights: list[float]) -> Decision:
 
 
 def champion(labels: list[str], weights: list[float]) -> str:
-    """Walk the neighbours once; a label must get strictly more to take the lead."""
+    """Return the winner: in one pass, a label must get strictly more votes to take the lead."""
     totals, leader, best = dict[str, float](), "", 0.0
     for label, weight in zip(labels, weights, strict=True):
         totals[label] = totals.get(label, 0.0) + weight

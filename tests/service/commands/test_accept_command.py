@@ -1,4 +1,4 @@
-"""``visual-memory accept``: what an older or unlisted file holds is shown, and then stands."""
+"""``visual-memory accept``: show what an older or unlisted file holds, then accept it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run(command: Run) -> Run:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data folder with the memory pets: its entries are a, b and c."""
+    """A data folder with the memory pets, of the entries a, b and c."""
     folder = tmp_path / "data"
     with closing(Catalog(folder)) as catalog:
         memory = catalog.create("pets", dimension=2, embedder=None)
@@ -44,7 +44,7 @@ def file_of(data: Path) -> Path:
 
 
 def put_back(data: Path, do: Callable[[Catalog, Memory], None]) -> None:
-    """Do something with pets, and put the file of before in its place."""
+    """Call ``do`` with pets, then put back the file as it was before."""
     before = file_of(data).read_bytes()
     with closing(Catalog(data)) as catalog, closing(catalog.open("pets")) as memory:
         do(catalog, memory)
@@ -60,7 +60,7 @@ def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> None:
 
 
 def held(data: Path) -> tuple[list[str], list[str]]:
-    """The ids in pets, and the calls in its audit log; it is sound."""
+    """Check that pets is sound; return its ids, and the calls in its audit log."""
     with closing(Catalog(data)) as catalog, closing(catalog.open("pets")) as memory:
         assert catalog.names() == ["pets"]
         memory.check()
@@ -130,7 +130,7 @@ def test_what_was_marked_as_unlearned_and_not_yet_deleted_is_not_accepted(
 def test_of_a_log_that_was_lost_after_the_last_note_nothing_else_is_left_out(
     run: Run, data: Path
 ) -> None:
-    """What was unlearned and inserted again before stays."""
+    """An entry unlearned and inserted again earlier stays."""
     with closing(Catalog(data)) as catalog, closing(catalog.open("pets")) as memory:
         unlearn(catalog, memory, "a")
         insert(memory, "a")
@@ -148,7 +148,7 @@ def test_of_a_log_that_was_lost_after_the_last_note_nothing_else_is_left_out(
 def test_where_the_catalog_is_lost_for_good_memories_are_listed_anew(
     run: Run, data: Path, tmp_path: Path
 ) -> None:
-    """As docs/backup.md says."""
+    """The steps are those of docs/backup.md."""
     new = tmp_path / "new"
     Catalog(new).close()
     for file in (data / "memories").iterdir():

@@ -1,4 +1,4 @@
-"""``visual-memory audit``: the log for people and programs, and whether it is whole."""
+"""``visual-memory audit``: the log for people and programs, and its verification."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def run(command: Run) -> Run:
-    """``audit``, as if it were a process of its own."""
+    """Runs ``audit``."""
     return partial(command, "audit")
 
 

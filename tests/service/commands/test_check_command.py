@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def run(command: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """``check``, as if it were a process of its own; no server is there."""
+    """Runs ``check``, with no server to ask."""
     monkeypatch.setenv("VISUAL_MEMORY_SERVER", "127.0.0.1:1")
     return partial(command, "check")
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data folder with the memories cats and dogs that no server uses."""
+    """A data folder, used by no server, with the memories cats and dogs."""
     folder = tmp_path / "data"
     with closing(Catalog(folder)) as catalog:
         for name in ("dogs", "cats"):

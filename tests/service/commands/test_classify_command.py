@@ -1,4 +1,4 @@
-"""What others said reaches a terminal as text alone."""
+"""Texts of other people reach a terminal as text alone."""
 
 from __future__ import annotations
 

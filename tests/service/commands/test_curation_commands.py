@@ -31,14 +31,14 @@ NAMES = {**TRUTH, **WRONG}
 
 @pytest.fixture
 def crowd(client: Client, empty: RemoteMemory) -> Memory:
-    """120 entries of three labels, one in twelve of them wrong."""
+    """A memory of 120 entries of three labels, one in twelve of them wrong."""
     crowd = client.create_memory(f"{empty.name}x", dimension=8)
     crowd.insert(vectors=ROWS, labels=NAMES.values(), ids=IDS)
     return crowd
 
 
 def table(crowd: Memory) -> dict[str, tuple[str, str]]:
-    """Of every entry its label and what pruned it: what a refused command leaves alone."""
+    """Map each entry to its label and its prune, which a refused command must not change."""
     return {entry.id: (entry.label, entry.pruned_by) for entry in crowd.entries()}
 
 

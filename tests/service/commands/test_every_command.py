@@ -1,4 +1,4 @@
-"""Every command with every setting made: JSON for programs, and nothing that moves the cursor."""
+"""Every command, with all settings: JSON for programs, and nothing that moves the cursor."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ UNASKED = {"accept", "serve", "reranker", "demo", "completion"}  # they answer n
 
 
 def commands() -> set[str]:
-    """The names of all commands."""
+    """Return the names of all commands."""
     (action,) = (each for each in build_parser()._actions if isinstance(each, _SubParsersAction))
     return {name for name, each in action.choices.items() if isinstance(each, ArgumentParser)}
 
 
 @pytest.fixture
 def settled(tmp_path: Path, client: Client) -> Iterator[Memory]:
-    """A memory with all that can be set, made and undone, whose texts are all meant to harm."""
+    """A memory with every setting and kind of operation, all of whose texts are malicious."""
     memory = client.create_memory(NAME, embedder="efficientnet-lite0", store_images=True)
     vectors = ROWS @ np.random.default_rng(4).normal(size=(8, memory.info().dimension))
     pictures = [to_picture(number) for number in range(COUNT)]
@@ -65,7 +65,7 @@ def settled(tmp_path: Path, client: Client) -> Iterator[Memory]:
 
 
 def told() -> dict[str, list[object]]:
-    """The arguments of each command, in an order in which all of them can be carried out."""
+    """Return the arguments of each command, in an order in which all can run."""
     folder, picture = f"new\n{FORGED}", f"new\n{FORGED}/cat\n{FORGED}/a\n{FORGED}.png"
     return {
         "create": ["made", "--dimension", 8],
@@ -99,7 +99,7 @@ def told() -> dict[str, list[object]]:
 
 
 def carried_out(run: Run, client: Client, *flags: str) -> Iterator[tuple[str, Done]]:
-    """What each command says."""
+    """Run each command, and yield its name and result."""
     for name, arguments in told().items():
         if name == "undo":
             undoable = (each for each in client.operations(NAME) if each.kind == "relabel")

@@ -1,4 +1,4 @@
-"""What is exported and inserted again is the same: the digest says so."""
+"""Entries exported and inserted again are equal, as the digest shows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COUNT, DIMENSION = 30, 5
 
 @pytest.fixture
 def run(run: Run) -> Ask:
-    """A command that asks the server; its JSON."""
+    """Runs a command that asks the server, and parses its JSON."""
     return lambda *arguments: answer(run(*arguments, "--json"))
 
 
@@ -35,7 +35,7 @@ def names(empty: RemoteMemory) -> tuple[str, str]:
 
 
 def memory_of(client: Client, name: str, **options: Any) -> Memory:
-    """Rows with metadata of all kinds; two are pruned, and one relabelled."""
+    """Create a memory with metadata of all kinds; two entries are pruned, and one relabelled."""
     memory = client.create_memory(name, **options)
     rows = np.random.default_rng(0).standard_normal((COUNT, DIMENSION))
     pictures = [to_picture(at) if at % 3 == 0 else None for at in range(COUNT)]
@@ -149,7 +149,7 @@ def test_a_hash_that_is_none_is_refused_by_its_id(
 def test_what_was_stored_before_its_vote_was_taken_is_made_up_for(
     run: Ask, client: Client, names: tuple[str, str]
 ) -> None:
-    """As after an insertion that was interrupted."""
+    """The state is that after an interrupted insertion."""
     memory = memory_of(client, names[0], dimension=DIMENSION)
     run("export", names[0], "out.parquet")
     (prune,) = [each for each in client.operations(names[0]) if each.kind == "prune"]

@@ -1,4 +1,4 @@
-"""``insert`` against a real server: what it takes, what it finds odd, and that it goes on."""
+"""``insert`` against a real server: input it takes, input it skips, and how it resumes."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ TIMEOUT = os.environ.get("INSERT_TIMEOUT", "60")  # less than 1,024 pictures tak
 
 @pytest.fixture
 def pets(server: Server) -> Iterator[str]:
-    """A memory for pictures."""
+    """The name of a memory for pictures."""
     with visual_memory.connect(server.address) as client:
         yield client.create_memory(f"memory-{uuid4().hex}").name
 
 
 @pytest.fixture
 def labels(run: Run, pets: str) -> Callable[[], dict[str, str]]:
-    """What is stored: the label by id."""
+    """Return a function that maps the stored ids to their labels."""
 
     def labels() -> dict[str, str]:
         return {each["id"]: each["label"] for each in answer(run("entries", pets, "--json"))}
@@ -52,7 +52,7 @@ Labels = Callable[[], dict[str, str]]
 
 
 def put(folder: Path, *names: str) -> None:
-    """Pictures, each another."""
+    """Write pictures that differ."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -272,12 +272,12 @@ def test_what_cannot_be_inserted_is_refused_by_what_it_is(
 
 
 def printed(name: str) -> str:
-    """A name that is no UTF-8 as it is printed."""
+    """Return a name that is not UTF-8 as it is printed."""
     return name.encode(errors="backslashreplace").decode()
 
 
 def odd(folder: Path) -> dict[str, str]:
-    """A folder with one good picture and all that is odd: why, by id."""
+    """Make a folder with one good picture and every kind of bad one; return the reasons by id."""
     put(folder, "cat/good.png", "loose.png", "cat/cut.png")
     whole = (folder / "cat" / "cut.png").read_bytes()
     (folder / "cat" / "cut.png").write_bytes(whole[:200])
@@ -449,7 +449,7 @@ def tiny(seed: int) -> bytes:
 
 
 class Slow:
-    """A server with an embedder that takes its time, and as many pictures in a folder."""
+    """A server with a slow embedder, and a folder of ``count`` pictures."""
 
     FLAGS = ("--allow-embedder", "onnx:*", "--threads", "2")
 
@@ -464,11 +464,11 @@ class Slow:
         self.address = self.server.address
 
     def restart(self, number: int) -> None:
-        """End it by a signal and serve at the same address."""
+        """End the server by a signal, and start it at the same address."""
         self.server.restart(*self.FLAGS, "--listen", self.address, number=number)
 
     def insert(self) -> subprocess.Popen[str]:
-        """The command, in a process of its own."""
+        """Start the insert command in a process of its own."""
         line = [sys.executable, "-m", "visual_memory_service", "insert", "pets", self.pictures]
         return subprocess.Popen(
             [*map(str, line), "--server", self.address, "--timeout", TIMEOUT],

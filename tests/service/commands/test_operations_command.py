@@ -1,4 +1,4 @@
-"""``operations wait`` says how far the work has come, however long it takes."""
+"""``operations wait`` reports progress for as long as the work takes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BEGUN = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 class Slow:
-    """A client that hears twice how far the work is before it has ended."""
+    """A client that reports progress twice before the operation ends."""
 
     def wait(self, operation: str, *, progress: Callable[[int, int], None]) -> Operation:
         progress(0, 9)

@@ -1,4 +1,4 @@
-"""``visual-memory reranker``: a real one of finer crops, and what keeps one from starting."""
+"""``visual-memory reranker``: the re-ranker of crops, and reasons not to start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHAT = ("chat", "--model", "m")
 
 
 def refused(*arguments: object, code: int = 1, **environment: str) -> str:
-    """The last line that a re-ranker says that does not start."""
+    """Check that a re-ranker does not start, and return its last line."""
     done = subprocess.run(
         [*COMMAND, *map(str, arguments)],
         capture_output=True,
@@ -39,7 +39,7 @@ def refused(*arguments: object, code: int = 1, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[reranker_pb2_grpc.RerankerStub]:
-    """The default embedder, served."""
+    """A running re-ranker of crops, with the default embedder."""
     graphs = tmp_path_factory.mktemp("graphs")
     flags = ["--listen", "127.0.0.1:0", "--graph-cache", str(graphs), "--vector-cache-mib", "1"]
     command = [*COMMAND, "crops", *flags]

@@ -1,4 +1,4 @@
-"""``visual-memory unlearn``: what a file of ids must be, and what becomes of the certificate."""
+"""``visual-memory unlearn``: the form of the file of ids, and where the certificate goes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def people(server: Server) -> Iterator[Memory]:
-    """Six vectors, ``a person 0`` and so on."""
+    """A memory of six vectors, with the ids ``a person 0`` and so on."""
     with visual_memory.connect(server.address) as client:
         people = client.create_memory(f"m{uuid.uuid4().hex}", dimension=8)
         insert(people, range(6))
@@ -41,7 +41,7 @@ def insert(people: Memory, numbers: range) -> None:
 
 @pytest.fixture
 def run(command: Run, server: Server, people: Memory) -> Run:
-    """``unlearn``, as if it were a process of its own, with the ids that are given."""
+    """Runs ``unlearn`` with a file of these ids."""
     where = ("--server", server.address, "--ids-file", "ids.txt", "--certificate", "out.json")
 
     def run(ids: bytes, *arguments: str) -> Done:

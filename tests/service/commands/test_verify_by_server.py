@@ -1,4 +1,4 @@
-"""``visual-memory verify --server``: a certificate is held against the keys and log of a server."""
+"""``visual-memory verify --server``: a certificate is checked with a server's keys and log."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from visual_memory_service.erasure.signing_keys import SigningKeys
 
 
 class Erased(NamedTuple):
-    """A server that erased two entries, what it certified, and its key."""
+    """A server that unlearned two entries, the certificate, and the server's key."""
 
     server: Server
     certificate: Certificate
     key: Ed25519PrivateKey
 
     def forged(self, **changes: Any) -> Certificate:
-        """What the key would have signed had it been asked to say something else."""
+        """Return a certificate with changed fields, signed by the server's key."""
         said = {each.name: getattr(self.certificate, each.name) for each in fields(Statement)}
         return sign(replace(Statement(**said), **changes), self.key)
 
 
 def erase(server: Server) -> Certificate:
-    """Two entries of the memory pets are unlearned, between other writes."""
+    """Unlearn two entries of a new memory pets, between other writes."""
     with visual_memory.connect(server.address) as client:
         pets = client.create_memory("pets", dimension=8)
         rows = np.random.default_rng(0).standard_normal((6, 8))
@@ -56,7 +56,7 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
 
 @pytest.fixture
 def run(command: Run) -> Run:
-    """``verify``, as if it were a process of its own, on a certificate."""
+    """Runs ``verify`` on a certificate."""
 
     def run(certificate: Certificate, *arguments: str) -> Done:
         certificate.save("out.json", overwrite=True)
@@ -190,7 +190,7 @@ def test_a_log_that_does_not_lead_to_the_memory_proves_nothing(
 
 
 def alter(server: Server, number: int, text: str, other: str) -> None:
-    """Change one event while the server is down."""
+    """Stop the server, replace text in one audit event, and start the server."""
     server.end()
     (file,) = (server.data / "memories").glob("pets.*.sqlite")
     with closing(sqlite3.connect(file)) as db, db:

@@ -1,4 +1,4 @@
-"""``visual-memory verify``: what a person is told of a certificate, and the exit code."""
+"""``visual-memory verify``: its output for a certificate, and its exit code."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ STATEMENT = Statement(
 
 @pytest.fixture
 def run(command: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """``verify``, as if it were a process of its own, beside ``out.json``; no server is there."""
+    """Runs ``verify`` beside a certificate ``out.json``, with no server to ask."""
     monkeypatch.setenv("VISUAL_MEMORY_SERVER", "127.0.0.1:1")
     sign(STATEMENT, KEY).save("out.json")
     return partial(command, "verify")

@@ -1,4 +1,4 @@
-"""The page of ``assess --page`` against a real server: what is on it, and what cannot be."""
+"""The page of ``assess --page`` against a real server: its content, and what it must not hold."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HOSTILE = (
 
 
 class Page(HTMLParser):
-    """A page as a browser would see it: every tag, every form, and what is written."""
+    """A parsed page: its tags, its forms, and its texts."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Page(HTMLParser):
 
     @property
     def judged(self) -> list[tuple[str, str, str]]:
-        """Of each form the id, the label and the proposed one, as the script reads them."""
+        """Return each form's id, label and proposed label, as the script reads them."""
         names = ("data-id", "data-label", "data-proposed")
         return [tuple(json.loads(form[name]) for name in names) for form in self.all("form")]
 
@@ -79,7 +79,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def write(server: Server, tmp_path: Path) -> Write:
-    """The page of a memory, as the command writes it."""
+    """Return a function that runs ``assess --page`` and parses the page."""
 
     def write(memory: Memory, *flags: str) -> Page:
         file = tmp_path / "page.html"
@@ -90,13 +90,13 @@ def write(server: Server, tmp_path: Path) -> Write:
 
 
 def labels(names: tuple[str, str, str] = ("a", "b", "c")) -> list[str]:
-    """One entry in twelve has the label of another class."""
+    """Return labels of which one in twelve is another class's."""
     return [names[(code + (id in WRONG)) % 3] for id, code in zip(IDS, CODES.tolist(), strict=True)]
 
 
 @pytest.fixture
 def crowd(client: Client, empty: RemoteMemory) -> Memory:
-    """60 entries of three labels, one in twelve of them wrong, and no pictures."""
+    """A memory of 60 entries of three labels, one in twelve of them wrong, without pictures."""
     crowd = client.create_memory(f"{empty.name}x", dimension=16)
     crowd.insert(vectors=ROWS, labels=labels(), ids=IDS)
     return crowd
@@ -104,7 +104,7 @@ def crowd(client: Client, empty: RemoteMemory) -> Memory:
 
 @pytest.fixture
 def gallery(client: Client, empty: RemoteMemory) -> Memory:
-    """The same with pictures of all but one of the suspects."""
+    """The entries of ``crowd``, with pictures for all but one of the suspects."""
     gallery = client.create_memory(f"{empty.name}x", dimension=16, store_images=True)
     images = [None if id == WRONG[1] else to_picture(int(id)) for id in IDS]
     gallery.insert(vectors=ROWS, images=images, labels=labels(), ids=IDS)
@@ -201,7 +201,7 @@ def test_a_memory_without_pictures_says_how_one_gets_them(crowd: Memory, write: 
 
 @pytest.fixture
 def zoo(client: Client, empty: RemoteMemory, tmp_path: Path) -> Memory:
-    """A memory of the pictures in ``zoo`` that keeps none, with two likely wrong labels."""
+    """A memory of the pictures in ``zoo``, which are not stored, with two likely wrong labels."""
     draw_pictures(tmp_path)
     zoo = client.create_memory(f"{empty.name}x")
     files = sorted((tmp_path / "zoo").glob("*/*"))

@@ -1,4 +1,4 @@
-"""What a command writes takes the place of a regular file alone, and is refused before any work."""
+"""A command's output file replaces only a regular file; others are refused before any work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that is interrupted at the terminal goes on in the server, and the terminal says so."""
+"""Work interrupted at the terminal continues in the server, and the terminal says so."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_an_interrupted_command_names_what_goes_on_and_how_to_stop_it(
 
 
 class Busy:
-    """A client of a server that does several things at once."""
+    """A client of a server on which several operations run."""
 
     def operations(self, memory: str) -> list[Operation]:
         def operation(number: int, kind: str, state: str) -> Operation:

@@ -1,4 +1,4 @@
-"""Commands that need a server's libraries, where only the base install is there."""
+"""Commands that need a server's libraries, in a base install without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of an erasure: nothing is claimed beyond what the certificate says."""
+"""Sentences on an unlearning claim no more than its certificate."""
 
 from __future__ import annotations
 

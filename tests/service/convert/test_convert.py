@@ -1,4 +1,4 @@
-"""Listing page by page: everything once, by id in byte order, whatever happens meanwhile."""
+"""Lists page by page: everything once, by id in byte order, despite concurrent changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page token goes on in the list that it was given for, and in no other."""
+"""A page token continues the list for which it was made, and no other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LISTS: dict[str, Callable[[str], Any]] = {
 
 @pytest.fixture(scope="module")
 def same_content(server: Server) -> tuple[str, str]:
-    """Two memories of which each list has two pages of one."""
+    """The names of two equal memories, each of whose lists has two pages of one item."""
     names = ("page-token-a", "page-token-b")
     with visual_memory.connect(server.address) as client:
         for name in names:

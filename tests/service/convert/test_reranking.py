@@ -1,4 +1,4 @@
-"""What goes to a re-ranker is whole; what comes back is a ranking of it, or refused."""
+"""A re-ranker is sent complete candidates; its answer is a ranking of them, or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the entries of a memory say of each other, asked of a real server."""
+"""Entries are judged by the votes of other entries, asked of a real server."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ NAMES = [WRONG.get(id, TRUTH[id]) for id in IDS]
 
 @pytest.fixture
 def crowd(client: Client, empty: RemoteMemory) -> Memory:
-    """240 entries around four centres, whose names they bear but for one in twelve."""
+    """A memory of 240 entries around four centres, labelled by centre but for one in twelve."""
     crowd = client.create_memory(f"{empty.name}x", dimension=16)
     crowd.insert(vectors=ROWS, labels=NAMES, ids=IDS)
     return crowd
 
 
 def others_say(memory: Memory, **how: Any) -> list[str]:
-    """What each entry is to the others, asked one by one."""
+    """Classify each entry by all others, one call each; return the labels."""
     return [
         memory.classify(vectors=ROWS[[at]], exclude_ids=[id], neighbors=0, **how)[0].label
         for at, id in enumerate(IDS)

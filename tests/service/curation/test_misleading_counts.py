@@ -1,4 +1,4 @@
-"""Votes by misleading counts, which are found where they are not known yet."""
+"""Votes reduced by misleading counts, which are computed when first needed."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_the_accuracies_are_those_of_asking_for_each_entry(crowd: Memory) -> Non
 
 
 class Told(Job):
-    """An operation that does something whenever it is told how far it is."""
+    """A job that calls ``act`` at each report of its progress."""
 
     def __init__(self, memory: StoredMemory, act: Callable[[int], None]) -> None:
         super().__init__(memory.operations.begin("prune").operation, memory)
@@ -115,14 +115,14 @@ class Told(Job):
         self._act(self.times)
 
     def prune(self, method: Method) -> Operation:
-        """Carry it out; how it ended."""
+        """Run the prune, and return its operation."""
         pruning.carry_out(method, self, apply=True)
         return self.memory.operations.get(self.name)
 
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Iterator[StoredMemory]:
-    """The 200 entries without a server."""
+    """A memory with the 200 entries, without a server."""
     with closing(StoredMemory.create(tmp_path / "m.sqlite", new_identity("m", 16, None))) as memory:
         entries = [Entry(id, label) for id, label in zip(IDS, NAMES, strict=True)]
         memory.insert(entries, unit_rows(ROWS.astype(np.float32)))

@@ -1,4 +1,4 @@
-"""A relabel sets labels, and its undo those that nobody changed since."""
+"""A relabel sets labels, and its undo resets those not changed since."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What entries are worth, asked of a real server."""
+"""Values of entries, asked of a real server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WANTED = ["0", "1", "2", "0", "1", "2", "0", "1", "nobody's"]
 
 @pytest.fixture
 def crowd(client: Client, empty: RemoteMemory) -> Memory:
-    """60 random entries of three labels, whose ids are in no order."""
+    """A memory of 60 random entries of three labels, with ids in random order."""
     crowd = client.create_memory(f"{empty.name}x", dimension=8)
     crowd.insert(vectors=ROWS, labels=NAMES, ids=IDS)
     return crowd
@@ -43,7 +43,7 @@ def golden(shared: Path) -> Any:
 
 
 def fan(count: int) -> NDArray[np.float64]:
-    """Rows (count, 2) ever further from (1, 0)."""
+    """Return unit rows (count, 2) at growing distance from (1, 0)."""
     angles = 0.1 * np.arange(1, count + 1)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
@@ -53,7 +53,7 @@ def nearest_first(query: NDArray[np.float32], rows: NDArray[np.float32]) -> NDAr
 
 
 def pure(rows: NDArray[np.float32], k: int, *, own: bool) -> dict[str, float]:
-    """By the valuation module: of the entries to each other, or to the queries."""
+    """Value the entries by the valuation module, for each other if ``own``, or for the queries."""
     rows, queries = unit_rows(rows), unit_rows(rows if own else QUERIES)
     valuation = Valuation(np.array(NAMES, object), k)
     order = np.array([nearest_first(query, rows) for query in queries])
@@ -65,7 +65,7 @@ def pure(rows: NDArray[np.float32], k: int, *, own: bool) -> dict[str, float]:
 
 
 def utility(memory: Memory, queries: ArrayLike, labels: Sequence[str], k: int) -> float:
-    """The mean share of right labels among the k nearest of each query, by search."""
+    """Return the mean share of right labels among each query's k nearest, by search."""
     found = memory.search(vectors=queries, k=k)
     rights = [
         sum(each == label for each in near.labels) / k

@@ -1,4 +1,4 @@
-"""How sure a decision is: calibrated confidences, label sets, rejection, asked of a real server."""
+"""Calibrated confidences, label sets and rejection, asked of a real server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KNOWN, HELD, ASKED = slice(0, 150), slice(150, 230), slice(230, 300)
 
 @pytest.fixture
 def crowd(client: Client, empty: RemoteMemory) -> Memory:
-    """150 entries of four labels."""
+    """A memory of 150 entries of four labels."""
     crowd = client.create_memory(f"{empty.name}x", dimension=16)
     crowd.insert(vectors=ROWS[KNOWN], labels=LABELS[KNOWN])
     return crowd
@@ -212,7 +212,7 @@ def test_queries_may_all_have_one_label_and_ask_a_small_memory(
 
 @pytest.mark.parametrize("count", [10, 19, 40])
 def test_the_error_after_is_of_decisions_that_were_not_fitted_to(count: int) -> None:
-    """Each half is wrong where the other is right; fitted to all, the curve has no error."""
+    """Each half errs where the other is right; a curve fitted to all would have no error."""
     confidences = np.linspace(0.1, 0.9, count)
     right = np.arange(count) % 2 == 0
 

@@ -1,4 +1,4 @@
-"""Questions: who is asked, who may answer, and what cannot be asked."""
+"""Queries: the entries that vote on them, their answers, and queries that are refused."""
 
 from __future__ import annotations
 

@@ -21,14 +21,14 @@ RULES = ["plurality", "distance", "softmax", "rank"]
 
 @pytest.fixture(scope="module")
 def cases(shared: Path) -> dict[str, Any]:
-    """Those without reliabilities and without the paper's exclusion that is not refilled."""
+    """The cases without reliabilities, and without an exclusion that is not refilled."""
     golden = json.loads((shared / "spec" / "golden_voting.json").read_text())["cases"]
     return {case["name"]: case for case in golden if not {"v", "excluded_ids"} & set(case)}
 
 
 @pytest.fixture(scope="module")
 def remembered(server: Server, cases: dict[str, Any]) -> dict[str, RemoteMemory]:
-    """A memory for each case, whose entries have its distances to the first axis."""
+    """A memory for each case, with entries at its distances from the first axis."""
     remembered = {}
     for name, case in cases.items():
         remembered[name] = RemoteMemory(server, f"m{uuid.uuid4().hex}")

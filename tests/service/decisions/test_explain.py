@@ -1,4 +1,4 @@
-"""Why a query got its label, and what would change that, asked of a real server."""
+"""The reasons for a query's label, and changes that would flip it, asked of a real server."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ADDED, ADDED_NAMES = RANDOM.normal(size=(10, 6)), ["new", "0"] * 5
 
 @pytest.fixture
 def crowd(client: Client, empty: RemoteMemory) -> Memory:
-    """80 random entries of three labels, whose ids are in no order."""
+    """A memory of 80 random entries of three labels, with ids in random order."""
     crowd = client.create_memory(f"{empty.name}x", dimension=6)
     crowd.insert(vectors=ROWS, labels=NAMES, ids=IDS)
     return crowd
@@ -62,7 +62,7 @@ def golden(shared: Path) -> list[Any]:
 
 
 def at_distances(distances: Sequence[float]) -> Vector:
-    """Rows (m, 2) that far from (1, 0)."""
+    """Return unit rows (m, 2) at these distances from (1, 0)."""
     cosines = 1 - np.array(distances)
     return np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1)
 
@@ -73,7 +73,7 @@ def decide(memory: Memory, query: Vector, **how: Any) -> Decision:
 
 
 def smaller_flips(memory: Memory, query: Vector, found: Explanation, **how: Any) -> list[Any]:
-    """The sets with fewer entries than the flip found, without which the label is another."""
+    """Return all sets of ids smaller than the flip found whose removal flips the label."""
     assert found.minimal_flip is not None
     ids = [entry.id for entry in memory.entries()]
     return [
@@ -411,7 +411,7 @@ def test_asyncio_does_the_same(server: Server, crowd: Memory) -> None:
 
 
 class AfterOneLook(threading.Event):
-    """Set as soon as somebody has seen that it is not."""
+    """An event that is not set when first looked at, and then is."""
 
     def is_set(self) -> bool:
         before = super().is_set()
@@ -441,7 +441,7 @@ def test_nobody_looks_on_for_a_call_that_is_over(
 
 
 def made(path: Path, rows: Vector, labels: Sequence[str]) -> IndexMemory:
-    """A memory of a file, without a server."""
+    """Create the file of a memory, without a server."""
     memory = IndexMemory.create(path, new_identity("crowd", rows.shape[1], None))
     entries = [
         Entry(id, label, content_sha256=bytes(32)) for id, label in zip(IDS, labels, strict=True)

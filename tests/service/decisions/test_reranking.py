@@ -1,4 +1,4 @@
-"""Who was judged trades places; who was not stays."""
+"""Judged neighbours exchange places; the rest keep theirs."""
 
 from __future__ import annotations
 

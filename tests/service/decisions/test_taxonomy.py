@@ -21,7 +21,7 @@ LABELS = ["poodle", "beagle", "cat", "car"]
 
 @pytest.fixture
 def pets(client: Client, empty: RemoteMemory) -> Memory:
-    """An entry of each label on an axis of its own."""
+    """A memory with an entry of each label, each on its own axis."""
     pets = client.memory(empty.name)
     pets.insert(vectors=np.eye(4), labels=LABELS)
     return pets

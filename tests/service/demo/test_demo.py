@@ -32,14 +32,14 @@ DEMO = ["-m", "visual_memory_service", "demo"]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Temporary files in a folder of the test."""
+    """The environment, with a folder of the test for temporary files."""
     (tmp_path / "scratch").mkdir()
     return {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Noise around three colours, with names that HTML and filters must not mistake."""
+    """Pictures of noise around three colours, with labels that HTML and filters must escape."""
     generator = np.random.default_rng(0)
     for channel, label in enumerate(("red", "<b>*", 'blue "sky"')):
         (tmp_path / "pictures" / label).mkdir(parents=True)
@@ -265,7 +265,7 @@ def test_a_server_that_cannot_start_says_why_in_its_own_words(tmp_path: Path) ->
 
 
 def outcome() -> Outcome:
-    """A demo as it should end: "new" is known only while it is remembered."""
+    """Return the outcome of a successful demo: "new" is known only while remembered."""
     pictures = [Picture(Path("a.png"), "new/a.png", "new")]
 
     def answers(label: str) -> Answers:

@@ -1,4 +1,4 @@
-"""A memory with people to be erased from it, and a server for one test after the other."""
+"""A memory with people to be unlearned, and a server that is emptied after each test."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rows(count: int) -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server for one test after the other: what each remembered is dropped at its end."""
+    """The server of all tests of a module; each test's memories are dropped at its end."""
     standing = Server(tmp_path_factory.mktemp("unlearning") / "data")
     yield standing
     assert standing.end() == 0
@@ -62,7 +62,7 @@ def album(client: Client) -> Memory:
 
 
 def new_album(client: Client) -> Memory:
-    """A memory of vectors and pictures: 90 that stay."""
+    """Create a memory with vectors and pictures of 90 entries that stay."""
     album = client.create_memory("album", dimension=32, store_images=True)
     album.insert(
         vectors=rows(90),
@@ -86,7 +86,7 @@ def insert_people(album: Memory, ids: Sequence[str]) -> None:
 
 
 def secrets_of(album: Memory, ids: Sequence[str]) -> dict[str, bytes]:
-    """All that makes these entries, pictures without their headers."""
+    """Return all data of these entries by name; images without headers."""
     found: dict[str, bytes] = {}
     entries = album.entries(include_vectors=True, include_images=True, include_thumbnails=True)
     for entry in entries:
@@ -106,7 +106,7 @@ def secrets_of(album: Memory, ids: Sequence[str]) -> dict[str, bytes]:
 
 
 def insert_same(memory: Memory, entries: Iterable[Entry], prefix: str = "") -> None:
-    """Insert what other entries hold, under ids of their own."""
+    """Insert the content of entries again, with ``prefix`` before their ids."""
     listed = list(entries)
     memory.insert(
         vectors=np.stack([each.vector for each in listed if each.vector is not None]),

@@ -1,4 +1,4 @@
-"""Looks for pieces of what was erased in files and memory of a server, by a way of its own."""
+"""A search for pieces of erased data in a server's files and memory, independent of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HASH_BITS = 20
 
 
 class Residue:
-    """Named secrets: of one of at least 32 bytes any 32 in a row count, of others the whole."""
+    """Secrets by name; 32 consecutive bytes of a secret count, or all of a shorter one."""
 
     def __init__(self, secrets: Mapping[str, bytes]) -> None:
         self._secrets = secrets
@@ -35,7 +35,7 @@ class Residue:
         self._maybe[hashes(self._sorted)] = True
 
     def in_files(self, folder: Path) -> Counter[str]:
-        """How often something of each secret is in all files below a folder."""
+        """Count the pieces of each secret in all files below a folder."""
         found: Counter[str] = Counter()
         for path in folder.rglob("*"):
             if path.is_file():
@@ -43,7 +43,7 @@ class Residue:
         return found
 
     def in_process(self, pid: int) -> Counter[str]:
-        """How often it is in memory that can be read of a process."""
+        """Count the pieces of each secret in the readable memory of a process."""
         found: Counter[str] = Counter()
         for piece in memory_of(pid):
             if piece.strip(b"\0"):  # it was ever used
@@ -51,7 +51,7 @@ class Residue:
         return found
 
     def in_bytes(self, data: bytes) -> Counter[str]:
-        """How often it is in these."""
+        """Count the pieces of each secret in ``data``."""
         found: Counter[str] = Counter()
         for offset in range(min(WORD, len(data))):
             words = np.frombuffer(data[offset:], "<u8", (len(data) - offset) // WORD)
@@ -81,12 +81,12 @@ class Residue:
 
 
 def hashes(words: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """A number below 2²⁰ of each, by Fibonacci's multiplier."""
+    """Hash each word to a number below 2²⁰, by Fibonacci hashing."""
     return ((words * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - HASH_BITS)).view(np.intp)
 
 
 def memory_of(pid: int) -> Iterator[bytes]:
-    """All memory of a process that can be read, in pieces that overlap."""
+    """Yield all readable memory of a process, in overlapping pieces."""
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
             match = re.match(r"([0-9a-f]+)-([0-9a-f]+) (r\S+) \S+ \S+ \S+\s*(\[v\w+\])?", line)

@@ -1,4 +1,4 @@
-"""A process that serves overwrites what it frees; it starts anew for that, before all is loaded."""
+"""A serving process overwrites freed memory; it restarts itself for that, before it loads all."""
 
 from __future__ import annotations
 

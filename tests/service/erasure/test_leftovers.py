@@ -1,4 +1,4 @@
-"""What was deleted is in no file once the server has stopped, but for its id."""
+"""No file holds deleted data once the server has stopped, except ids."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def person_ids() -> list[str]:
 
 
 def insert(album: Memory, kind: str, ids: list[str]) -> dict[str, bytes]:
-    """Entries with texts of their own ``kind``, and these by name."""
+    """Insert entries with texts unique to ``kind``; return the texts and hashes by name."""
     labels = [secret(f"{kind} label", number) for number in range(len(ids))]
     names = [secret(f"{kind} name", number) for number in range(len(ids))]
     seed = zlib.crc32(kind.encode())
@@ -72,7 +72,7 @@ def replace(album: Memory) -> None:
 
 
 def lived(album: Memory, leave: Callable[[Memory], None]) -> dict[str, bytes]:
-    """Everything that was ever known of entries that left, by name."""
+    """Insert, change and remove entries; return all data ever stored of them, by name."""
     ids = person_ids()
     secrets = insert(album, f"{album.name} first", ids)
     insert(album, "staying", [f"stays {number}" for number in range(COUNT)])

@@ -1,4 +1,4 @@
-"""What was written to memory is found there, and what was never written is not looked at."""
+"""Memory that was written to is searched, and memory never written to is skipped."""
 
 from __future__ import annotations
 
@@ -117,14 +117,14 @@ def test_what_the_program_has_in_it_is_told_and_takes_no_room() -> None:
 
 
 class Answering(ModuleType):
-    """A module with an answer for every attribute, like ``torch.ops``."""
+    """A module that has every attribute, like ``torch.ops``."""
 
     def __getattr__(self, name: str) -> object:
         return ModuleType(name)
 
 
 class Refusing(ModuleType):
-    """A module that refuses attributes that it does not know, like ``torch.classes``."""
+    """A module that raises RuntimeError for unknown attributes, like ``torch.classes``."""
 
     __file__ = "refusing.py"
 

@@ -1,4 +1,4 @@
-"""Nothing is left of what was erased, in files and memory or in files alone."""
+"""Nothing is left of erased data: in files and memory, or in files alone."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_from_files_alone_the_process_is_neither_searched_nor_are_connections_re
 
 
 def watched(server: Server) -> queue.Queue[str]:
-    """Queue the states of a health stream from now on, and at last its end."""
+    """Watch the health of a server; return the queue of its states, with "ended" at the end."""
     states: queue.Queue[str] = queue.Queue()
     stream = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest())
 

@@ -1,4 +1,4 @@
-"""Signing keys are made once, are for their owner alone, and their public parts stay known."""
+"""Signing keys are made once, for their owner alone, and their public parts are kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a certificate does not promise follows from what was erased and found."""
+"""The exclusions in a certificate follow from what was erased and found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unlearning leaves nothing in files and memory, proves it, and goes on after a restart."""
+"""Unlearning leaves nothing in files and memory, proves it, and resumes after a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing that an embedder computed of a picture outlives the unlearning of its entry."""
+"""Nothing that an embedder computes from a picture remains after its entry is unlearned."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PIECE_BYTES, PIECES, TRIES = 64, 40, 400
 
 
 def activations(graph: Path, tensor: NDArray[np.float32], work: Path) -> dict[str, bytes]:
-    """All that the nodes of a network give for a tensor, laid out as ONNX Runtime has it."""
+    """Return the output of every node of a network, by name, as ONNX Runtime lays it out."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.optimized_model_filepath = str(work / "optimized.onnx")
@@ -49,7 +49,7 @@ def activations(graph: Path, tensor: NDArray[np.float32], work: Path) -> dict[st
 
 
 def pieces_of(name: str, data: bytes, rng: np.random.Generator) -> dict[str, bytes]:
-    """Some pieces of what was computed, such as no other picture has."""
+    """Return pieces of an output that are varied enough to be unique to the picture."""
     starts = rng.integers(0, (len(data) - PIECE_BYTES) // 4, TRIES).tolist()
     tried = {f"{name} {at}": data[4 * at : 4 * at + PIECE_BYTES] for at in starts}
     telling = {key: piece for key, piece in tried.items() if len(set(piece)) > PIECE_BYTES // 2}

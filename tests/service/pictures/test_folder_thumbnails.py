@@ -1,4 +1,4 @@
-"""Pictures are found by id in a folder alone, and shown if they are those that were inserted."""
+"""Thumbnails come from pictures in a folder, if these are the pictures that were inserted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items are known again by what the server has of them."""
+"""Items are recognised as stored by the bits and hashes that the server has of them."""
 
 from __future__ import annotations
 

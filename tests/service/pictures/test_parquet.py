@@ -1,4 +1,4 @@
-"""What is read from a Parquet file, whichever way it was written."""
+"""Rows of a Parquet file, in every way in which it may be written."""
 
 from __future__ import annotations
 

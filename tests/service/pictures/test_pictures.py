@@ -1,4 +1,4 @@
-"""Which files are pictures, what their labels are, and which do not decode."""
+"""Files that count as pictures, their labels, and pictures that do not decode."""
 
 from __future__ import annotations
 

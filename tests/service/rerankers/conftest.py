@@ -1,4 +1,4 @@
-"""A local server that speaks the chat-completions API, and re-rankers in processes of their own."""
+"""A local server of the chat-completions API, and re-rankers in processes of their own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Answer: TypeAlias = Callable[["Handler"], None]
 
 
 class Sent(NamedTuple):
-    """A request as it came."""
+    """A request as the server received it."""
 
     path: str
     headers: Mapping[str, str]
@@ -27,7 +27,7 @@ class Sent(NamedTuple):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Hands every POST to the answer that the test has set."""
+    """Answers every POST as the test has set."""
 
     server: ChatSpeaker
     protocol_version = "HTTP/1.1"
@@ -48,7 +48,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class ChatSpeaker(ThreadingHTTPServer):
-    """``sent`` holds what came, in order; ``answer`` is what it does then."""
+    """A server that keeps its requests in ``sent``, and answers each by ``answer``."""
 
     daemon_threads = True
 
@@ -58,7 +58,7 @@ class ChatSpeaker(ThreadingHTTPServer):
         self.answer: Answer = says("[1]")
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Whoever asked has hung up, which some tests want."""
+        """Ignore clients that hang up, as in some tests."""
 
     @property
     def url(self) -> str:
@@ -70,7 +70,7 @@ class ChatSpeaker(ThreadingHTTPServer):
 
 
 def says(text: object) -> Answer:
-    """A chat completion with this text."""
+    """Return an answer that is a chat completion with this text."""
     message = {"role": "assistant", "content": text}
     return gives(json.dumps({"choices": [{"index": 0, "message": message}]}).encode())
 
@@ -90,7 +90,7 @@ def speaker() -> Iterator[ChatSpeaker]:
 
 
 class Reranker(Process):
-    """``visual-memory reranker`` with the generated stub."""
+    """A ``visual-memory reranker`` process, with the generated stub."""
 
     def __init__(self, *arguments: object, **environment: str) -> None:
         self.begin("reranker", *arguments, "--listen", "127.0.0.1:0", **environment)
@@ -102,7 +102,7 @@ Start: TypeAlias = Callable[..., Reranker]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts re-rankers, each with arguments of its own; ends those that are left."""
+    """Return a function that starts a re-ranker; re-rankers still running are ended."""
     started: list[Reranker] = []
 
     def start(*arguments: object, **environment: str) -> Reranker:

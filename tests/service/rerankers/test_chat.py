@@ -1,4 +1,4 @@
-"""What a chat model is shown, and which of its answers are an order."""
+"""The request to a chat model, and which of its answers are an order."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rerank(speaker: ChatSpeaker, *, among: list[Candidate], most: int = 10) -> l
 
 
 def shown(speaker: ChatSpeaker) -> list[Any]:
-    """The parts of the one message that was sent."""
+    """Return the parts of the one message that was sent."""
     (message,) = speaker.sent.get_nowait().body["messages"]
     assert message["role"] == "user"
     parts: list[Any] = message["content"]
@@ -46,7 +46,7 @@ def texts(parts: list[Any]) -> list[str]:
 
 
 def images(parts: list[Any]) -> list[Image.Image]:
-    """Each data URL, decoded."""
+    """Decode the images of all data URLs."""
     urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
     found: list[Image.Image] = []
     for url in urls:

@@ -1,4 +1,4 @@
-"""One question to a chat server: what it is sent, and every way in which it does not answer."""
+"""One call to a chat server: its request, and every way in which it can fail."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def server_at(url: str, *, key: str = KEY, timeout: float = 10) -> ChatServer:
 
 
 def refusal(server: ChatServer, deadline: float = inf) -> str:
-    """The sentence of an answer that there was not."""
+    """Check that a call fails, and return the message."""
     with pytest.raises((ChatUnavailable, BadChatAnswer)) as caught:
         server.ask(CONTENT, deadline)
     assert KEY not in str(caught.value)
@@ -181,7 +181,7 @@ def test_plain_http_where_tls_is_expected_is_named(speaker: ChatSpeaker) -> None
 
 @pytest.fixture
 def ended() -> Iterator[threading.Event]:
-    """Set when the test ends, for answers that wait."""
+    """An event that is set when the test ends, for answers that wait."""
     event = threading.Event()
     yield event
     event.set()

@@ -1,4 +1,4 @@
-"""Candidates are ordered by what the query shows, as a whole or in a part of it."""
+"""Candidates are ordered by likeness to the query, as a whole or in part."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RED, BLUE, GREEN = (255, 0, 0), (0, 0, 255), (0, 255, 0)
 
 
 class Colours:
-    """An embedder whose vectors are mean colours; it keeps what it was given."""
+    """An embedder whose vectors are mean colours; it records its input."""
 
     spec = EmbedderSpec(
         "colours", "", 3, Preprocessing(1, (1, 1), "box", (0, 0, 0), (1, 1, 1)), True
@@ -49,7 +49,7 @@ class Colours:
 
 
 def plain(colour: tuple[int, int, int], corner: tuple[int, int, int] | None = None) -> bytes:
-    """A square of one colour, perhaps with another in the quarter at its lower right."""
+    """Return a square of one colour, with ``corner`` as the colour of its lower right quarter."""
     image = Image.new("RGB", (40, 40), colour)
     if corner:
         image.paste(corner, (20, 20, 40, 40))

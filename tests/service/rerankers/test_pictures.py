@@ -1,4 +1,4 @@
-"""Every picture is looked at upright, and not larger than it need be."""
+"""Every picture is shown upright, and no larger than needed."""
 
 from __future__ import annotations
 

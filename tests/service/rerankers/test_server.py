@@ -37,13 +37,13 @@ def question(picture: bytes | None = None) -> pb.RerankRequest:
 
 @pytest.fixture
 def chat(start: Start, speaker: ChatSpeaker) -> Reranker:
-    """A re-ranker that asks the speaker."""
+    """A re-ranker that asks ``speaker``."""
     arguments = ["chat", "--url", speaker.url, "--model", "m", "--log-level", "debug"]
     return start(*arguments, VISUAL_MEMORY_CHAT_KEY=KEY)
 
 
 class Held:
-    """An answer that waits until it is let go."""
+    """An answer that waits until it is released."""
 
     def __init__(self, speaker: ChatSpeaker) -> None:
         self._released = threading.Event()

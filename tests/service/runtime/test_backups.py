@@ -38,7 +38,7 @@ TRAILER_BYTES = 56
 
 @pytest.fixture
 def name() -> str:
-    """Of a memory to be."""
+    """A name for a new memory."""
     return f"m{uuid.uuid4().hex}"
 
 
@@ -55,7 +55,7 @@ def backup_of(memory: RemoteMemory) -> bytes:
 def restoring(
     name: str, data: bytes, *, size: int = 1000, request_id: str = ""
 ) -> Iterator[pb.RestoreMemoryRequest]:
-    """A name and a file in pieces."""
+    """Yield the messages that restore a backup, in pieces of ``size`` bytes."""
     yield pb.RestoreMemoryRequest(name=name, request_id=request_id)
     for start in range(0, len(data), size):
         yield pb.RestoreMemoryRequest(data=data[start : start + size])
@@ -70,7 +70,7 @@ def names(server: Server) -> list[str]:
 
 
 def altered(data: bytes, statement: str) -> bytes:
-    """A backup that somebody changed, and sealed again."""
+    """Return a backup changed by SQL, with checksums that fit."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         db.deserialize(data[:-TRAILER_BYTES])
         db.execute(statement)

@@ -1,4 +1,4 @@
-"""Memories are looked through after the start, in nobody's way, and a damaged one is refused."""
+"""Memories are checked after the start, without delaying calls, and a damaged one is refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Looking:
-    """Looks through what it is given until it is let go."""
+    """A check that goes on until it is released."""
 
     def __init__(self) -> None:
         self.began: list[str] = []
@@ -177,7 +177,7 @@ def memories(tmp_path: Path) -> Iterator[Memories]:
 
 
 def all_checked(memories: Memories) -> None:
-    """Return when all memories were looked through."""
+    """Check all memories, and wait for the end."""
     memories.checks.start(memories.names())
     assert memories.checks._thread is not None
     memories.checks._thread.join(SECONDS)

@@ -262,14 +262,14 @@ BAD_LABEL = change("UPDATE entries SET label = CAST(x'ff' AS TEXT) WHERE key = 7
 
 
 def misspell(path: Path) -> None:
-    """One bit of the schema is another."""
+    """Flip one bit of the schema."""
     page = bytearray(path.read_bytes())
     page[page.index(b"name TEXT NOT NULL") + 5] ^= 0x80
     path.write_bytes(page)
 
 
 def swap_pages(path: Path) -> None:
-    """The table of the memory and that of its entries, in which there are other columns."""
+    """Exchange the pages of two tables with different columns."""
     with closing(sqlite3.connect(path)) as db:
         roots = "SELECT rootpage FROM sqlite_schema WHERE name IN ('memory', 'settings')"
         first, second = (slice((n - 1) * PAGE_BYTES, n * PAGE_BYTES) for (n,) in db.execute(roots))
@@ -279,7 +279,7 @@ def swap_pages(path: Path) -> None:
 
 
 def unspecify(path: Path) -> None:
-    """A memory that is sound but for its spec, which is in the digest; nothing is noted of it."""
+    """Replace a file by a sound one with a malformed spec, and remove what is noted of it."""
     path.unlink()
     Memory.create(path, new_identity("unspecified", 4, "{}")).close()
     with closing(sqlite3.connect(path.parents[1] / "catalog.sqlite")) as db, db:
@@ -313,7 +313,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], grpc.StatusCode, str]] = {
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server over one memory for each kind of damage, and one that is whole."""
+    """A server with one memory for each kind of damage, and an undamaged one."""
     server = Server(tmp_path_factory.mktemp("damaged") / "data")
     ids = [f"{number:03}" for number in range(500)]
     for name in (*DAMAGE, "whole"):
@@ -377,7 +377,7 @@ def test_a_memory_that_the_catalog_does_not_know_is_named_and_can_be_dropped(sta
 
 
 def test_a_copy_beside_a_memory_is_named_and_the_memory_serves(start: Start, command: Run) -> None:
-    """Also after each way out was followed, word for word."""
+    """Each way out in the refusal is followed word for word, too."""
     server = start()
     cats, dogs = create(server, "cats", *"abcd"), create(server, "dogs", "e")
     file = file_of(server, "cats")

@@ -1,4 +1,4 @@
-"""Long work begins, is stopped and ends, also where the server stops or a memory goes."""
+"""Long work begins, is stopped and ends, also if the server stops or its memory is deleted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def operations() -> Iterator[Operations]:
 
 
 def until(event: threading.Event) -> Work:
-    """Work that goes on until an event or until it is stopped."""
+    """Return work that lasts until ``event`` is set or the work is stopped."""
 
     def work(job: Job) -> str | None:
         while not event.wait(0.01):

@@ -1,4 +1,4 @@
-"""Queries that arrive together are searched together, and none feels the others."""
+"""Queries that arrive together are searched together, without an effect on each other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUERIES = np.random.default_rng(1).normal(size=(256, 32))
 
 @pytest.fixture(scope="module")
 def crowd(server: Server) -> Iterator[RemoteMemory]:
-    """3,000 entries of 32 dimensions, every tenth a copy of the one before."""
+    """A memory of 3,000 entries (32 dimensions), every tenth a copy of the one before."""
     crowd = RemoteMemory(server, f"m{uuid.uuid4().hex}")
     server.stub.CreateMemory(pb.CreateMemoryRequest(name=crowd.name, dimension=32))
     rows = np.random.default_rng(2).normal(size=(3000, 32))

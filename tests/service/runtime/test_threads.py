@@ -1,4 +1,4 @@
-"""A call that is cancelled stays until its thread is done, and so does what it holds."""
+"""A cancelled call, with all it holds, remains until its thread is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls wait for a place, and what their messages hold is counted before they are received."""
+"""Calls wait for their turn, and messages are counted by size before they are received."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_what_is_compressed_is_not_read(pets: RemoteMemory) -> None:
 
 
 def idle_after_a_second(tmp_path: Path) -> tuple[str, str]:
-    """Flags of a server that does not wait for its clients for longer."""
+    """Return flags of a server that waits one second for a silent client."""
     config = tmp_path / "server.toml"
     config.write_text("idle_seconds = 1\n")
     return "--config", str(config)
@@ -174,18 +174,18 @@ def test_a_call_whose_message_does_not_come_is_ended(start: Start, tmp_path: Pat
 
 @dataclass(eq=False)
 class SilentCall:
-    """A call as admission control sees it."""
+    """A call, as admission control sees it."""
 
     held: int = 0
     unannounced: bool = False
     patience: float = PRESSED_SECONDS
 
     def end_silent(self) -> None:
-        """Nobody tells it here."""
+        """Do nothing."""
 
 
 def ended(admission: AdmissionControl, *calls: SilentCall, after: float) -> list[bool]:
-    """Which of silent calls a look after so many seconds ends."""
+    """Return, for each silent call, True if a look after ``after`` seconds would end it."""
     for call in calls:
         admission.note(call, silent=True)
     overdue = admission.overdue(time.monotonic() + after)
@@ -244,13 +244,13 @@ def test_a_small_message_is_never_refused() -> None:
 
 
 def nothing(over: threading.Event) -> Iterator[bytes]:
-    """The messages of a client that sends none."""
+    """Yield no messages, but wait until ``over`` is set."""
     over.wait(120)
     yield from ()
 
 
 def with_settings(start: Start, tmp_path: Path, **settings: float) -> Server:
-    """A server with a memory of four vectors."""
+    """Start a server with these settings and a memory of four vectors."""
     config = tmp_path / "server.toml"
     config.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
     server = start(None, "--config", str(config))
@@ -261,7 +261,7 @@ def with_settings(start: Start, tmp_path: Path, **settings: float) -> Server:
 
 
 def search_for(rows: int) -> pb.SearchRequest:
-    """4 KiB for each row."""
+    """Return a search of ``rows`` queries, 4 KiB each."""
     return pb.SearchRequest(memory="pets", k=1, vectors=to_vectors(np.eye(1024)[:rows]))
 
 

@@ -1,4 +1,4 @@
-"""The audit log as a client sees it: page by page, provable, and without a word on any entry."""
+"""The audit log as a client sees it: page by page, provable, and without data of entries."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CALLS = ["CreateMemory", "InsertEntries", "UpdateEntry", "DeleteEntries", "Purge
 
 @pytest.fixture
 def used(pets: RemoteMemory, client: Client) -> RemoteMemory:
-    """A memory after one write of each of these kinds."""
+    """A memory after an update, a deletion and a purge."""
     memory = client.memory(pets.name)
     memory.update("a", label="lion")
     memory.delete(["b"])
@@ -242,7 +242,7 @@ def test_a_log_that_was_changed_under_a_server_is_not_believed(start: Start) -> 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
-    """A memory in a file, after 20 writes."""
+    """A memory without a server, after 20 writes."""
     path = tmp_path_factory.mktemp("log") / "pets.sqlite"
     with closing(Memory.create(path, new_identity("pets", 4, None))) as memory:
         memory.insert([Entry("a", "cat"), Entry("b", "dog")], unit_rows(ROWS[:2]))
@@ -252,7 +252,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
 
 
 def verified(memory: Memory) -> Log:
-    """The log as a client of a server would verify it."""
+    """Verify the log as a client would, and return it."""
     info = from_info(memory.info(), None, "")
     log, first = Log(MemoryInfo("pets", 4, None, EPOCH, 2, {}, 0, digest=info.digest)), 0
     while True:
@@ -342,7 +342,7 @@ def alter(rows: Rows, chance: Random) -> Rows:
 
 
 def forged(text: str, chance: Random) -> str:
-    """An event that says something else."""
+    """Return an event with one field changed."""
     fields = json.loads(text)
     name = chance.choice(["time", "count", "principal", "call", "digest"])
     fields[name] = fields[name] + (1 if name in ("time", "count") else "0")

@@ -1,4 +1,4 @@
-"""An erasure that has connections made anew waits for no client, and clients go on afterwards."""
+"""An erasure that renews connections waits for no client, and clients continue afterwards."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def client(server: Server) -> Iterator[Client]:
-    """With a memory of few bytes, and one of more than gRPC sends to who reads nothing."""
+    """A client with a small memory, and one larger than gRPC sends to an idle reader."""
     with visual_memory.connect(server.address) as client:
         pets = client.create_memory("pets", dimension=4)
         pets.insert(vectors=np.ones((10, 4)), labels=["cat"] * 10, ids=list("0123456789"))
@@ -48,13 +48,13 @@ def client(server: Server) -> Iterator[Client]:
 
 @pytest.fixture
 def stub(server: Server) -> Iterator[VisualMemoryStub]:
-    """Of a connection of its own."""
+    """A stub with its own connection."""
     with grpc.insecure_channel(server.address, options=OPTIONS) as channel:
         yield VisualMemoryStub(channel)
 
 
 def idle_import(stub: VisualMemoryStub) -> Any:
-    """Between two batches."""
+    """Start an import that waits between two batches."""
     steps: queue.SimpleQueue[pb.ImportEntriesRequest | None] = queue.SimpleQueue()
     start = pb.ImportStart(memory="pets", request_id="idle")
     steps.put(pb.ImportEntriesRequest(start=start))
@@ -68,7 +68,7 @@ def idle_import(stub: VisualMemoryStub) -> Any:
 
 
 def unread_backup(stub: VisualMemoryStub) -> Any:
-    """After its first bytes."""
+    """Start a backup, and read only its first bytes."""
     stream = stub.BackupMemory(pb.BackupMemoryRequest(memory="large"))
     while not next(stream).data:
         pass
@@ -76,7 +76,7 @@ def unread_backup(stub: VisualMemoryStub) -> Any:
 
 
 def open_unlearning(stub: VisualMemoryStub) -> Any:
-    """Half of one."""
+    """Start an unlearning, and send half of its ids."""
     steps: queue.SimpleQueue[pb.UnlearnEntriesRequest | None] = queue.SimpleQueue()
     steps.put(pb.UnlearnEntriesRequest(memory="pets", apply=True, id_count=2, ids=["0"]))
     future = stub.UnlearnEntries.future(iter(steps.get, None))

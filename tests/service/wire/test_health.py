@@ -1,4 +1,4 @@
-"""Health: told to all that watch, and to the last."""
+"""Health is reported to all watchers, up to the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An import: batch after batch, each acknowledged once it is on disk, resumed where it ended."""
+"""An import: each batch is acknowledged once on disk, and a broken import is resumed."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def test_an_import_of_another_number_of_entries_is_another(empty: RemoteMemory) 
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
-    """A server with an embedder that takes a tenth of a second for a picture, or more."""
+    """A server with an embedder that takes at least 0.1 s a picture, and the embedder's name."""
     folder = tmp_path_factory.mktemp("slow")
     name = write_network(folder / "slow.onnx", 0.1)
     server = Server(folder / "data", "--allow-embedder", "onnx:*")

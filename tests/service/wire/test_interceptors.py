@@ -1,4 +1,4 @@
-"""Every call passes one point, where messages that cannot be read are refused in our own words."""
+"""Every call passes one interceptor, which refuses unreadable messages in our own words."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SERVICE = "/visual_memory.v1.VisualMemory"
 
 
 def every_method(server: Server) -> list[MethodDescriptor]:
-    """The methods of all services that the server says it has."""
+    """Return the methods of all services that the server lists."""
     stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     (answer,) = stub.ServerReflectionInfo(iter([request]))
@@ -48,7 +48,7 @@ def every_method(server: Server) -> list[MethodDescriptor]:
 
 
 def ask(server: Server, method: MethodDescriptor) -> None:
-    """Send an empty message, and go after the first answer, whatever that is."""
+    """Send an empty message, and end after the first answer or error."""
     requests = "stream" if method.client_streaming else "unary"
     responses = "stream" if method.server_streaming else "unary"
     path = f"/{method.containing_service.full_name}/{method.name}"
@@ -80,7 +80,7 @@ def test_every_call_of_every_service_passes_one_point(start: Start) -> None:
 
 
 def large(pets: RemoteMemory) -> pb.InsertEntriesRequest:
-    """A little more than 64 MiB."""
+    """Return a request of a little more than 64 MiB."""
     request = pb.InsertEntriesRequest(memory=pets.name, batch=to_batch(np.eye(4)[:1], ["x"]))
     request.batch.vectors.data = bytes(64 * 2**20)
     return request

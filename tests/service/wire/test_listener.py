@@ -1,4 +1,4 @@
-"""What listens can be made anew, but not once it drains."""
+"""Listeners can be renewed, but not while the server drains."""
 
 from __future__ import annotations
 

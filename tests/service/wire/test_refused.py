@@ -1,4 +1,4 @@
-"""Memories that do not serve harm no other, and are opened again once they can be."""
+"""Memories that cannot serve harm no other, and are reopened once they can."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def create(memories: Memories, name: str, ids: Sequence[str] = ("x", "y")) -> Me
 
 
 def lose_copy(memory: Memory) -> None:
-    """A change that does not fit, and no file to be opened when all is to be read anew."""
+    """Let a change fail, and the reading of the file after it, so that the RAM copy is lost."""
     memory.unlearning.renew_connections()
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
@@ -125,9 +125,9 @@ def test_all_memories_are_closed_and_the_folder_is_free_though_one_is_damaged_an
 
 @pytest.fixture
 def cut_short(tmp_path: Path, small_disk: SmallDisk) -> str:
-    """An operation on a memory in ``data``, whose memories have a disk of their own that is full.
+    """An unfinished operation on a memory in ``data``, whose memories are on a full disk.
 
-    To open it, its end has to be written.
+    The memory opens only once the operation's end can be written.
     """
     data = tmp_path / "data"
     data.mkdir()

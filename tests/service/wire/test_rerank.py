@@ -1,4 +1,4 @@
-"""A re-ranker says who counts how much; whatever it does, the decision comes and says so."""
+"""A re-ranker weights neighbours; if it fails, the decision is made without it, and says so."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IDS, LABELS = list("abcdef"), ["x", "x", "x", "y", "y", "z"]
 
 
 class Reranker(reranker_pb2_grpc.RerankerServicer):
-    """Answers as it is told, and keeps what it was asked."""
+    """A re-ranker that answers by ``answer``, and records its requests."""
 
     def __init__(self) -> None:
         self.answer: Answer = lambda request, context: backwards(request)
@@ -90,7 +90,7 @@ def reranker(serving: tuple[Reranker, str]) -> Reranker:
 def asking(
     serving: tuple[Reranker, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A server that knows a re-ranker, and one that is not there."""
+    """A server that knows two re-rankers, one of which is down."""
     flags = ["--reranker", f"eyes={serving[1]}", "--reranker", f"down=127.0.0.1:{free_port()}"]
     server = Server(tmp_path_factory.mktemp("reranked") / "data", *flags)
     yield server
@@ -99,7 +99,7 @@ def asking(
 
 @pytest.fixture
 def client(asking: Server) -> Iterator[Client]:
-    """Of that server, which forgets at the end what the test had it remember."""
+    """A client of that server; all memories are deleted after the test."""
     with visual_memory.connect(asking.address) as client:
         yield client
         for memory in client.memories():
@@ -249,7 +249,7 @@ def test_a_reranker_that_refuses_is_quoted(gallery: Memory, reranker: Reranker) 
 
 
 def seconds(act: Callable[[], object]) -> float:
-    """How long it takes on this machine, now."""
+    """Measure how long ``act`` takes."""
     began = time.monotonic()
     act()
     return time.monotonic() - began

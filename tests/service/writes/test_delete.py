@@ -1,4 +1,4 @@
-"""Entries are forgotten by id or by filter, all that were meant or none."""
+"""Entries are deleted by id or by filter, all or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures: which are taken, how they are turned, and that a bad one spoils its batch alone."""
+"""Pictures: formats, orientation, and that a bad picture fails only its own batch."""
 
 from __future__ import annotations
 

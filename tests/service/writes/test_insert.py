@@ -1,4 +1,4 @@
-"""What is inserted is stored as it was given, all of a batch or nothing."""
+"""Entries are stored as given, all of a batch or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A write that comes again is answered as the first time, also after a restart."""
+"""A repeated write gets its first answer, also after a restart."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ WRITES: dict[str, tuple[str, Message, Message]] = {
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that may be restarted."""
+    """A server that tests may restart."""
     server = Server(tmp_path_factory.mktemp("own") / "data")
     yield server
     assert server.end() == 0
@@ -75,7 +75,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def pets(own: Server) -> RemoteMemory:
-    """A new memory "pets" with the entries a, b, c, and one that is to be dropped."""
+    """A new memory "pets" with the entries a, b and c; a memory "doomed" is there to be deleted."""
     for memory in own.stub.ListMemories(pb.ListMemoriesRequest()).memories:
         own.stub.DeleteMemory(pb.DeleteMemoryRequest(name=memory.name))
     for name in ("pets", "doomed"):

@@ -1,4 +1,4 @@
-"""A memory made with store_images gives its pictures back, and nobody else's memory has any."""
+"""A memory made with store_images returns its pictures, and other memories store none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IDS = ["a", "b", "c"]
 
 @pytest.fixture
 def gallery(client: Client, empty: RemoteMemory) -> Memory:
-    """A memory that keeps the pictures of its three entries."""
+    """A memory that stores the pictures of its three entries."""
     gallery = client.create_memory(f"{empty.name}x", store_images=True)
     gallery.insert(images=PICTURES, labels=["x", "x", "y"], ids=IDS)
     return gallery
@@ -38,7 +38,7 @@ def gallery(client: Client, empty: RemoteMemory) -> Memory:
 
 @pytest.fixture
 def rows(client: Client, empty: RemoteMemory) -> Memory:
-    """A memory of vectors that keeps pictures beside them."""
+    """A memory of vectors that stores pictures with them."""
     return client.create_memory(f"{empty.name}x", dimension=4, store_images=True)
 
 
@@ -242,7 +242,7 @@ def test_an_export_without_room_for_pictures_brings_the_vectors(
 
 
 def write_parquet(path: Path, vectors: NDArray[np.float64], images: list[bytes | None]) -> Path:
-    """Entries e0, e1 and so on, with a picture beside each row."""
+    """Write a Parquet file of entries e0, e1 and so on, each with a row and a picture."""
     table = {
         "id": [f"e{number}" for number in range(len(images))],
         "label": ["x"] * len(images),

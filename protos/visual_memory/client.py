@@ -147,7 +147,7 @@ class Client:
         request_id: str | None = None,
         progress: Progress | None = None,
     ) -> types.RestoreResult:
-        """Create the memory ``name`` from a backup, without entries unlearned since.
+        """Create the memory ``name`` from a backup, without entries unlearned since the backup.
 
         ``progress`` is called with the bytes sent and all bytes. Raises AlreadyExists, and
         InvalidArgument for a file that is no complete backup.
@@ -171,7 +171,8 @@ class Client:
     def wait(self, operation: str, *, progress: Progress | None = None) -> types.Operation:
         """Wait until an operation has ended and return it; ``progress`` is called meanwhile.
 
-        Raises FailedPrecondition if it is held up, such as by a full disk; it resumes by itself.
+        Raises FailedPrecondition if the operation cannot go on for now, such as while the disk is
+        full; the server resumes it.
         """
         while True:
             found = self._transport.do(_operations.wait_operation(operation))
@@ -184,7 +185,7 @@ class Client:
     def certificate(self, operation: str) -> Certificate:
         """Return the certificate of an unlearning.
 
-        Raises NotFound, FailedPrecondition if not done.
+        Raises NotFound, FailedPrecondition if the unlearning is not done.
         """
         return self._transport.do(_audit.get_certificate(operation))
 
@@ -198,7 +199,7 @@ class Client:
         """Verify a certificate as ``visual_memory.verify`` does, and against this server.
 
         One of the server's keys must have signed it, and the audit log of its memory must contain
-        the erasure and lead to the present memory. Raises InvalidCertificate, and Error with the
+        the erasure and match the present memory. Raises InvalidCertificate, and Error with the
         reason BAD_AUDIT_LOG for a log that was changed.
         """
         server = self.server_info()
@@ -281,7 +282,7 @@ class Memory:
     def _result(
         self, pending: Pending[T], wait: bool, progress: Progress | None = None
     ) -> T | types.Operation:
-        """Make a call and wait for its result, or return its operation at once."""
+        """Start an operation; return its result or, without ``wait``, the operation at once."""
         operation = self._transport.do(pending.call)
         if not wait:
             return operation
@@ -475,7 +476,7 @@ class Memory:
     def misleading_counts(
         self, k: int = 100, *, progress: Progress | None = None
     ) -> dict[str, int]:
-        """Count for each id how often it is among the ``k`` nearest of one with another label.
+        """Map each id to how often it is among the ``k`` nearest of an entry with another label.
 
         The first call takes long: ``progress`` is called with the entries examined and all entries.
         """
@@ -605,7 +606,7 @@ class Memory:
         wait: Literal[True] = True,
         progress: Progress | None = None,
     ) -> types.Calibration | types.Operation:
-        """Fit confidences, label sets and rejection to the present entries, for such votes.
+        """Fit confidences, label sets and rejection to the present entries, ``k`` and ``voting``.
 
         The fit uses images or vectors that are not stored, with their labels; without any it uses
         the entries (leave-one-out), which guarantees no coverage. With ``wait=False`` the operation
@@ -698,7 +699,7 @@ class Memory:
         return self._client._pages(partial(_audit.audit_events, self.name))
 
     def verify_audit_log(self) -> types.AuditHead:
-        """Fetch the whole audit log, check that it leads to the memory, and return its head.
+        """Fetch the whole audit log, check that it matches the memory, and return its head.
 
         Raises Error with the reason BAD_AUDIT_LOG if events were changed, left out or inserted.
         """
@@ -717,7 +718,7 @@ class Memory:
 
         ``progress`` is called with the entries and events compared and all of them. With
         ``wait=False`` the operation is returned at once. Raises Error, such as with the reason
-        CORRUPT_STORE, if they do not fit; the memory is refused from then on.
+        CORRUPT_STORE, if they differ; the server then refuses to use the memory.
         """
         return self._result(_audit.check(self.name, request_id), wait, progress)
 

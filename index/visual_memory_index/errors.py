@@ -12,6 +12,11 @@ PUT_BACK = (
     "stop the server and put the file back, or, while it runs, delete the memory and bring it "
     "back from a backup or an export, with restore or insert"
 )
+EMPTIED = (
+    "stop the server and copy both away, since SQLite deletes the log beside an empty file; then "
+    "make the file one page long with: truncate -s 16384 FILE, and start the server again, which "
+    "serves it if the log holds all of it; else bring back a backup, or a copy of the data folder"
+)
 FOLDER_BACK = "stop the server, keep the file, and bring the whole data folder back from a copy"
 
 

@@ -121,13 +121,13 @@ class Catalog:
         known = self._noted(path.name)
         with translate_os_errors(path, opening=True):
             found = look(path, known)
-            if found and (refused := refusal(path, name, found, known)):
+            if refused := refusal(path, name, found, known):
                 raise refused
             if self._latest.may_be_mixed(known, path.name):
                 look_through(path)
             memory = self._open_file(path)
         with suppress(NotWritten):  # it can be read all the same, and what was noted stays true
-            self.note(memory, erased=bool(found and found.unlearnings))
+            self.note(memory, erased=bool(found.unlearnings))
         self._latest.keep(path.name, memory.noted().kept)
         return memory
 
@@ -276,7 +276,8 @@ class Catalog:
     def doubt(self, name: str) -> Doubt | None:
         """Return why a memory's file is refused or not listed; None where it is neither.
 
-        Raises UnknownMemory, OtherMemory, CorruptStore, and UnlistedFile for one to be renamed.
+        Raises UnknownMemory, OtherMemory, CorruptStore, NewerStore, and UnlistedFile for one to be
+        renamed.
         """
         try:
             path = self._path(name)
@@ -286,10 +287,10 @@ class Catalog:
             return Doubt(Path(lost.path), name, lost, tombstones.BEFORE_ALL)
         known = self._noted(path.name)
         found = look(path, known)
-        refused = refusal(path, name, found, known) if found else None
+        refused = refusal(path, name, found, known)
         if isinstance(refused, OtherMemory):
             raise refused
-        if not (refused and found and known):
+        if refused is None or known is None:
             return None
         since = self._ticks() if found.has_all_of(known) else tombstones.BEFORE_ALL
         return Doubt(path, name, refused, since)

@@ -7,14 +7,27 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from visual_memory_index.errors import CorruptStore, DiskFull, FileHeld, NotWritten, WriteFailed
+from visual_memory_index.errors import (
+    EMPTIED,
+    CorruptStore,
+    DiskFull,
+    FileHeld,
+    NotWritten,
+    WriteFailed,
+)
 from visual_memory_index.files import checksums as sums
 from visual_memory_index.files.damage import NotAsWritten, safe_message
-from visual_memory_index.files.disk import database_files, new_file, not_written, probe_folder
+from visual_memory_index.files.disk import (
+    database_files,
+    new_file,
+    not_written,
+    probe_folder,
+    translate_os_errors,
+)
 from visual_memory_index.files.migrations import check_schema, migrate
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
@@ -184,7 +197,11 @@ class Database:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Connect to an existing file; a missing one is not created."""
+    """Connect to an existing file; a missing one is not created.
+
+    Raises CorruptStore, NotWritten.
+    """
+    check_not_emptied(path)
     db = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
@@ -205,10 +222,29 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     """Connect to a file that no one else has open, leaving it and its log as they are.
 
     A connection that may write would fold the log into the file when it closes, and even one that
-    may not would make an empty log.
+    may not would make an empty log. Raises CorruptStore, NotWritten.
     """
+    check_not_emptied(path)
     how = "mode=ro" if has_log(path) else "immutable=1"
     return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
+
+
+def check_not_emptied(path: Path) -> None:
+    """Check that no log lies beside an empty file: SQLite would delete it.
+
+    Raises CorruptStore, NotWritten.
+    """
+    with translate_os_errors(path, opening=True):
+        if is_empty(path) and has_log(path):
+            problem = f"it is empty, though its log {path.name}-wal is not"
+            raise CorruptStore(str(path), problem, way_out=EMPTIED)
+
+
+def is_empty(path: Path) -> bool:
+    """Return True if SQLite takes an existing file for a new one, which it does of a byte, too."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_size <= 1
+    return False
 
 
 def has_log(path: Path) -> bool:

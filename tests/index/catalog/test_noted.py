@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -15,6 +16,7 @@ from tests.databases import registry_of
 from visual_memory_index import Catalog, Entry, Memory
 from visual_memory_index.catalog.noted import Latest
 from visual_memory_index.errors import (
+    EMPTIED,
     CorruptStore,
     DiskFull,
     MemoryRefusal,
@@ -340,6 +342,42 @@ def test_a_log_of_now_beside_a_file_of_before_is_looked_through(folder: Path) ->
             pytest.raises(CorruptStore, match="its entries are not those of its digest"),
         ):
             catalog.open("birds")
+
+
+@pytest.mark.parametrize("left", [b"", b"S"])  # SQLite takes either for a new file
+@pytest.mark.parametrize("stop", [True, False])
+def test_an_emptied_file_is_damaged_and_its_log_stays(
+    left: bytes, stop: bool, folder: Path
+) -> None:
+    change(folder, two_writes, stop=stop)
+    file_of(folder, "birds").write_bytes(left)
+
+    refused(folder, CorruptStore, r"\(it is empty")
+    with closing(Catalog(folder)) as catalog, pytest.raises(CorruptStore, match=r"\(it is empty"):
+        catalog.doubt("birds")
+
+
+def test_what_the_log_of_an_emptied_file_holds_is_recovered_as_its_refusal_says(
+    tmp_path: Path,
+) -> None:
+    with closing(Catalog(tmp_path)) as catalog:
+        memory = catalog.create("birds", dimension=2, embedder=None)
+        assert memory is not None
+        with closing(memory):
+            insert(memory, "a", "b")
+            memories, listed = bytes_of(memory.path), bytes_of(tmp_path / "catalog.sqlite")
+    file = file_of(tmp_path, "birds")
+    put(file, {**memories, "": b""})
+    put(tmp_path / "catalog.sqlite", {**listed, "": b""})
+
+    for path in (tmp_path / "catalog.sqlite", file):
+        for _ in range(2):
+            with pytest.raises(CorruptStore, match=EMPTIED) as refusal:
+                opens(tmp_path)
+            assert refusal.value.path == str(path)
+        os.truncate(path, 16384)
+
+    assert opens(tmp_path) == ["a", "b"]
 
 
 def test_a_new_memory_whose_log_is_gone_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +22,14 @@ from visual_memory_index.errors import (
     TooManyFiles,
     WriteFailed,
 )
-from visual_memory_index.files.database import PAGE_BYTES, Database, write_error
+from visual_memory_index.files.database import (
+    PAGE_BYTES,
+    Database,
+    connect,
+    connect_read_only,
+    schema_of,
+    write_error,
+)
 from visual_memory_index.files.disk import database_files
 
 if TYPE_CHECKING:
@@ -39,6 +47,15 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def insert(database: Database, *values: str) -> None:
     with database.transaction() as db:
         db.executemany("INSERT INTO a VALUES (?)", [(value,) for value in values])
+
+
+def log_of(database: Database) -> Path:
+    return database_files(database.path)[1]
+
+
+def copy_of_log(database: Database, to: Path) -> Path:
+    """Copy the log of a database to the place beside another file."""
+    return Path(shutil.copy(log_of(database), database_files(to)[1]))
 
 
 def stored(database: Database) -> list[str]:
@@ -303,6 +320,22 @@ def test_a_file_that_is_no_database_is_refused(content: bytes, tmp_path: Path) -
 
     assert refusal.value.path == str(path)
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("left", [b"", b"S"])  # SQLite takes either for a new file
+@pytest.mark.parametrize("open_file", [connect, connect_read_only, schema_of])
+def test_a_log_beside_an_empty_file_stays(
+    open_file: Callable[[Path], object], left: bytes, database: Database
+) -> None:
+    insert(database, "x")
+    path = database.path.with_name("copy.sqlite")
+    log = copy_of_log(database, path)
+    path.write_bytes(left)
+
+    with pytest.raises(CorruptStore, match=r"it is empty, though its log copy\.sqlite-wal is not"):
+        open_file(path)
+
+    assert (path.read_bytes(), log.read_bytes()) == (left, log_of(database).read_bytes())
 
 
 def test_a_damaged_page_is_named_when_it_is_read(

@@ -39,6 +39,7 @@ from visual_memory_index.errors import (
     listed,
 )
 from visual_memory_index.files.damage import attribute_damage
+from visual_memory_index.files.database import keeping_log
 from visual_memory_index.files.disk import (
     copy_database,
     make_folder,
@@ -78,10 +79,11 @@ class Catalog:
 
     def _begin(self) -> None:
         """Open the registry, and finish what a crash cut short."""
-        with ExitStack() as undo:
-            with attribute_damage(self.folder / CATALOG, FOLDER_BACK):
-                check_not_lost(self.folder)
-                registry = SqliteRegistry(self.folder / CATALOG)
+        path = self.folder / CATALOG
+        with attribute_damage(path, FOLDER_BACK):
+            check_not_lost(self.folder)
+            with keeping_log(path), ExitStack() as undo:
+                registry = SqliteRegistry(path)
                 undo.callback(registry.close)
                 self._registry: Registry = registry
                 self.files: StoredFiles = registry
@@ -95,7 +97,7 @@ class Catalog:
                 with registry.transaction() as write:
                     write.keep_ready(self._latest.has)
                 self.clear()
-            undo.pop_all()
+                undo.pop_all()
 
     def close(self) -> None:
         """Close the registry and unlock the folder."""

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -227,6 +227,21 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     check_not_emptied(path)
     how = "mode=ro" if has_log(path) else "immutable=1"
     return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
+
+
+@contextmanager
+def keeping_log(path: Path) -> Iterator[None]:
+    """Keep the log of a file as it is where opening the file inside fails.
+
+    The last connection to close would fold the log into the file and delete it; the one held here
+    may not write, so it does neither. Raises CorruptStore, NotWritten.
+    """
+    with ExitStack() as held:
+        if has_log(path):
+            with translate_errors(path):
+                db = held.enter_context(closing(connect_read_only(path)))
+                db.execute("PRAGMA user_version").fetchone()  # which locks the file
+        yield
 
 
 def check_not_emptied(path: Path) -> None:

@@ -344,6 +344,30 @@ def test_a_log_of_now_beside_a_file_of_before_is_looked_through(folder: Path) ->
             catalog.open("birds")
 
 
+def test_a_damaged_file_and_its_log_stay_as_they_are(folder: Path) -> None:
+    birds, modified = file_of(folder, "birds"), file_of(folder, "birds").stat().st_mtime_ns
+    change(folder, lambda _, memory: memory.keep_setting("a", "b", call="A"), stop=False)
+    birds.write_bytes(birds.read_bytes().replace(b"birds-a", b"birds-z"))
+    os.utime(birds, ns=(modified, modified))  # as a disk flips bits
+
+    refused(folder, CorruptStore, "is damaged")
+
+
+def test_a_damaged_catalog_and_its_log_stay_as_they_are(folder: Path) -> None:
+    with closing(Catalog(folder)) as catalog, closing(catalog.open("birds")) as memory:
+        insert(memory, "b")
+        catalog.note(memory)
+        killed = bytes_of(folder / "catalog.sqlite")
+    put(folder / "catalog.sqlite", {**killed, "": killed[""].replace(b"birds.", b"birdz.")})
+    before = bytes_of(folder / "catalog.sqlite")
+
+    for _ in range(2):
+        with pytest.raises(CorruptStore, match=r"catalog\.sqlite is damaged"):
+            Catalog(folder)
+
+    assert bytes_of(folder / "catalog.sqlite") == before
+
+
 @pytest.mark.parametrize("left", [b"", b"S"])  # SQLite takes either for a new file
 @pytest.mark.parametrize("stop", [True, False])
 def test_an_emptied_file_is_damaged_and_its_log_stays(

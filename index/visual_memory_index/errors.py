@@ -332,13 +332,11 @@ class LostSecret(FileRefusal):
 class NotWritten(FileRefusal):
     """A file that could not be written, or not opened for it; the write was undone."""
 
-    way_out = ""
+    tried, way_out = "written ({}), and nothing was stored", ""
 
     def __init__(self, path: str, problem: str, *, opening: bool = False) -> None:
-        undone = (
-            f"opened ({problem})" if opening else f"written ({problem}), and nothing was stored"
-        )
-        super().__init__(path, f"{Path(path).name} could not be {undone}; {self.way_out}.")
+        tried = ("opened ({})" if opening else self.tried).format(problem)
+        super().__init__(path, f"{Path(path).name} could not be {tried}; {self.way_out}.")
         self.problem = problem
 
 
@@ -352,6 +350,13 @@ class WriteFailed(NotWritten):
     """A write that the system refuses until someone intervenes; a retry does not help."""
 
     way_out = "let the server write there, or look after the disk"
+
+
+class ReadFailed(NotWritten):
+    """A read that the disk fails; a retry may not help."""
+
+    tried = "read ({})"
+    way_out = "look after the disk, or bring the file back from a copy or a backup"
 
 
 class FileHeld(NotWritten):

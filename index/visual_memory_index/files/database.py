@@ -17,6 +17,7 @@ from visual_memory_index.errors import (
     DiskFull,
     FileHeld,
     NotWritten,
+    ReadFailed,
     WriteFailed,
 )
 from visual_memory_index.files import checksums as sums
@@ -42,6 +43,7 @@ UNWRITABLE = {
 }
 # Of what may be over soon; a disk that cannot be read or synchronised stays so.
 NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
+UNREADABLE = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_FSTAT}
 NO_MEMORY = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMMAP}
 
 
@@ -293,16 +295,18 @@ def translate_errors(path: Path, target: Path | None = None) -> Iterator[None]:
         undecodable = isinstance(error, sqlite3.OperationalError) and not code
         if code in DAMAGED or undecodable or str(error).startswith("malformed"):
             raise CorruptStore(str(path), safe_message(error)) from None
+        if extended == sqlite3.SQLITE_IOERR_SHORT_READ:
+            raise CorruptStore(str(path), "it is shorter than it was") from None
         if extended in NO_MEMORY:
             raise MemoryError from error
         if code == sqlite3.SQLITE_CANTOPEN and not path.exists():
             raise CorruptStore(str(path), "the file is missing") from None
         if code in UNWRITABLE:
-            raise write_error(target or path, extended, str(error)) from error
+            raise io_error(target or path, extended, str(error)) from error
         raise
 
 
-def write_error(path: Path, extended: int, complaint: str) -> NotWritten:
+def io_error(path: Path, extended: int, complaint: str) -> NotWritten:
     """Return the refusal for an SQLite error code, which does not say what the system said.
 
     Raises MemoryError.
@@ -310,6 +314,8 @@ def write_error(path: Path, extended: int, complaint: str) -> NotWritten:
     code = extended & 0xFF
     if code == sqlite3.SQLITE_BUSY:
         return FileHeld(str(path), complaint)
+    if extended in UNREADABLE:
+        return ReadFailed(str(path), complaint)
     if code == sqlite3.SQLITE_READONLY:
         return WriteFailed(str(path), complaint)
     opening = code == sqlite3.SQLITE_CANTOPEN

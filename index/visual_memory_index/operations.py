@@ -38,13 +38,12 @@ class Operations:
     def get(self, name: str) -> Operation:
         """Return one operation. Raises UnknownOperation."""
         with self._engine.reading_file() as store:
-            return self._unwritten.get(name) or store.operation(name)
+            return self._known(store.operation(name))
 
     def page(self, *, before: str = "", limit: int) -> list[Operation]:
         """Return up to ``limit`` operations below the name ``before``, the newest first."""
         with self._engine.reading_file() as store:
-            stored = store.operations(before=before, limit=limit)
-            return [self._unwritten.get(each.name, each) for each in stored]
+            return [*map(self._known, store.operations(before=before, limit=limit))]
 
     def begin(self, kind: str, *, request: Request = WITHOUT_ID) -> StartedOperation:
         """Start a long operation; a repeated request returns the one that it started.
@@ -89,10 +88,13 @@ class Operations:
     ) -> Operation:
         """End an operation that changes no entry, and store ``settings`` that ``call`` sets.
 
-        Raises NotWritten for one that is done; another's end is kept in RAM then.
+        One that has ended, such as a prune that failed after its commit, stays as it is. Raises
+        NotWritten for one that is done; another's end is kept in RAM then.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, None]:
+            if (stored := transaction.operation(name)).state != "running":
+                return stored, None
             transaction.end(name, state, result=result, problem=problem)
             ended = transaction.operation(name)
             for setting, value in settings.items():
@@ -116,7 +118,11 @@ class Operations:
     def _remember(self, operation: Operation, state: State, problem: str | None) -> Operation:
         ended = replace(operation, state=state, problem=problem, ended_at=now())
         self._unwritten[operation.name] = ended
-        return ended
+        return self._known(operation)
+
+    def _known(self, stored: Operation) -> Operation:
+        """Return the operation as it ended, also where the file does not know that it did."""
+        return self._unwritten.get(stored.name, stored) if stored.state == "running" else stored
 
     def drop_problems(self) -> None:
         """Drop the problems that are in RAM alone: they may name what was unlearned."""
@@ -197,7 +203,7 @@ class Operations:
         """
 
         def write(transaction: Transaction) -> tuple[list[str], Change]:
-            operation = self._unwritten.get(name) or transaction.operation(name)
+            operation = self._known(transaction.operation(name))
             check_undoable(operation)
             transaction.mark_undone(name)
             if operation.kind == "prune":

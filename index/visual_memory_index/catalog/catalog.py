@@ -122,14 +122,13 @@ class Catalog:
         path = self._path(name)
         known = self._noted(path.name)
         with translate_os_errors(path, opening=True):
-            found = look(path, known)
-            if refused := refusal(path, name, found, known):
+            if refused := refusal(path, name, look(path, known), known):
                 raise refused
             if self._latest.may_be_mixed(known, path.name):
                 look_through(path)
             memory = self._open_file(path)
         with suppress(NotWritten):  # it can be read all the same, and what was noted stays true
-            self.note(memory, erased=bool(found.unlearnings))
+            self.note(memory)
         self._latest.keep(path.name, memory.noted().kept)
         return memory
 
@@ -137,14 +136,16 @@ class Catalog:
         keep = partial(self._latest.keep, path.name)
         return Memory.open(path, keep, self.reserve.give_up, self._indexes)
 
-    def note(self, memory: Memory, *, erased: bool = False) -> None:
-        """Note where a memory stands, if that is new. Raises NotWritten.
+    def note(self, memory: Memory) -> None:
+        """Note where a memory stands, and the unlearning that has still to erase, if that is new.
 
-        ``erased`` says that what ``mark_unlearned`` marked was deleted.
+        Raises NotWritten.
         """
         with self._registry.transaction() as write:
             known = write.noted(memory.path.name)
-            unlearning = known.unlearning if known and not erased else None
+            unlearning = known.unlearning if known else None
+            if unlearning and not memory.unlearning.ids(unlearning):
+                unlearning = None
             write.note(memory.path.name, memory.noted(unlearning))
 
     def create(

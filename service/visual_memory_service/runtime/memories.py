@@ -235,14 +235,13 @@ class Memories:
         """Return the names of the memories that serve, sorted."""
         return sorted(self._open.keys() - self._refused.keys())
 
-    def note(self, memory: index.Memory, *, erased: bool = False) -> None:
+    def note(self, memory: index.Memory) -> None:
         """Note the present state of a memory in the catalog, so that older files are refused.
 
-        ``erased`` says that the ids that the catalog marks as unlearned are deleted. If the note
-        cannot be written, the one before stays, which is true as well.
+        If the note cannot be written, the one before stays, which is true as well.
         """
         try:
-            self.catalog.note(memory, erased=erased)
+            self.catalog.note(memory)
         except NotWritten as problem:
             log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
 

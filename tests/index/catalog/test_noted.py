@@ -259,6 +259,20 @@ def test_an_unlearning_that_was_cut_short_after_it_deleted_is_noted_at_the_next_
         assert db.execute("SELECT erasing FROM noted ORDER BY file").fetchall() == [(None,)] * 2
 
 
+def test_an_unlearning_whose_entries_were_deleted_before_it_is_noted_as_ended(
+    folder: Path,
+) -> None:
+    def delete_first(catalog: Catalog, memory: Memory) -> None:
+        begun = memory.unlearning.begin(["birds-a"], allow_missing=False).operation.name
+        catalog.mark_unlearned(memory, ["birds-a"], begun)
+        memory.delete(["birds-a"])
+        memory.unlearning.erase(begun, settings=(), draft=lambda facts: "{}")
+
+    change(folder, delete_first)
+    with closing(Catalog(folder)) as catalog, registry_of(catalog).reading() as db:
+        assert db.execute("SELECT erasing FROM noted ORDER BY file").fetchall() == [(None,)] * 2
+
+
 # A catalog from before
 
 

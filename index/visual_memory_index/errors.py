@@ -12,6 +12,11 @@ PUT_BACK = (
     "stop the server and put the file back, or, while it runs, delete the memory and bring it "
     "back from a backup or an export, with restore or insert"
 )
+EMPTIED = (
+    "stop the server and copy both away, since SQLite deletes the log beside an empty file; then "
+    "make the file one page long with: truncate -s 16384 FILE, and start the server again, which "
+    "serves it if the log holds all of it; else bring back a backup, or a copy of the data folder"
+)
 FOLDER_BACK = "stop the server, keep the file, and bring the whole data folder back from a copy"
 
 
@@ -327,13 +332,11 @@ class LostSecret(FileRefusal):
 class NotWritten(FileRefusal):
     """A file that could not be written, or not opened; nothing was stored."""
 
-    way_out = ""
+    tried, way_out = "written ({}), and nothing was stored", ""
 
     def __init__(self, path: str, problem: str, *, opening: bool = False) -> None:
-        undone = (
-            f"opened ({problem})" if opening else f"written ({problem}), and nothing was stored"
-        )
-        super().__init__(path, f"{Path(path).name} could not be {undone}; {self.way_out}.")
+        tried = ("opened ({})" if opening else self.tried).format(problem)
+        super().__init__(path, f"{Path(path).name} could not be {tried}; {self.way_out}.")
         self.problem = problem
 
 
@@ -347,6 +350,13 @@ class WriteFailed(NotWritten):
     """A write that the system refuses until someone intervenes; a retry does not help."""
 
     way_out = "let the server write there, or look after the disk"
+
+
+class ReadFailed(NotWritten):
+    """A read that the disk fails; a retry may not help."""
+
+    tried = "read ({})"
+    way_out = "look after the disk, or bring the file back from a copy or a backup"
 
 
 class FileHeld(NotWritten):

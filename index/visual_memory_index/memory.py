@@ -22,6 +22,7 @@ from visual_memory_index.errors import (
     WrongDimension,
 )
 from visual_memory_index.files.damage import damage_of
+from visual_memory_index.files.database import keeping_log
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import Noted, OnStanding, Standing
@@ -98,7 +99,7 @@ class Memory:
         ``Writer`` explains ``give_up``; without ``indexes`` the memory scans in threads of its own.
         Raises CorruptStore, BadAuditLog, NewerStore, NotWritten.
         """
-        with damage_of(path):
+        with damage_of(path), keeping_log(path):
             return cls._of(SqliteStore(path, committed), give_up, indexes)
 
     @classmethod

@@ -38,7 +38,7 @@ class Operations:
     def get(self, name: str) -> Operation:
         """Return one operation. Raises UnknownOperation."""
         with self._engine.reading_file() as store:
-            return self._unwritten.get(name) or store.operation(name)
+            return self._known(store.operation(name))
 
     def page(self, *, before: str = "", limit: int) -> list[Operation]:
         """Return up to ``limit`` operations, newest first, whose names sort below ``before``.
@@ -46,8 +46,7 @@ class Operations:
         An empty ``before`` starts at the newest.
         """
         with self._engine.reading_file() as store:
-            stored = store.operations(before=before, limit=limit)
-            return [self._unwritten.get(each.name, each) for each in stored]
+            return [*map(self._known, store.operations(before=before, limit=limit))]
 
     def begin(self, kind: str, *, request: Request = WITHOUT_ID) -> StartedOperation:
         """Start a long operation; for a repeated request return the one started before.
@@ -92,10 +91,13 @@ class Operations:
     ) -> Operation:
         """End an operation that changes no entry, and store ``settings``, logged as ``call``.
 
-        If the end cannot be written, it is kept in RAM, but NotWritten is raised if it is "done".
+        One that has ended, such as a prune that failed after its commit, stays as it is. If the end
+        cannot be written, it is kept in RAM, but NotWritten is raised if it is "done".
         """
 
         def write(transaction: Transaction) -> tuple[Operation, None]:
+            if (stored := transaction.operation(name)).state != "running":
+                return stored, None
             transaction.end(name, state, result=result, problem=problem)
             ended = transaction.operation(name)
             for setting, value in settings.items():
@@ -119,7 +121,11 @@ class Operations:
     def _remember(self, operation: Operation, state: State, problem: str | None) -> Operation:
         ended = replace(operation, state=state, problem=problem, ended_at=now())
         self._unwritten[operation.name] = ended
-        return ended
+        return self._known(operation)
+
+    def _known(self, stored: Operation) -> Operation:
+        """Return the operation as it ended, also if the end is known in RAM alone."""
+        return self._unwritten.get(stored.name, stored) if stored.state == "running" else stored
 
     def drop_problems(self) -> None:
         """Drop the problems kept only in RAM, since they may name unlearned entries."""
@@ -200,7 +206,7 @@ class Operations:
         """
 
         def write(transaction: Transaction) -> tuple[list[str], Change]:
-            operation = self._unwritten.get(name) or transaction.operation(name)
+            operation = self._known(transaction.operation(name))
             check_undoable(operation)
             transaction.mark_undone(name)
             if operation.kind == "prune":

@@ -77,6 +77,7 @@ CODES: dict[type[Exception], StatusCode] = {
     index.errors.OneLabel: StatusCode.FAILED_PRECONDITION,
     index.errors.OperationEnded: StatusCode.FAILED_PRECONDITION,
     index.errors.OtherMemory: StatusCode.FAILED_PRECONDITION,
+    index.errors.ReadFailed: StatusCode.FAILED_PRECONDITION,
     index.errors.RequestErased: StatusCode.FAILED_PRECONDITION,
     index.errors.RequestReused: StatusCode.INVALID_ARGUMENT,
     index.errors.TooFewItems: StatusCode.FAILED_PRECONDITION,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import sys
 import threading
@@ -32,7 +33,10 @@ from visual_memory_index.files.database import PAGE_BYTES
 from visual_memory_index.ram.ram_copy import Change
 from visual_memory_index.records.entry import Parts
 from visual_memory_index.records.operation import GONE
-from visual_memory_index.scan.faiss_scan import SCANNED_MAX
+from visual_memory_index.scan.blocks import Blocks
+from visual_memory_index.scan.faiss_scan import SCANNED_MAX, FaissIndexes, FaissScan
+from visual_memory_index.scan.scanned_index import ScannedIndex
+from visual_memory_index.scan.vectors import Rows
 from visual_memory_index.store.store import StoredRows, new_identity
 
 if TYPE_CHECKING:
@@ -805,6 +809,49 @@ def test_a_copy_that_cannot_follow_a_commit_is_read_anew(memory: Memory) -> None
     assert found(memory) == ["a", "b"]
     insert(memory, ["c"])
     assert sorted(found(memory, filter=parsed('label = "cat"'))) == ["a", "b", "c"]
+
+
+class ShortOfRam(ScannedIndex):
+    """An index in a process that is out of memory."""
+
+    def remove(self, rows: Rows) -> None:
+        if len(rows):
+            raise MemoryError
+
+
+class ShortOfRamIndexes(FaissIndexes):
+    def new(self, dimension: int, *, background: bool = False) -> ShortOfRam:
+        rows = Blocks(dimension)
+        return ShortOfRam(rows, FaissScan(rows, self._threads))
+
+
+def test_a_prune_that_fails_after_its_commit_is_done_and_can_be_undone(tmp_path: Path) -> None:
+    new_memory(tmp_path).close()
+    with closing(Memory.open(tmp_path / "m.sqlite", indexes=ShortOfRamIndexes())) as memory:
+        insert(memory, ["a", "b", "c"])
+        begun = memory.operations.begin("prune").operation.name
+
+        with pytest.raises(MemoryError):
+            memory.operations.prune(["a"], operation=begun, result=json.dumps)
+        memory.operations.end(begun, "failed", problem="out of memory")
+
+        ended = memory.operations.get(begun)
+        assert (ended.state, ended.result, ended.problem) == ("done", '["a"]', None)
+        assert sorted(found(memory)) == ["b", "c"]
+        assert memory.operations.undo(begun) == ["a"]
+        assert sorted(found(memory)) == ["a", "b", "c"]
+
+
+def test_an_end_that_the_file_knows_holds_over_one_that_is_in_ram_alone(memory: Memory) -> None:
+    begun = memory.operations.begin("unlearn").operation
+    memory.operations.end(begun.name, "done", result="{}", settings={"a": "b"}, call="A")
+
+    memory.operations.put_off(begun, "The disk failed.")
+    memory.operations.end(begun.name, "failed", settings={"a": "c"}, call="A")
+
+    (listed,) = memory.operations.page(limit=9)
+    assert listed.state == memory.operations.get(begun.name).state == "done"
+    assert memory.setting("a") == "b"
 
 
 def test_a_copy_of_which_not_even_that_is_left_is_refused_until_a_restart(memory: Memory) -> None:

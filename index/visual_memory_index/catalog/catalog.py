@@ -39,6 +39,7 @@ from visual_memory_index.errors import (
     listed,
 )
 from visual_memory_index.files.damage import attribute_damage
+from visual_memory_index.files.database import keeping_log
 from visual_memory_index.files.disk import (
     copy_database,
     make_folder,
@@ -79,10 +80,11 @@ class Catalog:
 
     def _begin(self) -> None:
         """Open the registry, and finish what a crash cut short."""
-        with ExitStack() as undo:
-            with attribute_damage(self.folder / CATALOG, FOLDER_BACK):
-                check_not_lost(self.folder)
-                registry = SqliteRegistry(self.folder / CATALOG)
+        path = self.folder / CATALOG
+        with attribute_damage(path, FOLDER_BACK):
+            check_not_lost(self.folder)
+            with keeping_log(path), ExitStack() as undo:
+                registry = SqliteRegistry(path)
                 undo.callback(registry.close)
                 self._registry: Registry = registry
                 self.files: StoredFiles = registry
@@ -96,7 +98,7 @@ class Catalog:
                 with registry.transaction() as write:
                     write.keep_ready(self._latest.has)
                 self.clear()
-            undo.pop_all()
+                undo.pop_all()
 
     def close(self) -> None:
         """Close the registry and unlock the folder."""
@@ -121,14 +123,13 @@ class Catalog:
         path = self._path(name)
         known = self._noted(path.name)
         with translate_os_errors(path, opening=True):
-            found = look(path, known)
-            if found and (refused := refusal(path, name, found, known)):
+            if refused := refusal(path, name, look(path, known), known):
                 raise refused
             if self._latest.may_be_mixed(known, path.name):
                 look_through(path)
             memory = self._open_file(path)
         with suppress(NotWritten):  # it can be read all the same, and the former note stays true
-            self.note(memory, erased=bool(found and found.unlearnings))
+            self.note(memory)
         self._latest.keep(path.name, memory.noted().kept)
         return memory
 
@@ -136,14 +137,16 @@ class Catalog:
         keep = partial(self._latest.keep, path.name)
         return Memory.open(path, keep, self.reserve.give_up, self._indexes)
 
-    def note(self, memory: Memory, *, erased: bool = False) -> None:
-        """Record the present log position of a memory in the registry. Raises NotWritten.
+    def note(self, memory: Memory) -> None:
+        """Record a memory's present log position and unfinished unlearning in the registry.
 
-        ``erased`` is True if the entries marked by ``mark_unlearned`` have been deleted.
+        Raises NotWritten.
         """
         with self._registry.transaction() as write:
             known = write.noted(memory.path.name)
-            unlearning = known.unlearning if known and not erased else None
+            unlearning = known.unlearning if known else None
+            if unlearning and not memory.unlearning.ids(unlearning):
+                unlearning = None
             write.note(memory.path.name, memory.noted(unlearning))
 
     def create(
@@ -274,7 +277,8 @@ class Catalog:
     def doubt(self, name: str) -> Doubt | None:
         """Return why a memory's file is refused or not registered, or None if neither is so.
 
-        Raises UnknownMemory, OtherMemory, CorruptStore, and UnlistedFile if it has to be renamed.
+        Raises UnknownMemory, OtherMemory, CorruptStore, NewerStore, and UnlistedFile if it has to
+        be renamed.
         """
         try:
             path = self._path(name)
@@ -284,10 +288,10 @@ class Catalog:
             return Doubt(Path(lost.path), name, lost, tombstones.BEFORE_ALL)
         known = self._noted(path.name)
         found = look(path, known)
-        refused = refusal(path, name, found, known) if found else None
+        refused = refusal(path, name, found, known)
         if isinstance(refused, OtherMemory):
             raise refused
-        if not (refused and found and known):
+        if refused is None or known is None:
             return None
         since = self._ticks() if found.has_all_of(known) else tombstones.BEFORE_ALL
         return Doubt(path, name, refused, since)

@@ -9,9 +9,14 @@ from pathlib import Path
 from sqlite3 import Connection
 
 from visual_memory_index.check import check
-from visual_memory_index.errors import MemoryRefusal
+from visual_memory_index.errors import CorruptStore, MemoryRefusal, NewerStore
 from visual_memory_index.files.damage import NotAsWritten, damage_of
-from visual_memory_index.files.database import connect_read_only, has_log, translate_errors
+from visual_memory_index.files.database import (
+    connect_read_only,
+    has_log,
+    is_empty,
+    translate_errors,
+)
 from visual_memory_index.files.disk import translate_os_errors
 from visual_memory_index.files.migrations import MEMORY_STEPS
 from visual_memory_index.ledger.merkle import leaf_hash
@@ -27,19 +32,20 @@ UNLEARNINGS = (
 KNOWS = "SELECT 1 FROM operations WHERE name = ?"
 
 
-def look(path: Path, noted: Noted | None) -> Found | None:
+def look(path: Path, noted: Noted | None) -> Found:
     """Read from a file the state that is compared with the catalog's note.
 
-    Return None if the file has no memory or is of a newer release: opening refuses both. Raises
-    CorruptStore, NotWritten.
+    Raises CorruptStore, also if the file holds no memory, NewerStore, NotWritten.
     """
     with translate_os_errors(path, opening=True):
-        if not path.stat().st_size:
-            return None
+        if is_empty(path) and not has_log(path):
+            raise CorruptStore(str(path), "it is empty")
     with reading(path) as db:
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
-        found = whose(db, version) if version <= len(MEMORY_STEPS) else None
-        if noted is None or found is None or not found.standing.size:
+        if version > len(MEMORY_STEPS):
+            raise NewerStore(str(path), version, len(MEMORY_STEPS))
+        found = whose(db, version)
+        if noted is None or not found.standing.size:
             return found
         return replace(
             found,
@@ -63,31 +69,34 @@ def look_through(path: Path) -> None:
         check(contents, name, str(kind), unreported)
 
 
-def is_empty(path: Path) -> bool:
+def holds_nothing(path: Path) -> bool:
     """Return True if a file and its write-ahead log are empty, False if they cannot be read."""
     with suppress(OSError):
-        return not path.stat().st_size and not has_log(path)
+        return is_empty(path) and not has_log(path)
     return False
 
 
 def name_in(path: Path) -> str:
     """Return the name of the memory in a file, or an empty text if none can be read."""
     try:
-        found = look(path, None)
+        return look(path, None).name
     except MemoryRefusal:
         return ""
-    return found.name if found else ""
 
 
-def whose(db: Connection, version: int) -> Found | None:
-    """Return the name, uid and log position of a file's memory; None if a memory was lost."""
+def whose(db: Connection, version: int) -> Found:
+    """Return the name, uid and log position of a file's memory, all empty if its creation was lost.
+
+    Raises NotAsWritten.
+    """
     if not version:
         return Found("", "", Standing(0, ""))
     columns = "name, uid, audit_size, audit_last" if version >= WITH_LOG else "name, '', 0, ''"
     row = db.execute(f"SELECT {columns} FROM memory").fetchone()
-    if row is None:  # its creation was lost with the log, unless more was done
-        done = version >= WITH_LOG and db.execute("SELECT 1 FROM audit").fetchone()
-        return None if done else Found("", "", Standing(0, ""))
+    if row is None:  # what made it is lost with the log, unless more was done to it
+        if version >= WITH_LOG and db.execute("SELECT 1 FROM audit").fetchone():
+            raise NotAsWritten("it holds no memory")
+        return Found("", "", Standing(0, ""))
     name, uid, size, last = row
     if [*map(type, row)] != [str, str, int, str]:
         raise NotAsWritten("it does not say whose it is")

@@ -10,7 +10,7 @@ from hashlib import sha256
 from itertools import count
 from pathlib import Path
 
-from visual_memory_index.catalog.inspection import is_empty, name_in
+from visual_memory_index.catalog.inspection import holds_nothing, name_in
 from visual_memory_index.errors import UnlistedFile
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # of a memory
@@ -27,7 +27,7 @@ def unlisted(known: Mapping[str, str], folder: Path) -> dict[str, UnlistedFile]:
     paths = [
         path
         for path in sorted(folder.glob("*.sqlite"))
-        if path.name not in known and not os.path.isdir(path) and not is_empty(path)
+        if path.name not in known and not os.path.isdir(path) and not holds_nothing(path)
     ]
     held = {path: name_in(path) for path in paths}
     meant = {path.stem: held[path] or path.stem.rpartition(".")[0] for path in paths}

@@ -53,13 +53,13 @@ def damage_of(path: Path) -> Iterator[None]:
 def attribute_damage(path: Path, way_out: str = "") -> Iterator[None]:
     """Re-raise CorruptStore and NewerStore as being about the file at ``path``.
 
-    ``way_out``, if given, replaces the way out in the message of CorruptStore.
+    ``way_out``, if given, is that of a CorruptStore without one of its own.
     """
     try:
         with damage_of(path):
             yield
     except CorruptStore as bad:
-        raise CorruptStore(str(path), bad.problem, way_out=way_out or bad.way_out) from bad
+        raise CorruptStore(str(path), bad.problem, way_out=bad.way_out or way_out) from bad
     except NewerStore as newer:
         raise NewerStore(str(path), newer.found, newer.known) from newer
 

@@ -7,14 +7,28 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from visual_memory_index.errors import CorruptStore, DiskFull, FileHeld, NotWritten, WriteFailed
+from visual_memory_index.errors import (
+    EMPTIED,
+    CorruptStore,
+    DiskFull,
+    FileHeld,
+    NotWritten,
+    ReadFailed,
+    WriteFailed,
+)
 from visual_memory_index.files import checksums as sums
 from visual_memory_index.files.damage import NotAsWritten, safe_message
-from visual_memory_index.files.disk import database_files, new_file, not_written, probe_folder
+from visual_memory_index.files.disk import (
+    database_files,
+    new_file,
+    not_written,
+    probe_folder,
+    translate_os_errors,
+)
 from visual_memory_index.files.migrations import check_schema, migrate
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
@@ -29,6 +43,7 @@ UNWRITABLE = {
 }
 # Errors that may pass; a disk that cannot be read or synchronised stays so.
 NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
+UNREADABLE = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_FSTAT}
 NO_MEMORY = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMMAP}
 
 
@@ -184,7 +199,11 @@ class Database:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Connect to an existing file; a missing one is not created."""
+    """Connect to an existing file; a missing one is not created.
+
+    Raises CorruptStore, NotWritten.
+    """
+    check_not_emptied(path)
     db = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
@@ -205,10 +224,44 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     """Connect to a file that no one else has open, without changing the file or its log.
 
     A connection that may write would fold the log into the file when it closes, and even a
-    read-only one would make an empty log.
+    read-only one would make an empty log. Raises CorruptStore, NotWritten.
     """
+    check_not_emptied(path)
     how = "mode=ro" if has_log(path) else "immutable=1"
     return sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
+
+
+@contextmanager
+def keeping_log(path: Path) -> Iterator[None]:
+    """Keep the log of a file as it is where opening the file inside fails.
+
+    The last connection to close would fold the log into the file and delete it; the one held here
+    may not write, so it does neither. Raises CorruptStore, NotWritten.
+    """
+    with ExitStack() as held:
+        if has_log(path):
+            with translate_errors(path):
+                db = held.enter_context(closing(connect_read_only(path)))
+                db.execute("PRAGMA user_version").fetchone()  # which locks the file
+        yield
+
+
+def check_not_emptied(path: Path) -> None:
+    """Check that no log lies beside an empty file: SQLite would delete it.
+
+    Raises CorruptStore, NotWritten.
+    """
+    with translate_os_errors(path, opening=True):
+        if is_empty(path) and has_log(path):
+            problem = f"it is empty, though its log {path.name}-wal is not"
+            raise CorruptStore(str(path), problem, way_out=EMPTIED)
+
+
+def is_empty(path: Path) -> bool:
+    """Return True if SQLite takes an existing file for a new one, which it does of a byte, too."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_size <= 1
+    return False
 
 
 def has_log(path: Path) -> bool:
@@ -242,16 +295,18 @@ def translate_errors(path: Path, target: Path | None = None) -> Iterator[None]:
         undecodable = isinstance(error, sqlite3.OperationalError) and not code
         if code in DAMAGED or undecodable or str(error).startswith("malformed"):
             raise CorruptStore(str(path), safe_message(error)) from None
+        if extended == sqlite3.SQLITE_IOERR_SHORT_READ:
+            raise CorruptStore(str(path), "it is shorter than it was") from None
         if extended in NO_MEMORY:
             raise MemoryError from error
         if code == sqlite3.SQLITE_CANTOPEN and not path.exists():
             raise CorruptStore(str(path), "the file is missing") from None
         if code in UNWRITABLE:
-            raise write_error(target or path, extended, str(error)) from error
+            raise io_error(target or path, extended, str(error)) from error
         raise
 
 
-def write_error(path: Path, extended: int, complaint: str) -> NotWritten:
+def io_error(path: Path, extended: int, complaint: str) -> NotWritten:
     """Return the refusal for an SQLite error code, after looking for the cause on the disk.
 
     Raises MemoryError.
@@ -259,6 +314,8 @@ def write_error(path: Path, extended: int, complaint: str) -> NotWritten:
     code = extended & 0xFF
     if code == sqlite3.SQLITE_BUSY:
         return FileHeld(str(path), complaint)
+    if extended in UNREADABLE:
+        return ReadFailed(str(path), complaint)
     if code == sqlite3.SQLITE_READONLY:
         return WriteFailed(str(path), complaint)
     opening = code == sqlite3.SQLITE_CANTOPEN

@@ -134,11 +134,11 @@ class UnlearningWork:
         """
         began, memory = time.perf_counter(), served.memory
         patterns = self._delete(job, memory)
+        self._memories.note(memory)
         noted = job.retry_while(lambda: memory.operations.get(job.name))
         if noted.state == "done":
             return None
         served.read.clear()
-        self._memories.note(memory, erased=True)
         note_step(job, "deleted", began)
         search = self._erase(job, memory, patterns, began)
         drafted = json.loads(noted.result or "{}")

@@ -234,14 +234,13 @@ class Memories:
         """Return the names of the memories that serve, sorted."""
         return sorted(self._open.keys() - self._refused.keys())
 
-    def note(self, memory: index.Memory, *, erased: bool = False) -> None:
+    def note(self, memory: index.Memory) -> None:
         """Record a memory's present state in the catalog, so that older files of it are refused.
 
-        ``erased`` is True once the ids marked as unlearned are deleted. If the record cannot be
-        written, the former record stays, and is still true.
+        If the record cannot be written, the former record stays, and is still true.
         """
         try:
-            self.catalog.note(memory, erased=erased)
+            self.catalog.note(memory)
         except NotWritten as problem:
             log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
 

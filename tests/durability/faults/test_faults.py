@@ -30,7 +30,7 @@ from visual_memory import errors
 
 POINTS = int(os.environ.get("FAULT_POINTS", "2"))  # of each fault and kind of write
 RESTARTS = int(os.environ.get("FAULT_RESTARTS", "1"))
-CLEAN = {"DISK_FULL", "WRITE_FAILED", "CORRUPT_STORE"}
+CLEAN = {"DISK_FULL", "WRITE_FAILED", "READ_FAILED", "CORRUPT_STORE"}
 COUNTING = 1 << 30
 FAILING, FULL = FAULTS[1], FAULTS[3]
 UNSOUND = ("create", "drop")

@@ -12,7 +12,7 @@ import pytest
 
 from visual_memory_index import Entry, Memory
 from visual_memory_index.catalog.inspection import look, look_through, name_in
-from visual_memory_index.errors import BadAuditLog, CorruptStore
+from visual_memory_index.errors import BadAuditLog, CorruptStore, NewerStore
 from visual_memory_index.ledger.standing import Found, Noted, Standing
 from visual_memory_index.store.store import new_identity
 
@@ -61,7 +61,7 @@ def test_whatever_is_flipped_it_is_read_or_said_to_be_damaged(path: Path) -> Non
             look(path, noted)
             look_through(path)
             read += 1
-        except (CorruptStore, BadAuditLog):
+        except (CorruptStore, NewerStore, BadAuditLog):
             pass
     assert 0 < read < FLIPS
 
@@ -78,8 +78,20 @@ def test_a_memory_that_does_not_say_whose_it_is_is_damaged(path: Path, column: s
         look(path, None)
 
 
-def test_a_file_that_is_empty_holds_nothing(path: Path) -> None:
-    path.write_bytes(b"")
+@pytest.mark.parametrize("left", [b"", b"S"])  # SQLite takes either for a new file
+def test_a_file_that_is_empty_is_damaged(left: bytes, path: Path) -> None:
+    path.write_bytes(left)
 
-    assert look(path, None) is None
+    with pytest.raises(CorruptStore, match="it is empty"):
+        look(path, None)
+
     assert name_in(path) == ""
+    assert path.read_bytes() == left
+
+
+def test_a_log_without_its_memory_is_damaged(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DELETE FROM memory")
+
+    with pytest.raises(CorruptStore, match="it holds no memory"):
+        look(path, None)

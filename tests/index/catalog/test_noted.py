@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -15,6 +16,7 @@ from tests.databases import registry_of
 from visual_memory_index import Catalog, Entry, Memory
 from visual_memory_index.catalog.noted import Latest
 from visual_memory_index.errors import (
+    EMPTIED,
     CorruptStore,
     DiskFull,
     MemoryRefusal,
@@ -257,6 +259,20 @@ def test_an_unlearning_that_was_cut_short_after_it_deleted_is_noted_at_the_next_
         assert db.execute("SELECT erasing FROM noted ORDER BY file").fetchall() == [(None,)] * 2
 
 
+def test_an_unlearning_whose_entries_were_deleted_before_it_is_noted_as_ended(
+    folder: Path,
+) -> None:
+    def delete_first(catalog: Catalog, memory: Memory) -> None:
+        begun = memory.unlearning.begin(["birds-a"], allow_missing=False).operation.name
+        catalog.mark_unlearned(memory, ["birds-a"], begun)
+        memory.delete(["birds-a"])
+        memory.unlearning.erase(begun, settings=(), draft=lambda facts: "{}")
+
+    change(folder, delete_first)
+    with closing(Catalog(folder)) as catalog, registry_of(catalog).reading() as db:
+        assert db.execute("SELECT erasing FROM noted ORDER BY file").fetchall() == [(None,)] * 2
+
+
 # A catalog from before
 
 
@@ -340,6 +356,66 @@ def test_a_log_of_now_beside_a_file_of_before_is_looked_through(folder: Path) ->
             pytest.raises(CorruptStore, match="its entries are not those of its digest"),
         ):
             catalog.open("birds")
+
+
+def test_a_damaged_file_and_its_log_stay_as_they_are(folder: Path) -> None:
+    birds, modified = file_of(folder, "birds"), file_of(folder, "birds").stat().st_mtime_ns
+    change(folder, lambda _, memory: memory.keep_setting("a", "b", call="A"), stop=False)
+    birds.write_bytes(birds.read_bytes().replace(b"birds-a", b"birds-z"))
+    os.utime(birds, ns=(modified, modified))  # as a disk flips bits
+
+    refused(folder, CorruptStore, "is damaged")
+
+
+def test_a_damaged_catalog_and_its_log_stay_as_they_are(folder: Path) -> None:
+    with closing(Catalog(folder)) as catalog, closing(catalog.open("birds")) as memory:
+        insert(memory, "b")
+        catalog.note(memory)
+        killed = bytes_of(folder / "catalog.sqlite")
+    put(folder / "catalog.sqlite", {**killed, "": killed[""].replace(b"birds.", b"birdz.")})
+    before = bytes_of(folder / "catalog.sqlite")
+
+    for _ in range(2):
+        with pytest.raises(CorruptStore, match=r"catalog\.sqlite is damaged"):
+            Catalog(folder)
+
+    assert bytes_of(folder / "catalog.sqlite") == before
+
+
+@pytest.mark.parametrize("left", [b"", b"S"])  # SQLite takes either for a new file
+@pytest.mark.parametrize("stop", [True, False])
+def test_an_emptied_file_is_damaged_and_its_log_stays(
+    left: bytes, stop: bool, folder: Path
+) -> None:
+    change(folder, two_writes, stop=stop)
+    file_of(folder, "birds").write_bytes(left)
+
+    refused(folder, CorruptStore, r"\(it is empty")
+    with closing(Catalog(folder)) as catalog, pytest.raises(CorruptStore, match=r"\(it is empty"):
+        catalog.doubt("birds")
+
+
+def test_what_the_log_of_an_emptied_file_holds_is_recovered_as_its_refusal_says(
+    tmp_path: Path,
+) -> None:
+    with closing(Catalog(tmp_path)) as catalog:
+        memory = catalog.create("birds", dimension=2, embedder=None)
+        assert memory is not None
+        with closing(memory):
+            insert(memory, "a", "b")
+            memories, listed = bytes_of(memory.path), bytes_of(tmp_path / "catalog.sqlite")
+    file = file_of(tmp_path, "birds")
+    put(file, {**memories, "": b""})
+    put(tmp_path / "catalog.sqlite", {**listed, "": b""})
+
+    for path in (tmp_path / "catalog.sqlite", file):
+        for _ in range(2):
+            with pytest.raises(CorruptStore, match=EMPTIED) as refusal:
+                opens(tmp_path)
+            assert refusal.value.path == str(path)
+        os.truncate(path, 16384)
+
+    assert opens(tmp_path) == ["a", "b"]
 
 
 def test_a_new_memory_whose_log_is_gone_is_refused(tmp_path: Path) -> None:

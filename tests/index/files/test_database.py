@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -18,10 +19,18 @@ from visual_memory_index.errors import (
     FileHeld,
     NewerStore,
     NotWritten,
+    ReadFailed,
     TooManyFiles,
     WriteFailed,
 )
-from visual_memory_index.files.database import PAGE_BYTES, Database, write_error
+from visual_memory_index.files.database import (
+    PAGE_BYTES,
+    Database,
+    connect,
+    connect_read_only,
+    io_error,
+    schema_of,
+)
 from visual_memory_index.files.disk import database_files
 
 if TYPE_CHECKING:
@@ -39,6 +48,15 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def insert(database: Database, *values: str) -> None:
     with database.transaction() as db:
         db.executemany("INSERT INTO a VALUES (?)", [(value,) for value in values])
+
+
+def log_of(database: Database) -> Path:
+    return database_files(database.path)[1]
+
+
+def copy_of_log(database: Database, to: Path) -> Path:
+    """Copy the log of a database to the place beside another file."""
+    return Path(shutil.copy(log_of(database), database_files(to)[1]))
 
 
 def stored(database: Database) -> list[str]:
@@ -215,7 +233,8 @@ def test_a_database_in_a_folder_that_is_missing_cannot_be_made_and_that_is_no_fu
         (sqlite3.SQLITE_FULL, DiskFull),
         (sqlite3.SQLITE_IOERR_WRITE, DiskFull),  # a quota, for one
         (sqlite3.SQLITE_CANTOPEN, DiskFull),
-        (sqlite3.SQLITE_IOERR_READ, WriteFailed),
+        (sqlite3.SQLITE_IOERR_READ, ReadFailed),
+        (sqlite3.SQLITE_IOERR_FSTAT, ReadFailed),
         (sqlite3.SQLITE_IOERR_FSYNC, WriteFailed),
         (sqlite3.SQLITE_READONLY_DBMOVED, WriteFailed),
         (sqlite3.SQLITE_BUSY_SNAPSHOT, FileHeld),
@@ -224,7 +243,16 @@ def test_a_database_in_a_folder_that_is_missing_cannot_be_made_and_that_is_no_fu
 def test_an_error_of_sqlite_is_told_as_a_full_disk_where_room_may_mend_it(
     code: int, kind: type[NotWritten], database: Database
 ) -> None:
-    assert type(write_error(database.path, code, "disk I/O error")) is kind
+    assert type(io_error(database.path, code, "disk I/O error")) is kind
+
+
+def test_a_failed_read_says_nothing_of_a_write(database: Database) -> None:
+    refusal = io_error(database.path, sqlite3.SQLITE_IOERR_READ, "disk I/O error")
+
+    assert str(refusal) == (
+        "a.sqlite could not be read (disk I/O error); look after the disk, or bring the file back "
+        "from a copy or a backup."
+    )
 
 
 def test_the_lock_of_another_program_is_told_as_that_and_not_as_a_broken_disk(
@@ -305,6 +333,22 @@ def test_a_file_that_is_no_database_is_refused(content: bytes, tmp_path: Path) -
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("left", [b"", b"S"])  # SQLite takes either for a new file
+@pytest.mark.parametrize("open_file", [connect, connect_read_only, schema_of])
+def test_a_log_beside_an_empty_file_stays(
+    open_file: Callable[[Path], object], left: bytes, database: Database
+) -> None:
+    insert(database, "x")
+    path = database.path.with_name("copy.sqlite")
+    log = copy_of_log(database, path)
+    path.write_bytes(left)
+
+    with pytest.raises(CorruptStore, match=r"it is empty, though its log copy\.sqlite-wal is not"):
+        open_file(path)
+
+    assert (path.read_bytes(), log.read_bytes()) == (left, log_of(database).read_bytes())
+
+
 def test_a_damaged_page_is_named_when_it_is_read(
     tmp_path: Path, garble: Callable[[Path, int, int], None]
 ) -> None:
@@ -330,6 +374,24 @@ def test_a_file_cut_short_is_damaged(tmp_path: Path) -> None:
 
     with pytest.raises(CorruptStore), closing(Database(path, STEPS)) as database:
         stored(database)
+
+
+def test_a_file_cut_short_beside_its_log_is_damaged_and_not_one_that_cannot_be_written(
+    database: Database,
+) -> None:
+    insert(database, "0" * 10 * PAGE_BYTES)
+    database.truncate_log()
+    insert(database, "x")
+    path = database.path.with_name("copy.sqlite")
+    copy_of_log(database, path)
+    path.write_bytes(database.path.read_bytes()[: 5 * PAGE_BYTES])
+
+    with (
+        pytest.raises(CorruptStore, match="it is shorter than it was"),
+        closing(Database(path, STEPS)) as cut,
+        cut.reading() as db,
+    ):
+        db.execute("SELECT x FROM a NOT INDEXED").fetchall()
 
 
 def test_a_newer_file_is_refused(database: Database) -> None:

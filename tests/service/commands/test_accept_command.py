@@ -74,6 +74,18 @@ def test_what_is_as_it_was_noted_needs_no_acceptance(run: Run, data: Path) -> No
     assert done.stdout == "pets is as it was noted last, so nothing is to be accepted.\n"
 
 
+def test_a_file_that_cannot_be_judged_is_refused_and_not_said_to_fit(run: Run, data: Path) -> None:
+    with closing(sqlite3.connect(file_of(data))) as db, db:
+        db.execute("PRAGMA user_version = 99")
+    newer = run("pets", "--data", data)
+    file_of(data).write_bytes(b"")
+    emptied = run("pets", "--data", data)
+
+    assert (newer.returncode, newer.stdout, emptied.returncode, emptied.stdout) == (1, "", 1, "")
+    assert "has schema 99" in newer.stderr
+    assert "is damaged (it is empty); stop the server" in emptied.stderr
+
+
 def test_without_apply_it_only_shows(run: Run, data: Path) -> None:
     put_back(data, lambda catalog, memory: insert(memory, "d"))
     before = {path: path.read_bytes() for path in (data / "memories").iterdir()}

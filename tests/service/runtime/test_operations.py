@@ -15,7 +15,7 @@ from tests.databases import database_of
 
 import visual_memory
 from visual_memory import Client
-from visual_memory_index import CUT_SHORT, Catalog, Memory, Query, Request
+from visual_memory_index import CUT_SHORT, UNLEARN, Catalog, Memory, Query, Request
 from visual_memory_index.errors import MemoryClosed, OperationEnded
 from visual_memory_service.runtime.operations import AT_ONCE, Job, Operations, Work
 
@@ -176,7 +176,7 @@ def test_a_repeated_request_does_the_work_once(memory: Memory, operations: Opera
 
 
 def test_what_has_ended_is_not_done_again(memory: Memory, operations: Operations) -> None:
-    begun = memory.unlearning.begin([], allow_missing=True).operation
+    begun = memory.operations.begin(UNLEARN).operation
     memory.operations.end(begun.name, "done", result='"a certificate"')
 
     operations.resume(memory, begun, lambda job: 1 / 0)  # type: ignore[arg-type,return-value]  # it raises

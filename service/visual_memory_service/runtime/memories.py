@@ -253,7 +253,9 @@ class Memories:
         """
         sought, own = memory.unlearning.sought(ids), memory.identity.name
         found = Duplicates([], [])
-        for name in self.names() if sought.ids else ():
+        with self._editing:  # a memory that is listed already serves by then
+            names = self.names()
+        for name in names if sought.ids else ():
             try:
                 asked = memory if name == own else self.get(name).memory
                 with index.damage_of(asked.path):

@@ -55,8 +55,8 @@ def connect(
     ``root_certificates`` (PEM, or the path of a PEM file) make it a TLS connection, and ``api_key``
     is sent with each call as a bearer token: both are for a proxy in front of the server.
     ``timeout`` bounds one message with its retries, in seconds, not counting the time in which the
-    server reports that it works on an import. A refused connection is retried for at most 5 s, or
-    until the timeout during an import. Every call may raise ``Error`` and its subclasses.
+    server reports that it works on an import. A server that a call never reached is retried for at
+    most 5 s. Every call may raise ``Error`` and its subclasses.
     """
     return Client(endpoint(target, api_key, root_certificates, timeout))
 

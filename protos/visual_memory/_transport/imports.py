@@ -76,7 +76,6 @@ class Import:
         earlier attempt count as long as this call would send the same ones; everything after the
         first different one is sent again, and the server decides.
         """
-        self.budget.note_answer()
         answer_time, self._answer_time = self._answer_time, time.monotonic()
         if answer.working:
             self.budget.extend(answer_time)

@@ -339,7 +339,7 @@ class Memories:
 
     def arrival(self, name: str, request_id: str) -> index.IncomingBackup:
         """Return an empty incoming backup for a new memory. Raises MemoryExists, NotWritten."""
-        self.catalog.check_free(name, request_id)
+        self._check_free(name, request_id)
         return self.catalog.arrival()
 
     def restore(
@@ -365,7 +365,7 @@ class Memories:
         Raises UnknownMemory, MemoryExists, RequestReused, NotWritten.
         """
         if self.catalog.recall(request) is None:
-            self.catalog.check_free(new_name, "")
+            self._check_free(new_name, request.id)
             memory = self.get_or_open(name).memory
             self._adopt(self.catalog.copied, memory, new_name, check, request)
         return self.get_or_open(new_name)
@@ -426,6 +426,14 @@ class Memories:
                     self._serve(made.name, memory)
                     log.info("memory created", memory=made.name, left_out=made.left_out)
                     return made.left_out
+
+    def _check_free(self, name: str, request_id: str) -> None:
+        """Refuse a name that is taken; wait for a memory that is being made first.
+
+        The same request may be making it. Raises MemoryExists.
+        """
+        with self._editing:
+            self.catalog.check_free(name, request_id)
 
     def _open_or_note(self, name: str) -> None:
         """Open a memory, or keep the refusal as the answer to all that ask for it."""

@@ -25,6 +25,7 @@ TO_BLOCK = (
     (r"\b_transport\.aio\b", "_transport.blocking"),
     (r"\bAsyncIterator\b", "Iterator"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
+    (r"\bAwaitable\[(\w+)\]", r"\1"),
     (r"\b(async|await) ", ""),
     (r"\bfor (\w+) in (\w+):\s+yield \1\b", r"yield from \2"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
@@ -32,7 +32,7 @@ from visual_memory._transport import backups as _backups
 from visual_memory._transport.aio import Transport, long_running, with_dry_run
 from visual_memory._transport.connection import Endpoint, endpoint
 from visual_memory._transport.imports import Import, Progress
-from visual_memory.errors import NotFound
+from visual_memory.errors import InvalidArgument, NotFound
 from visual_memory.proofs.audit import Log, unknown_memory
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def connect(
     ``root_certificates`` (PEM, or the path of a PEM file) make it a TLS connection, and ``api_key``
     is sent with each call as a bearer token: both are for a proxy in front of the server.
     ``timeout`` bounds one message with its retries, in seconds, not counting the time in which the
-    server reports that it works on an import. A refused connection is retried for at most 5 s, or
-    until the timeout during an import. Every call may raise ``Error`` and its subclasses.
+    server reports that it works on an import. A server that a call never reached is retried for at
+    most 5 s. Every call may raise ``Error`` and its subclasses.
     """
     return Client(endpoint(target, api_key, root_certificates, timeout))
 
@@ -214,12 +214,15 @@ class Client:
         return await self._transport.do(_operations.cancel_operation(operation))
 
     async def _ask(self, queries: Queries[T]) -> list[T]:
-        server = await self._server()
-        if queries.depends_on_memory(server):
-            info = await self._transport.do(_memories.memory_info(queries.header.memory))
-            queries = queries.sized_for(info, server)
-        pace = self._paces[queries.header.memory, queries.method, queries.contents.name]
-        return await self._transport.ask(queries.calls(server.limits, pace))
+        async def ask(server: types.ServerInfo) -> list[T]:
+            sized = queries
+            if queries.depends_on_memory(server):
+                info = await self._transport.do(_memories.memory_info(queries.header.memory))
+                sized = queries.sized_for(info, server)
+            pace = self._paces[queries.header.memory, queries.method, queries.contents.name]
+            return await self._transport.ask(sized.calls(server.limits, pace))
+
+        return await self._with_server(ask)
 
     async def _pages(self, page: Callable[[str], Call[tuple[list[T], str]]]) -> AsyncIterator[T]:
         token = ""
@@ -241,30 +244,42 @@ class Client:
                 log.end(page.head)
                 return log, page.head
 
-    async def _server(self) -> types.ServerInfo:
-        if self._known_server is None:
+    async def _with_server(self, act: Callable[[types.ServerInfo], Awaitable[T]]) -> T:
+        """Call ``act`` with the server as known; once more where it is refused and that is old.
+
+        A server may have been restarted with other limits.
+        """
+        known = self._known_server = self._known_server or await self.server_info()
+        try:
+            return await act(known)
+        except InvalidArgument:
             self._known_server = await self.server_info()
-        return self._known_server
+            if self._known_server == known:
+                raise
+        return await act(self._known_server)
 
     async def _limits(self) -> types.Limits:
-        server = await self._server()
+        server = await self.server_info()
         return server.limits
 
     async def _insert(
         self, insertion: Insertion, *, atomic: bool | None, progress: Progress | None
     ) -> types.InsertResult:
-        limits = await self._limits()
-        one = await asyncio.to_thread(insertion.is_one_message, limits, atomic=atomic)
-        if one and insertion.pictures <= FIRST_ITEMS:
-            result = await self._transport.do(insertion.whole())
-            if progress is not None:
-                progress(len(result.ids), len(result.ids))
-            return result
-        pace = None if one else self._paces[insertion.memory, "Import", insertion.contents.name]
-        importing = Import(insertion, limits, progress, self._endpoint.budget(), pace)
-        with importing.annotate_errors():
-            await self._transport.import_entries(importing)
-        return importing.result()
+        async def insert(server: types.ServerInfo) -> types.InsertResult:
+            limits = server.limits
+            one = await asyncio.to_thread(insertion.is_one_message, limits, atomic=atomic)
+            if one and insertion.pictures <= FIRST_ITEMS:
+                result = await self._transport.do(insertion.whole())
+                if progress is not None:
+                    progress(len(result.ids), len(result.ids))
+                return result
+            pace = None if one else self._paces[insertion.memory, "Import", insertion.contents.name]
+            importing = Import(insertion, limits, progress, self._endpoint.budget(), pace)
+            with importing.annotate_errors():
+                await self._transport.import_entries(importing)
+            return importing.result()
+
+        return await self._with_server(insert)
 
 
 class Memory:

@@ -35,7 +35,7 @@ from visual_memory._transport import backups as _backups
 from visual_memory._transport.blocking import Transport, long_running, with_dry_run
 from visual_memory._transport.connection import Endpoint, endpoint
 from visual_memory._transport.imports import Import, Progress
-from visual_memory.errors import NotFound
+from visual_memory.errors import InvalidArgument, NotFound
 from visual_memory.proofs.audit import Log, unknown_memory
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def connect(
     ``root_certificates`` (PEM, or the path of a PEM file) make it a TLS connection, and ``api_key``
     is sent with each call as a bearer token: both are for a proxy in front of the server.
     ``timeout`` bounds one message with its retries, in seconds, not counting the time in which the
-    server reports that it works on an import. A refused connection is retried for at most 5 s, or
-    until the timeout during an import. Every call may raise ``Error`` and its subclasses.
+    server reports that it works on an import. A server that a call never reached is retried for at
+    most 5 s. Every call may raise ``Error`` and its subclasses.
     """
     return Client(endpoint(target, api_key, root_certificates, timeout))
 
@@ -217,12 +217,15 @@ class Client:
         return self._transport.do(_operations.cancel_operation(operation))
 
     def _ask(self, queries: Queries[T]) -> list[T]:
-        server = self._server()
-        if queries.depends_on_memory(server):
-            info = self._transport.do(_memories.memory_info(queries.header.memory))
-            queries = queries.sized_for(info, server)
-        pace = self._paces[queries.header.memory, queries.method, queries.contents.name]
-        return self._transport.ask(queries.calls(server.limits, pace))
+        def ask(server: types.ServerInfo) -> list[T]:
+            sized = queries
+            if queries.depends_on_memory(server):
+                info = self._transport.do(_memories.memory_info(queries.header.memory))
+                sized = queries.sized_for(info, server)
+            pace = self._paces[queries.header.memory, queries.method, queries.contents.name]
+            return self._transport.ask(sized.calls(server.limits, pace))
+
+        return self._with_server(ask)
 
     def _pages(self, page: Callable[[str], Call[tuple[list[T], str]]]) -> Iterator[T]:
         token = ""
@@ -243,30 +246,42 @@ class Client:
                 log.end(page.head)
                 return log, page.head
 
-    def _server(self) -> types.ServerInfo:
-        if self._known_server is None:
+    def _with_server(self, act: Callable[[types.ServerInfo], T]) -> T:
+        """Call ``act`` with the server as known; once more where it is refused and that is old.
+
+        A server may have been restarted with other limits.
+        """
+        known = self._known_server = self._known_server or self.server_info()
+        try:
+            return act(known)
+        except InvalidArgument:
             self._known_server = self.server_info()
-        return self._known_server
+            if self._known_server == known:
+                raise
+        return act(self._known_server)
 
     def _limits(self) -> types.Limits:
-        server = self._server()
+        server = self.server_info()
         return server.limits
 
     def _insert(
         self, insertion: Insertion, *, atomic: bool | None, progress: Progress | None
     ) -> types.InsertResult:
-        limits = self._limits()
-        one = insertion.is_one_message(limits, atomic=atomic)
-        if one and insertion.pictures <= FIRST_ITEMS:
-            result = self._transport.do(insertion.whole())
-            if progress is not None:
-                progress(len(result.ids), len(result.ids))
-            return result
-        pace = None if one else self._paces[insertion.memory, "Import", insertion.contents.name]
-        importing = Import(insertion, limits, progress, self._endpoint.budget(), pace)
-        with importing.annotate_errors():
-            self._transport.import_entries(importing)
-        return importing.result()
+        def insert(server: types.ServerInfo) -> types.InsertResult:
+            limits = server.limits
+            one = insertion.is_one_message(limits, atomic=atomic)
+            if one and insertion.pictures <= FIRST_ITEMS:
+                result = self._transport.do(insertion.whole())
+                if progress is not None:
+                    progress(len(result.ids), len(result.ids))
+                return result
+            pace = None if one else self._paces[insertion.memory, "Import", insertion.contents.name]
+            importing = Import(insertion, limits, progress, self._endpoint.budget(), pace)
+            with importing.annotate_errors():
+                self._transport.import_entries(importing)
+            return importing.result()
+
+        return self._with_server(insert)
 
 
 class Memory:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from google.rpc import status_pb2
 from PIL import Image
+from tests.client.conftest import to_status
 
 import visual_memory
 from visual_memory import (
@@ -248,6 +249,62 @@ def test_limits_are_asked_for_once(service: Service, pets: Memory) -> None:
     pets.embed([b"a"])
 
     assert len(service.requests["GetServerInfo"]) == 1
+
+
+LIMITED: dict[str, Callable[[Memory], Any]] = {
+    "InsertEntries": lambda pets: pets.insert(vectors=np.ones((30, 2)), labels=["cat"] * 30),
+    "Search": lambda pets: pets.search(vectors=np.ones((30, 2))),
+    "Embed": lambda pets: pets.embed([b"a"] * 30),
+}
+
+
+@pytest.mark.parametrize("call", LIMITED)
+def test_limits_that_the_server_has_lowered_since_are_kept(
+    service: Service, pets: Memory, call: str
+) -> None:
+    sizes: dict[str, Callable[[Any], int]] = {
+        "InsertEntries": lambda request: len(request.batch.entries),
+        "Search": lambda request: request.vectors.rows,
+        "Embed": lambda request: len(request.images.data),
+    }
+    plain = service.intercept
+
+    def intercept(method: str, request: Any, context: Any) -> None:
+        size = sizes.get(method, lambda request: 0)(request)
+        service.refusal = to_status("too many") if size > service.limits.items else None
+        plain(method, request, context)
+
+    service.intercept = intercept  # type: ignore[method-assign]  # it refuses as a server does
+    LIMITED[call](pets)
+    service.limits.items = 20
+
+    LIMITED[call](pets)
+
+    assert len(service.requests["GetServerInfo"]) == 2
+    with pytest.raises(InvalidArgument, match="atomic"):
+        pets.insert(vectors=np.ones((30, 2)), labels=["cat"] * 30, atomic=True)
+    service.limits.items = 1000
+    pets.insert(vectors=np.ones((30, 2)), labels=["cat"] * 30, atomic=True)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda pets: pets.embed([b"x" * 20]),
+        lambda pets: pets.insert(images=[b"x" * 20], labels=["cat"]),
+        lambda pets: pets.values(images=[b"x" * 20], labels=["cat"]),
+    ],
+)
+def test_limits_that_the_server_has_raised_since_are_used(
+    service: Service, pets: Memory, call: Callable[[Memory], Any]
+) -> None:
+    service.limits.image_bytes = 10
+    with pytest.raises(InvalidArgument, match="has 20 bytes"):
+        call(pets)
+
+    service.limits.image_bytes = 20
+
+    call(pets)
 
 
 def test_a_refusal_counts_items_from_the_beginning_of_the_call(

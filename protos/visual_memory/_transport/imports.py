@@ -76,7 +76,6 @@ class Import:
         an earlier attempt are skipped up to the first that differs from this call's; from there on
         all is sent again, and the server accepts or refuses it.
         """
-        self.budget.note_answer()
         answer_time, self._answer_time = self._answer_time, time.monotonic()
         if answer.working:
             self.budget.extend(answer_time)

@@ -40,7 +40,7 @@ class RetryBudget:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._target, self._timeout = target, timeout
-        self._request_id, self._answered = request_id, False
+        self._request_id, self._reached = request_id, False
         self._clock, self._jitter = clock, jitter
         self.renew(start)
 
@@ -57,10 +57,6 @@ class RetryBudget:
         """Return the seconds between keep-alive answers to ask the server for."""
         return max(ALIVE_SECONDS_MIN, min(ALIVE_SECONDS, self._timeout / 4))
 
-    def note_answer(self) -> None:
-        """Note that the server answered: refused connections are now retried until the deadline."""
-        self._answered, self._connecting_until = True, None
-
     def extend(self, since: float) -> None:
         """Extend the deadline by the time since ``since``, a reading of the clock."""
         self._deadline += self._clock() - since
@@ -75,10 +71,10 @@ class RetryBudget:
         late = code is grpc.StatusCode.CANCELLED and now >= self._deadline
         if code is grpc.StatusCode.DEADLINE_EXCEEDED or late:
             self.raise_timeout()
-        if errors.never_connected(error) and not self._answered:
+        if not errors.never_connected(error):  # connections refused later mean a restart
+            self._reached, self._connecting_until = True, None
+        elif not self._reached:
             self._connecting_until = self._connecting_until or now + CONNECTING_SECONDS
-        else:
-            self._connecting_until = None
         next_delay = self._delay * (0.5 + 0.5 * self._jitter())
         self._delay = min(2 * self._delay, DELAY_SECONDS_MAX)
         if self._connecting_until is not None:

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from visual_memory.v1 import entry_pb2, memory_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_embedders import EmbedderSpec
-from visual_memory_index import AuditPage, Entry, MemoryInfo, Page, StoredBatch
+from visual_memory_index import AuditPage, Entry, Memory, MemoryInfo, Page, StoredBatch
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import from_token
 from visual_memory_service.decisions.calibration import Calibration
@@ -106,12 +106,14 @@ def from_entry(entry: Entry) -> entry_pb2.Entry:
     )
 
 
-def from_entries(page: Page, request: pb.ListEntriesRequest) -> pb.ListEntriesResponse:
+def from_entries(
+    page: Page, request: pb.ListEntriesRequest, memory: Memory
+) -> pb.ListEntriesResponse:
     """Write one page of entries."""
     last = page.entries[-1].id if page.more else ""
     return pb.ListEntriesResponse(
         entries=[from_entry(entry) for entry in page.entries],
-        next_page_token=from_token(last, request),
+        next_page_token=from_token(last, request, memory),
     )
 
 
@@ -123,7 +125,7 @@ def from_purged(ids: Sequence[str], applied: bool) -> pb.PurgeEntriesResponse:
 
 
 def from_audit_page(
-    page: AuditPage, end: int, request: pb.ListAuditEventsRequest
+    page: AuditPage, end: int, request: pb.ListAuditEventsRequest, memory: Memory
 ) -> pb.ListAuditEventsResponse:
     """Write a page of audit events; ``end`` is the number after the page's last event."""
     return pb.ListAuditEventsResponse(
@@ -140,7 +142,7 @@ def from_audit_page(
             )
             for event in page.events
         ],
-        next_page_token=from_token(str(end) if end < page.head.size else "", request),
+        next_page_token=from_token(str(end) if end < page.head.size else "", request, memory),
         head=pb.AuditHead(
             size=page.head.size, root=page.head.root(), last=page.head.last, digest=page.digest
         ),

@@ -8,7 +8,7 @@ import numpy as np
 
 from visual_memory.protocol import choices
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import Counts, Request, Voting
+from visual_memory_index import Counts, Memory, Request, Voting
 from visual_memory_index.curation import prune_methods
 from visual_memory_service.convert.decisions import K, to_voting
 from visual_memory_service.convert.page_token import from_token, to_page_bounds
@@ -32,10 +32,10 @@ THIN = 5
 VALUES_AT_ONCE = 10_000
 
 
-def to_counts_page(request: pb.GetMisleadingCountsRequest) -> tuple[int, str, int]:
+def to_counts_page(request: pb.GetMisleadingCountsRequest, memory: Memory) -> tuple[int, str, int]:
     """Read K, the last id of the previous page, and the page size. Raises BadField."""
     k = to_counts_k(request.k if request.HasField("k") else COUNTS_K, "k")
-    return k, *to_page_bounds(request)
+    return k, *to_page_bounds(request, memory)
 
 
 def to_method(request: pb.PruneEntriesRequest) -> prune_methods.Method:
@@ -87,7 +87,7 @@ def to_relabel(request: pb.RelabelEntriesRequest) -> dict[str, str]:
 
 
 def from_counts(
-    counts: Counts, after: str, size: int, request: pb.GetMisleadingCountsRequest
+    counts: Counts, after: str, size: int, request: pb.GetMisleadingCountsRequest, memory: Memory
 ) -> pb.GetMisleadingCountsResponse:
     """Write a page of up to ``size`` misleading counts by id, beginning after the id ``after``."""
     order = counts.ids.argsort()
@@ -96,7 +96,8 @@ def from_counts(
     columns = (counts.ids[page], counts.v[page].tolist(), counts.c[page].tolist())
     rows = [pb.MisleadingCount(id=id, v=v, c=c) for id, v, c in zip(*columns, strict=True)]
     last = rows[-1].id if first + size < len(order) else ""
-    return pb.GetMisleadingCountsResponse(counts=rows, next_page_token=from_token(last, request))
+    token = from_token(last, request, memory)
+    return pb.GetMisleadingCountsResponse(counts=rows, next_page_token=token)
 
 
 def from_valuing(step: Valuing) -> Iterator[pb.ValueEntriesResponse]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from visual_memory.v1 import memory_pb2, operation_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import Operation
+from visual_memory_index import Memory, Operation
 from visual_memory_service.convert.answers import from_time
 from visual_memory_service.convert.page_token import from_token
 from visual_memory_service.errors import BadField
@@ -119,10 +119,10 @@ def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
 
 
 def from_operations(
-    operations: Sequence[Operation], last: str, request: pb.ListOperationsRequest
+    operations: Sequence[Operation], last: str, request: pb.ListOperationsRequest, memory: Memory
 ) -> pb.ListOperationsResponse:
     """Write a page of operations without results; ``last`` is its last name if more follow."""
     return pb.ListOperationsResponse(
         operations=[from_operation(operation, with_result=False) for operation in operations],
-        next_page_token=from_token(last, request),
+        next_page_token=from_token(last, request, memory),
     )

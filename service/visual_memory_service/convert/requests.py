@@ -316,9 +316,9 @@ def to_seconds(duration: Duration, path: str) -> float:
     return seconds
 
 
-def to_page(request: pb.ListEntriesRequest) -> Page:
-    """Read filter, previous page's last id, page size and parts. Raises BadField, BadFilter."""
-    after, size = to_page_bounds(request)
+def to_page(request: pb.ListEntriesRequest, memory: index.Memory) -> Page:
+    """Read the filter, last id, size and parts of a page of entries. Raises BadField, BadFilter."""
+    after, size = to_page_bounds(request, memory)
     parts = to_parts(
         vector=request.include_vectors,
         image=request.include_images,
@@ -361,9 +361,9 @@ def to_purge(request: pb.PurgeEntriesRequest) -> index.Filter:
     return filter
 
 
-def to_audit_page(request: pb.ListAuditEventsRequest) -> tuple[int, int]:
+def to_audit_page(request: pb.ListAuditEventsRequest, memory: index.Memory) -> tuple[int, int]:
     """Read the number of the first event, and the page size. Raises BadField."""
-    token, size = to_page_bounds(request)
+    token, size = to_page_bounds(request, memory)
     first = token or "0"
     if not (first.isascii() and first.isdecimal() and len(first) <= DIGITS_MAX):
         raise BadField("page_token", "must be one that this call answered with")

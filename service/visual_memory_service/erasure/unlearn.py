@@ -171,9 +171,9 @@ class UnlearningWork:
         """
         ids = job.retry_while(lambda: memory.unlearning.ids(job.name))
         asked, nothing = len(ids), nothing_erased(ids)
-        duplicates = job.retry_while(lambda: self._memories.find_duplicates(memory, ids))
-        if ids:
+        if ids:  # first: a copy that is not found yet leaves marked entries out
             job.retry_while(lambda: self._memories.catalog.mark_unlearned(memory, ids, job.name))
+        duplicates = job.retry_while(lambda: self._memories.find_duplicates(memory, ids))
         with self._operations.suspend_others(
             memory.identity.name, reason=STOPPED, except_kind=UNLEARN
         ):

@@ -251,7 +251,9 @@ class Memories:
         """
         sought, own = memory.unlearning.sought(ids), memory.identity.name
         found = Duplicates([], [])
-        for name in self.names() if sought.ids else ():
+        with self._editing:  # a memory that is listed already serves by then
+            names = self.names()
+        for name in names if sought.ids else ():
             try:
                 asked = memory if name == own else self.get(name).memory
                 with index.damage_of(asked.path):
@@ -335,7 +337,7 @@ class Memories:
 
     def arrival(self, name: str, request_id: str) -> index.IncomingBackup:
         """Return an empty incoming backup for a new memory. Raises MemoryExists, NotWritten."""
-        self.catalog.check_free(name, request_id)
+        self._check_free(name, request_id)
         return self.catalog.arrival()
 
     def restore(
@@ -361,7 +363,7 @@ class Memories:
         Raises UnknownMemory, MemoryExists, RequestReused, NotWritten.
         """
         if self.catalog.recall(request) is None:
-            self.catalog.check_free(new_name, "")
+            self._check_free(new_name, request.id)
             memory = self.get_or_open(name).memory
             self._adopt(self.catalog.copied, memory, new_name, check, request)
         return self.get_or_open(new_name)
@@ -422,6 +424,14 @@ class Memories:
                     self._serve(made.name, memory)
                     log.info("memory created", memory=made.name, left_out=made.left_out)
                     return made.left_out
+
+    def _check_free(self, name: str, request_id: str) -> None:
+        """Refuse a name that is taken; wait for a memory that is being made first.
+
+        The same request may be making it. Raises MemoryExists.
+        """
+        with self._editing:
+            self.catalog.check_free(name, request_id)
 
     def _open_or_note(self, name: str) -> None:
         """Open a memory, or keep the error for all later callers."""

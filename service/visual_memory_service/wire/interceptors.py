@@ -111,14 +111,6 @@ async def receive(context: Any) -> bytes | None:
     return None if data is grpc.aio.EOF else data
 
 
-async def receive_one(context: Any) -> bytes:
-    """Return the one message of a call. Raises CancelledError if the call was cancelled before."""
-    data = await receive(context)
-    if data is None:
-        raise asyncio.CancelledError
-    return data
-
-
 def announced_bytes(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
     """Return the message size that the client announced, or None. Raises BadField."""
     for name, value in metadata:
@@ -194,7 +186,7 @@ class CallScope:
             return self._messages()
         if self._ours:
             return self._taken(await self._only())
-        return self._parsed(await receive_one(self._context))
+        return self._parsed(await self._first())
 
     async def _admit(self) -> None:
         await self._admission.admit()
@@ -228,7 +220,11 @@ class CallScope:
 
     async def _first(self) -> bytes:
         with self._receiving():
-            return await receive_one(self._context)
+            data = await receive(self._context)
+        if data is None:
+            await self._check_whole()
+            raise BadField("The message", "must be sent before the call is half-closed")
+        return data
 
     async def _messages(self) -> AsyncIterator[Any]:
         if not self._ours:
@@ -241,9 +237,9 @@ class CallScope:
             await self._check_whole()
 
     async def _check_whole(self) -> None:
-        """Raise CancelledError if a stream broke off before its client ended it.
+        """Raise CancelledError for a call that broke off before its client half-closed it.
 
-        gRPC ends such a stream as if it were whole, but nothing can be sent any more.
+        gRPC ends its messages as if they were whole, but nothing can be sent any more.
         """
         try:
             await self._context.send_initial_metadata(())

@@ -121,9 +121,9 @@ class Listener:
         ending = asyncio.create_task(self._connections.end())
         with suppress(TimeoutError):
             await asyncio.wait_for(self.admission.drain(), seconds)
-        ending.cancel()
         self._watching.cancel()
         await self._server.stop(max(end - loop.time(), 0))
+        ending.cancel()
 
     async def _begin(self) -> str:
         connections = Connections()

@@ -160,12 +160,12 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.ListEntriesRequest, context: Any
     ) -> pb.ListEntriesResponse:
         memory = await self._memory(request.memory)
-        filter, after, limit, parts = requests.to_page(request)
+        filter, after, limit, parts = requests.to_page(request, memory)
         bytes_max = self._settings.message_bytes_max
         listed = partial(memory.entries, filter=filter, after=after, limit=limit, parts=parts)
         async with self._listing:
             page = await in_thread(listed, bytes_max=bytes_max)
-            return await in_thread(answers.from_entries, page, request)
+            return await in_thread(answers.from_entries, page, request, memory)
 
     async def UpdateEntry(self, request: pb.UpdateEntryRequest, context: Any) -> entry_pb2.Entry:
         memory = await self._memory(request.memory)
@@ -222,12 +222,12 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.GetMisleadingCountsRequest, context: Any
     ) -> pb.GetMisleadingCountsResponse:
         memory = await self._memory(request.memory)
-        k, after, size = curation.to_counts_page(request)
+        k, after, size = curation.to_counts_page(request, memory)
         finding = await in_thread(find_counts, k, memory, self._operations)
         if finding is not None:
             return pb.GetMisleadingCountsResponse(operation=self._from_operation(finding))
         counts = await in_thread(memory.misleading_counts, k)
-        return await in_thread(curation.from_counts, counts, after, size, request)
+        return await in_thread(curation.from_counts, counts, after, size, request, memory)
 
     async def PruneEntries(
         self, request: pb.PruneEntriesRequest, context: Any
@@ -346,9 +346,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.ListAuditEventsRequest, context: Any
     ) -> pb.ListAuditEventsResponse:
         memory = await self._memory(request.memory)
-        first, size = requests.to_audit_page(request)
+        first, size = requests.to_audit_page(request, memory)
         page = await in_thread(memory.audit_events, first, limit=size)
-        return await in_thread(answers.from_audit_page, page, first + size, request)
+        return await in_thread(answers.from_audit_page, page, first + size, request, memory)
 
     async def CheckMemory(
         self, request: pb.CheckMemoryRequest, context: Any
@@ -395,10 +395,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.ListOperationsRequest, context: Any
     ) -> pb.ListOperationsResponse:
         memory = await self._memory(request.memory)
-        before, size = page_token.to_page_bounds(request)
+        before, size = page_token.to_page_bounds(request, memory)
         listed = await in_thread(memory.operations.page, before=before, limit=size + 1)
         last = listed[size - 1].name if len(listed) > size else ""
-        return operations.from_operations(listed[:size], last, request)
+        return operations.from_operations(listed[:size], last, request, memory)
 
     async def CancelOperation(
         self, request: pb.CancelOperationRequest, context: Any

@@ -7,9 +7,9 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -27,7 +27,8 @@ from visual_memory import (
     aio,
 )
 from visual_memory._transport.backups import PIECE_BYTES
-from visual_memory.v1 import memory_pb2
+from visual_memory._transport.retry import CONNECTING_SECONDS
+from visual_memory.v1 import memory_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -130,6 +131,39 @@ def test_a_backup_that_breaks_off_late_is_begun_anew_too(
 
     assert file.read_bytes() == DATA
     assert len(service.requests["BackupMemory"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["backup", "restore"])
+def test_a_transfer_goes_on_after_a_restart_that_takes_longer_than_connecting(
+    service: Vault, file: Path, kind: str
+) -> None:
+    def serve(address: str) -> tuple[grpc.Server, str]:
+        server = grpc.server(ThreadPoolExecutor(2))
+        service_pb2_grpc.add_VisualMemoryServicer_to_server(service, server)
+        port = server.add_insecure_port(address)
+        server.start()
+        return server, f"127.0.0.1:{port}"
+
+    server, target = serve("127.0.0.1:0")
+    again: list[Future[tuple[grpc.Server, str]]] = []
+
+    def restart(done: int, total: int) -> None:
+        if not again:
+            again.append(Future())
+            server.stop(None).wait()
+            start = Timer(CONNECTING_SECONDS + 1, lambda: again[0].set_result(serve(target)))
+            start.start()
+
+    with visual_memory.connect(target) as client:
+        if kind == "backup":
+            client.backup("pets", file, progress=restart)
+        else:
+            file.write_bytes(DATA)
+            client.restore(file, "pets", request_id="once", progress=restart)
+
+    again[0].result()[0].stop(None).wait()
+    assert file.read_bytes() == DATA
+    assert kind == "backup" or service.restored[-1] == ("once", DATA)
 
 
 def test_a_backup_that_breaks_off_again_and_again_leaves_the_old_file(

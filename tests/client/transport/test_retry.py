@@ -39,6 +39,7 @@ class Clock:
 
 
 REFUSED = Broken(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses; last error: …")
+STOPPED = Broken(grpc.StatusCode.UNAVAILABLE, "Socket closed")
 BUSY = Broken(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")
 
 
@@ -73,13 +74,13 @@ def test_a_refused_connection_is_tried_for_five_seconds() -> None:
     assert sum(pauses) == pytest.approx(5.0)
 
 
-def test_a_server_that_answered_before_is_waited_for_until_the_timeout() -> None:
+def test_a_server_that_was_reached_before_is_waited_for_until_the_timeout() -> None:
     clock = Clock()
     budget = patient(clock)
     budget.next_delay(REFUSED)
     clock.now += 4
 
-    budget.note_answer()
+    budget.next_delay(STOPPED)
 
     assert 53 < sum(waited(budget, clock, REFUSED)) < 56
 

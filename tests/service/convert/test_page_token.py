@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -83,6 +84,26 @@ def test_a_token_is_of_one_choice(
 
     assert error.field_violations[0][0] == "page_token"
     assert "begin again without one" in error.message
+
+
+@pytest.mark.parametrize("call", [call for call in LISTS if call != "ListMemories"])
+def test_a_token_is_of_one_memory_of_a_name(
+    server: Server, same_content: tuple[str, str], tmp_path: Path, call: str
+) -> None:
+    memory, file = f"page-token-{call.lower()}", tmp_path / "made.vmb"
+    with visual_memory.connect(server.address) as client:
+        client.copy(same_content[0], memory)
+        client.memory(memory).misleading_counts(2)
+        token = page(server, call, memory).next_page_token
+        client.backup(memory, file)
+        client.delete_memory(memory)
+        client.restore(file, memory)
+        client.memory(memory).misleading_counts(2)
+
+    error = refusal(page, server, call, memory, token)
+
+    assert error.field_violations[0][0] == "page_token"
+    assert "made anew; begin again without one" in error.message
 
 
 def test_the_same_list_goes_on_in_pages_of_other_sizes_and_parts(

@@ -6,7 +6,9 @@ import json
 import queue
 import signal
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from tests.service.erasure.conftest import (
 )
 
 import visual_memory
+import visual_memory_index as index
 from visual_memory import (
     Client,
     FailedPrecondition,
@@ -39,8 +42,13 @@ from visual_memory.errors import from_rpc
 from visual_memory.proofs.certificate import Certificate
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import Catalog, Entry, Request
+from visual_memory_index import WITHOUT_ID, Catalog, Entry, Request
+from visual_memory_service.config import FILES, Settings
+from visual_memory_service.erasure.signing_keys import SigningKeys
 from visual_memory_service.erasure.statement import NOT_ASKED, RESTARTED
+from visual_memory_service.erasure.unlearn import UnlearningWork, certificate_of
+from visual_memory_service.runtime.memories import Duplicates, Memories
+from visual_memory_service.runtime.operations import Operations
 
 if TYPE_CHECKING:
     pass
@@ -593,3 +601,45 @@ def test_an_insertion_is_told_what_of_it_was_unlearned_before(
     assert again(album, replace_existing=True) == stays
     assert again(client.memory("twin"), replace_existing=True) == stays
     assert album.insert(vectors=rows(1), labels=["cat"]).unlearned == []
+
+
+class ListedMeanwhile(Memories):
+    """It lists a copy that waits for that, once it has looked for memories that hold the same."""
+
+    end_copy: Callable[[], object]
+
+    def find_duplicates(self, memory: index.Memory, ids: Sequence[str]) -> Duplicates:
+        found = super().find_duplicates(memory, ids)
+        self.end_copy()
+        return found
+
+
+def test_a_copy_that_is_listed_meanwhile_lacks_the_entries(tmp_path: Path) -> None:
+    memories, operations = ListedMeanwhile(Settings(tmp_path), lambda *_: None), Operations()
+    begun, may_end = threading.Event(), threading.Event()
+
+    def check() -> None:
+        begun.set()
+        may_end.wait()
+
+    def end_copy() -> None:
+        may_end.set()
+        copying.result()
+
+    with closing(memories), closing(operations), ThreadPoolExecutor(1) as threads:
+        keys = SigningKeys(tmp_path)
+        unlearning = UnlearningWork(memories, operations, keys, Future[None], FILES)
+        pets = memories.create(
+            "pets", embedder=None, dimension=4, store_images=False, request=WITHOUT_ID
+        )
+        pets.memory.insert([Entry("a", "cat"), Entry("b", "cat")], np.eye(2, 4, dtype="f4"))
+        copying = threads.submit(memories.copy, "pets", "copy", check=check, request=WITHOUT_ID)
+        memories.end_copy = end_copy
+        begun.wait()
+
+        name = unlearning.begin(["a"], pets, allow_missing=False, request=WITHOUT_ID).name
+        while job := operations.job(name):
+            job.ended.result()
+
+        assert "also_in" not in json.loads(certificate_of(pets.memory, name))
+        assert copying.result().memory.ids() == ["b"]

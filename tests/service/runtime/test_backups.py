@@ -12,9 +12,10 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
@@ -25,9 +26,17 @@ from tests.sealing import seal
 import visual_memory
 from visual_memory import Client, Memory
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import WITHOUT_ID, Catalog, Entry, unit_rows, with_checksum
+from visual_memory_index import (
+    WITHOUT_ID,
+    Catalog,
+    Entry,
+    FaissIndexes,
+    Request,
+    unit_rows,
+    with_checksum,
+)
 from visual_memory_service.config import Settings
-from visual_memory_service.runtime.memories import Memories
+from visual_memory_service.runtime.memories import Memories, ServedMemory
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory, Start
@@ -251,6 +260,52 @@ def test_what_is_unlearned_while_it_is_restored_is_left_out_in_a_second_try(tmp_
         assert restored.left_out == 1
         assert restored.served.memory.ids() == ["b"]
         assert memories.names() == ["pets", "pets2"]
+
+
+class HeldUp(FaissIndexes):
+    """Indexes of which none is made while ``free`` is not set, after ``asked`` is."""
+
+    def __init__(self) -> None:
+        super().__init__(threads=1)
+        self.asked, self.free = threading.Event(), threading.Event()
+        self.free.set()
+
+    def new(self, dimension: int, *, background: bool = False) -> Any:
+        self.asked.set()
+        self.free.wait()
+        return super().new(dimension, background=background)
+
+
+@pytest.mark.parametrize("kind", ["copy", "restore"])
+def test_the_same_request_waits_while_the_first_is_being_opened(tmp_path: Path, kind: str) -> None:
+    indexes, once = HeldUp(), Request("once", b"content")
+    memories = Memories(Settings(tmp_path), lambda *_: None, indexes=indexes)
+    with closing(memories), ThreadPoolExecutor(2) as threads:
+        made = memories.create(
+            "pets", embedder=None, dimension=DIMENSION, store_images=False, request=WITHOUT_ID
+        ).memory
+        made.insert([Entry("a", "cat")], unit_rows(np.eye(1, DIMENSION, dtype=np.float32)))
+        with memories.backup("pets", check=lambda: None, request=WITHOUT_ID) as opened:
+            data = b"".join(with_checksum(opened))
+
+        def make() -> ServedMemory:
+            if kind == "copy":
+                return memories.copy("pets", "pets2", check=lambda: None, request=once)
+            with memories.arrival("pets2", once.id) as arrival:
+                arrival.write(data)
+                arrival.finish()
+                return memories.restore("pets2", arrival, check=lambda: None, request=once).served
+
+        indexes.asked.clear()
+        indexes.free.clear()
+        first = threads.submit(make)
+        indexes.asked.wait()
+        again = threads.submit(make)
+        waited = not wait([again], timeout=0.3).done
+        indexes.free.set()
+
+        assert first.result() is again.result()
+        assert waited
 
 
 def test_a_repeated_restore_is_answered_as_the_first_time(start: Start, file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import sqlite3
 import threading
@@ -26,7 +27,6 @@ from visual_memory_index.errors import BadAuditLog
 from visual_memory_index.ledger.audit import Event, Head
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.convert.answers import from_audit_page, from_info
-from visual_memory_service.convert.page_token import from_token
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -146,8 +146,10 @@ def test_pages_that_cannot_be_are_refused(used: RemoteMemory, field: str, value:
 
 @pytest.mark.parametrize("last", ["one", "-1", "9" * 40, "\uff11"])
 def test_a_token_that_no_page_ends_with_is_refused(used: RemoteMemory, last: str) -> None:
-    request = pb.ListAuditEventsRequest(memory=used.name)
-    request.page_token = from_token(last, request)
+    request = pb.ListAuditEventsRequest(memory=used.name, page_size=1)
+    token = used.stub.ListAuditEvents(request).next_page_token
+    seal, _, _ = base64.urlsafe_b64decode(token).partition(b"\0")
+    request.page_token = base64.urlsafe_b64encode(seal + b"\0" + last.encode()).decode()
 
     error = refusal(used.stub.ListAuditEvents, request)
 
@@ -257,7 +259,7 @@ def verified(memory: Memory) -> Log:
     log, first = Log(MemoryInfo("pets", 4, None, EPOCH, 2, {}, 0, digest=info.digest)), 0
     while True:
         events = memory.audit_events(first, limit=7)
-        page = from_audit_page(events, first + 7, pb.ListAuditEventsRequest())
+        page = from_audit_page(events, first + 7, pb.ListAuditEventsRequest(), memory)
         log.add(map(to_event, page.events))
         first += 7
         if not page.next_page_token:

@@ -134,6 +134,19 @@ def test_bytes_of_no_message_are_refused(pets: RemoteMemory, call: str, data: by
     assert pets.stored() == before
 
 
+def test_a_call_that_ends_without_its_message_is_refused(server: Server) -> None:
+    for method in every_method(server):
+        if method.client_streaming:
+            continue
+        path = f"/{method.containing_service.full_name}/{method.name}"
+        call: Any = server.channel.stream_stream(path)  # so that no message can be left out
+
+        error = refusal(lambda call: list(call(iter(()), timeout=5)), call)
+
+        assert (error.code, error.reason) == (INVALID, "BAD_FIELD"), path
+        assert error.message == "The message must be sent before the call is half-closed."
+
+
 def test_bytes_of_no_message_end_an_import(pets: RemoteMemory) -> None:
     method: Any = pets.server.channel.stream_stream(f"{SERVICE}/ImportEntries")
 

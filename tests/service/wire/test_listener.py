@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -65,6 +66,23 @@ def test_one_that_cannot_be_made_anew_goes_on_and_still_ends() -> None:
 
     states = health_pb2.HealthCheckResponse
     assert asyncio.run(told_after_all()) == [states.SERVING, states.NOT_SERVING]
+
+
+@pytest.mark.parametrize("ending", [Listener.drain, Listener.renew])
+def test_a_health_check_without_its_message_delays_no_end(ending: Ending) -> None:
+    async def ended() -> Any:
+        patient = replace(BOUNDS, drain_seconds=3600)
+        listener = Listener("127.0.0.1:0", patient, "none", lambda *_: None, Health())
+        address = await listener.start()
+        async with grpc.aio.insecure_channel(address) as channel:
+            call: Any = channel.stream_unary("/grpc.health.v1.Health/Check")()
+            await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+            await asyncio.wait_for(ending(listener), 30)
+            code = await call.code()
+        await listener.drain()
+        return code
+
+    assert asyncio.run(ended()) is grpc.StatusCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize(

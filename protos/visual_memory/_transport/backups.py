@@ -17,14 +17,14 @@ from visual_memory._messages.answers import to_memory, to_restored
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import message, or_new_id
 from visual_memory._transport.blocking import Transport
+from visual_memory._transport.channel import Failed
 from visual_memory._transport.imports import Progress
 from visual_memory._transport.retry import RetryBudget
 from visual_memory.errors import refuse
 from visual_memory.files import check_path, refuse_file, whole_file
+from visual_memory.protocol import PIECE_BYTES, BackupReader
 from visual_memory.types import RestoreResult
 from visual_memory.v1 import service_pb2 as pb
-
-PIECE_BYTES = 1 << 18
 
 T = TypeVar("T")
 
@@ -45,14 +45,26 @@ def receive(
         def attempt(budget: RetryBudget) -> int:
             file.seek(0)
             file.truncate()
+            reader = BackupReader()
             with transport.opened().stream("BackupMemory", request) as stream:
                 while (answer := stream.read(budget.remaining)) is not None:
                     budget.renew(0)
                     file.write(answer.data)
+                    reader.read(answer.data)
                     report_progress(file.tell(), max(file.tell(), size))
+            try:
+                reader.check()
+            except ValueError as problem:
+                raise incomplete_backup(memory, str(problem)) from None
             return file.tell()
 
         return retry_transfer(transport, attempt)
+
+
+def incomplete_backup(memory: str, problem: str) -> grpc.RpcError:
+    """Return the error for a stream that ended well, but not with a backup's end."""
+    sentence = f"The backup of {memory} did not come whole ({problem}), so no file was written."
+    return Failed(grpc.StatusCode.UNAVAILABLE, sentence)
 
 
 def send(

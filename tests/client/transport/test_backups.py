@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from visual_memory import (
     Unavailable,
     aio,
 )
-from visual_memory._transport.backups import PIECE_BYTES
+from visual_memory.protocol import PIECE_BYTES, with_checksum
 from visual_memory.v1 import memory_pb2
 from visual_memory.v1 import service_pb2 as pb
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from tests.client.conftest import Connect
 
 CLOSINGS = int(os.environ.get("CLOSINGS", "12"))
-DATA = os.urandom(PIECE_BYTES + 1000)
+DATA = b"".join(with_checksum(BytesIO(os.urandom(PIECE_BYTES + 1000))))
 
 
 class Vault(Service):
@@ -44,6 +45,7 @@ class Vault(Service):
         super().__init__()
         self.data = DATA
         self.breaks: list[int] = []  # after how many pieces each backup breaks off
+        self.break_says_so = True
         self.stalls_seconds = 0.0
         self.paces: list[float] = []  # how many seconds each backup takes between two pieces
         self.restored: list[tuple[str, bytes]] = []
@@ -58,7 +60,7 @@ class Vault(Service):
         for start in pieces[:broken]:
             time.sleep(pace)
             yield pb.BackupMemoryResponse(data=self.data[start : start + 1000])
-        if broken < len(pieces):
+        if broken < len(pieces) and self.break_says_so:
             context.abort(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
 
     def RestoreMemory(self, requests: Any, context: Any) -> pb.RestoreMemoryResponse:
@@ -140,6 +142,31 @@ def test_a_backup_that_breaks_off_again_and_again_leaves_the_old_file(
 
     with pytest.raises(Unavailable, match="stopping"):
         connect(target, timeout=0.5).backup("pets", file, overwrite=True)
+
+    assert file.read_bytes() == b"old"
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("pieces", [0, 5, 263])
+def test_a_backup_whose_stream_ends_well_before_its_end_is_begun_anew(
+    service: Vault, client: visual_memory.Client, file: Path, pieces: int
+) -> None:
+    service.breaks, service.break_says_so = [pieces], False
+
+    assert client.backup("pets", file) == len(DATA)
+
+    assert file.read_bytes() == DATA
+    assert len(service.requests["BackupMemory"]) == 2
+
+
+def test_a_backup_that_never_comes_whole_leaves_the_old_file_and_says_why(
+    service: Vault, connect: Connect, target: str, file: Path
+) -> None:
+    service.data = DATA[:-1]
+    file.write_bytes(b"old")
+
+    with pytest.raises(Unavailable, match=r"pets did not come whole \(its end is missing"):
+        connect(target, timeout=0.3).backup("pets", file, overwrite=True)
 
     assert file.read_bytes() == b"old"
     assert list(file.parent.iterdir()) == [file]

@@ -119,12 +119,12 @@ class NotVoting(MemoryRefusal):
 
 
 class EntriesExist(MemoryRefusal):
-    """Ids that are stored already; nothing was stored."""
+    """Ids that are stored already; nothing of the write was stored."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         super().__init__(
-            f"Entries with these ids exist already, and nothing was stored: {listed(ids)}; "
-            "choose other ids, delete them first, or set replace_existing."
+            "Entries with these ids exist already, and nothing of this write was stored: "
+            f"{listed(ids)}; choose other ids, delete them first, or set replace_existing."
         )
         self.ids = tuple(ids)
 
@@ -330,10 +330,10 @@ class NotWritten(FileRefusal):
     way_out = ""
 
     def __init__(self, path: str, problem: str, *, opening: bool = False) -> None:
-        undone = (
-            f"opened ({problem})" if opening else f"written ({problem}), and nothing was stored"
-        )
-        super().__init__(path, f"{Path(path).name} could not be {undone}; {self.way_out}.")
+        undone = "opened" if opening else "written"
+        stored = "" if opening else ", and nothing of this write was stored"
+        name = Path(path).name
+        super().__init__(path, f"{name} could not be {undone} ({problem}){stored}; {self.way_out}.")
         self.problem = problem
 
 

@@ -245,16 +245,33 @@ def test_what_can_be_read_once_only_is_no_backup_to_restore(
     assert not service.requests["RestoreMemory"]
 
 
+@pytest.mark.parametrize("error", [KeyError("mine"), BrokenPipeError(32, "mine"), SystemExit(3)])
 def test_an_error_of_ones_own_progress_is_told_as_it_is(
-    service: Vault, target: str, file: Path
+    error: BaseException, service: Vault, target: str, file: Path
 ) -> None:
     file.write_bytes(DATA)
 
     def progress(done: int, total: int) -> None:
-        raise KeyError("mine")
+        raise error
 
-    with visual_memory.connect(target) as client, pytest.raises(KeyError, match="mine"):
-        client.restore(file, "pets2", progress=progress)
+    with visual_memory.connect(target, timeout=20) as client:
+        began = time.monotonic()
+        with pytest.raises(type(error)) as caught:
+            client.restore(file, "pets2", progress=progress)
+        assert caught.value is error
+        with pytest.raises(type(error)) as caught:
+            client.backup("pets", file, overwrite=True, progress=progress)
+        assert caught.value is error
+        assert time.monotonic() - began < 10  # not only when the time is over
+
+    assert file.read_bytes() == DATA
+
+
+def test_a_file_that_fails_while_it_is_read_is_told_by_its_name(
+    client: visual_memory.Client,
+) -> None:
+    with pytest.raises(InvalidArgument, match="path: input/output error: /proc/self/mem"):
+        client.restore("/proc/self/mem", "pets2")
 
 
 def test_a_restore_that_is_refused_says_why_at_once(

@@ -23,7 +23,7 @@ from visual_memory_index.scan.distances import bad_rows, exact_distances, unit_r
 from visual_memory_index.scan.faiss_scan import FaissIndexes
 from visual_memory_index.scan.priority import lower_thread_priority
 from visual_memory_index.scan.vectors import IndexFactory
-from visual_memory_index.sqlite.backup import IncomingBackup, with_checksum
+from visual_memory_index.sqlite.backup import IncomingBackup
 from visual_memory_index.store.store import AuditPage, Page
 from visual_memory_index.unlearn import UNLEARNED_MAX, Facts
 from visual_memory_index.votes.confidence import (
@@ -104,6 +104,5 @@ __all__ = [
     "unexplained",
     "unit_rows",
     "was_used",
-    "with_checksum",
     "write_private",
 ]

@@ -124,12 +124,12 @@ class NotVoting(MemoryRefusal):
 
 
 class EntriesExist(MemoryRefusal):
-    """Ids that are stored already; nothing was stored."""
+    """Ids that are stored already; nothing of the write was stored."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         super().__init__(
-            f"Entries with these ids exist already, and nothing was stored: {listed(ids)}; "
-            "choose other ids, delete them first, or set replace_existing."
+            "Entries with these ids exist already, and nothing of this write was stored: "
+            f"{listed(ids)}; choose other ids, delete them first, or set replace_existing."
         )
         self.ids = tuple(ids)
 
@@ -332,7 +332,7 @@ class LostSecret(FileRefusal):
 class NotWritten(FileRefusal):
     """A file that could not be written, or not opened; nothing was stored."""
 
-    tried, way_out = "written ({}), and nothing was stored", ""
+    tried, way_out = "written ({}), and nothing of this write was stored", ""
 
     def __init__(self, path: str, problem: str, *, opening: bool = False) -> None:
         tried = ("opened ({})" if opening else self.tried).format(problem)

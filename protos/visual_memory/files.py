@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
 from visual_memory.errors import AlreadyExists, refuse
 
@@ -16,10 +17,8 @@ from visual_memory.errors import AlreadyExists, refuse
 def file_size(file: str | os.PathLike[str], path: str) -> int:
     """Return the size of a file in bytes. Raises InvalidArgument if there is no such file."""
     check_path(file, path)
-    try:
+    with refusing(file, path):
         found = os.stat(file)
-    except OSError as problem:
-        refuse_file(file, path, problem)
     if stat.S_ISDIR(found.st_mode):
         refuse(path, f"is a folder: {os.fspath(file)}", separator=": ")
     return found.st_size
@@ -28,11 +27,8 @@ def file_size(file: str | os.PathLike[str], path: str) -> int:
 def read_file(file: str | os.PathLike[str], path: str) -> bytes:
     """Read a file. Raises InvalidArgument if it cannot be read."""
     check_path(file, path)
-    try:
-        with open(file, "rb") as opened:
-            return opened.read()
-    except OSError as problem:
-        refuse_file(file, path, problem)
+    with refusing(file, path), open(file, "rb") as opened:
+        return opened.read()
 
 
 def check_path(file: str | os.PathLike[str], path: str) -> None:
@@ -40,6 +36,29 @@ def check_path(file: str | os.PathLike[str], path: str) -> None:
     name = os.fspath(file) if isinstance(file, str | os.PathLike) else None
     if not isinstance(name, str) or "\0" in name:
         refuse(path, f"must be the path of a file, but is {file!r:.80}")
+
+
+@contextmanager
+def refusing(file: str | os.PathLike[str], path: str) -> Iterator[None]:
+    """Raise InvalidArgument for an OSError of the block, which uses a file."""
+    try:
+        yield
+    except OSError as problem:
+        missing = isinstance(problem, FileNotFoundError)
+        why = "no such file" if missing else (problem.strerror or str(problem)).lower()
+        refuse(path, f"{why}: {os.fspath(file)}", separator=": ")
+
+
+class NamedOutput(io.FileIO):
+    """A new file whose errors are InvalidArgument, and name the file that it is to become."""
+
+    def __init__(self, part: Path, path: Path) -> None:
+        super().__init__(part, "xb")
+        self._path = path
+
+    def write(self, data: Any, /) -> int:
+        with refusing(self._path, "path"):
+            return super().write(data)
 
 
 @contextmanager
@@ -55,20 +74,22 @@ def whole_file(file: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Bin
     if overwrite and os.path.islink(path):
         path = path.resolve()
     part = path.parent / f".{secrets.token_hex(8)}.part"
+    if not overwrite:
+        check_free(path)
+    with refusing(path, "path"):
+        output = NamedOutput(part, path)
     try:
-        if not overwrite:
-            check_free(path)
-        with open(part, "xb") as opened:
+        with io.BufferedWriter(output) as opened:
             yield opened
             opened.flush()
-            os.fsync(opened.fileno())
-        if overwrite:
-            os.replace(part, path)
-        else:
-            name(part, path)
+            with refusing(path, "path"):
+                os.fsync(output.fileno())
+        with refusing(path, "path"):
+            if overwrite:
+                os.replace(part, path)
+            else:
+                name(part, path)
         sync_folder(path.parent)
-    except OSError as problem:
-        refuse_file(path, "path", problem)
     finally:
         with suppress(OSError):  # it may have its name already
             part.unlink()
@@ -100,11 +121,8 @@ def name(part: Path, path: Path) -> None:
     except OSError:
         check_free(path)
         path.open("xb").close()  # where there are no links: the name is taken first
-        os.replace(part, path)
-
-
-def refuse_file(file: str | os.PathLike[str], path: str, problem: OSError) -> NoReturn:
-    """Raise InvalidArgument for a file that cannot be used."""
-    missing = isinstance(problem, FileNotFoundError)
-    why = "no such file" if missing else (problem.strerror or str(problem)).lower()
-    refuse(path, f"{why}: {os.fspath(file)}", separator=": ")
+        try:
+            os.replace(part, path)
+        except BaseException:
+            path.unlink()
+            raise

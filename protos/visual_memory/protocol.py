@@ -1,13 +1,15 @@
 """The protocol: conventions of client and server beside the messages.
 
-Addresses and options of channels, fingerprints of writes, fields of oneofs in words.
+Addresses and options of channels, fingerprints of writes, checksums of backups, fields of oneofs in
+words.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 from google.protobuf.message import Message
 
@@ -17,6 +19,10 @@ MESSAGE_BYTES = "message-bytes"  # of metadata: a server makes room before it re
 ADDRESS = re.compile(r"(?:\[[^\[\]/\s]+\]|[^\[\]:/\s]+):(\d{1,5})", re.ASCII)
 NAMED_BY_GRPC = re.compile(r"(?:dns|ipv[46]|unix):")
 PORT_MAX = 65_535
+PIECE_BYTES = 1 << 18  # of a backup in one message
+BACKUP_END = b"visual-memory 1\n"  # then the length of the database, and its SHA-256
+LENGTH_BYTES, HASH_BYTES = 8, 32
+TRAILER_BYTES = len(BACKUP_END) + LENGTH_BYTES + HASH_BYTES
 LOOPBACK = re.compile(r"(dns:/*|ipv[46]:)?(localhost|127\.|\[::1\])|unix:")
 
 
@@ -64,6 +70,48 @@ def fingerprint(message: Message, hashes: Iterable[bytes] = ()) -> bytes:
     """
     rest = message.SerializeToString(deterministic=True)
     return hashlib.sha256(b"".join([message.DESCRIPTOR.name.encode(), rest, *hashes])).digest()
+
+
+def with_checksum(database: BinaryIO) -> Iterator[bytes]:
+    """Yield a backup in pieces: a database, then its length and SHA-256."""
+    hasher, length = hashlib.sha256(), 0
+    while piece := database.read(PIECE_BYTES):
+        hasher.update(piece)
+        length += len(piece)
+        yield piece
+    yield BACKUP_END + length.to_bytes(LENGTH_BYTES, "little") + hasher.digest()
+
+
+class BackupReader:
+    """Separates a backup that comes in pieces into its database and its checksum."""
+
+    def __init__(self) -> None:
+        self._hasher, self._length = hashlib.sha256(), 0
+        self._last = b""  # it may be the end
+
+    def read(self, piece: bytes) -> memoryview:
+        """Return the next bytes of the database."""
+        data = self._last + piece
+        self._last = data[-TRAILER_BYTES:]
+        body = memoryview(data)[: len(data) - len(self._last)]
+        self._hasher.update(body)
+        self._length += len(body)
+        return body
+
+    @property
+    def sha256(self) -> bytes:
+        """Return the hash of the database, without the trailer."""
+        return self._hasher.digest()
+
+    def check(self) -> None:
+        """Check the trailer after the last piece. Raises ValueError with a clause that says why."""
+        if not self._last.startswith(BACKUP_END) or len(self._last) != TRAILER_BYTES:
+            raise ValueError("its end is missing, so it was cut short or is another kind of file")
+        length = int.from_bytes(self._last[len(BACKUP_END) : -HASH_BYTES], "little")
+        if length != self._length:
+            raise ValueError(f"of its {length:,} bytes {self._length:,} are there")
+        if self.sha256 != self._last[-HASH_BYTES:]:
+            raise ValueError("it was altered")
 
 
 def choices(request: type[Message], oneof: str) -> str:

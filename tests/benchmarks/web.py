@@ -9,7 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Web(ThreadingHTTPServer):
-    """A server of ``files`` by path; ``cut`` breaks the next answer off after that many bytes."""
+    """Serves ``files`` by path; ``cut`` ends the next answer after so many bytes.
+
+    An answer ends where its ``Content-Length`` says, or with its ``chunks``, or else (``close``)
+    where the connection does.
+    """
 
     daemon_threads = True
 
@@ -18,6 +22,7 @@ class Web(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.tags: dict[str, str] = {}
         self.cut: int | None = None
+        self.end = "Content-Length"
         self.asked: list[str] = []
 
     def url(self, path: str) -> str:
@@ -45,12 +50,21 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(data) - start))
+        if self.server.end == "Content-Length":
+            self.send_header("Content-Length", str(len(data) - start))
+        if self.server.end == "chunks":
+            self.send_header("Transfer-Encoding", "chunked")
         if tag:
             self.send_header("ETag", tag)
         self.end_headers()
         end, self.server.cut = self.server.cut, None
-        self.wfile.write(data[start:] if end is None else data[start : start + end])
+        sent = data[start:] if end is None else data[start : start + end]
+        if self.server.end != "chunks":
+            self.wfile.write(sent)
+            return
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(sent), sent))
+        if end is None:
+            self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Log nothing."""

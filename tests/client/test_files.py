@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from visual_memory import InvalidArgument
-from visual_memory.files import file_size, read_file, whole_file
+from visual_memory.files import file_size, name, read_file, whole_file
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,46 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
 def test_a_folder_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match=r"images\[1\]: is a directory: "):
         read_file(tmp_path, "images[1]")
+
+
+def write(file: Path, data: bytes, error: BaseException | None = None) -> None:
+    with whole_file(file, overwrite=True) as opened:
+        opened.write(data)
+        if error is not None:
+            raise error
+
+
+def test_a_name_that_cannot_be_given_is_left_free(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        name(tmp_path / "missing.part", tmp_path / "file")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(32, "Broken pipe"), OSError(5, "Input/output error"), SystemExit(3)]
+)
+def test_an_error_of_what_is_done_meanwhile_is_told_as_it_is(
+    error: BaseException, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"old")
+
+    with pytest.raises(type(error)) as caught:
+        write(file, b"new", error)
+
+    assert caught.value is error
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"old"}
+
+
+@pytest.mark.parametrize("size", [1001, 1 << 22])
+def test_a_file_that_does_not_fit_is_told_by_its_name(size: int, tmp_path: Path) -> None:
+    file, (soft, hard) = tmp_path / "file", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(InvalidArgument, match=r"path: file too large: .*file"):
+            write(file, bytes(size))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert list(tmp_path.iterdir()) == []

@@ -189,7 +189,7 @@ def test_ids_that_exist_store_nothing_of_the_batch(memory: Memory) -> None:
     insert(memory, ["a", "b"])
     before = everything(memory)
 
-    with pytest.raises(EntriesExist, match="nothing was stored: b, a") as refusal:
+    with pytest.raises(EntriesExist, match="nothing of this write was stored: b, a") as refusal:
         insert(memory, ["new", "b", "a"], "dog")
 
     assert refusal.value.ids == ("b", "a")

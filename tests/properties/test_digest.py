@@ -29,7 +29,7 @@ from tests.properties.test_curation import (
     some_ids,
 )
 
-from visual_memory_index import WITHOUT_ID, Catalog, Entry, Memory, Query, with_checksum
+from visual_memory_index import WITHOUT_ID, Catalog, Entry, Memory, Query
 from visual_memory_index.store.store import new_identity
 from visual_memory_index.votes.voting import VOTINGS, Decision, decide
 
@@ -97,7 +97,7 @@ class DigestMachine(CurationMachine):
     @rule()
     def back_up(self) -> None:
         with self.catalog.backup(self.memory, settings=(), check=lambda: None) as file:
-            data = b"".join(with_checksum(file))
+            data = file.read()
         model, operations = deepcopy((self.model, self.operations))
         self.backups.append(Backup(data, model, operations, len(self.unlearned)))
 

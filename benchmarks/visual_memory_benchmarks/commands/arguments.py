@@ -6,6 +6,8 @@ import os
 from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 
+from visual_memory.terminal.arguments import file_or_folder
+
 DATA = Path("~/.local/share/visual-memory-bench")
 
 
@@ -34,7 +36,7 @@ def add_out(parser: ArgumentParser) -> None:
 
 def folder(text: str) -> Path:
     """Parse the path of a folder, which need not exist. Raises ArgumentTypeError for a file."""
-    path = Path(text)
+    path = file_or_folder(text)
     if path.exists() and not path.is_dir():
         raise ArgumentTypeError(f"must be a folder, but is a file: {text}")
     return path

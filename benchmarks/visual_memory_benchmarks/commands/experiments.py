@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from argparse import Namespace
@@ -23,6 +24,7 @@ from visual_memory_benchmarks.edits.protocol import Protocol
 from visual_memory_benchmarks.errors import UnknownExperiment
 from visual_memory_benchmarks.experiments import EXPERIMENTS, Embedder, Experiment
 from visual_memory_benchmarks.files import record
+from visual_memory_benchmarks.files.file_lock import lock
 from visual_memory_benchmarks.laboratory.result import plain
 from visual_memory_benchmarks.runs.run import VECTORS
 from visual_memory_benchmarks.stimuli import stimuli
@@ -129,8 +131,11 @@ def _run(
             say(f"{experiment.name}: {path} is there already.", file=sys.stderr)
             return earlier
     say(f"{experiment.name}: {experiment.title} …", file=sys.stderr)
-    value = experiment.run(client, sets, embedders).to_json()
-    _write(client, path, value)
+    apart = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    with path.with_name(f".{path.stem}.lock").open("a") as file:
+        lock(file, path)
+        value = experiment.run(client, sets, embedders, apart=apart).to_json()
+        _write(client, path, value)
     return value
 
 

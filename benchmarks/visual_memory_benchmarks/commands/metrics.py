@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 
-from visual_memory.terminal.arguments import Commands, add, add_json, natural
+from visual_memory.terminal.arguments import Commands, add, add_json, file_or_folder, natural
 from visual_memory.terminal.output import print_json, print_table, say
 from visual_memory_benchmarks.commands.estimate import interval
 from visual_memory_benchmarks.metrics.bootstrap import RESAMPLES, Resampling
@@ -21,7 +20,7 @@ def add_to(commands: Commands) -> None:
         "folders",
         metavar="FOLDER",
         nargs="+",
-        type=Path,
+        type=file_or_folder,
         help="with tables of trials in folders named as the sets are",
     )
     parser.add_argument(

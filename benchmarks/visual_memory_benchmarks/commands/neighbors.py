@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from visual_memory import Client, InvalidArgument
-from visual_memory.terminal.arguments import Commands, add, add_json, ask_server
+from visual_memory.terminal.arguments import Commands, add, add_json, ask_server, file_or_folder
 from visual_memory.terminal.output import print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory_benchmarks.commands.arguments import positive
@@ -27,15 +27,15 @@ def add_to(commands: Commands) -> None:
     kinds = parser.add_subparsers(metavar="ACTION", required=True)
     parser = add(kinds, "export", "write the nearest entries of each picture of a folder")
     ask_server(parser, export)
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="a folder per class")
+    parser.add_argument("folder", metavar="FOLDER", type=file_or_folder, help="a folder per class")
     parser.add_argument("--memory", metavar="NAME", required=True, help="who is asked; needed")
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, default=Path(), help="default: this folder"
+        "--out", metavar="DIR", type=file_or_folder, default=Path(), help="default: this folder"
     )
     parser.add_argument(
         "--classes",
         metavar="FILE.csv",
-        type=Path,
+        type=file_or_folder,
         help="with the columns label,class; default: labels are numbered by the alphabet",
     )
     parser.add_argument("--memory-split", metavar="NAME", default="all", help="default: all")
@@ -49,8 +49,8 @@ def add_to(commands: Commands) -> None:
         help="neighbours; default: 100; take 101 where the pictures are entries themselves",
     )
     parser = add(kinds, "compare", "say how far two files agree")
-    parser.add_argument("first", metavar="FIRST.json", type=Path, help="of one memory")
-    parser.add_argument("second", metavar="SECOND.json", type=Path, help="of another")
+    parser.add_argument("first", metavar="FIRST.json", type=file_or_folder, help="of one memory")
+    parser.add_argument("second", metavar="SECOND.json", type=file_or_folder, help="of another")
     add_json(parser)
     parser.set_defaults(run=compare_files)
 

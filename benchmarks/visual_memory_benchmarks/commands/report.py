@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from visual_memory.terminal.arguments import Commands, add
+from visual_memory.terminal.arguments import Commands, add, file_or_folder
 from visual_memory.terminal.output import say
 from visual_memory.terminal.refused import Refused
 from visual_memory_benchmarks.commands.arguments import add_folder_of_data, add_out
@@ -21,7 +21,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--page",
         metavar="DIR",
-        type=Path,
+        type=file_or_folder,
         default=Path("docs"),
         help="where results.md and its pictures go; default: docs",
     )

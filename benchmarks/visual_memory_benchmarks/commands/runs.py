@@ -7,11 +7,18 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from visual_memory import Client
-from visual_memory.terminal.arguments import VOTINGS, Commands, add, add_json, ask_server, natural
+from visual_memory.terminal.arguments import (
+    VOTINGS,
+    Commands,
+    add,
+    add_json,
+    ask_server,
+    file_or_folder,
+    natural,
+)
 from visual_memory.terminal.output import print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import listed
@@ -41,7 +48,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--mapping",
         metavar="FILE.csv",
-        type=Path,
+        type=file_or_folder,
         help="with the columns label,category: what labels of the memory stand for; na: nothing",
     )
     parser.add_argument(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory import Client, Memory, NotFound
-from visual_memory.terminal.arguments import Commands, add, add_json, ask_server
+from visual_memory.terminal.arguments import Commands, add, add_json, ask_server, file_or_folder
 from visual_memory.terminal.output import print_json, print_table
 from visual_memory_benchmarks.commands.estimate import interval
 from visual_memory_benchmarks.errors import UnknownPictures
@@ -26,7 +25,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "file",
         metavar="FILE.csv",
-        type=Path,
+        type=file_or_folder,
         help="with the columns o,y,z,answer: ids of entries, and y or z, which of them is more "
         "like o",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,16 +47,21 @@ class Experiment:
         client: Client,
         sets: Mapping[str, StimulusSet],
         embedders: Sequence[Embedder],
+        *,
+        apart: str = "",
         **parameters: Any,
     ) -> Result:
         """Run the experiment; equal arguments give equal results. Its memories are always deleted.
 
-        Raises MissingData for a set that is needed and not given.
+        Their names hold ``apart``, a random text by default. With that of a run that was killed,
+        those that it left are dropped, too. Raises MissingData for a set that is needed and not
+        given.
         """
         for name in self.data:
             if name not in sets:
                 raise MissingData(name, f"the experiment {self.name} needs it and was not given it")
-        with Laboratory(client, self.name, sets, embedders) as laboratory:
+        memories = f"{self.name}-{apart or secrets.token_hex(6)}"
+        with Laboratory(client, memories, sets, embedders) as laboratory:
             tables = self.function(laboratory, **parameters)
             return Result(
                 experiment=self.name,

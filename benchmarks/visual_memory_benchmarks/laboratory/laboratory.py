@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from visual_memory import Client, Memory, PruneResult
+from visual_memory import Client, Memory, NotFound, PruneResult
 from visual_memory_benchmarks.distortions import Picture, framed
 from visual_memory_benchmarks.laboratory.gallery import Gallery
 from visual_memory_benchmarks.stimuli.embeddings import Picture as Embeddable
@@ -30,7 +29,8 @@ class Embedder(Protocol):
 class Laboratory:
     """The datasets and embedders of an experiment, and its memories, deleted when the block ends.
 
-    Names of memories begin with ``name``. The first of ``embedders`` is the default. ``states``
+    Names of memories begin with ``name``. Memories of these names that a killed run left are
+    deleted, so no other run may use the name. The first of ``embedders`` is the default. ``states``
     maps each noted state of a memory to its digest.
     """
 
@@ -43,7 +43,7 @@ class Laboratory:
     ) -> None:
         self.client, self.sets, self.embedders = client, sets, embedders
         self.states: dict[str, str] = {}
-        self._name = f"{name}-{uuid.uuid4().hex[:12]}"
+        self._name = name
         self._made = ExitStack()
         self._count = 0
 
@@ -76,6 +76,8 @@ class Laboratory:
         """Create a memory that holds the gallery, and note the digest of this state."""
         name = f"{self._name}-{self._count}"
         self._count += 1
+        with suppress(NotFound):
+            self.client.delete_memory(name)
         memory = self.client.create_memory(name, dimension=gallery.vectors.shape[1])
         self._made.callback(self.client.delete_memory, name)
         remember(memory, gallery)

@@ -29,6 +29,8 @@ def unpack(archives: Sequence[Path], folder: Path, inside: str = "") -> None:
     for nested in sorted(path for path in partial.rglob("*") if path.name.endswith(SUFFIXES)):
         _extract(nested, nested.parent)
         nested.unlink()
+    if not any(path.is_file() for path in partial.rglob("*")):
+        raise BadFile(archives[0], "no file is in it", "look at what was fetched")
     top = _top(partial) if not inside else _inside(partial, inside, archives)
     top.replace(folder)
     shutil.rmtree(partial, ignore_errors=True)

@@ -66,11 +66,14 @@ def listed(record: str) -> tuple[Archive, ...]:
     """Return the files of a Zenodo record with their checksums. Raises BadDownload."""
     found = read_json(record)
     try:
-        return tuple(
+        archives = tuple(
             Archive(each["links"]["self"], _md5(each["checksum"])) for each in found["files"]
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise BadDownload(f"{record} is no record of files ({error!r}).") from None
+    if not archives:
+        raise BadDownload(f"{record} lists no files; its page says who may fetch them.")
+    return archives
 
 
 def _md5(checksum: str) -> str | None:

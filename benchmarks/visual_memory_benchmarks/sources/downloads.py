@@ -34,7 +34,7 @@ def fetch(archive: Archive, target: Path, lock: Path, progress: Progress) -> str
     if not target.exists():
         partial = target.with_name(f"{target.name}.partial")
         target.parent.mkdir(parents=True, exist_ok=True)
-        _download(archive.url, partial, progress)
+        _download(archive, partial, progress)
         _verify(archive, partial, lock)
         os.replace(partial, target)
     if archive.md5 is None:
@@ -60,37 +60,41 @@ def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
     return answer
 
 
-def _download(url: str, partial: Path, progress: Progress) -> None:
+def _download(archive: Archive, partial: Path, progress: Progress) -> None:
     """Download until the file is complete. Raises BadDownload."""
     tag = partial.with_name(f"{partial.name}.tag")
     try:
         with partial.open("ab") as file:
-            _receive(url, file, tag, progress)
+            _receive(archive, file, tag, progress)
     except (OSError, http.client.HTTPException) as error:
         raise BadDownload(
-            f"{url} cannot be fetched ({_reason(error)}); what came is kept, and the same command "
-            "goes on."
+            f"{archive.url} cannot be fetched ({_reason(error)}); what came is kept, and the "
+            "same command goes on."
         ) from None
     tag.unlink(missing_ok=True)
 
 
-def _receive(url: str, file: IO[bytes], tag: Path, progress: Progress) -> None:
+def _receive(archive: Archive, file: IO[bytes], tag: Path, progress: Progress) -> None:
     """Append the missing bytes; start over if the server has another version by now."""
     done = file.tell()
     version = tag.read_text(encoding="utf-8") if tag.exists() else ""
     headers = {"Range": f"bytes={done}-", "If-Range": version} if done and version else {}
     try:
-        answer = _open(url, headers)
+        answer = _open(archive.url, headers)
     except HTTPError as error:
         if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{done}":
             return
         raise
     with answer:
+        if answer.length is None and not (answer.chunked or archive.md5):
+            raise BadDownload(
+                f"{archive.url} cannot be fetched: it has neither its length nor a published "
+                "checksum, so that a part of it could be taken for all; fetch it by hand."
+            )
         if answer.status != 206:
             file.truncate(done := 0)
             tag.write_text(_version(answer), encoding="utf-8")
-        length = answer.headers.get("Content-Length")
-        total = done + int(length) if length else 0
+        total = done + (answer.length or 0)
         while chunk := answer.read(CHUNK):
             file.write(chunk)
             done += len(chunk)

@@ -29,10 +29,16 @@ class Pending(Generic[T]):
     def result(self, operation: Operation) -> T:
         """Return the result of an operation that ended.
 
-        Raises FailedPrecondition if it failed or was cancelled.
+        Raises FailedPrecondition if it failed or was cancelled, or if its result is gone by now.
         """
         check_done(operation)
-        assert isinstance(operation.result, self.result_type)
+        if not isinstance(operation.result, self.result_type):
+            raise FailedPrecondition(
+                f'The operation "{operation.name}" is done, and a repeated call cannot return its '
+                f"result: {operation.problem} With another request_id, or none, the call starts a "
+                "new operation.",
+                reason="RESULT_GONE",
+            )
         return operation.result
 
 

@@ -17,14 +17,14 @@ from visual_memory._messages.answers import to_memory, to_restored
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import message, or_new_id
 from visual_memory._transport.blocking import Transport
+from visual_memory._transport.channel import Failed
 from visual_memory._transport.imports import Progress
 from visual_memory._transport.retry import RetryBudget
 from visual_memory.errors import refuse
-from visual_memory.files import check_path, refuse_file, whole_file
+from visual_memory.files import check_path, refusing, whole_file
+from visual_memory.protocol import PIECE_BYTES, BackupReader
 from visual_memory.types import RestoreResult
 from visual_memory.v1 import service_pb2 as pb
-
-PIECE_BYTES = 1 << 18
 
 T = TypeVar("T")
 
@@ -45,14 +45,26 @@ def receive(
         def attempt(budget: RetryBudget) -> int:
             file.seek(0)
             file.truncate()
+            reader = BackupReader()
             with transport.opened().stream("BackupMemory", request) as stream:
                 while (answer := stream.read(budget.remaining)) is not None:
                     budget.renew(0)
                     file.write(answer.data)
+                    reader.read(answer.data)
                     report_progress(file.tell(), max(file.tell(), size))
+            try:
+                reader.check()
+            except ValueError as problem:
+                raise incomplete_backup(memory, str(problem)) from None
             return file.tell()
 
         return retry_transfer(transport, attempt)
+
+
+def incomplete_backup(memory: str, problem: str) -> grpc.RpcError:
+    """Return the error for a stream that ended well, but not with a backup's end."""
+    sentence = f"The backup of {memory} did not come whole ({problem}), so no file was written."
+    return Failed(grpc.StatusCode.UNAVAILABLE, sentence)
 
 
 def send(
@@ -69,27 +81,26 @@ def send(
     check_path(path, "path")
     first = message(pb.RestoreMemoryRequest, name=name, request_id=or_new_id(request_id))
     call = Call("RestoreMemory", first, to_restored)
-    try:
-        with open(path, "rb") as file:
-            found = os.fstat(file.fileno())
-    except OSError as problem:
-        refuse_file(path, "path", problem)
-
+    with refusing(path, "path"), open(path, "rb") as file:
+        found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode):
         refuse("path", f"cannot be read twice, as may be needed: {os.fspath(path)}", separator=": ")
-    failed: list[Exception] = []
+    failed: list[BaseException] = []
 
     def messages(budget: RetryBudget) -> Iterator[pb.RestoreMemoryRequest]:
         yield first
+        sent = 0
         try:
-            with open(path, "rb") as file:
-                while piece := file.read(PIECE_BYTES):
-                    yield pb.RestoreMemoryRequest(data=piece)
-                    budget.renew(0)
-                    report_progress(file.tell(), found.st_size)
-        except Exception as error:  # gRPC would say no more than that there was one
-            failed.append(error)
+            for piece in pieces(path):
+                yield pb.RestoreMemoryRequest(data=piece)
+                budget.renew(0)
+                sent += len(piece)
+                report_progress(sent, found.st_size)
+        except GeneratorExit:
             raise
+        except BaseException as error:  # gRPC would say no more than that there was one,
+            failed.append(error)  # and wait for the timeout where it is no Exception
+            raise Failed(grpc.StatusCode.CANCELLED, "The file was not sent.") from None
 
     def attempt(budget: RetryBudget) -> RestoreResult:
         try:
@@ -104,6 +115,13 @@ def send(
             raise
 
     return retry_transfer(transport, attempt, call)
+
+
+def pieces(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """Yield a file in pieces. Raises InvalidArgument if it cannot be read."""
+    with refusing(path, "path"), open(path, "rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
 
 
 def retry_transfer(

@@ -117,11 +117,15 @@ class Import:
 
     @contextmanager
     def annotate_errors(self) -> Iterator[None]:
-        """Add to an error or interrupt how many entries are stored, and how to resume."""
+        """Add to an error or interrupt how many entries are stored, and how to resume.
+
+        Both get ``unlearned``, the ids among them that were unlearned before.
+        """
         try:
             yield
         except Error as error:
             error.stored, error.request_id = self.stored, self._insertion.request_id
+            error.unlearned = [*self._unlearned]
             if any(path == "request_id" for path, _ in error.field_violations):
                 raise  # of another import: nothing of this one is stored, and it cannot resume
             error.message = f"{error.message.removesuffix('.')}."
@@ -129,6 +133,7 @@ class Import:
             raise
         except INTERRUPTS as ended:
             ended.add_note(f"Interrupted. {self._advice()}")
+            vars(ended)["unlearned"] = [*self._unlearned]
             raise
 
     def _advice(self) -> str:

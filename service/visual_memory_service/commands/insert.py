@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
@@ -317,10 +318,14 @@ def store(
     while items:
         report = counting(progress)
         try:
-            done = memory.insert(
-                **columns(items), atomic=False, replace_existing=options.replace, progress=report
-            )
-            plan.unlearned.update(done.unlearned)
+            with noting_unlearned(plan):
+                done = memory.insert(
+                    **columns(items),
+                    atomic=False,
+                    replace_existing=options.replace,
+                    progress=report,
+                )
+                plan.unlearned.update(done.unlearned)
             return
         except AlreadyExists as error:
             del items[: error.stored or 0]
@@ -328,13 +333,29 @@ def store(
             present = [item for item in items if item.id in there]
             same = {item.id for item in present if item.is_stored(*there[item.id][:3])}
             others = {item.id for item in present} - same
-            if not present or (others and not options.keep):
+            if not present:
                 raise
+            if others and not options.keep:
+                raise Refused(
+                    "Stored meanwhile with other content, label or metadata: "
+                    f"{listed(sorted(others))}; use --keep to leave that as it is and store what "
+                    "is new, or --replace to replace it."
+                ) from None
             plan.new -= same | others
             plan.same += len(same)
             plan.keep(others)
             progress.add(len(present))
             items[:] = [item for item in items if item.id not in there]
+
+
+@contextmanager
+def noting_unlearned(plan: Plan) -> Iterator[None]:
+    """Add to the plan what was unlearned before, as an error or interrupt of an insertion says."""
+    try:
+        yield
+    except BaseException as ended:
+        plan.unlearned.update(vars(ended).get("unlearned", ()))
+        raise
 
 
 def counting(progress: Progress) -> Callable[[int, int], None]:

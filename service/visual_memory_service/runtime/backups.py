@@ -10,8 +10,9 @@ from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
-from visual_memory_index import IncomingBackup, Request, lower_thread_priority, with_checksum
-from visual_memory_index.errors import MemoryClosed
+from visual_memory.protocol import BackupReader, with_checksum
+from visual_memory_index import IncomingBackup, Request, lower_thread_priority
+from visual_memory_index.errors import BadBackup, MemoryClosed
 from visual_memory_service.runtime.memories import Memories, Restored, ServedMemory
 from visual_memory_service.runtime.threads import in_thread, until_done
 
@@ -57,8 +58,8 @@ class Backups:
     @asynccontextmanager
     async def received(
         self, name: str, request_id: str, pieces: AsyncIterator[bytes]
-    ) -> AsyncIterator[IncomingBackup]:
-        """Receive the whole backup of a new memory, and yield it for the block.
+    ) -> AsyncIterator[tuple[IncomingBackup, bytes]]:
+        """Receive the whole backup of a new memory, and yield it and its SHA-256 for the block.
 
         Raises MemoryExists before any piece is read, BadBackup, NotWritten.
         """
@@ -70,10 +71,15 @@ class Backups:
         making = asyncio.ensure_future(asyncio.to_thread(make))
         try:
             arrival = await asyncio.shield(making)
+            reader = BackupReader()
             async for piece in pieces:
-                await in_thread(arrival.write, piece)
+                await in_thread(lambda piece: arrival.write(reader.read(piece)), piece)
+            try:
+                reader.check()
+            except ValueError as problem:
+                raise BadBackup(str(problem)) from None
             await in_thread(arrival.finish)
-            yield arrival
+            yield arrival, reader.sha256
         finally:
             await closed(making, made)
 

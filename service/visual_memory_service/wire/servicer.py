@@ -373,8 +373,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         first = await anext(aiter(messages), pb.RestoreMemoryRequest())
         name = requests.to_name(first.name, "name")
         pieces = requests.to_pieces(first, messages)
-        async with self._backups.received(name, first.request_id, pieces) as arrival:
-            again = requests.to_restoring(first, arrival.sha256)
+        async with self._backups.received(name, first.request_id, pieces) as (arrival, sha256):
+            again = requests.to_restoring(first, sha256)
             restored = await self._backups.restore(arrival, name, again)
         found = await in_thread(describe, restored.served)
         return pb.RestoreMemoryResponse(memory=found, left_out_count=restored.left_out)

@@ -34,6 +34,19 @@ def test_its_memories_begin_with_its_name_and_go_when_it_ends(
     assert names(client) == []
 
 
+def test_what_a_killed_run_left_is_dropped_by_the_next_of_the_same_name(
+    laboratory: Laboratory, client: visual_memory.Client, sets: Mapping[str, StimulusSet]
+) -> None:
+    gallery = laboratory.gallery("natural16")
+    laboratory.memory("all", gallery)
+    left = names(client)
+
+    with Laboratory(client, "trial", sets, laboratory.embedders) as again:
+        memory = again.memory("one", gallery.at(np.arange(1)))
+        assert (names(client), memory.info().count) == (left, 1)
+    assert names(client) == []
+
+
 def test_an_error_drops_them_too_and_is_what_is_raised(
     laboratory: Laboratory, client: visual_memory.Client
 ) -> None:

@@ -55,6 +55,25 @@ def test_the_files_of_a_record_are_verified_by_its_checksums(web: Web, tmp_path:
         data.get(source(record=web.url("/record")), tmp_path / "other")
 
 
+@pytest.mark.parametrize("files", [b"[]", b"{}", b"null"])
+def test_a_record_without_files_is_no_set(files: bytes, web: Web, tmp_path: Path) -> None:
+    web.files["/record"] = b'{"files": %b}' % files
+
+    with pytest.raises(BadDownload, match=r"/record (lists no files|is no record of files)"):
+        data.get(source(record=web.url("/record")), tmp_path / "data")
+
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_archive_without_files_is_no_set(web: Web, tmp_path: Path) -> None:
+    web.files["/empty.tar"] = tarred(tmp_path / "made/empty.tar", {}).read_bytes()
+
+    with pytest.raises(BadFile, match="no file is in it"):
+        data.get(source(Archive(web.url("/empty.tar"))), tmp_path / "data")
+
+    assert not (tmp_path / "data/made").exists()
+
+
 def test_a_set_that_is_there_is_left_alone(web: Web, tmp_path: Path) -> None:
     (tmp_path / "data/made").mkdir(parents=True)
 

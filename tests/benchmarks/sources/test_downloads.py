@@ -99,6 +99,29 @@ def test_without_a_version_a_cut_download_starts_again(web: Web, tmp_path: Path)
     assert (tmp_path / "a.tar").read_bytes() == DATA
 
 
+def test_a_file_whose_end_cannot_be_told_from_a_break_is_not_taken(
+    web: Web, tmp_path: Path
+) -> None:
+    web.end, web.cut = "close", 1_000_000
+
+    with pytest.raises(BadDownload, match="neither its length nor a published checksum"):
+        fetched(Archive(web.url("/a.tar")), tmp_path)
+
+    assert not (tmp_path / "a.tar").exists()
+    fetched(Archive(web.url("/a.tar"), hashlib.md5(DATA).hexdigest()), tmp_path)
+    assert (tmp_path / "a.tar").read_bytes() == DATA
+
+
+def test_chunks_say_where_a_file_ends(web: Web, tmp_path: Path) -> None:
+    web.end, web.cut = "chunks", 1_000_000
+    with pytest.raises(BadDownload, match="what came is kept"):
+        fetched(Archive(web.url("/a.tar")), tmp_path)
+
+    fetched(Archive(web.url("/a.tar")), tmp_path)
+
+    assert (tmp_path / "a.tar").read_bytes() == DATA
+
+
 def test_a_whole_download_that_was_not_yet_taken_over_is(web: Web, tmp_path: Path) -> None:
     (tmp_path / "a.tar.partial").write_bytes(DATA)
     (tmp_path / "a.tar.partial.tag").write_text('"one"')

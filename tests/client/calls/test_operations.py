@@ -56,6 +56,17 @@ def test_the_result_is_that_of_the_operation() -> None:
     assert check("pets", None).result(ended("done", "", found)) == found
 
 
+def test_an_operation_that_is_done_and_whose_result_is_gone_is_refused_by_its_name() -> None:
+    with pytest.raises(FailedPrecondition) as refused:
+        check("pets", "r").result(ended("done", "What it answered is gone.", None))
+
+    assert refused.value.reason == "RESULT_GONE"
+    assert str(refused.value) == (
+        'The operation "pets/1" is done, and a repeated call cannot return its result: What it '
+        "answered is gone. With another request_id, or none, the call starts a new operation."
+    )
+
+
 @pytest.mark.parametrize(
     ("state", "problem", "sentence"),
     [

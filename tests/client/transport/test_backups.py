@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from threading import Thread, Timer
 from typing import TYPE_CHECKING, Any
@@ -26,8 +27,8 @@ from visual_memory import (
     Unavailable,
     aio,
 )
-from visual_memory._transport.backups import PIECE_BYTES
 from visual_memory._transport.retry import CONNECTING_SECONDS
+from visual_memory.protocol import PIECE_BYTES, with_checksum
 from visual_memory.v1 import memory_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from tests.client.conftest import Connect
 
 CLOSINGS = int(os.environ.get("CLOSINGS", "12"))
-DATA = os.urandom(PIECE_BYTES + 1000)
+DATA = b"".join(with_checksum(BytesIO(os.urandom(PIECE_BYTES + 1000))))
 
 
 class Vault(Service):
@@ -45,6 +46,7 @@ class Vault(Service):
         super().__init__()
         self.data = DATA
         self.breaks: list[int] = []  # after how many pieces each backup breaks off
+        self.break_says_so = True
         self.stalls_seconds = 0.0
         self.paces: list[float] = []  # how many seconds each backup takes between two pieces
         self.restored: list[tuple[str, bytes]] = []
@@ -59,7 +61,7 @@ class Vault(Service):
         for start in pieces[:broken]:
             time.sleep(pace)
             yield pb.BackupMemoryResponse(data=self.data[start : start + 1000])
-        if broken < len(pieces):
+        if broken < len(pieces) and self.break_says_so:
             context.abort(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
 
     def RestoreMemory(self, requests: Any, context: Any) -> pb.RestoreMemoryResponse:
@@ -179,6 +181,31 @@ def test_a_backup_that_breaks_off_again_and_again_leaves_the_old_file(
     assert list(file.parent.iterdir()) == [file]
 
 
+@pytest.mark.parametrize("pieces", [0, 5, 263])
+def test_a_backup_whose_stream_ends_well_before_its_end_is_begun_anew(
+    service: Vault, client: visual_memory.Client, file: Path, pieces: int
+) -> None:
+    service.breaks, service.break_says_so = [pieces], False
+
+    assert client.backup("pets", file) == len(DATA)
+
+    assert file.read_bytes() == DATA
+    assert len(service.requests["BackupMemory"]) == 2
+
+
+def test_a_backup_that_never_comes_whole_leaves_the_old_file_and_says_why(
+    service: Vault, connect: Connect, target: str, file: Path
+) -> None:
+    service.data = DATA[:-1]
+    file.write_bytes(b"old")
+
+    with pytest.raises(Unavailable, match=r"pets did not come whole \(its end is missing"):
+        connect(target, timeout=0.3).backup("pets", file, overwrite=True)
+
+    assert file.read_bytes() == b"old"
+    assert list(file.parent.iterdir()) == [file]
+
+
 def test_a_backup_of_which_nothing_comes_is_given_up(
     service: Vault, connect: Connect, target: str, file: Path
 ) -> None:
@@ -252,16 +279,33 @@ def test_what_can_be_read_once_only_is_no_backup_to_restore(
     assert not service.requests["RestoreMemory"]
 
 
+@pytest.mark.parametrize("error", [KeyError("mine"), BrokenPipeError(32, "mine"), SystemExit(3)])
 def test_an_error_of_ones_own_progress_is_told_as_it_is(
-    service: Vault, target: str, file: Path
+    error: BaseException, service: Vault, target: str, file: Path
 ) -> None:
     file.write_bytes(DATA)
 
     def progress(done: int, total: int) -> None:
-        raise KeyError("mine")
+        raise error
 
-    with visual_memory.connect(target) as client, pytest.raises(KeyError, match="mine"):
-        client.restore(file, "pets2", progress=progress)
+    with visual_memory.connect(target, timeout=20) as client:
+        began = time.monotonic()
+        with pytest.raises(type(error)) as caught:
+            client.restore(file, "pets2", progress=progress)
+        assert caught.value is error
+        with pytest.raises(type(error)) as caught:
+            client.backup("pets", file, overwrite=True, progress=progress)
+        assert caught.value is error
+        assert time.monotonic() - began < 10  # not only when the time is over
+
+    assert file.read_bytes() == DATA
+
+
+def test_a_file_that_fails_while_it_is_read_is_told_by_its_name(
+    client: visual_memory.Client,
+) -> None:
+    with pytest.raises(InvalidArgument, match="path: input/output error: /proc/self/mem"):
+        client.restore("/proc/self/mem", "pets2")
 
 
 def test_a_restore_that_is_refused_says_why_at_once(

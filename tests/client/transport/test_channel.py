@@ -26,8 +26,8 @@ from tests.client.transport.test_backups import DATA, Vault
 
 import visual_memory
 from visual_memory import Client, InsertResult, Memory
-from visual_memory._transport.backups import PIECE_BYTES
 from visual_memory._transport.channel import GrpcChannel
+from visual_memory.protocol import PIECE_BYTES
 from visual_memory.v1 import service_pb2 as pb
 
 STRIKES = int(os.environ.get("INTERRUPT_STRIKES", "12"))  # for each test

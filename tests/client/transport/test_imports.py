@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import numpy as np
 import pytest
 from tests.client.conftest import acknowledgement
 
-from visual_memory import Error, InvalidArgument
+from visual_memory import AlreadyExists, Error, InvalidArgument
 from visual_memory._messages.insertion import Insertion
 from visual_memory._messages.pace import Pace
 from visual_memory._transport.imports import Import
@@ -175,3 +176,18 @@ def test_an_error_says_what_is_stored(importing: Import) -> None:
 
     assert str(caught.value).startswith("It broke. 2 leading entries of 3 are stored;")
     assert (caught.value.stored, caught.value.request_id) == (2, "r1")
+
+
+@pytest.mark.parametrize("kind", [Error, AlreadyExists, KeyboardInterrupt, asyncio.CancelledError])
+def test_whatever_ends_an_import_says_what_of_it_was_unlearned_before(
+    kind: type[BaseException], importing: Import
+) -> None:
+    answer = pb.ImportEntriesResponse()
+    answer.CopyFrom(FIRST)
+    answer.unlearned_ids.append("a")
+    importing.acknowledge(answer)
+
+    with pytest.raises(kind) as caught, importing.annotate_errors():
+        raise kind("It ended.")
+
+    assert vars(caught.value)["unlearned"] == ["a"]

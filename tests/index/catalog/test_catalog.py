@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import sqlite3
@@ -27,7 +26,6 @@ from visual_memory_index import (
     Memory,
     Outdated,
     Request,
-    with_checksum,
 )
 from visual_memory_index.errors import (
     BadAuditLog,
@@ -384,7 +382,7 @@ def unlearn(catalog: Catalog, memory: Memory, *ids: str) -> None:
 
 def back_up(catalog: Catalog, memory: Memory) -> bytes:
     with catalog.backup(memory, settings=(), check=lambda: None) as file:
-        return b"".join(with_checksum(file))
+        return file.read()
 
 
 @contextmanager
@@ -409,7 +407,7 @@ def test_the_audit_log_names_the_principal_who_made_backed_up_restored_and_copie
     with closing(made):
         insert(made, "a", "b")
         with catalog.backup(made, settings=(), check=lambda: None, request=ann) as file:
-            data = b"".join(with_checksum(file))
+            data = file.read()
         with catalog.copied(made, "c", settings=(), check=lambda: None, request=ann) as rebuilt:
             copied = catalog.adopt(rebuilt, 0, ann)
         catalog.mark_unlearned(made, ["a"], None)
@@ -446,19 +444,14 @@ def restore(
 
 
 def altered(data: bytes, *statements: str) -> bytes:
-    """Return a backup changed by SQL, with checksums that fit."""
+    """Return the database of a backup, changed by SQL."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
-        db.deserialize(data[:-56])
+        db.deserialize(data)
         for statement in statements:
             db.execute(statement)
         with suppress(sqlite3.Error):  # where nothing is left to be summed up
             seal(db)
-        return resealed(db.serialize())
-
-
-def resealed(data: bytes) -> bytes:
-    with io.BytesIO(data) as file:
-        return b"".join(with_checksum(file))
+        return db.serialize()
 
 
 def unfinished(catalog: Catalog) -> list[Path]:
@@ -682,7 +675,7 @@ def test_a_repeated_request_restores_once(catalog: Catalog, birds: Memory) -> No
         (["ALTER TABLE entries RENAME COLUMN label TO name"], "its schema .*entries"),
     ],
 )
-def test_a_backup_that_was_altered_and_sealed_again_is_refused(
+def test_a_database_that_was_altered_is_refused(
     statements: list[str], problem: str, catalog: Catalog, birds: Memory
 ) -> None:
     data = altered(back_up(catalog, birds), *statements)
@@ -709,12 +702,12 @@ def test_of_a_memory_whose_log_was_changed_no_backup_and_no_copy_is_made(
     assert unfinished(catalog) == []
 
 
-def test_a_sealed_file_that_is_no_database_is_refused(catalog: Catalog, birds: Memory) -> None:
-    data = back_up(catalog, birds)[:-56]
+def test_a_file_that_is_no_database_is_refused(catalog: Catalog, birds: Memory) -> None:
+    data = back_up(catalog, birds)
 
     for garbled in (data[:16] + bytes(len(data)), data[:20_000], data[:16384] + bytes(16384)):
         with pytest.raises(BadBackup):
-            restore(catalog, resealed(garbled))
+            restore(catalog, garbled)
 
     assert unfinished(catalog) == []
 
@@ -734,7 +727,7 @@ def test_a_backup_of_an_older_release_is_brought_to_the_newest_schema(
 ) -> None:
     path = Path(__file__).parents[1] / "data" / f"memory-schema-{schema}.sqlite"
 
-    ids, left_out = restore(catalog, resealed(path.read_bytes()), "old")
+    ids, left_out = restore(catalog, path.read_bytes(), "old")
 
     assert (ids >= {"a", "b"}, left_out) == (True, 0)
 

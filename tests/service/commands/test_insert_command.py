@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from PIL import Image, features
 from tests.conftest import to_picture
@@ -22,6 +25,10 @@ from tests.service.conftest import Run, answer, refused, text
 from tests.service.slow import write_network
 
 import visual_memory
+from visual_memory.terminal.progress import Progress
+from visual_memory.terminal.refused import Refused
+from visual_memory_service.commands.insert import Plan, store
+from visual_memory_service.pictures.source import open_source
 
 if TYPE_CHECKING:
     from tests.conftest import Server, Start
@@ -566,3 +573,29 @@ def test_what_was_to_be_unlearned_before_is_told_where_it_is_stored_now(
         "of the source, and unlearn them.\n"
     )
     assert "unlearned" not in run("insert", pets, "folder").stderr
+
+
+def test_what_was_unlearned_before_is_known_where_another_command_stops_the_insertion(
+    server: Server, tmp_path: Path
+) -> None:
+    file, count = tmp_path / "rows.parquet", 1000
+    ids = [f"id-{number:03}" for number in range(count)]
+    rows = np.random.default_rng(0).normal(size=(count, 4))
+    table = {"id": ids, "label": ["cat"] * count, "vector": rows.tolist()}
+    pyarrow.parquet.write_table(pyarrow.table(table), file)
+    progress, options = Progress("rows", count), Namespace(keep=False, replace=False)
+
+    with visual_memory.connect(server.address) as client:
+        memory = client.create_memory(f"memory-{uuid4().hex}", dimension=4)
+        memory.insert(vectors=rows[:1], labels=["cat"], ids=ids[:1])
+        memory.unlearn(ids[:1])
+        source = open_source([file], None, memory.info())
+        plan = Plan(new=set(ids))
+        memory.insert(vectors=-rows[950:951], labels=["dog"], ids=ids[950:951])  # meanwhile
+
+        with pytest.raises(Refused, match="other content, label or metadata: id-950; use --keep"):
+            store(memory, list(source.items()), plan, progress, options)
+
+        assert memory.info().count == progress.done + 1
+    assert progress.done > 0
+    assert plan.unlearned == {"id-000"}

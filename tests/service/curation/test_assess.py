@@ -320,3 +320,19 @@ def test_asyncio_does_the_same(server: Server, crowd: Memory) -> None:
             return await memory.assess(k=9, voting="softmax", thin=3, request_id="once")
 
     assert asyncio.run(run()) == crowd.assess(k=9, voting="softmax", thin=3, request_id="once")
+
+
+def test_what_is_repeated_after_its_result_is_gone_is_refused_by_a_reason(crowd: Memory) -> None:
+    crowd.insert(vectors=ROWS[:1] + 1, labels=["alone"], ids=["alone"])
+    assert crowd.assess(request_id="assess").count == COUNT + 1
+    pruned = crowd.prune(method="ids", ids=["alone"], apply=True, request_id="prune")
+    assert pruned.ids == ["alone"]
+    crowd.delete(["alone"])
+
+    with pytest.raises(FailedPrecondition, match="repeated call cannot return its result") as gone:
+        crowd.assess(request_id="assess")
+    with pytest.raises(FailedPrecondition) as gone_too:
+        crowd.prune(method="ids", ids=["alone"], apply=True, request_id="prune")
+
+    assert (gone.value.reason, gone_too.value.reason) == ("RESULT_GONE", "RESULT_GONE")
+    assert crowd.assess(request_id="another").count == COUNT

@@ -25,6 +25,7 @@ from tests.sealing import seal
 
 import visual_memory
 from visual_memory import Client, Memory
+from visual_memory.protocol import TRAILER_BYTES, with_checksum
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import (
     WITHOUT_ID,
@@ -33,7 +34,6 @@ from visual_memory_index import (
     FaissIndexes,
     Request,
     unit_rows,
-    with_checksum,
 )
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime.memories import Memories, ServedMemory
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from tests.conftest import RemoteMemory, Start
 
 DIMENSION = 4
-TRAILER_BYTES = 56
 
 
 @pytest.fixture
@@ -244,7 +243,7 @@ def test_what_is_unlearned_while_it_is_restored_is_left_out_in_a_second_try(tmp_
         rows = unit_rows(np.eye(2, DIMENSION, dtype=np.float32))
         made.insert([Entry("a", "cat"), Entry("b", "cat")], rows)
         with memories.backup("pets", check=lambda: None, request=WITHOUT_ID) as opened:
-            data = b"".join(with_checksum(opened))
+            data = opened.read()
         tries: list[int] = []
 
         def check() -> None:

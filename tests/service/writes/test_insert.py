@@ -113,7 +113,7 @@ def test_an_id_that_exists_is_named_and_nothing_of_the_batch_is_stored(pets: Rem
     error = refusal(pets.stub.InsertEntries, pb.InsertEntriesRequest(memory=pets.name, batch=batch))
 
     assert (error.code, error.reason) == (EXISTS, "ENTRIES_EXIST")
-    assert "nothing was stored: b;" in error.message
+    assert "nothing of this write was stored: b;" in error.message
     assert pets.stored() == before
 
 

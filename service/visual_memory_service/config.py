@@ -116,6 +116,8 @@ def to_settings(flags: Mapping[str, Any], file: Path | None) -> Settings:
     values = {**(read(file) if file else {}), **flags}
     if "data" not in values:
         raise NoDataFolder
+    if not str(values["data"]) or "\0" in str(values["data"]):
+        raise BadSetting(f"data must name a folder, but is {str(values['data'])!r}.")
     values["data"] = Path(values["data"])
     for name in LISTS:
         values[name] = tuple(values.get(name, ()))
@@ -133,7 +135,7 @@ def early_erasure(arguments: Sequence[str]) -> str:
     parser.add_argument("--config", type=Path)
     try:
         given, _ = parser.parse_known_args(arguments)
-        file = given.config if given.config and given.config.is_file() else None
+        file = given.config if given.config and os.path.isfile(given.config) else None
         chosen = given.erasure or (read(file) if file else {}).get("erasure")
     except (ArgumentError, BadSetting):
         return FILES_AND_MEMORY

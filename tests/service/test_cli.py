@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import zlib
-from argparse import ArgumentParser, _SubParsersAction
+from argparse import ArgumentParser, ArgumentTypeError, _SubParsersAction
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -203,6 +203,67 @@ def test_every_argument_explains_itself_and_says_if_it_is_needed(
     assert unexplained == []
 
 
+@pytest.mark.parametrize("build", [build_parser, build_benchmark_parser])
+def test_no_path_may_be_empty(build: Callable[[], ArgumentParser]) -> None:
+    paths = [each for each in arguments_of(build()) if each.type and is_path(each.type)]
+
+    for each in paths:
+        with pytest.raises(ArgumentTypeError, match="must name a file or folder, but is empty"):
+            each.type("")
+    assert len(paths) > 8
+
+
+def is_path(read: Callable[[str], object]) -> bool:
+    try:
+        return isinstance(read("1"), Path)
+    except ArgumentTypeError:
+        return False
+
+
+def arguments_of(parser: ArgumentParser) -> Iterator[Any]:
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            for each in dict.fromkeys(action.choices.values()):
+                yield from arguments_of(each)
+        else:
+            yield action
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "evaluate pets {}",
+        "backup pets {}",
+        "export pets {}",
+        "check --data {}",
+        "accept pets --data {}",
+        "keys --rotate {}",
+        "assess pets --page {}",
+        "assess pets --page page.html --images {}",
+        "insert pets {}",
+        "classify pets {}",
+        "restore {} new",
+        "verify {}",
+        "unlearn pets --ids-file {} --certificate c.json",
+        "relabel pets --from {}",
+        "demo --images {}",
+    ],
+)
+def test_a_path_that_is_too_long_is_refused_by_its_name(run: Run, rows: str, line: str) -> None:
+    long = "x" * 300
+
+    done = run(*line.replace("pets", rows).format(long).split())
+
+    assert long[:200] in refused(done)
+
+
+@pytest.mark.parametrize("flag", ["--data", "--config"])
+def test_a_server_of_a_path_that_is_too_long_is_refused(flag: str) -> None:
+    assert "File name too long" in refused(
+        call("serve", flag, "x" * 300, "--listen", "127.0.0.1:0")
+    )
+
+
 def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
     for action in parser._actions:
         if isinstance(action, _SubParsersAction):
@@ -246,7 +307,10 @@ def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
         (["delete-memory", "nobody"], 'no memory named "nobody"'),
         (["export", "{empty}", "text.parquet"], "exists already; use --force"),
         (["export", "{empty}", "nowhere/x.parquet"], "no folder for nowhere/x.parquet"),
-        (["serve", "--data", "text.parquet"], "cannot be the data folder"),
+        (
+            ["serve", "--data", "text.parquet", "--listen", "127.0.0.1:0"],
+            "cannot be the data folder",
+        ),
         (["serve", "--data", "a", "--config", "nothing.toml"], "nothing.toml cannot be read"),
         (["serve", "--data", "a", "--listen", "here"], "must be HOST:PORT"),
         (["serve", "--data", "a", "--listen", "{server}"], "cannot be listened on"),
@@ -342,7 +406,7 @@ def test_a_server_without_a_folder_is_wrong_usage(tmp_path: Path) -> None:
 
     for flags in ([], ["--config", "settings.toml"]):
         assert "No data folder was given" in misused(call("serve", *flags, cwd=tmp_path))
-    assert "--data: must name a folder, but is empty" in misused(call("serve", "--data="))
+    assert "--data: must name a file or folder, but is empty" in misused(call("serve", "--data="))
     assert "unrecognized arguments: --port 1" in misused(call("serve", "--port", "1"))
 
 

@@ -72,6 +72,14 @@ def test_what_cannot_be_set_is_named(file: Path, text: str, says: str) -> None:
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize(("text", "shown"), [("", "''"), ("a\\u0000", r"'a\\x00'")])
+def test_what_names_no_folder_is_refused(file: Path, text: str, shown: str) -> None:
+    file.write_text(f'data = "{text}"')
+
+    with pytest.raises(BadSetting, match=f"^data must name a folder, but is {shown}"):
+        to_settings({}, file)
+
+
 @pytest.mark.parametrize(
     ("arguments", "erasure"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import visual_memory
@@ -105,6 +106,13 @@ def connect(options: Namespace) -> Client:
 def add_json(parser: ArgumentParser) -> None:
     """Add --json."""
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def file_or_folder(text: str) -> Path:
+    """Parse a path; an empty one, as of an unset shell variable, would be the current folder."""
+    if not text:
+        raise ArgumentTypeError("must name a file or folder, but is empty")
+    return Path(text)
 
 
 def seconds(text: str) -> float:

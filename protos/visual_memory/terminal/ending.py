@@ -19,7 +19,8 @@ UNWRITTEN = (errno.ENOSPC, errno.EIO, errno.EBADF)
 def run_program(run: Callable[[Sequence[str]], int]) -> int:
     """Run a program with this process's arguments and return its exit code.
 
-    Refusals and errors of calls become sentences on standard error, and exit code 1.
+    Refusals, errors of calls and errors of named files become sentences on standard error, and exit
+    code 1.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # it was closed
@@ -41,7 +42,10 @@ def run_program(run: Callable[[Sequence[str]], int]) -> int:
         leave_unwritten()
         return PIPE_CLOSED
     except OSError as error:
-        if error.errno not in UNWRITTEN or error.filename is not None:
+        if error.filename is not None:
+            say(f"{error.filename} cannot be used: {error.strerror}.", file=sys.stderr)
+            return 1
+        if error.errno not in UNWRITTEN:
             raise
         print(f"The answer could not be written: {error.strerror}.", file=sys.stderr)
         leave_unwritten()

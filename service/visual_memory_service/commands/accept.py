@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 from contextlib import closing
-from pathlib import Path
 
-from visual_memory.terminal.arguments import Commands, add
+from visual_memory.terminal.arguments import Commands, add, file_or_folder
 from visual_memory.terminal.output import plural, printable
 from visual_memory.terminal.refused import Refused
 from visual_memory_service.console import server_libraries
@@ -25,7 +24,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--data",
         metavar="DIR",
-        type=Path,
+        type=file_or_folder,
         required=True,
         help="the data folder, which no server may use meanwhile; needed",
     )

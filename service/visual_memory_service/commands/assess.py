@@ -6,11 +6,10 @@ import csv
 import sys
 from argparse import Namespace
 from dataclasses import asdict
-from pathlib import Path
 
 from visual_memory import Assessment, Client, LabelAssessment
 from visual_memory.files import whole_file
-from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.arguments import Commands, file_or_folder
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage
@@ -42,14 +41,14 @@ def add_to(commands: Commands) -> None:
     form.add_argument(
         "--page",
         metavar="FILE.html",
-        type=Path,
+        type=file_or_folder,
         help="write a page to review the suspects, with the pictures that the memory stores",
     )
     files.add_force(parser, "the page")
     parser.add_argument(
         "--images",
         metavar="FOLDER",
-        type=Path,
+        type=file_or_folder,
         help="take pictures that the memory does not store from the folder that was inserted",
     )
     parser = add_asking(

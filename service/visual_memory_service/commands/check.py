@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from visual_memory import Client
-from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.arguments import Commands, file_or_folder
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused
@@ -43,7 +43,10 @@ def add_to(commands: Commands) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("name", metavar="NAME", nargs="?", help="a memory of the server")
     what.add_argument(
-        "--data", metavar="DIR", type=Path, help="all memories of a data folder that no server uses"
+        "--data",
+        metavar="DIR",
+        type=file_or_folder,
+        help="all memories of a data folder that no server uses",
     )
     parser.set_defaults(
         run=lambda options: check_folder(options) if options.data else on_server(options)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from visual_memory import Client, PruneResult
-from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.arguments import Commands, file_or_folder
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage, listed
@@ -47,7 +47,7 @@ def add_to(commands: Commands) -> None:
     how.add_argument(
         "--ids-file",
         metavar="FILE",
-        type=Path,
+        type=file_or_folder,
         help="prune the ids in this file instead, one a line; -: standard input",
     )
     parser.add_argument(
@@ -101,7 +101,7 @@ def add_to(commands: Commands) -> None:
         "--from",
         dest="from_file",
         metavar="FILE.csv",
-        type=Path,
+        type=file_or_folder,
         required=True,
         help="the columns id and label; rows without a label are skipped; -: standard input; "
         "needed",

@@ -6,11 +6,10 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from visual_memory import Client
-from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.arguments import Commands, file_or_folder
 from visual_memory.terminal.output import percent, plural, print_json, print_table, say
 from visual_memory.terminal.refused import listed
 from visual_memory.types import Decision
@@ -60,7 +59,10 @@ class Evaluation:
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "evaluate", evaluate, "measure the accuracy on a labelled folder")
     parser.add_argument(
-        "folder", metavar="FOLDER", type=Path, help="a folder with a folder for each label"
+        "folder",
+        metavar="FOLDER",
+        type=file_or_folder,
+        help="a folder with a folder for each label",
     )
     bad_pictures.add_skip_bad(parser, "classified")
     add_vote(parser)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from visual_memory import Client
 from visual_memory.files import whole_file
-from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.arguments import Commands, file_or_folder
 from visual_memory.terminal.output import plural, print_json, say, size
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused
@@ -22,7 +21,9 @@ OTHERS = (".csv", ".tsv", ".json", ".jsonl")  # suffixes of other formats
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "export", export, "write a memory to a Parquet file")
-    parser.add_argument("file", metavar="FILE.parquet", type=Path, help="the file to write")
+    parser.add_argument(
+        "file", metavar="FILE.parquet", type=file_or_folder, help="the file to write"
+    )
     files.add_force(parser, "the file")
 
 

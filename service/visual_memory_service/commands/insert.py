@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from visual_memory import AlreadyExists, Client, Error, Memory, NotFound, PruneResult
-from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.arguments import Commands, file_or_folder
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, listed
@@ -129,7 +129,7 @@ def add_to(commands: Commands) -> None:
         "sources",
         metavar="SOURCE",
         nargs="+",
-        type=Path,
+        type=file_or_folder,
         help="a folder, a CSV table or a Parquet file; with --label a picture or a folder of such",
     )
     parser.add_argument("--label", metavar="L", help="the label of all these pictures")

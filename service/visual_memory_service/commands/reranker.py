@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from visual_memory.terminal.arguments import Commands, add, natural, seconds
+from visual_memory.terminal.arguments import Commands, add, file_or_folder, natural, seconds
 from visual_memory.terminal.refused import Refused
 from visual_memory_service.commands.serve import LOG_LEVELS, log_to_standard_error
 from visual_memory_service.config import MEBIBYTE, BadSetting
@@ -39,7 +39,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--graph-cache",
         metavar="DIR",
-        type=Path,
+        type=file_or_folder,
         help="folder for the network's graph; default: the user's cache folder",
     )
     parser.add_argument(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 
 from visual_memory import Client
-from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.arguments import Commands, file_or_folder
 from visual_memory.terminal.output import print_json_array, print_table
 from visual_memory_service.commands.classify import near_json, query_in_batches
 from visual_memory_service.console.arguments import FILTER, add_asking, add_k
@@ -15,7 +14,9 @@ from visual_memory_service.pictures import bad_pictures, pictures
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "search", search, "find the entries nearest to pictures")
-    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="also a folder")
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="+", type=file_or_folder, help="also a folder"
+    )
     bad_pictures.add_skip_bad(parser, "searched for")
     add_k(parser, "neighbours")
     parser.add_argument("--filter", metavar="F", help=f"the entries that may be found, {FILTER}")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
-from visual_memory.terminal.arguments import SERVER, Commands, add
+from visual_memory.terminal.arguments import SERVER, Commands, add, file_or_folder
 from visual_memory.terminal.refused import Refused, WrongUsage
 from visual_memory_service.config import (
     ERASURES,
@@ -29,13 +28,19 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 def add_to(commands: Commands) -> None:
     parser = add(commands, "serve", "run the server for the memories of a folder")
     parser.add_argument(
-        "--data", metavar="DIR", type=folder, help="the folder of the memories; created if missing"
+        "--data",
+        metavar="DIR",
+        type=file_or_folder,
+        help="the folder of the memories; created if missing",
     )
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help=f"default: {SERVER}; port 0 is any free one"
     )
     parser.add_argument(
-        "--config", metavar="FILE.toml", type=Path, help="a file of settings, which flags override"
+        "--config",
+        metavar="FILE.toml",
+        type=file_or_folder,
+        help="a file of settings, which flags override",
     )
     parser.add_argument(
         "--allow-embedder",
@@ -60,13 +65,6 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info", help="default: info")
     parser.set_defaults(run=serve)
-
-
-def folder(text: str) -> str:
-    """Return the folder's name. Raises ArgumentTypeError if empty, as from an unset variable."""
-    if not text:
-        raise ArgumentTypeError("must name a folder, but is empty")
-    return text
 
 
 def serve(options: Namespace) -> NoReturn:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visual_memory import (
@@ -18,7 +17,7 @@ from visual_memory import (
     Operation,
     UnlearnResult,
 )
-from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.arguments import Commands, file_or_folder
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, listed
@@ -38,14 +37,14 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--ids-file",
         metavar="FILE",
-        type=Path,
+        type=file_or_folder,
         required=True,
         help="the ids, one a line; -: standard input; needed",
     )
     parser.add_argument(
         "--certificate",
         metavar="OUT.json",
-        type=Path,
+        type=file_or_folder,
         required=True,
         help="the file for the certificate; the same ids again get the same one; needed",
     )
@@ -59,7 +58,7 @@ def add_to(commands: Commands) -> None:
         "--rotate",
         dest="data",
         metavar="DIR",
-        type=Path,
+        type=file_or_folder,
         help="make a new signing key in a data folder that no server uses",
     )
     parser.set_defaults(run=lambda options: rotate(options) if options.data else on_server(options))
@@ -83,13 +82,14 @@ def unlearn(client: Client, options: Namespace) -> None:
             certify(client, memory, ids) if found.count else latest_certificate(client, memory, ids)
         )
     save(certificate, options)
-    entries = sum(map(certificate.holds, dict.fromkeys(ids)))
+    unknown = [id for id in ids if not certificate.holds(id)]
+    entries = len(ids) - len(unknown)
     if options.json:
         print_json(
             {
                 "memory": options.name,
                 "entries": entries,
-                "unknown": len(ids) - entries,
+                "unknown": len(unknown),
                 "applied": bool(found.count),
                 "operation": certificate.operation,
                 "certificate": str(options.certificate),
@@ -107,6 +107,7 @@ def unlearn(client: Client, options: Namespace) -> None:
     count = plural(entries, "entry")
     say(
         f"{count} of {options.name} erased{when}{beside}; {outcome(certificate)}.",
+        *not_stored(len(unknown), unknown),
         f"The certificate is {options.certificate}; visual-memory verify checks it.",
         *(stays if found.count else ()),
     )
@@ -134,13 +135,19 @@ def show(client: Client, ids: list[str], found: UnlearnResult, options: Namespac
             }
         )
         return
-    say(f"{plural(found.count, 'entry')} of {options.name} would be erased for good.")
-    if found.unknown_count:
-        say(f"{plural(found.unknown_count, 'id')} not stored, such as {listed(found.unknown_ids)}.")
+    say(
+        f"{plural(found.count, 'entry')} of {options.name} would be erased for good.",
+        *not_stored(found.unknown_count, found.unknown_ids),
+    )
     if before:
         say(f"{plural(before, 'id')} erased before, on {past[0].time:%Y-%m-%d}.")
     stays = remaining(options.name, found.also_in, found.backups, found.not_asked)
     say(*stays, "Nothing was changed; --apply does it.")
+
+
+def not_stored(count: int, ids: Iterable[str]) -> list[str]:
+    """Return a sentence on ids that are not stored, if there are any."""
+    return [f"{plural(count, 'id')} not stored, such as {listed(ids)}."] if count else []
 
 
 def save(certificate: Certificate, options: Namespace) -> None:

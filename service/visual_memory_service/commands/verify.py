@@ -6,13 +6,19 @@ from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import visual_memory
 from visual_memory import NotFound
-from visual_memory.terminal.arguments import Commands, add, add_json, connect, seconds
+from visual_memory.terminal.arguments import (
+    Commands,
+    add,
+    add_json,
+    connect,
+    file_or_folder,
+    seconds,
+)
 from visual_memory.terminal.output import plural, print_json, print_table, printable, say
 from visual_memory.terminal.refused import Refused, listed
 from visual_memory_service.console.unlearning import exception_clause, holders, ram_clause
@@ -32,7 +38,7 @@ def add_to(commands: Commands) -> None:
     parser = add(
         commands, "verify", "check an unlearning certificate, without a server or with one"
     )
-    parser.add_argument("file", metavar="OUT.json", type=Path, help="the certificate")
+    parser.add_argument("file", metavar="OUT.json", type=file_or_folder, help="the certificate")
     parser.add_argument(
         "--public-key",
         metavar="FILE",

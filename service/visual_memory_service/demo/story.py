@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import visual_memory
 from visual_memory import Memory
-from visual_memory.terminal.arguments import Commands, add
+from visual_memory.terminal.arguments import Commands, add, file_or_folder
 from visual_memory.terminal.output import percent, plural, printable
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused
@@ -38,13 +38,13 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--images",
         metavar="FOLDER",
-        type=Path,
+        type=file_or_folder,
         help="your pictures, with a folder for each label; default: ten classes of Caltech-101",
     )
     parser.add_argument(
         "--output",
         metavar="DIR",
-        type=Path,
+        type=file_or_folder,
         default=Path("demo-output"),
         help="the folder for demo.html; default: demo-output",
     )

@@ -222,6 +222,8 @@ def flaw(path: Path) -> str | None:
     """Return why a file cannot be read as a picture, as a phrase that follows its path, or None."""
     if not is_utf8(path):
         return NOT_UTF8
+    if "\0" in str(path):
+        return "has a name with a NUL character, as no file has"
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

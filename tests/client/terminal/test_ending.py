@@ -32,6 +32,10 @@ def test_the_code_is_that_of_what_was_told(monkeypatch: pytest.MonkeyPatch) -> N
             "k must be 1.\n",
         ),
         (
+            PermissionError(13, "Permission denied", "a\nb"),
+            "a\\nb cannot be used: Permission denied.\n",
+        ),
+        (
             MissingExtra("pyarrow", extra="parquet", purpose="Parquet"),
             "Parquet needs the Python package pyarrow, which is not installed; in the checkout of "
             "visual-memory: pip install -e '.[parquet]'\n",

@@ -223,6 +223,19 @@ def test_bad_rows_of_a_table_are_told_with_bad_pictures_and_left_out_where_that_
     assert labels() == {"1.png": "cat"}
 
 
+def test_a_path_that_no_file_has_is_a_bad_row(run: Run, pets: str, tmp_path: Path) -> None:
+    put(tmp_path, "good.png")
+    table = f"path,label\ngood.png,cat\na\0b.png,cat\n{'x' * 300}.png,cat\n"
+    (tmp_path / "table.csv").write_text(table)
+
+    done = run("insert", pets, "table.csv", "--skip-bad")
+
+    assert done.returncode == 1
+    assert done.stdout.startswith("1 picture inserted")
+    assert "b.png has a name with a NUL character, as no file has." in done.stderr
+    assert "x.png cannot be read: File name too long." in done.stderr
+
+
 def test_bad_rows_of_tables_of_one_name_are_all_told(
     run: Run, pets: str, labels: Labels, tmp_path: Path
 ) -> None:
@@ -515,6 +528,28 @@ def test_many_pictures_are_inserted_by_a_slow_server_whoever_is_killed_and_start
     assert said.startswith(
         f"{COUNT - there:,} pictures inserted into pets, {there:,} there already"
     )
+
+
+def test_a_command_that_is_killed_again_and_again_has_stored_each_picture_once_in_the_end(
+    start: Start, tmp_path: Path
+) -> None:
+    slow = Slow(start, tmp_path, COUNT)
+
+    with visual_memory.connect(slow.address) as client:
+        memory = client.create_memory("pets", embedder=slow.embedder)
+        for share in (0.2, 0.4, 0.6):
+            command = slow.insert()
+            while memory.info().count < share * COUNT:
+                time.sleep(0.05)
+            command.kill()
+            command.communicate()
+        last = slow.insert()
+        said, problems = last.communicate()
+        labels = {entry.id: entry.label for entry in memory.entries()}
+
+    assert last.returncode == 0, problems
+    assert labels == {name: name[0] for name in slow.names}
+    assert "unlearned" not in said + problems
 
 
 def test_a_memory_that_is_deleted_meanwhile_is_not_said_to_hold_anything(

@@ -98,6 +98,15 @@ def test_without_apply_it_counts_each_id_once_and_names_what_is_unknown(
     assert not Path("out.json").exists()
 
 
+def test_what_is_unknown_is_named_too_where_the_others_are_erased(run: Run) -> None:
+    erased = run(b"a person 0\nnobody\nno one\n", "--apply")
+    again = run(b"a person 0\nnobody\nno one\n", "--apply")
+
+    for done in (erased, again):
+        assert done.returncode == 0
+        assert done.stdout.splitlines()[1] == "2 ids not stored, such as no one, nobody."
+
+
 def test_what_holds_the_same_is_named_before_it_is_erased_and_in_the_proof(
     run: Run, server: Server, people: Memory, command: Run, tmp_path: Path
 ) -> None:

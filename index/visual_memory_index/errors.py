@@ -330,7 +330,7 @@ class LostSecret(FileRefusal):
 
 
 class NotWritten(FileRefusal):
-    """A file that could not be written, or not opened for it; the write was undone."""
+    """A file that the system does not open, read or write now; a write was undone."""
 
     tried, way_out = "written ({}), and nothing was stored", ""
 

@@ -106,8 +106,9 @@ class Unlearning:
     ) -> ResiduePatterns | None:
         """Delete the entries of an operation that ``begin`` began; see the function ``erase``.
 
-        Return None where that was done before a restart, so that there are no patterns any more.
-        Where none of them is stored any more, too: it is done then, with the result of ``none``.
+        Return patterns of their bytes, or None where they are gone already, so that their bytes are
+        not known: the operation deleted them before a restart, or others did. In the latter case it
+        is done, with the result of ``none``.
         """
 
         def write(transaction: Transaction) -> tuple[ResiduePatterns | None, Change | None]:
@@ -136,7 +137,8 @@ class Unlearning:
         """Remove residues of erased entries from the file; search it and the files ``beside`` it.
 
         Pieces of ``patterns`` that ``there`` returns, or that stored entries have, are no residues.
-        Without patterns the file is rewritten in any case. Return None where a reader holds the
+        Where ``patterns`` are None, as ``erase`` returns them, the file is rewritten in any case.
+        Return None where a reader holds the
         write-ahead log: then it has to be tried again. Raises NotWritten.
         """
         files = (*self._engine.files.descriptors(), *beside)
@@ -212,12 +214,12 @@ def erase(
     operation: Operation,
     settings: Iterable[str],
     draft: Callable[[Facts], str],
-) -> tuple[ResiduePatterns | None, Change]:
+) -> tuple[ResiduePatterns, Change]:
     """Delete the entries that an operation has to erase, with all that names them elsewhere.
 
     ``settings``, made of the entries, go too. ``draft`` of the facts is kept as the coming result.
     Return patterns of the erased bytes to search for, without a content that other entries have
-    too; None where the store has no files to search.
+    too; none at all where the store has no files to search.
     """
     noted = transaction.ids_to_unlearn(operation.name)
     known = transaction.look_up(noted)
@@ -242,7 +244,7 @@ def erase(
     transaction.draft(operation.name, draft(facts))
     change = Change(list(known))
     if searchable is None or remains is None:
-        return None, change
+        return ResiduePatterns(()), change
     return to_patterns(searchable, remains, [*noted, *gone]), change
 
 

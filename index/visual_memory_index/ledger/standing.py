@@ -1,4 +1,18 @@
-"""Detect files of memories that are older than, or other than, those that the catalog has noted."""
+"""Detect files of memories that are older than, or other than, those that the catalog has noted.
+
+The position of a memory in its audit log, its ``Standing``, is kept in three places:
+
+=====================  ============================================  ==================
+place                  written                                       read as
+=====================  ============================================  ==================
+``catalog.sqlite``     at start, stop, backup and unlearning, synced  ``Noted.kept``
+a small file, noted/   after each commit, not synced                 ``Noted.latest``
+the memory's own file  with each commit, synced                      ``Found.standing``
+=====================  ============================================  ==================
+
+The last must not lag behind the first two: ``refusal`` compares them. A refusal that a person may
+overrule, with ``visual-memory accept``, is a ``Doubt``.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +46,10 @@ OnStanding: TypeAlias = Callable[[Standing], None]
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """The catalog's record of a memory, by its ``uid``."""
+    """The notes on a memory, by its ``uid``: the catalog's and, as ``latest``, the small file's.
+
+    ``unlearning`` is an operation that has still to erase, ``modified`` the time of the file.
+    """
 
     uid: str
     kept: Standing
@@ -48,7 +65,11 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The state declared by a memory's file; ``name`` and ``uid`` are empty if it has none yet."""
+    """The state declared by a memory's file; ``name`` and ``uid`` are empty if it has none yet.
+
+    ``hashes`` has the events at the noted positions, by number, and ``unlearnings`` counts those
+    since; ``knows_unlearning`` says that the file has the noted operation.
+    """
 
     name: str
     uid: str

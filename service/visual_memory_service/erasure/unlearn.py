@@ -164,7 +164,7 @@ class UnlearningWork:
         return json.dumps(asdict(result))
 
     def _delete(self, job: Job, memory: Memory) -> ResiduePatterns | None:
-        """Delete the entries; return patterns of them, None if they were deleted before a restart.
+        """Delete the entries; return patterns of them, None where they were gone already.
 
         Their ids must not outlive this frame, or the search of the process would find them.
         Other operations, whose results could name the entries, are suspended meanwhile.

@@ -138,8 +138,8 @@ class Unlearning:
 
         Pieces of ``patterns`` that ``there`` returns, or that stored entries have, are no residues.
         Where ``patterns`` are None, as ``erase`` returns them, the file is rewritten in any case.
-        Return None where a reader holds the
-        write-ahead log: then it has to be tried again. Raises NotWritten.
+        Return None where a reader holds the write-ahead log: then it has to be tried again. Raises
+        NotWritten.
         """
         files = (*self._engine.files.descriptors(), *beside)
         if not self._cut_log():  # or what is written anew would only make it longer

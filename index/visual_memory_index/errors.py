@@ -71,8 +71,8 @@ class BadAuditLog(MemoryRefusal):
     def __init__(self, problem: str, memory: str = "") -> None:
         super().__init__(
             f'The audit log of the memory "{memory}" does not fit ({problem}): another program '
-            "changed the file; stop the server, copy the file away, and start it again; then "
-            "delete the memory and bring this memory back from a backup."
+            "changed the file; stop the server, copy the file away with its -wal, and start it "
+            "again; then delete the memory and bring this memory back from a backup."
         )
         self.problem = problem
 
@@ -215,9 +215,9 @@ class CorruptStore(FileRefusal):
             path,
             f"{Path(path).name} is damaged ({problem}); {way_out}."
             if way_out
-            else f"{Path(path).name} is damaged ({problem}); stop the server, copy the file away, "
-            "and start it again; then delete the memory and bring this memory back from a backup "
-            "or an export, with restore or insert.",
+            else f"{Path(path).name} is damaged ({problem}); stop the server, copy the file away "
+            "with its -wal, and start it again; then delete the memory and bring this memory back "
+            "from a backup or an export, with restore or insert.",
         )
         self.problem, self.way_out = problem, way_out
 
@@ -330,7 +330,7 @@ class LostSecret(FileRefusal):
 
 
 class NotWritten(FileRefusal):
-    """A file that could not be written, or not opened; nothing was stored."""
+    """A file that the system does not open, read or write now; a write was undone."""
 
     tried, way_out = "written ({}), and nothing of this write was stored", ""
 

@@ -106,9 +106,9 @@ class Unlearning:
     ) -> ResiduePatterns | None:
         """Delete the entries of an operation that ``begin`` began; see the function ``erase``.
 
-        Return None if they were deleted before a restart, since the patterns are lost then. Return
-        None, too, if none of them is stored any more: the operation is done, with the result of
-        ``none``.
+        Return patterns of their bytes, or None if the entries are gone already and their bytes are
+        unknown: this operation deleted them before a restart, or others did. In the latter case the
+        operation is done, with the result of ``none``.
         """
 
         def write(transaction: Transaction) -> tuple[ResiduePatterns | None, Change | None]:
@@ -137,8 +137,8 @@ class Unlearning:
         """Remove residues of erased entries from the file; search it and the files ``beside`` it.
 
         Pieces of ``patterns`` that ``there`` returns, or that stored entries have, are no residues.
-        Without patterns the file is rewritten in any case. Return None if a reader still needs the
-        write-ahead log, and try again later. Raises NotWritten.
+        If ``patterns`` is None, as from ``erase``, the file is rewritten in any case. Return None
+        if a reader still needs the write-ahead log, and try again later. Raises NotWritten.
         """
         files = (*self._engine.files.descriptors(), *beside)
         if not self._cut_log():  # or rewriting the file would only lengthen the log
@@ -213,12 +213,12 @@ def erase(
     operation: Operation,
     settings: Iterable[str],
     draft: Callable[[Facts], str],
-) -> tuple[ResiduePatterns | None, Change]:
+) -> tuple[ResiduePatterns, Change]:
     """Delete the entries that an operation has to erase, and all that names them elsewhere.
 
     ``settings``, made of the entries, go too. ``draft`` makes the coming result of the facts, which
     is stored. Return patterns of the erased bytes to search for, without content that other entries
-    have too; None if the store has no files to search.
+    have too; the patterns are empty if the store has no files to search.
     """
     noted = transaction.ids_to_unlearn(operation.name)
     known = transaction.look_up(noted)
@@ -243,7 +243,7 @@ def erase(
     transaction.draft(operation.name, draft(facts))
     change = Change(list(known))
     if searchable is None or remains is None:
-        return None, change
+        return ResiduePatterns(()), change
     return to_patterns(searchable, remains, [*noted, *gone]), change
 
 

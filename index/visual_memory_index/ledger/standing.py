@@ -1,4 +1,18 @@
-"""Detect a memory's file that is older than the catalog's note of it, or of another memory."""
+"""Detect a memory's file that is older than the notes on it, or of another memory.
+
+The position of a memory in its audit log, its ``Standing``, is kept in three places:
+
+==========================  =============================================  ==================
+place                       written                                        read as
+==========================  =============================================  ==================
+``catalog.sqlite``          at start, stop, backup and unlearning, synced  ``Noted.kept``
+a small file in ``noted/``  after each commit, not synced                  ``Noted.latest``
+the memory's own file       with each commit, synced                       ``Found.standing``
+==========================  =============================================  ==================
+
+The last must not lag behind the first two: ``refusal`` compares them. A refusal that a person may
+overrule, with ``visual-memory accept``, is a ``Doubt``.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +46,9 @@ OnStanding: TypeAlias = Callable[[Standing], None]
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """The catalog's note of a memory, by its ``uid``.
+    """The notes on a memory, by its ``uid``.
 
-    ``kept`` is the log position in the registry, ``latest`` the one in the small file,
+    ``kept`` is the log position in the catalog, ``latest`` the one in the small file,
     ``unlearning`` an operation that had not deleted its entries when ``kept`` was noted, and
     ``modified`` the file's time of modification in nanoseconds.
     """

@@ -296,7 +296,7 @@ def make_newer(path: Path) -> None:
 DAMAGE: dict[str, tuple[Callable[[Path], Any], grpc.StatusCode, str]] = {
     "garbled": (garble_pages, grpc.StatusCode.DATA_LOSS, "is damaged"),
     "missing": (Path.unlink, grpc.StatusCode.DATA_LOSS, "the file is missing"),
-    "emptied": (lambda path: path.write_bytes(b""), grpc.StatusCode.DATA_LOSS, "holds no memory"),
+    "emptied": (lambda path: path.write_bytes(b""), grpc.StatusCode.DATA_LOSS, "it is empty"),
     "other": (lambda path: path.write_bytes(b"x" * 9999), grpc.StatusCode.DATA_LOSS, "not a data"),
     "undecodable": (BAD_LABEL, grpc.StatusCode.DATA_LOSS, "not decode"),
     "misspelt": (misspell, grpc.StatusCode.DATA_LOSS, "is damaged"),

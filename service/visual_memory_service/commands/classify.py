@@ -27,7 +27,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[Answer]):
-    """Pictures with the server's answers; ``bad`` maps paths of pictures left out to reasons."""
+    """Pictures with the server's answers; ``bad`` maps the path of each picture left out to why."""
 
     answers: Sequence[tuple[Path, Answer]]
     bad: dict[str, str]
@@ -166,7 +166,7 @@ def report(problems: Counter[str]) -> None:
 
 
 def more(decision: Decision, options: Namespace) -> Iterator[str]:
-    """Yield extra cells for ``--calibrated``, ``--coverage`` and ``--min-confidence``, if given."""
+    """Yield a table cell for each given one of --calibrated, --coverage and --min-confidence."""
     if options.calibrated:
         sure = f"{decision.calibrated_confidence:.4f}"
         yield "rejected" if decision.rejected else sure
@@ -184,8 +184,9 @@ def query_in_batches(
 ) -> Answered[Answer]:
     """Send pictures in batches; return the answers, and the reasons for pictures left out.
 
-    Raises Refused if pictures cannot be used and ``--skip-bad`` is not given, before any is sent,
-    or if no picture is left.
+    ``question`` sends the bytes of a batch and returns an answer for each picture. Raises Refused
+    before anything is sent if pictures cannot be used and ``--skip-bad`` is not given, or
+    afterwards if all pictures were left out.
     """
     client.memory(options.name).info()  # raises if there is none, before pictures are checked
     bad = {str(path): why for path, why in files.bad.items()}

@@ -38,7 +38,7 @@ def to_timeout(request: pb.WaitOperationRequest) -> float | None:
 def from_operation(
     operation: Operation, job: Job | None = None, *, with_result: bool = True
 ) -> operation_pb2.Operation:
-    """Write an operation; a running one with its ``job``'s progress and problem."""
+    """Write an operation, with the progress and problem of its ``job`` if it is running."""
     ended, undone = operation.ended_at, operation.undone_at
     message = operation_pb2.Operation(
         name=operation.name,

@@ -56,7 +56,7 @@ def to_creation(request: pb.CreateMemoryRequest) -> tuple[str | None, int | None
 
 
 def to_request(message: Any, hashes: Sequence[bytes] = ()) -> index.Request:
-    """Read the request_id, with a fingerprint of message and ``hashes``. Raises BadField."""
+    """Return the request_id with a fingerprint of message and ``hashes``. Raises BadField."""
     if not message.request_id:
         return index.WITHOUT_ID
     return index.Request(to_text(message.request_id, "request_id"), fingerprint(message, hashes))
@@ -74,7 +74,7 @@ async def to_pieces(
 
 
 def to_restoring(first: pb.RestoreMemoryRequest, file_sha256: bytes) -> index.Request:
-    """Read the request_id of a restore, with a fingerprint of its file. Raises BadField."""
+    """Return the request_id of a restore and a fingerprint of its file. Raises BadField."""
     about = pb.RestoreMemoryRequest(name=first.name, request_id=first.request_id)
     return to_request(about, [file_sha256])
 
@@ -173,7 +173,11 @@ def to_entries(
 
 
 def to_sha256(entry: entry_pb2.Entry, number: int, *, beside: bool) -> bytes:
-    """Read the hash of the picture beside a row, empty if there is none. Raises BadField."""
+    """Return the SHA-256 of the picture of entry ``number`` of a batch, empty if there is none.
+
+    Only if the batch has rows, ``beside`` is True, and the hash may come without the picture.
+    Raises BadField.
+    """
     if entry.image:
         return sha256(entry.image).digest()
     if beside and len(entry.content_sha256) not in (0, SHA256_BYTES):
@@ -240,7 +244,10 @@ def to_count(count: int, path: str, settings: Settings) -> None:
 
 
 def to_text(text: str, path: str, item: object = 0) -> str:
-    """Read an id, a label or a name of 1 to 256 UTF-8 bytes. Raises BadField at ``path``."""
+    """Return an id, label or name of 1 to 256 UTF-8 bytes, else raise BadField.
+
+    A ``{}`` in ``path``, the field that the error names, is replaced by ``item``.
+    """
     size = len(text.encode())
     if not 1 <= size <= TEXT_BYTES_MAX or "\0" in text:
         raise BadField(
@@ -251,7 +258,7 @@ def to_text(text: str, path: str, item: object = 0) -> str:
 
 
 def to_texts(texts: Iterable[str], path: str) -> list[str]:
-    """Read ids or labels like ``to_text``; ``path`` is that of the list. Raises BadField."""
+    """Read ids or labels like ``to_text``; ``path`` names their list. Raises BadField."""
     path = path + "[{}]"
     return [to_text(text, path, number) for number, text in enumerate(texts)]
 
@@ -287,7 +294,7 @@ def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[st
 
 
 def to_counts_k(k: int, path: str) -> int:
-    """Read the number of neighbours to count among, 1 to 1000. Raises BadField."""
+    """Check the K of a leave-one-out search of all entries, 1 to 1000. Raises BadField."""
     return to_number(k, path, 1, COUNTS_K_MAX)
 
 
@@ -371,7 +378,7 @@ def to_audit_page(request: pb.ListAuditEventsRequest, memory: index.Memory) -> t
 
 
 async def joined(messages: AsyncIterator[pb.UnlearnEntriesRequest]) -> pb.UnlearnEntriesRequest:
-    """Join a stream's messages, which must bring exactly the ids that the first message counts.
+    """Join a stream's messages, which must have exactly as many ids as the first one announces.
 
     Stops reading at the first id too many. Raises BadField, TooManyIds.
     """

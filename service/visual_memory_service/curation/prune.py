@@ -1,4 +1,4 @@
-"""Prunes take the votes of the entries that mislead, relabels set labels."""
+"""Prunes take away the votes of entries that mislead; relabels set labels."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def accuracies(snapshot: index.RamCopy, pruned: Sequence[str], job: Job) -> tupl
 def accuracy(
     memory: index.RamCopy, queries: index.RamCopy, on_progress: Callable[[int, int], None]
 ) -> float:
-    """Return the share of ``queries`` classified rightly by ``memory``, each without itself."""
+    """Return the share of ``queries`` classified correctly by the other entries of ``memory``."""
     _, labels = queries.columns()
     right = 0
     for rows, neighbors in leave_one_out_in_batches(memory, queries, JUDGED_K, on_progress):

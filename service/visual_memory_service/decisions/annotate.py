@@ -106,7 +106,7 @@ def label_set(
 
 
 def node(decision: Decision, options: DecisionOptions, taxonomy: Taxonomy) -> Node | None:
-    """Return the node at ``level``, or the deepest with ``min_confidence``; None if not wanted."""
+    """Return the taxonomy node at ``level``, else the deepest of ``min_confidence``, or None."""
     if options.level is not None:
         return at_depth(taxonomy, decision.scores, options.level)
     if options.min_confidence is not None:

@@ -74,7 +74,7 @@ class Calibration:
             )
 
     def confidence(self, decision: index.Decision) -> float:
-        """Return the share in [0, 1] of decisions with this confidence that are right."""
+        """Return the calibrated confidence in [0, 1]: how likely the decision is right."""
         return float(self.recalibration.apply(np.array([decision.confidence]))[0])
 
     def rejects(self, decision: index.Decision) -> bool:

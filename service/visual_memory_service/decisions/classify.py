@@ -19,10 +19,11 @@ from visual_memory_service.runtime.threads import in_thread
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """Queries, encoded images or unit vectors float32 (n, d), and the entries that may answer.
+    """Queries, encoded images or unit vectors float32 (n, d), and the entries to search.
 
-    ``neighbors_max`` limits the neighbours of several queries in all. If ``counts_k`` is set, votes
-    are weighted by the reliability of entries, from misleading counts among so many neighbours.
+    If ``counts_k`` is set, votes are weighted by the reliability of entries: how often they mislead
+    among the ``counts_k`` nearest. ``neighbors_max`` limits the sum of neighbours of all queries,
+    unless there is only one query.
     """
 
     queries: Sequence[bytes] | NDArray[np.float32]
@@ -33,7 +34,7 @@ class Question:
     neighbors_max: int = sys.maxsize
 
     def check_answer(self, each: int, what: str) -> None:
-        """Raise AnswerTooLarge if ``each`` neighbours or labels per query exceed the limit."""
+        """Raise AnswerTooLarge if ``each`` per query, of labels or neighbours, exceed the limit."""
         queries = len(self.queries)
         if queries > 1 and queries * each > self.neighbors_max:
             raise AnswerTooLarge(queries, each, what, self.neighbors_max)
@@ -43,7 +44,8 @@ class Question:
 class Classification:
     """A question with the voting, annotations and re-ranker of its decisions.
 
-    An empty ``reranker`` means the memory's; ``shown`` neighbours are answered, or all if None.
+    If ``reranker`` is empty, the memory's re-ranker is used. The answer lists the first ``shown``
+    neighbours of a decision, or all if None.
     """
 
     question: Question

@@ -63,9 +63,9 @@ class MinimalFlip:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision, the decision after the changes, and the smallest flip, None if there is none.
+    """A decision, the decision after the changes, and the smallest flip, or None for either.
 
-    ``thumbnails`` maps ids of the entries named in these to JPEGs, if wanted.
+    ``thumbnails`` maps the ids of the entries in all three to JPEGs, if wanted.
     """
 
     before: Decision

@@ -78,7 +78,7 @@ def demo(options: Namespace) -> None:
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Exit on SIGTERM with clean-up, and the exit code that shells use."""
+    """Exit with clean-up and a shell's exit code for this signal."""
     sys.exit(128 + number)
 
 

@@ -1,7 +1,7 @@
 """Memory of this process: overwrite what was freed, and search it for residues.
 
-The C library overwrites freed memory, see ``allocator``; NumPy keeps small freed arrays aside,
-where only new ones overwrite them.
+The C library overwrites freed memory, see ``allocator``; NumPy keeps the memory of
+small freed arrays, which only new arrays overwrite.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def search(patterns: ResiduePatterns) -> Findings:
 
 
 def find_in_program(patterns: ResiduePatterns) -> frozenset[bytes]:
-    """Return the masked pieces of ``patterns`` that are in the program's modules and libraries."""
+    """Return the pieces of ``patterns``, masked, that occur in the files of the program's code."""
     return search_files(open_each(program_files()), patterns).found
 
 

@@ -149,7 +149,7 @@ def left(deadline: float) -> float:
 
 
 def cut(connected: socket.socket) -> None:
-    """Shut a socket down from another thread, which the shutdown of TLS does not allow."""
+    """Shut a socket down without TLS's own shutdown, which another thread may not call."""
     with suppress(OSError):
         socket.socket.shutdown(connected, socket.SHUT_RDWR)
 

@@ -100,7 +100,7 @@ class Backups:
         return await self._run(name, copy)
 
     async def _run(self, name: str, work: Callable[..., T]) -> T:
-        """Run ``work`` in the thread; if the caller is cancelled, the next ``check`` raises."""
+        """Run ``work(check=…)`` in the thread; ``check`` raises once the caller is cancelled."""
         unwanted = threading.Event()
 
         def check() -> None:
@@ -119,9 +119,9 @@ class Backups:
 
 
 async def closed(making: asyncio.Future[Any], made: ExitStack) -> None:
-    """Once ``making`` has ended, close ``made``, even if the call is cancelled.
+    """Close ``made`` once ``making`` has ended, even if this call is cancelled meanwhile.
 
-    It is closed in another thread, because that may free many blocks.
+    Another thread closes it, because closing may free many blocks of a file.
     """
 
     async def close() -> None:

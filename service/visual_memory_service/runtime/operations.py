@@ -115,9 +115,10 @@ class Job:
             self.memory.operations.end(self.name, "cancelled")
 
     def end_failed(self, problem: str) -> None:
-        """Store a failure, but that of an erasure only in RAM, since the next start resumes it.
+        """Store that the operation failed; the failure of an erasure is kept only in RAM.
 
-        Entries may be marked as unlearned already, and still be stored.
+        The next start resumes the erasure, because entries may be marked as unlearned but not yet
+        deleted.
         """
         if self.operation.kind == UNLEARN:
             self.memory.operations.put_off(self.operation, GOES_ON.format(problem))

@@ -24,8 +24,8 @@ class SilentCall(Protocol):
     """Protocol of a call that can be ended because its client is silent.
 
     Its end frees the ``held`` bytes and, if it is ``unannounced``, one of the few places for
-    messages of unknown size. Its client may be silent for ``patience`` seconds even if other calls
-    wait for these.
+    messages of unknown size. If other calls wait for bytes or places, the call may be ended after
+    ``patience`` seconds of silence.
     """
 
     held: int
@@ -100,7 +100,7 @@ class AdmissionControl:
             self._unannounced.give()
 
     def swap_reservation(self, held: int, size: int) -> int:
-        """Replace the bytes ``held`` by a call with those for a message of ``size``; return these.
+        """Reserve bytes for a message of ``size`` instead of ``held`` bytes; return their number.
 
         Raises TooLarge, Overloaded.
         """
@@ -151,7 +151,7 @@ class AdmissionControl:
         }
 
     def _to_make_room(self, pressed: list[SilentCall], now: float) -> list[SilentCall]:
-        """Return the largest silent calls that free enough for the refused message, or none."""
+        """Return the largest ``pressed`` calls to end for the message refused last, or none."""
         if now - self._refused_at > PRESSED_SECONDS:
             return []
         lacking = self._pending_bytes + self._refused_bytes - self._bounds.pending_bytes_max

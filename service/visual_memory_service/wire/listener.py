@@ -166,7 +166,7 @@ def limits(bounds: Bounds) -> list[tuple[str, int]]:
 def check_free(listen: str) -> None:
     """Raise BadSetting if the address is not available, or another program uses its port.
 
-    gRPC would share the port with that program.
+    gRPC alone would not notice the other program, and would share the port.
     """
     host, port = parse_address(listen)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:

@@ -50,7 +50,8 @@ class NotReranked(Exception):
 class RerankBatch:
     """Encoded pictures of queries with their neighbours (n, k) in a memory.
 
-    A query may take ``seconds`` once it has a place; all end at ``until`` by ``time.monotonic``.
+    Re-ranking a query may take ``seconds`` from its turn on, and ends at the latest at ``until``, a
+    time of ``time.monotonic``.
     """
 
     queries: Sequence[bytes]

@@ -154,7 +154,7 @@ def vote(options: Namespace) -> dict[str, Any]:
 
 
 def problems(decisions: Iterable[Decision]) -> Counter[str]:
-    """Count the decisions that a re-ranker's answer was not applied to, by problem."""
+    """Count the decisions that were not re-ranked although wanted, by problem."""
     rerankings = [each.reranking for each in decisions if each.reranking]
     return Counter(each.problem for each in rerankings if not each.applied)
 

@@ -363,7 +363,7 @@ def noting_unlearned(plan: Plan) -> Iterator[None]:
 
 
 def counting(progress: Progress) -> Callable[[int, int], None]:
-    """Return a progress callback that adds the items done before to each count."""
+    """Return a progress callback that adds the items already done to the count it is given."""
     before = progress.done
     return lambda done, total: progress.reach(before + done)
 
@@ -385,7 +385,7 @@ def columns(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def prune(memory: Memory, ids: list[str]) -> PruneResult | None:
-    """Prune the entries that were pruned in the source."""
+    """Prune the entries that were pruned in the source; return None if there are none."""
     if not ids:
         return None
     with Progress("entries examined") as progress:

@@ -105,14 +105,14 @@ def chosen(method: prune_methods.Method, snapshot: index.RamCopy, job: Job) -> l
 
 
 def check_votes(ids: Sequence[str], memory: index.Memory) -> None:
-    """Raise NotVoting if an id has no voting entry."""
+    """Raise NotVoting if an id has no entry, or one that does not vote."""
     unknown = [id for id in ids if not memory.votes(id)]
     if unknown:
         raise NotVoting(unknown)
 
 
 def accuracies(snapshot: index.RamCopy, pruned: Sequence[str], job: Job) -> tuple[float, float]:
-    """Return the leave-one-out accuracy of all entries, before and after the prune."""
+    """Return the leave-one-out accuracy of all entries, before and after pruning ``pruned``."""
     m = len(snapshot)
     before = accuracy(snapshot, snapshot, lambda done, _: job.report_progress(done, 2 * m))
     after = accuracy(

@@ -72,7 +72,7 @@ class Classification:
 async def classify(
     question: Question, voting: Voting, served: ServedMemory
 ) -> tuple[list[Decision], Neighbors, NDArray[np.float32]]:
-    """Decide every query by the vote of its nearest entries, in order.
+    """Decide every query, in the order of the queries, by the vote of its nearest entries.
 
     Also returns the neighbours that voted, and the queries' vectors (n, d).
     """
@@ -83,7 +83,7 @@ async def classify(
 
 
 async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, NDArray[np.float32]]:
-    """Return the nearest entries of every query, in order, and the queries' vectors (n, d).
+    """Return the nearest entries of each query, in query order, and the queries' vectors (n, d).
 
     Raises EmptyMemory, WrongDimension, AnswerTooLarge.
     """

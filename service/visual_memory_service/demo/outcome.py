@@ -39,7 +39,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Answers on known classes, and on a new class before, with and after its entries."""
+    """Answers on known classes, and on a new class before, with and without its entries again."""
 
     known: Answers
     before: Answers

@@ -110,7 +110,7 @@ def writable_ranges(pages: io.FileIO, left_out: int, until: int) -> Iterator[tup
 
 
 def resident_ranges(pages: io.FileIO, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of pages that exist in a region; reading other pages would create them."""
+    """Yield (start, end) of a region's existing pages; reading other pages would create them."""
     pages.seek(start // mmap.PAGESIZE * PAGE_ENTRY_BYTES)
     data = pages.read((end - start) // mmap.PAGESIZE * PAGE_ENTRY_BYTES)
     there = np.frombuffer(data, "<u8") >> np.uint64(PAGE_THERE) != 0

@@ -82,7 +82,7 @@ def send(
 
 
 def lines(bad: Mapping[str, str]) -> list[str]:
-    """Return a line for each bad picture, but a single line for many with the same fault."""
+    """Return a line for each bad picture, or a single line if many have the same fault."""
     names = dict[str, list[str]]()
     for name, why in bad.items():
         names.setdefault(why, []).append(name)

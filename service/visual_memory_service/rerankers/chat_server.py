@@ -141,7 +141,7 @@ def check_url(url: str) -> None:
 
 
 def left(deadline: float) -> float:
-    """Return the seconds until ``deadline``. Raises TimeoutError."""
+    """Return the seconds until ``deadline``. Raises TimeoutError if it has passed."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError
@@ -155,7 +155,7 @@ def cut(connected: socket.socket) -> None:
 
 
 def text_of(answer: bytes) -> str | None:
-    """Return the text of a chat completion, or None."""
+    """Return the text of a chat completion, or None if it has none."""
     try:
         completion = json.loads(answer)
     except (ValueError, RecursionError):

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Backups:
-    """Makes backups, restores and copies of memories. Raises MemoryClosed once it is closed."""
+    """Makes backups, restores and copies. Its methods raise MemoryClosed once it is closed."""
 
     def __init__(self, memories: Memories) -> None:
         self._memories = memories

@@ -89,7 +89,7 @@ class Job:
         future.result()
 
     def retry_while(self, act: Callable[[], T], *, against: type[Exception] = NotWritten) -> T:
-        """Call ``act`` until it no longer raises ``against``. Raises Cancelled."""
+        """Call ``act``, with pauses, until it does not raise ``against``. Raises Cancelled."""
         for pause in pauses():
             try:
                 result = act()
@@ -183,7 +183,7 @@ class Operations:
         raise MemoryClosed(memory.identity.name)
 
     def job(self, name: str) -> Job | None:
-        """Return the job of a running operation, or None."""
+        """Return the job of an operation, or None if it is not running."""
         return self._jobs.get(name)
 
     async def progress(self, name: str) -> AsyncIterator[tuple[int, int]]:
@@ -216,7 +216,7 @@ class Operations:
         return memory.operations.get(name)
 
     def abandon(self, name: str) -> None:
-        """Cancel an operation whose result nobody waits for any more."""
+        """Cancel an operation, unless it has ended, because nobody waits for its result any more."""
         if job := self._jobs.get(name):
             job.cancelled.set()
 

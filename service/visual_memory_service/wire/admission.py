@@ -56,7 +56,8 @@ class Places:
 class AdmissionControl:
     """Admits calls until it drains, and limits the bytes that they hold.
 
-    Of a stream only the latest message counts; one message alone may exceed ``pending_bytes_max``.
+    Of a stream only the latest message counts. A message may exceed ``pending_bytes_max`` if no
+    other call holds bytes.
     """
 
     def __init__(self, bounds: Bounds) -> None:

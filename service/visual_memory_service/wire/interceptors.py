@@ -152,8 +152,8 @@ class CallScope:
     """Scope of one call of any kind, from before its first message is received until its end.
 
     Each message is received once there is room for it; a message that is too large is refused with
-    a sentence. Refusals raised in ``read`` or later are answered and logged; ``__aenter__`` must
-    raise none.
+    a sentence. Refusals raised in ``read`` or later are answered and logged; a refusal raised in
+    ``__aenter__`` would not be.
     """
 
     def __init__(

@@ -86,11 +86,11 @@ class Listener:
         return self._address
 
     async def renew(self) -> None:
-        """Close all connections, whose buffers hold data; a second server takes new connections.
+        """Close all connections, whose buffers hold data; a new server accepts connections instead.
 
         Calls under way may end first, as in a drain; streams that wait for their clients are ended.
         Does nothing while the server drains.
-        Raises BadSetting if no second server can listen beside the first, which then goes on.
+        Raises BadSetting if no new server can listen beside the former one, which then goes on.
         """
         async with self._changing:
             if self._draining:

@@ -1,4 +1,4 @@
-"""Settings of a server: flags over a TOML file over defaults, as one frozen record."""
+"""Settings of a server, as one record: flags override a TOML file, which overrides defaults."""
 
 from __future__ import annotations
 

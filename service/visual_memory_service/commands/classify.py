@@ -224,7 +224,7 @@ def undecodable(paths: Sequence[Path], limits: Limits) -> dict[str, str]:
 
 
 def batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """Split paths into batches of at most BATCH."""
+    """Split paths into batches of at most BATCH paths."""
     for start in range(0, len(paths), BATCH):
         yield list(paths[start : start + BATCH])
 

@@ -94,7 +94,7 @@ def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
 
 
 def to_alive_seconds(start: pb.ImportStart) -> float | None:
-    """Read the seconds between signs of life, or None if none are wanted. Raises BadField."""
+    """Read how often to tell that the import is working, in seconds, or None. Raises BadField."""
     if not start.HasField("alive_every"):
         return None
     seconds = to_seconds(start.alive_every, "start.alive_every")
@@ -175,8 +175,8 @@ def to_entries(
 def to_sha256(entry: entry_pb2.Entry, number: int, *, beside: bool) -> bytes:
     """Return the SHA-256 of the picture of entry ``number`` of a batch, empty if there is none.
 
-    Only if the batch has rows, ``beside`` is True, and the hash may come without the picture.
-    Raises BadField.
+    If the batch has rows, ``beside`` is True, and the hash may come without the picture. Raises
+    BadField.
     """
     if entry.image:
         return sha256(entry.image).digest()
@@ -294,7 +294,7 @@ def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[st
 
 
 def to_counts_k(k: int, path: str) -> int:
-    """Check the K of a leave-one-out search of all entries, 1 to 1000. Raises BadField."""
+    """Return a number of neighbours, from 1 to 1000, else raise BadField at ``path``."""
     return to_number(k, path, 1, COUNTS_K_MAX)
 
 
@@ -309,7 +309,7 @@ def to_number(value: Number, path: str, least: int, most: int | None = None) -> 
 
 
 def to_fraction(fraction: float, path: str) -> float:
-    """Check a fraction between 0 and 1, both excluded. Raises BadField."""
+    """Return a fraction between 0 and 1, both excluded, else raise BadField."""
     if not 0 < fraction < 1:
         raise BadField(path, f"must be between 0 and 1, both excluded, but is {fraction}")
     return fraction

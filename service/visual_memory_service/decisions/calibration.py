@@ -91,7 +91,10 @@ class Calibration:
         coverage: float,
         allow_empty: bool,
     ) -> tuple[str, ...]:
-        """Return labels, among them the right one with probability ``coverage``. Raises BadCoverage."""
+        """Return labels that include the right one in a share ``coverage`` of cases.
+
+        Raises BadCoverage.
+        """
         return conformal.prediction_set(
             conformal.SCORES[rule](decision.scores, conformal.draw_for(vector)),
             conformal.q_hat(self.scores[rule], coverage),

@@ -21,8 +21,8 @@ from visual_memory_service.runtime.threads import in_thread
 class Question:
     """Queries, encoded images or unit vectors float32 (n, d), and the entries to search.
 
-    If ``counts_k`` is set, votes are weighted by the reliability of entries: how often they mislead
-    among the ``counts_k`` nearest. ``neighbors_max`` limits the sum of neighbours of all queries,
+    If ``counts_k`` is set, the vote of an entry counts less the more other entries it misleads
+    among their ``counts_k`` nearest. ``neighbors_max`` limits the sum of neighbours of all queries,
     unless there is only one query.
     """
 
@@ -34,7 +34,7 @@ class Question:
     neighbors_max: int = sys.maxsize
 
     def check_answer(self, each: int, what: str) -> None:
-        """Raise AnswerTooLarge if ``each`` per query, of labels or neighbours, exceed the limit."""
+        """Raise AnswerTooLarge if ``each`` per query exceed the limit; ``what`` is their noun."""
         queries = len(self.queries)
         if queries > 1 and queries * each > self.neighbors_max:
             raise AnswerTooLarge(queries, each, what, self.neighbors_max)

@@ -39,7 +39,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Answers on known classes, and on a new class before, with and without its entries again."""
+    """Answers on known classes, and on a new class before, with and after its entries."""
 
     known: Answers
     before: Answers

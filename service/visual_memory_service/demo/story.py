@@ -153,7 +153,7 @@ def escaped(label: str) -> str:
 
 
 def check(outcome: Outcome, new: str) -> None:
-    """Raise Refused with the claims that do not hold."""
+    """Raise Refused if a claim of the demo does not hold; the message lists these claims."""
     claims = {
         "it classified no picture right": outcome.known.right > 0,
         f"it knew “{new}” before it was shown any": not outcome.before.mentions(new),

@@ -68,11 +68,11 @@ class Item:
         return self.image is not None or bool(self.image_sha256)
 
     def is_alike(self, label: str, metadata: Mapping[str, str]) -> bool:
-        """Return True if an entry has the item's label and, if the item has metadata, the same."""
+        """Return True if the item has this label and this metadata, or no metadata."""
         return self.label == label and self.metadata in (None, metadata)
 
     def is_stored(self, label: str, content_sha256: str, metadata: Mapping[str, str]) -> bool:
-        """Return True if ``is_alike`` and a stored entry has the same hash. Raises Unreadable."""
+        """Return True if the item ``is_alike`` and has this content hash. Raises Unreadable."""
         return self.is_alike(label, metadata) and self.sha256() == content_sha256
 
     def row_sha256(self) -> str:

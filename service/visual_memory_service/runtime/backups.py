@@ -59,7 +59,7 @@ class Backups:
     async def received(
         self, name: str, request_id: str, pieces: AsyncIterator[bytes]
     ) -> AsyncIterator[tuple[IncomingBackup, bytes]]:
-        """Receive the whole backup of a new memory, and yield it and its SHA-256 for the block.
+        """Context manager: receive the backup of a new memory; yield the backup and its SHA-256.
 
         Raises MemoryExists before any piece is read, BadBackup, NotWritten.
         """

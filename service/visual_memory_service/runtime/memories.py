@@ -60,7 +60,7 @@ class Embedders:
         self._built: dict[str, Embedder] = {}
 
     def get(self, name: str) -> Embedder:
-        """Return an embedder. Raises EmbedderNotAllowed, or an EmbeddingRefusal of building it."""
+        """Return an embedder. Raises EmbedderNotAllowed, EmbeddingRefusal if building it fails."""
         if not any(fnmatchcase(name, pattern) for pattern in self.allowed):
             raise EmbedderNotAllowed(name, self.allowed)
         with self._building:
@@ -245,7 +245,7 @@ class Memories:
             log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
 
     def find_duplicates(self, memory: index.Memory, ids: Sequence[str]) -> Duplicates:
-        """Find memories that hold the content of these entries, or entries copied from them by id.
+        """Find memories with equal content, and copies of this memory with entries of these ids.
 
         Raises CorruptStore, NotWritten if the entries themselves cannot be read.
         """
@@ -274,9 +274,9 @@ class Memories:
                 self.get(name).memory.unlearning.renew_connections()
 
     def catalog_files(self) -> Sequence[int]:
-        """Return descriptors of the catalog's files, cleared of dropped memories.
+        """Return descriptors of the catalog's files, first cleared of deleted data.
 
-        They are not cleared while another program reads the catalog's log. Raises NotWritten.
+        While another program reads the catalog's log, the log is not cleared. Raises NotWritten.
         """
         self.catalog.files.truncate_log()
         self.catalog.reserve.renew()
@@ -291,9 +291,9 @@ class Memories:
         store_images: bool,
         request: index.Request,
     ) -> ServedMemory:
-        """Create a memory, by embedder or by dimension.
+        """Create a memory for images of an ``embedder``, or for vectors of a ``dimension``.
 
-        Raises MemoryExists, RequestReused, NotWritten, and as ``Embedders.get``.
+        Raises MemoryExists, RequestReused, NotWritten, and the errors of ``Embedders.get``.
         """
         spec = self.embedders.get(embedder).spec if embedder is not None else None
         with self._editing:

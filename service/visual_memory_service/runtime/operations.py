@@ -216,7 +216,7 @@ class Operations:
         return memory.operations.get(name)
 
     def abandon(self, name: str) -> None:
-        """Cancel an operation, unless it has ended, because nobody waits for its result any more."""
+        """Cancel an operation whose result is not needed any more, unless it has ended."""
         if job := self._jobs.get(name):
             job.cancelled.set()
 

@@ -101,7 +101,7 @@ class AdmissionControl:
             self._unannounced.give()
 
     def swap_reservation(self, held: int, size: int) -> int:
-        """Reserve bytes for a message of ``size`` instead of ``held`` bytes; return their number.
+        """Reserve bytes for a message of ``size`` instead of ``held``; return how many.
 
         Raises TooLarge, Overloaded.
         """

@@ -87,7 +87,7 @@ class Settings(Bounds):
             value = getattr(self, name)
             if value < least:
                 raise BadSetting(f"{name} must be at least {least}.")
-            if not value <= most:  # nan neither
+            if not value <= most:  # also refuses nan
                 raise BadSetting(f"{name} must be at most {most}.")
         if self.erasure not in ERASURES:
             raise BadSetting(

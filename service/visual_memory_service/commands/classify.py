@@ -27,7 +27,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[Answer]):
-    """Pictures with the server's answers; ``bad`` maps the path of each picture left out to why."""
+    """Pictures with the server's answers; ``bad`` gives the reason for each picture left out."""
 
     answers: Sequence[tuple[Path, Answer]]
     bad: dict[str, str]

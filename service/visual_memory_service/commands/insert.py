@@ -211,7 +211,7 @@ def report_unlearned(memory: str, ids: Sequence[str]) -> None:
 
 
 def so_far(done: int, options: Namespace, *, gone: bool) -> str:
-    """Return a sentence on items stored before an error; ``gone`` if the memory is deleted."""
+    """Write which items were stored before an error, or are ``gone`` with a deleted memory."""
     if gone:
         return f"It was deleted meanwhile, with the {done:,} that were stored before."
     return f"The {done:,} before are stored in {options.name}; the same command goes on after them."

@@ -93,7 +93,10 @@ def to_voting(
 
 
 def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
-    """Read the wish for calibration, label set or node; None if there is none. Raises BadField."""
+    """Read which annotations are wanted: calibrated confidence, label set or taxonomy node.
+
+    Returns None if no annotation is wanted. Raises BadField.
+    """
     coverage = request.coverage if request.HasField("coverage") else None
     least = request.min_confidence if request.HasField("min_confidence") else None
     level = request.level if request.HasField("level") else None

@@ -121,7 +121,7 @@ def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
 def from_operations(
     operations: Sequence[Operation], last: str, request: pb.ListOperationsRequest, memory: Memory
 ) -> pb.ListOperationsResponse:
-    """Write a page of operations without results; ``last`` is its last name if more follow."""
+    """Write a page of operations without results; ``last`` names the last one if more follow."""
     return pb.ListOperationsResponse(
         operations=[from_operation(operation, with_result=False) for operation in operations],
         next_page_token=from_token(last, request, memory),

@@ -91,10 +91,7 @@ class Calibration:
         coverage: float,
         allow_empty: bool,
     ) -> tuple[str, ...]:
-        """Return labels that include the right one in a share ``coverage`` of cases.
-
-        Raises BadCoverage.
-        """
+        """Return labels that include the right one with this ``coverage``. Raises BadCoverage."""
         return conformal.prediction_set(
             conformal.SCORES[rule](decision.scores, conformal.draw_for(vector)),
             conformal.q_hat(self.scores[rule], coverage),

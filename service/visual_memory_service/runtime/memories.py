@@ -245,7 +245,7 @@ class Memories:
             log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
 
     def find_duplicates(self, memory: index.Memory, ids: Sequence[str]) -> Duplicates:
-        """Find memories with equal content, and copies of this memory with entries of these ids.
+        """Find memories with the content of these entries, and copies of this one also by the ids.
 
         Raises CorruptStore, NotWritten if the entries themselves cannot be read.
         """
@@ -444,7 +444,10 @@ class Memories:
             log.error("memory not opened", memory=name, reason=in_full(refusal))
 
     def _not_opening(self, name: str) -> AbstractContextManager[object]:
-        """Return a context in which this memory is not reopened if it is refused."""
+        """Return a context in which no thread tries to reopen a refused memory.
+
+        For a memory that is not refused the context does nothing.
+        """
         refused = self._refused.get(name)
         return refused.opening if refused is not None else nullcontext()
 

@@ -152,7 +152,10 @@ class AdmissionControl:
         }
 
     def _to_make_room(self, pressed: list[SilentCall], now: float) -> list[SilentCall]:
-        """Return the largest ``pressed`` calls to end for the message refused last, or none."""
+        """Return the largest ``pressed`` calls whose end makes room for the message refused last.
+
+        Returns none if all of them would not do, or if no message was refused lately.
+        """
         if now - self._refused_at > PRESSED_SECONDS:
             return []
         lacking = self._pending_bytes + self._refused_bytes - self._bounds.pending_bytes_max

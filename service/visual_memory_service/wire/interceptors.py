@@ -280,7 +280,7 @@ class CallScope:
     def answering(self, *, acknowledges: bool) -> Iterator[None]:
         """Context manager held while a response is sent.
 
-        ``acknowledges`` is True if the response is the last one to a message. Raises
+        ``acknowledges`` is False if the response only says that work on a message goes on. Raises
         ConnectionsRenewed if connections have been closing for some seconds.
         """
         self._answering = True

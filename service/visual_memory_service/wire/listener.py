@@ -56,7 +56,8 @@ def stop_event() -> asyncio.Event:
 class Listener:
     """Serves one service at one address, by gRPC servers that can be replaced meanwhile.
 
-    ``add`` adds ``service`` to a server; its event is set when connections are about to close.
+    ``add`` adds ``service`` to a gRPC server, with an event that is set when the connections of
+    that server are about to close.
     """
 
     def __init__(self, listen: str, bounds: Bounds, service: str, add: Add, states: Health) -> None:

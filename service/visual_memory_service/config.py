@@ -1,4 +1,4 @@
-"""Settings of a server: flags over a TOML file over defaults, as one frozen record."""
+"""Settings of a server, as one record: flags override a TOML file, which overrides defaults."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class BadSetting(Exception):
 
 
 class NoDataFolder(BadSetting):
-    """Neither flags nor file name the data folder."""
+    """Settings in which neither a flag nor the settings file names the data folder."""
 
     def __init__(self) -> None:
         super().__init__("No data folder was given; use --data DIR, or data in the file.")
@@ -52,7 +52,7 @@ class NoDataFolder(BadSetting):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Limits on calls, connections and bytes at a time, and on seconds of idling and draining."""
+    """Limits on concurrent calls, connections and bytes, and on seconds of idling and draining."""
 
     calls_max: int = 512
     connection_calls_max: int = 100
@@ -87,7 +87,7 @@ class Settings(Bounds):
             value = getattr(self, name)
             if value < least:
                 raise BadSetting(f"{name} must be at least {least}.")
-            if not value <= most:  # nan neither
+            if not value <= most:  # also refuses nan
                 raise BadSetting(f"{name} must be at most {most}.")
         if self.erasure not in ERASURES:
             raise BadSetting(
@@ -127,8 +127,8 @@ def to_settings(flags: Mapping[str, Any], file: Path | None) -> Settings:
 def early_erasure(arguments: Sequence[str]) -> str:
     """Read the ``erasure`` setting from the arguments of ``serve``, before its parser is loaded.
 
-    Invalid arguments and files give the default; the command refuses them later. A pipe gives the
-    default too, because it can be read only once.
+    Invalid arguments and files give the default; the command refuses them later. A settings file
+    that is a pipe gives the default too, because it can be read only once.
     """
     parser = ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument("--erasure")

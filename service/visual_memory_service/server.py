@@ -44,7 +44,7 @@ def serve(settings: Settings) -> None:
 
 
 def use_all_descriptors() -> None:
-    """Raise the limit of open files and connections to the system's maximum, or 65,536."""
+    """Raise the limit of open files and connections to the system's maximum, up to 65,536."""
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS allows fewer than it says
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(most, DESCRIPTORS_MAX)), most))

@@ -122,7 +122,7 @@ def answer(refusal: Exception) -> status_pb2.Status:
 
 
 def foreseen(error: Exception) -> Exception:
-    """Return the refusal that answers an exception which is no refusal itself."""
+    """Return the refusal to answer with for any other exception, such as MemoryError."""
     if isinstance(error, MemoryError | EncodeError):  # our messages fail only for lack of memory
         return errors.OutOfMemory()
     if isinstance(error, OSError) and error.errno in TOO_MANY:

@@ -122,12 +122,12 @@ def calibrate(client: Client, options: Namespace) -> None:
 
 
 def part(most: int, count: int, noun: str) -> str:
-    """Return ``5 suspects``, or ``200 of 312 suspects`` if only ``most`` are shown."""
+    """Write a count as ``5 suspects``, or ``200 of 312 suspects`` if it exceeds ``most``."""
     return plural(count, noun) if count <= most else f"{most} of {plural(count, noun)}"
 
 
 def print_csv(found: Assessment) -> None:
-    """Print the suspects as CSV, with the proposed label as label."""
+    """Print the suspects as CSV; the column ``label`` is the proposed label."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(("id", "label", "was", "score", "reason"))
     for each in found.suspects:
@@ -184,6 +184,6 @@ def as_row(label: LabelAssessment) -> tuple[object, ...]:
 
 
 def print_more(count: int) -> None:
-    """Print how many rows are not shown."""
+    """Print how many of ``count`` rows are not shown, if any."""
     if count > SHOWN:
         say(f"and {count - SHOWN} more")

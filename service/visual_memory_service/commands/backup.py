@@ -48,7 +48,7 @@ def backup(client: Client, options: Namespace) -> None:
 
 
 def restore(client: Client, options: Namespace) -> None:
-    """Create a memory from a backup, without entries unlearned since."""
+    """Create a memory from a backup, without the entries that were unlearned since the backup."""
     with Progress("MiB sent") as progress:
         restored = client.restore(options.file, options.name, progress=in_mebibytes(progress))
     if options.json:
@@ -63,7 +63,7 @@ def restore(client: Client, options: Namespace) -> None:
 
 
 def copy(client: Client, options: Namespace) -> None:
-    """Create a memory with all entries that another has now."""
+    """Create a memory with all present entries of another memory."""
     info = client.copy(options.name, options.new).info()
     if options.json:
         print_json(asdict(info))

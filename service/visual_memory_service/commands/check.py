@@ -54,7 +54,7 @@ def add_to(commands: Commands) -> None:
 
 
 def check(client: Client, options: Namespace) -> None:
-    """Have the server check one memory. Raises Error if it is damaged."""
+    """Have the server check a memory. Raises Error if the memory is damaged."""
     with Progress(NOUNS) as progress, report_running_operations(client, options.name):
         result = client.memory(options.name).check(progress=progress.reach)
     found = Found(options.name, result.entry_count, result.event_count, result.digest)
@@ -65,7 +65,7 @@ def check(client: Client, options: Namespace) -> None:
 
 
 def check_folder(options: Namespace) -> int:
-    """Check the memories of a folder; return 1 if one is damaged. Raises Refused."""
+    """Check the memories of a folder; return 1 if any is damaged, else 0. Raises Refused."""
     found = []
     for each in in_folder(options.data):
         found.append(each)

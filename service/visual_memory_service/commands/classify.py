@@ -27,7 +27,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[Answer]):
-    """Pictures with the server's answers; ``bad`` maps paths of pictures left out to reasons."""
+    """Pictures with the server's answers; ``bad`` gives the reason for each picture left out."""
 
     answers: Sequence[tuple[Path, Answer]]
     bad: dict[str, str]
@@ -156,7 +156,7 @@ def vote(options: Namespace) -> dict[str, Any]:
 
 
 def problems(decisions: Iterable[Decision]) -> Counter[str]:
-    """Count the decisions that a re-ranker's answer was not applied to, by problem."""
+    """Count the decisions that were not re-ranked although wanted, by problem."""
     rerankings = [each.reranking for each in decisions if each.reranking]
     return Counter(each.problem for each in rerankings if not each.applied)
 
@@ -168,7 +168,7 @@ def report(problems: Counter[str]) -> None:
 
 
 def more(decision: Decision, options: Namespace) -> Iterator[str]:
-    """Yield extra cells for ``--calibrated``, ``--coverage`` and ``--min-confidence``, if given."""
+    """Yield a table cell for each given one of --calibrated, --coverage and --min-confidence."""
     if options.calibrated:
         sure = f"{decision.calibrated_confidence:.4f}"
         yield "rejected" if decision.rejected else sure
@@ -186,8 +186,9 @@ def query_in_batches(
 ) -> Answered[Answer]:
     """Send pictures in batches; return the answers, and the reasons for pictures left out.
 
-    Raises Refused if pictures cannot be used and ``--skip-bad`` is not given, before any is sent,
-    or if no picture is left.
+    ``question`` sends the bytes of a batch and returns an answer for each picture. Raises Refused
+    before anything is sent if pictures cannot be used and ``--skip-bad`` is not given, or
+    afterwards if all pictures were left out.
     """
     client.memory(options.name).info()  # raises if there is none, before pictures are checked
     bad = {str(path): why for path, why in files.bad.items()}
@@ -225,7 +226,7 @@ def undecodable(paths: Sequence[Path], limits: Limits) -> dict[str, str]:
 
 
 def batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """Split paths into batches of at most BATCH."""
+    """Split paths into batches of at most BATCH paths."""
     for start in range(0, len(paths), BATCH):
         yield list(paths[start : start + BATCH])
 

@@ -125,7 +125,7 @@ def prune(client: Client, options: Namespace) -> None:
 
 
 def parameters(options: Namespace) -> dict[str, Any]:
-    """Return the method's arguments. Raises WrongUsage if an option is missing or out of place."""
+    """Return the method and its arguments. Raises WrongUsage if one is missing or not allowed."""
     method = "ids" if options.ids_file else options.method
     chosen = "--ids-file" if options.ids_file else f"--method {method}"
     names = dict.fromkeys(name for taken in TAKEN.values() for name in taken)
@@ -179,7 +179,7 @@ def relabel(client: Client, options: Namespace) -> None:
 
 
 def read_labels(file: Path) -> dict[str, str]:
-    """Map ids to labels as in a CSV file, skipping rows without a label. Raises Refused."""
+    """Read a CSV file as labels by id, skipping rows without a label. Raises Refused."""
     rows = csv.DictReader(io.StringIO(read_text(file), newline=""))
     labels: dict[str, str] = {}
     try:

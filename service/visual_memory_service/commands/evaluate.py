@@ -25,7 +25,7 @@ SAME_PICTURE = 1e-6  # a distance below which a neighbour is the picture itself
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Counts of pictures by (label, decided label); ``bad`` maps pictures left out to reasons."""
+    """Counts of pictures by (label, decided label), and in ``bad`` why pictures were left out."""
 
     answers: Counter[tuple[str, str]]
     unknown_labels: Sequence[str]

@@ -28,7 +28,7 @@ def add_to(commands: Commands) -> None:
 
 
 def export(client: Client, options: Namespace) -> None:
-    """Write all entries with vectors and pictures to a file, which appears once complete."""
+    """Write all entries with vectors and pictures to a file, which appears once it is complete."""
     path = options.file
     if path.suffix.lower() in OTHERS:
         raise Refused(f"{path} would hold Parquet, which export writes; let it end in .parquet.")

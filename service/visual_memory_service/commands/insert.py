@@ -62,9 +62,10 @@ class Plan:
     def note(
         self, item: Item, label: str, content_sha256: str, metadata: Metadata, pruned_here: bool
     ) -> bool:
-        """Compare an item with its entry; return False if its picture must still be decoded.
+        """Compare an item with the stored entry of its id, which the other arguments describe.
 
-        Metadata are compared only if the source has some.
+        Metadata are compared only if the source has some. Returns False if the item's picture must
+        still be decoded.
         """
         if pruned_here:
             self.pruned_here.add(item.id)
@@ -95,7 +96,7 @@ class Plan:
         return sorted(self.pruned - stay)
 
     def relabelling(self, verb: str) -> str:
-        """Return a sentence that counts label changes, empty if none; ``verb`` is its verb."""
+        """Return a sentence that counts label changes, with this ``verb``; empty if none change."""
         counts = Counter(self.new_labels().values())
         changes = [f"{n:,} from {old} to {new}" for (old, new), n in sorted(counts.items())]
         return f"That {verb} labels: {listed(changes)}." if changes else ""
@@ -210,7 +211,7 @@ def report_unlearned(memory: str, ids: Sequence[str]) -> None:
 
 
 def so_far(done: int, options: Namespace, *, gone: bool) -> str:
-    """Return a sentence on the items stored before an error; ``gone`` if the memory was deleted."""
+    """Write which items were stored before an error, or are ``gone`` with a deleted memory."""
     if gone:
         return f"It was deleted meanwhile, with the {done:,} that were stored before."
     return f"The {done:,} before are stored in {options.name}; the same command goes on after them."
@@ -293,7 +294,10 @@ def refuse(plan: Plan, options: Namespace) -> None:
 def grouped(
     items: Iterable[Item], measure: Callable[[Item], int], bytes_max: int
 ) -> Iterator[list[Item]]:
-    """Split items into groups of up to ``bytes_max``, and up to 1,024 items above 0 bytes."""
+    """Split items into groups whose sizes, by ``measure``, add up to at most ``bytes_max``.
+
+    A group has at most 1,024 items of size above 0; a larger item is a group of its own.
+    """
     batch: list[Item] = []
     room, counted = bytes_max, 0
     for item in items:
@@ -312,8 +316,8 @@ def store(
 ) -> None:
     """Insert items, skipping items that were stored since the plan was made.
 
-    An earlier, interrupted command may have sent them or, with ``--keep``, another client. Raises
-    AlreadyExists if an id got other content and ``--keep`` is not given.
+    An earlier, interrupted command or another client may have stored these. Raises Refused if an id
+    got other content, label or metadata meanwhile and ``--keep`` is not given.
     """
     while items:
         report = counting(progress)
@@ -350,7 +354,7 @@ def store(
 
 @contextmanager
 def noting_unlearned(plan: Plan) -> Iterator[None]:
-    """Add to the plan what was unlearned before, as an error or interrupt of an insertion says."""
+    """Context manager that adds the ``unlearned`` ids of an error or interrupt to the plan."""
     try:
         yield
     except BaseException as ended:
@@ -359,7 +363,7 @@ def noting_unlearned(plan: Plan) -> Iterator[None]:
 
 
 def counting(progress: Progress) -> Callable[[int, int], None]:
-    """Return a progress callback that counts on from the items already done."""
+    """Return a progress callback that adds the items already done to the count it is given."""
     before = progress.done
     return lambda done, total: progress.reach(before + done)
 
@@ -381,7 +385,7 @@ def columns(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def prune(memory: Memory, ids: list[str]) -> PruneResult | None:
-    """Prune the entries that were pruned in the source."""
+    """Prune the entries that were pruned in the source; return None if there are none."""
     if not ids:
         return None
     with Progress("entries examined") as progress:

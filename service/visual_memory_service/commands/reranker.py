@@ -87,7 +87,7 @@ def add_to(commands: Commands) -> None:
 
 
 def crops(options: Namespace) -> None:
-    """Serve a re-ranker by a larger embedder until SIGTERM or SIGINT. Raises Refused."""
+    """Serve a re-ranker that uses a larger embedder, until SIGTERM or SIGINT. Raises Refused."""
     with refusing():
         from visual_memory_embedders import ImageLimits, build
         from visual_memory_service.rerankers.crops import Crops, VectorCache
@@ -105,7 +105,7 @@ def crops(options: Namespace) -> None:
 
 
 def chat(options: Namespace) -> None:
-    """Serve a re-ranker by a chat model until SIGTERM or SIGINT. Raises Refused."""
+    """Serve a re-ranker that asks a chat model, until SIGTERM or SIGINT. Raises Refused."""
     with refusing():
         from visual_memory_service.rerankers.chat import Chat
         from visual_memory_service.rerankers.chat_server import ChatServer
@@ -120,7 +120,7 @@ def chat(options: Namespace) -> None:
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Context manager that raises Refused for an error at the start of a re-ranker."""
+    """Context manager that turns an error at the start of a re-ranker into Refused."""
     server_libraries.need("a re-ranker")
     from visual_memory_embedders.errors import EmbeddingRefusal
 
@@ -131,7 +131,7 @@ def refusing() -> Iterator[None]:
 
 
 def at_least_one(name: str, value: int) -> None:
-    """Raise BadSetting for a number below 1."""
+    """Raise BadSetting if the setting ``name`` is below 1."""
     if value < 1:
         raise BadSetting(f"{name} must be at least 1, but is {value}.")
 

@@ -102,7 +102,7 @@ def serve(options: Namespace) -> NoReturn:
 
 
 class StandardError:
-    """The log's file. A line that cannot be written is lost, so that a full disk fails no call."""
+    """The file of the log. A line that cannot be written is dropped, so that no call fails."""
 
     def write(self, text: str) -> None:
         with suppress(OSError, ValueError):  # ValueError if it is closed

@@ -151,7 +151,10 @@ def not_stored(count: int, ids: Iterable[str]) -> list[str]:
 
 
 def save(certificate: Certificate, options: Namespace) -> None:
-    """Save a certificate if not saved yet. Raises Refused if another is there, without --force."""
+    """Save a certificate, unless the file holds it already.
+
+    Raises Refused if the file holds anything else and --force is not given.
+    """
     path = options.certificate
     if path.is_file():
         with suppress(InvalidCertificate):
@@ -162,7 +165,7 @@ def save(certificate: Certificate, options: Namespace) -> None:
 
 
 def certify(client: Client, memory: Memory, ids: list[str]) -> Certificate:
-    """Unlearn entries; a repeated call returns the same certificate, unless inserted since."""
+    """Unlearn entries; return the former certificate if unlearned before and not inserted since."""
     with Progress("steps of erasing") as progress:
         try:
             certificate = memory.unlearn(

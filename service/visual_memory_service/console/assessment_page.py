@@ -82,7 +82,7 @@ def to_page(
 
 
 def fetch(memory: Memory, ids: Iterable[str], what: str, **parts: bool) -> dict[str, Entry]:
-    """Get entries by id, several at a time, skipping deleted ones; ``what`` names the progress."""
+    """Get ``parts`` of entries by id, skipping deleted entries; progress is shown as ``what``."""
     wanted = list(dict.fromkeys(ids))
 
     def get(id: str) -> Entry | None:
@@ -115,7 +115,7 @@ def to_cases(
 
 
 def called(near: Iterable[Neighbor], label: str) -> list[Neighbor]:
-    """Return the nearest entries that have a label, at most NEAR_SHOWN."""
+    """Return the first entries of ``near`` whose label is ``label``, at most NEAR_SHOWN."""
     return [each for each in near if each.label == label][:NEAR_SHOWN]
 
 
@@ -139,7 +139,7 @@ def render(
     said: str,
     rows: Iterable[Sequence[object]],
 ) -> str:
-    """Fill the template; ``pictures`` is None if there are none, ``said`` a sentence on them."""
+    """Fill the template; ``said`` is a sentence on ``pictures``, None if there are none."""
     template = TEMPLATE.read_text(encoding="utf-8")
     parts = {
         "POLICY": policy(template),
@@ -167,7 +167,7 @@ def policy(template: str) -> str:
 
 
 def tiles(found: Assessment) -> str:
-    """Render the numbers at the top."""
+    """Render the counts, accuracy and calibration error at the top of the page."""
     numbers = (
         (f"{found.count:,}", "entries that vote"),
         (f"{found.accuracy:.2%}", "of them get their label from the others"),

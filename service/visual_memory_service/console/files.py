@@ -43,12 +43,12 @@ def read_text(file: Path) -> str:
 
 
 def add_force(parser: ArgumentParser, what: str) -> None:
-    """Add --force."""
+    """Add --force; ``what`` is the file that its help names."""
     parser.add_argument("--force", action="store_true", help=f"overwrite {what}")
 
 
 def refuse(path: Path, *, force: bool) -> None:
-    """Raise Refused if no file can be written at ``path``; to be called before any work."""
+    """Raise Refused if no file may be written at ``path``; call this before any work."""
     if path.is_dir():
         raise Refused(f"{path} is a folder; name a file in it.")
     if path.exists() and not path.is_file():

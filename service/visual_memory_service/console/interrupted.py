@@ -13,7 +13,7 @@ from visual_memory.terminal.progress import Progress
 
 @contextmanager
 def report_running_operations(client: Client, memory: str) -> Iterator[None]:
-    """On Ctrl-C, print the memory's running operations, and how to wait for or cancel them."""
+    """Context manager: on Ctrl-C, print running operations, and how to await or cancel them."""
     try:
         yield
     except KeyboardInterrupt:
@@ -30,7 +30,7 @@ def report_running_operations(client: Client, memory: str) -> Iterator[None]:
 
 @contextmanager
 def report_stored(memory: str, progress: Progress, count: int) -> Iterator[None]:
-    """On Ctrl-C, print how many of ``count`` items are stored in the memory."""
+    """Context manager: on Ctrl-C, print how many of ``count`` items the memory has stored."""
     try:
         yield
     except KeyboardInterrupt:

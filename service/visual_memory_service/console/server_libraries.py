@@ -10,7 +10,7 @@ MODULES = ("blake3", "faiss", "grpc_health", "grpc_reflection", "onnx", "onnxrun
 
 
 def need(purpose: str) -> None:
-    """Raise MissingExtra if a library is not installed; nothing is imported."""
+    """Raise MissingExtra, naming ``purpose``, if a server's library is missing; import none."""
     for module in MODULES:
         if find_spec(module) is None:
             raise MissingExtra(

@@ -25,12 +25,12 @@ def outcome(statement: Statement) -> str:
 
 
 def ram_clause(statement: Statement) -> str:
-    """Return a clause if only files were searched, else nothing."""
+    """Return the clause that RAM was not searched, or "" if it was."""
     return RAM_NOT_SEARCHED if len(statement.searched) == 1 else ""
 
 
 def exception_clause(statement: Statement) -> str:
-    """Return a clause on content that other memories hold too, else nothing."""
+    """Return a clause on the other memories that hold the same content, or "" if none does."""
     if not statement.also_in:
         return ""
     return f" but what was also in {holders(statement.memory, statement.also_in)}"

@@ -80,14 +80,14 @@ def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
 
 
 def from_stored(batch: StoredBatch, unlearned: Sequence[str]) -> pb.ImportEntriesResponse:
-    """Write the acknowledgement of a stored batch, with its ids that had been ``unlearned``."""
+    """Write the acknowledgement of a stored batch; ``unlearned`` are ids unlearned before."""
     return pb.ImportEntriesResponse(
         offset=batch.start, ids=batch.ids, fingerprint=batch.fingerprint, unlearned_ids=unlearned
     )
 
 
 def is_from_working(response: object) -> bool:
-    """Return True if an import's response is a sign of life, which acknowledges no batch."""
+    """Return True if a response only says that an import is working, and acknowledges no batch."""
     return isinstance(response, pb.ImportEntriesResponse) and response.working
 
 

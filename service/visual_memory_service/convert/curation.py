@@ -116,7 +116,7 @@ def from_valuing(step: Valuing) -> Iterator[pb.ValueEntriesResponse]:
 
 
 def to_assessing(request: pb.AssessMemoryRequest) -> tuple[int, Voting, int, Request]:
-    """Read K, voting, fewest entries of a label to judge, and request_id. Raises BadField."""
+    """Read K, voting, the fewest entries of a judged label, and request_id. Raises BadField."""
     k = to_counts_k(request.k if request.HasField("k") else K, "k")
     thin = request.thin if request.HasField("thin") else THIN
     return k, to_voting(request), to_number(thin, "thin", 1), to_request(request)

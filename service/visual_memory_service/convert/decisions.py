@@ -85,7 +85,7 @@ def to_voting(
     | pb.AssessMemoryRequest
     | pb.CalibrateMemoryRequest,
 ) -> index.Voting:
-    """Read the voting, rank by default. Raises BadField."""
+    """Read the voting rule, which is ``rank`` by default. Raises BadField."""
     name = request.voting or VOTING
     if name not in index.VOTINGS:
         raise BadField("voting", f"must be one of {', '.join(index.VOTINGS)}, but is {name[:80]!r}")
@@ -93,7 +93,10 @@ def to_voting(
 
 
 def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
-    """Read the wanted annotations, or None if none are wanted. Raises BadField."""
+    """Read which annotations are wanted: calibrated confidence, label set or taxonomy node.
+
+    Returns None if no annotation is wanted. Raises BadField.
+    """
     coverage = request.coverage if request.HasField("coverage") else None
     least = request.min_confidence if request.HasField("min_confidence") else None
     level = request.level if request.HasField("level") else None

@@ -38,7 +38,7 @@ def to_timeout(request: pb.WaitOperationRequest) -> float | None:
 def from_operation(
     operation: Operation, job: Job | None = None, *, with_result: bool = True
 ) -> operation_pb2.Operation:
-    """Write an operation; a running one with its ``job``'s progress and problem."""
+    """Write an operation, with the progress and problem of its ``job`` if it is running."""
     ended, undone = operation.ended_at, operation.undone_at
     message = operation_pb2.Operation(
         name=operation.name,
@@ -121,7 +121,7 @@ def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
 def from_operations(
     operations: Sequence[Operation], last: str, request: pb.ListOperationsRequest, memory: Memory
 ) -> pb.ListOperationsResponse:
-    """Write a page of operations without results; ``last`` is its last name if more follow."""
+    """Write a page of operations without results; ``last`` names the last one if more follow."""
     return pb.ListOperationsResponse(
         operations=[from_operation(operation, with_result=False) for operation in operations],
         next_page_token=from_token(last, request, memory),

@@ -1,4 +1,4 @@
-"""Page tokens: each continues one listing alone."""
+"""Page tokens: each is valid only for the listing that it continues."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def from_token(last: str, request: Any, memory: Memory | None = None) -> str:
 
 
 def seal(request: Any, memory: Memory | None) -> str:
-    """Return a hash of the call, the memory and the fields that select the listed items."""
+    """Return a hash of the kind of request, the memory and the fields that select listed items."""
     choice = [(each.name, value) for each, value in request.ListFields() if each.name not in FREE]
     file = memory and memory.path.name  # a memory that is restored has the uid of the former one
     return hashlib.sha256(repr((request.DESCRIPTOR.name, file, choice)).encode()).hexdigest()[:16]

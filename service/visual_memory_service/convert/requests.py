@@ -56,7 +56,7 @@ def to_creation(request: pb.CreateMemoryRequest) -> tuple[str | None, int | None
 
 
 def to_request(message: Any, hashes: Sequence[bytes] = ()) -> index.Request:
-    """Read the request_id, with a fingerprint of message and ``hashes``. Raises BadField."""
+    """Return the request_id with a fingerprint of message and ``hashes``. Raises BadField."""
     if not message.request_id:
         return index.WITHOUT_ID
     return index.Request(to_text(message.request_id, "request_id"), fingerprint(message, hashes))
@@ -74,7 +74,7 @@ async def to_pieces(
 
 
 def to_restoring(first: pb.RestoreMemoryRequest, file_sha256: bytes) -> index.Request:
-    """Read the request_id of a restore, with a fingerprint of its file. Raises BadField."""
+    """Return the request_id of a restore and a fingerprint of its file. Raises BadField."""
     about = pb.RestoreMemoryRequest(name=first.name, request_id=first.request_id)
     return to_request(about, [file_sha256])
 
@@ -94,7 +94,7 @@ def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
 
 
 def to_alive_seconds(start: pb.ImportStart) -> float | None:
-    """Read the seconds between signs of life, or None if none are wanted. Raises BadField."""
+    """Read how often to tell that the import is working, in seconds, or None. Raises BadField."""
     if not start.HasField("alive_every"):
         return None
     seconds = to_seconds(start.alive_every, "start.alive_every")
@@ -173,7 +173,11 @@ def to_entries(
 
 
 def to_sha256(entry: entry_pb2.Entry, number: int, *, beside: bool) -> bytes:
-    """Read the hash of the picture beside a row, empty if there is none. Raises BadField."""
+    """Return the SHA-256 of the picture of entry ``number`` of a batch, empty if there is none.
+
+    If the batch has rows, ``beside`` is True, and the hash may come without the picture. Raises
+    BadField.
+    """
     if entry.image:
         return sha256(entry.image).digest()
     if beside and len(entry.content_sha256) not in (0, SHA256_BYTES):
@@ -240,7 +244,10 @@ def to_count(count: int, path: str, settings: Settings) -> None:
 
 
 def to_text(text: str, path: str, item: object = 0) -> str:
-    """Read an id, a label or a name of 1 to 256 UTF-8 bytes. Raises BadField at ``path``."""
+    """Return an id, label or name of 1 to 256 UTF-8 bytes, else raise BadField.
+
+    A ``{}`` in ``path``, the field that the error names, is replaced by ``item``.
+    """
     size = len(text.encode())
     if not 1 <= size <= TEXT_BYTES_MAX or "\0" in text:
         raise BadField(
@@ -251,7 +258,7 @@ def to_text(text: str, path: str, item: object = 0) -> str:
 
 
 def to_texts(texts: Iterable[str], path: str) -> list[str]:
-    """Read ids or labels like ``to_text``; ``path`` is that of the list. Raises BadField."""
+    """Read ids or labels like ``to_text``; ``path`` names their list. Raises BadField."""
     path = path + "[{}]"
     return [to_text(text, path, number) for number, text in enumerate(texts)]
 
@@ -287,7 +294,7 @@ def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[st
 
 
 def to_counts_k(k: int, path: str) -> int:
-    """Read the number of neighbours to count among, 1 to 1000. Raises BadField."""
+    """Return a number of neighbours, from 1 to 1000, else raise BadField at ``path``."""
     return to_number(k, path, 1, COUNTS_K_MAX)
 
 
@@ -302,7 +309,7 @@ def to_number(value: Number, path: str, least: int, most: int | None = None) -> 
 
 
 def to_fraction(fraction: float, path: str) -> float:
-    """Check a fraction between 0 and 1, both excluded. Raises BadField."""
+    """Return a fraction between 0 and 1, both excluded, else raise BadField."""
     if not 0 < fraction < 1:
         raise BadField(path, f"must be between 0 and 1, both excluded, but is {fraction}")
     return fraction
@@ -371,7 +378,7 @@ def to_audit_page(request: pb.ListAuditEventsRequest, memory: index.Memory) -> t
 
 
 async def joined(messages: AsyncIterator[pb.UnlearnEntriesRequest]) -> pb.UnlearnEntriesRequest:
-    """Join a stream's messages, which must bring exactly the ids that the first message counts.
+    """Join a stream's messages, which must have exactly as many ids as the first one announces.
 
     Stops reading at the first id too many. Raises BadField, TooManyIds.
     """

@@ -33,7 +33,7 @@ def to_rerank(request: pb.RerankRequest) -> tuple[bytes, list[Candidate]]:
 
 def to_candidate(candidate: pb.Candidate, at: int) -> Candidate:
     """Read the candidate at position ``at``. Raises BadField."""
-    if not 0 <= candidate.distance <= 2:  # nan neither
+    if not 0 <= candidate.distance <= 2:  # also refuses nan
         raise BadField(f"candidates[{at}].distance", f"must be 0 to 2, but is {candidate.distance}")
     return Candidate(
         id=to_text(candidate.id, "candidates[{}].id", at),

@@ -1,4 +1,4 @@
-"""Prunes take the votes of the entries that mislead, relabels set labels."""
+"""Prunes take away the votes of entries that mislead; relabels set labels."""
 
 from __future__ import annotations
 
@@ -105,14 +105,14 @@ def chosen(method: prune_methods.Method, snapshot: index.RamCopy, job: Job) -> l
 
 
 def check_votes(ids: Sequence[str], memory: index.Memory) -> None:
-    """Raise NotVoting if an id has no voting entry."""
+    """Raise NotVoting if an id has no entry, or one that does not vote."""
     unknown = [id for id in ids if not memory.votes(id)]
     if unknown:
         raise NotVoting(unknown)
 
 
 def accuracies(snapshot: index.RamCopy, pruned: Sequence[str], job: Job) -> tuple[float, float]:
-    """Return the leave-one-out accuracy of all entries, before and after the prune."""
+    """Return the leave-one-out accuracy of all entries, before and after pruning ``pruned``."""
     m = len(snapshot)
     before = accuracy(snapshot, snapshot, lambda done, _: job.report_progress(done, 2 * m))
     after = accuracy(
@@ -124,7 +124,7 @@ def accuracies(snapshot: index.RamCopy, pruned: Sequence[str], job: Job) -> tupl
 def accuracy(
     memory: index.RamCopy, queries: index.RamCopy, on_progress: Callable[[int, int], None]
 ) -> float:
-    """Return the share of ``queries`` classified rightly by ``memory``, each without itself."""
+    """Return the share of ``queries`` classified correctly by the other entries of ``memory``."""
     _, labels = queries.columns()
     right = 0
     for rows, neighbors in leave_one_out_in_batches(memory, queries, JUDGED_K, on_progress):

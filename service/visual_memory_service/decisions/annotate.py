@@ -32,7 +32,7 @@ class DecisionOptions:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedDecision:
-    """A decision with its annotations: None, or False for ``rejected``, if not wanted."""
+    """A decision and its annotations; an unwanted one is None, ``rejected`` then is False."""
 
     decision: Decision
     calibrated_confidence: float | None = None
@@ -106,7 +106,7 @@ def label_set(
 
 
 def node(decision: Decision, options: DecisionOptions, taxonomy: Taxonomy) -> Node | None:
-    """Return the node at ``level``, or the deepest with ``min_confidence``; None if not wanted."""
+    """Return the node at ``level``, or the deepest of ``min_confidence``; None if unset."""
     if options.level is not None:
         return at_depth(taxonomy, decision.scores, options.level)
     if options.min_confidence is not None:

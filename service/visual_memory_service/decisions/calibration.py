@@ -1,4 +1,4 @@
-"""Calibration of a memory: confidences, conformal scores and a rejection distance, fitted."""
+"""Calibration of a memory: fits confidences, conformal scores and a rejection distance."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class CalibrationResult:
 class Calibration:
     """Calibration fitted to decisions at a memory's ``revision``.
 
-    ``scores`` map each conformal rule to the scores of the right labels, ascending.
+    ``scores`` maps each conformal rule to the scores of the right labels, ascending.
     """
 
     result: CalibrationResult
@@ -74,11 +74,11 @@ class Calibration:
             )
 
     def confidence(self, decision: index.Decision) -> float:
-        """Return the share in [0, 1] of decisions with this confidence that are right."""
+        """Return the calibrated confidence in [0, 1]: how likely the decision is right."""
         return float(self.recalibration.apply(np.array([decision.confidence]))[0])
 
     def rejects(self, decision: index.Decision) -> bool:
-        """Return True if the nearest entry is beyond the rejection distance."""
+        """Return True if the decision's nearest entry is farther than the rejection distance."""
         return float(decision.distances[0]) > self.result.rejection_distance
 
     def label_set(

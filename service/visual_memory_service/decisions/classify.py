@@ -19,10 +19,11 @@ from visual_memory_service.runtime.threads import in_thread
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """Queries, encoded images or unit vectors float32 (n, d), and the entries that may answer.
+    """Queries, encoded images or unit vectors float32 (n, d), and the entries to search.
 
-    ``neighbors_max`` limits the neighbours of several queries in all. If ``counts_k`` is set, votes
-    are weighted by the reliability of entries, from misleading counts among so many neighbours.
+    If ``counts_k`` is set, the vote of an entry counts less the more other entries it misleads
+    among their ``counts_k`` nearest. ``neighbors_max`` limits the sum of neighbours of all queries,
+    unless there is only one query.
     """
 
     queries: Sequence[bytes] | NDArray[np.float32]
@@ -33,7 +34,7 @@ class Question:
     neighbors_max: int = sys.maxsize
 
     def check_answer(self, each: int, what: str) -> None:
-        """Raise AnswerTooLarge if ``each`` neighbours or labels per query exceed the limit."""
+        """Raise AnswerTooLarge if ``each`` per query exceed the limit; ``what`` is their noun."""
         queries = len(self.queries)
         if queries > 1 and queries * each > self.neighbors_max:
             raise AnswerTooLarge(queries, each, what, self.neighbors_max)
@@ -43,7 +44,8 @@ class Question:
 class Classification:
     """A question with the voting, annotations and re-ranker of its decisions.
 
-    An empty ``reranker`` means the memory's; ``shown`` neighbours are answered, or all if None.
+    If ``reranker`` is empty, the memory's re-ranker is used. The answer lists the first ``shown``
+    neighbours of a decision, or all if None.
     """
 
     question: Question
@@ -70,7 +72,7 @@ class Classification:
 async def classify(
     question: Question, voting: Voting, served: ServedMemory
 ) -> tuple[list[Decision], Neighbors, NDArray[np.float32]]:
-    """Decide every query by the vote of its nearest entries, in order.
+    """Decide every query, in the order of the queries, by the vote of its nearest entries.
 
     Also returns the neighbours that voted, and the queries' vectors (n, d).
     """
@@ -81,7 +83,7 @@ async def classify(
 
 
 async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, NDArray[np.float32]]:
-    """Return the nearest entries of every query, in order, and the queries' vectors (n, d).
+    """Return the nearest entries of each query, in query order, and the queries' vectors (n, d).
 
     Raises EmptyMemory, WrongDimension, AnswerTooLarge.
     """

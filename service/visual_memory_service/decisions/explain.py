@@ -63,9 +63,9 @@ class MinimalFlip:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision, the decision after the changes, and the smallest flip, None if there is none.
+    """A decision, the decision after the changes, and the smallest flip, or None for either.
 
-    ``thumbnails`` maps ids of the entries named in these to JPEGs, if wanted.
+    ``thumbnails`` maps the ids of the entries in all three to JPEGs, if wanted.
     """
 
     before: Decision
@@ -106,7 +106,7 @@ def explain(
 
 
 def decision(ranking: Neighbors, k: int, voting: Voting) -> Decision:
-    """Decide by the first ``k`` of a ranking (1, m). Raises EmptyMemory."""
+    """Decide by the first ``k`` entries of a ranking (1, m). Raises EmptyMemory if it has none."""
     if not ranking.ids.shape[1]:
         raise EmptyMemory("With this nobody would be left to vote.")
     nearest = Neighbors(ranking.ids[:, :k], ranking.labels[:, :k], ranking.distances[:, :k])

@@ -76,7 +76,7 @@ def tiles(outcome: Outcome, new: str) -> Iterator[str]:
 
 
 def tile(answers: Answers, text: str) -> str:
-    """Render one number."""
+    """Render the score of ``answers`` above a text."""
     number = percent(answers.right, len(answers.pictures))
     return f"<div class=tile><b>{number}</b><span>{text}</span></div>"
 
@@ -97,7 +97,7 @@ def chosen(answers: Answers) -> list[Classified]:
 def three_times(
     picture: Picture, decisions: Sequence[Decision], paths: dict[str, Path], voters: Sequence[int]
 ) -> str:
-    """Render a picture of the new class with its three decisions."""
+    """Render a picture of the new class with the decisions before, with and after its entries."""
     names = ("before", "learnt", "forgotten")
     stages = "".join(
         f"<div class=stage><h4>{name}</h4>{verdict(picture, decision)}"
@@ -156,7 +156,7 @@ def near(neighbor: Neighbor, paths: dict[str, Path], heaviest: float) -> str:
 
 
 def measure(name: str, value: float, most: float) -> str:
-    """Render a number with its bar."""
+    """Render a number with a bar, which is full at ``most``."""
     width = f"{100 * min(value / most, 1):.0f}%"
     return (
         f"<span class='measure {name}' title='{name} {value:.4f}'><small>{value:.2f}</small>"

@@ -78,7 +78,7 @@ def demo(options: Namespace) -> None:
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Exit on SIGTERM with clean-up, and the exit code that shells use."""
+    """Exit with clean-up and a shell's exit code for this signal."""
     sys.exit(128 + number)
 
 
@@ -153,7 +153,7 @@ def escaped(label: str) -> str:
 
 
 def check(outcome: Outcome, new: str) -> None:
-    """Raise Refused with the claims that do not hold."""
+    """Raise Refused if a claim of the demo does not hold; the message lists these claims."""
     claims = {
         "it classified no picture right": outcome.known.right > 0,
         f"it knew “{new}” before it was shown any": not outcome.before.mentions(new),

@@ -1,7 +1,7 @@
 """Memory of this process: overwrite what was freed, and search it for residues.
 
-The C library overwrites freed memory, see ``allocator``; NumPy keeps small freed arrays aside,
-where only new ones overwrite them.
+The C library overwrites freed memory, see ``allocator``; NumPy keeps the memory of
+small freed arrays, which only new arrays overwrite.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def search(patterns: ResiduePatterns) -> Findings:
 
 
 def find_in_program(patterns: ResiduePatterns) -> frozenset[bytes]:
-    """Return the masked pieces of ``patterns`` that are in the program's modules and libraries."""
+    """Return the pieces of ``patterns``, masked, that occur in the files of the program's code."""
     return search_files(open_each(program_files()), patterns).found
 
 
@@ -98,7 +98,7 @@ def program_files() -> set[Path]:
 
 
 def writable_ranges(pages: io.FileIO, left_out: int, until: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of writable memory that exists, without ``left_out`` to ``until``."""
+    """Yield (start, end) of existing writable pages, but not from ``left_out`` to ``until``."""
     for line in MAPS.read_text().splitlines():
         match = REGION.match(line)
         if match is None or not match[3].startswith("rw"):
@@ -110,7 +110,7 @@ def writable_ranges(pages: io.FileIO, left_out: int, until: int) -> Iterator[tup
 
 
 def resident_ranges(pages: io.FileIO, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of pages that exist in a region; reading other pages would create them."""
+    """Yield (start, end) of a region's existing pages; reading other pages would create them."""
     pages.seek(start // mmap.PAGESIZE * PAGE_ENTRY_BYTES)
     data = pages.read((end - start) // mmap.PAGESIZE * PAGE_ENTRY_BYTES)
     there = np.frombuffer(data, "<u8") >> np.uint64(PAGE_THERE) != 0

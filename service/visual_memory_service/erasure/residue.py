@@ -47,9 +47,9 @@ def erase_memory(
 ) -> tuple[Findings, frozenset[str]]:
     """Erase residues from this process until none is found, TRIES_MAX times at most.
 
-    Pieces that other memories hold, such as a copy of this memory, and words of the program are no
-    residues. Returns the findings left, and the names of other memories that hold the same vectors
-    or pictures, or parts of them. Raises Cancelled, NotWritten.
+    Pieces of ``patterns`` that other memories hold, such as a copy of this memory, or that occur in
+    the program's code, are no residues. Returns the findings left, and the names of other memories
+    that hold the same vectors or pictures, or parts of them. Raises Cancelled, NotWritten.
     """
     in_program = cache(process_memory.find_in_program)
     holding: set[str] = set()

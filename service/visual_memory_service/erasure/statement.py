@@ -62,8 +62,8 @@ NOT_ASKED = (
 class Search:
     """Outcome of the search after an erasure.
 
-    Nothing was found in the ``clean`` places; ``left`` pieces are still in RAM. The memories in
-    ``also_in`` hold the same content.
+    Nothing was found in the ``clean`` places. ``left`` counts the pieces of the erased data still
+    in RAM. The memories in ``also_in`` hold the same content.
     """
 
     clean: tuple[Searched, ...] = ()
@@ -72,7 +72,7 @@ class Search:
 
 
 def draft(facts: Facts, asked: int, duplicates: Duplicates) -> str:
-    """Return as JSON the facts of a certificate that are known after deletion, without ids."""
+    """Return as JSON, without ids, the facts of a certificate that are known after deletion."""
     salt = secrets.token_hex(32)
     return json.dumps(
         {
@@ -98,9 +98,10 @@ def to_statement(
     erasure: Erasure,
     unsearchable: Sequence[str],
 ) -> Statement:
-    """Complete a draft with the search for ``patterns``, which are None if a restart lost them.
+    """Return the statement of an erasure: the draft and the result of ``search`` for residues.
 
-    Memory in ``unsearchable``, such as that of a GPU, is named as not covered.
+    ``patterns`` are the byte strings searched for, or None if a restart lost them. Each kind of RAM
+    in ``unsearchable``, such as a GPU's, is listed as not covered.
     """
     identity = memory.identity
     return Statement(

@@ -53,9 +53,9 @@ class UnlearnResult:
 class UnlearningWork:
     """Starts erasures, and resumes erasures that a restart interrupted.
 
-    ``renew`` begins to close all connections, whose buffers may hold erased data. Its future ends
-    once they are closed, or with BadSetting if no second server can listen. It is called only to
-    erase from RAM.
+    ``renew``, called only to erase from RAM, begins to close all connections, whose buffers may
+    hold erased data. The future that it returns is done once they are closed, or has BadSetting if
+    no second server can listen.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class UnlearningWork:
         )
 
     def resume(self, name: str) -> None:
-        """Resume a memory's erasures that a restart interrupted; log a refusal of the memory."""
+        """Resume a memory's erasures after a restart; if the memory is refused, only log that."""
         try:
             served = self._memories.get(name)
             for operation in served.memory.unlearning.unfinished():
@@ -129,8 +129,8 @@ class UnlearningWork:
     def _unlearn(self, job: Job, served: ServedMemory) -> str | None:
         """Erase, search and certify; return the result as JSON.
 
-        Returns None if another erasure took all of the entries, which ended the operation. Raises
-        Cancelled if the server stops: the next start resumes the erasure.
+        Returns None if the operation is done already, because another erasure deleted all of its
+        entries. Raises Cancelled if the server stops: the next start resumes the erasure.
         """
         began, memory = time.perf_counter(), served.memory
         patterns = self._delete(job, memory)

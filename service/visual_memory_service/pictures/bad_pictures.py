@@ -30,7 +30,10 @@ def add_skip_bad(parser: ArgumentParser, done: str) -> None:
 
 
 def refuse(bad: Mapping[str, str], options: Namespace, *, done: str, do: str) -> None:
-    """Raise Refused if ``bad``, reasons by picture, is not empty and --skip-bad is not given."""
+    """Raise Refused if ``bad``, reasons by picture, is not empty and --skip-bad is not given.
+
+    ``done`` and ``do`` are verbs of the message, such as ``stored`` and ``store``.
+    """
     if bad and not options.skip_bad:
         raise Refused(
             *lines(bad),
@@ -58,11 +61,11 @@ def send(
     bad: dict[str, str],
     options: Namespace,
 ) -> Answer | None:
-    """Make a call with a batch and return its answer, or None if no item is left.
+    """Send a batch; return the answer, or None if all items were bad or stored.
 
     With ``--skip-bad`` an item that the server cannot decode moves from ``batch`` to ``bad``, items
-    stored by then are dropped, and the call is repeated. Raises Refused, which names items instead
-    of numbering them, for any other invalid argument.
+    that the server has stored are taken out of ``batch``, and the rest is sent again. Raises
+    Refused for any other invalid argument; its message has items' names, not their numbers.
     """
     while batch:
         try:
@@ -79,7 +82,7 @@ def send(
 
 
 def lines(bad: Mapping[str, str]) -> list[str]:
-    """Return a line for each bad picture, but a single line for many with the same fault."""
+    """Return a line for each bad picture, or a single line if many have the same fault."""
     names = dict[str, list[str]]()
     for name, why in bad.items():
         names.setdefault(why, []).append(name)

@@ -34,7 +34,7 @@ class FolderThumbnails:
         self.unchecked = 0
 
     def look(self, entries: Iterable[Entry]) -> None:
-        """Add thumbnails of entries' pictures to ``found``; entries must come with vectors."""
+        """Add the entries' thumbnails to ``found``; the entries must have their vectors."""
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for entry, (found, checked) in threads.map(
                 lambda each: (each, self._one(each)), entries

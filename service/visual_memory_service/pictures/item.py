@@ -1,4 +1,4 @@
-"""Items: entries to insert, and the hashes by which stored ones are known again."""
+"""Items: entries to insert, with the hashes by which to find out if they are stored already."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ class Item:
         return self.image is not None or bool(self.image_sha256)
 
     def is_alike(self, label: str, metadata: Mapping[str, str]) -> bool:
-        """Return True if a stored entry has the item's label and, unless None, metadata."""
+        """Return True if the item has this label and this metadata, or no metadata."""
         return self.label == label and self.metadata in (None, metadata)
 
     def is_stored(self, label: str, content_sha256: str, metadata: Mapping[str, str]) -> bool:
-        """Return True if ``is_alike`` and a stored entry has the same hash. Raises Unreadable."""
+        """Return True if the item ``is_alike`` and has this content hash. Raises Unreadable."""
         return self.is_alike(label, metadata) and self.sha256() == content_sha256
 
     def row_sha256(self) -> str:

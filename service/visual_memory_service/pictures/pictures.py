@@ -133,7 +133,7 @@ def find_files(paths: Iterable[Path]) -> PictureFiles:
 
 
 def labelled(folder: Path) -> tuple[list[Picture], PictureFiles]:
-    """Find a labelled folder's pictures, sorted by id, and its other files. Raises Refused."""
+    """Find a labelled folder's pictures, sorted by id, and all its files. Raises Refused."""
     if not folder.is_dir():
         raise Refused(f"There is no folder {folder}.")
     found = PictureFiles()

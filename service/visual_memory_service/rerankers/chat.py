@@ -58,7 +58,7 @@ class Chat:
 def question(
     picture: bytes, candidates: Sequence[Candidate], seen: Sequence[int]
 ) -> Iterator[Part]:
-    """Yield the parts of a message on the query and the candidates at ``seen``. Raises BadField."""
+    """Yield a message's parts: the query, and candidates at positions ``seen``. Raises BadField."""
     yield text_part(QUESTION)
     yield image_part(picture, "picture")
     for number, at in enumerate(seen, 1):

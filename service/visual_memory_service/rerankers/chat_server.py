@@ -141,7 +141,7 @@ def check_url(url: str) -> None:
 
 
 def left(deadline: float) -> float:
-    """Return the seconds until ``deadline``. Raises TimeoutError."""
+    """Return the seconds until ``deadline``. Raises TimeoutError if it has passed."""
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError
@@ -149,13 +149,13 @@ def left(deadline: float) -> float:
 
 
 def cut(connected: socket.socket) -> None:
-    """Shut a socket down from another thread, which the shutdown of TLS does not allow."""
+    """Shut a socket down without TLS's own shutdown, which another thread may not call."""
     with suppress(OSError):
         socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
 def text_of(answer: bytes) -> str | None:
-    """Return the text of a chat completion, or None."""
+    """Return the text of a chat completion, or None if it has none."""
     try:
         completion = json.loads(answer)
     except (ValueError, RecursionError):

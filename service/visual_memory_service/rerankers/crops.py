@@ -59,9 +59,9 @@ class VectorCache:
 class Crops:
     """Orders candidates by the similarity of their picture to the most similar view of the query.
 
-    Views are the query's picture and crops of it. Cropping candidates too took six times the work,
-    and answering with weights overrules the wanted voting; neither gained beyond chance, with
-    objects in the middle or off it. Candidates' vectors are cached, because candidates recur.
+    Views are the query's picture and crops of it. Candidates are not cropped, which took six times
+    the work, and no weights are returned, which would overrule the voting: neither gained accuracy
+    beyond chance. Candidates' vectors are cached, because candidates recur.
     """
 
     embedder: Embedder
@@ -70,7 +70,7 @@ class Crops:
     def rerank(
         self, picture: bytes, candidates: Sequence[Candidate], *, deadline: float
     ) -> list[str]:
-        """Order the candidates by likeness; without a picture a candidate keeps its place.
+        """Order the candidates by likeness; a candidate without a picture keeps its place.
 
         Ties keep their order. Takes less than a second for some 50 candidates, so ``deadline`` is
         ignored. Raises BadField, UnsupportedNetwork.

@@ -17,7 +17,7 @@ LIMITS = ImageLimits()
 
 
 def look(data: bytes, path: str) -> Image.Image:
-    """Decode as upright RGB of at most 1024 pixels a side. Raises BadField at ``path``."""
+    """Decode a picture, upright and at most 1024 pixels a side. Raises BadField at ``path``."""
     try:
         image = decode(data, limits=LIMITS)
     except BadImage as bad:
@@ -27,7 +27,7 @@ def look(data: bytes, path: str) -> Image.Image:
 
 
 def encoded(image: Image.Image, format: Literal["BMP", "JPEG"]) -> bytes:
-    """Encode as the bytes of a file."""
+    """Encode an image as the bytes of a file."""
     file = BytesIO()
     image.save(file, format, quality=QUALITY)
     return file.getvalue()

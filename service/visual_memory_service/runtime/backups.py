@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Backups:
-    """Makes backups, restores and copies of memories. Raises MemoryClosed once it is closed."""
+    """Makes backups, restores and copies. Its methods raise MemoryClosed once it is closed."""
 
     def __init__(self, memories: Memories) -> None:
         self._memories = memories
@@ -59,7 +59,7 @@ class Backups:
     async def received(
         self, name: str, request_id: str, pieces: AsyncIterator[bytes]
     ) -> AsyncIterator[tuple[IncomingBackup, bytes]]:
-        """Receive the whole backup of a new memory, and yield it and its SHA-256 for the block.
+        """Context manager: receive the backup of a new memory; yield the backup and its SHA-256.
 
         Raises MemoryExists before any piece is read, BadBackup, NotWritten.
         """
@@ -100,7 +100,7 @@ class Backups:
         return await self._run(name, copy)
 
     async def _run(self, name: str, work: Callable[..., T]) -> T:
-        """Run ``work`` in the thread; if the caller is cancelled, the next ``check`` raises."""
+        """Run ``work(check=…)`` in the thread; ``check`` raises once the caller is cancelled."""
         unwanted = threading.Event()
 
         def check() -> None:
@@ -119,9 +119,9 @@ class Backups:
 
 
 async def closed(making: asyncio.Future[Any], made: ExitStack) -> None:
-    """Once ``making`` has ended, close ``made``, even if the call is cancelled.
+    """Close ``made`` once ``making`` has ended, even if this call is cancelled meanwhile.
 
-    It is closed in another thread, because that may free many blocks.
+    Another thread closes it, because closing may free many blocks of a file.
     """
 
     async def close() -> None:

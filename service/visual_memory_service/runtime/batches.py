@@ -31,7 +31,7 @@ def leave_one_out_in_batches(
     """Yield rows of ``queries`` with their ``k`` nearest in ``memory``, own entries excluded.
 
     Rows that do not vote in ``memory`` come last; if ``k`` covers all entries, these rows have one
-    neighbour more.
+    neighbour more, as they have no own entry to exclude.
     """
     ids, _ = queries.columns()
     votes = np.array([memory.votes(id) for id in ids], dtype=bool)

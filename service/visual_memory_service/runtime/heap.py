@@ -1,4 +1,4 @@
-"""Heap of the process, where glibc manages it; other C libraries do as they do."""
+"""Heap of the process: settings of glibc, without effect under another C library."""
 
 from __future__ import annotations
 

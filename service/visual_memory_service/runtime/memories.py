@@ -60,7 +60,7 @@ class Embedders:
         self._built: dict[str, Embedder] = {}
 
     def get(self, name: str) -> Embedder:
-        """Return an embedder. Raises EmbedderNotAllowed, or an EmbeddingRefusal of building it."""
+        """Return an embedder. Raises EmbedderNotAllowed, EmbeddingRefusal if building it fails."""
         if not any(fnmatchcase(name, pattern) for pattern in self.allowed):
             raise EmbedderNotAllowed(name, self.allowed)
         with self._building:
@@ -88,8 +88,8 @@ class Embedders:
 class ServedMemory:
     """An open memory with its searches and embedder; ``spec`` is None if it takes vectors only.
 
-    ``soft_searches``, with reliability weights, are batched apart, since after edits they first
-    update counts. ``read`` maps names of settings to (text, parsed value).
+    Searches with reliability weights are batched apart, in ``soft_searches``, since after edits
+    they first update misleading counts. ``read`` maps names of settings to (text, parsed value).
     """
 
     memory: index.Memory
@@ -158,8 +158,8 @@ class Restored(NamedTuple):
 class Memories:
     """Opens all memories at the start; a damaged memory is refused with its error, others serve.
 
-    ``changed`` is called with the name of each memory that begins or ceases to serve. Settings
-    named in ``fitted`` depend on entries, and are dropped when entries are left out.
+    ``changed`` is called with the name of each memory that begins or ceases to serve. The settings
+    named in ``fitted`` depend on entries: a copy or restore that leaves out entries drops them.
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class Memories:
             log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
 
     def find_duplicates(self, memory: index.Memory, ids: Sequence[str]) -> Duplicates:
-        """Find memories with the content of these entries, or with copies of them by id.
+        """Find memories with the content of these entries, and copies of this one also by the ids.
 
         Raises CorruptStore, NotWritten if the entries themselves cannot be read.
         """
@@ -274,9 +274,9 @@ class Memories:
                 self.get(name).memory.unlearning.renew_connections()
 
     def catalog_files(self) -> Sequence[int]:
-        """Return descriptors of the catalog's files, cleared of dropped memories.
+        """Return descriptors of the catalog's files, first cleared of deleted data.
 
-        They are not cleared while another program reads the catalog's log. Raises NotWritten.
+        While another program reads the catalog's log, the log is not cleared. Raises NotWritten.
         """
         self.catalog.files.truncate_log()
         self.catalog.reserve.renew()
@@ -291,9 +291,9 @@ class Memories:
         store_images: bool,
         request: index.Request,
     ) -> ServedMemory:
-        """Create a memory, by embedder or by dimension.
+        """Create a memory for images of an ``embedder``, or for vectors of a ``dimension``.
 
-        Raises MemoryExists, RequestReused, NotWritten, and as ``Embedders.get``.
+        Raises MemoryExists, RequestReused, NotWritten, and the errors of ``Embedders.get``.
         """
         spec = self.embedders.get(embedder).spec if embedder is not None else None
         with self._editing:
@@ -426,9 +426,9 @@ class Memories:
                     return made.left_out
 
     def _check_free(self, name: str, request_id: str) -> None:
-        """Refuse a name that is taken; wait for a memory that is being made first.
+        """Raise MemoryExists if a name is taken, unless the request was answered before.
 
-        The same request may be making it. Raises MemoryExists.
+        First waits for a memory that is being made, perhaps by the same request.
         """
         with self._editing:
             self.catalog.check_free(name, request_id)
@@ -444,7 +444,10 @@ class Memories:
             log.error("memory not opened", memory=name, reason=in_full(refusal))
 
     def _not_opening(self, name: str) -> AbstractContextManager[object]:
-        """Return the lock that keeps a refused memory from being reopened, or an empty context."""
+        """Return a context in which no thread tries to reopen a refused memory.
+
+        For a memory that is not refused the context does nothing.
+        """
         refused = self._refused.get(name)
         return refused.opening if refused is not None else nullcontext()
 

@@ -89,7 +89,7 @@ class Job:
         future.result()
 
     def retry_while(self, act: Callable[[], T], *, against: type[Exception] = NotWritten) -> T:
-        """Call ``act`` until it no longer raises ``against``. Raises Cancelled."""
+        """Call ``act``, with pauses, until it does not raise ``against``. Raises Cancelled."""
         for pause in pauses():
             try:
                 result = act()
@@ -115,9 +115,10 @@ class Job:
             self.memory.operations.end(self.name, "cancelled")
 
     def end_failed(self, problem: str) -> None:
-        """Store a failure, but that of an erasure only in RAM, since the next start resumes it.
+        """Store that the operation failed; the failure of an erasure is kept only in RAM.
 
-        Entries may be marked as unlearned already, and still be stored.
+        The next start resumes the erasure, because entries may be marked as unlearned but not yet
+        deleted.
         """
         if self.operation.kind == UNLEARN:
             self.memory.operations.put_off(self.operation, GOES_ON.format(problem))
@@ -182,7 +183,7 @@ class Operations:
         raise MemoryClosed(memory.identity.name)
 
     def job(self, name: str) -> Job | None:
-        """Return the job of a running operation, or None."""
+        """Return the job of an operation, or None if it is not running."""
         return self._jobs.get(name)
 
     async def progress(self, name: str) -> AsyncIterator[tuple[int, int]]:
@@ -215,7 +216,7 @@ class Operations:
         return memory.operations.get(name)
 
     def abandon(self, name: str) -> None:
-        """Cancel an operation whose result nobody waits for any more."""
+        """Cancel an operation whose result is not needed any more, unless it has ended."""
         if job := self._jobs.get(name):
             job.cancelled.set()
 

@@ -17,8 +17,8 @@ class Searches:
     """Batches one memory's searches: queries that arrive during a search are the next batch.
 
     Callers answered together often ask again together, and one scan for all costs half of two. So
-    the next batch waits for as many queries as were just answered, but no longer than that search
-    took.
+    the next batch waits for as many new queries as were just answered, but no longer than their
+    search took.
     """
 
     def __init__(self, memory: Memory) -> None:
@@ -29,7 +29,7 @@ class Searches:
         self._running: asyncio.Task[None] | None = None
 
     async def nearest(self, query: Query) -> Neighbors:
-        """Search like ``Memory.nearest`` for one query; even a cancelled call waits for its end."""
+        """Search like ``Memory.nearest``; if cancelled, wait until a begun search has ended."""
         answer: asyncio.Future[Neighbors] = asyncio.get_running_loop().create_future()
         self._waiting[answer] = query
         if len(self._waiting) >= self._expected:

@@ -32,7 +32,7 @@ async def in_stoppable_thread(
 def run_unless(
     over: threading.Event, function: Callable[..., T], args: Any, kwargs: Mapping[str, Any]
 ) -> T | None:
-    """Run ``function`` unless ``over`` is set; an error would keep a closure with all its data."""
+    """Run ``function`` unless ``over`` is set. (An error would keep a closure, with its data.)"""
     return None if over.is_set() else function(*args, **kwargs)
 
 

@@ -24,8 +24,8 @@ class SilentCall(Protocol):
     """Protocol of a call that can be ended because its client is silent.
 
     Its end frees the ``held`` bytes and, if it is ``unannounced``, one of the few places for
-    messages of unknown size. Its client may be silent for ``patience`` seconds even if other calls
-    wait for these.
+    messages of unknown size. If other calls wait for bytes or places, the call may be ended after
+    ``patience`` seconds of silence.
     """
 
     held: int
@@ -56,7 +56,8 @@ class Places:
 class AdmissionControl:
     """Admits calls until it drains, and limits the bytes that they hold.
 
-    Of a stream only the latest message counts; one message alone may exceed ``pending_bytes_max``.
+    Of a stream only the latest message counts. A message may exceed ``pending_bytes_max`` if no
+    other call holds bytes.
     """
 
     def __init__(self, bounds: Bounds) -> None:
@@ -100,7 +101,7 @@ class AdmissionControl:
             self._unannounced.give()
 
     def swap_reservation(self, held: int, size: int) -> int:
-        """Replace the bytes ``held`` by a call with those for a message of ``size``; return these.
+        """Reserve bytes for a message of ``size`` instead of ``held``; return how many.
 
         Raises TooLarge, Overloaded.
         """
@@ -151,7 +152,10 @@ class AdmissionControl:
         }
 
     def _to_make_room(self, pressed: list[SilentCall], now: float) -> list[SilentCall]:
-        """Return the largest silent calls that free enough for the refused message, or none."""
+        """Return the largest ``pressed`` calls whose end makes room for the message refused last.
+
+        Returns none if all of them would not do, or if no message was refused lately.
+        """
         if now - self._refused_at > PRESSED_SECONDS:
             return []
         lacking = self._pending_bytes + self._refused_bytes - self._bounds.pending_bytes_max

@@ -15,9 +15,9 @@ CHECK_SECONDS = 0.1
 
 
 class Connections:
-    """The connections of one gRPC server: its calls, and since when each waits for its client.
+    """Counts the calls of one gRPC server, and notes since when each waits for its client.
 
-    ``closing`` is set when they are about to close.
+    The event ``closing`` is set when the server's connections are about to close.
     """
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ class ImportStream:
         self._memories, self._settings = memories, settings
 
     async def stored(self) -> AsyncIterator[pb.ImportEntriesResponse]:
-        """Yield acknowledgements of the batches stored before, then the offset to continue at."""
+        """Yield acknowledgements of batches stored by earlier calls, then the next offset."""
         memory, catalog = self._served.memory, self._memories.catalog
         known = await in_thread(memory.stored_batches, self._start.request_id)
         for batch in known:

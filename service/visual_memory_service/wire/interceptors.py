@@ -152,8 +152,8 @@ class CallScope:
     """Scope of one call of any kind, from before its first message is received until its end.
 
     Each message is received once there is room for it; a message that is too large is refused with
-    a sentence. Refusals raised in ``read`` or later are answered and logged; ``__aenter__`` must
-    raise none.
+    a sentence. Refusals raised in ``read`` or later are answered and logged; a refusal raised in
+    ``__aenter__`` would not be.
     """
 
     def __init__(
@@ -237,9 +237,9 @@ class CallScope:
             await self._check_whole()
 
     async def _check_whole(self) -> None:
-        """Raise CancelledError for a call that broke off before its client half-closed it.
+        """Raise CancelledError if the call broke off before its client had sent all messages.
 
-        gRPC ends its messages as if they were whole, but nothing can be sent any more.
+        gRPC ends the messages of such a call as if all had come, but nothing can be sent any more.
         """
         try:
             await self._context.send_initial_metadata(())
@@ -278,9 +278,10 @@ class CallScope:
 
     @contextmanager
     def answering(self, *, acknowledges: bool) -> Iterator[None]:
-        """Context manager held while a response is sent; ``acknowledges`` if it answers a message.
+        """Context manager held while a response is sent.
 
-        Raises ConnectionsRenewed if connections have been closing for some seconds.
+        ``acknowledges`` is False if the response only says that work on a message goes on. Raises
+        ConnectionsRenewed if connections have been closing for some seconds.
         """
         self._answering = True
         self._note()

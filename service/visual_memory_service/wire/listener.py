@@ -56,7 +56,8 @@ def stop_event() -> asyncio.Event:
 class Listener:
     """Serves one service at one address, by gRPC servers that can be replaced meanwhile.
 
-    ``add`` adds ``service`` to a server; its event is set when connections are about to close.
+    ``add`` adds ``service`` to a gRPC server, with an event that is set when the connections of
+    that server are about to close.
     """
 
     def __init__(self, listen: str, bounds: Bounds, service: str, add: Add, states: Health) -> None:
@@ -86,11 +87,11 @@ class Listener:
         return self._address
 
     async def renew(self) -> None:
-        """Close all connections, whose buffers hold data; a second server takes new connections.
+        """Close all connections, whose buffers hold data; a new server accepts connections instead.
 
         Calls under way may end first, as in a drain; streams that wait for their clients are ended.
         Does nothing while the server drains.
-        Raises BadSetting if no second server can listen beside the first, which then goes on.
+        Raises BadSetting if no new server can listen beside the former one, which then goes on.
         """
         async with self._changing:
             if self._draining:
@@ -166,7 +167,7 @@ def limits(bounds: Bounds) -> list[tuple[str, int]]:
 def check_free(listen: str) -> None:
     """Raise BadSetting if the address is not available, or another program uses its port.
 
-    gRPC would share the port with that program.
+    gRPC alone would not notice the other program, and would share the port.
     """
     host, port = parse_address(listen)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:

@@ -50,7 +50,8 @@ class NotReranked(Exception):
 class RerankBatch:
     """Encoded pictures of queries with their neighbours (n, k) in a memory.
 
-    A query may take ``seconds`` once it has a place; all end at ``until`` by ``time.monotonic``.
+    Re-ranking a query may take ``seconds`` from its turn on, and ends at the latest at ``until``, a
+    time of ``time.monotonic``.
     """
 
     queries: Sequence[bytes]
@@ -61,7 +62,7 @@ class RerankBatch:
 
 
 class Rerankers:
-    """The re-rankers of a server's configuration by name, each with a channel from its first use.
+    """The re-rankers of a server's configuration by name, each called over one channel.
 
     A re-ranker gets few queries at a time, which bounds RAM. Pictures are read in threads of their
     own, so that other calls do not wait for them.
@@ -242,7 +243,7 @@ async def rerank(
 
     A decision not re-ranked in time is unchanged, and its Reranking says why. Without a
     ``reranker`` all are unchanged, and there are no Rerankings. ``until`` is a time of
-    ``time.monotonic``. Raises the memory's errors of reading pictures.
+    ``time.monotonic``. Raises the errors that the memory raises when pictures are read.
     """
     question = asked.question
     if reranker is None:

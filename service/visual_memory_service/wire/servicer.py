@@ -454,7 +454,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             closing.cancel()
 
     def _drop(self, name: str, again: index.Request) -> None:
-        """Delete a memory; if that fails, resume its erasures, which were stopped for that."""
+        """Stop a memory's operations and delete the memory; if that fails, resume its erasures."""
         if self._memories.catalog.recall(again) is not None:
             return
         self._operations.stop(name)

@@ -30,7 +30,7 @@ class Batch:
 def insert(
     batch: Batch, served: ServedMemory, memories: Memories
 ) -> tuple[list[str], Sequence[str]]:
-    """Insert a batch, all or nothing; return ids in order, and given ids unlearned before.
+    """Insert a batch, all or nothing; return ids in order, and given ids once unlearned.
 
     A batch of an import must begin where the stored batches end.
     Raises ImagesNotStored, and errors of embedding and of the memory.

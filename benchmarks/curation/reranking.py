@@ -23,7 +23,7 @@ SECONDS = 2.0
 
 
 def right(decisions: Sequence[Decision], labels: Sequence[str]) -> NDArray[np.bool_]:
-    """Return True for each right decision."""
+    """Return a mask of the right decisions."""
     pairs = zip(decisions, labels, strict=True)
     return np.array([decision.label == label for decision, label in pairs])
 

@@ -50,7 +50,7 @@ def refusing(file: str | os.PathLike[str], path: str) -> Iterator[None]:
 
 
 class NamedOutput(io.FileIO):
-    """A new file whose errors are InvalidArgument, and name the file that it is to become."""
+    """A temporary file whose write errors are InvalidArgument that names the final file."""
 
     def __init__(self, part: Path, path: Path) -> None:
         super().__init__(part, "xb")

@@ -154,7 +154,7 @@ class EmbedderSpec:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationState:
-    """The votes for which a memory is calibrated; ``stale`` if its entries were changed since."""
+    """The k and voting that a memory is calibrated for; ``stale`` if its entries changed since."""
 
     k: int
     voting: str

@@ -36,7 +36,10 @@ class _Needles:
         )
 
     def branches(self, pairs: int, share: float, rng: np.random.Generator) -> _Needles:
-        """Return ``pairs`` of branches on each needle, about ``share`` as long, less at the tip."""
+        """Return ``pairs`` pairs of branches on each needle, up to ``share`` of its length.
+
+        Branches are shorter towards the tip of the needle.
+        """
         parts = np.repeat((np.arange(pairs) + 0.5) / pairs, 2)
         rows, columns = self.along(parts)
         sides = np.tile([-BRANCHING, BRANCHING], pairs)

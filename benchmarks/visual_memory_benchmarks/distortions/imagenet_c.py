@@ -127,7 +127,7 @@ def brightness(image: Floats, more: float) -> Floats:
 
 
 def saturate(image: Floats, factor: float, more: float) -> Floats:
-    """Set saturation to ``factor`` times itself + ``more``, keeping hue and value; grey is red."""
+    """Set saturation to ``factor`` times itself + ``more``, keeping hue (grey: red) and value."""
     value = image.max(axis=2, keepdims=True)
     spread = value - image.min(axis=2, keepdims=True)
     before = spread / np.maximum(value, 1e-6)

@@ -65,7 +65,10 @@ class Pictures:
 
     @property
     def conflicting(self) -> NDArray[np.bool_]:
-        """Return a mask of shape and texture of two categories, for cue-conflict pictures alone."""
+        """Return a mask of the cue-conflict pictures whose texture is not of the shape's category.
+
+        Other pictures have no texture, and must not be asked for.
+        """
         conflicting: NDArray[np.bool_] = self.texture_categories != self.categories
         return conflicting
 

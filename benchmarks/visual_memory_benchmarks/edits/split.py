@@ -54,7 +54,8 @@ def split(material: Material, seed: int, dose_max: int) -> Split:
 
     Photographs are dealt to memory, additions and tests within each category. Half of the shape
     items of each category and a third of the textures are for additions, the rest for tests;
-    cue-conflict pictures with one of each are not used. Raises CannotSplit.
+    cue-conflict pictures with the shape of the one and the texture of the other are not used.
+    Raises CannotSplit.
     """
     rng = np.random.default_rng(seed)
     sets = material.sets

@@ -89,7 +89,7 @@ def shares(correct: Mask) -> Row:
 
 
 def _consistency(correct: Mask, weights: Values) -> Values:
-    """Return the mean error consistency of all pairs of makers for each row of weights."""
+    """Return the mean error consistency of all pairs of decision makers by row of weights."""
     pairs = list(combinations(range(len(correct)), 2))
     first, second = np.array(pairs, np.intp).reshape(-1, 2).T
     measures = consistency.compare(correct, first, second, weights)

@@ -42,7 +42,7 @@ def oriented(rows: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) ->
 
 
 def human_likeness(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Return each model's mean rank over the three measures against people; lower is more alike."""
+    """Return each model's mean rank over HUMAN_LIKENESS; a lower rank is more like people."""
     found = ranks(oriented(rows, HUMAN_LIKENESS)).mean(axis=1)
     return dict(zip(rows, found.tolist(), strict=True))
 
@@ -61,7 +61,7 @@ class Aggregates:
 
 
 def aggregate(scores: Scores) -> Aggregates:
-    """Combine scores of ``oriented`` (models, metrics); z is by the population's deviation."""
+    """Combine scores (models, metrics), signed as by ``oriented``; z divides by N, not N − 1."""
     spread = scores.std(axis=0)
     centred = scores - scores.mean(axis=0)
     z = np.divide(centred, spread, out=np.full_like(scores, np.nan), where=_varies(scores))

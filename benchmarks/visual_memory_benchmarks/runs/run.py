@@ -137,7 +137,7 @@ class Evaluator:
     settings: Settings
 
     def answer(self, session: Session, digest: str, progress: Progress) -> str:
-        """Answer the open questions of a session; return the memory's digest, still ``digest``.
+        """Answer the open questions of a session; return ``digest``, which the memory still has.
 
         Raises MemoryChanged if the memory was edited, RunStopped if the server is unreachable;
         answers of the batch at hand are then not written.

@@ -107,7 +107,7 @@ class Session:
         return [*identity, answer.response, shown, condition, question.name]
 
     def _resume(self, files: RunFiles) -> int:
-        """Return the number of questions answered in both files, and truncate both to it."""
+        """Truncate both files to the questions that both answer; return the number of these."""
         header, *rows = _whole_lines(self._trials) or [b""]
         if header and header.decode(errors="replace") != _csv([HEADER]):
             raise BadFile(files.trials, "it is no table of a run", "remove it")

@@ -190,7 +190,7 @@ def syncing(work: Path, each: int) -> bool:
 
 
 def deletion(server: Served, bare: sqlite3.Connection, ids: Sequence[str]) -> bool:
-    """Time a deletion against SQLite and an empty call; print it, return True if it is fast."""
+    """Print the time of a deletion and its reference; return True if the goal is met."""
     calls = stub(server)
     ours, theirs, empty = [], [], []
     for id in ids:

@@ -631,7 +631,7 @@ class Memory:
 
         The fit uses images or vectors that are not stored, with their labels; without any it uses
         the entries (leave-one-out), which guarantees no coverage. With ``wait=False`` the operation
-        is returned at once. Raises FailedPrecondition for too few queries, or of one label only.
+        is returned at once. Raises FailedPrecondition if these are too few, or all of one label.
         """
         call = _decisions.calibrate(
             self.name,

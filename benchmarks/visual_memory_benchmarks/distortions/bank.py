@@ -42,7 +42,7 @@ class Bank:
         return self._tiles[side]
 
     def nearest(self, side: int, colours: NDArray[np.float32]) -> NDArray[np.intp]:
-        """Return the number of the thumbnail of nearest mean for each colour (m × 3).
+        """Return for each colour (m × 3) the number of the thumbnail whose mean is nearest.
 
         Of equally near thumbnails the first is returned. The time is proportional to the size of
         the bank.

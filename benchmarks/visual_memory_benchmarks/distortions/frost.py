@@ -36,9 +36,9 @@ class _Needles:
         )
 
     def branches(self, pairs: int, share: float, rng: np.random.Generator) -> _Needles:
-        """Return ``pairs`` pairs of branches on each needle, up to ``share`` of its length.
+        """Return ``pairs`` pairs of branches on each needle, shorter towards its tip.
 
-        Branches are shorter towards the tip of the needle.
+        At the foot of the needle they are at most about ``share`` as long as the needle.
         """
         parts = np.repeat((np.arange(pairs) + 0.5) / pairs, 2)
         rows, columns = self.along(parts)
@@ -73,7 +73,7 @@ def crystals(height: int, width: int, rng: np.random.Generator) -> Floats:
 
 
 def _drawn(needles: _Needles, points: int, height: int, width: int) -> Floats:
-    """Return the length of needles in each pixel (h × w), by ``points`` on each needle."""
+    """Return the length of needles in each pixel (h × w), counted by ``points`` on each needle."""
     rows, columns = needles.along((np.arange(points) + 0.5) / points)
     weights = np.broadcast_to((needles.lengths / points)[:, np.newaxis], rows.shape)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)

@@ -82,7 +82,7 @@ def shifted(image: Floats, shift: int, times: int, rng: np.random.Generator) -> 
 
 
 def _followed(source: NDArray[np.intp], moved: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the pixel whose first value each pixel gets, if pixels are set from last to first.
+    """Return for each pixel the one whose initial value it gets, if set from last to first.
 
     Each pixel takes the value of its ``source``. All chains of sources are followed at once, in
     steps that double, until each ends at a pixel that had not been set yet.

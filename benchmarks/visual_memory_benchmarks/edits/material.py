@@ -65,9 +65,9 @@ class Pictures:
 
     @property
     def conflicting(self) -> NDArray[np.bool_]:
-        """Return a mask of the cue-conflict pictures whose texture is not of the shape's category.
+        """Return a mask of the pictures whose shape and texture are of two categories.
 
-        Other pictures have no texture, and must not be asked for.
+        The mask has a meaning for cue-conflict pictures only, as others have no texture.
         """
         conflicting: NDArray[np.bool_] = self.texture_categories != self.categories
         return conflicting

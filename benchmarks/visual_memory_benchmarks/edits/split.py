@@ -36,7 +36,7 @@ class Split:
     so on, so n for each category are the first n times the number of categories. Additions with
     wrong labels are the cue-conflict ones in the same order. ``probes`` are conflicting pictures
     that show which entries are like textures. ``removal`` is a random order of the memory's rows,
-    ``halved`` one of the categories.
+    ``halved`` a random order of the categories.
     """
 
     seed: int

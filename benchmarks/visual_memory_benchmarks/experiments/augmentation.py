@@ -99,7 +99,7 @@ def augmentation(
 
 
 def _transfer(name: str, levels: Mapping[str, str], right: Mapping[tuple[str, str], Values]) -> Row:
-    """Return the gain by copies under ``name``: on pictures so distorted, otherwise, or clean."""
+    """Return the mean gain of the memory ``name`` on its distortion, on others, and on none."""
     gains = {each: right[name, each] - right[ALONE, each] for each in (UNDISTORTED, *levels)}
     others = [gains[each] for each in levels if each != name]
     return {

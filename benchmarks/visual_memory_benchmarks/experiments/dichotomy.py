@@ -75,7 +75,10 @@ def dichotomy(
 
 
 def shares(correct: Mask) -> Row:
-    """Return shares of pictures by difficulty; mean error consistency on all and on the rest."""
+    """Return shares of pictures by difficulty, and the mean error consistency.
+
+    Consistency is given on all pictures, and on those that some but not all makers get right.
+    """
     found = difficulty(correct)
     weights = intervals.weights(correct.shape[1])
     return {

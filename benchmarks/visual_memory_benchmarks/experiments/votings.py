@@ -72,7 +72,7 @@ def _chosen(
 ) -> Row:
     """Return a rule's accuracy with k chosen on other pictures, with fixed ks, with the best k.
 
-    ``held`` are accuracies (seeds, ks) on the pictures that choose k, ``queried`` on the queries.
+    ``held`` are the accuracies (seeds, ks) by which k is chosen, ``queried`` those to report.
     """
     best = held.argmax(axis=1)  # the smallest of equals
     chosen = np.take_along_axis(queried, best[:, None], axis=1)[:, 0]

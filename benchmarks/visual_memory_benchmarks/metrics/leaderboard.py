@@ -61,7 +61,10 @@ class Aggregates:
 
 
 def aggregate(scores: Scores) -> Aggregates:
-    """Combine scores (models, metrics), signed as by ``oriented``; z divides by N, not N − 1."""
+    """Combine scores (models, metrics), signed as by ``oriented``.
+
+    z-scores are in standard deviations of the population, not of a sample.
+    """
     spread = scores.std(axis=0)
     centred = scores - scores.mean(axis=0)
     z = np.divide(centred, spread, out=np.full_like(scores, np.nan), where=_varies(scores))

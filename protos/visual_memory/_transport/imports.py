@@ -119,7 +119,7 @@ class Import:
     def annotate_errors(self) -> Iterator[None]:
         """Context manager: add to an error or interrupt how many entries are stored, how to resume.
 
-        Its attribute ``unlearned`` lists the inserted ids that an earlier unlearning named.
+        ``unlearned`` of the error or interrupt lists the stored ids that were unlearned before.
         """
         try:
             yield

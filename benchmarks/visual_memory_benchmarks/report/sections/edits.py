@@ -177,7 +177,7 @@ def _path(row: Contrast, before: float) -> str:
 
 
 def _largest(rows: Sequence[Contrast], sign: int) -> list[Contrast]:
-    """Return the row of the largest difference of this sign for each kind of edit, in order."""
+    """Return the row of the largest difference of this sign for each kind, largest first."""
     largest: dict[str, Contrast] = {}
     for row in rows:
         size = sign * _size(row)

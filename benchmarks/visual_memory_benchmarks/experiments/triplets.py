@@ -33,7 +33,7 @@ KINDS = ("category", "random")
     others=("efficientnet-lite1", "efficientnet-lite2"),
 )
 def triplets(laboratory: Laboratory, *, per_picture: int = 1, seed: int = 0) -> Tables:
-    """Compare each picture with two others; the memory's answer is the nearer one."""
+    """Compare each picture with two others, ``per_picture`` times; a memory answers the nearer."""
     names = [str(each.spec["name"]) for each in laboratory.embedders]
     labels = laboratory.gallery("natural16").labels
     rng = np.random.default_rng(seed)

@@ -29,7 +29,7 @@ def right(decisions: Sequence[Decision], labels: Sequence[str]) -> NDArray[np.bo
 
 
 def accuracy(memory: Memory, name: str, files: Sequence[Path], labels: Sequence[str]) -> None:
-    """Print accuracy without and with the re-ranker, and the 95 % interval of the difference."""
+    """Print accuracy without and with re-ranker ``name``, and their difference's 95 % interval."""
     ids = [f"{number:05}" for number in range(len(files))]
     memory.insert(images=files, labels=labels, ids=ids)
     for k in KS:

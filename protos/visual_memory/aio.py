@@ -663,7 +663,7 @@ class Memory:
     ) -> types.MemoryInfo:
         """Set the re-ranker of this memory, or None for none.
 
-        Raises NotFound for one that the server does not have, FailedPrecondition if the memory
+        Raises NotFound for a re-ranker that the server lacks, FailedPrecondition if the memory
         stores no images.
         """
         return await self._transport.do(_decisions.set_reranker(self.name, reranker, request_id))

@@ -50,7 +50,7 @@ def refusing(file: str | os.PathLike[str], path: str) -> Iterator[None]:
 
 
 class NamedOutput(io.FileIO):
-    """A temporary file whose write errors are InvalidArgument that names the final file."""
+    """A temporary file whose write errors are raised as InvalidArgument for the final file."""
 
     def __init__(self, part: Path, path: Path) -> None:
         super().__init__(part, "xb")

@@ -105,7 +105,7 @@ class Noise:
         self._rows = np.empty((PLANE, PLANE // 2 + 1), np.complex64)
 
     def spectrum(self, sigma: float) -> Complexes:
-        """Return the half spectrum of a new plane blurred by ``sigma``, up to columns near 0."""
+        """Return the half spectrum of a new blurred plane, without the last columns, near 0."""
         plane = filters.normals(self._rng, self._plane.shape, self._plane)
         plane *= np.float32(NOISE_MAX) / max(plane.max(), -plane.min())
         np.clip(plane, -127, 127, out=plane)

@@ -55,7 +55,7 @@ class State:
 
 
 def remembered(client: visual_memory.Client, name: str, split: Split) -> visual_memory.Memory:
-    """Create the memory before any edit, in place of any of this name."""
+    """Create the memory before any edit; a memory called ``name`` is replaced."""
     forget(client, name)
     memory = client.create_memory(name, dimension=split.memory.vectors.shape[1])
     memory.insert(

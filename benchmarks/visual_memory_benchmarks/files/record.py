@@ -124,7 +124,7 @@ def describe_memory(info: MemoryInfo) -> Json:
 
 
 def start(server: ServerInfo, clock: Callable[[], str] | None = None) -> Json:
-    """Return the time and the software of one start."""
+    """Return the time and the software of one start of a run."""
     return {
         "time": (clock or now)(),
         "server_version": server.version,

@@ -51,7 +51,7 @@ def weights(n: int, resamples: int, seed: list[int]) -> Values:
 
 
 def counts(n: int, resamples: int, generator: np.random.Generator) -> Values:
-    """Count how often each of n items is drawn with replacement: (1 + resamples, n); row 0 is 1."""
+    """Count how often each of n items is drawn with replacement: (1 + resamples, n); 1 in row 0."""
     drawn = generator.integers(n, size=(resamples, n))
     row = np.arange(resamples)[:, None] * n
     found = np.bincount((drawn + row).ravel(), minlength=resamples * n)

@@ -37,7 +37,7 @@ def ranks(scores: ArrayLike) -> Scores:
 
 
 def oriented(rows: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> Scores:
-    """Return (models, metrics), signed so that larger is better."""
+    """Return ``rows`` as an array (models, metrics), signed so that larger is better."""
     return np.array([[METRICS[name] * row[name] for name in metrics] for row in rows.values()])
 
 

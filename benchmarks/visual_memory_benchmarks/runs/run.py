@@ -201,7 +201,7 @@ class Evaluator:
 
 
 def read_mapping(path: Path, categories: Sequence[str]) -> dict[str, str]:
-    """Read a map of labels to categories. Raises BadFile."""
+    """Read a map of labels to categories from a CSV file. Raises BadFile."""
     try:
         return mapping.read(path, categories)
     except OSError as error:

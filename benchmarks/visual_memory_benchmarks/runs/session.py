@@ -22,7 +22,7 @@ SESSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A category or ``na``, the winning label, its share of votes, and the nearest distance."""
+    """An answer: a category or ``na``, the winning label, its vote share, the nearest distance."""
 
     response: str
     label: str
@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """The paths of a run of one decision maker; the table is named as model-vs-human names it."""
+    """The paths of a run of one decision maker; ``trials`` is named as by model-vs-human."""
 
     trials: Path
     answers: Path  # with the columns that the table does not have, and the same rows

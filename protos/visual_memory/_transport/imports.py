@@ -117,7 +117,7 @@ class Import:
 
     @contextmanager
     def annotate_errors(self) -> Iterator[None]:
-        """Context manager: add to an error or interrupt how many entries are stored, how to resume.
+        """Context manager: add to an error or interrupt how much is stored, and how to resume.
 
         ``unlearned`` of the error or interrupt lists the stored ids that were unlearned before.
         """

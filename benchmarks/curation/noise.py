@@ -17,7 +17,7 @@ METHODS = ("none", "soft", "mend", "hard", "value", "prototype", "random")
 
 
 def flipped(labels: NDArray[np.str_], share: float, rng: np.random.Generator) -> NDArray[np.str_]:
-    """Give a random ``share`` of the labels another label each, drawn evenly."""
+    """Replace a random ``share`` of the labels, each by another label drawn evenly."""
     names = np.unique(labels)
     wrong = rng.choice(len(labels), round(share * len(labels)), replace=False)
     noisy = labels.copy()
@@ -27,7 +27,10 @@ def flipped(labels: NDArray[np.str_], share: float, rng: np.random.Generator) ->
 
 
 def accuracy(memory: Memory, method: str, queries: Vectors, labels: NDArray[np.str_]) -> float:
-    """Return the accuracy under one of METHODS; prunes are as large as ``hard``, and undone."""
+    """Return the accuracy after ``method``, one of METHODS, which is undone in the end.
+
+    All prunes take as many entries as the hard prune.
+    """
     size = len(memory.prune(method="hard", k=K, threshold=K // 2).ids)
     fraction = max(size, 1) / memory.info().count
     hows: dict[str, dict[str, Any]] = {

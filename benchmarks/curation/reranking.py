@@ -23,13 +23,13 @@ SECONDS = 2.0
 
 
 def right(decisions: Sequence[Decision], labels: Sequence[str]) -> NDArray[np.bool_]:
-    """Return True for each right decision."""
+    """Return a mask of the right decisions."""
     pairs = zip(decisions, labels, strict=True)
     return np.array([decision.label == label for decision, label in pairs])
 
 
 def accuracy(memory: Memory, name: str, files: Sequence[Path], labels: Sequence[str]) -> None:
-    """Print accuracy without and with the re-ranker, and the 95 % interval of the difference."""
+    """Print accuracy without and with re-ranker ``name``, and their difference's 95 % interval."""
     ids = [f"{number:05}" for number in range(len(files))]
     memory.insert(images=files, labels=labels, ids=ids)
     for k in KS:

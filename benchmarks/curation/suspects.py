@@ -100,7 +100,10 @@ class Judges:
         return shares
 
     def regressed(self, noisy: Codes, cost: float) -> Mask:
-        """Return a mask of the issues that cleanlab finds by logistic regression in five folds."""
+        """Return a mask of the entries that cleanlab finds mislabelled by logistic regression.
+
+        The regression is fitted in five folds, with ``cost`` as its C.
+        """
         learning = CleanLearning(
             LogisticRegression(C=cost, max_iter=1000),
             seed=0,

@@ -1,7 +1,7 @@
 """Distortions by released code, with the random numbers that ours draw.
 
-Two packages come from the index. Two repositories released theirs as files: of these the functions
-are read that are named here, and nothing else of the files is carried out.
+Two packages come from the index. Two repositories released their distortions as files: of these
+only the functions and constants that are named here are run, and no other code.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ Peer = Callable[[Picture, str, np.random.Generator], Picture]
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A distortion by released code from ``source``; ``same_draws`` if it gets our numbers."""
+    """A distortion by released code from ``source``.
+
+    ``same_draws`` is True if the code gets the random numbers that ours draws.
+    """
 
     source: str
     make: Peer

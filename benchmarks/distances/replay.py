@@ -1,7 +1,7 @@
 """Replay of our random numbers to released code that uses ``numpy.random``.
 
-Released code asks the module ``numpy.random``, whose numbers no seed makes those of a
-``Generator``. So its functions get a NumPy in which that module is a ``Replay``.
+Released code calls the module ``numpy.random``, and no seed makes it return the numbers of a
+``Generator``. So the code gets a NumPy in which that module is a ``Replay``.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Costs of durable writes, deletions and unlearning, each against a reference of the same run.
 
-Writers are compared with themselves sending the very same messages once more: each is received,
-checked, scaled, hashed and given to the one writer as before, and answered with what was kept. Then
-nothing is synced, as strace shows. Messages that are refused would be a worse reference: that comes
-before most of this work, or costs more than an answer. A deletion is compared with that of one row
-by SQLite and a call that does nothing; an erasure with deleting the rows, folding the log into the
-file and looking through it for one vector.
+The reference of a write is the very same message sent once more: the server receives, checks,
+scales and hashes it and gives it to the one writer as before, but answers with the result that was
+kept and syncs nothing, as strace shows. A message that is refused would be a worse reference: a
+refusal comes before most of this work, or costs more than an answer. The reference of a deletion is
+that of one row by SQLite and a call that does nothing; that of an erasure is to delete the rows,
+fold the log into the file and search the file for one vector.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def syncing(work: Path, each: int) -> bool:
 
 
 def deletion(server: Served, bare: sqlite3.Connection, ids: Sequence[str]) -> bool:
-    """Print the time of a deletion against SQLite and an empty call; True if the goal is met."""
+    """Print the time of a deletion and its reference; return True if the goal is met."""
     calls = stub(server)
     ours, theirs, empty = [], [], []
     for id in ids:

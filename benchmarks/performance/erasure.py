@@ -1,4 +1,4 @@
-"""The price of erasure from RAM: two servers in turn, one that erases from files alone."""
+"""The price of erasure from RAM, by comparison with a server that erases from files alone."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def read_file(file: str | os.PathLike[str], path: str) -> bytes:
 
 
 def check_path(file: str | os.PathLike[str], path: str) -> None:
-    """Raise InvalidArgument unless ``file`` is a path; ``open`` takes a number as a descriptor."""
+    """Raise InvalidArgument unless ``file`` is a path; ``open`` would accept a descriptor."""
     name = os.fspath(file) if isinstance(file, str | os.PathLike) else None
     if not isinstance(name, str) or "\0" in name:
         refuse(path, f"must be the path of a file, but is {file!r:.80}")
@@ -40,7 +40,7 @@ def check_path(file: str | os.PathLike[str], path: str) -> None:
 
 @contextmanager
 def refusing(file: str | os.PathLike[str], path: str) -> Iterator[None]:
-    """Raise InvalidArgument for an OSError of the block, which uses a file."""
+    """Context manager: turn an OSError of the block, which uses ``file``, into InvalidArgument."""
     try:
         yield
     except OSError as problem:
@@ -50,7 +50,7 @@ def refusing(file: str | os.PathLike[str], path: str) -> Iterator[None]:
 
 
 class NamedOutput(io.FileIO):
-    """A new file whose errors are InvalidArgument, and name the file that it is to become."""
+    """A temporary file whose write errors are raised as InvalidArgument for the final file."""
 
     def __init__(self, part: Path, path: Path) -> None:
         super().__init__(part, "xb")

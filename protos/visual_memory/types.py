@@ -122,7 +122,7 @@ class Entry:
     """A stored entry.
 
     ``content_sha256`` is the hash of the image or vector as it was sent, or the hash of the picture
-    that was given with the vector. ``pruned_by`` names the operation that took away its vote, or is
+    that was given with the vector. ``pruned_by`` names the operation that took away the vote, or is
     empty. ``vector`` is the stored float32 unit vector, ``image`` the picture as it was sent and
     ``thumbnail`` a small JPEG, each if requested and stored; comparisons ignore them.
     """
@@ -154,7 +154,7 @@ class EmbedderSpec:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationState:
-    """The votes for which a memory is calibrated; ``stale`` if its entries were changed since."""
+    """The k and voting that a memory is calibrated for; ``stale`` if its entries changed since."""
 
     k: int
     voting: str
@@ -318,9 +318,9 @@ class UnlearnResult:
     """The number of entries erased, or to be erased, and some of the ids that were not stored.
 
     ``also_in`` names memories that still hold the same content, as copies or otherwise, and the
-    memory itself if another of its entries does. ``not_asked`` names memories that may hold it but
-    could not be searched, such as damaged ones. ``backups`` are the times of backups of the memory,
-    which may hold it.
+    memory itself if another of its entries does. ``not_asked`` names memories that may hold the
+    content but could not be searched, such as damaged ones. ``backups`` are the times of backups of
+    the memory, which may hold the content.
     """
 
     count: int
@@ -422,7 +422,7 @@ class Explanation:
     """The explanation of a decision: as it is, and after hypothetical changes.
 
     ``after`` is None without changes. ``minimal_flip`` are the ids whose removal flips the label,
-    None if nothing does because all entries have it; ``proven_minimal`` is False if time was up
+    None if no removal does, as all entries have it; ``proven_minimal`` is False if time was up
     before smaller sets were excluded. ``thumbnails`` are small JPEGs of the neighbours and of the
     flip, by id, if requested and stored.
     """
@@ -454,7 +454,7 @@ Result: TypeAlias = (
 class Operation:
     """Work that takes long or can be undone; ``state`` is running, done, failed or cancelled.
 
-    ``done`` of ``total`` steps are done; ``problem`` says why it failed, or cannot go on for now.
+    ``done`` of ``total`` steps are done; ``problem`` says why the work failed, or cannot go on now.
     """
 
     name: str

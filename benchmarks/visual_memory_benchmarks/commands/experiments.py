@@ -140,7 +140,7 @@ def _run(
 
 
 def _run_edits(client: Client, options: Namespace, folder: Path) -> Any:
-    """Run the study of edits, which resumes from the states in a file of its own."""
+    """Run the study of edits; a file of its states lets a killed study resume."""
     say(f"{EDITS}: {TITLES[EDITS]} …", file=sys.stderr)
     with Progress(EDITS) as progress:
         material = gather(client, options.data, options.embedder, options.out / VECTORS)

@@ -12,8 +12,8 @@ from visual_memory_benchmarks.errors import BenchmarkRefusal, MemoryChanged, Run
 def one_by_one(parts: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], int]:
     """Run the parts; return their results by name, and the exit code.
 
-    If a part is refused, the refusal is printed to standard error and the code is 1. The refusal of
-    a single part is raised instead, and RunStopped and MemoryChanged of any part.
+    If a part is refused, the refusal is printed to standard error and the code is 1; if there is
+    only one part, its refusal is raised instead. RunStopped and MemoryChanged are always raised.
     """
     done: dict[str, Any] = {}
     for name, do in parts.items():

@@ -34,7 +34,10 @@ def add_to(commands: Commands) -> None:
 
 
 def answer(client: Client, options: Namespace) -> int:
-    """Print the share of triplets answered by distances as by people; its interval resamples o."""
+    """Print the share of triplets that distances answer as people do.
+
+    Its interval is by resampling the pictures o, to which y and z are compared.
+    """
     queries = triplets.read(options.file)
     names = sorted({name for each in queries for name in (each.o, each.y, each.z)})
     vectors = _vectors(client.memory(options.memory), names)

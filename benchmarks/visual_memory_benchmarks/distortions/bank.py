@@ -42,9 +42,10 @@ class Bank:
         return self._tiles[side]
 
     def nearest(self, side: int, colours: NDArray[np.float32]) -> NDArray[np.intp]:
-        """Return the number of the thumbnail of nearest mean for each colour (m × 3).
+        """Return for each colour (m × 3) the number of the thumbnail whose mean is nearest.
 
-        Of equally near ones it is the first. The time is proportional to the size of the bank.
+        Of equally near thumbnails the first is returned. The time is proportional to the size of
+        the bank.
         """
         means = self._colours[side]
         step = max(1, _AT_ONCE // len(means))

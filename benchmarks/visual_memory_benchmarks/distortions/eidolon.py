@@ -1,9 +1,9 @@
 """Eidolons: pictures cut into slices of scale, each moved about ("partially coherent disarray").
 
-The displacement of a slice mixes one of its own, of one grain, with one that it shares with the
-coarser slices. It follows the corrected formula, by which the stimuli of the experiments were made,
-and keeps a slip of the toolbox that is in them, too: from each noise plane its mean *divided by*
-its standard deviation is subtracted.
+The displacement of a slice is a mix of its own noise, of one grain, and of noise that it shares
+with the coarser slices. The mix follows the corrected formula, by which the stimuli of the
+experiments were made. An error of the toolbox that the stimuli contain is kept: from each noise
+plane its mean *divided by* its standard deviation is subtracted.
 
 For one picture 24 planes of 512 × 512 normal numbers are drawn and transformed, 48 for eidolon II:
 no other distortion takes as long.
@@ -105,7 +105,7 @@ class Noise:
         self._rows = np.empty((PLANE, PLANE // 2 + 1), np.complex64)
 
     def spectrum(self, sigma: float) -> Complexes:
-        """Return the half spectrum of a new plane blurred by ``sigma``, without columns near 0."""
+        """Return the half spectrum of a new blurred plane, without the last columns, near 0."""
         plane = filters.normals(self._rng, self._plane.shape, self._plane)
         plane *= np.float32(NOISE_MAX) / max(plane.max(), -plane.min())
         np.clip(plane, -127, 127, out=plane)

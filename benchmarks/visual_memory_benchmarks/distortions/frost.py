@@ -36,7 +36,10 @@ class _Needles:
         )
 
     def branches(self, pairs: int, share: float, rng: np.random.Generator) -> _Needles:
-        """Return ``pairs`` of branches on each needle, about ``share`` as long, less at the tip."""
+        """Return ``pairs`` pairs of branches on each needle, shorter towards its tip.
+
+        At the foot of the needle they are at most about ``share`` as long as the needle.
+        """
         parts = np.repeat((np.arange(pairs) + 0.5) / pairs, 2)
         rows, columns = self.along(parts)
         sides = np.tile([-BRANCHING, BRANCHING], pairs)
@@ -70,7 +73,7 @@ def crystals(height: int, width: int, rng: np.random.Generator) -> Floats:
 
 
 def _drawn(needles: _Needles, points: int, height: int, width: int) -> Floats:
-    """Return the length of needles in each pixel (h × w), by ``points`` on each needle."""
+    """Return the length of needles in each pixel (h × w), counted by ``points`` on each needle."""
     rows, columns = needles.along((np.arange(points) + 0.5) / points)
     weights = np.broadcast_to((needles.lengths / points)[:, np.newaxis], rows.shape)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)

@@ -26,7 +26,7 @@ def speckle_noise(image: Floats, deviation: float, rng: np.random.Generator) -> 
 
 
 def shot_noise(image: Floats, photons: float, rng: np.random.Generator) -> Floats:
-    """Add shot noise: light counted in photons, ``photons`` of them where it is white."""
+    """Add shot noise: light counted in photons, ``photons`` of them where the image is white."""
     return (rng.poisson(image * photons) / photons).astype(np.float32)
 
 
@@ -82,7 +82,7 @@ def shifted(image: Floats, shift: int, times: int, rng: np.random.Generator) -> 
 
 
 def _followed(source: NDArray[np.intp], moved: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the pixel whose first value each pixel gets, if pixels are set from last to first.
+    """Return for each pixel the pixel whose initial value it gets; the last pixel is set first.
 
     Each pixel takes the value of its ``source``. All chains of sources are followed at once, in
     steps that double, until each ends at a pixel that had not been set yet.
@@ -127,7 +127,7 @@ def brightness(image: Floats, more: float) -> Floats:
 
 
 def saturate(image: Floats, factor: float, more: float) -> Floats:
-    """Set saturation to ``factor`` times itself + ``more``, keeping hue and value; grey is red."""
+    """Set saturation to ``factor`` times itself + ``more``, keeping hue (grey: red) and value."""
     value = image.max(axis=2, keepdims=True)
     spread = value - image.min(axis=2, keepdims=True)
     before = spread / np.maximum(value, 1e-6)

@@ -41,7 +41,7 @@ def shown(image: Floats) -> Picture:
 
 
 def framed(picture: Picture) -> Picture:
-    """Scale the shorter side to 256 and crop the central 224 × 224, as people and networks saw."""
+    """Scale the shorter side to 256, crop the central 224 × 224: what people and networks saw."""
     image = scaled(picture)
     height, width = image.shape[:2]
     left, top = (width - SIDE) // 2, (height - SIDE) // 2

@@ -52,13 +52,16 @@ def snow(image: Floats, weather: Snow, rng: np.random.Generator) -> Floats:
 
 
 def frosted(image: Floats, kept: float, weight: float, rng: np.random.Generator) -> Floats:
-    """Return ``kept`` · image + ``weight`` · generated frost; published frost was photographed."""
+    """Return ``kept`` · image + ``weight`` · generated frost.
+
+    Published results used photographs of frost instead.
+    """
     crystals = frost.crystals(image.shape[0], image.shape[1], rng)
     return np.float32(kept) * image + np.float32(weight) * crystals
 
 
 def fog(image: Floats, strength: float, decay: float, rng: np.random.Generator) -> Floats:
-    """Add ``strength`` · plasma, smoother by a larger ``decay``, and darken to the old maximum."""
+    """Add ``strength`` · plasma, smoother for a larger ``decay``; scale down to the old maximum."""
     mist = plasma(image.shape[0], image.shape[1], decay, rng)[..., np.newaxis]
     amount, brightest = np.float32(strength), image.max()
     foggy: Floats = (image + amount * mist) * (brightest / (brightest + amount))

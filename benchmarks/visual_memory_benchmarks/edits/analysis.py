@@ -45,7 +45,7 @@ SEEDS, SHAPES, PHOTOGRAPHS = range(3)  # each is drawn by a generator of its own
 class Dealt:
     """A seed's split, its states, and the populations by which its test sets are resampled.
 
-    ``edited`` and ``controls`` are the places in ``states`` of each edit and of its control.
+    ``edited`` and ``controls`` are the indices in ``states`` of each edit and of its control.
     """
 
     split: Split

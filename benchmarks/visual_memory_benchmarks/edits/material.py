@@ -65,7 +65,10 @@ class Pictures:
 
     @property
     def conflicting(self) -> NDArray[np.bool_]:
-        """Return a mask of shape and texture of two categories, for cue-conflict pictures alone."""
+        """Return a mask of the pictures whose shape and texture are of two categories.
+
+        The mask has a meaning for cue-conflict pictures only, as others have no texture.
+        """
         conflicting: NDArray[np.bool_] = self.texture_categories != self.categories
         return conflicting
 

@@ -32,7 +32,7 @@ STATES_AT_ONCE = 8  # to limit RAM: each is compared with all people
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeedAnswers:
-    """Answers by set of one seed's states, and of people to the same pictures.
+    """The answers of one seed's states, and of people to the same pictures, by picture set.
 
     The first state is the memory before any edit.
     """
@@ -86,7 +86,7 @@ def bias(seed_answers: SeedAnswers, weights: Weights) -> Values:
 
 
 def share(seed_answers: SeedAnswers, weights: Weights, *, cue: str) -> Values:
-    """Return the share of answers by ``cue``, shape or texture: a bias can change by either."""
+    """Return each state's share of answers by ``cue``, shape or texture; both affect the bias."""
     found = votes(seed_answers, weights)
     with np.errstate(invalid="ignore"):  # draws without any of the pictures
         shares: Values = getattr(found, cue) / found.trials
@@ -136,7 +136,7 @@ def _over_sets(measure: Callable[..., Values]) -> Callable[[SeedAnswers, Weights
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A measured outcome; if not ``tested``, it is only descriptive, and gets no p-value."""
+    """A measure of a memory's answers; if not ``tested``, it is descriptive and gets no p-value."""
 
     what: str
     measure: Callable[[SeedAnswers, Weights], Values]

@@ -11,9 +11,11 @@ from visual_memory_benchmarks.edits.records import States
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """The parameters of a study; findings are by the first of ``ks``, the rest for comparison.
+    """The parameters of a study of edits.
 
-    ``resamples`` must be large: no p-value is below 2 / (1 + resamples), and some 150 are adjusted.
+    Findings are stated for the first of ``ks``; the other k are for comparison. ``resamples`` must
+    be large: no p-value is below 2 / (1 + resamples), and the adjustment multiplies the smallest
+    of some 150 p-values by their number.
     """
 
     seeds: int = 10
@@ -28,7 +30,7 @@ class Protocol:
 
     @property
     def first(self) -> list[Edit]:
-        """Return NOTHING, the edits, and the controls that are known before any edit is made."""
+        """Return NOTHING (no edit), the edits, and the controls known before any edit is made."""
         return [NOTHING, *self.edits, *self._added]
 
     @property
@@ -47,6 +49,6 @@ class Protocol:
         return self.kinds[edit.kind].control_of(edit.dose, states[seed, edit].size)
 
     def all(self, seed: int, states: States) -> list[Edit]:
-        """Return ``first``, then the random removals of as many entries as an edit removed."""
+        """Return ``first``, then the controls that remove as many random entries as an edit did."""
         found = {self.control(edit, seed, states) for edit in self.edits}
         return [*self.first, *sorted(found - set(self.first))]

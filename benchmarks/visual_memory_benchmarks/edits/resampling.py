@@ -1,8 +1,8 @@
 """Resampling of seeds and items, both at once, and p-values of differences.
 
-Pictures of one item, and one item in the tests of several seeds, are not independent. So an item
-is drawn for all pictures and all seeds alike, and seeds are drawn on top of it (the pigeonhole
-bootstrap; Owen, 2007). It errs on the wide side.
+Answers to pictures of one item are not independent, also if the item is tested with several seeds.
+So each draw of items is used for all pictures and all seeds, and seeds are drawn besides (the
+pigeonhole bootstrap; Owen, 2007). Its intervals are too wide rather than too narrow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Draws = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
-    """Items, and how often each draw has them: (1 + resamples, items); all 1 in row 0."""
+    """Items, and how often each is in each draw: (1 + resamples, items); all 1 in row 0."""
 
     items: Texts
     counts: Draws
@@ -53,7 +53,7 @@ def seed_weights(seeds: int, resamples: int, seed: int) -> Draws:
 def p_value(draws: Draws) -> float | None:
     """Return the two-sided p-value of the difference in row 0: twice the share of draws beyond 0.
 
-    The value is at least 2 / (1 + resamples), and 1 if nothing differs; None if it is undefined.
+    The value is at least 2 / (1 + resamples), and 1 if nothing differs; None if row 0 is undefined.
     """
     drawn = draws[1:][~np.isnan(draws[1:])]
     if np.isnan(draws[0]) or not drawn.size:

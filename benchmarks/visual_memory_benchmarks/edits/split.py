@@ -36,7 +36,7 @@ class Split:
     so on, so n for each category are the first n times the number of categories. Additions with
     wrong labels are the cue-conflict ones in the same order. ``probes`` are conflicting pictures
     that show which entries are like textures. ``removal`` is a random order of the memory's rows,
-    ``halved`` one of the categories.
+    ``halved`` a random order of the categories.
     """
 
     seed: int
@@ -54,7 +54,8 @@ def split(material: Material, seed: int, dose_max: int) -> Split:
 
     Photographs are dealt to memory, additions and tests within each category. Half of the shape
     items of each category and a third of the textures are for additions, the rest for tests;
-    cue-conflict pictures with one of each are not used. Raises CannotSplit.
+    cue-conflict pictures with the shape of the one and the texture of the other are not used.
+    Raises CannotSplit.
     """
     rng = np.random.default_rng(seed)
     sets = material.sets

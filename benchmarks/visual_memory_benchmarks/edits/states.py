@@ -31,8 +31,8 @@ class State:
     """The answers of one edited memory of one seed.
 
     ``size`` is the number of entries that the edit concerned, ``voting`` the number that vote after
-    it, ``digest`` the edited memory's. ``answers`` has a category number for each picture of its
-    tests in order, by k, then by set.
+    it, ``digest`` the edited memory's digest. ``answers`` has, by k and then by set, the category
+    number answered to each test picture, in order.
     """
 
     seed: int
@@ -55,7 +55,7 @@ class State:
 
 
 def remembered(client: visual_memory.Client, name: str, split: Split) -> visual_memory.Memory:
-    """Create the memory before any edit, in place of any of this name."""
+    """Create the memory before any edit; a memory called ``name`` is replaced."""
     forget(client, name)
     memory = client.create_memory(name, dimension=split.memory.vectors.shape[1])
     memory.insert(
@@ -165,9 +165,9 @@ def _remove_misleading(memory: visual_memory.Memory, edit: Edit, split: Split) -
 
 
 def _soften(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
-    """Return the size of soft pruning: the loss in the effective number of votes (Kish, 1965).
+    """Return the size of soft pruning, which changes no entry: it only weighs votes.
 
-    Nothing is stored, since soft pruning only weighs votes; equal weights would lose none.
+    The size is the loss in the effective number of votes (Kish, 1965), 0 for equal weights.
     """
     counts = memory.misleading_counts(k=int(edit.dose)).values()
     reliabilities = [RELIABILITY_NUMERATOR / (1 + count) if count else 1.0 for count in counts]
@@ -190,7 +190,7 @@ def _prune_by_value(memory: visual_memory.Memory, edit: Edit, split: Split) -> i
 def _prune_by_prototype(
     memory: visual_memory.Memory, edit: Edit, split: Split, *, keep: str
 ) -> int:
-    """Prune by distance to prototypes: as many clusters as categories, without labels."""
+    """Prune by distance to the prototypes of as many clusters as categories, without labels."""
     clusters = {"clusters": len(split.categories), "seed": split.seed, "keep": keep}
     return _prune(memory, method="prototype", fraction=edit.dose, **clusters)
 

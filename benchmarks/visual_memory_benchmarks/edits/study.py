@@ -70,7 +70,7 @@ def collect(
     records: Records,
     progress: Progress,
 ) -> None:
-    """Measure and record the missing states of one seed, in a memory of this name."""
+    """Measure the states of one seed that ``records`` lacks, in a memory called ``name``."""
     memory = None
     try:
         for edit in _planned(protocol, dealt.seed, records.states):

@@ -53,16 +53,16 @@ def augmentation(
     k: int = 10,
     seed: int = 0,
 ) -> Tables:
-    """Store a third of the pictures, alone, with distorted copies, or with another third.
+    """Classify a third of the pictures by memories of another third.
 
-    The last third is classified.
+    A memory holds that third alone, with distorted copies of it, or with the remaining third.
     """
     gallery, pictures = laboratory.gallery("natural16"), laboratory.pictures("natural16")
     numbers = parts(gallery.labels, (1 / 3, 1 / 3, 1 / 3), np.random.default_rng(seed))
     embed = laboratory.embedders[0].of
 
     def seen(part: int, name: str) -> Gallery:
-        """Return one third of the pictures, embedded under a distortion."""
+        """Return one third of the pictures, embedded under the distortion ``name``."""
         chosen = gallery.at(numbers[part])
         shown = [pictures[at] for at in numbers[part]]
         if name == UNDISTORTED:
@@ -99,7 +99,7 @@ def augmentation(
 
 
 def _transfer(name: str, levels: Mapping[str, str], right: Mapping[tuple[str, str], Values]) -> Row:
-    """Return the mean gain by copies on their own distortion, on all others, and on none."""
+    """Return the mean gain of the memory ``name`` on its distortion, on others, and on none."""
     gains = {each: right[name, each] - right[ALONE, each] for each in (UNDISTORTED, *levels)}
     others = [gains[each] for each in levels if each != name]
     return {

@@ -95,7 +95,7 @@ def shape_bias(answers: Texts, shapes: Texts, textures: Texts) -> Row:
 
 
 def pairs(names: Sequence[str], answers: Texts, truth: Texts) -> list[Row]:
-    """Return agreement and error consistency of every two decision makers of answers (m, n)."""
+    """Compare the errors of every two of the m decision makers; ``answers`` are (m, n)."""
     found = list(combinations(range(len(names)), 2))
     if not found:
         return []

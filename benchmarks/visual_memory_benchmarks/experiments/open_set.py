@@ -42,7 +42,7 @@ SCORES: Mapping[str, Callable[[Values], Values]] = MappingProxyType(
 def open_set(
     laboratory: Laboratory, *, neighbors: Sequence[int] = (1, 10, 100), k: int = 50
 ) -> Tables:
-    """Store natural16, whose pictures are known; those of caltech20 are unknown."""
+    """Store natural16, and compare distances of its pictures (known) and caltech20's (unknown)."""
     known, unknown = laboratory.gallery("natural16"), laboratory.gallery("caltech20")
     memory = laboratory.memory("natural16", known)
     most = max(neighbors)

@@ -52,8 +52,9 @@ def pruning(
 ) -> Tables:
     """Prune half of the pictures, and classify the other half.
 
-    A hard prune takes entries that mislead a threshold of times among ``count_k`` neighbours. Each
-    prune, also the random one, is compared with a random prune of as many entries.
+    For each of ``thresholds`` a hard prune takes the entries that mislead so often or more among
+    ``count_k`` neighbours. Each prune, also the random one, is compared with a random prune of as
+    many entries.
     """
     gallery = laboratory.gallery("natural16")
     prunes: list[tuple[str, float, Mapping[str, Any]]] = [

@@ -72,7 +72,7 @@ def _between(pool: Gallery, before: int, size: int) -> Gallery:
 
 
 def fit(law: str, k: int, sizes: Values, errors: Values) -> Row:
-    """Fit a law to mean errors (s, sizes), a line over logarithms; means of 0 are left out."""
+    """Fit a law, a line over logarithms, to mean errors over ``sizes``; means of 0 are left out."""
 
     def line(drawn: Values) -> tuple[float, float, float]:
         means = drawn.mean(axis=0)

@@ -111,7 +111,10 @@ class Fold:
 def _measured(
     laboratory: Laboratory, state: str, folds: Sequence[Fold], half: Mask, k: int
 ) -> dict[str, Values]:
-    """Return MEASURES (5, n) by kind of memory; the half without a picture classifies it."""
+    """Return MEASURES of the n pictures (5, n) by kind of memory.
+
+    ``half`` is a mask of the pictures that are stamped in the kind HALF.
+    """
     labels = folds[0].clean.labels
     names = np.unique(labels).tolist()
     others = len(names) - 1

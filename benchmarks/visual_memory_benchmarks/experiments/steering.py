@@ -88,7 +88,7 @@ def steering(
 
 
 def voters(kind: str, dose: int) -> str:
-    """Return the filter by which the base, and a dose of one kind of addition, may vote."""
+    """Return the filter that lets the base and a dose of one kind of addition vote."""
     if kind == BASE:
         return "NOT metadata:added"
     return f'NOT metadata:added OR (metadata.added = "{kind}" AND metadata.place < "{dose:03}")'

@@ -33,7 +33,7 @@ KINDS = ("category", "random")
     others=("efficientnet-lite1", "efficientnet-lite2"),
 )
 def triplets(laboratory: Laboratory, *, per_picture: int = 1, seed: int = 0) -> Tables:
-    """Compare each picture with two others; the memory's answer is the nearer one."""
+    """Compare each picture with two others, ``per_picture`` times; a memory answers the nearer."""
     names = [str(each.spec["name"]) for each in laboratory.embedders]
     labels = laboratory.gallery("natural16").labels
     rng = np.random.default_rng(seed)
@@ -66,7 +66,10 @@ def triplets(laboratory: Laboratory, *, per_picture: int = 1, seed: int = 0) -> 
 
 
 def _drawn(kind: str, labels: Texts, rng: np.random.Generator) -> Numbers:
-    """Draw two other pictures for each (n, 2): one of its category and one not, or any two."""
+    """Draw two other pictures, y and z, for each picture: (n, 2).
+
+    If ``kind`` is "category", y is of the picture's category and z is not; else they are any two.
+    """
     n = len(labels)
     found = np.empty((n, 2), np.intp)
     for o in range(n):
@@ -83,7 +86,7 @@ def _drawn(kind: str, labels: Texts, rng: np.random.Generator) -> Numbers:
 
 
 def _closer(memory: Memory, gallery: Gallery, pairs: Numbers) -> Values:
-    """Return −1 if y is nearer to the picture, 1 if z is, 0 if both are as near (n,)."""
+    """Return −1 for each picture nearer to the first of its pair, 1 to the second, 0 if tied."""
     found = np.empty(len(pairs))
     for o, (y, z) in enumerate(gallery.ids[pairs].tolist()):
         (near,) = memory.search(

@@ -36,7 +36,7 @@ def unlearning(
     """Unlearn a label, and compare with a memory that never held it.
 
     Decisions are compared with all their neighbours, distances and weights. Without ``labels``,
-    each label in turn.
+    each label is unlearned in turn.
     """
     gallery = laboratory.gallery(MEMORY)
     queries = joined([gallery, *map(laboratory.gallery, ASKED)])

@@ -1,4 +1,4 @@
-"""Votings: accuracy over k by each, with k chosen on other pictures, and by neighbour rank."""
+"""Votings: accuracy of each rule over k, with k chosen on other pictures, and by neighbour rank."""
 
 from __future__ import annotations
 
@@ -70,7 +70,10 @@ def votings(
 def _chosen(
     rule: str, ks: Sequence[int], fixed_ks: Sequence[int], held: Values, queried: Values
 ) -> Row:
-    """Return the accuracy with k chosen on other pictures, with fixed ks, and with the best k."""
+    """Return a rule's accuracy with k chosen on other pictures, with fixed ks, with the best k.
+
+    ``held`` are the accuracies (seeds, ks) by which k is chosen, ``queried`` those to report.
+    """
     best = held.argmax(axis=1)  # the smallest of equals
     chosen = np.take_along_axis(queried, best[:, None], axis=1)[:, 0]
     hindsight = queried.max(axis=1)

@@ -27,9 +27,9 @@ CHOSEN = ("data ", "questions")  # fields that then differ, too
 class Record:
     """The record of a run, written as JSON beside its results.
 
-    ``memory`` holds its name, uid, embedder spec, counts and digest before the first question;
-    ``digest_after`` is the digest after the last one. ``starts`` holds the time of the first start
-    and of each resumption, with the server's release and the software versions.
+    ``memory`` holds the memory's name, uid, embedder spec, counts, and digest before the first
+    question; ``digest_after`` is the digest after the last one. ``starts`` holds the time of the
+    first start and of each resumption, with the server's release and the software versions.
     """
 
     benchmark: str
@@ -124,7 +124,7 @@ def describe_memory(info: MemoryInfo) -> Json:
 
 
 def start(server: ServerInfo, clock: Callable[[], str] | None = None) -> Json:
-    """Return the time and the software of one start."""
+    """Return the time and the software of one start of a run."""
     return {
         "time": (clock or now)(),
         "server_version": server.version,

@@ -53,9 +53,9 @@ class Experiment:
     ) -> Result:
         """Run the experiment; equal arguments give equal results. Its memories are always deleted.
 
-        Their names hold ``apart``, a random text by default. With that of a run that was killed,
-        those that it left are dropped, too. Raises MissingData for a set that is needed and not
-        given.
+        The memories' names contain ``apart``, a random text by default. A run with the ``apart`` of
+        a killed run deletes the memories that were left behind. Raises MissingData if a set that
+        the experiment needs is not among ``sets``.
         """
         for name in self.data:
             if name not in sets:

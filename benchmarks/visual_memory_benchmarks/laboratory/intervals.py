@@ -78,7 +78,7 @@ def over_seeds(values: ArrayLike, statistic: Callable[[Values], float] | None = 
 
 
 def student(freedom: int) -> float:
-    """Return the 97.5 % point of Student's t; beyond the table by Cornish and Fisher, to .1 %."""
+    """Return the 97.5 % point of Student's t; beyond the table it is approximate, to .1 %."""
     if freedom <= len(STUDENT):
         return STUDENT[freedom - 1]
     z = REACH

@@ -15,7 +15,8 @@ def accuracy(
 ) -> NDArray[np.float64]:
     """Return the share of right answers in all trials of all panels and makers together: (r,).
 
-    ``weights`` has r rows of weights of each panel's n pictures: (r, n); nan if they sum to 0.
+    ``weights`` has r rows of weights of each panel's n pictures: (r, n). The share of a row is
+    nan if its weights sum to 0.
     """
     pairs = list(zip(panels, weights, strict=True))
     hits = np.sum([panel.correct.sum(axis=0) @ each.T for panel, each in pairs], axis=0)

@@ -51,7 +51,7 @@ def weights(n: int, resamples: int, seed: list[int]) -> Values:
 
 
 def counts(n: int, resamples: int, generator: np.random.Generator) -> Values:
-    """Count how often each of n items is drawn with replacement: (1 + resamples, n); row 0 is 1."""
+    """Count how often each of n items is drawn with replacement: (1 + resamples, n); 1 in row 0."""
     drawn = generator.integers(n, size=(resamples, n))
     row = np.arange(resamples)[:, None] * n
     found = np.bincount((drawn + row).ravel(), minlength=resamples * n)
@@ -110,14 +110,17 @@ def bca(value: float, drawn: Values, left_out: Values, reach: float = REACH) -> 
 
 
 def _acceleration(left_out: Values) -> float:
-    """Return the acceleration: the rate of change of the standard error; at most 1/6."""
+    """Return the BCa acceleration, estimated from the values ``left_out``; at most ± 1/6."""
     influence = left_out.mean() - left_out if left_out.size else left_out
     size = (influence**2).sum() ** 1.5
     return float((influence**3).sum() / (6 * size)) if size else 0.0
 
 
 def _quantile(drawn: Values, z: float) -> float:
-    """Return the Φ(z) quantile of the draws or, beyond their ends, a normal one if further."""
+    """Return the Φ(z) quantile of the draws.
+
+    Beyond the ends of the draws, the quantile of a normal distribution is returned if farther out.
+    """
     share = NORMAL.cdf(z)
     quantile = float(np.quantile(drawn, share))
     if 1 <= share * drawn.size <= drawn.size - 1:
@@ -127,7 +130,7 @@ def _quantile(drawn: Values, z: float) -> float:
 
 
 def percentiles(value: float, drawn: Values) -> Estimate:
-    """Return the percentile interval, for values with draws evenly about them, as means."""
+    """Return the percentile interval, for a value about which draws scatter evenly, like a mean."""
     drawn = drawn[~np.isnan(drawn)]
     if np.isnan(value) or not drawn.size:
         return Estimate(number(value), None, None)

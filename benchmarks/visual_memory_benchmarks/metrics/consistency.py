@@ -23,9 +23,10 @@ def compare(
 ) -> NDArray[np.float64]:
     """Return the four MEASURES of pairs of decision makers on one condition: (4, pairs, r).
 
-    ``correct`` is (m, n); ``first`` and ``second`` are the rows in it of each pair; ``weights`` (r,
-    n) say how often each picture counts. Error consistency is nan if both are always right, or both
-    always wrong, since chance then explains all agreement. Toolboxes give 1 there.
+    MEASURES are the squared accuracy difference and the observed, expected and error consistency.
+    ``correct`` is (m, n); ``first`` and ``second`` are the rows of ``correct`` of each pair;
+    ``weights`` (r, n) say how often each picture counts. Error consistency is nan if both makers
+    are always right, or both always wrong: chance then explains all agreement. Toolboxes give 1.
     """
     first, second = np.asarray(first, np.intp), np.asarray(second, np.intp)
     counts = weights.sum(axis=1)

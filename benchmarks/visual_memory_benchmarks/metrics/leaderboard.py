@@ -37,12 +37,12 @@ def ranks(scores: ArrayLike) -> Scores:
 
 
 def oriented(rows: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> Scores:
-    """Return (models, metrics), signed so that larger is better."""
+    """Return ``rows`` as an array (models, metrics), signed so that larger is better."""
     return np.array([[METRICS[name] * row[name] for name in metrics] for row in rows.values()])
 
 
 def human_likeness(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Return each model's mean rank over the three measures against people; lower is more alike."""
+    """Return each model's mean rank over HUMAN_LIKENESS; a lower rank is more like people."""
     found = ranks(oriented(rows, HUMAN_LIKENESS)).mean(axis=1)
     return dict(zip(rows, found.tolist(), strict=True))
 
@@ -61,7 +61,10 @@ class Aggregates:
 
 
 def aggregate(scores: Scores) -> Aggregates:
-    """Combine scores of ``oriented`` (models, metrics); z is by the population's deviation."""
+    """Combine scores (models, metrics), signed as by ``oriented``.
+
+    z-scores are in standard deviations of the population, not of a sample.
+    """
     spread = scores.std(axis=0)
     centred = scores - scores.mean(axis=0)
     z = np.divide(centred, spread, out=np.full_like(scores, np.nan), where=_varies(scores))

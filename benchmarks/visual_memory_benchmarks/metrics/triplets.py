@@ -22,7 +22,7 @@ HEADER = ["o", "y", "z", "answer"]
 
 @dataclass(frozen=True, slots=True)
 class Triplet:
-    """Three pictures, and the ``answer``, y or z, to which of the two is more like ``o``."""
+    """Three pictures, and the ``answer``: y or z, whichever is more like ``o``."""
 
     o: str
     y: str

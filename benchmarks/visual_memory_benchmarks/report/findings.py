@@ -36,8 +36,8 @@ PEOPLE, NETWORKS = "human", "model"
 class Findings:
     """The results to report: ``results`` of experiments by name, ``records`` of runs.
 
-    ``folder`` is what ``visual-memory-bench`` had as --out; ``people`` has tables of people and
-    networks.
+    ``folder`` is the folder given to ``visual-memory-bench`` as --out, ``people`` the folder with
+    the tables of people and networks.
     """
 
     folder: Path

@@ -46,7 +46,7 @@ def columns(
     rows: Iterable[Mapping[str, Any]],
     cells: Mapping[str, str | Callable[[Mapping[str, Any]], object]],
 ) -> str:
-    """Make a table of rows; each header has a key of the row, or a function of the row.
+    """Make a table of rows; ``cells`` maps each header to a key of the row or a function of it.
 
     An estimate is shown with its interval, a missing value as a dash.
     """

@@ -59,7 +59,7 @@ MAY = (
 def write(results: Path, people: Path, out: Path) -> Path:
     """Write the page and its pictures into ``out``; return the page's path.
 
-    ``results`` is what runs and experiments had as --out; ``people`` has tables in ``human`` and
+    ``results`` is the --out folder of runs and experiments; ``people`` has tables in ``human`` and
     ``model``. A section without results names the command that measures it. Raises BadFile,
     BadTrials, NoTrials, MissingData, MissingExtra.
     """

@@ -48,6 +48,6 @@ ELSEWHERE = MappingProxyType(
 
 
 def answers(sections: Sequence[Section], seed: int) -> list[str]:
-    """Return links to the sections, or to another page, that answer a paper."""
+    """Return links to the sections, or to another page, that answer the paper number ``seed``."""
     found = [f"[{each.title}](#{each.anchor})" for each in sections if seed in each.papers]
     return [*found, *([ELSEWHERE[seed]] if seed in ELSEWHERE else [])]

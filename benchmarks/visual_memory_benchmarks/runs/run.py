@@ -44,7 +44,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Parameters of a run; ``maker`` is its name in tables, ``batch`` changes no answer.
+    """Parameters of a run; ``maker`` is the decision maker's name, ``batch`` changes no answer.
 
     ``mapping`` is a CSV file that gives labels of the memory a category, or ``na`` to leave their
     votes out.
@@ -73,7 +73,7 @@ def run(
     settings: Settings,
     progress: Progress = lambda done, total: None,
 ) -> RunFiles:
-    """Have a memory answer the open questions of a benchmark, and write the results.
+    """Have a memory answer the unanswered questions of a benchmark, and write the results.
 
     ``progress`` is called with the number of questions answered and in all. Raises BenchmarkRefusal
     and visual_memory.Error; all answers so far are kept, and the same call resumes.
@@ -137,7 +137,7 @@ class Evaluator:
     settings: Settings
 
     def answer(self, session: Session, digest: str, progress: Progress) -> str:
-        """Answer the open questions of a session; return the memory's digest, still ``digest``.
+        """Answer a session's unanswered questions; return ``digest``, which the memory still has.
 
         Raises MemoryChanged if the memory was edited, RunStopped if the server is unreachable;
         answers of the batch at hand are then not written.
@@ -201,7 +201,7 @@ class Evaluator:
 
 
 def read_mapping(path: Path, categories: Sequence[str]) -> dict[str, str]:
-    """Read a map of labels to categories. Raises BadFile."""
+    """Read a map of labels to categories from a CSV file. Raises BadFile."""
     try:
         return mapping.read(path, categories)
     except OSError as error:

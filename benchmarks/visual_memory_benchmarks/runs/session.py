@@ -22,7 +22,7 @@ SESSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A category or ``na``, the winning label, its share of votes, and the nearest distance."""
+    """An answer: a category or ``na``, the winning label, its vote share, the nearest distance."""
 
     response: str
     label: str
@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """The paths of a run of one decision maker; the table is named as model-vs-human names it."""
+    """The paths of a run of one decision maker; ``trials`` is named as by model-vs-human."""
 
     trials: Path
     answers: Path  # with the columns that the table does not have, and the same rows
@@ -107,7 +107,7 @@ class Session:
         return [*identity, answer.response, shown, condition, question.name]
 
     def _resume(self, files: RunFiles) -> int:
-        """Return the number of questions answered in both files, and truncate both to it."""
+        """Truncate both files to the questions that both answer; return the number of these."""
         header, *rows = _whole_lines(self._trials) or [b""]
         if header and header.decode(errors="replace") != _csv([HEADER]):
             raise BadFile(files.trials, "it is no table of a run", "remove it")

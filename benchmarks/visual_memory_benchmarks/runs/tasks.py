@@ -84,7 +84,10 @@ def _named(dataset: Dataset, found: StimulusSet, names: Sequence[str], at: TaskI
 
 
 def classes(name: str, lay: Lay, at: TaskInputs) -> Task:
-    """Make the task of a dataset whose answers are its own classes. Raises MissingData."""
+    """Make the task of a dataset whose answers are its own classes. Raises MissingData.
+
+    ``lay`` lists the pictures of the dataset's folder.
+    """
     folder = at.data / name
     if not folder.is_dir():
         raise _missing(name, at.data)

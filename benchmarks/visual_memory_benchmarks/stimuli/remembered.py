@@ -30,7 +30,10 @@ class Remembered:
         return cls(frozenset(labels), frozenset(ids), contents)
 
     def same(self, stimulus: Stimulus, *, own: bool = False) -> tuple[str, ...]:
-        """Return ids of entries of the same bytes and, if ``own``, of the entry with its path."""
+        """Return the ids of the entries with the same picture.
+
+        If ``own``, the entry whose id is the picture's path is one of these, whatever its bytes.
+        """
         found = self.by_content.get(stimulus.sha256, ())
         named = own and stimulus.file in self.ids and stimulus.file not in found
         return (*found, stimulus.file) if named else found

@@ -148,7 +148,7 @@ def _read(path: Path) -> bytes:
 
 
 def unreadable(error: InvalidArgument, names: Sequence[str]) -> BadPicture:
-    """Return a BadPicture that names the picture whose number is in ``error``, or raise it."""
+    """Return a BadPicture that names the picture at fault; raise ``error`` if there is none."""
     for path, wish in error.field_violations:
         if found := POSITION.match(path):
             return BadPicture(names[int(found[1])], wish.rstrip("."))

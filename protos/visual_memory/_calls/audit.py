@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class AuditPage(NamedTuple):
-    """Consecutive events, the head of the log at that time, and the token of the next page."""
+    """A page of consecutive audit events, the log's head at that time, the next page's token."""
 
     events: list[AuditEvent]
     head: AuditHead
@@ -61,9 +61,9 @@ def verified(
     memory: str | None,
     server: ServerInfo,
 ) -> Verification:
-    """Verify a certificate with ``public_key``, if given, and with the keys of the server.
+    """Verify that one of the server's keys signed a certificate. Raises InvalidCertificate.
 
-    Raises InvalidCertificate.
+    If ``public_key`` or ``memory`` is given, the certificate must be of that key or memory, too.
     """
     from visual_memory.proofs.certificate import Certificate, verify  # which few need
 

@@ -34,7 +34,10 @@ CountsPage = tuple[Operation | None, dict[str, int], str]
 
 
 def misleading_counts(memory: str, k: int, page_token: str) -> Call[CountsPage]:
-    """Return a call for a page of counts or the operation finding them. Raises InvalidArgument."""
+    """Return a call that reads a page of counts. Raises InvalidArgument.
+
+    If the counts are not computed yet, the answer has the operation that computes them.
+    """
 
     def read(answer: pb.GetMisleadingCountsResponse) -> CountsPage:
         finding = given(answer, "operation", to_operation)

@@ -29,7 +29,7 @@ class Pending(Generic[T]):
     def result(self, operation: Operation) -> T:
         """Return the result of an operation that ended.
 
-        Raises FailedPrecondition if it failed or was cancelled, or if its result is gone by now.
+        Raises FailedPrecondition if the operation failed or was cancelled, or its result is gone.
         """
         check_done(operation)
         if not isinstance(operation.result, self.result_type):
@@ -63,7 +63,7 @@ def wait_operation(name: str) -> Call[Operation]:
 def has_ended(operation: Operation) -> bool:
     """Return True if the operation has ended, False if it still runs.
 
-    Raises FailedPrecondition if it cannot go on for now, such as while the disk is full.
+    Raises FailedPrecondition if the operation cannot go on for now, such as while the disk is full.
     """
     if operation.state == "running" and operation.problem:
         raise FailedPrecondition(

@@ -36,7 +36,7 @@ class Queries(Generic[T]):
     items: int = PART_ITEMS
 
     def depends_on_memory(self, server: ServerInfo) -> bool:
-        """Return True if the message size depends on the memory, and ``sized_for`` is needed."""
+        """Return True if ``sized_for`` is needed, as the message size depends on the memory."""
         return self._may_be_reranked(server) or self._may_answer_too_much(server.limits)
 
     def sized_for(self, memory: MemoryInfo, server: ServerInfo) -> Queries[T]:
@@ -140,6 +140,6 @@ def search(
 
 
 def embed(memory: str, images: Images) -> Queries[NDArray[np.float32]]:
-    """Return queries that are answered with an array (n, d) a message. Raises InvalidArgument."""
+    """Return the queries of Embed; each answer is an array (n, d). Raises InvalidArgument."""
     header = message(pb.EmbedRequest, memory=memory)
     return Queries("Embed", header, Pictures(images), lambda answer: [to_vectors(answer.vectors)])

@@ -38,7 +38,7 @@ def to_time(time: Timestamp) -> datetime:
 
 
 def given(message: Any, name: str, read: Callable[[Any], T]) -> T | None:
-    """Read a field, or return None if it was left out."""
+    """Convert the field ``name`` of a message with ``read``, or return None if it is not set."""
     return read(getattr(message, name)) if message.HasField(name) else None
 
 

@@ -19,7 +19,7 @@ D_co = TypeVar("D_co", covariant=True)
 class Call(Generic[T]):
     """A request to a method, of one message or several, and the reader of its answer.
 
-    ``start`` counts the items sent in earlier calls.
+    ``start`` is the number of items sent in earlier calls.
     """
 
     method: str
@@ -39,7 +39,8 @@ class Call(Generic[T]):
 class LongRunning(Protocol[P, R_co, O_co]):
     """A method that waits for its operation and returns the result, of type R_co.
 
-    With ``wait=False`` it returns the operation, O_co; type checkers then ignore other arguments.
+    With ``wait=False`` the method returns the operation, of type O_co; type checkers then do not
+    check the other arguments.
     """
 
     @overload

@@ -173,10 +173,11 @@ def parts(
     soft: int = PART_BYTES,
     extra: Callable[[int], int] = lambda number: 0,
 ) -> Iterator[range]:
-    """Yield ranges of at most ``items()`` items and ``soft`` bytes; a single item may be larger.
+    """Yield ranges of item numbers from ``start``: at most ``items()`` items and ``soft`` bytes.
 
-    ``items`` is called for each range, so that it can depend on earlier answers.
-    Raises InvalidArgument if a single item needs more than ``most`` bytes.
+    A single item may need up to ``most`` bytes; InvalidArgument is raised if one needs more.
+    ``items`` is called for each range, so that it can depend on earlier answers. ``extra`` returns
+    the bytes that an item, by its number, needs besides its image or vector.
     """
     first, filled, soft = start, 0, min(soft, most)
     for number in range(start, len(contents)):

@@ -63,9 +63,9 @@ def or_new_id(request_id: str | None) -> str:
 
 
 def whole(value: int, path: str, *, least: int) -> int:
-    """Check a whole number of at least ``least``; return it, or the largest int32 if it is larger.
+    """Return a whole number, at most the largest int32, which the server takes as "all".
 
-    The largest int32 means all. Raises InvalidArgument.
+    Raises InvalidArgument if the number is below ``least``.
     """
     number = to_index(value, path)
     if number < least:
@@ -74,7 +74,7 @@ def whole(value: int, path: str, *, least: int) -> int:
 
 
 def to_seed(seed: int, path: str) -> int:
-    """Check a seed, a whole number from 0. Raises InvalidArgument."""
+    """Return a seed as int. Raises InvalidArgument unless it is a whole number from 0."""
     number = to_index(seed, path)
     if not 0 <= number <= INT64_MAX:
         refuse(path, f"must be 0 to {INT64_MAX}, but is {number}")
@@ -161,7 +161,7 @@ def text_bytes(text: str, path: str) -> int:
 
 
 def share(fraction: float | None, path: str) -> float:
-    """Check a fraction in (0, 1). Raises InvalidArgument."""
+    """Return ``fraction``. Raises InvalidArgument unless it is in (0, 1)."""
     if not isinstance(fraction, Real) or not 0 < fraction < 1:
         refuse(path, f"must be between 0 and 1, both excluded, but is {fraction!r:.80}")
     return fraction

@@ -12,8 +12,8 @@ class Pace:
 
     The number starts at 4, falls at once if the work on a message took longer than 1.5 s or an
     eighth of ``timeout``, and rises to at most four times the last message. The time that messages
-    of different sizes have in common, up to a quarter of the timeout, is latency and not counted as
-    work: smaller messages would only wait more often.
+    take whatever their size, up to a quarter of the timeout, is latency and not counted as work:
+    smaller messages would only wait more often.
     """
 
     def __init__(self, timeout: float = 60.0) -> None:

@@ -71,7 +71,7 @@ class Transport:
             stream.cancel()
 
     def opened(self) -> Any:
-        """Return the stub of the service. Raises FailedPrecondition once this is closed."""
+        """Return the stub of the service. Raises FailedPrecondition if the transport is closed."""
         if self._closed:
             refuse_closed()
         return self._stub
@@ -90,9 +90,10 @@ class Transport:
             return await self._retry(attempt, budget)
 
     async def _retry(self, attempt: Callable[[], Awaitable[T]], budget: RetryBudget) -> T:
-        """Repeat an attempt until it succeeds.
+        """Repeat an attempt until it succeeds; return its result.
 
-        Raises Error, or FailedPrecondition (CLIENT_CLOSED) once the transport is closed.
+        Raises Error if there is no next try, and FailedPrecondition (CLIENT_CLOSED) if the
+        transport is closed.
         """
         while True:
             try:
@@ -151,7 +152,7 @@ class Transport:
     ) -> T:
         """Run a blocking file transfer in a thread, over a connection of its own.
 
-        Not with grpc.aio, which loses the status of a call refused during a pending write.
+        grpc.aio is not used: it loses the status of a call refused during a pending write.
         """
         loop = asyncio.get_running_loop()
 
@@ -182,7 +183,7 @@ class Transport:
     async def _stream(self, importing: Import) -> None:
         """Send each batch once the batch before is stored; meanwhile read the next batch's files.
 
-        No write may be pending: grpc.aio loses the status of a call refused during one.
+        No write may be pending when a call is refused: grpc.aio would lose the status.
         """
         ready: pb.ImportEntriesRequest | None = None
         stream = self.opened().ImportEntries(metadata=self._endpoint.metadata)

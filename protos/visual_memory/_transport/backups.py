@@ -62,7 +62,7 @@ def receive(
 
 
 def incomplete_backup(memory: str, problem: str) -> grpc.RpcError:
-    """Return the error for a stream that ended well, but not with a backup's end."""
+    """Return the error for a stream that ended normally with an incomplete or altered backup."""
     sentence = f"The backup of {memory} did not come whole ({problem}), so no file was written."
     return Failed(grpc.StatusCode.UNAVAILABLE, sentence)
 

@@ -49,7 +49,7 @@ class Transport:
         self._channel.close()
 
     def opened(self) -> Channel:
-        """Return the channel. Raises FailedPrecondition once this is closed."""
+        """Return the channel. Raises FailedPrecondition if the transport is closed."""
         self._channel.check_open()
         return self._channel
 
@@ -63,7 +63,7 @@ class Transport:
         return self.opened().ask(call.method, call.sent(), budget.remaining())
 
     def _receive(self, call: Call[T], budget: RetryBudget, pending: PendingAnswer) -> T:
-        """Return the answer that is pending, or that of a retry if the call fails."""
+        """Wait for the pending answer and return it; if the call fails, retry within ``budget``."""
         while True:
             try:
                 return call.read(pending.get(budget.remaining))

@@ -91,7 +91,7 @@ class Channel:
         return self._start_stream(StreamTask(grpc_channel, begin, lambda call: call.result()))
 
     def check_open(self) -> None:
-        """Raise FailedPrecondition once this is closed."""
+        """Raise FailedPrecondition if the channel is closed."""
         if self._closed:
             refuse_closed()
 
@@ -125,7 +125,7 @@ class PendingAnswer:
         self.outcomes: OutcomeQueue = queue.SimpleQueue()
 
     def get(self, remaining: Remaining) -> Any:
-        """Return the answer; wait while ``remaining()`` is positive, then 0.2 s for gRPC's status.
+        """Wait for the answer while ``remaining()`` is positive, then 0.2 s for gRPC's status.
 
         Raises grpc.RpcError, and FailedPrecondition once the channel is closed.
         """
@@ -176,7 +176,7 @@ class GrpcChannel:
         self._closed = False
 
     def method(self, name: str) -> Any:
-        """Return the stub of a method. Raises FailedPrecondition once this is closed."""
+        """Return the stub of a method. Raises FailedPrecondition if the channel is closed."""
         with self._lock:
             if self._closed:
                 refuse_closed()
@@ -186,7 +186,7 @@ class GrpcChannel:
             return getattr(self._stub, name)
 
     def add(self, task: StreamTask) -> bool:
-        """Register a stream to be ended by ``close``; return False if this is closed already."""
+        """Register a stream, so that ``close`` ends it; return False if the channel is closed."""
         with self._lock:
             if not self._closed:
                 self._tasks.add(task)
@@ -216,7 +216,7 @@ class GrpcChannel:
         self._workers.end()
 
     def _without_frames(self, error: BaseException) -> BaseException:
-        """Return the error without frames, lest the caller's thread drop the gRPC call in them."""
+        """Return the error without gRPC's objects, which no thread of a caller may free."""
         error.__traceback__ = None
         if isinstance(error, grpc.RpcError):
             return Failed(error.code(), error.details() or "", error.trailing_metadata())
@@ -226,7 +226,7 @@ class GrpcChannel:
 
 
 class StreamTask:
-    """A stream run by worker threads; ended when its owner is garbage-collected."""
+    """A stream read by worker threads, and ended when its ``owner`` is garbage-collected."""
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ class Import:
     """An insertion in progress: the entries acknowledged, and the batches to send next.
 
     After a stream breaks, ``start_stream`` begins another; the server's first acknowledgements say
-    where to resume. Without a ``pace`` all entries are one batch.
+    where to resume. Without a ``pace`` batches are as large as a message may be.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Import:
 
     @property
     def finished(self) -> bool:
-        """Return True if all entries are on disk, as this stream has confirmed."""
+        """Return True if the server has confirmed on this stream that all entries are on disk."""
         return self.resumed and self.stored == len(self._insertion)
 
     def start_stream(self) -> pb.ImportEntriesRequest:
@@ -72,9 +72,9 @@ class Import:
     def acknowledge(self, answer: pb.ImportEntriesResponse) -> None:
         """Process an answer of the server. Raises Error if it belongs to another import.
 
-        An answer that only says that the server is working extends the deadline. Batches stored by
-        an earlier attempt are skipped up to the first that differs from this call's; from there on
-        all is sent again, and the server accepts or refuses it.
+        An answer that only says that the server is working extends the deadline. The batches that
+        an earlier attempt stored are not sent again, up to the first that differs from this call's
+        entries; all later entries are sent, and the server accepts or refuses them.
         """
         answer_time, self._answer_time = self._answer_time, time.monotonic()
         if answer.working:
@@ -112,14 +112,14 @@ class Import:
         return request
 
     def result(self) -> InsertResult:
-        """Return the result of the call."""
+        """Return the result of the import, once all entries are stored; does not wait."""
         return InsertResult(self._ids, self._insertion.request_id, [*self._unlearned])
 
     @contextmanager
     def annotate_errors(self) -> Iterator[None]:
-        """Add to an error or interrupt how many entries are stored, and how to resume.
+        """Context manager: add to an error or interrupt how much is stored, and how to resume.
 
-        Both get ``unlearned``, the ids among them that were unlearned before.
+        ``unlearned`` of the error or interrupt lists the stored ids that were unlearned before.
         """
         try:
             yield
@@ -159,7 +159,7 @@ class Import:
     def _matches(self, answer: pb.ImportEntriesResponse) -> bool:
         """Return True if a stored batch holds the entries that this call has at its offset.
 
-        A batch that was acknowledged to this call before is not read again.
+        A batch that the server acknowledged to this call before is not compared again.
         """
         if answer.offset < self.stored:
             return True

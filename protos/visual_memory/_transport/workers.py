@@ -38,7 +38,7 @@ class WorkerThreads:
         return weakref.ref(owner, partial(self.submit, job))  # the reference is put's ``block``
 
     def end(self) -> None:
-        """End the threads, each after its job. To be called in a job."""
+        """End the threads, each after its job. Must be called by a job."""
         self._owner = None
         self.submit(None)
 

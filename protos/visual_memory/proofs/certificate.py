@@ -234,7 +234,7 @@ def signed(certificate: Certificate) -> bytes:
 
 
 def values(statement: Statement) -> dict[str, Any]:
-    """Return the fields of the statement by name, without those of a subclass."""
+    """Return the fields of ``Statement`` by name, without those that a certificate adds."""
     return {each.name: getattr(statement, each.name) for each in fields(Statement)}
 
 
@@ -314,7 +314,7 @@ def to_field(document: Mapping[str, object], name: str) -> Any:
 
 
 def check_commitments(certificate: Certificate) -> None:
-    """Raise Flaw unless the commitments ascend and number ``count``, at most a million."""
+    """Raise Flaw unless there are ``count`` commitments, ascending and at most a million."""
     count, commitments = certificate.count, certificate.commitments
     if count != len(commitments):
         raise Flaw(f"has the count {count}, but {len(commitments)} commitments")

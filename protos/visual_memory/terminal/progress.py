@@ -45,11 +45,11 @@ class Progress:
         return time.monotonic() - self._began
 
     def add(self, count: int) -> None:
-        """Report that so many more are done."""
+        """Report that ``count`` more are done."""
         self.reach(self._done + count)
 
     def reach(self, done: int, total: int | None = None) -> None:
-        """Report that so many are done, of ``total`` if given."""
+        """Report that ``done`` are done in all, of ``total`` if given."""
         self._done, self._total = done, self._total if total is None else total
         self._first = self._first or (done, time.monotonic())
         self.say(self.line())

@@ -151,7 +151,7 @@ def _before(result: Mapping[str, Any], outcome: str) -> float:
 
 
 def _shares(result: Mapping[str, Any], found: Sequence[Contrast]) -> list[str]:
-    """Describe the change of shape and of texture answers for each kind that raised the bias."""
+    """Describe how each kind of edit that raised shape bias changed shape and texture answers."""
     largest = _largest([row for row in found if row["outcome"] == SHAPE_BIAS], 1)
     return [
         f"With {row['kind']} at {row['dose']:g} answers by shape "
@@ -162,7 +162,7 @@ def _shares(result: Mapping[str, Any], found: Sequence[Contrast]) -> list[str]:
 
 
 def _from_to(result: Mapping[str, Any], row: Contrast, outcome: str) -> str:
-    """Describe the change of another outcome by the edit of a row."""
+    """Describe the change of ``outcome`` by the edit of ``row``, a contrast of another outcome."""
     (same,) = (
         each
         for each in result["contrasts"]
@@ -177,7 +177,7 @@ def _path(row: Contrast, before: float) -> str:
 
 
 def _largest(rows: Sequence[Contrast], sign: int) -> list[Contrast]:
-    """Return for each kind the row of the largest difference of this sign, largest first."""
+    """Return the row of the largest difference of this sign for each kind, largest first."""
     largest: dict[str, Contrast] = {}
     for row in rows:
         size = sign * _size(row)
@@ -188,7 +188,7 @@ def _largest(rows: Sequence[Contrast], sign: int) -> list[Contrast]:
 
 
 def _moved(result: Mapping[str, Any], rows: Sequence[Contrast]) -> str:
-    """Describe the largest significant rise and fall of an outcome for each kind of edit."""
+    """Describe the largest rise and fall among ``rows``, of one outcome, for each kind of edit."""
     if not rows:
         return "differs from the control's under none of the edits"
     before = _before(result, rows[0]["outcome"])

@@ -58,7 +58,7 @@ def write(findings: Findings) -> Blocks:
 
 
 def _against_control(rows: Rows) -> list[str]:
-    """Describe how much of a rise of shape bias is by shape, texture, or additions of any label."""
+    """Compare the change of shape bias by cue-conflict pictures with that under wrong labels."""
     base, *added = rows
     most = max(row["of_each_category"] for row in added)
     by_kind = {row["added"]: row for row in added if row["of_each_category"] == most}

@@ -247,9 +247,10 @@ class Client:
                 return log, page.head
 
     def _with_server(self, act: Callable[[types.ServerInfo], T]) -> T:
-        """Call ``act`` with the server as known; once more where it is refused and that is old.
+        """Call ``act`` with the server's info as last fetched.
 
-        A server may have been restarted with other limits.
+        If InvalidArgument is raised, fetch the info anew, since a server may have been restarted
+        with other limits; if the info has changed, call ``act`` once more.
         """
         known = self._known_server = self._known_server or self.server_info()
         try:
@@ -491,7 +492,7 @@ class Memory:
     def misleading_counts(
         self, k: int = 100, *, progress: Progress | None = None
     ) -> dict[str, int]:
-        """Map each id to how often it is among the ``k`` nearest of an entry with another label.
+        """Map each id to how often its entry is among the ``k`` nearest of one with another label.
 
         The first call takes long: ``progress`` is called with the entries examined and all entries.
         """
@@ -568,7 +569,7 @@ class Memory:
         """Explain the decision on one query, and decide again after hypothetical changes.
 
         Entries may be removed, relabelled or added in this call alone. A smallest set of entries
-        whose removal flips the label is searched for during ``search_seconds``.
+        whose removal flips the label is searched for, ``search_seconds`` at most.
         ``include_thumbnails`` adds thumbnails of the entries, if the memory stores images. Raises
         InvalidArgument, NotFound for entries that do not vote.
         """
@@ -625,7 +626,7 @@ class Memory:
 
         The fit uses images or vectors that are not stored, with their labels; without any it uses
         the entries (leave-one-out), which guarantees no coverage. With ``wait=False`` the operation
-        is returned at once. Raises FailedPrecondition if there are too few, or of one label only.
+        is returned at once. Raises FailedPrecondition if these are too few, or all of one label.
         """
         call = _decisions.calibrate(
             self.name,
@@ -657,7 +658,7 @@ class Memory:
     ) -> types.MemoryInfo:
         """Set the re-ranker of this memory, or None for none.
 
-        Raises NotFound for one that the server does not have, FailedPrecondition if the memory
+        Raises NotFound for a re-ranker that the server lacks, FailedPrecondition if the memory
         stores no images.
         """
         return self._transport.do(_decisions.set_reranker(self.name, reranker, request_id))
@@ -689,7 +690,7 @@ class Memory:
         wait: Literal[True] = True,
         progress: Progress | None = None,
     ) -> Certificate | types.Operation | types.UnlearnResult:
-        """Delete entries, erase every trace of them, and return a certificate of that.
+        """Delete entries, erase every trace of them, and return a certificate of the erasure.
 
         Before it signs, the server searches its files and its own memory for residues.
         ``dry_run`` only counts the entries. Raises NotFound for unknown ids, unless
@@ -738,9 +739,9 @@ class Memory:
         return self._result(_audit.check(self.name, request_id), wait, progress)
 
     def undo(self, operation: str, *, request_id: str | None = None) -> int:
-        """Undo a prune or a relabel, except for entries changed since; return how many.
+        """Undo a prune or a relabel, except for entries changed since; return the number undone.
 
-        Raises NotFound, FailedPrecondition if it was undone before.
+        Raises NotFound, and FailedPrecondition if the operation was undone before.
         """
         return self._transport.do(_curation.undo(self.name, operation, request_id))
 

@@ -33,7 +33,7 @@ KNOWS = "SELECT 1 FROM operations WHERE name = ?"
 
 
 def look(path: Path, noted: Noted | None) -> Found:
-    """Read from a file the state that is compared with the catalog's note.
+    """Read the state of a memory from its file, to be compared with ``noted``, the catalog's note.
 
     Raises CorruptStore, also if the file holds no memory, NewerStore, NotWritten.
     """
@@ -113,7 +113,10 @@ def reading(path: Path) -> Iterator[Connection]:
 
 
 def hashes(db: Connection, noted: Noted) -> dict[int, str]:
-    """Map numbers of events to their hashes, for the last event of each noted log position."""
+    """Return the hash of the last event of each noted log position, by the event's number.
+
+    Positions beyond the end of the file's log are left out.
+    """
     found = {}
     for size, _ in noted.standings:
         row = db.execute("SELECT event FROM audit WHERE number = ?", (size - 1,)).fetchone()

@@ -43,7 +43,7 @@ class Head:
     last: str = ""
 
     def follow(self, text: str) -> Head:
-        """Return the head after one more event."""
+        """Return the head after one more event, given as its ``text``."""
         frontier, leaf = Frontier.from_bytes(self.size, self.peaks), leaf_hash(text.encode())
         frontier.append(leaf)
         return Head(frontier.size, frontier.to_bytes(), leaf.hex())
@@ -85,7 +85,7 @@ def name_memory(memory: str) -> Iterator[None]:
 
 
 def check_end(last: tuple[int, str] | None, head: Head, digest: str) -> None:
-    """Check that the ``last`` event, (number, text), has the number and hash in ``head``.
+    """Check that the log's last event (number, text) has the number and hash in ``head``.
 
     It must also record ``digest``. Raises BadAuditLog.
     """
@@ -119,7 +119,7 @@ def linked(texts: Iterable[str], first: int, head: Head) -> list[Event]:
 
 
 def check(texts: Iterable[str], head: Head, digest: str) -> int:
-    """Count the events of a log, after checking that they give ``head`` and end with ``digest``.
+    """Count the events of a log, after checking that they lead to ``head`` and end with ``digest``.
 
     Raises BadAuditLog for the first event that was changed, left out or put in.
     """

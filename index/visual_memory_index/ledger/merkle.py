@@ -9,7 +9,7 @@ HASH_BYTES = 32
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """Return SHA-256 of one entry of the log, prefixed so that no inner node can have it."""
+    """Return SHA-256 of one entry of the log, with a prefix that sets it apart from inner nodes."""
     return hashlib.sha256(b"\0" + entry).digest()
 
 
@@ -21,7 +21,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 class Frontier:
     """The peaks of a growing Merkle tree: the roots of its full subtrees, largest first.
 
-    Each 1 bit of ``size``, the number of leaves, has one.
+    There is one peak for each 1 bit of ``size``, the number of leaves.
     """
 
     def __init__(self, size: int = 0, peaks: Sequence[bytes] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Detect a memory's file that is older than the catalog's note of it, or of another memory."""
+"""Detection of a memory's file that is older than the catalog's note, or holds another memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from visual_memory_index.ledger.audit import Head
 class Standing(NamedTuple):
     """A position in an audit log: its ``size`` and the hash of its last event, ``last``, in hex.
 
-    An event contains the digest and the hash of the event before: if two logs have the same
+    An event contains the digest and the hash of the event before it: if two logs have the same
     event at one position, the memories were equal then, and at all times before.
     """
 
@@ -32,11 +32,12 @@ OnStanding: TypeAlias = Callable[[Standing], None]
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """The catalog's note of a memory, by its ``uid``.
+    """The catalog's note of the memory ``uid``.
 
-    ``kept`` is the log position in the registry, ``latest`` the one in the small file,
-    ``unlearning`` an operation that had not deleted its entries when ``kept`` was noted, and
-    ``modified`` the file's time of modification in nanoseconds.
+    ``kept`` is the log position in the registry, ``latest`` the one in the small file (see
+    ``Latest``), ``unlearning`` an operation that had not deleted its entries when ``kept`` was
+    noted, and ``modified`` the file's time of modification in nanoseconds when ``latest`` was
+    written.
     """
 
     uid: str
@@ -53,7 +54,7 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The state declared by a memory's file; ``name`` and ``uid`` are empty if it has none yet.
+    """The state that a memory's file declares; ``name`` and ``uid`` are empty if it has none yet.
 
     ``hashes`` are those of the events at noted positions, by number. ``unlearnings`` counts the
     unlearnings logged after ``Noted.kept``; ``knows_unlearning`` is True if the file has the

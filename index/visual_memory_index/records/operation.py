@@ -35,4 +35,4 @@ class Operation:
 
 
 def unreported(done: int, total: int) -> None:
-    """Ignore progress."""
+    """Do nothing: a ``Progress`` for callers that do not want reports."""

@@ -181,7 +181,7 @@ class Memory:
             raise WrongDimension(vectors.shape[1], self.identity.dimension)
 
     def recall(self, request: Request) -> list[str] | None:
-        """Return the ids of a write that was done before, else None. Raises RequestReused."""
+        """Return the ids of this write if it was done before, else None. Raises RequestReused."""
         with self._engine.reading_file() as store:
             return store.recall(request)
 

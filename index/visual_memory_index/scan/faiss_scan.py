@@ -114,7 +114,7 @@ class FaissScan:
 class FaissIndexes:
     """An ``IndexFactory`` whose indexes share ``threads``, in which FAISS scans them.
 
-    FAISS's fast path for small batches is set, for the whole process.
+    Making it sets FAISS's fast path for small batches, for the whole process.
     """
 
     unsearchable: Sequence[str] = ()

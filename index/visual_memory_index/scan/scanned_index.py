@@ -17,7 +17,7 @@ SCORED_AT_ONCE = 64
 
 
 class Scan(Protocol):
-    """Scores all rows: a score differs from the row's product with a query by at most its error.
+    """Scores all rows: a score is at most the row's error from the row's product with a unit query.
 
     ``name`` identifies the scores, with all that decides their errors. If more than ``best_max``
     best rows are wanted, scoring every row is quicker than ``best``. ``error_max`` is the largest
@@ -52,7 +52,7 @@ class Scan(Protocol):
         """Store the data kept beside ``vectors`` (b, d), which are the next rows."""
 
     def remove(self, rows: Rows) -> None:
-        """Remove the data of ascending ``rows``, as ``moves`` says, before the rows are removed."""
+        """Remove the data of ascending ``rows`` before the rows are removed; see ``moves``."""
 
 
 class ScannedIndex:

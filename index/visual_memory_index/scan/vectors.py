@@ -75,9 +75,10 @@ class VectorIndex(Protocol):
 
     @property
     def scanned_max(self) -> int:
-        """The most neighbours and excluded rows together that are found without scoring every row.
+        """The most neighbours and excluded rows that are found without scoring every row.
 
-        For more of them ``candidates_among`` is quicker, if there are many queries.
+        The limit is for their sum. For more of them ``candidates_among`` is quicker, if there are
+        many queries.
         """
 
     def reserve(self, count: int) -> None:

@@ -290,7 +290,10 @@ class SqliteTransaction:
         return restored
 
     def _unrelabel(self, operation: str) -> tuple[dict[str, str], set[str]]:
-        """Restore labels; return them by id, and the operations that had set the restored ones."""
+        """Restore the labels that an operation replaced; return them by id, and some operations.
+
+        These are the operations that had set the labels now restored.
+        """
         rows = self._db.execute(
             "SELECT key, id, before.label, before.relabelled_by "
             "FROM relabels AS before JOIN entries USING (key) "
@@ -312,7 +315,10 @@ class SqliteTransaction:
         return read_ids(self._db, filter)
 
     def _set(self, columns: Sequence[str], values: Mapping[int, Sequence[str | None]]) -> None:
-        """Set these columns of entries by key, and update digest and checksum totals."""
+        """Set columns of entries, and update digest and checksum totals.
+
+        ``values`` maps the entries' keys to the new values of ``columns``.
+        """
         update = f"UPDATE entries SET {' = ?, '.join(columns)} = ?, checksum = ? WHERE key = ?"
         grown = 0
         for rows in rows_of(self._db, list(values)):

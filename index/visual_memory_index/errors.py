@@ -40,7 +40,7 @@ class FileRefusal(MemoryRefusal):
         self.path = path
 
     def in_full(self) -> str:
-        """Return the sentence with the whole path, for the operator of the server."""
+        """Return the message with the whole path, for the operator of the server."""
         return str(self).replace(Path(self.path).name, self.path, 1)
 
 
@@ -341,7 +341,7 @@ class NotWritten(FileRefusal):
 
 
 class DiskFull(NotWritten):
-    """A write that failed for lack of space, or may have; it can be tried again."""
+    """A write that failed surely or possibly for lack of space; it can be tried again."""
 
     way_out = "make room on the disk, or let the server write there, and try again"
 

@@ -114,10 +114,7 @@ class Memory:
         *,
         principal: str = LOCAL,
     ) -> Memory:
-        """Make a new memory in a new file; ``open`` explains the parameters. Raises NotWritten.
-
-        The audit log names the ``principal``.
-        """
+        """Make a new memory in a new file; ``open`` explains the parameters. Raises NotWritten."""
         return cls._of(SqliteStore.create(path, identity, committed, principal), give_up, indexes)
 
     @classmethod
@@ -131,10 +128,7 @@ class Memory:
             raise
 
     def watch(self, lost: Callable[[CorruptCopy], None]) -> None:
-        """Set a function to be called when all calls begin to raise CorruptCopy.
-
-        ``lost`` must not call this memory.
-        """
+        """Call ``lost``, which may not use this memory, once all calls raise CorruptCopy."""
         self._engine.lost = lost
 
     def close(self, *, keep: bool = True) -> None:
@@ -154,7 +148,7 @@ class Memory:
         return len(self._engine.ram)
 
     def info(self) -> MemoryInfo:
-        """Return counts and sizes."""
+        """Return the memory's present counts, sizes, revision and digest."""
         with self._engine.reading_ram() as ram:
             stored = ram.label_counts + ram.pruned_counts
             return MemoryInfo(
@@ -167,10 +161,7 @@ class Memory:
             )
 
     def noted(self, erasing: str | None = None) -> Noted:
-        """Return the catalog's note of this memory as of now.
-
-        ``erasing`` is the operation that is about to erase entries, if any.
-        """
+        """Return the catalog's note as of now; ``erasing`` names an operation about to erase."""
         with self._engine.reading_file() as store:
             standing = Standing.of(store.audit_events(0, 0).head)
             return Noted(self.identity.uid, standing, erasing)

@@ -177,7 +177,7 @@ class Unlearning:
         return replace(searched, found=unexplained(searched.found, pieces))
 
     def pieces_of(self, patterns: ResiduePatterns) -> frozenset[bytes]:
-        """Return the pieces of ``patterns`` that the texts and blobs still stored have, masked."""
+        """Return the pieces of ``patterns`` found in texts and blobs still stored, masked."""
         self._engine.check_open()
         return self._engine.files.found_in(patterns)
 
@@ -187,7 +187,7 @@ class Unlearning:
         return self._engine.store.sought(ids)
 
     def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
-        """Return True if an entry is one of ``sought``; see ``Store.holds``."""
+        """Return True if an entry is one of ``sought`` or has its content; see ``Store.holds``."""
         self._engine.check_open()
         return self._engine.store.holds(sought, without=without)
 
@@ -252,10 +252,7 @@ def erase(
 def to_patterns(
     transaction: SearchableTransaction, remains: Remains, names: Iterable[str]
 ) -> ResiduePatterns:
-    """Return patterns of ``names`` and ``remains``, without content that stored entries have, too.
-
-    ``names`` are the erased ids and labels.
-    """
+    """Return patterns of erased ``names`` and ``remains``, less content that entries still have."""
     same_content = transaction.same_content(hash for hash, *_ in remains.contents)
     alone = [each for each in remains.contents if each[:2] not in same_content]
     vectors = [vector for _, vector, _ in alone]

@@ -103,7 +103,7 @@ class Writer:
         return jobs
 
     def _commit_together(self, jobs: Sequence[Job]) -> None:
-        """Commit all jobs in one transaction, but each job that fails after writing by itself."""
+        """Commit all jobs in one transaction; a job that fails after it wrote gets its own."""
         try:
             self._commit(jobs)
         except _FailedHalfway as failed:

@@ -38,7 +38,7 @@ def read_legacy_weights(data: bytes) -> dict[str, NDArray[Any]]:
 def _tensor(
     storage: NDArray[Any], offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
 ) -> NDArray[Any]:
-    """Return a view of ``storage``, whose numbers are read later; replaces _rebuild_tensor_v2."""
+    """Return a view of ``storage``, filled later, in place of PyTorch's _rebuild_tensor_v2."""
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if min((offset, *strides, *shape)) < 0 or last >= storage.size:
         raise pickle.UnpicklingError("a tensor reaches beyond its storage")

@@ -22,7 +22,7 @@ from visual_memory_embedders.spec import EmbedderSpec
 def build(
     name: str, network: LiteNetwork, *, cache: Path, workers: Executor, limits: ImageLimits
 ) -> NetworkEmbedder:
-    """Return the embedder of a built-in network; its ONNX graph is cached in the folder ``cache``.
+    """Build a built-in network, its graph cached in ``cache``.
 
     Raises MissingWeights, WrongWeights.
     """
@@ -40,10 +40,7 @@ def build(
 
 
 def weight_file(name: str, network: LiteNetwork) -> bytes:
-    """Return the content of a network's weight file, after comparing its hash.
-
-    Raises MissingWeights, WrongWeights.
-    """
+    """Return a weight file's content if its hash is right. Raises MissingWeights, WrongWeights."""
     spec = find_spec(network.package.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         problem = f"the Python package {network.package!r} is not installed"

@@ -60,7 +60,7 @@ class _Graph:
         self._constant("six", np.float32(6))
 
     def block(self, before: str, name: str, *, stride: int) -> str:
-        """Add an inverted residual: expand, filter per channel, project, add the input if alike."""
+        """Add an inverted residual: expand, filter per channel, project; shortcut if shapes fit."""
         last = before
         if f"{name}._expand_conv.weight" in self._weights:
             last = self.conv(last, f"{name}._expand_conv", f"{name}._bn0")

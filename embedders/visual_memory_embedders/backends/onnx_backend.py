@@ -84,10 +84,7 @@ def _check_ends(
 
 
 def _fits(shape: list[int | str | None], wanted: tuple[int, ...]) -> bool:
-    """Return True if a network whose input or output has ``shape`` takes or gives ``wanted``.
-
-    A side of ``shape`` that may have any length is a name or None.
-    """
+    """Return True if ``shape``, whose free sides are names or None, allows ``wanted``."""
     return len(shape) == len(wanted) and all(
         side == want or not isinstance(side, int) for side, want in zip(shape, wanted, strict=True)
     )

@@ -108,7 +108,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 class _PillowsWarningsOff:
     """Context manager that silences Pillow's warnings about odd files.
 
-    All threads share Python's filters: the first to enter sets them, the last to leave resets them.
+    All threads share Python's warning filters: the first to enter sets them, the last to leave
+    resets them.
     """
 
     def __init__(self) -> None:

@@ -107,7 +107,7 @@ class Catalog:
             self._registry.close()
 
     def names(self) -> list[str]:
-        """Return the names of all memories, sorted, including files that the registry has lost."""
+        """Return all memories' names, sorted, also of files that the registry has lost."""
         with self._registry.reading() as read:
             return sorted({*self._lost, *read.names()})
 
@@ -204,7 +204,7 @@ class Catalog:
         return self.reserve.freeing(mark_unlearned)
 
     def unlearned(self, memory: Memory, ids: Iterable[str]) -> list[str]:
-        """Return the ``ids`` that were ever marked as unlearned in this memory or a copy of it."""
+        """Return those of ``ids`` that were ever unlearned in this memory or a copy of it."""
         with self._registry.reading() as read:
             return read.unlearned(self._secret, memory.identity.uid, ids)
 

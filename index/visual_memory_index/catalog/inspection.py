@@ -113,10 +113,7 @@ def reading(path: Path) -> Iterator[Connection]:
 
 
 def hashes(db: Connection, noted: Noted) -> dict[int, str]:
-    """Return the hash of the last event of each noted log position, by the event's number.
-
-    Positions beyond the end of the file's log are left out.
-    """
+    """Map the number of the last event at each noted position to its hash in the file."""
     found = {}
     for size, _ in noted.standings:
         row = db.execute("SELECT event FROM audit WHERE number = ?", (size - 1,)).fetchone()

@@ -96,7 +96,7 @@ def rebuild(
 
 @contextmanager
 def of_backup() -> Iterator[None]:
-    """Re-raise damage of a backup's file as BadBackup."""
+    """Re-raise errors about a damaged file as BadBackup, as the file is a backup."""
     try:
         with attribute_damage(Path("The backup")):
             yield

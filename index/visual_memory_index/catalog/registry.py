@@ -51,10 +51,10 @@ class RegistryReader(Protocol):
     def unlearned_since(
         self, secret: bytes, uid: str, ids: Iterable[str], since: int
     ) -> Iterator[str]:
-        """Yield the ``ids`` that were unlearned after the logical time ``since``."""
+        """Yield those of ``ids`` that were unlearned after the logical time ``since``."""
 
     def unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> list[str]:
-        """Return the ``ids`` that were ever unlearned in the memory ``uid`` or a copy of it."""
+        """Return those of ``ids`` that were unlearned in the memory ``uid`` or a copy of it."""
 
 
 class RegistryTransaction(RegistryReader, Protocol):
@@ -67,10 +67,7 @@ class RegistryTransaction(RegistryReader, Protocol):
         """Mark a registered memory as ready."""
 
     def replace(self, name: str, file: str) -> None:
-        """Register ``file``, even if it is a dropped file, as that of the ready memory ``name``.
-
-        It replaces the file that ``name`` had before.
-        """
+        """Make ``file``, even a dropped one, the file of the ready memory ``name``."""
 
     def remove(self, name: str) -> str | None:
         """Remove a memory from the registry; return its file, or None if it is not registered."""
@@ -82,7 +79,7 @@ class RegistryTransaction(RegistryReader, Protocol):
         """Drop the files of memories that are not ready."""
 
     def keep_ready(self, was_ready: Callable[[str], bool]) -> None:
-        """Mark each memory as ready if ``was_ready`` returns True for its file, after a crash."""
+        """After a crash, mark each memory as ready if ``was_ready`` returns True for its file."""
 
     def clear_dropped(self) -> None:
         """Empty the list of dropped files, after they were removed."""
@@ -107,7 +104,7 @@ class RegistryTransaction(RegistryReader, Protocol):
 
 
 class Registry(Protocol):
-    """Reads, and transactions of one writer at a time. Any method raises CorruptStore, NotWritten.
+    """Reads, and transactions of one writer at a time. Methods may raise CorruptStore, NotWritten.
 
     A read sees one committed state, whatever is written meanwhile, and may run in many threads.
     """

@@ -159,7 +159,7 @@ class _Verdict:
 
 
 class _VotingPairs:
-    """The entries sorted by id, and all votes: ``voters[i]`` votes for its label at ``hearers[i]``.
+    """The entries sorted by id, and all votes: entry ``voters[i]`` votes on entry ``hearers[i]``.
 
     Sums do not depend on the order of rows.
     """

@@ -84,10 +84,7 @@ class _Ballot:
         return next(iter(tally(self.labels[kept], self._voting(self._distances[kept]))))
 
     def extent(self, size: int) -> tuple[int, int]:
-        """Return how many of the nearest entries matter without ``size`` of them, and the voters.
-
-        Both numbers count entries: the second those that then vote.
-        """
+        """Count the nearest entries that matter, and the voters, if ``size`` entries go."""
         end = min(len(self.labels), self.k + size)
         return end, end - size
 
@@ -111,7 +108,10 @@ def _nearest_flip(ballot: _Ballot) -> Ranks:
 
 
 def _first_of_smallest(ballot: _Ballot, clock: Clock, deadline: float) -> Ranks:
-    """Return the lexicographically first of the smallest flips. Raises _OutOfTime."""
+    """Return the lexicographically first of the smallest sets of ranks without which another wins.
+
+    Raises _OutOfTime.
+    """
     for size, rivals in _possible_rivals(ballot, clock, deadline):
         found = [_first_flip_to(ballot, size, rival, clock, deadline) for rival in rivals]
         flips = [ranks for ranks in found if ranks is not None]

@@ -81,10 +81,7 @@ class MisleadingCountsCache:
         self._oldest = 0  # lists and counts of earlier revisions are not kept
 
     def is_quick(self, k: int) -> bool:
-        """Return True if the counts for K take about a second at most.
-
-        The caller holds the readers' lock.
-        """
+        """Return True if the counts for K take about a second at most; needs the readers' lock."""
         ram = self._ram()
         if self._fresh(k, ram) is not None:
             return True
@@ -279,10 +276,7 @@ def stored_name(kind: str, scan: str, k: int) -> str:
 
 
 def keep_within_bounds(sizes: Mapping[int, int]) -> set[int]:
-    """Return the K whose lists are kept within the limits: as many as fit, the last used first.
-
-    ``sizes`` maps K to the bytes of its lists, the K used last first.
-    """
+    """Return the K whose lists fit within the limits; ``sizes`` has their bytes, latest first."""
     stay, total = set[int](), 0
     for k, size in sizes.items():
         total += size

@@ -126,10 +126,7 @@ class NeighborLists:
         return self.keys, self.lists, self.score_bounds, self.stale, self.new
 
     def _renumber(self, gone: Rows, start: Rows, end: Rows) -> None:
-        """Renumber the rows in all lists, and make lists with a removed row stale.
-
-        Rows ``gone`` left their places, and some of these rows moved from ``start`` to ``end``.
-        """
+        """Renumber rows in lists: ``gone`` left their places, some moved ``start`` to ``end``."""
         to = np.arange(len(self.keys), dtype=np.int32)
         to[gone] = -1
         to[start] = end

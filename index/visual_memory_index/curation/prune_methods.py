@@ -37,7 +37,7 @@ class Voters:
 class Hard:
     """Prunes entries with a misleading count for ``k`` of at least ``threshold``.
 
-    ``minus_correct`` subtracts the count of equal labels first.
+    If ``minus_correct``, the count of equal labels is subtracted first.
     """
 
     k: int

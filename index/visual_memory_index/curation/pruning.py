@@ -182,10 +182,7 @@ def nearest_prototypes(
 
 
 def _in_round(number: int, on_progress: Progress) -> Progress:
-    """Return a callback that reports progress in round ``number`` as progress of the whole run.
-
-    The run is all rounds of k-means and the final assignment.
-    """
+    """Return a callback that reports progress in round ``number`` as progress of all rounds."""
     return lambda done, m: on_progress(number * m + done, (ITERATIONS_MAX + 1) * m)
 
 
@@ -203,10 +200,7 @@ def _pair_distances(
 
 
 def _means(vectors: Vectors, groups: NDArray[np.intp], fallback: Vectors) -> Vectors:
-    """Return the mean direction of the vectors of each group, or its row of ``fallback``.
-
-    ``groups`` has the group of each vector. The fallback is for a group without a mean direction.
-    """
+    """Return each group's mean direction, or its row of ``fallback`` if it has none."""
     means = np.zeros(fallback.shape)
     order = np.argsort(groups, kind="stable")
     bounds = np.searchsorted(groups[order], np.arange(len(fallback) + 1))

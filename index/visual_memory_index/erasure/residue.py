@@ -133,7 +133,7 @@ class ResiduePatterns:
         return probes
 
     def _drop_shared(self, others: Iterable[bytes]) -> None:
-        """Discard probes that occur in more than SHARED_MAX contexts or in ``others``."""
+        """Drop 8-byte probes that occur in more than SHARED_MAX contexts or in ``others``."""
         shared = {probe for probe, known in self._probes.items() if len(known) > SHARED_MAX}
         for other in others:
             for offset in range(min(PROBE_BYTES, len(other))):
@@ -151,7 +151,7 @@ class ResiduePatterns:
         self._table[self._hashed(self._values)] = True
 
     def _near(self, words: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Return the positions of those ``words`` that are probes."""
+        """Return the positions of those ``words`` of 8 bytes that are probes."""
         near = np.flatnonzero(self._table.take(self._hashed(words)))
         if not len(near):
             return near
@@ -186,7 +186,7 @@ def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
 
 
 def alike(data: memoryview, at: int, around: bytes, place: int) -> bool:
-    """Return True if the bytes beside a probe are complete and equal: a fast first check."""
+    """Return True if both have all BESIDE bytes, and these are equal: a fast first check."""
     here, there = data[max(0, at) : at + BESIDE], around[max(0, place) : place + BESIDE]
     return len(here) == len(there) == BESIDE and masked(here) == there
 
@@ -209,10 +209,7 @@ def written(text: str) -> set[bytes]:
 
 
 def places_in(data: bytes) -> list[int]:
-    """Return the best position for a probe in each quarter of ``data``, if any is good enough.
-
-    The last position comes first.
-    """
+    """Return the best place for a probe in each quarter of ``data``, last first, if good enough."""
     last = len(data) - PROBE_BYTES
     places = []
     for number in range(TEXT_STRETCHES, 0, -1):

@@ -40,9 +40,10 @@ def search_files(files: Iterable[int], patterns: ResiduePatterns) -> Findings:
 
 
 def unexplained(found: frozenset[bytes], there: frozenset[bytes]) -> frozenset[bytes]:
-    """Return the ``found`` pieces that are not part of a piece of remaining entries, ``there``.
+    """Return those ``found`` pieces that are not part of any piece in ``there``.
 
-    A piece may have been found in part, if the searched data ended within it.
+    ``there`` are pieces that remaining entries contain. A piece may have been found in part, if the
+    searched data ended within it.
     """
     left = found - there
     lengths: dict[bytes, set[int]] = {}  # of pieces by their beginning, at least half of each

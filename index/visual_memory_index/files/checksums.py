@@ -102,10 +102,7 @@ def are_kept(db: sqlite3.Connection) -> bool:
 
 
 def are_deleted(db: sqlite3.Connection) -> bool:
-    """Return True if all totals were deleted by hand.
-
-    Raises NotAsWritten if the table of totals is damaged.
-    """
+    """Return True if all totals were deleted by hand. Raises NotAsWritten."""
     if not are_kept(db) or db.execute("SELECT 1 FROM sums").fetchone():
         return False
     check_structure(db, "sums")
@@ -121,7 +118,7 @@ def summed(db: sqlite3.Connection) -> dict[str, str]:
 
 
 def summand(db: sqlite3.Connection, table: str) -> str:
-    """Return the SQL of a row's checksum: a column of ``entries``, elsewhere made of all values."""
+    """Return the SQL of a row's checksum: in ``entries`` a column, else made of all values."""
     if table == ENTRIES:
         return "{0}checksum"
     columns = db.execute("SELECT name FROM pragma_table_info(?, 'main')", (table,))

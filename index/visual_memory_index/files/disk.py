@@ -56,7 +56,7 @@ def write_private(path: Path, data: bytes) -> None:
 def read_small(path: Path) -> bytes:
     """Read a file of a few lines.
 
-    Raises OSError, also if it is a FIFO or a device, whose content might not end.
+    Raises OSError, also if the file is a FIFO or a device, whose content might not end.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
@@ -109,10 +109,7 @@ def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
 
 
 def not_written(path: Path, problem: OSError, *, opening: bool = False) -> NotWritten:
-    """Return the refusal for an OSError about a file. Raises MemoryError if memory ran out.
-
-    ``opening`` is that of ``translate_os_errors``.
-    """
+    """Return the refusal for an OSError about a file. Raises MemoryError if memory ran out."""
     if problem.errno == errno.ENOMEM:
         raise MemoryError from problem
     complaint = (problem.strerror or str(problem)).lower()

@@ -101,7 +101,7 @@ def check_end(last: tuple[int, str] | None, head: Head, digest: str) -> None:
 def linked(texts: Iterable[str], first: int, head: Head) -> list[Event]:
     """Parse consecutive events from number ``first`` on, checking each against the one before.
 
-    The last of them is checked only if the log ends with it. Raises BadAuditLog.
+    The last event is checked only if the log ends with it. Raises BadAuditLog.
     """
     events: list[Event] = []
     last = ""
@@ -119,7 +119,7 @@ def linked(texts: Iterable[str], first: int, head: Head) -> list[Event]:
 
 
 def check(texts: Iterable[str], head: Head, digest: str) -> int:
-    """Count the events of a log, after checking that they lead to ``head`` and end with ``digest``.
+    """Count the events of a log, after checking that they give ``head`` and end with ``digest``.
 
     Raises BadAuditLog for the first event that was changed, left out or put in.
     """

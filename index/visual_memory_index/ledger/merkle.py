@@ -14,7 +14,7 @@ def leaf_hash(entry: bytes) -> bytes:
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """Return SHA-256 of two nodes."""
+    """Return the SHA-256 hash of the inner node above two nodes, of their hashes."""
     return hashlib.sha256(b"\1" + left + right).digest()
 
 

@@ -86,7 +86,7 @@ class Found:
 
 
 def refusal(path: Path, name: str, found: Found, noted: Noted | None) -> MemoryRefusal | None:
-    """Return why the file at ``path`` is not the latest of the memory ``name``, or None."""
+    """Return why the file at ``path`` is not the latest of the memory ``name``; None if it is."""
     if found.name not in ("", name):
         return OtherMemory(str(path), name, f'the memory "{found.name}"')
     if noted is None:

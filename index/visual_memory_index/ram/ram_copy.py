@@ -221,10 +221,9 @@ class RamCopy:
         return copy
 
     def leave_one_out(self, queries: RamCopy, rows: Rows, k: int) -> Neighbors:
-        """Find the ``k`` nearest entries here to each of ``rows`` of ``queries``, but not itself.
+        """Find the ``k`` nearest other entries here for each of ``rows`` of the copy ``queries``.
 
-        ``queries`` is another copy, whose rows are the queries. Either all these entries vote here,
-        too, or none does.
+        Either all the entries of these rows vote here, too, or none does.
         """
         vectors = queries.vectors.gather(rows)
         own = [self.rows_of_ids([id]) for id in queries._ids[rows]]
@@ -260,8 +259,7 @@ class RamCopy:
 
         The second result is float32 (n,): a vector that scores below it is not among the nearest.
         The third, (n,), is True for the rows whose nearest were found, at least one: the others
-        would need more exact distances than are computed at once. ``k`` is at most ``len(self) -
-        1``.
+        would need more exact distances than are computed at once. ``k`` is less than ``len(self)``.
         """
         lists, score_bounds, resolved, unresolved = self.vectors.nearest_others(rows, k)
         left = EXACT_PRODUCTS_AT_ONCE

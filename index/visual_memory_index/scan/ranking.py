@@ -81,10 +81,7 @@ def _in_exact_order(
 
 
 def exact_order(rows: Rows, distances: NDArray[np.float64], ids: NDArray[np.object_]) -> Rows:
-    """Return the order of ``rows`` by distance, equal distances by id: positions in ``rows``.
-
-    ``distances`` has one for each of ``rows``, ``ids`` the ids of all rows.
-    """
+    """Return the positions in ``rows`` by distance, equal distances by the rows' ``ids``."""
     order = np.argsort(distances)
     if (np.diff(distances[order]) > 0).all():
         return order

@@ -63,7 +63,7 @@ class VectorIndex(Protocol):
 
     @property
     def scan(self) -> str:
-        """The name of the scan that scores come from: ``score_bounds`` hold only for its scores."""
+        """The name of the scan that makes the scores: ``score_bounds`` are valid for it alone."""
 
     @property
     def dimension(self) -> int:
@@ -75,10 +75,9 @@ class VectorIndex(Protocol):
 
     @property
     def scanned_max(self) -> int:
-        """The most neighbours and excluded rows that are found without scoring every row.
+        """The largest k plus number of excluded rows that needs no scoring of every row.
 
-        The limit is for their sum. For more of them ``candidates_among`` is quicker, if there are
-        many queries.
+        Beyond it ``candidates_among`` is quicker, if there are many queries.
         """
 
     def reserve(self, count: int) -> None:

@@ -63,10 +63,7 @@ class SqliteContents:
         return last
 
     def check_file(self, on_progress: Callable[[], None]) -> None:
-        """Run SQLite's integrity checks. Raises CorruptStore.
-
-        ``on_progress`` is called often, and may raise.
-        """
+        """Run SQLite's integrity checks; ``on_progress`` may raise. Raises CorruptStore."""
         stopped: list[BaseException] = []
 
         def is_stopped() -> bool:

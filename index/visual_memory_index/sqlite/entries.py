@@ -129,7 +129,7 @@ def read_entries(
 
 
 def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
-    """Return the ids that ``filter`` matches, ascending."""
+    """Return the ids of the entries that match ``filter``, ascending."""
     condition, parameters = to_sql(filter)
     rows = db.execute(f"SELECT id FROM entries WHERE {condition} ORDER BY id", parameters)
     return [id for (id,) in rows]
@@ -138,7 +138,7 @@ def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
 def stored_rows(
     rows: Sequence[tuple[Any, ...]], dimension: int, revision: int, path: Path
 ) -> StoredRows:
-    """Convert rows selected by ``ROWS``. Raises NotAsWritten, CorruptStore."""
+    """Convert rows selected by ``ROWS`` to ``StoredRows``. Raises NotAsWritten, CorruptStore."""
     for row in rows:
         check_row(row)
     keys, ids, labels, *_, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())

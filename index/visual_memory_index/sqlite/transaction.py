@@ -290,10 +290,7 @@ class SqliteTransaction:
         return restored
 
     def _unrelabel(self, operation: str) -> tuple[dict[str, str], set[str]]:
-        """Restore the labels that an operation replaced; return them by id, and some operations.
-
-        These are the operations that had set the labels now restored.
-        """
+        """Restore labels; return them by id, and the operations that they are from."""
         rows = self._db.execute(
             "SELECT key, id, before.label, before.relabelled_by "
             "FROM relabels AS before JOIN entries USING (key) "
@@ -315,10 +312,7 @@ class SqliteTransaction:
         return read_ids(self._db, filter)
 
     def _set(self, columns: Sequence[str], values: Mapping[int, Sequence[str | None]]) -> None:
-        """Set columns of entries, and update digest and checksum totals.
-
-        ``values`` maps the entries' keys to the new values of ``columns``.
-        """
+        """Set columns of entries, by key, and update the digest and the checksum totals."""
         update = f"UPDATE entries SET {' = ?, '.join(columns)} = ?, checksum = ? WHERE key = ?"
         grown = 0
         for rows in rows_of(self._db, list(values)):

@@ -1,7 +1,7 @@
 """The protocols of a store, which keeps the entries of one memory for good.
 
 ``SqliteStore`` is the one implementation; any that passes ``tests/index/conformance`` can replace
-it. Its bytes are another matter: see ``stored_files``.
+it. Erasing has protocols of its own, for the bytes of a store: see ``stored_files``.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ class Identity:
     """Name, dimension and embedder of a memory, fixed when the memory is made.
 
     ``embedder`` is its spec as JSON, or None. ``store_images`` is True if the memory keeps the
-    pictures of its entries. ``uid`` differs from that of every other memory, even of the same name,
-    but is the same in the memory's copies and backups.
+    pictures of its entries. ``uid`` is shared with the memory's copies and backups alone.
     """
 
     name: str
@@ -250,7 +249,7 @@ class Transaction(Protocol):
 
 
 class Store(Protocol):
-    """Reads, and transactions for the one writer. Any method raises CorruptStore or NotWritten.
+    """Reads, and transactions for the one writer. Any method may raise CorruptStore or NotWritten.
 
     A read sees one committed state, whatever is written meanwhile, and may run in many threads. Ids
     are not empty, and sort by their UTF-8 bytes. A memory begins with no entry, at revision 0, and
@@ -277,7 +276,7 @@ class Store(Protocol):
         """Return the digest of the entries, lower-case hex."""
 
     def rows(self, dimension: int) -> Iterator[StoredRows]:
-        """Yield every voting entry by key, in parts of one state; the last part is empty."""
+        """Yield every voting entry by key, in parts, all of one state; the last part is empty."""
 
     def pruned(self) -> list[tuple[int, str, str]]:
         """Return key, id and label of every entry that does not vote."""

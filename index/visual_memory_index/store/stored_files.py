@@ -59,4 +59,4 @@ class StoredFiles(Protocol):
         """Replace all connections, as their buffers hold deleted bytes. Nothing else may write."""
 
     def found_in(self, patterns: ResiduePatterns) -> frozenset[bytes]:
-        """Return the pieces of ``patterns`` that the texts and blobs still stored have, masked."""
+        """Return the pieces of ``patterns`` found in texts and blobs still stored, masked."""

@@ -18,7 +18,7 @@ ITEMS_MIN = 10  # with fewer, one decision alone moves the accuracy by more than
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """A confidence bin (``low``, ``high``]: its number of items, their mean value and accuracy."""
+    """A confidence bin (``low``, ``high``]: its number of items, mean confidence and accuracy."""
 
     low: float
     high: float

@@ -61,10 +61,7 @@ SCORES: Mapping[str, Score] = MappingProxyType(
 
 
 def draw_for(vector: NDArray[np.float32]) -> float:
-    """Return a pseudo-random number in [0, 1), made from the bits of ``vector`` (d,).
-
-    It is always the same for the same bits.
-    """
+    """Return a pseudo-random number in [0, 1), always the same for equal bits of ``vector``."""
     digest = hashlib.sha256(vector.astype("<f4").tobytes()).digest()
     return (int.from_bytes(digest[:8]) >> 11) * 2.0**-53
 

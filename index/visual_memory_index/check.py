@@ -34,7 +34,7 @@ class Listed:
         self._silent = dict(ram.pruned)
 
     def follow(self, entries: Sequence[StoredEntry]) -> bool:
-        """Return True if ``entries`` are the next ones in RAM, with equal ids, labels and votes."""
+        """Return True if the next entries in RAM have the ids, labels and votes of ``entries``."""
         voting = [(each.key, each.id, each.label) for each in entries if each.votes]
         silent = [each for each in entries if not each.votes]
         return list(islice(self._voting, len(voting))) == voting and all(

@@ -174,7 +174,7 @@ class Catalog:
         return self._add(name, make, name, request)
 
     def recall(self, request: Request) -> Any:
-        """Return the answer that a request to make or drop a memory got before; None if it is new.
+        """Return the answer that a request to make or drop a memory got before, or None.
 
         Raises RequestReused.
         """
@@ -425,7 +425,7 @@ class Catalog:
         request: Request,
         check: Callable[[RegistryReader, Memory], None] = lambda read, memory: None,
     ) -> Memory | None:
-        """Make a memory with ``make`` and register it, unless ``check`` raises; return it.
+        """Register the memory that ``make`` makes, unless ``check`` raises; return the memory.
 
         Return None if this request was answered before. Raises MemoryExists, RequestReused.
         """

@@ -113,7 +113,7 @@ def reading(path: Path) -> Iterator[Connection]:
 
 
 def hashes(db: Connection, noted: Noted) -> dict[int, str]:
-    """Map the number of the last event at each noted position to its hash in the file."""
+    """Map event numbers to hashes in the file, for the last event of each noted log position."""
     found = {}
     for size, _ in noted.standings:
         row = db.execute("SELECT event FROM audit WHERE number = ?", (size - 1,)).fetchone()

@@ -108,7 +108,7 @@ def _nearest_flip(ballot: _Ballot) -> Ranks:
 
 
 def _first_of_smallest(ballot: _Ballot, clock: Clock, deadline: float) -> Ranks:
-    """Return the lexicographically first of the smallest sets of ranks without which another wins.
+    """Return the lexicographically first of the smallest sets of ranks that flip the label.
 
     Raises _OutOfTime.
     """

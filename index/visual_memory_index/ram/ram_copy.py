@@ -90,7 +90,7 @@ class RamCopy:
         return id in self._row_of or id in self.pruned
 
     def votes(self, id: str) -> bool:
-        """Return True if an entry of this id is here and not pruned."""
+        """Return True if an entry of this id is in this copy and not pruned."""
         return id in self._row_of
 
     def reserve(self, more: int) -> None:
@@ -146,7 +146,7 @@ class RamCopy:
         self._remove(self._rows_to_go(ids))
 
     def prune(self, ids: Sequence[str]) -> None:
-        """Make these voting entries pruned ones: they lose their votes, rows and vectors."""
+        """Mark these voting entries as pruned: they lose their votes, rows and vectors."""
         rows = np.array([self._row_of[id] for id in ids], dtype=np.intp)
         self.silence(ids, self._keys[rows].tolist(), self._labels[rows].tolist())
         for id in ids:

@@ -38,7 +38,7 @@ def rank_all(
 
 
 def score_doubt(dimension: int) -> float:
-    """Return a bound of the difference of 1 + a score of ``rank_all`` and the exact distance.
+    """Return a bound of the difference between 1 + a score of ``rank_all`` and the exact distance.
 
     Both add the same d products of unit vectors, exact in float64, in some order. The subtraction
     from 1 rounds once more, below 2⁻⁵¹. Clamping both brings them no further apart.

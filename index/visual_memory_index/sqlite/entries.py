@@ -55,7 +55,7 @@ class Row(NamedTuple):
 
 
 def verified(values: Sequence[Any]) -> Row:
-    """Make a ``Row`` of values selected by ``ROW``, after comparing the checksum.
+    """Make a ``Row`` of values selected by ``ROW``, after comparing its checksum.
 
     Raises NotAsWritten.
     """

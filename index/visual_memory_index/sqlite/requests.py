@@ -89,7 +89,7 @@ def stored_batches(db: sqlite3.Connection, request_id: str) -> list[StoredBatch]
 
 
 def check_start(db: sqlite3.Connection, request: Request) -> None:
-    """Check that an import batch begins where the stored ones end.
+    """Check that a batch begins where the stored batches of its import end.
 
     Raises WrongOffset, RequestErased.
     """

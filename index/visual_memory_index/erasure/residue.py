@@ -186,7 +186,7 @@ def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
 
 
 def alike(data: memoryview, at: int, around: bytes, place: int) -> bool:
-    """Return True if both have all BESIDE bytes, and these are equal: a fast first check."""
+    """Return True if BESIDE bytes at ``at`` equal the masked ones at ``place``: a fast check."""
     here, there = data[max(0, at) : at + BESIDE], around[max(0, place) : place + BESIDE]
     return len(here) == len(there) == BESIDE and masked(here) == there
 

@@ -52,7 +52,7 @@ class Scan(Protocol):
         """Store the data kept beside ``vectors`` (b, d), which are the next rows."""
 
     def remove(self, rows: Rows) -> None:
-        """Remove the data of ascending ``rows`` before the rows are removed; see ``moves``."""
+        """Remove the data kept beside ``rows``, ascending, before the rows; see ``moves``."""
 
 
 class ScannedIndex:

@@ -290,7 +290,7 @@ class SqliteTransaction:
         return restored
 
     def _unrelabel(self, operation: str) -> tuple[dict[str, str], set[str]]:
-        """Restore labels; return them by id, and the operations that they are from."""
+        """Restore former labels; return them by id, and the operations that had set them."""
         rows = self._db.execute(
             "SELECT key, id, before.label, before.relabelled_by "
             "FROM relabels AS before JOIN entries USING (key) "

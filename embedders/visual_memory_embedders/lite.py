@@ -9,7 +9,7 @@ from visual_memory_embedders.spec import Preprocessing
 
 @dataclass(frozen=True, slots=True)
 class LiteNetwork:
-    """An EfficientNet-Lite: where its weights are, and parameters that they do not contain."""
+    """An EfficientNet-Lite: where its weight file is, and parameters that are not in that file."""
 
     package: str
     file: str

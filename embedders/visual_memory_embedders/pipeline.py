@@ -20,7 +20,8 @@ Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 class NetworkEmbedder:
     """The Embedder of every backend: ``network`` maps float32 (1, 3, height, width) to d numbers.
 
-    An image is embedded alone on one thread, so neither batch size nor ``workers`` change a bit.
+    Each image is embedded alone, by one thread, so that neither the batch size nor the number of
+    ``workers`` changes a bit of its vector.
     """
 
     spec: EmbedderSpec
@@ -29,7 +30,7 @@ class NetworkEmbedder:
     limits: ImageLimits
 
     def embed(self, images: Sequence[bytes]) -> NDArray[np.float32]:
-        """Embed encoded images as float32 (n, d), in order; never call from a worker's thread.
+        """Embed encoded images as float32 (n, d), in order; threads of ``workers`` may not call it.
 
         Raises UndecodableImage for the first image that does not decode, after all work has ended.
         """
@@ -58,7 +59,7 @@ def embedder_of(
     workers: Executor,
     limits: ImageLimits,
 ) -> NetworkEmbedder:
-    """Return the embedder of a network; its dimension d is found by one run.
+    """Return the embedder of a network; its dimension d is found by running the network once.
 
     Raises UnsupportedNetwork if the output is not (1, d[, 1, 1]).
     """

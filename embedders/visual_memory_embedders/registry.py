@@ -18,7 +18,7 @@ DEFAULT = "efficientnet-lite0"
 
 
 class Backend(NamedTuple):
-    """A kind of embedder: the form of its names behind the prefix, its module, its extra."""
+    """A kind of embedder: the form of its names after the prefix, its module, its pip extra."""
 
     form: str
     module: str
@@ -36,9 +36,10 @@ CHOICES = (*BUILT_IN, *(f"{prefix}:{backend.form}" for prefix, backend in BACKEN
 
 
 def build(name: str, *, cache: Path, workers: Executor, limits: ImageLimits) -> Embedder:
-    """Build the embedder ``name``; images run on ``workers``, a graph may be kept in ``cache``.
+    """Return the embedder called ``name``, which embeds images on the threads ``workers``.
 
-    Raises UnknownEmbedder, MissingExtra, MissingWeights, WrongWeights, UnsupportedNetwork.
+    A network's graph may be kept in the folder ``cache``. Raises UnknownEmbedder, MissingExtra,
+    MissingWeights, WrongWeights, UnsupportedNetwork.
     """
     if network := LITE_NETWORKS.get(name):
         lite = _import(name, "lite_backend", "cpu")
@@ -54,7 +55,7 @@ def build(name: str, *, cache: Path, workers: Executor, limits: ImageLimits) -> 
 
 
 def _import(name: str, module: str, extra: str) -> ModuleType:
-    """Import a backend, only now: its libraries are large and may not be installed."""
+    """Import a backend when it is needed: its libraries are large and may not be installed."""
     # ONNX Runtime reads this variable when it loads; without it, it writes telemetry files.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:

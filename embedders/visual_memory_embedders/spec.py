@@ -16,9 +16,10 @@ Interpolation = Literal["bicubic", "bilinear", "box", "hamming", "lanczos", "nea
 class Preprocessing:
     """Conversion of an upright RGB image to float32 (3, height, width).
 
-    ``resize`` is the new length of the short side, or the (height, width) to squash to; ``crop``
-    is the (height, width) of the centre that is kept, with black where the image is smaller; then
-    each channel is divided by 255, ``mean`` is subtracted and the rest divided by ``std``.
+    ``resize`` is the new length of the short side, or the (height, width) to resize to, whatever
+    the image's proportions; ``crop`` is the (height, width) of the centre that is kept, with black
+    where the image is smaller; then each channel is divided by 255, ``mean`` is subtracted and the
+    difference divided by ``std``.
     """
 
     resize: int | tuple[int, int]

@@ -1,4 +1,4 @@
-"""A durable memory of labelled vectors, and the votes of those nearest to a query."""
+"""A durable memory of labelled vectors, and the votes of the vectors nearest to a query."""
 
 from visual_memory_index.catalog.catalog import Catalog
 from visual_memory_index.catalog.folder import FolderLock, was_used

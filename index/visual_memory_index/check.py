@@ -34,7 +34,7 @@ class Listed:
         self._silent = dict(ram.pruned)
 
     def follow(self, entries: Sequence[StoredEntry]) -> bool:
-        """Return True if ``entries`` are the next ones in RAM, with equal ids, labels and votes."""
+        """Return True if the next entries in RAM have the ids, labels and votes of ``entries``."""
         voting = [(each.key, each.id, each.label) for each in entries if each.votes]
         silent = [each for each in entries if not each.votes]
         return list(islice(self._voting, len(voting))) == voting and all(
@@ -62,11 +62,12 @@ def check(
     listed: Listed | None = None,
     has_vectors: Callable[[Sequence[StoredEntry]], bool] = lambda entries: True,
 ) -> Checked:
-    """Compare a file with its digest and its audit log, and with the entries in RAM then.
+    """Compare a file with its digest and its audit log, and with the entries in RAM at that moment.
 
-    ``listed`` has these entries, None if RAM is not to be compared; ``has_vectors`` returns True if
-    RAM has the stored vectors of some entries. ``on_progress`` is called with the number of entries
-    and events done and the total, and may raise. Raises CorruptStore, BadAuditLog, CorruptCopy.
+    ``listed`` has the entries in RAM, or is None if these are not to be compared. ``has_vectors``
+    returns True if RAM has the stored vectors of the entries passed to it. ``on_progress`` is
+    called with the number of entries and events done and the total, and may raise. Raises
+    CorruptStore, BadAuditLog, CorruptCopy.
     """
     total = contents.count() + contents.head.size
     contents.check_file(lambda: on_progress(0, total))

@@ -22,7 +22,8 @@ class Engine:
     """A ``store`` with its copy in RAM: a write is committed first, then readers see it as a whole.
 
     ``lock`` guards the copy in RAM, ``file_reads`` guards reads of the file. Checks and copies,
-    during which the log cannot be truncated, hold ``long_reads``, which is taken first of all.
+    during which the log cannot be truncated, hold ``long_reads``, which is taken before all other
+    locks.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Engine:
                 self.store.close()
 
     def current_ram(self) -> RamCopy:
-        """Return the copy in RAM; the caller holds the lock. Raises MemoryClosed, CorruptCopy."""
+        """Return the copy in RAM; the caller holds ``lock``. Raises MemoryClosed, CorruptCopy."""
         self.check_open()
         return self.ram
 
@@ -96,7 +97,7 @@ class Engine:
         *,
         frees: bool = False,
     ) -> list[str]:
-        """Do a write, logged as ``call``; return its ids. A repeated request only gets the ids."""
+        """Do a write, logged as ``call``; return its ids. A repeated request only returns ids."""
 
         def once(transaction: Transaction) -> tuple[list[str], Change | None]:
             if (answered := transaction.recall(request)) is not None:
@@ -113,9 +114,9 @@ class Engine:
         self.ram.reserve(sum(len(each.added.ids) for each in changes if each.added))
 
     def _publish(self, changes: Sequence[Change]) -> None:
-        """Apply committed changes to the copy in RAM; if that fails, load it again from the store.
+        """Apply committed changes to the copy in RAM; if that fails, load it anew from the store.
 
-        If that fails, too, all later calls raise CorruptCopy.
+        If loading fails, too, all later calls raise CorruptCopy.
         """
         with self.lock.writing():
             try:

@@ -33,14 +33,14 @@ class MemoryRefusal(Exception):
 
 
 class FileRefusal(MemoryRefusal):
-    """A refusal about a file; its message shows the file's name, ``in_full`` the whole path."""
+    """A refusal about a file; its message has the file's name only, ``in_full`` the whole path."""
 
     def __init__(self, path: str, sentence: str) -> None:
         super().__init__(sentence.encode(errors="backslashreplace").decode())
         self.path = path
 
     def in_full(self) -> str:
-        """Return the sentence with the whole path, for the operator of the server."""
+        """Return the message with the whole path, for the operator of the server."""
         return str(self).replace(Path(self.path).name, self.path, 1)
 
 
@@ -105,7 +105,7 @@ class UnknownEntries(MemoryRefusal):
 
 
 class DeletedSince(MemoryRefusal):
-    """A repeated update of an entry that was deleted after the first one."""
+    """A repeated update of an entry that was deleted after the first update."""
 
     def __init__(self, id: str, request_id: str) -> None:
         super().__init__(
@@ -114,7 +114,7 @@ class DeletedSince(MemoryRefusal):
 
 
 class NotVoting(MemoryRefusal):
-    """Ids without an entry that votes; nothing was changed."""
+    """Ids of entries that are not stored or do not vote; nothing was changed."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         super().__init__(
@@ -164,7 +164,7 @@ class RequestReused(MemoryRefusal):
 
 
 class WrongOffset(MemoryRefusal):
-    """An import batch that does not continue where the stored batches end."""
+    """A batch of an import that does not begin where the stored batches end."""
 
     def __init__(self, got: int, want: int) -> None:
         super().__init__(
@@ -182,7 +182,7 @@ class UnknownOperation(MemoryRefusal):
 
 
 class NotUndoable(MemoryRefusal):
-    """An operation of a kind that cannot be undone, or that is not done, or undone already."""
+    """An operation that cannot be undone: of a kind without undo, not done, or undone already."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f'The operation "{name}" cannot be undone: {problem}.')
@@ -234,7 +234,7 @@ class CorruptCopy(MemoryRefusal):
 
 
 class OtherMemory(FileRefusal):
-    """A file that holds another memory than the catalog has listed it for."""
+    """A file that holds another memory than the memory for which the catalog lists the file."""
 
     def __init__(self, path: str, name: str, held: str) -> None:
         super().__init__(
@@ -245,7 +245,7 @@ class OtherMemory(FileRefusal):
 
 
 class OlderMemory(FileRefusal):
-    """A memory's file that lacks writes that were noted, or has others in their place."""
+    """A memory's file that lacks writes noted in the catalog, or has others in their place."""
 
     def __init__(self, path: str, name: str, problem: str) -> None:
         super().__init__(
@@ -341,7 +341,7 @@ class NotWritten(FileRefusal):
 
 
 class DiskFull(NotWritten):
-    """A write for which there was, or may have been, no space; it can be tried again."""
+    """A write that failed surely or possibly for lack of space; it can be tried again."""
 
     way_out = "make room on the disk, or let the server write there, and try again"
 
@@ -353,7 +353,7 @@ class WriteFailed(NotWritten):
 
 
 class ReadFailed(NotWritten):
-    """A read that the disk fails; a retry may not help."""
+    """A read that failed because of the disk; a retry may not help."""
 
     tried = "read ({})"
     way_out = "look after the disk, or bring the file back from a copy or a backup"
@@ -366,7 +366,7 @@ class FileHeld(NotWritten):
 
 
 class TooManyFiles(NotWritten):
-    """A file that was not opened, since the process or the system has too many open."""
+    """A file that was not opened because the process or the system has too many files open."""
 
     way_out = "let the server have more files open (ulimit -n), and try again"
 
@@ -433,7 +433,7 @@ class BadTaxonomy(MemoryRefusal):
 
 
 class BadNode(BadTaxonomy):
-    """The name of a taxonomy's node, if no label could have it."""
+    """A taxonomy node whose name is not a possible label."""
 
     def __init__(self, name: str, size: int, most: int) -> None:
         super().__init__(

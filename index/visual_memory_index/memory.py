@@ -52,8 +52,9 @@ from visual_memory_index.unlearn import Unlearning
 class MemoryInfo:
     """State of a memory: by label, how many entries are stored, and how many of them are pruned.
 
-    Labels are ascending; ``bytes_on_disk`` counts its file with the write-ahead log; ``revision``
-    counts the changes of its entries. Equal digests mean equal entries, see ``digest``.
+    Labels are ascending; ``bytes_on_disk`` is the size of its file and the write-ahead log;
+    ``revision`` is the number of changes of its entries. Equal digests mean equal entries, see
+    ``digest``.
     """
 
     identity: Identity
@@ -113,7 +114,7 @@ class Memory:
         *,
         principal: str = LOCAL,
     ) -> Memory:
-        """Make a new memory in a new file, like ``open``. Raises NotWritten."""
+        """Make a new memory in a new file; ``open`` explains the parameters. Raises NotWritten."""
         return cls._of(SqliteStore.create(path, identity, committed, principal), give_up, indexes)
 
     @classmethod
@@ -127,7 +128,7 @@ class Memory:
             raise
 
     def watch(self, lost: Callable[[CorruptCopy], None]) -> None:
-        """Have ``lost`` called once all calls raise CorruptCopy; it must not call this memory."""
+        """Call ``lost``, which may not use this memory, once all calls raise CorruptCopy."""
         self._engine.lost = lost
 
     def close(self, *, keep: bool = True) -> None:
@@ -147,7 +148,7 @@ class Memory:
         return len(self._engine.ram)
 
     def info(self) -> MemoryInfo:
-        """Return counts and sizes."""
+        """Return the memory's present counts, sizes, revision and digest."""
         with self._engine.reading_ram() as ram:
             stored = ram.label_counts + ram.pruned_counts
             return MemoryInfo(
@@ -160,7 +161,7 @@ class Memory:
             )
 
     def noted(self, erasing: str | None = None) -> Noted:
-        """Return the note for the catalog; ``erasing`` is an unlearn operation, if any."""
+        """Return the catalog's note as of now; ``erasing`` names an operation about to erase."""
         with self._engine.reading_file() as store:
             standing = Standing.of(store.audit_events(0, 0).head)
             return Noted(self.identity.uid, standing, erasing)
@@ -171,7 +172,7 @@ class Memory:
             raise WrongDimension(vectors.shape[1], self.identity.dimension)
 
     def recall(self, request: Request) -> list[str] | None:
-        """Return the ids of a write that was done before, else None. Raises RequestReused."""
+        """Return the ids of this write if it was done before, else None. Raises RequestReused."""
         with self._engine.reading_file() as store:
             return store.recall(request)
 
@@ -285,7 +286,7 @@ class Memory:
             return sorted(ram.label_counts)
 
     def setting(self, name: str) -> str | None:
-        """Return a setting of the memory, such as its taxonomy, or None."""
+        """Return the value of a setting, such as the taxonomy, or None if it was never stored."""
         return self._engine.settings.get(name)
 
     def keep_setting(
@@ -316,9 +317,9 @@ class Memory:
     def check(self, on_progress: Progress = lambda done, total: None) -> Checked:
         """Compare the file, as it is now, with its digest, its audit log and the copy in RAM.
 
-        Reads and writes go on meanwhile, but the log grows until this ends. ``on_progress`` is
-        called often. Raises CorruptStore, BadAuditLog, CorruptCopy, and what ``on_progress``
-        raises.
+        Reads and writes continue meanwhile, but the write-ahead log grows until the check ends.
+        ``on_progress`` is called often. Raises CorruptStore, BadAuditLog, CorruptCopy, and what
+        ``on_progress`` raises.
         """
 
         def in_ram(entries: Sequence[StoredEntry]) -> bool:
@@ -410,10 +411,10 @@ class Memory:
         check: Callable[[], None],
         begin: Callable[[Transaction], None] = lambda transaction: None,
     ) -> Iterator[Replica]:
-        """Yield a replica to write to a new file ``target`` all that is stored at this moment.
+        """Yield a replica that writes all that is stored at this moment to a new file ``target``.
 
-        ``begin`` is called before, in its own transaction, and no write comes between. ``check`` is
-        called often, and may raise.
+        ``begin`` is called first, in a transaction of its own; no write comes between that and the
+        moment copied. ``check`` is called often, and may raise.
 
         Raises CorruptStore, BadAuditLog, NotWritten.
         """
@@ -467,6 +468,6 @@ class Memory:
 
 
 def forget(transaction: Transaction, known: Mapping[str, Known]) -> tuple[list[str], Change]:
-    """Delete the ``known`` entries; return their ids and the change for RAM."""
+    """Delete the ``known`` entries; return their ids and the change to apply to the copy in RAM."""
     transaction.delete([each.key for each in known.values()])
     return list(known), Change(list(known))

@@ -91,8 +91,9 @@ class Operations:
     ) -> Operation:
         """End an operation that changes no entry, and store ``settings``, logged as ``call``.
 
-        One that has ended, such as a prune that failed after its commit, stays as it is. If the end
-        cannot be written, it is kept in RAM, but NotWritten is raised if it is "done".
+        An operation that has already ended, such as a prune that failed after its commit, stays as
+        it is. If the end cannot be written, NotWritten is raised if ``state`` is "done"; any other
+        end is kept in RAM instead.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, None]:
@@ -124,7 +125,7 @@ class Operations:
         return self._known(operation)
 
     def _known(self, stored: Operation) -> Operation:
-        """Return the operation as it ended, also if the end is known in RAM alone."""
+        """Return an operation as ``stored``, or as it ended if its end is kept only in RAM."""
         return self._unwritten.get(stored.name, stored) if stored.state == "running" else stored
 
     def drop_problems(self) -> None:
@@ -142,11 +143,12 @@ class Operations:
         snapshot: RamCopy | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> Operation:
-        """Take the votes of ``ids``, and end the operation; ``result`` gets the pruned ids.
+        """Prune ``ids``, so that they lose their votes, and end the operation.
 
-        With a ``snapshot``, entries are left out that no longer vote with the vector and label that
-        they have in it; without one all must vote. ``check`` is called first, and may raise. Raises
-        UnknownEntries, NotWritten.
+        ``result`` makes its result from the pruned ids. If a ``snapshot`` is given, entries that no
+        longer vote with the vector and label they have in it are left out; without a snapshot all
+        ``ids`` must vote. ``check`` is called first, and may raise. Raises UnknownEntries,
+        NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, Change]:
@@ -174,8 +176,8 @@ class Operations:
     ) -> Operation:
         """Set the label of each id, as an operation that can be undone.
 
-        ``result`` gets the ids whose labels changed. Raises UnknownEntries, RequestReused,
-        NotWritten.
+        ``result`` makes its result from the ids whose labels changed. Raises UnknownEntries,
+        RequestReused, NotWritten.
         """
 
         def write(transaction: Transaction) -> tuple[str, Change | None]:

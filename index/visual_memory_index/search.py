@@ -13,7 +13,7 @@ from visual_memory_index.store.store import Store
 
 
 def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] | None:
-    """Search all queries together; None if a filter saw a commit that is not in RAM yet."""
+    """Search for all queries together; return None if a filter saw a commit not yet in RAM."""
     admitted = [admit(query, ram, store) for query in queries]
     if any(revision != ram.revision for revision, _ in admitted):
         return None
@@ -39,9 +39,10 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
 
 
 def admit(query: Query, ram: RamCopy, store: Store) -> tuple[int, Rows | None]:
-    """Return the revision at which a query's filter was read, and the rows that match.
+    """Return the revision at which a query's filter was read, and the rows to search.
 
-    The rows are None if there is no filter and k is small: it is searched with other queries.
+    The rows are None if there is no filter and k is small, so that the query can be searched
+    together with others.
     """
     left_out = ram.rows_of_ids(query.exclude_ids)
     if query.filter is None and query.k + len(left_out) <= ram.vectors.scanned_max:

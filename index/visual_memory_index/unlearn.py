@@ -28,8 +28,8 @@ class Facts:
     """The facts of an erasure, known before the search for residues.
 
     Times are in microseconds since 1970. ``audit_index`` and ``audit_event`` are the number and
-    hash of its event in the audit log, ``audit_root`` is the log's root up to that event.
-    ``backups`` are the times of backups made before.
+    hash of the erasure's event in the audit log, ``audit_root`` is the log's root up to that event.
+    ``backups`` are the times of the backups made before.
     """
 
     ids: Sequence[str]
@@ -51,7 +51,7 @@ class Unlearning:
         self._engine, self._operations, self._counting = engine, operations, counting
 
     def preview(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Split ``ids`` into stored and unknown ones. Raises TooManyIds."""
+        """Split ``ids`` into those that are stored and the unknown ones. Raises TooManyIds."""
         check_count(ids)
         with self._engine.reading_ram() as ram:
             known = [id for id in dict.fromkeys(ids) if id in ram]
@@ -67,7 +67,7 @@ class Unlearning:
     ) -> StartedOperation:
         """Start the operation that erases these entries, and is resumed after a restart.
 
-        If no id is stored, it is done at once, and its result is that of ``none``, which may be
+        If no id is stored, the operation is done at once, with the result of ``none``, which may be
         called twice. Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused,
         NotWritten.
         """
@@ -176,17 +176,17 @@ class Unlearning:
         return replace(searched, found=unexplained(searched.found, pieces))
 
     def pieces_of(self, patterns: ResiduePatterns) -> frozenset[bytes]:
-        """Return the pieces of ``patterns``, masked, that entries, settings and names have."""
+        """Return the pieces of ``patterns`` found in texts and blobs still stored, masked."""
         self._engine.check_open()
         return self._engine.files.found_in(patterns)
 
     def sought(self, ids: Sequence[str]) -> Sought:
-        """Return the stored entries of ``ids``, in a form to be found in any memory."""
+        """Return those of ``ids`` that are stored, in a form to be searched for in any memory."""
         self._engine.check_open()
         return self._engine.store.sought(ids)
 
     def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
-        """Return True if an entry is one of ``sought``; see ``Store.holds``."""
+        """Return True if an entry is one of ``sought`` or has its content; see ``Store.holds``."""
         self._engine.check_open()
         return self._engine.store.holds(sought, without=without)
 
@@ -216,9 +216,10 @@ def erase(
 ) -> tuple[ResiduePatterns, Change]:
     """Delete the entries that an operation has to erase, and all that names them elsewhere.
 
-    ``settings``, made of the entries, go too. ``draft`` makes the coming result of the facts, which
-    is stored. Return patterns of the erased bytes to search for, without content that other entries
-    have too; the patterns are empty if the store has no files to search.
+    The settings named in ``settings``, which were derived from the entries, are deleted too.
+    ``draft`` makes the later result from the facts; it is stored. Return patterns of the erased
+    bytes to search for, without content that other entries have too, which are empty if the store
+    has no files to search; and the change for the copy in RAM.
     """
     noted = transaction.ids_to_unlearn(operation.name)
     known = transaction.look_up(noted)
@@ -250,7 +251,7 @@ def erase(
 def to_patterns(
     transaction: SearchableTransaction, remains: Remains, names: Iterable[str]
 ) -> ResiduePatterns:
-    """Return patterns of erased ``names`` and ``remains``, less the content that others have."""
+    """Return patterns of erased ``names`` and ``remains``, less content that entries still have."""
     same_content = transaction.same_content(hash for hash, *_ in remains.contents)
     alone = [each for each in remains.contents if each[:2] not in same_content]
     vectors = [vector for _, vector, _ in alone]

@@ -20,7 +20,7 @@ Write = Callable[[Transaction], tuple[T, Change | None]]
 
 @dataclass(eq=False, slots=True)
 class Job:
-    """A waiting write, and later its answer or error."""
+    """A waiting write, which later has its answer or error."""
 
     write: Write[Any]
     frees: bool = False
@@ -36,7 +36,7 @@ class Job:
 
 
 class _FailedHalfway(Exception):
-    """The write number ``at`` failed halfway, so that its whole transaction is undone."""
+    """A write, number ``at``, failed halfway, so that its whole transaction is undone."""
 
     def __init__(self, at: int) -> None:
         self.at = at
@@ -45,13 +45,14 @@ class _FailedHalfway(Exception):
 class Writer:
     """Does one write after another; each is all or nothing, and on disk when ``do`` returns.
 
-    A write is called again if another one failed in the same transaction, so it may do nothing but
-    write to the transaction.
+    A write is called again if another write failed in the same transaction, so it may do nothing
+    but write to the transaction.
 
-    The first write that waits for its turn then does all that wait. Writers that returned together
-    tend to call again together, so it waits a little until there are as many as the last time.
-    ``check`` may refuse all; ``prepare`` gets the changes before the commit, and ``publish`` after
-    it. If the disk is full, ``give_up`` makes room for a write that frees some, if it can.
+    The first write that waits for its turn then does all waiting writes. Callers whose writes ended
+    together tend to call again together, so it waits a little until as many writes are waiting as
+    the last time. ``check`` may refuse all writes; ``prepare`` gets the changes before the commit,
+    and ``publish`` after it. If the disk is full, ``give_up`` makes room for a write that frees
+    disk space, and returns True if it could.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Writer:
         return jobs
 
     def _commit_together(self, jobs: Sequence[Job]) -> None:
-        """Commit all jobs in one transaction, but on their own those that fail after writing."""
+        """Commit all jobs in one transaction; a job that fails after it wrote gets its own."""
         try:
             self._commit(jobs)
         except _FailedHalfway as failed:

@@ -132,7 +132,7 @@ def foreseen(error: Exception) -> Exception:
     return errors.ServiceFailed()
 
 
-def violation(refusal: Exception) -> error_details_pb2.BadRequest:
+def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
     """Return the field of the request that a refusal is about, or None."""
     field, description = FIELDS.get(type(refusal), ""), str(refusal)
     match refusal:

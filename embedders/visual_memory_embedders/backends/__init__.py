@@ -1,5 +1,5 @@
-"""Backends: each loads networks of one kind, and is imported only when one is built.
+"""Backends: each loads networks of one kind, and is imported only when such a network is built.
 
-The only room that imports torch, onnxruntime, timm or open_clip. Imports all others. Alone:
+The only room that imports torch, onnxruntime, timm or open_clip. Imports all other rooms. Alone:
 ``make test ROOM=embedders/backends``.
 """

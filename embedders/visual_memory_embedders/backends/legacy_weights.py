@@ -18,9 +18,9 @@ MAGIC = (0x1950A86A20F9469CFC6C, 1001)  # torch/serialization.py: MAGIC_NUMBER, 
 
 
 def read_legacy_weights(data: bytes) -> dict[str, NDArray[Any]]:
-    """Map names to arrays, in the order of the file.
+    """Return the arrays in ``data``, the content of such a file, by name and in the file's order.
 
-    Raises UnpicklingError if the file names anything but tensors, or is not in this format.
+    Raises UnpicklingError if the file contains anything but tensors, or is not in this format.
     """
     file = BytesIO(data)
     storages: dict[str, NDArray[Any]] = {}
@@ -38,7 +38,7 @@ def read_legacy_weights(data: bytes) -> dict[str, NDArray[Any]]:
 def _tensor(
     storage: NDArray[Any], offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
 ) -> NDArray[Any]:
-    """Stand in for torch._utils._rebuild_tensor_v2: a view, filled when its storage is read."""
+    """Return a view of ``storage``, filled later, in place of PyTorch's _rebuild_tensor_v2."""
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if min((offset, *strides, *shape)) < 0 or last >= storage.size:
         raise pickle.UnpicklingError("a tensor reaches beyond its storage")

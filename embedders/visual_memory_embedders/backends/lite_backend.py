@@ -22,7 +22,10 @@ from visual_memory_embedders.spec import EmbedderSpec
 def build(
     name: str, network: LiteNetwork, *, cache: Path, workers: Executor, limits: ImageLimits
 ) -> NetworkEmbedder:
-    """Build a built-in network. Raises MissingWeights, WrongWeights."""
+    """Build a built-in network, its graph cached in ``cache``.
+
+    Raises MissingWeights, WrongWeights.
+    """
 
     def make() -> bytes:
         weights = read_legacy_weights(weight_file(name, network))
@@ -37,7 +40,7 @@ def build(
 
 
 def weight_file(name: str, network: LiteNetwork) -> bytes:
-    """Return the content of a weight file, checked. Raises MissingWeights, WrongWeights."""
+    """Return a weight file's content if its hash is right. Raises MissingWeights, WrongWeights."""
     spec = find_spec(network.package.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         problem = f"the Python package {network.package!r} is not installed"
@@ -57,8 +60,8 @@ def weight_file(name: str, network: LiteNetwork) -> bytes:
 def cached_graph(path: Path, make: Callable[[], bytes]) -> bytes:
     """Return the bytes in ``path`` if they match the hash beside it, or else make and cache them.
 
-    Safe with other processes: files appear whole, and a mixed pair is written anew. If nothing can
-    be read or written, the bytes are made each time.
+    Several processes may do so at once: files appear whole, and bytes that do not match the hash
+    are written anew. If nothing can be read or written, the bytes are made each time.
     """
     digest_path = path.with_name(f"{path.name}.sha256")
     try:

@@ -17,9 +17,10 @@ DIMENSION = 1280
 def lite_graph(
     weights: Mapping[str, NDArray[Any]], *, blocks: Iterable[int], crop: tuple[int, int]
 ) -> bytes:
-    """Return the ONNX file: ``image`` float32 (n, 3, *crop) to ``embedding`` float32 (n, 1280).
+    """Return the ONNX file of a network from ``image`` float32 (n, 3, *crop) to ``embedding``.
 
-    ``blocks`` counts the blocks of each stage. The embedding is the mean of the last feature map.
+    ``blocks`` has the number of blocks in each stage. ``embedding``, float32 (n, 1280), is the mean
+    of the last feature map.
     """
     graph = _Graph(weights)
     last = graph.conv("image", "_conv_stem", "_bn0", stride=2)

@@ -84,16 +84,16 @@ def _check_ends(
 
 
 def _fits(shape: list[int | str | None], wanted: tuple[int, ...]) -> bool:
-    """Return True if ``shape``, whose free sides are names, accepts ``wanted``."""
+    """Return True if ``shape``, whose free sides are names or None, allows ``wanted``."""
     return len(shape) == len(wanted) and all(
         side == want or not isinstance(side, int) for side, want in zip(shape, wanted, strict=True)
     )
 
 
 def open_session(graph: bytes) -> onnxruntime.InferenceSession:
-    """Open a session for any number of concurrent threads, which keeps no data of its inputs.
+    """Open a session that any number of threads may use, and that keeps no data of its inputs.
 
-    It has no arena, which would keep intermediate values of a picture until the next one: all
+    It has no arena, which would keep intermediate values of a picture until the next picture: all
     memory goes back to the C library.
     """
     options = onnxruntime.SessionOptions()
@@ -107,7 +107,7 @@ def open_session(graph: bytes) -> onnxruntime.InferenceSession:
 
 
 def network_of(session: onnxruntime.InferenceSession) -> Network:
-    """Return the session as a function of its only input."""
+    """Return a function that runs the session on one array, its only input."""
     (image,) = session.get_inputs()
 
     def run(tensor: NDArray[np.float32]) -> NDArray[np.float32]:

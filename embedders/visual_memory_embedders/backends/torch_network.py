@@ -14,9 +14,10 @@ from visual_memory_embedders.spec import Preprocessing
 
 
 def network_of(encode: Callable[[Any], Any]) -> Network:
-    """Wrap ``encode``, which maps a tensor (1, 3, height, width) to (1, d), in inference mode.
+    """Return a Network that calls ``encode`` in inference mode, on one thread.
 
-    It sets PyTorch's number of threads to 1 for the whole process.
+    ``encode`` maps a tensor (1, 3, height, width) to (1, d). PyTorch's number of threads is set to
+    1 for the whole process.
     """
     torch.set_num_threads(1)
 
@@ -31,9 +32,9 @@ def network_of(encode: Callable[[Any], Any]) -> Network:
 def preprocessing_of(
     name: str, config: Mapping[str, Any], crop: tuple[int, int], resize: int | tuple[int, int]
 ) -> Preprocessing:
-    """Make a Preprocessing of the fields that ``config`` has in timm and open_clip alike.
+    """Make a Preprocessing from the fields of ``config`` that timm and open_clip have in common.
 
-    Raises UnsupportedNetwork.
+    Raises UnsupportedNetwork if a field has a value that is not supported.
     """
     same = {field: config[field] for field in ("interpolation", "mean", "std")}
     try:

@@ -25,12 +25,15 @@ UPRIGHT = {
 
 
 class BadImage(Exception):
-    """Bytes that do not decode; the message is a phrase to follow the image's name."""
+    """Bytes that do not decode; the message is a phrase that needs the image's name before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """Limits on the bytes and pixels of one image. Raises ValueError beyond Pillow's own limit."""
+    """Limits on the bytes and pixels of one image.
+
+    Raises ValueError if a limit is below 1, or ``pixels_max`` is above Pillow's own limit.
+    """
 
     bytes_max: int = 32 * 2**20
     pixels_max: int = 64_000_000
@@ -43,9 +46,9 @@ class ImageLimits:
 def decode(data: bytes, *, limits: ImageLimits, side: int | None = None) -> Image.Image:
     """Decode the first frame to upright 8-bit RGB; the size is checked before any pixel is decoded.
 
-    Transparency becomes white. 16-bit grey is scaled to 8 bits. Colour profiles are ignored. With
-    ``side`` a JPEG may be decoded smaller, its longer side still at least as long, which is
-    cheaper. Raises BadImage.
+    Transparency becomes white. 16-bit grey is scaled to 8 bits. Colour profiles are ignored. If
+    ``side`` is given, a JPEG may be decoded at a smaller size, which is cheaper, but with at least
+    ``side`` pixels on its longer side. Raises BadImage.
     """
     if not data:
         raise BadImage("is empty: send the bytes of an image file")
@@ -105,7 +108,8 @@ def _rgb(image: Image.Image) -> Image.Image:
 class _PillowsWarningsOff:
     """Context manager that silences Pillow's warnings about odd files.
 
-    All threads share Python's filters: the first to enter sets them, the last to leave resets them.
+    All threads share Python's warning filters: the first to enter sets them, the last to leave
+    resets them.
     """
 
     def __init__(self) -> None:

@@ -51,7 +51,7 @@ def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
 
 
 def _without_ends(image: Image.Image, ratio: float) -> Image.Image:
-    """Crop a long image to its middle, with sides at most 1 to ``ratio``."""
+    """Crop a long image to its middle, its long side then at most ``ratio`` times the short one."""
     short, long = sorted(image.size)
     excess = long - int(short * ratio)
     if excess <= 0:
@@ -62,7 +62,7 @@ def _without_ends(image: Image.Image, ratio: float) -> Image.Image:
 
 
 def _centre(size: tuple[int, int], crop: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return Pillow's crop box around the centre; it extends beyond a smaller image."""
+    """Return Pillow's crop box around the centre; a box larger than the image extends beyond it."""
     left, top = (_offset(side, kept) for side, kept in zip(size, reversed(crop), strict=True))
     height, width = crop
     return left, top, left + width, top + height

@@ -26,7 +26,7 @@ def thumbnails(images: Sequence[bytes], *, workers: Executor, limits: ImageLimit
 def smaller(data: bytes, *, limits: ImageLimits) -> bytes:
     """Return an image of up to 256 KiB as it is, else a JPEG of at most 768 pixels a side.
 
-    Raises BadImage if a larger one does not decode.
+    Raises BadImage if an image of more than 256 KiB does not decode.
     """
     return data if len(data) <= SENT_BYTES else shrink(data, side=SENT_SIDE, limits=limits)
 

@@ -16,10 +16,10 @@ T = TypeVar("T")
 def in_order(
     workers: Executor, work: Callable[[int, bytes], T], images: Sequence[bytes]
 ) -> Iterator[T]:
-    """Map ``work`` over positions and images in threads, in order; never call from a worker.
+    """Yield ``work(position, image)`` for each image, in order, computed in threads of ``workers``.
 
-    Raises the error of the first image that ``work`` fails on, after all work has ended; raises
-    UndecodableImage for a BadImage.
+    These threads must not call it. Raises the error of the first image that ``work`` fails on,
+    after all work has ended; raises UndecodableImage for a BadImage.
     """
 
     def named(position: int, data: bytes) -> T:

@@ -1,4 +1,4 @@
-"""The catalog: which memories a data folder has, what was noted of each, and what was unlearned.
+"""The catalog: the memories of a data folder, notes of their state, and marks of unlearned entries.
 
 It imports all rooms but nothing imports it. Alone: ``make test ROOM=index/catalog``.
 """

@@ -60,11 +60,12 @@ class Catalog:
     """The memories of a data folder, which is locked for this process.
 
     The registry says which memories there are. A memory is registered as ``creating`` before its
-    file is made, and its file as dropped before it is removed, so that opening the catalog finishes
-    what a crash cut short. Any other file in the folder belongs to a memory that the registry has
-    lost. Files that are not registered yet are in ``unfinished``, which opening empties. The caller
-    lets one thread at a time into ``create``, ``adopt``, ``accept``, ``drop`` and ``clear``. Raises
-    FolderInUse, LostCatalog, CorruptStore, NewerStore, LostSecret.
+    file is made, and a file as dropped before it is removed, so that opening the catalog finishes
+    what a crash interrupted. Any other file in the folder belongs to a memory that the registry has
+    lost. Files that are not registered yet are in the folder ``unfinished``, which is emptied when
+    the catalog is opened. The caller lets one thread at a time into ``create``, ``adopt``,
+    ``accept``, ``drop`` and ``clear``. Raises FolderInUse, LostCatalog, CorruptStore, NewerStore,
+    LostSecret.
     """
 
     def __init__(self, folder: Path, indexes: IndexFactory | None = None) -> None:
@@ -79,7 +80,7 @@ class Catalog:
             undo.pop_all()
 
     def _begin(self) -> None:
-        """Open the registry, and finish what a crash cut short."""
+        """Open the registry, and finish what a crash interrupted."""
         path = self.folder / CATALOG
         with attribute_damage(path, FOLDER_BACK):
             check_not_lost(self.folder)
@@ -106,14 +107,14 @@ class Catalog:
             self._registry.close()
 
     def names(self) -> list[str]:
-        """Return the names of all memories, sorted, including files that the registry has lost."""
+        """Return all memories' names, sorted, also of files that the registry has lost."""
         with self._registry.reading() as read:
             return sorted({*self._lost, *read.names()})
 
     def open(self, name: str) -> Memory:
-        """Open a memory; on a full disk the reserve is given up.
+        """Open a memory; if the disk is full, the reserve file is removed to make space.
 
-        If the write-ahead log may not belong to the file, all of both is checked. Raises
+        If the write-ahead log may not belong to the file, both are checked in full. Raises
         UnknownMemory, UnlistedFile, OtherMemory, OlderMemory, OlderCatalog, and the errors of
         ``Memory.open``.
         """
@@ -158,7 +159,7 @@ class Catalog:
         store_images: bool = False,
         request: Request = WITHOUT_ID,
     ) -> Memory | None:
-        """Make a new memory; return None if this request created it before.
+        """Make a new memory; return None if this request was answered before.
 
         Raises MemoryExists, RequestReused, NotWritten.
         """
@@ -173,7 +174,7 @@ class Catalog:
         return self._add(name, make, name, request)
 
     def recall(self, request: Request) -> Any:
-        """Return the former answer to a request that made or dropped a memory; None if it is new.
+        """Return the answer that a request to make or drop a memory got before, or None.
 
         Raises RequestReused.
         """
@@ -189,8 +190,9 @@ class Catalog:
     def mark_unlearned(self, memory: Memory, ids: Sequence[str], operation: str | None) -> int:
         """Mark entries as unlearned, so that no earlier backup or older file brings them back.
 
-        ``operation`` is about to delete them; None if they are deleted already. Returns the logical
-        time, see ``RegistryReader.ticks``. Raises NotWritten.
+        ``operation`` is the name of the operation that is about to delete the entries, or None if
+        they are deleted already. Returns the logical time, see ``RegistryReader.ticks``. Raises
+        NotWritten.
         """
 
         def mark_unlearned() -> int:
@@ -202,7 +204,7 @@ class Catalog:
         return self.reserve.freeing(mark_unlearned)
 
     def unlearned(self, memory: Memory, ids: Iterable[str]) -> list[str]:
-        """Return the ``ids`` that were ever marked as unlearned in this memory or a copy of it."""
+        """Return those of ``ids`` that were ever unlearned in this memory or a copy of it."""
         with self._registry.reading() as read:
             return read.unlearned(self._secret, memory.identity.uid, ids)
 
@@ -214,10 +216,10 @@ class Catalog:
         check: Callable[[], None],
         request: Request = WITHOUT_ID,
     ) -> BinaryIO:
-        """Write the present state of a memory to a file without a name; return it open for reading.
+        """Write the present state of a memory to a file without a name; return the open file.
 
-        Entries that wait to be unlearned are left out, and if there are any, so are ``settings``.
-        ``check`` is called often, and may raise.
+        Entries that wait to be unlearned are left out, and if there are any, so are the settings
+        named in ``settings``. ``check`` is called often, and may raise.
 
         Raises CorruptStore, BadAuditLog, NotWritten.
         """
@@ -254,10 +256,10 @@ class Catalog:
         check: Callable[[], None],
         request: Request = WITHOUT_ID,
     ) -> Iterator[Rebuilt]:
-        """Yield a memory of this ``name``, rebuilt from a backup without entries unlearned since.
+        """Yield the memory in the backup ``arrival`` as ``name``, without entries unlearned since.
 
-        If any are left out, so are ``settings``. ``check`` is called often, and may raise. Raises
-        BadBackup, NewerStore, NotWritten.
+        If any entries are left out, so are the settings named in ``settings``. ``check`` is called
+        often, and may raise. Raises BadBackup, NewerStore, NotWritten.
         """
         with self._unfinished.file() as path:
             with of_backup():
@@ -275,10 +277,10 @@ class Catalog:
             yield rebuilt
 
     def doubt(self, name: str) -> Doubt | None:
-        """Return why a memory's file is refused or not registered, or None if neither is so.
+        """Return why a memory's file is refused or not registered, or None if the file is accepted.
 
-        Raises UnknownMemory, OtherMemory, CorruptStore, NewerStore, and UnlistedFile if it has to
-        be renamed.
+        Raises UnknownMemory, OtherMemory, CorruptStore, NewerStore, and UnlistedFile if the file
+        has to be renamed.
         """
         try:
             path = self._path(name)
@@ -298,7 +300,7 @@ class Catalog:
 
     @contextmanager
     def accepting(self, doubt: Doubt, *, settings: Iterable[str]) -> Iterator[Rebuilt]:
-        """Yield a refused memory, rebuilt without unlearned entries, to be passed to ``accept``.
+        """Yield a memory whose file was refused, rebuilt without unlearned entries, for ``accept``.
 
         The refused file is not changed. Raises CorruptStore, BadAuditLog, NewerStore, NotWritten.
         """
@@ -345,8 +347,8 @@ class Catalog:
     ) -> Iterator[Rebuilt]:
         """Yield a copy of a memory under another ``name``, without entries waiting to be unlearned.
 
-        If there are any, ``settings`` are left out, too. Raises CorruptStore, BadAuditLog,
-        NotWritten.
+        If any entries are waiting, the settings named in ``settings`` are left out, too. Raises
+        CorruptStore, BadAuditLog, NotWritten.
         """
         with self._unfinished.file() as path:
             since = self._ticks()
@@ -364,7 +366,7 @@ class Catalog:
             yield Rebuilt(path, name, memory.identity, left_out, since)
 
     def adopt(self, rebuilt: Rebuilt, answer: Any, request: Request) -> Memory | None:
-        """Register a rebuilt memory and open it; return None if this request did so before.
+        """Register a rebuilt memory and open it; return None if this request was answered before.
 
         Raises MemoryExists, RequestReused, NotWritten, Outdated.
         """
@@ -382,9 +384,10 @@ class Catalog:
         return self._add(rebuilt.name, make, answer, request, check)
 
     def drop(self, name: str, *, request: Request = WITHOUT_ID) -> None:
-        """Remove a memory from the registry; ``clear`` removes its file, once that is closed.
+        """Remove a memory from the registry; once the memory is closed, ``clear`` removes its file.
 
-        Raises UnknownMemory, RequestReused, NotWritten, and UnlistedFile if it has to be renamed.
+        Raises UnknownMemory, RequestReused, NotWritten, and UnlistedFile if the file has to be
+        renamed.
         """
 
         def drop() -> None:
@@ -422,7 +425,7 @@ class Catalog:
         request: Request,
         check: Callable[[RegistryReader, Memory], None] = lambda read, memory: None,
     ) -> Memory | None:
-        """Make a memory with ``make`` and register it, unless ``check`` raises; return it.
+        """Register the memory that ``make`` makes, unless ``check`` raises; return the memory.
 
         Return None if this request was answered before. Raises MemoryExists, RequestReused.
         """
@@ -476,7 +479,7 @@ class Catalog:
             return read.ticks()
 
     def _check(self) -> None:
-        """Check the registry. Raises CorruptStore, which names the files that it has lost."""
+        """Check the registry. Raises CorruptStore, which names the files that the registry lost."""
         try:
             self._registry.check()
         except CorruptStore as damage:

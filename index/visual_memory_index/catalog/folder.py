@@ -62,7 +62,7 @@ class FolderLock:
 class Reserve:
     """A file that reserves up to 4 MiB of disk space for deleting and unlearning, which need some.
 
-    Without space for it the file is smaller or missing, and nothing fails.
+    If disk space is short, the file is smaller or missing, and no error is raised.
     """
 
     def __init__(self, path: Path) -> None:

@@ -19,10 +19,10 @@ STEM_CHARACTERS, HASH_CHARACTERS = 54, 8  # with a full stop between: 63, the lo
 
 
 def unlisted(known: Mapping[str, str], folder: Path) -> dict[str, UnlistedFile]:
-    """Return the files in ``folder`` that are neither ``known`` nor empty, by a name for each.
+    """Return the non-empty memory files in ``folder`` that are not ``known``, each by a free name.
 
-    ``known`` maps files to memories. The name is that of the memory in the file, or of the one that
-    the file was made for, if ``called`` finds it free.
+    ``known`` maps file names to names of memories. The name is that of the memory in the file, or
+    else of the memory that the file was made for, unless ``called`` has to choose another.
     """
     paths = [
         path
@@ -40,10 +40,10 @@ def unlisted(known: Mapping[str, str], folder: Path) -> dict[str, UnlistedFile]:
 
 
 def called(meant: Mapping[str, str], taken: Collection[str]) -> dict[str, str]:
-    """Choose a valid name that is not ``taken`` for each file, by its stem.
+    """Choose for each file, given by its stem, a valid name that is not ``taken``.
 
-    It is the name in ``meant``, if no other file has the same there; else the stem, or a name made
-    of the stem.
+    ``meant`` maps stems to preferred names. The preferred name is chosen if it is valid and free
+    and no other file has the same, or else the stem, or else a name made from the stem.
     """
     files = Counter(meant.values())
     names = {

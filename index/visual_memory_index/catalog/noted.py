@@ -1,8 +1,9 @@
 """Notes of the log position of each memory, to detect an older file in its place.
 
 The registry keeps a note for good. A small file beside it has the position after the memory's last
-commit: it is written then and not synced, so no write waits for it. A killed process loses nothing
-of that, a power loss some seconds; it is never ahead of the commits on disk.
+commit. The small file is written after each commit, but not synced, so that no write waits for it:
+a killed process loses none of it, a power loss its last seconds. It is never ahead of the commits
+on disk.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ CHECK_CHARACTERS = 16
 
 
 class Latest:
-    """Small files in ``folder``: one for each file in ``memories``, with its last log position."""
+    """Small files in ``folder``, one for each file in the folder ``memories``: its log position."""
 
     def __init__(self, folder: Path, memories: Path) -> None:
         self._folder, self._memories = folder, memories
         folder.mkdir(mode=0o700, exist_ok=True)
 
     def keep(self, file: str, standing: Standing) -> None:
-        """Write the log position of a memory to its small file, at once; an OSError is ignored."""
+        """Write the log position of a memory to its small file at once, but ignore an OSError."""
         with suppress(OSError):  # a full disk, say; the write is done, and the next one notes it
             text = f"{standing.size:020} {standing.last} {self._modified(file):020}"
             data = f"{text} {check_of(text)}\n".encode()
@@ -39,7 +40,7 @@ class Latest:
                 os.close(descriptor)
 
     def add_to(self, noted: Noted | None, file: str) -> Noted | None:
-        """Return ``noted`` with the contents of the small file, if that is there and intact."""
+        """Return ``noted`` with the position in the small file of ``file``, if one is intact."""
         try:
             text, _, check = read_small(self._path(file)).decode("latin-1").rpartition(" ")
         except OSError:
@@ -50,13 +51,16 @@ class Latest:
         return replace(noted, latest=Standing(int(size), last), modified=int(modified))
 
     def may_be_mixed(self, noted: Noted | None, file: str) -> bool:
-        """Return True if a file was modified since the note, and so may not belong to its log."""
+        """Return True if a file that has a log was modified since its small file was written.
+
+        The log may then belong to another file.
+        """
         if noted is None or not has_log(self._memories / file):
             return False
         return noted.modified != self._modified(file)
 
     def has(self, file: str) -> bool:
-        """Return True if the memory in this file was ever ready."""
+        """Return True if ``file`` has a small file, so that its memory was ready at some time."""
         return self._path(file).exists()
 
     def drop(self, file: str) -> None:
@@ -72,5 +76,5 @@ class Latest:
 
 
 def check_of(text: str) -> str:
-    """Return a checksum, to tell a whole line from one written in part."""
+    """Return a checksum of a line, by which a line that was written only in part is recognised."""
     return sha256(text.encode("latin-1")).hexdigest()[:CHECK_CHARACTERS]

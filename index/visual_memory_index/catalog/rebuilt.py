@@ -63,9 +63,9 @@ def rebuild(
     settings: Iterable[str],
     check: Callable[[], None] = lambda: None,
 ) -> Rebuilt:
-    """Copy a file without entries unlearned after the logical time ``since``, logged as ``call``.
+    """Copy a memory without entries unlearned after ``since``; the copy's audit log names ``call``.
 
-    If ``since`` is None, it is the time of the backup in ``source``. Raises CorruptStore,
+    ``since`` is a logical time; if None, that of the backup in ``source``. Raises CorruptStore,
     NewerStore, BadAuditLog, NotWritten.
     """
     with registry.reading() as read:
@@ -96,7 +96,7 @@ def rebuild(
 
 @contextmanager
 def of_backup() -> Iterator[None]:
-    """Re-raise damage of a backup's file as BadBackup."""
+    """Re-raise errors about a damaged file as BadBackup, as the file is a backup."""
     try:
         with attribute_damage(Path("The backup")):
             yield

@@ -46,19 +46,19 @@ class RegistryReader(Protocol):
         """Return the logical time: the number of backups and unlearnings so far."""
 
     def tick_of_backup(self, backup: str) -> int:
-        """Return the logical time of a backup; −1, before all others, if it was made elsewhere."""
+        """Return the logical time of a backup, or −1, before all others, if it is not recorded."""
 
     def unlearned_since(
         self, secret: bytes, uid: str, ids: Iterable[str], since: int
     ) -> Iterator[str]:
-        """Yield the ``ids`` that were unlearned after the logical time ``since``."""
+        """Yield those of ``ids`` that were unlearned after the logical time ``since``."""
 
     def unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> list[str]:
-        """Return the ``ids`` that were ever unlearned in the memory ``uid`` or a copy of it."""
+        """Return those of ``ids`` that were unlearned in the memory ``uid`` or a copy of it."""
 
 
 class RegistryTransaction(RegistryReader, Protocol):
-    """The writes of one transaction; each sees the earlier ones."""
+    """The writes of one transaction; each method sees the writes before it."""
 
     def add(self, name: str, file: str) -> None:
         """Register a memory whose file is about to be made, as not ready."""
@@ -67,7 +67,7 @@ class RegistryTransaction(RegistryReader, Protocol):
         """Mark a registered memory as ready."""
 
     def replace(self, name: str, file: str) -> None:
-        """Register ``file``, dropped or not, as the ready memory ``name`` in place of any other."""
+        """Make ``file``, even a dropped one, the file of the ready memory ``name``."""
 
     def remove(self, name: str) -> str | None:
         """Remove a memory from the registry; return its file, or None if it is not registered."""
@@ -79,7 +79,7 @@ class RegistryTransaction(RegistryReader, Protocol):
         """Drop the files of memories that are not ready."""
 
     def keep_ready(self, was_ready: Callable[[str], bool]) -> None:
-        """Mark each memory as ready whose file ``was_ready`` before a crash."""
+        """After a crash, mark each memory as ready if ``was_ready`` returns True for its file."""
 
     def clear_dropped(self) -> None:
         """Empty the list of dropped files, after they were removed."""
@@ -91,20 +91,20 @@ class RegistryTransaction(RegistryReader, Protocol):
         """Remember the answer to a request that has an id, for two days at least."""
 
     def note_backup(self, backup: str) -> None:
-        """Record that a backup is made, which advances the logical time."""
+        """Record that this backup is made now, which advances the logical time."""
 
     def mark_unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> int:
-        """Mark ``ids`` of the memory ``uid`` as unlearned; return the new logical time.
+        """Mark entries of the memory ``uid`` as unlearned; return the new logical time.
 
-        A mark is an HMAC under ``secret``: the registry alone reveals no id.
+        A mark is an HMAC of an id under ``secret``: the registry alone reveals no id.
         """
 
     def read_secret(self, path: Path) -> bytes:
-        """Return the secret at ``path``, made first if the registry is new. Raises LostSecret."""
+        """Return the secret at ``path``; if the registry is new, make it. Raises LostSecret."""
 
 
 class Registry(Protocol):
-    """Reads, and transactions of one writer at a time. Any method raises CorruptStore, NotWritten.
+    """Reads, and transactions of one writer at a time. Methods may raise CorruptStore, NotWritten.
 
     A read sees one committed state, whatever is written meanwhile, and may run in many threads.
     """

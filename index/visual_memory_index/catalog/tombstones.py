@@ -21,12 +21,12 @@ CHECK = b"visual-memory tombstones 1"
 
 
 def mark(secret: bytes, uid: str, id: str) -> bytes:
-    """Return the mark of an entry of the memory ``uid`` and its copies."""
+    """Return the mark of the entry ``id`` of the memory ``uid`` or any copy of that memory."""
     return hmac.digest(secret, b"\0".join((uid.encode(), id.encode())), "sha256")
 
 
 def check_of(secret: bytes) -> bytes:
-    """Return a value by which the registry recognises its secret."""
+    """Return a value to be stored in the registry, by which it recognises its secret later."""
     return hmac.digest(secret, CHECK, "sha256")
 
 

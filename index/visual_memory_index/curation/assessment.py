@@ -68,7 +68,10 @@ class Conflict:
 
 
 def predictions(judged: LeaveOneOut) -> Labels:
-    """Predict the label of each entry from its neighbours, objects (m,), ties as in ``decide``."""
+    """Return the label that each entry's neighbours vote for: an object array (m,).
+
+    Ties are broken as in ``decide``.
+    """
     voters = zip(judged.neighbors, judged.weights, strict=True)
     return np.array([next(iter(tally(judged.labels[rows], own))) for rows, own in voters], object)
 
@@ -129,13 +132,13 @@ def suspects(
     """Return the entries whose labels are likely wrong, most suspicious first, equal ones by id.
 
     Two entries vote for each other's labels if one is among the k nearest of the other, and twice
-    if both are. An entry is suspect if another label's share of its votes exceeds that of its own
-    label by ``lead`` times the mean share of own labels, or more: the noisier the memory, the
+    if both are. An entry is suspect if another label's share of its votes exceeds its own label's
+    share by at least ``lead`` times the mean share of own labels: the noisier the memory, the
     smaller the lead needed. Then the suspects lose their votes, and all entries are judged once
     more.
 
-    Entries of labels with fewer than ``trusted_min`` entries vote but are not judged, for too few
-    could speak for them. Raises BadParameter.
+    Entries of labels with fewer than ``trusted_min`` entries vote but are not judged, since too few
+    entries could support their labels. Raises BadParameter.
     """
     if not 0.0 < lead <= 1.0:
         raise BadParameter("lead", "above 0 and at most 1", lead)
@@ -156,7 +159,7 @@ class _Verdict:
 
 
 class _VotingPairs:
-    """The entries sorted by id, and all pairs of ``hearers`` and their ``voters``.
+    """The entries sorted by id, and all votes: entry ``voters[i]`` votes on entry ``hearers[i]``.
 
     Sums do not depend on the order of rows.
     """
@@ -179,7 +182,7 @@ class _VotingPairs:
         self.cells, self.cell_of = np.unique(cells, return_inverse=True)
 
     def verdict(self, trusted: NDArray[np.bool_], lead: float) -> _Verdict:
-        """Judge all entries by the votes of the ``trusted`` ones."""
+        """Judge all entries by the votes of the ``trusted`` ones; see ``suspects`` for ``lead``."""
         m = len(self.ids)
         votes = np.bincount(self.cell_of, self.weights * trusted[self.voters])
         hearers, labels = np.divmod(self.cells, len(self.names))

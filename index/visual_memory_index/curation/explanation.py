@@ -84,12 +84,12 @@ class _Ballot:
         return next(iter(tally(self.labels[kept], self._voting(self._distances[kept]))))
 
     def extent(self, size: int) -> tuple[int, int]:
-        """Count the nearest entries that matter if ``size`` are removed, and the voters then."""
+        """Count the nearest entries that matter, and the voters, if ``size`` entries go."""
         end = min(len(self.labels), self.k + size)
         return end, end - size
 
     def weights(self, start: int, end: int) -> Weights:
-        """Return the weight of each entry of a range in each of the k places: (end − start, k)."""
+        """Return the weight of each entry from ``start`` to ``end`` in each place: (…, k)."""
         distances = self._distances[start:end, np.newaxis]
         return self._voting(np.broadcast_to(distances, (end - start, self.k)))
 
@@ -108,7 +108,10 @@ def _nearest_flip(ballot: _Ballot) -> Ranks:
 
 
 def _first_of_smallest(ballot: _Ballot, clock: Clock, deadline: float) -> Ranks:
-    """Return the lexicographically first of the smallest flips. Raises _OutOfTime."""
+    """Return the lexicographically first of the smallest sets of ranks that flip the label.
+
+    Raises _OutOfTime.
+    """
     for size, rivals in _possible_rivals(ballot, clock, deadline):
         found = [_first_flip_to(ballot, size, rival, clock, deadline) for rival in rivals]
         flips = [ranks for ranks in found if ranks is not None]
@@ -183,12 +186,12 @@ def _first_flip_to(
 ) -> Ranks | None:
     """Return the lexicographically first ``size`` ranks without which ``rival`` wins, or None.
 
-    Each entry is removed or else kept, as long as the rival's best lead is not surely negative. Of
-    walks that reach the same state only the first goes on. They may differ in the label that voted
-    last, which decides a tie, but the rival never wins after a later walk alone: such a walk kept
-    an entry of the winner behind all of the rival, where the first did not; the first walk with
-    that entry kept and a nearer one of the winner removed instead precedes both, and has the rival
-    win.
+    A walk removes or else keeps each entry in turn, and ends if the rival's best lead is surely
+    negative. Of walks that reach the same state only the first is continued. They may differ in the
+    label that voted last, which decides a tie, but the rival never wins after a later walk alone:
+    such a walk kept an entry of the winner behind all of the rival, where the first did not; the
+    first walk with that entry kept and a nearer entry of the winner removed instead precedes both,
+    and has the rival win.
     """
     end, places = ballot.extent(size)
     weights, labels = ballot.weights(0, end), ballot.labels[:end]
@@ -217,10 +220,10 @@ def _first_flip_to(
 
 
 def _best_gains(gains: NDArray[np.float64], places: int) -> NDArray[np.float64]:
-    """Return the most that entries from each rank on add to the lead, by places taken before.
+    """Return the most that entries from each rank on can add to the lead: (end + 1, places + 1).
 
-    ``gains`` (end, k) is what each entry adds in each place; the result is −∞ if the remaining
-    ranks do not fill the ``places``.
+    The second index is the number of places taken before. ``gains`` (end, k) is what each entry
+    adds in each place; the result is −∞ if the remaining ranks do not fill the ``places``.
     """
     reach = np.full((len(gains) + 1, places + 1), -np.inf)
     reach[-1, places] = 0.0
@@ -232,7 +235,7 @@ def _best_gains(gains: NDArray[np.float64], places: int) -> NDArray[np.float64]:
 
 
 def _ranks_of(chain: _Chain) -> Ranks:
-    """Return the ranks of a linked list that begins with the last, in ascending order."""
+    """Return the ranks in a linked list, whose head is the highest, in ascending order."""
     ranks: list[int] = []
     while chain is not None:
         rank, chain = chain

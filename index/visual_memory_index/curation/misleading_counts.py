@@ -37,8 +37,8 @@ class Counts:
     """The misleading counts of all voting entries for one K (Geirhos et al., 2024, section 3.3).
 
     ``v`` int64 (m,) counts how often an entry is among the K nearest of an entry with another
-    label, ``c`` int64 (m,) of an entry with its label. ``ids`` and ``labels`` are objects (m,); all
-    are in the order of the rows at ``revision``.
+    label, ``c`` int64 (m,) how often of an entry with the same label. ``ids`` and ``labels`` are
+    objects (m,); all are in the order of the rows at ``revision``.
     """
 
     revision: int
@@ -57,12 +57,12 @@ class VersionedLists:
 
 
 class MisleadingCountsCache:
-    """Keeps neighbour lists, and after an edit finds only those lists again that it changed.
+    """A cache of neighbour lists; after an edit only the lists that it changed are found again.
 
-    Lists of the few K used last stay in RAM, and as many in the store: lists that took long to find
-    are written there at once, the others by ``save``. The keys of the entries whose lists are known
-    are kept with them. A thread that updates the lists for K removes them from the cache and holds
-    K's lock. ``ram`` returns the current copy in RAM, or raises MemoryClosed.
+    Lists of the few K used last stay in RAM, and of as many K in the store: lists that took long to
+    find are written there at once, the others by ``save``. The keys of the entries whose lists are
+    known are kept with the lists. A thread that updates the lists for K removes them from the cache
+    and holds K's lock. ``ram`` returns the current copy in RAM, or raises MemoryClosed.
     """
 
     def __init__(
@@ -97,8 +97,8 @@ class MisleadingCountsCache:
     ) -> tuple[Counts, T]:
         """Return the counts for k ≥ 1 and ``beside(copy)``, both of one moment during the call.
 
-        The readers' lock is released after each part of the work. If ``on_progress`` raises, the
-        work ends.
+        ``copy`` is the copy in RAM. The readers' lock is released after each part of the work. If
+        ``on_progress`` raises, the work ends.
         """
 
         @contextmanager
@@ -118,9 +118,9 @@ class MisleadingCountsCache:
         return self._find(k, lambda: nullcontext(snapshot), on_progress, lambda ram: None)[0]
 
     def forget(self) -> None:
-        """Drop all lists and counts, also those being found; needs the lock for writing.
+        """Drop all lists and counts, also those being found; the caller holds the lock for writing.
 
-        The store drops its lists together with the entries they were found for.
+        The store drops its lists itself, together with the entries they were found for.
         """
         with self._guard:
             self._oldest = self._ram().revision
@@ -148,9 +148,9 @@ class MisleadingCountsCache:
         on_progress: Progress,
         beside: Callable[[RamCopy], T],
     ) -> tuple[Counts, T]:
-        """Find the counts and ``beside(copy)``, as ``get`` does.
+        """Return the counts and ``beside(copy)``, as ``get`` does.
 
-        The work is done in parts, and ``hold()`` is entered for each, to get and lock the copy.
+        The work is done in parts; for each, ``hold()`` is entered, which locks and yields the copy.
         """
         with self._checked_out(k, on_progress) as taken:
             lists = taken.lists
@@ -184,9 +184,9 @@ class MisleadingCountsCache:
 
     @contextmanager
     def _checked_out(self, k: int, on_progress: Progress) -> Iterator[VersionedLists]:
-        """Take the lists for K out of the cache, and put them back at the end; holds K's lock.
+        """Take the lists for K out of the cache, hold K's lock, and put them back at the end.
 
-        While it waits for the lock, ``on_progress`` is called, and may raise.
+        While the call waits for the lock, ``on_progress`` is called, and may raise.
         """
         with self._guard:
             turn = self._turns.setdefault(k, threading.Lock())
@@ -248,9 +248,9 @@ class MisleadingCountsCache:
                     self._drop_unused()
 
     def _drop_unused(self) -> None:
-        """Drop stored lists that save no time or are too many; needs the writer's lock.
+        """Drop stored lists that save no time or are too many; the caller holds the writer's lock.
 
-        Lists of another scan, or mostly of deleted entries, save no time.
+        Lists of another scan, and lists mostly of deleted entries, save no time.
         """
         keys, scan = self._ram().keys_of_rows(), self._ram().vectors.scan
         sizes = self._store.derived_sizes(LISTS)
@@ -271,12 +271,12 @@ class MisleadingCountsCache:
 
 
 def stored_name(kind: str, scan: str, k: int) -> str:
-    """Return the name in the store of data of a ``kind``, LISTS or KNOWN, for one scan and K."""
+    """Return the name under which the store has the ``kind`` LISTS or KNOWN for one scan and K."""
     return f"{kind}{scan}.{k}"
 
 
 def keep_within_bounds(sizes: Mapping[int, int]) -> set[int]:
-    """Return the K whose lists fit within the limits, given bytes per K, last used first."""
+    """Return the K whose lists fit within the limits; ``sizes`` has their bytes, latest first."""
     stay, total = set[int](), 0
     for k, size in sizes.items():
         total += size
@@ -287,9 +287,9 @@ def keep_within_bounds(sizes: Mapping[int, int]) -> set[int]:
 
 
 def missing_lists(k: int, known: Keys, keys: Keys) -> int:
-    """Estimate how many lists are to be found for ``keys``, if the lists of ``known`` are there.
+    """Estimate how many lists of ``keys`` are still to be found if those of ``known`` are there.
 
-    An entry added or deleted is in about K lists of others.
+    An entry added or deleted changes the lists of about K others.
     """
     missing, left = len(keys) - count_common(known, keys), len(known) - count_common(known, keys)
     return min(len(keys), missing + k * (missing + left))
@@ -306,9 +306,9 @@ def list_cost(m: int, dimension: int, k: int) -> float:
 
 
 def update_lists(lists: NeighborLists, ram: RamCopy, part: int = 1) -> tuple[int, int] | None:
-    """Find a ``part`` of the missing ``lists``; return how many are known then, and the total.
+    """Find some of the missing ``lists``; return how many are known then, and their total.
 
-    Return None if all are known.
+    A larger ``part`` finds more of them in one call. Return None if all are known.
     """
     m = len(lists.keys)
     cost = list_cost(max(1, m), ram.vectors.dimension, lists.k)
@@ -332,6 +332,6 @@ def update_lists(lists: NeighborLists, ram: RamCopy, part: int = 1) -> tuple[int
 
 
 def label_codes(labels: NDArray[np.object_]) -> NDArray[np.int32]:
-    """Return a number for each label, int32 (m,)."""
+    """Return a number for each entry, int32 (m,), equal if the labels are equal."""
     codes: dict[str, int] = {}
     return np.fromiter((codes.setdefault(label, len(codes)) for label in labels), dtype=np.int32)

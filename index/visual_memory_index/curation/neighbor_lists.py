@@ -21,12 +21,12 @@ Rows = NDArray[np.intp]
 
 @dataclass(slots=True, eq=False)
 class NeighborLists:
-    """The k nearest others of every row, updated as rows come and go.
+    """The k nearest others of every row, updated when rows are added and removed.
 
     ``keys`` int64 (m,) are the rows' keys; a key stands for one vector forever, so comparing keys
     tells every change. A vector that scores below ``score_bounds``, float32 (m,), does not belong
-    in the row's list. A ``stale`` row's list is to be found again. A ``new`` row is first to be
-    compared with the bounds of the others. Bounds hold for the scores of one ``scan`` alone.
+    in the row's list. The list of a ``stale`` row has to be found again. A ``new`` row has first to
+    be compared with the bounds of the other rows. Bounds hold for the scores of one ``scan`` alone.
     """
 
     k: int
@@ -39,7 +39,7 @@ class NeighborLists:
 
     @classmethod
     def unknown(cls, k: int, scan: str, keys: Keys) -> NeighborLists:
-        """Return lists for ``keys`` that all are still to be found."""
+        """Return lists for the entries ``keys``, all of which are still to be found."""
         m = len(keys)
         return cls(
             k,
@@ -58,7 +58,7 @@ class NeighborLists:
 
     @property
     def left(self) -> tuple[int, int]:
-        """Count the new rows and the stale rows: the work left, in the order of doing it."""
+        """Return the numbers of new and of stale rows: the work left, in the order of doing it."""
         return int(np.count_nonzero(self.new)), int(np.count_nonzero(self.stale))
 
     def known(self) -> Keys:
@@ -66,10 +66,11 @@ class NeighborLists:
         return self.keys[~self.stale]
 
     def follow(self, keys: Keys, scan: str) -> None:
-        """Update to other rows: lists with a removed row become stale, added rows stale and new.
+        """Update to the rows of ``keys``: lists with a removed row become stale, as do added rows.
 
-        If more than a quarter of the rows are new, lists have another length, or ``scan`` is
-        another, all lists become stale. If no row left its place, no list is looked at.
+        Added rows are ``new``, too. All lists become stale if more than a quarter of the rows are
+        new, if the length of a list changes, or if ``scan`` is another. If no row left its place,
+        no list is looked at.
         """
         m, before = len(keys), len(self.keys)
         both = min(m, before)
@@ -125,7 +126,7 @@ class NeighborLists:
         return self.keys, self.lists, self.score_bounds, self.stale, self.new
 
     def _renumber(self, gone: Rows, start: Rows, end: Rows) -> None:
-        """Renumber the lists: rows ``gone`` left their places, some moving ``start`` to ``end``."""
+        """Renumber rows in lists: ``gone`` left their places, some moved ``start`` to ``end``."""
         to = np.arange(len(self.keys), dtype=np.int32)
         to[gone] = -1
         to[start] = end
@@ -141,5 +142,5 @@ class NeighborLists:
 
 
 def width(k: int, m: int) -> int:
-    """Return the length of a list if there are ``m`` entries."""
+    """Return the length of each list if there are ``m`` entries: k, or m − 1 if that is less."""
     return max(0, min(k, m - 1))

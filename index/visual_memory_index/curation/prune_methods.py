@@ -21,8 +21,8 @@ class Voters:
     """The m voting entries at one moment, by row, as pruning methods see them.
 
     ``ids`` and ``labels`` are objects (m,). Costly values are computed on demand: the unit
-    ``vectors`` (m, d), the ``counts`` v and c among k neighbours, the ``values`` by k.
-    ``on_progress`` and all of these may raise.
+    ``vectors`` (m, d), the ``counts`` v and c for k neighbours, the ``values`` for k neighbours.
+    Each of these functions and ``on_progress`` may raise.
     """
 
     ids: NDArray[np.object_]
@@ -37,7 +37,7 @@ class Voters:
 class Hard:
     """Prunes entries with a misleading count for ``k`` of at least ``threshold``.
 
-    ``minus_correct`` subtracts the count of equal labels first.
+    If ``minus_correct``, the count of equal labels is subtracted first.
     """
 
     k: int
@@ -67,7 +67,8 @@ class Random:
 class Prototype:
     """Prunes all but the easiest or hardest entries: the nearest to, or furthest from, a prototype.
 
-    There are ``clusters`` prototypes; if 0, each entry's is the mean direction of its label.
+    There are ``clusters`` prototypes; if 0, an entry's prototype is the mean direction of its
+    label.
     """
 
     fraction: float

@@ -86,8 +86,9 @@ def prune_by_difficulty(
 ) -> Rows:
     """Return all rows but the ``kept`` easiest or hardest, as ``keep`` says; equal ones by id.
 
-    Pruning every label alike would keep ⌊kept · its entries / m⌋ of each; at least ``balance``
-    times that many are kept of each label (Sorscher et al., 2022). Raises BadParameter.
+    If every label were pruned alike, ⌊kept · entries of the label / m⌋ of each would be kept; at
+    least ``balance`` times that number are kept of each label (Sorscher et al., 2022). Raises
+    BadParameter.
     """
     _check_count(kept, len(ids), name="kept")
     if keep not in KEEPS:
@@ -105,7 +106,7 @@ def prune_by_difficulty(
 
 
 def class_difficulties(vectors: Vectors, ids: Ids, labels: AnyInts) -> Values:
-    """Return each unit row's (m, d) distance to the mean direction of its label, float64 (m,)."""
+    """Return the distance of each unit row (m, d) to its label's mean direction, float64 (m,)."""
     order = np.argsort(ids)
     _, first, codes = np.unique(labels[order], return_index=True, return_inverse=True)
     ordered = vectors[order]
@@ -132,11 +133,11 @@ def prototypes(
 ) -> Vectors:
     """Run spherical k-means on unit rows (m, d); return the unit centres (c, d).
 
-    c is ``clusters``, or the number of distinct rows if less. The start is at rows chosen by keyed
-    hashes of their ids, the end after 20 rounds at the latest. Neither the order of the rows nor
-    the number of threads changes a bit: sums run in the order of ids, and the matrix product only
-    rules out centres beyond its error. ``on_progress`` is called several times a round. Raises
-    BadParameter, and whatever ``on_progress`` raises.
+    c is ``clusters``, or the number of distinct rows if that is less. The first centres are rows
+    chosen by keyed hashes of their ids, and there are at most 20 rounds. Neither the order of the
+    rows nor the number of threads changes a bit: sums run in the order of ids, and the matrix
+    product only rules out centres beyond its error. ``on_progress`` is called several times a
+    round. Raises BadParameter, and whatever ``on_progress`` raises.
     """
     if clusters < 1:
         raise BadParameter("clusters", "at least 1", clusters)
@@ -159,9 +160,10 @@ def prototypes(
 def nearest_prototypes(
     vectors: Vectors, prototypes: Vectors, on_progress: Progress = unreported
 ) -> tuple[NDArray[np.intp], Values]:
-    """Return the nearest prototype (c, d) of each unit row (m, d), first of equals, and distances.
+    """Return the number of the prototype (c, d) nearest to each unit row (m, d), and its distance.
 
-    A float64 product finds the candidates within its error; exact distances decide among them.
+    Of equally near prototypes the first is chosen. A float64 product finds the candidates within
+    its error; exact distances decide among them.
     """
     nearest = np.empty(len(vectors), np.intp)
     distances = np.empty(len(vectors))
@@ -180,7 +182,7 @@ def nearest_prototypes(
 
 
 def _in_round(number: int, on_progress: Progress) -> Progress:
-    """Convert the progress within one round to that of all rounds and the final assignment."""
+    """Return a callback that reports progress in round ``number`` as progress of all rounds."""
     return lambda done, m: on_progress(number * m + done, (ITERATIONS_MAX + 1) * m)
 
 
@@ -198,7 +200,7 @@ def _pair_distances(
 
 
 def _means(vectors: Vectors, groups: NDArray[np.intp], fallback: Vectors) -> Vectors:
-    """Return the mean direction of each group, or its fallback if there is none."""
+    """Return each group's mean direction, or its row of ``fallback`` if it has none."""
     means = np.zeros(fallback.shape)
     order = np.argsort(groups, kind="stable")
     bounds = np.searchsorted(groups[order], np.arange(len(fallback) + 1))

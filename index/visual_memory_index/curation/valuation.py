@@ -15,11 +15,11 @@ VALUED_AT_ONCE = 1 << 18  # values whose arrays stay in a core's cache
 def shapley(matches: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
     """Return the KNN-Shapley value of each entry for queries of known label, float64 (…, m).
 
-    ``matches`` (…, m) is True, nearest first, for entries with the query's label. The recursion of
-    Jia et al., 2019 (Efficient task-specific data valuation for nearest neighbor algorithms,
-    theorem 1), solved, with the start that holds for k beyond m too: counted from 1, s(i) =
-    match(i) / max(i, k) − Σ match(j) / (j·(j − 1)) over all j > max(i, k). The values sum to the
-    matches among the k nearest, divided by k.
+    ``matches`` (…, m) is True for entries with the query's label; entries are nearest first. The
+    values are, with i and j counted from 1, s(i) = match(i) / max(i, k) − Σ match(j) / (j·(j − 1))
+    over all j > max(i, k). This is the recursion of Jia et al., 2019 (Efficient task-specific data
+    valuation for nearest neighbor algorithms, theorem 1), in closed form, valid also for k > m. The
+    values sum to the number of matches among the k nearest, divided by k.
     """
     places = np.arange(1.0, matches.shape[-1] + 1.0)
     steps = np.zeros_like(places)
@@ -32,14 +32,14 @@ def shapley(matches: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
 class Valuation:
     """The mean value of every entry over the queries added so far.
 
-    A query that is an entry itself leaves itself out and values the m − 1 others. The mean of an
-    entry is over the queries that valued it, so over m − 1 where every entry is a query once. Each
+    If a query is an entry itself, only the m − 1 other entries are valued by it. The mean of an
+    entry is over the queries that valued it, so over m − 1 if every entry is a query once. Each
     mean is exactly the entry's Shapley value in the game that pays the mean utility of those
     queries, since the Shapley value is linear in the utility.
     """
 
     def __init__(self, labels: NDArray[np.object_], k: int) -> None:
-        """Value entries with ``labels`` (m,), by row, for k ≥ 1 neighbours."""
+        """Begin without queries, for entries with ``labels`` (m,), by row, and k ≥ 1 neighbours."""
         self._code_of = {label: code for code, label in enumerate(dict.fromkeys(labels))}
         self._codes = np.array([self._code_of[label] for label in labels], dtype=np.int32)
         self._k = k

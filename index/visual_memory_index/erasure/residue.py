@@ -31,10 +31,11 @@ SEARCHED_AT_ONCE = 1 << 18  # so that all arrays stay in the processor's cache
 class ResiduePatterns:
     """Byte patterns of texts, vectors and pictures to search for, unless they may occur by chance.
 
-    Of very much data only some fragments are searched for; whole vectors and pictures are still
-    found. Content that the remaining ``others`` share is no residue, nor are numbers that occur in
-    many places. Texts may share beginnings and ends, and are also found as JSON and Python write
-    them.
+    If there is very much data, only some fragments are searched for; whole vectors and pictures are
+    still found. Content that also occurs in ``others``, content of the remaining entries, is not
+    searched for, nor are numbers that occur in many places. Texts are also found in the forms in
+    which JSON and Python write them, and also if many have the same beginning or end. Patterns are
+    kept masked (see ``masked``), or the search would find them in its own memory.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class ResiduePatterns:
         return frozenset(self._texts.values())
 
     def found_in(self, data: bytes | bytearray | memoryview) -> set[bytes]:
-        """Return the pieces of the patterns in ``data``, masked: texts, or 32 bytes and more."""
+        """Return the pieces of the patterns in ``data``, masked: texts, or at least 32 bytes."""
         return set(self._pieces(memoryview(data)))
 
     def _pieces(self, whole: memoryview) -> Iterator[bytes]:
@@ -116,7 +117,7 @@ class ResiduePatterns:
         return count
 
     def _note(self, data: bytes, places: Iterable[int]) -> list[int]:
-        """Add fragments of one vector or picture, and return their probes."""
+        """Add fragments of a vector or picture; return their probes, the 8 bytes at ``places``."""
         whole, probes = masked(data), []
         for place in places:
             near = min(place, len(data) - FRAGMENT_BYTES)
@@ -132,7 +133,7 @@ class ResiduePatterns:
         return probes
 
     def _drop_shared(self, others: Iterable[bytes]) -> None:
-        """Discard probes that occur in more than SHARED_MAX contexts or in ``others``."""
+        """Drop 8-byte probes that occur in more than SHARED_MAX contexts or in ``others``."""
         shared = {probe for probe, known in self._probes.items() if len(known) > SHARED_MAX}
         for other in others:
             for offset in range(min(PROBE_BYTES, len(other))):
@@ -150,7 +151,7 @@ class ResiduePatterns:
         self._table[self._hashed(self._values)] = True
 
     def _near(self, words: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Return the positions in ``words`` that hold probes."""
+        """Return the positions of those ``words`` of 8 bytes that are probes."""
         near = np.flatnonzero(self._table.take(self._hashed(words)))
         if not len(near):
             return near
@@ -166,7 +167,10 @@ class ResiduePatterns:
 
 
 def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
-    """Return the part of a pattern that ``data`` has around a probe; empty if below 32 bytes."""
+    """Return the part of the masked pattern ``around`` that ``data`` has, or b"" if below 32 bytes.
+
+    The pattern's probe is at ``place`` in it, and was found ``at`` a position in ``data``.
+    """
     if not (
         alike(data, at - BESIDE, around, place - BESIDE)
         or alike(data, at + PROBE_BYTES, around, place + PROBE_BYTES)
@@ -182,7 +186,7 @@ def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
 
 
 def alike(data: memoryview, at: int, around: bytes, place: int) -> bool:
-    """Return True if the bytes beside a probe are complete and equal: a fast first check."""
+    """Return True if BESIDE bytes at ``at`` equal the masked ones at ``place``: a fast check."""
     here, there = data[max(0, at) : at + BESIDE], around[max(0, place) : place + BESIDE]
     return len(here) == len(there) == BESIDE and masked(here) == there
 
@@ -205,7 +209,7 @@ def written(text: str) -> set[bytes]:
 
 
 def places_in(data: bytes) -> list[int]:
-    """Return the best position for a probe in each quarter, if any is good enough, last first."""
+    """Return the best place for a probe in each quarter of ``data``, last first, if good enough."""
     last = len(data) - PROBE_BYTES
     places = []
     for number in range(TEXT_STRETCHES, 0, -1):
@@ -227,7 +231,7 @@ def probe_at(data: bytes, place: int) -> int:
 
 
 def distinct(data: bytes, at: int) -> int:
-    """Count the different bytes among the 8 bytes of the probe ``at`` a place."""
+    """Count the different bytes among the 8 bytes at ``at``."""
     return len(set(data[at : at + PROBE_BYTES]))
 
 

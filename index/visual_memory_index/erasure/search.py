@@ -15,7 +15,7 @@ READ_AT_ONCE, OVERLAP = 1 << 24, 1 << 15
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The number of bytes searched, and the pieces found, masked."""
+    """The number of bytes searched, and the pieces of patterns found in them, masked."""
 
     size: int
     found: frozenset[bytes]
@@ -40,9 +40,10 @@ def search_files(files: Iterable[int], patterns: ResiduePatterns) -> Findings:
 
 
 def unexplained(found: frozenset[bytes], there: frozenset[bytes]) -> frozenset[bytes]:
-    """Return the ``found`` pieces that are no part of the remaining entries' pieces, ``there``.
+    """Return those ``found`` pieces that are not part of any piece in ``there``.
 
-    A piece may have been found in part, where the searched data ended.
+    ``there`` are pieces that remaining entries contain. A piece may have been found in part, if the
+    searched data ended within it.
     """
     left = found - there
     lengths: dict[bytes, set[int]] = {}  # of pieces by their beginning, at least half of each

@@ -1,8 +1,8 @@
 """Row counts and checksum totals of each table, kept in the file itself.
 
-They are updated by each write, in its transaction, so a reader can tell whether rows were changed,
-lost, doubled or brought back by something else. Tables that get many rows at a time update them by
-``move``; all others by triggers of the writing connection.
+Each write updates them, in its transaction, so a reader can tell whether anything else changed,
+lost, doubled or brought back rows. Tables that get many rows at a time update them by ``move``; all
+other tables by triggers of the writing connection.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ MOVES = (
 def checksum(values: tuple[int | str | bytes | None, ...]) -> int:
     """Return CRC-32 of values and their types, in the form of version 2 of ``marshal``.
 
-    The form depends on nothing else, and is computed in C; a test spells it out.
+    The form depends on the values alone, and is computed in C; a test describes it in full.
     """
     return crc32(marshal.dumps(values, FORM))
 
 
 def add_functions(db: sqlite3.Connection) -> None:
-    """Define the SQL functions ``checksum``, and ``crc32`` of bytes alone."""
+    """Define the SQL functions ``checksum``, of any values, and ``crc32``, of bytes alone."""
     db.create_function("checksum", -1, lambda *values: checksum(values), deterministic=True)
     db.create_function("crc32", 1, crc32, deterministic=True)
 
@@ -118,7 +118,7 @@ def summed(db: sqlite3.Connection) -> dict[str, str]:
 
 
 def summand(db: sqlite3.Connection, table: str) -> str:
-    """Return the SQL of a row's checksum: a column of ``entries``, else computed of all values."""
+    """Return the SQL of a row's checksum: in ``entries`` a column, else made of all values."""
     if table == ENTRIES:
         return "{0}checksum"
     columns = db.execute("SELECT name FROM pragma_table_info(?, 'main')", (table,))

@@ -31,7 +31,7 @@ SAYABLE = re.compile(
 
 
 class NotAsWritten(ValueError):
-    """Data was read that differs from the data that was written."""
+    """Data that was read differs from the data that was written."""
 
 
 @contextmanager
@@ -51,9 +51,9 @@ def damage_of(path: Path) -> Iterator[None]:
 
 @contextmanager
 def attribute_damage(path: Path, way_out: str = "") -> Iterator[None]:
-    """Re-raise CorruptStore and NewerStore as being about the file at ``path``.
+    """Re-raise CorruptStore and NewerStore as errors about the file at ``path``.
 
-    ``way_out``, if given, is that of a CorruptStore without one of its own.
+    ``way_out`` is added to a CorruptStore that has no way out of its own.
     """
     try:
         with damage_of(path):

@@ -174,7 +174,8 @@ class Database:
     def descriptors(self) -> list[int]:
         """Return descriptors of the files, open for reading until the database is closed.
 
-        They stay open, for a process that closes a file loses all its locks on it, SQLite's too.
+        They stay open because a process that closes a file loses all its locks on it, also
+        SQLite's.
         """
         for path in database_files(self.path):
             if path not in self._read and path.exists():
@@ -223,8 +224,8 @@ def connect(path: Path) -> sqlite3.Connection:
 def connect_read_only(path: Path) -> sqlite3.Connection:
     """Connect to a file that no one else has open, without changing the file or its log.
 
-    A connection that may write would fold the log into the file when it closes, and even a
-    read-only one would make an empty log. Raises CorruptStore, NotWritten.
+    A connection that may write would fold the log into the file on closing, and an ordinary
+    read-only connection would make an empty log. Raises CorruptStore, NotWritten.
     """
     check_not_emptied(path)
     how = "mode=ro" if has_log(path) else "immutable=1"
@@ -233,10 +234,10 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def keeping_log(path: Path) -> Iterator[None]:
-    """Keep the log of a file as it is where opening the file inside fails.
+    """Keep the log of a file as it is if opening the file inside the context fails.
 
-    The last connection to close would fold the log into the file and delete it; the one held here
-    may not write, so it does neither. Raises CorruptStore, NotWritten.
+    The last connection to close would fold the log into the file and delete it. A connection that
+    may not write, and so does neither, is kept open meanwhile. Raises CorruptStore, NotWritten.
     """
     with ExitStack() as held:
         if has_log(path):
@@ -247,7 +248,7 @@ def keeping_log(path: Path) -> Iterator[None]:
 
 
 def check_not_emptied(path: Path) -> None:
-    """Check that no log lies beside an empty file: SQLite would delete it.
+    """Check that an empty file has no log beside it, which SQLite would delete.
 
     Raises CorruptStore, NotWritten.
     """
@@ -258,7 +259,7 @@ def check_not_emptied(path: Path) -> None:
 
 
 def is_empty(path: Path) -> bool:
-    """Return True if SQLite takes an existing file for a new one, which it does of a byte, too."""
+    """Return True if SQLite takes an existing file for a new one, as it does with a single byte."""
     with suppress(FileNotFoundError):
         return path.stat().st_size <= 1
     return False
@@ -281,7 +282,7 @@ def schema_of(path: Path) -> int:
 
 @contextmanager
 def translate_errors(path: Path, target: Path | None = None) -> Iterator[None]:
-    """Raise SQLite's errors about the file at ``path``, or the ``target`` of writes, as refusals.
+    """Re-raise SQLite's errors as refusals about the file at ``path``, or ``target`` for writes.
 
     Raises CorruptStore, NotWritten, MemoryError.
     """
@@ -326,9 +327,9 @@ def io_error(path: Path, extended: int, complaint: str) -> NotWritten:
 
 
 def file_trouble(path: Path) -> OSError | None:
-    """Return why a database file or its log cannot be written, without opening either.
+    """Return an OSError that says why a database file or its log cannot be written, or None.
 
-    A process that closes a file loses all its locks on it, SQLite's too.
+    Neither is opened, since a process that closes a file loses all its locks on it, also SQLite's.
     """
     for file in database_files(path):
         if file.is_dir():

@@ -56,7 +56,7 @@ def write_private(path: Path, data: bytes) -> None:
 def read_small(path: Path) -> bytes:
     """Read a file of a few lines.
 
-    Raises OSError, also for a FIFO or a device, which might not end.
+    Raises OSError, also if the file is a FIFO or a device, whose content might not end.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
@@ -98,9 +98,9 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
-    """Raise OSErrors about the file at ``path`` as NotWritten or MemoryError.
+    """Re-raise OSErrors as NotWritten, about the file at ``path``, or as MemoryError.
 
-    ``opening`` is True if the file is only read, so that the message names no write.
+    ``opening`` is True if the file is only read, so that the message does not mention a write.
     """
     try:
         yield

@@ -205,9 +205,9 @@ def migrate(
 ) -> None:
     """Bring ``db`` to the newest schema, in one transaction that also computes the totals anew.
 
-    The totals are computed, too, if a person deleted them to change the file by hand. If
-    ``compare`` raises, nothing is changed. Raises NewerStore, and NotAsWritten if the file does not
-    match its totals.
+    If a person deleted the totals to change the file by hand, they are computed without a new
+    schema, too. ``compare`` is called before the commit; if it raises, nothing is changed. Raises
+    NewerStore, and NotAsWritten if the file does not match its totals.
     """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(steps):

@@ -43,7 +43,7 @@ class Head:
     last: str = ""
 
     def follow(self, text: str) -> Head:
-        """Return the head after one more event."""
+        """Return the head after one more event, given as its ``text``."""
         frontier, leaf = Frontier.from_bytes(self.size, self.peaks), leaf_hash(text.encode())
         frontier.append(leaf)
         return Head(frontier.size, frontier.to_bytes(), leaf.hex())
@@ -85,7 +85,7 @@ def name_memory(memory: str) -> Iterator[None]:
 
 
 def check_end(last: tuple[int, str] | None, head: Head, digest: str) -> None:
-    """Check that the ``last`` event, (number, text), has the number and hash in ``head``.
+    """Check that the log's last event (number, text) has the number and hash in ``head``.
 
     It must also record ``digest``. Raises BadAuditLog.
     """
@@ -101,7 +101,7 @@ def check_end(last: tuple[int, str] | None, head: Head, digest: str) -> None:
 def linked(texts: Iterable[str], first: int, head: Head) -> list[Event]:
     """Parse consecutive events from number ``first`` on, checking each against the one before.
 
-    The last of them is checked only if the log ends with it. Raises BadAuditLog.
+    The last event is checked only if the log ends with it. Raises BadAuditLog.
     """
     events: list[Event] = []
     last = ""

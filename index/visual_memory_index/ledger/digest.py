@@ -3,8 +3,8 @@
 LtHash (Bellare and Micciancio, "A new paradigm for collision-free hashing", 1997; Lewi et al.,
 "Securing update propagation with homomorphic hashing", 2019): every entry is hashed to 1,024
 numbers of 16 bits, and the state of a set is their sum modulo 2¹⁶, whatever the order of additions
-and deletions. Only a hash of the state is published: from the state itself other sets with the same
-digest could be made.
+and deletions. Only a hash of the state is published, since other sets with the same digest could be
+made from the state itself.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def from_bytes(data: bytes) -> State:
 
 
 def total(elements: Sequence[bytes]) -> State:
-    """Return the digest's state for the entries with these elements."""
+    """Return the digest's state for the entries that have these ``elements``."""
     lanes = np.frombuffer(b"".join(elements), dtype="<u2").reshape(-1, LANES)
     state: State = lanes.sum(axis=0, dtype=np.uint16)
     return state

@@ -9,19 +9,19 @@ HASH_BYTES = 32
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """Return SHA-256 of one entry of the log, prefixed so that no inner node can have it."""
+    """Return SHA-256 of one entry of the log, with a prefix that sets it apart from inner nodes."""
     return hashlib.sha256(b"\0" + entry).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """Return SHA-256 of two nodes."""
+    """Return the SHA-256 hash of the inner node above two nodes, of their hashes."""
     return hashlib.sha256(b"\1" + left + right).digest()
 
 
 class Frontier:
     """The peaks of a growing Merkle tree: the roots of its full subtrees, largest first.
 
-    Each 1 bit of ``size``, the number of leaves, has one.
+    There is one peak for each 1 bit of ``size``, the number of leaves.
     """
 
     def __init__(self, size: int = 0, peaks: Sequence[bytes] = ()) -> None:

@@ -2,18 +2,7 @@
 
 The position of a memory in its audit log, its ``Standing``, is kept in three places:
 
-==========================  =============================================  ==================
-place                       written                                        read as
-==========================  =============================================  ==================
-``catalog.sqlite``          at start, stop, backup and unlearning, synced  ``Noted.kept``
-a small file in ``noted/``  after each commit, not synced                  ``Noted.latest``
-the memory's own file       with each commit, synced                       ``Found.standing``
-==========================  =============================================  ==================
-
-The last must not lag behind the first two: ``refusal`` compares them. A refusal that a person may
-overrule, with ``visual-memory accept``, is a ``Doubt``.
-"""
-
+==========================  =============================================  ===========
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -28,7 +17,7 @@ from visual_memory_index.ledger.audit import Head
 class Standing(NamedTuple):
     """A position in an audit log: its ``size`` and the hash of its last event, ``last``, in hex.
 
-    An event contains the digest and the hash of the event before: if two logs have the same
+    An event contains the digest and the hash of the event before it: if two logs have the same
     event at one position, the memories were equal then, and at all times before.
     """
 
@@ -46,11 +35,12 @@ OnStanding: TypeAlias = Callable[[Standing], None]
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """The notes on a memory, by its ``uid``.
+    """The catalog's note of the memory ``uid``.
 
-    ``kept`` is the log position in the catalog, ``latest`` the one in the small file,
-    ``unlearning`` an operation that had not deleted its entries when ``kept`` was noted, and
-    ``modified`` the file's time of modification in nanoseconds.
+    ``kept`` is the log position in the registry, ``latest`` the one in the small file (see
+    ``Latest``), ``unlearning`` an operation that had not deleted its entries when ``kept`` was
+    noted, and ``modified`` the file's time of modification in nanoseconds when ``latest`` was
+    written.
     """
 
     uid: str
@@ -67,7 +57,7 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The state declared by a memory's file; ``name`` and ``uid`` are empty if it has none yet.
+    """The state that a memory's file declares; ``name`` and ``uid`` are empty if it has none yet.
 
     ``hashes`` are those of the events at noted positions, by number. ``unlearnings`` counts the
     unlearnings logged after ``Noted.kept``; ``knows_unlearning`` is True if the file has the
@@ -99,7 +89,7 @@ class Found:
 
 
 def refusal(path: Path, name: str, found: Found, noted: Noted | None) -> MemoryRefusal | None:
-    """Return why the file at ``path`` is not the latest of the memory ``name``, or None."""
+    """Return why the file at ``path`` is not the latest of the memory ``name``; None if it is."""
     if found.name not in ("", name):
         return OtherMemory(str(path), name, f'the memory "{found.name}"')
     if noted is None:

@@ -18,7 +18,7 @@ class ReadWriteLock:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Hold the lock with other readers. One thread may not enter twice."""
+        """Hold the lock, as other readers may; a thread that holds it may not enter again."""
         with self._changed:
             self._changed.wait_for(lambda: not self._writing and not self._writers_waiting)
             self._readers += 1
@@ -31,7 +31,7 @@ class ReadWriteLock:
 
     @contextmanager
     def writing(self, seconds: float | None = None) -> Iterator[bool]:
-        """Hold the lock alone; yields False, unheld, if it is not free within ``seconds``."""
+        """Hold the lock alone and yield True; yield False if it is not free within ``seconds``."""
         with self._changed:
             self._writers_waiting += 1
             free = self._changed.wait_for(lambda: not self._writing and not self._readers, seconds)

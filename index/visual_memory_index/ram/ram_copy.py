@@ -34,11 +34,11 @@ class Added(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Change:
-    """All that one write does to the entries, and the ``revision`` and ``digest`` after it.
+    """All changes that one write makes to the entries, and the new ``revision`` and ``digest``.
 
-    A copy that applies every change by ascending revision holds what the memory holds: entries
-    ``removed`` go first, perhaps to come back as ``added`` ones, then labels are set by id, and
-    ``pruned`` entries lose their votes.
+    A copy to which every change is applied by ascending revision equals the memory: entries
+    ``removed`` are removed first, and may be added back as ``added``, then labels are set by id,
+    and ``pruned`` entries lose their votes.
     """
 
     removed: Sequence[str] = ()
@@ -64,10 +64,10 @@ class Found(NamedTuple):
 
 
 class RamCopy:
-    """Key, id, label and vector of every voting entry, by row; key and label of the pruned by id.
+    """Key, id, label and vector of each voting entry, by row; key and label of the pruned, by id.
 
-    Row numbers change when entries go. ``reserve`` may run beside readers; all other changes need
-    exclusive access.
+    Row numbers change when entries are removed. ``reserve`` may run beside readers; all other
+    changes need exclusive access.
     """
 
     def __init__(self, dimension: int, indexes: IndexFactory, *, background: bool = False) -> None:
@@ -90,11 +90,11 @@ class RamCopy:
         return id in self._row_of or id in self.pruned
 
     def votes(self, id: str) -> bool:
-        """Return True if an entry of this id is here and not pruned."""
+        """Return True if an entry of this id is in this copy and not pruned."""
         return id in self._row_of
 
     def reserve(self, more: int) -> None:
-        """Make room for ``more`` rows: ``add`` then cannot fail, and needs no new memory page."""
+        """Make room for ``more`` rows, so that ``add`` cannot fail and needs no new memory page."""
         end = len(self) + more
         while end > len(self._keys):
             self._keys, self._ids, self._labels = (
@@ -146,7 +146,7 @@ class RamCopy:
         self._remove(self._rows_to_go(ids))
 
     def prune(self, ids: Sequence[str]) -> None:
-        """Take the votes of these voting entries, and remove their vectors."""
+        """Mark these voting entries as pruned: they lose their votes, rows and vectors."""
         rows = np.array([self._row_of[id] for id in ids], dtype=np.intp)
         self.silence(ids, self._keys[rows].tolist(), self._labels[rows].tolist())
         for id in ids:
@@ -154,7 +154,7 @@ class RamCopy:
         self._remove(np.sort(rows))
 
     def silence(self, ids: Sequence[str], keys: Sequence[int], labels: Sequence[str]) -> None:
-        """Add pruned entries."""
+        """Add entries that do not vote."""
         self.pruned.update(zip(ids, map(PrunedEntry, keys, labels), strict=True))
         self.pruned_counts.update(labels)
 
@@ -171,7 +171,7 @@ class RamCopy:
         self.label_counts[label] += 1
 
     def has(self, id: str, key: int, label: str) -> bool:
-        """Return True if an entry votes here with this label and this key, and so this vector."""
+        """Return True if an entry votes with this label and this key, and so this vector."""
         row = self._row_of.get(id)
         return row is not None and self._keys[row] == key and self._labels[row] == label
 
@@ -193,7 +193,7 @@ class RamCopy:
         return np.flatnonzero(np.isin(self._keys[: len(self)], keys))
 
     def find(self, queries: NDArray[np.float32], k: int, candidates: Sequence[Rows]) -> Found:
-        """Find the k nearest of each query's ``candidates`` by exact distance, ties by id."""
+        """Find among each query's ``candidates`` the k nearest by exact distance, ties by id."""
         width = min([k, *(len(rows) for rows in candidates)])
         rows = np.empty((len(queries), width), dtype=np.intp)
         distances = np.empty((len(queries), width))
@@ -221,9 +221,9 @@ class RamCopy:
         return copy
 
     def leave_one_out(self, queries: RamCopy, rows: Rows, k: int) -> Neighbors:
-        """Find the ``k`` nearest entries here to each of ``rows`` of ``queries``, itself left out.
+        """Find the ``k`` nearest other entries here for each of ``rows`` of the copy ``queries``.
 
-        Either all these entries vote here or none.
+        Either all the entries of these rows vote here, too, or none does.
         """
         vectors = queries.vectors.gather(rows)
         own = [self.rows_of_ids([id]) for id in queries._ids[rows]]
@@ -258,8 +258,8 @@ class RamCopy:
         """Find the ``k`` nearest others of each row: row numbers int32 (n, k) in no order.
 
         The second result is float32 (n,): a vector that scores below it is not among the nearest.
-        The third, (n,), is a mask of the rows that were resolved, at least one: the rest would need
-        more exact distances than are computed at once. ``k`` is at most ``len(self) - 1``.
+        The third, (n,), is True for the rows whose nearest were found, at least one: the others
+        would need more exact distances than are computed at once. ``k`` is less than ``len(self)``.
         """
         lists, score_bounds, resolved, unresolved = self.vectors.nearest_others(rows, k)
         left = EXACT_PRODUCTS_AT_ONCE
@@ -280,7 +280,7 @@ class RamCopy:
         return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
 
     def _rows_to_go(self, ids: Iterable[str]) -> Rows:
-        """Remove ``ids`` from the tables by id; return the rows of the voting ones, ascending."""
+        """Remove ``ids`` from the tables by id; return the rows of those that vote, ascending."""
         rows = []
         for id in ids:
             if (silent := self.pruned.pop(id, None)) is None:

@@ -32,10 +32,10 @@ class Entry:
     """A labelled vector with its metadata.
 
     ``vector`` is float32 (d,) of unit length, or None if it was not read. ``created_at`` is in
-    microseconds since 1970. ``content_sha256`` is the hash of the image, or of the little-endian
-    float32 row, as it was sent. ``pruned_by`` names the operation that pruned the entry, and is
-    empty while the entry votes. ``image`` is the picture as it was sent and ``thumbnail`` a small
-    JPEG of it: both empty if none is stored, or none was read.
+    microseconds since 1970. ``content_sha256`` is the hash of the image, or of the vector as
+    little-endian float32, as it was sent. ``pruned_by`` names the operation that pruned the entry,
+    and is empty while the entry votes. ``image`` is the picture as it was sent and ``thumbnail`` a
+    small JPEG of it: each is empty if it is not stored or was not read.
     """
 
     id: str
@@ -74,9 +74,9 @@ def now() -> int:
 
 
 class IdMaker:
-    """Makes ids that sort by the time they were made (ULID, in lower case), also inside a batch.
+    """Makes ids that sort by the time they were made, also within a batch (ULID, in lower case).
 
-    All ids sort behind ``after``, whatever the clock says.
+    All ids sort after the id ``after``, whatever the clock says.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time, *, after: str = "") -> None:
@@ -85,9 +85,9 @@ class IdMaker:
         self._last = to_number(after)
 
     def make(self) -> str:
-        """Return 26 characters: 48 bits of milliseconds, then 80 random bits.
+        """Return 26 characters that encode 48 bits of milliseconds, then 80 random bits.
 
-        Within a millisecond the number counts up by one.
+        Within a millisecond each id is the one before plus one.
         """
         with self._lock:
             milliseconds = int(self._clock() * 1000)

@@ -40,8 +40,8 @@ class Pattern:
 class Comparison:
     """Compares a field with a value; ``key`` is for metadata, and entries without it do not match.
 
-    ``operator`` is one of = != < <= > >=; has (``:``) is = with a pattern. A time is an int, the
-    microseconds since the epoch; a pattern comes only with = and !=.
+    ``operator`` is one of = != < <= > >=; a text's ``:`` becomes = with a pattern. A time is an
+    int, the microseconds since the epoch; a pattern comes only with = and !=.
     """
 
     field: str

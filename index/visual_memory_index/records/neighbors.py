@@ -13,10 +13,10 @@ from visual_memory_index.records.filter import Filter
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """Unit vectors float32 (n, d), and the number k of nearest entries to find for each.
+    """Unit vectors float32 (n, d), and the number k of nearest entries to find for each vector.
 
-    Only entries that ``filter`` matches and ``exclude_ids`` does not name are found. With
-    ``counts_k`` the result has the neighbours' misleading counts for that K.
+    Only entries that match ``filter`` and are not in ``exclude_ids`` are found. If ``counts_k`` is
+    given, the result has the neighbours' misleading counts for that K.
     """
 
     vectors: NDArray[np.float32]

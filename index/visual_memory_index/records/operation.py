@@ -18,7 +18,7 @@ CUT_SHORT = "The server stopped while it ran, and nothing was changed; start it 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation that its ``principal`` began.
+    """Work on one memory that takes long or can be undone, begun by its ``principal``.
 
     ``result`` is JSON, ``problem`` a sentence, times are microseconds since 1970.
     """
@@ -35,4 +35,4 @@ class Operation:
 
 
 def unreported(done: int, total: int) -> None:
-    """Ignore progress."""
+    """Do nothing: a ``Progress`` for callers that do not want reports."""

@@ -10,10 +10,10 @@ LOCAL = "local"  # the principal of all writes, until callers have keys
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The ``principal`` who asks, and an id under which a repeated write gets the same answer.
+    """A write's ``principal``, and an id under which a repeated write gets the same answer.
 
-    Without an id nothing is remembered. ``fingerprint`` is a hash of the content. ``start`` counts
-    the entries before a batch of an import; for every other write it is ``WHOLE``.
+    Without an id no answer is remembered. ``fingerprint`` is a hash of the content. ``start``
+    counts the entries before a batch of an import; for every other write it is ``WHOLE``.
     """
 
     id: str = ""

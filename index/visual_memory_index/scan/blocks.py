@@ -16,8 +16,8 @@ MOVED_AT_ONCE = 1024
 def fresh_block(rows: int, dimension: int) -> NDArray[np.float32]:
     """Return rows of zeros that take no memory until they are written.
 
-    They are mapped here, since the C library would write them first, and in large pages if the
-    system has them, as NumPy asks for: a scan reads all of them.
+    They are mapped by ``mmap`` because the C library would write them first. The system is asked
+    for large pages, as NumPy asks for its arrays, since a scan reads all rows.
     """
     room = mmap.mmap(-1, 4 * rows * dimension)
     if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -26,9 +26,10 @@ def fresh_block(rows: int, dimension: int) -> NDArray[np.float32]:
 
 
 class Blocks:
-    """Unit vectors float32 (m, d) without gaps: when rows are removed, the last take their places.
+    """Unit vectors float32 (m, d), one per row, without gaps: the last rows replace removed rows.
 
-    Rows are in blocks of fixed size, so growing copies nothing, and a removed row is zeroed.
+    Rows are in blocks of fixed size, so growing copies nothing. Rows at the end that become unused
+    are zeroed.
     """
 
     def __init__(self, dimension: int, block_rows: int | None = None) -> None:
@@ -46,7 +47,7 @@ class Blocks:
             block[max(0, self.count - start) : max(0, count - start), 0] = 0.0
 
     def append(self, vectors: NDArray[np.float32]) -> None:
-        """Add ``vectors`` (b, d) behind the last row."""
+        """Add ``vectors`` (b, d) after the last row."""
         self.reserve(self.count + len(vectors))
         written = 0
         while written < len(vectors):
@@ -57,9 +58,9 @@ class Blocks:
         self.count += len(vectors)
 
     def remove(self, rows: Rows) -> None:
-        """Remove ascending ``rows``; the last rows take their places, as ``moves`` says.
+        """Remove ascending ``rows``; the last rows move to their places, as ``moves`` describes.
 
-        Rows that get free are zeroed. Takes O(d) a row.
+        Rows that become unused are zeroed. Takes O(d) a row.
         """
         start, end = moves(self.count, rows)
         for at in range(0, len(start), MOVED_AT_ONCE):
@@ -91,7 +92,7 @@ class Blocks:
             block[rows[inside] - number * self._block_rows] = vectors[inside]
 
     def filled(self) -> list[tuple[int, NDArray[np.float32]]]:
-        """Return the number of the first row and the filled part of each block."""
+        """Return for each block the number of its first row, and the part of it that is used."""
         starts = range(0, self.count, self._block_rows)
         return [
             (start, block[: self.count - start])

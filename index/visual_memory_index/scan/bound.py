@@ -1,9 +1,10 @@
 """The error bounds of scores: they prove which vectors cannot be among the nearest.
 
-Each score of a row is at most the row's error from its dot product with any unit query. So k rows
+A row's score differs from its dot product with any unit query by at most the row's error. So k rows
 have products of ``product_bound`` or more, and a row that scores less than its ``score_bounds`` has
 a smaller product than these: it cannot be among the k nearest. No other property of a scan is
-relied on. Norms up to 1 + 1e-6 take products past ±1, where the clamped distances are all equal.
+relied on. With norms up to 1 + 1e-6, products may lie beyond ±1, where the clamped distances are
+all equal.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from visual_memory_index.scan.distances import UNIT_TOLERANCE
 
 
 def product_bound(scores: NDArray[np.float32], errors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a lower bound of the products of rows with these scores: (…, k) to (…)."""
+    """Return a lower bound of the dot products of rows that have these scores: (…, k) to (…)."""
     lowest: NDArray[np.float64] = np.min(scores - errors, axis=-1)
     return np.minimum(lowest, 1.0)
 
@@ -25,7 +26,7 @@ def score_bounds(
 ) -> NDArray[np.float64]:
     """Return the lowest scores that rows with these ``errors`` and ``products`` or more can have.
 
-    Minus infinity if the product is −1 or less: nothing is further away.
+    It is minus infinity if the product is −1 or less: nothing is further away.
     """
     return np.where(products > -1.0, products - errors, -np.inf)
 
@@ -36,7 +37,7 @@ def float32_error(dimension: int) -> float:
 
 
 def rounding_error(dimension: int, unit: float) -> float:
-    """Bound the error of a sum of ``dimension`` products of unit vectors, in any order.
+    """Return a bound of the error of a sum of ``dimension`` products of unit vectors, in any order.
 
     It is d·u / (1 − d·u), where u is ``unit`` (Higham, Accuracy and Stability of Numerical
     Algorithms, eq. 3.5), times the norms, which are at most 1 + 1e-6.

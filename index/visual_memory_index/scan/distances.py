@@ -26,8 +26,9 @@ def fixed_sum(terms: NDArray[np.float64]) -> NDArray[np.float64]:
 def exact_distances(query: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return 1 − dot products of unit ``query`` (d,) and unit rows (m, d): float64 (m,) in [0, 2].
 
-    A product of two float32 is exact in float64, so only the sum rounds. Norms, which ``unit_rows``
-    leaves up to 1e-6 from 1, are not divided by: 1 − cosine is up to about 2e-6 from it.
+    A product of two float32 is exact in float64, so only the sum rounds. The dot products are not
+    divided by the norms, which ``unit_rows`` leaves up to 1e-6 from 1, so a result may differ from
+    1 − cosine by about 2e-6.
     """
     wide = query.astype(np.float64)
     distances = np.empty(len(rows))
@@ -60,5 +61,5 @@ def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def bad_rows(units: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return the rows of ``unit_rows`` without a direction: zero, NaN or infinite."""
+    """Return the rows that ``unit_rows`` made NaN, since they were zero, NaN or infinite."""
     return np.flatnonzero(~np.isfinite(units).all(axis=1))

@@ -26,8 +26,8 @@ GATHERED_SHARE = 0.25  # a smaller share of a block is copied together before it
 class ScanThreads:
     """``count`` threads that scan for queries, and as many of lower priority for the background.
 
-    Each thread scans a part by itself. FAISS's own threads divide every step, and wait for the one
-    whose processor also does something else: under load that took 1.4 times as long.
+    Each thread scans a part by itself. FAISS's own threads divide every step, and wait for the
+    thread whose processor also does something else: under load that took 1.4 times as long.
     """
 
     def __init__(self, count: int) -> None:
@@ -102,7 +102,7 @@ class FaissScan:
         """Do nothing, since nothing is kept beside the vectors."""
 
     def _parts(self) -> list[tuple[int, NDArray[np.float32]]]:
-        """Return arrays to be scanned side by side, each with the number of its first row."""
+        """Return arrays to be scanned at the same time, each with the number of its first row."""
         return [
             (start + inside, block[inside : inside + step])
             for start, block in self._rows.filled()
@@ -112,9 +112,9 @@ class FaissScan:
 
 
 class FaissIndexes:
-    """An ``IndexFactory`` whose indexes are scanned by FAISS in ``threads`` that they share.
+    """An ``IndexFactory`` whose indexes share ``threads``, in which FAISS scans them.
 
-    Sets FAISS's fast path for small batches, for the whole process.
+    Making it sets FAISS's fast path for small batches, for the whole process.
     """
 
     unsearchable: Sequence[str] = ()

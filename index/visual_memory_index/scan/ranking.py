@@ -20,8 +20,8 @@ def rank_all(
     """Rank every row for each query of float32 (n, d) unit vectors, nearest first: (n, m).
 
     Rows are numbered through the ``blocks`` (b, d) of unit vectors; ``ids`` (m,) are the rows' ids.
-    Ascending by ``exact_distances``, equal distances by id in byte order. Needs 16 bytes for each
-    of the n × m pairs: hand over a few queries at a time.
+    The order is by ``exact_distances``, equal distances by id in byte order. Takes 16 bytes for
+    each of the n × m pairs: pass a few queries at a time.
     """
     scores = _negated_scores(queries, blocks, len(ids))
     order = np.empty(scores.shape, dtype=np.intp)
@@ -38,10 +38,10 @@ def rank_all(
 
 
 def score_doubt(dimension: int) -> float:
-    """Bound how far 1 plus a score of ``rank_all`` can be from the exact distance of unit vectors.
+    """Return a bound of the difference between 1 + a score of ``rank_all`` and the exact distance.
 
-    Both add the same d products, exact in float64, in some order. The subtraction from 1 rounds
-    once more, below 2⁻⁵¹. Clamping both brings them no further apart.
+    Both add the same d products of unit vectors, exact in float64, in some order. The subtraction
+    from 1 rounds once more, below 2⁻⁵¹. Clamping both brings them no further apart.
     """
     return 2.0 * rounding_error(dimension, 2.0**-53) + 2.0**-51
 
@@ -81,7 +81,7 @@ def _in_exact_order(
 
 
 def exact_order(rows: Rows, distances: NDArray[np.float64], ids: NDArray[np.object_]) -> Rows:
-    """Return the positions of ``rows`` by distance, equal distances by their ``ids``."""
+    """Return the positions in ``rows`` by distance, equal distances by the rows' ``ids``."""
     order = np.argsort(distances)
     if (np.diff(distances[order]) > 0).all():
         return order

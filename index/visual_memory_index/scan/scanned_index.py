@@ -17,10 +17,11 @@ SCORED_AT_ONCE = 64
 
 
 class Scan(Protocol):
-    """Scores all rows; a score is at most the row's error from its product with a unit query.
+    """Scores all rows: a score is at most the row's error from the row's product with a unit query.
 
-    ``name`` identifies the scores, with all that decides their errors. More than ``best_max`` are
-    found quicker by scoring every row. ``error_max`` is the largest error a row can have.
+    ``name`` identifies the scores, with all that decides their errors. If more than ``best_max``
+    best rows are wanted, scoring every row is quicker than ``best``. ``error_max`` is the largest
+    error that a row can have.
     """
 
     name: str
@@ -39,10 +40,10 @@ class Scan(Protocol):
         """
 
     def scores(self, queries: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
-        """Return the scores (n, len(rows)) of queries (n, d) with ascending ``rows``."""
+        """Return the scores (n, len(rows)) of ascending ``rows`` for queries (n, d)."""
 
     def best_of_rows(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return each row's best score (m,) with one of ``queries`` (n, d), n ≥ 1."""
+        """Return for each row its best score with any of ``queries`` (n, d), n ≥ 1: (m,)."""
 
     def reserve(self, count: int) -> None:
         """Make room for the data kept beside the vectors of ``count`` rows."""
@@ -51,15 +52,15 @@ class Scan(Protocol):
         """Store the data kept beside ``vectors`` (b, d), which are the next rows."""
 
     def remove(self, rows: Rows) -> None:
-        """Remove the data of ascending ``rows``, as ``moves`` says, before the rows are removed."""
+        """Remove the data kept beside ``rows``, ascending, before the rows; see ``moves``."""
 
 
 class ScannedIndex:
     """A ``VectorIndex`` in RAM: ``rows`` hold the vectors, a ``scan`` scores them.
 
     An index in the ``background`` lets the searches of other indexes go first. Candidates are the
-    rows that reach their score bounds. A scan is deep enough if its last score is below any row's
-    bound; if it is not, all rows are scored.
+    rows that reach their score bounds. If the last of the best scores that a scan returned is not
+    below the bounds of all rows, all rows are scored.
     """
 
     def __init__(self, rows: Blocks, scan: Scan, *, background: bool = False) -> None:
@@ -149,9 +150,10 @@ class ScannedIndex:
         )
 
     def _tied(self, queries: NDArray[np.float32], numbers: Rows, k: int) -> Iterator[Unresolved]:
-        """Find candidates for queries whose k-th score ties with more rows than were scanned.
+        """Yield candidates for queries whose k-th score ties with more rows than were scanned.
 
-        ``numbers`` are the rows of these in ``queries`` (n, d); equal queries are searched once.
+        ``numbers`` are the positions of these queries in ``queries`` (n, d). Queries with equal
+        vectors are searched once.
         """
         groups: dict[bytes, list[int]] = {}
         for number in numbers.tolist():

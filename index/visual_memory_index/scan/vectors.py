@@ -16,9 +16,9 @@ Rows = NDArray[np.intp]
 
 
 class Unresolved(NamedTuple):
-    """The numbers of queries with equal vectors, and rows that include their nearest.
+    """Queries with equal vectors, by number, and candidate rows that include their nearest.
 
-    The query's own row may be among these.
+    The query's own row may be among the candidates.
     """
 
     numbers: list[int]
@@ -28,8 +28,8 @@ class Unresolved(NamedTuple):
 class NearestOthers(NamedTuple):
     """The nearest others of n rows: ``lists`` int32 (n, k), in no order, valid where ``resolved``.
 
-    A vector that scores below ``score_bounds``, float32 (n,), is not in the list. ``unresolved``
-    yields the rest, each searched when it is read.
+    A vector that scores below ``score_bounds``, float32 (n,), is not in the row's list.
+    ``unresolved`` yields candidates for all other rows; each is searched when it is read.
     """
 
     lists: NDArray[np.int32]
@@ -39,9 +39,9 @@ class NearestOthers(NamedTuple):
 
 
 def moves(count: int, gone: Rows) -> tuple[Rows, Rows]:
-    """Return the rows that move, and where to, when the ascending rows ``gone`` are removed.
+    """Return the rows that move, and their new places, if the ascending rows ``gone`` are removed.
 
-    The last of the remaining rows take these places, both in ascending order.
+    The last of the remaining rows take the places of removed rows, both in ascending order.
     """
     left = count - len(gone)
     holes = gone[gone < left]
@@ -51,11 +51,11 @@ def moves(count: int, gone: Rows) -> tuple[Rows, Rows]:
 
 
 class VectorIndex(Protocol):
-    """Unit vectors float32 (m, d) without gaps: removing rows ``moves`` the last rows.
+    """Unit vectors float32 (m, d), one per row, without gaps: ``moves`` describes removals.
 
     It proposes candidates, and proves that nothing nearer is missing: the caller computes their
     exact distances (``distances.exact_distances``) and finds the k nearest, with all that are as
-    near as the k-th. How few candidates there are is a matter of time alone.
+    near as the k-th. The number of candidates affects only the time.
 
     Not safe for threads: nothing may read while ``append`` or ``remove`` runs. ``reserve`` may run
     beside readers.
@@ -63,7 +63,7 @@ class VectorIndex(Protocol):
 
     @property
     def scan(self) -> str:
-        """The name of the scan that scores come from: ``score_bounds`` hold only for its scores."""
+        """The name of the scan that makes the scores: ``score_bounds`` are valid for it alone."""
 
     @property
     def dimension(self) -> int:
@@ -75,19 +75,19 @@ class VectorIndex(Protocol):
 
     @property
     def scanned_max(self) -> int:
-        """The most neighbours and excluded rows together that are found without scoring every row.
+        """The largest k plus number of excluded rows that needs no scoring of every row.
 
-        For more of them ``candidates_among`` is quicker, if there are many queries.
+        Beyond it ``candidates_among`` is quicker, if there are many queries.
         """
 
     def reserve(self, count: int) -> None:
         """Make room for ``count`` rows, so that ``append`` cannot fail."""
 
     def append(self, vectors: NDArray[np.float32]) -> None:
-        """Add ``vectors`` (b, d) behind the last row."""
+        """Add ``vectors`` (b, d) after the last row."""
 
     def remove(self, rows: Rows) -> None:
-        """Remove ascending ``rows`` as ``moves`` says, and leave nothing of them in RAM."""
+        """Remove ascending ``rows`` as ``moves`` describes, and leave nothing of them in RAM."""
 
     def blocks(self) -> list[NDArray[np.float32]]:
         """Return all rows, as arrays in order."""
@@ -98,10 +98,10 @@ class VectorIndex(Protocol):
     def candidates(
         self, queries: NDArray[np.float32], ks: Sequence[int], excluded: Sequence[Rows]
     ) -> list[Rows]:
-        """Return for each query (n, d) rows that include its k nearest, but none ``excluded``.
+        """Return for each query (n, d) rows that include its k nearest, but no ``excluded`` rows.
 
-        All rows as near as the k-th are included; if no more than k are left, all are. In no order.
-        Each query has its own k and its own excluded rows.
+        All rows as near as the k-th are included; if no more than k are left, all are. They are in
+        no order. Each query has its own k and its own excluded rows.
         """
 
     def candidates_among(self, queries: NDArray[np.float32], k: int, rows: Rows) -> list[Rows]:
@@ -116,19 +116,20 @@ class VectorIndex(Protocol):
     def affected_rows(
         self, vectors: NDArray[np.float32], score_bounds: NDArray[np.float32]
     ) -> NDArray[np.bool_]:
-        """Return a mask (m,) of rows whose score bound is reached by one of ``vectors`` (n, d).
+        """Return a mask (m,) of the rows whose score bound is reached by any of ``vectors`` (n, d).
 
-        n ≥ 1. With the bounds that ``nearest_others`` gave, whatever rows came and went since, it
-        is True for every row among whose k nearest others a vector belongs. A needless True costs
-        time alone.
+        n ≥ 1. Given the bounds from ``nearest_others``, whatever rows were added or removed since,
+        the mask is True for every row that has one of ``vectors`` among its k nearest others. A
+        needless True costs only time.
         """
 
 
 class IndexFactory(Protocol):
     """Makes the vector indexes of one process, which share threads.
 
-    ``unsearchable`` names the places outside the process's memory where they keep vectors, such as
-    "the memory of GPU 0": the search for residues cannot read these, and certificates say so.
+    ``unsearchable`` names the places outside the process's memory where the indexes keep vectors,
+    such as "the memory of GPU 0": the search for residues cannot read these, and certificates say
+    so.
     """
 
     unsearchable: Sequence[str]

@@ -33,7 +33,7 @@ class IncomingBackup:
         remove_database(self.path)
 
     def write(self, piece: bytes | memoryview) -> None:
-        """Append the next piece. Raises BadBackup for another kind of file, NotWritten."""
+        """Append the next piece. Raises NotWritten, and BadBackup for a file of another kind."""
         begins = bytes(piece[: len(BEGINNING)]) == BEGINNING[: len(piece)]
         if not begins and not self._file.tell():
             raise BadBackup("it is another kind of file")

@@ -55,7 +55,7 @@ class Row(NamedTuple):
 
 
 def verified(values: Sequence[Any]) -> Row:
-    """Make a ``Row`` of values selected by ``ROW``, after comparing the checksum.
+    """Make a ``Row`` of values selected by ``ROW``, after comparing its checksum.
 
     Raises NotAsWritten.
     """
@@ -73,16 +73,16 @@ def check_row(row: tuple[Any, ...]) -> None:
 
 
 def check_part(part: str, key: int, written: int | None, data: object) -> None:
-    """Compare the vector or a picture of an entry, perhaps None, with its checksum.
+    """Compare an entry's vector or picture, perhaps None, with the checksum ``written`` for it.
 
-    Raises NotAsWritten.
+    Raises NotAsWritten, which names the ``part``.
     """
     if written != crc_of(data):
         raise NotAsWritten(f"the {part} of the entry of key {key} is not as it was written")
 
 
 def crc_of(data: object) -> int | None:
-    """Return CRC-32 of bytes, None for None, and -1 for anything else, which only damage gives."""
+    """Return CRC-32 of bytes, None for None, and −1 for another type, which only damage gives."""
     if data is None:
         return None
     return crc32(data) if isinstance(data, bytes) else -1
@@ -129,7 +129,7 @@ def read_entries(
 
 
 def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
-    """Return the ids that ``filter`` matches, ascending."""
+    """Return the ids of the entries that match ``filter``, ascending."""
     condition, parameters = to_sql(filter)
     rows = db.execute(f"SELECT id FROM entries WHERE {condition} ORDER BY id", parameters)
     return [id for (id,) in rows]
@@ -138,7 +138,7 @@ def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
 def stored_rows(
     rows: Sequence[tuple[Any, ...]], dimension: int, revision: int, path: Path
 ) -> StoredRows:
-    """Convert rows selected by ``ROWS``. Raises NotAsWritten, CorruptStore."""
+    """Convert rows selected by ``ROWS`` to ``StoredRows``. Raises NotAsWritten, CorruptStore."""
     for row in rows:
         check_row(row)
     keys, ids, labels, *_, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
@@ -163,7 +163,7 @@ class Share(NamedTuple):
 
 
 def rows_of(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[list[tuple[Row, bytes]]]:
-    """Yield the entries with these keys and their vectors, in parts. Raises NotAsWritten."""
+    """Yield the entries with these keys, each with its vector, in parts. Raises NotAsWritten."""
     for start in range(0, len(keys), ROWS_AT_ONCE):
         part = json.dumps(list(keys[start : start + ROWS_AT_ONCE]))
         query = f"{ROWS} WHERE key IN (SELECT value FROM json_each(?))"
@@ -191,14 +191,14 @@ def share_of_all(db: sqlite3.Connection) -> Share:
 
 
 def altered(row: Row, columns: Sequence[str], values: Sequence[str | None]) -> Row:
-    """Return a copy of a row with new values in these columns and a new checksum."""
+    """Return a copy of a row with new ``values`` in these columns, and a new checksum."""
     changes: dict[str, Any] = dict(zip(columns, values, strict=True))
     new = row._replace(**changes)
     return new._replace(checksum=checksum(new[:-1]))
 
 
 def element(row: Row, vector: bytes) -> bytes:
-    """Return an entry's element of the digest."""
+    """Return the bytes by which an entry is counted in the digest."""
     image_sha256 = b"" if row.image_checksum is None else row.content_sha256
     votes = row.pruned_by is None
     return digests.element(row.id, row.label, row.metadata, vector, image_sha256, votes)

@@ -13,7 +13,7 @@ KEPT_MICROSECONDS = 30 * 24 * 3600 * 1_000_000
 
 
 def begin(db: sqlite3.Connection, name: str, kind: str, principal: str) -> None:
-    """Insert a running operation; delete old ones but prunes, relabellings and unlearnings."""
+    """Insert a running operation; delete old ones except prunes, relabellings and unlearnings."""
     db.execute(
         "DELETE FROM operations WHERE kind NOT IN ('prune', 'relabel', 'unlearn') AND ended_at < ?",
         (now() - KEPT_MICROSECONDS,),

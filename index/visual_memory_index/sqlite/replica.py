@@ -97,12 +97,12 @@ class Replica:
         leave_out: Iterable[str] = (),
         settings: Iterable[str] = (),
     ) -> int:
-        """Write the memory of this ``identity`` under another ``name``; count the entries left out.
+        """Write the memory of this ``identity`` as ``name``; return how many entries are left out.
 
-        The entries and the audit log must match the digest. Left out are ``leave_out`` and entries
-        that wait to be unlearned. If there are any, all that names them is left out as well, and so
-        are ``settings``, which were made of them; the audit log names the ``principal``. ``finish``
-        may add to the transaction.
+        The entries and the audit log must match the digest. The entries ``leave_out`` and entries
+        that wait to be unlearned are left out. If there are any, everything that names them is left
+        out as well, and so are the settings named in ``settings``, which were derived from them;
+        the audit log names the ``principal``. ``finish`` may add to the transaction.
         """
         with self._translate_errors():
             left, state = self._copy(identity, name, leave_out)
@@ -126,7 +126,7 @@ class Replica:
     def _copy(
         self, identity: Identity, name: str, leave_out: Iterable[str]
     ) -> tuple[dict[str, str], digests.State]:
-        """Copy all rows; return labels of the entries left out, by id, and the digest's state."""
+        """Copy all rows; return the label of each entry left out, by id, and the digest's state."""
         db = self._db
         sums.check(db)
         db.execute(

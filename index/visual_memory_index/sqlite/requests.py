@@ -30,7 +30,7 @@ ERASED = "null"  # the answer to a write whose entries were unlearned
 
 
 def recall(db: sqlite3.Connection, request: Request) -> Any:
-    """Return the answer given before, or None if the request is new or has no id.
+    """Return the answer that the request got before, or None if it is new or has no id.
 
     Raises RequestReused if the content differs, RequestErased if its entries were unlearned.
     """
@@ -51,7 +51,7 @@ def recall(db: sqlite3.Connection, request: Request) -> Any:
 
 
 def keep(db: sqlite3.Connection, request: Request, answer: Any) -> None:
-    """Store the answer with the write that it answers, and delete answers past their time."""
+    """Store the answer together with the write that it answers, and delete expired answers."""
     if not request.id:
         return
     time = now()
@@ -68,7 +68,7 @@ def keep(db: sqlite3.Connection, request: Request, answer: Any) -> None:
 
 
 def check_kind(db: sqlite3.Connection, request_id: str, *, importing: bool) -> None:
-    """Check that an import and another write do not share an id. Raises RequestReused."""
+    """Check that an import and a write of another kind do not share an id. Raises RequestReused."""
     statement = "SELECT 1 FROM requests WHERE request_id = ? AND (start = ?) = ? LIMIT 1"
     if db.execute(statement, (request_id, WHOLE, importing)).fetchone():
         raise RequestReused(request_id)
@@ -89,7 +89,7 @@ def stored_batches(db: sqlite3.Connection, request_id: str) -> list[StoredBatch]
 
 
 def check_start(db: sqlite3.Connection, request: Request) -> None:
-    """Check that an import batch begins where the stored ones end.
+    """Check that a batch begins where the stored batches of its import end.
 
     Raises WrongOffset, RequestErased.
     """

@@ -35,7 +35,7 @@ def retained_bytes(db: sqlite3.Connection) -> Iterator[bytes]:
 
 
 def indexed(db: sqlite3.Connection) -> Iterator[bytes]:
-    """Yield each id with the bytes of the key after it in the index, which may look like text."""
+    """Yield each id with its key's bytes, which follow it in the index and may look like text."""
     for id, key in db.execute("SELECT CAST(id AS BLOB), key FROM entries"):
         yield id + key.to_bytes(8, "big").lstrip(b"\0")
 

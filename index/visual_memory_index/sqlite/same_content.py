@@ -29,7 +29,7 @@ OF_CHECKSUMS = (
 
 
 def sought(db: sqlite3.Connection, uid: str, ids: Sequence[str]) -> Sought:
-    """Return the stored ones of ``ids``, with hashes of their content for comparison."""
+    """Return those of ``ids`` that are stored, with hashes of their content for comparison."""
     found = Sought(uid)
     for id, content_sha256, checksum, vector in db.execute(STORED, (json.dumps(list(ids)),)):
         found.ids.append(id)
@@ -41,7 +41,7 @@ def sought(db: sqlite3.Connection, uid: str, ids: Sequence[str]) -> Sought:
 
 
 def holds(db: sqlite3.Connection, uid: str, sought: Sought, without: Sequence[str]) -> bool:
-    """Return True if an entry not in ``without`` is one of ``sought`` or has equal content."""
+    """Return True if an entry not in ``without`` is one of ``sought`` or has the same content."""
     left_out = json.dumps(list(without))
 
     def ask(select: str, values: Iterable[str | int]) -> sqlite3.Cursor:
@@ -56,7 +56,7 @@ def holds(db: sqlite3.Connection, uid: str, sought: Sought, without: Sequence[st
 
 
 def backups(db: sqlite3.Connection) -> list[int]:
-    """Return the times of backups, in microseconds since 1970."""
+    """Return the times at which backups were made, in microseconds since 1970."""
     rows = db.execute(
         "SELECT json_extract(event, '$.time') FROM audit "
         "WHERE json_extract(event, '$.call') = 'BackupMemory'"

@@ -315,9 +315,9 @@ def checksum_of(name: str, value: bytes) -> int:
 
 
 def check_digest(db: sqlite3.Connection) -> None:
-    """Compare all entries with the digest, if there is one. Raises NotAsWritten.
+    """Compare all entries with the digest, if the file has one. Raises NotAsWritten.
 
-    A migration calls it, since it computes checksums from these entries.
+    A migration calls it, since the migration computes checksums from these entries.
     """
     known = db.execute("SELECT digest FROM memory WHERE digest NOT NULL").fetchone()
     if known and not np.array_equal(share_of_all(db).state, digests.from_bytes(known[0])):

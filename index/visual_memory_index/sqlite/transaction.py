@@ -290,7 +290,7 @@ class SqliteTransaction:
         return restored
 
     def _unrelabel(self, operation: str) -> tuple[dict[str, str], set[str]]:
-        """Restore labels; return them by id, and the operations that had set the restored ones."""
+        """Restore former labels; return them by id, and the operations that had set them."""
         rows = self._db.execute(
             "SELECT key, id, before.label, before.relabelled_by "
             "FROM relabels AS before JOIN entries USING (key) "
@@ -312,7 +312,7 @@ class SqliteTransaction:
         return read_ids(self._db, filter)
 
     def _set(self, columns: Sequence[str], values: Mapping[int, Sequence[str | None]]) -> None:
-        """Set these columns of entries by key, and update digest and checksum totals."""
+        """Set columns of entries, by key, and update the digest and the checksum totals."""
         update = f"UPDATE entries SET {' = ?, '.join(columns)} = ?, checksum = ? WHERE key = ?"
         grown = 0
         for rows in rows_of(self._db, list(values)):

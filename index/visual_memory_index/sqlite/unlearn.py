@@ -1,4 +1,4 @@
-"""SQL that drops all data that names unlearned entries elsewhere in the file."""
+"""SQL that drops data in which unlearned entries are named, outside of the entries themselves."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ def noted_ids(db: sqlite3.Connection, operation: str) -> list[str]:
 def scrub(
     db: sqlite3.Connection, operation: str, labels: Sequence[str], settings: Iterable[str]
 ) -> None:
-    """Drop all data that names the noted ids or ``labels``, or was derived from the entries.
+    """Drop all data that names unlearned entries or ``labels``, or was derived from these entries.
 
-    These are answers to writes, results and problems of operations, and ``settings`` by name; last
-    the ids themselves. Certificates name no entry. Fingerprints of requests go too, since they
-    would let a guess of an id be checked.
+    The entries are those whose ids ``operation`` still has to unlearn. Dropped are answers to
+    writes, results and problems of operations, derived data, the settings named in ``settings``,
+    and last the ids. Certificates name no entry. Fingerprints of requests are dropped too, since
+    they would let a guess of an id be checked.
     """
     db.execute(
         "UPDATE requests SET fingerprint = x'', answer = ?1 WHERE EXISTS "
@@ -54,7 +55,11 @@ def scrub(
 
 
 def drop_results(db: sqlite3.Connection, operation: str, labels: Sequence[str]) -> None:
-    """Drop results and problems of operations that name the noted ids or ``labels``."""
+    """Erase results and problems of operations that name ``labels`` or ids of unlearned entries.
+
+    These are the ids that ``operation`` still has to unlearn. Results of unlearn operations are
+    kept.
+    """
     named = json.dumps(list(labels))
     db.execute(
         "UPDATE operations SET result = NULL, problem = ?1 "
@@ -77,10 +82,10 @@ def drop_results(db: sqlite3.Connection, operation: str, labels: Sequence[str]) 
 
 @contextmanager
 def dropping_results(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[None]:
-    """At the end, drop results that name a label of these entries, if no entry has it any more.
+    """On leaving, drop results that name labels which these entries had and no entry has any more.
 
-    Labels that an undo would restore count as in use. Without stored results no label is looked up,
-    since that may read all entries.
+    A label that an undo would restore counts as in use. If no results are stored, no label is
+    looked up, since that may read all entries.
     """
     if db.execute(NAMING_LABELS).fetchone() is None:
         yield
@@ -96,9 +101,9 @@ def dropping_results(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[No
 
 
 def unused_labels(db: sqlite3.Connection, labels: Iterable[str]) -> list[str]:
-    """Return the distinct ``labels`` that no entry has, and no undo would restore.
+    """Return the distinct ``labels`` that no entry has and no undo would restore.
 
-    All entries are read at most once, and only up to the last label found.
+    All entries are read at most once, and only until the last label is found.
     """
     left = dict.fromkeys(labels)
     for table in ("entries", "relabels"):

@@ -32,7 +32,7 @@ class StoredEntry(NamedTuple):
 
 
 class Contents(Protocol):
-    """Everything in a store at one moment, read in pieces while others may write."""
+    """All that is stored at one moment, read in pieces while others may write."""
 
     @property
     def path(self) -> Path:
@@ -103,7 +103,7 @@ def check_log(contents: Contents, name: str, kind: str, on_progress: Callable[[i
 
 
 def check_end(contents: Contents, name: str, kind: str) -> None:
-    """Check that the last audit event is the head's and has the memory's digest.
+    """Check that the last audit event is that of the log's head and records the memory's digest.
 
     Raises BadAuditLog.
     """

@@ -1,7 +1,7 @@
 """The protocols of a store, which keeps the entries of one memory for good.
 
 ``SqliteStore`` is the one implementation; any that passes ``tests/index/conformance`` can replace
-it. Its bytes are another matter: see ``stored_files``.
+it. Erasing has protocols of its own, for the bytes of a store: see ``stored_files``.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ from visual_memory_index.store.contents import Contents
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Name, dimension and embedder of a memory, fixed when it is made.
+    """Name, dimension and embedder of a memory, fixed when the memory is made.
 
     ``embedder`` is its spec as JSON, or None. ``store_images`` is True if the memory keeps the
-    pictures of its entries. ``uid`` tells it from others of its name, but not from its copies and
-    backups.
+    pictures of its entries. ``uid`` is shared with the memory's copies and backups alone.
     """
 
     name: str
@@ -43,7 +42,7 @@ class Identity:
 
     @property
     def kind(self) -> str:
-        """The embedder, or else the dimension, as it enters the memory's digest."""
+        """The embedder, or else the dimension, as text that is hashed into the memory's digest."""
         return self.embedder or str(self.dimension)
 
 
@@ -81,7 +80,7 @@ class AuditPage(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Key, label and vote of a stored entry, which a write needs."""
+    """Key, label and vote of a stored entry, which a write has to know."""
 
     key: int
     label: str
@@ -90,10 +89,10 @@ class Known(NamedTuple):
 
 @dataclass(slots=True)
 class Sought:
-    """Entries of the memory ``uid`` to search for in any memory.
+    """Entries of the memory ``uid``, by ``ids`` and content, to be searched for in any memory.
 
-    Copies of the memory are searched by id, all memories by ``hashes`` of the content and by
-    vector: by its CRC-32, then by ``hashed``.
+    Ids are compared only in the memory itself and its copies. In all memories ``hashes`` of the
+    content are compared, and the vectors: by their CRC-32, then by ``hashed``.
     """
 
     uid: str
@@ -111,9 +110,9 @@ def hashed(vector: bytes) -> bytes:
 class Transaction(Protocol):
     """The writes and reads of one transaction; each sees the writes before it.
 
-    An entry has an id, unique among the stored ones, and a key, which stands for one vector
-    forever. Writes to entries update the digest; the caller logs these writes before the end, since
-    the digest is kept with the log.
+    An entry has an id, unique among the stored ids, and a key, which stands for one vector forever.
+    Writes to entries update the digest; the caller logs these writes before the end, since the
+    digest is kept with the log.
     """
 
     @property
@@ -122,16 +121,16 @@ class Transaction(Protocol):
 
     @property
     def written(self) -> int:
-        """A number that grows with every write, and stays equal only without any."""
+        """A number that grows with every write, and is unchanged only if nothing was written."""
 
     def next_revision(self) -> int:
-        """Count one more change of the entries, and return the number, from 1."""
+        """Increase the number of changes of the entries by 1, and return it."""
 
     def next_keys(self, count: int) -> range:
         """Return ``count`` keys greater than any that an entry ever had."""
 
     def look_up(self, ids: Iterable[str]) -> dict[str, Known]:
-        """Return key, label and vote of the stored ones of ``ids``, in the given order."""
+        """Return key, label and vote of those of ``ids`` that are stored, in the given order."""
 
     def entry(self, id: str) -> Entry | None:
         """Return one entry without its vector, or None."""
@@ -153,51 +152,51 @@ class Transaction(Protocol):
     ) -> None:
         """Add ``entries`` with ``vectors`` (b, d), bit for bit, under new ``ids`` and ``keys``.
 
-        They vote. The ids, times and vectors in ``entries`` are not read; ``elements`` are their
-        elements of the digest (``digest.elements``). Raises EntriesExist with the ids already
-        stored; the transaction has to be rolled back then.
+        The entries vote. The ids, times and vectors in ``entries`` are not read; ``elements`` are
+        the entries' elements of the digest (``digest.elements``). Raises EntriesExist with the ids
+        already stored; the transaction has to be rolled back then.
         """
 
     def delete(self, keys: Sequence[int]) -> None:
-        """Delete these entries with their vectors and pictures; ignore keys of no entry.
+        """Delete these entries with their vectors and pictures; ignore keys that no entry has.
 
-        Like every change of labels, it also drops results of operations that name a label which no
-        entry has any more.
+        Results of operations that name a label which no entry has any more are dropped, too, as
+        after every change of labels.
         """
 
     def update(self, key: int, entry: Entry) -> None:
         """Set label and metadata of one entry."""
 
     def prune(self, keys: Sequence[int], operation: str) -> None:
-        """Take the votes of these entries, as part of a running operation."""
+        """Mark these entries as pruned by a running operation, so that they no longer vote."""
 
     def unprune(self, operation: str, dimension: int) -> StoredRows:
-        """Give back the votes that an operation took, and return the entries by key.
+        """Let the entries that an operation pruned vote again, and return them by key.
 
         Counts one more revision, which is in the result. Raises CorruptStore.
         """
 
     def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
-        """Set the labels of keys as part of a running operation, and store the former labels."""
+        """Set labels, given by key, as part of a running operation, and store the former labels."""
 
     def unrelabel(self, operation: str) -> dict[str, str]:
         """Restore the labels that an operation replaced, unless set since; return them by id.
 
-        If the operation that set a former label was undone meanwhile, the label before it is
+        If the operation that set a former label was undone meanwhile, the label before that one is
         restored.
         """
 
     def recall(self, request: Request) -> list[str] | None:
         """Return the ids that this request was answered with before, or None if it is new.
 
-        None, too, if it has no id. Raises RequestReused if its content differs, RequestErased if
-        the ids were unlearned.
+        Returns None also if the request has no id. Raises RequestReused if its content differs,
+        RequestErased if the ids were unlearned.
         """
 
     def keep(self, request: Request, ids: Sequence[str]) -> None:
         """Store the answer to a request that has an id, for two days at least.
 
-        The answer outlives the entries, so it has nothing of them but ids.
+        The answer is kept longer than the entries, so it contains nothing of them but ids.
         """
 
     def check_start(self, request: Request) -> None:
@@ -221,7 +220,7 @@ class Transaction(Protocol):
     def end(
         self, name: str, state: State, *, result: str | None = None, problem: str | None = None
     ) -> None:
-        """Set how an operation ended, and drop the ids that it still had to erase."""
+        """Set the end of an operation, and drop the ids that it still had to erase."""
 
     def operation(self, name: str) -> Operation:
         """Return one operation. Raises UnknownOperation."""
@@ -239,10 +238,10 @@ class Transaction(Protocol):
         """Return the ids that an operation still has to erase, ascending."""
 
     def scrub(self, operation: str, labels: Iterable[str], settings: Iterable[str]) -> list[str]:
-        """Drop all that names erased entries elsewhere; return the ``labels`` that no entry has.
+        """Drop data that names erased entries elsewhere; return the ``labels`` that no entry has.
 
-        Dropped are answers to requests, results of operations, derived data, the ``settings`` of
-        these names, and at last the ids that the operation had to erase.
+        Dropped are answers to requests, results of operations, derived data, the settings named in
+        ``settings``, and last the ids that the operation had to erase.
         """
 
     def backups(self) -> list[int]:
@@ -250,7 +249,7 @@ class Transaction(Protocol):
 
 
 class Store(Protocol):
-    """Reads, and transactions for the one writer. Any method raises CorruptStore or NotWritten.
+    """Reads, and transactions for the one writer. Any method may raise CorruptStore or NotWritten.
 
     A read sees one committed state, whatever is written meanwhile, and may run in many threads. Ids
     are not empty, and sort by their UTF-8 bytes. A memory begins with no entry, at revision 0, and
@@ -259,7 +258,7 @@ class Store(Protocol):
 
     @property
     def derived_bytes_max(self) -> int:
-        """The largest value in bytes that ``keep_derived`` stores."""
+        """The size in bytes of the largest value that ``keep_derived`` stores."""
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Begin a transaction: all or nothing, and durable when it ends. One thread at a time."""
@@ -277,7 +276,7 @@ class Store(Protocol):
         """Return the digest of the entries, lower-case hex."""
 
     def rows(self, dimension: int) -> Iterator[StoredRows]:
-        """Yield every voting entry by key, in parts of one state; the last part is empty."""
+        """Yield every voting entry by key, in parts, all of one state; the last part is empty."""
 
     def pruned(self) -> list[tuple[int, str, str]]:
         """Return key, id and label of every entry that does not vote."""
@@ -302,7 +301,7 @@ class Store(Protocol):
     ) -> Page:
         """Return up to ``limit`` entries with ids after ``after``, by id.
 
-        Their ``Entry.size`` is at most ``bytes_max`` together, unless the first alone exceeds it.
+        Their ``Entry.size`` sums to at most ``bytes_max``, unless the first alone exceeds it.
         """
 
     def images(self, ids: Sequence[str], column: Literal["image", "thumbnail"]) -> dict[str, bytes]:
@@ -315,7 +314,7 @@ class Store(Protocol):
         """Return up to ``limit`` audit events from number ``first`` on. Raises BadAuditLog."""
 
     def recall(self, request: Request) -> list[str] | None:
-        """Do as ``Transaction.recall``, outside a transaction."""
+        """Return the same as ``Transaction.recall``, outside of a transaction."""
 
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         """Return the stored batches of an import, in order. Raises RequestReused, RequestErased."""
@@ -339,12 +338,13 @@ class Store(Protocol):
         """Return the ids that an operation still has to erase, ascending."""
 
     def sought(self, ids: Sequence[str]) -> Sought:
-        """Return the stored entries of ``ids``, in a form to be found in any memory."""
+        """Return those of ``ids`` that are stored, in a form to be searched for in any memory."""
 
     def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
-        """Return True if an entry is one of ``sought``, by id in a copy, or has equal content.
+        """Return True if any entry is one of ``sought``, or has the same content as one of them.
 
-        Entries with ids in ``without`` do not count.
+        Entries are compared by id only if this is the memory of ``sought`` or a copy of it. Entries
+        with ids in ``without`` do not count.
         """
 
     def backups(self) -> list[int]:
@@ -354,10 +354,10 @@ class Store(Protocol):
         """Return the memory's settings by name."""
 
     def derived(self, name: str) -> bytes | None:
-        """Return derived data, or None if it is missing or damaged."""
+        """Return the derived data stored as ``name``, or None if they are missing or damaged."""
 
     def derived_sizes(self, prefix: str) -> dict[str, int]:
-        """Map the names of derived data that begin with ``prefix`` to bytes, newest first."""
+        """Map the names of derived data that begin with ``prefix`` to their bytes, newest first."""
 
     def keep_derived(self, name: str, value: bytes) -> None:
         """Store data that can be computed again, unless it is too large. One thread at a time."""

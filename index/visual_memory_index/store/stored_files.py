@@ -1,6 +1,6 @@
 """The files of a store that keeps its bytes on this machine, which erasing searches and rewrites.
 
-A store elsewhere, such as a database server, is a ``Store`` without any of this.
+A store elsewhere, such as a database server, is a ``Store`` that does without these protocols.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from visual_memory_index.store.store import Transaction
 
 @dataclass(slots=True)
 class Remains:
-    """The bytes of some entries: texts, and each entry's content hash, vector and pictures.
+    """The bytes to search for in stored files after entries were erased.
 
-    They are searched for in files after the entries are erased.
+    They are the entries' texts, and each entry's content hash, vector and pictures.
     """
 
     texts: set[str] = field(default_factory=set)
@@ -27,7 +27,7 @@ class Remains:
 
 @runtime_checkable
 class SearchableTransaction(Transaction, Protocol):
-    """A ``Transaction`` that returns the bytes to search for once entries are erased."""
+    """A ``Transaction`` that returns the bytes to be searched for after entries are erased."""
 
     def remains_of(self, keys: Sequence[int], limit_bytes: int) -> Remains:
         """Return the bytes of these entries, up to ``limit_bytes``."""
@@ -56,7 +56,7 @@ class StoredFiles(Protocol):
         """Rewrite the main file without unused space. Raises NotWritten."""
 
     def renew_connections(self) -> None:
-        """Replace all connections, since buffers hold deleted bytes. Nothing else may write."""
+        """Replace all connections, as their buffers hold deleted bytes. Nothing else may write."""
 
     def found_in(self, patterns: ResiduePatterns) -> frozenset[bytes]:
-        """Return the pieces of ``patterns``, masked, that entries, settings and names have."""
+        """Return the pieces of ``patterns`` found in texts and blobs still stored, masked."""

@@ -18,7 +18,7 @@ ITEMS_MIN = 10  # with fewer, one decision alone moves the accuracy by more than
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """A confidence bin (``low``, ``high``]: its number of items, their mean value and accuracy."""
+    """A confidence bin (``low``, ``high``]: its number of items, mean confidence and accuracy."""
 
     low: float
     high: float
@@ -53,7 +53,7 @@ def by_confidence(
 def calibration_error(
     confidences: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = BINS
 ) -> float:
-    """Return Σ n_b / n · |accuracy − confidence| over equal bins (Naeini et al., 2015).
+    """Return Σ n_b / n · |accuracy − confidence| over bins b of equal width (Naeini et al., 2015).
 
     Raises TooFewItems if there are no decisions.
     """
@@ -96,9 +96,9 @@ class Pool(NamedTuple):
 
 
 def check_calibratable(label_counts: Mapping[str, int], queries: int | None = None) -> None:
-    """Check that a memory of these labels can be calibrated by this number of ``queries``.
+    """Check that a memory with these labels can be calibrated by this number of ``queries``.
 
-    If None, its own entries are the queries. Raises TooFewItems, OneLabel.
+    If ``queries`` is None, the memory's own entries are the queries. Raises TooFewItems, OneLabel.
     """
     items = "entries" if queries is None else "queries"
     asked = sum(label_counts.values()) if queries is None else queries
@@ -133,7 +133,8 @@ def fit(confidences: NDArray[np.float64], correct: NDArray[np.bool_]) -> Recalib
 def pooled(confidences: NDArray[np.float64], correct: NDArray[np.bool_]) -> list[Pool]:
     """Pool adjacent violators (Ayer et al., 1955): return ascending pools of ascending accuracy.
 
-    Equal confidences are one pool from the start. Accuracies are compared as fractions of integers.
+    Decisions of equal confidence are one pool from the start. Accuracies are compared as fractions
+    of integers.
     """
     values, numbers = np.unique(confidences, return_inverse=True)
     counts = np.bincount(numbers)

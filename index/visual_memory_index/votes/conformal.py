@@ -37,9 +37,10 @@ def lac(votes: Votes, draw: float) -> dict[str, float]:
 
 
 def aps(votes: Votes, draw: float) -> dict[str, float]:
-    """Score a label by its share plus those before it in ``shares`` (Romano et al., 2020).
+    """Score a label by its share plus the shares before it in ``shares`` (Romano et al., 2020).
 
-    If more than 1 − coverage of the decisions are unanimous and right, the set is all labels.
+    If more than 1 − coverage of the calibration's decisions are unanimous and right, every set is
+    all labels.
     """
     return randomized_aps(votes, 0.0)
 
@@ -60,7 +61,7 @@ SCORES: Mapping[str, Score] = MappingProxyType(
 
 
 def draw_for(vector: NDArray[np.float32]) -> float:
-    """Return a pseudo-random number in [0, 1) from the bits of ``vector`` (d,), always the same."""
+    """Return a pseudo-random number in [0, 1), always the same for equal bits of ``vector``."""
     digest = hashlib.sha256(vector.astype("<f4").tobytes()).digest()
     return (int.from_bytes(digest[:8]) >> 11) * 2.0**-53
 
@@ -68,13 +69,13 @@ def draw_for(vector: NDArray[np.float32]) -> float:
 def calibration_scores(scored: Iterable[Mapping[str, float]], labels: Iterable[str]) -> list[float]:
     """Return the scores of the items' own labels, ascending, to be passed to ``q_hat``.
 
-    ``scored`` holds a ``Score`` of each item's votes, ``labels`` its label.
+    ``scored`` has for each item the scores of all labels with votes, ``labels`` its own label.
     """
     return sorted(scores.get(label, UNVOTED) for scores, label in zip(scored, labels, strict=True))
 
 
 def q_hat(calibration: Sequence[float], coverage: float) -> float:
-    """Return the ⌈(n + 1) · coverage⌉-th smallest of n ascending scores, or infinity if beyond n.
+    """Return the ⌈(n + 1) · coverage⌉-th smallest of n ascending scores, infinity if there is none.
 
     Raises BadCoverage.
     """
@@ -92,9 +93,9 @@ def prediction_set(
 ) -> tuple[str, ...]:
     """Return the labels that score at most ``q_hat``, in the order of ``scores``.
 
-    From ``q_hat`` = 1 on these are all of the memory's ``labels``; labels without a vote come last,
-    in byte order. The decision's ``winner`` is added unless ``allow_empty``: LAC leaves it out if
-    its share is small, APS if it is large or an equal one comes before it.
+    If ``q_hat`` is 1 or more, these are all of the memory's ``labels``; labels without a vote come
+    last, in byte order. The decision's ``winner`` is added unless ``allow_empty``: LAC would leave
+    it out if its share is small, APS if its share is large or an equal share comes before it.
     """
     limit = q_hat + ROUNDING
     inside = tuple(

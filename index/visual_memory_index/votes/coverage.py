@@ -31,7 +31,7 @@ def rank_at(coverage: float, count: int) -> int:
 def threshold(known: NDArray[np.float64], kept: float = KEPT) -> float:
     """Return the largest accepted distance: the ⌈kept · n⌉-th smallest of ``known`` (n,).
 
-    Each of these is the distance of a known query to its nearest entry. Raises TooFewItems,
+    ``known`` has the distance of each known query to its nearest entry. Raises TooFewItems,
     BadCoverage.
     """
     rank = rank_at(kept, len(known))

@@ -25,7 +25,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """The parent of every node that has one, children in byte order. Made by ``grow``.
+    """The parent of every node that has one, by child in byte order. Made by ``grow``.
 
     A label that no edge names is a root of its own, so any label has a place. Roots have depth 0.
     """
@@ -53,7 +53,7 @@ class Taxonomy:
         return sorted(set(labels) - named)
 
     def unused(self, labels: Iterable[str]) -> list[str]:
-        """Return leaves that are not in ``labels``, in byte order: without votes, maybe typos."""
+        """Return leaves that are not in ``labels``, in byte order: without votes, perhaps typos."""
         return sorted(set(self.parents) - {*self.parents.values(), *labels})
 
 
@@ -75,7 +75,7 @@ def grow(edges: Iterable[Iterable[str]]) -> Taxonomy:
 
 
 def node_votes(taxonomy: Taxonomy, votes: Mapping[str, float]) -> dict[str, float]:
-    """Sum the votes of every node and of all below it, for the nodes that have any.
+    """Sum the votes of every node and of all nodes below it, for the nodes that have any votes.
 
     ``votes`` are a decision's scores, the winner first; nodes come in the order of their first
     vote, a label's root before the label. Sums do not depend on the order of the votes.
@@ -90,8 +90,8 @@ def node_votes(taxonomy: Taxonomy, votes: Mapping[str, float]) -> dict[str, floa
 def at_depth(taxonomy: Taxonomy, votes: Mapping[str, float], depth: int) -> Node:
     """Return the node with most votes, if every label counts for its ancestor at ``depth`` ≥ 0.
 
-    A label above that depth counts for itself. Equal votes: the node that comes first in ``votes``,
-    the winner before all others.
+    A label above that depth counts for itself. Of nodes with equal votes, the node that comes first
+    in ``votes`` is returned, the winner before all others.
     """
     parts = dict[str, list[float]]()
     for label, vote in votes.items():
@@ -106,9 +106,9 @@ def deepest(
 ) -> Node | None:
     """Return the deepest node whose share of the votes is at least ``min_confidence``, or None.
 
-    Equal depths: the larger share, then the node that comes first in ``votes``. Above one half all
-    such nodes are on one path. The winner may not be: if three dogs have 0.2 each and a cat 0.4,
-    dogs have the most.
+    Of equally deep nodes, the one with the larger share is returned, then the one that comes first
+    in ``votes``. If ``min_confidence`` is above one half, all such nodes are on one path. The
+    winner may not be on it: if three dogs have 0.2 each and a cat 0.4, dogs have the most.
     """
     total = math.fsum(votes.values())
     depths = {name: depth for label in votes for depth, name in enumerate(taxonomy.path(label))}

@@ -88,11 +88,11 @@ def reliability(v: Counts) -> NDArray[np.float64]:
 def decide_reranked(neighbors: Neighbors, at: int, voting: Voting, ranking: Ranking) -> Decision:
     """Return the decision for row ``at`` of ``neighbors`` (n, k), its k ids in a new ranking.
 
-    A sequence of the ids is an order: the rule's weights, which fall with the distance, go to the
-    neighbours in that order. A mapping gives the weights themselves, at least 0 and not all 0;
-    larger ones go first, equal ones as they were. If the neighbours have misleading counts, weights
-    are multiplied by reliabilities, given ones as parts of the largest, since the smallest numbers
-    would underflow.
+    If ``ranking`` is a sequence of the ids, it is their order: the rule's weights, which fall with
+    the distance, are given to the neighbours in that order. If it is a mapping, it gives the
+    weights themselves, at least 0 and not all 0; larger weights come first, equal weights in the
+    former order. If the neighbours have misleading counts, weights are multiplied by reliabilities;
+    given weights are first divided by the largest, since the smallest numbers would underflow.
     """
     ids = neighbors.ids[at]
     if isinstance(ranking, Mapping):
@@ -128,8 +128,8 @@ def to_decision(
 def tally(labels: Iterable[str], weights: Weights) -> dict[str, float]:
     """Sum the weights (k,) by label, in float64 and in their order; the winner comes first.
 
-    A weight of 0 is no vote. A tie goes to the label that reached the score first: the one whose
-    last vote came earlier.
+    A weight of 0 is no vote. A tie is won by the label that reached the score first: the label
+    whose last vote came earlier.
     """
     totals: dict[str, float] = {}
     last_vote: dict[str, int] = {}

@@ -2,7 +2,18 @@
 
 The position of a memory in its audit log, its ``Standing``, is kept in three places:
 
-==========================  =============================================  ===========
+==========================  =============================================  ==================
+place                       written                                        read as
+==========================  =============================================  ==================
+``catalog.sqlite``          at start, stop, backup and unlearning, synced  ``Noted.kept``
+a small file in ``noted/``  after each commit, not synced                  ``Noted.latest``
+the memory's own file       with each commit, synced                       ``Found.standing``
+==========================  =============================================  ==================
+
+The last must not lag behind the first two: ``refusal`` compares them. A refusal that a person may
+overrule, with ``visual-memory accept``, is a ``Doubt``.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping

@@ -14,13 +14,15 @@ PRIVATE, FORMER = "signing.pem", "former.txt"
 
 
 class BadKey(Exception):
-    """A key file that holds no usable key."""
+    """A key file that cannot be read, or holds no usable key."""
 
-    def __init__(self, path: Path, problem: str = "") -> None:
+    def __init__(self, path: Path, unreadable: OSError | None = None) -> None:
         super().__init__(
-            f"{path} {problem or 'holds no Ed25519 key without a password'}; bring it back from a "
-            "copy of the folder, or remove it: then a new key signs, and the former one is not "
-            "published."
+            f"{path} cannot be read ({unreadable.strerror}); let the server read it, or bring it "
+            "back from a copy of the folder."
+            if unreadable
+            else f"{path} holds no Ed25519 key without a password; bring it back from a copy of "
+            "the folder, or remove it: then a new key signs, and the former one is not published."
         )
 
 
@@ -67,7 +69,7 @@ def read(path: Path) -> Ed25519PrivateKey:
     try:
         key = serialization.load_pem_private_key(read_small(path), None)
     except OSError as problem:
-        raise BadKey(path, f"cannot be read ({problem.strerror})") from problem
+        raise BadKey(path, problem) from problem
     except (ValueError, TypeError, UnsupportedAlgorithm) as problem:  # TypeError: it has a password
         raise BadKey(path) from problem
     if not isinstance(key, Ed25519PrivateKey):

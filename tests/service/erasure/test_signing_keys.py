@@ -53,6 +53,6 @@ def test_a_key_that_would_never_end_is_refused(tmp_path: Path) -> None:
     os.mkfifo(path)
 
     with pytest.raises(
-        BadKey, match=r"signing\.pem cannot be read \(Not a regular file\); let the"
+        BadKey, match=r"signing\.pem cannot be read \(Not a regular file\); let"
     ):
         SigningKeys(tmp_path)

@@ -148,7 +148,7 @@ class Memory:
         return len(self._engine.ram)
 
     def info(self) -> MemoryInfo:
-        """Return the memory's present counts, sizes, revision and digest."""
+        """Return the memory's current counts, sizes, revision and digest."""
         with self._engine.reading_ram() as ram:
             stored = ram.label_counts + ram.pruned_counts
             return MemoryInfo(
@@ -468,6 +468,6 @@ class Memory:
 
 
 def forget(transaction: Transaction, known: Mapping[str, Known]) -> tuple[list[str], Change]:
-    """Delete the ``known`` entries; return their ids and the change to apply to the copy in RAM."""
+    """Delete the entries in ``known``; return their ids, and the change for the copy in RAM."""
     transaction.delete([each.key for each in known.values()])
     return list(known), Change(list(known))

@@ -25,7 +25,7 @@ CUT_SECONDS = 1.0  # to wait for checks and copies; later ones wait meanwhile
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The facts of an erasure, known before the search for residues.
+    """The facts of an erasure that are final before the search for residues.
 
     Times are in microseconds since 1970. ``audit_index`` and ``audit_event`` are the number and
     hash of the erasure's event in the audit log, ``audit_root`` is the log's root up to that event.

@@ -71,7 +71,7 @@ def summarise_dataset(trials: Trials, resampling: Resampling) -> DatasetSummary:
 
 
 def pairs_json(pairs: Mapping[Pair, Draws]) -> list[Json]:
-    """Return a JSON object of names and measures for each pair."""
+    """Return, for each pair of decision makers, a JSON object with both names and the measures."""
     return [
         {"first": first, "second": second} | measures_json(draws)
         for (first, second), draws in pairs.items()

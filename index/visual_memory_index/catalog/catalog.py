@@ -139,7 +139,7 @@ class Catalog:
         return Memory.open(path, keep, self.reserve.give_up, self._indexes)
 
     def note(self, memory: Memory) -> None:
-        """Record a memory's present log position and unfinished unlearning in the registry.
+        """Record a memory's current log position and unfinished unlearning in the registry.
 
         Raises NotWritten.
         """
@@ -216,7 +216,7 @@ class Catalog:
         check: Callable[[], None],
         request: Request = WITHOUT_ID,
     ) -> BinaryIO:
-        """Write the present state of a memory to a file without a name; return the open file.
+        """Write a memory's current content to a file without a name; return the open file.
 
         Entries that wait to be unlearned are left out, and if there are any, so are the settings
         named in ``settings``. ``check`` is called often, and may raise.

@@ -79,7 +79,7 @@ class RegistryTransaction(RegistryReader, Protocol):
         """Drop the files of memories that are not ready."""
 
     def keep_ready(self, was_ready: Callable[[str], bool]) -> None:
-        """After a crash, mark each memory as ready if ``was_ready`` returns True for its file."""
+        """After a crash, set each memory ready if ``was_ready`` returns True for its file."""
 
     def clear_dropped(self) -> None:
         """Empty the list of dropped files, after they were removed."""
@@ -91,12 +91,12 @@ class RegistryTransaction(RegistryReader, Protocol):
         """Remember the answer to a request that has an id, for two days at least."""
 
     def note_backup(self, backup: str) -> None:
-        """Record that this backup is made now, which advances the logical time."""
+        """Record that the backup of this name is made now; advance the registry's logical time."""
 
     def mark_unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> int:
-        """Mark entries of the memory ``uid`` as unlearned; return the new logical time.
+        """Record entries of the memory ``uid`` as unlearned; return the new logical time.
 
-        A mark is an HMAC of an id under ``secret``: the registry alone reveals no id.
+        Each is recorded as an HMAC of its id under ``secret``: the registry alone reveals no id.
         """
 
     def read_secret(self, path: Path) -> bytes:
@@ -110,7 +110,7 @@ class Registry(Protocol):
     """
 
     def reading(self) -> AbstractContextManager[RegistryReader]:
-        """Read one committed state."""
+        """Open a read of one committed state of the registry."""
 
     def transaction(self) -> AbstractContextManager[RegistryTransaction]:
         """Begin a transaction: all or nothing, and durable when it ends."""

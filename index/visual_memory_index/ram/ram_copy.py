@@ -146,7 +146,7 @@ class RamCopy:
         self._remove(self._rows_to_go(ids))
 
     def prune(self, ids: Sequence[str]) -> None:
-        """Mark these voting entries as pruned: they lose their votes, rows and vectors."""
+        """Prune voting entries: they no longer vote, and their rows and vectors are removed."""
         rows = np.array([self._row_of[id] for id in ids], dtype=np.intp)
         self.silence(ids, self._keys[rows].tolist(), self._labels[rows].tolist())
         for id in ids:

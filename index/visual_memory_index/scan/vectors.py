@@ -63,7 +63,7 @@ class VectorIndex(Protocol):
 
     @property
     def scan(self) -> str:
-        """The name of the scan that makes the scores: ``score_bounds`` are valid for it alone."""
+        """The name of the scan's implementation; ``score_bounds`` hold for its scores alone."""
 
     @property
     def dimension(self) -> int:

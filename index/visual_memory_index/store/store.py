@@ -124,7 +124,7 @@ class Transaction(Protocol):
         """A number that grows with every write, and is unchanged only if nothing was written."""
 
     def next_revision(self) -> int:
-        """Increase the number of changes of the entries by 1, and return it."""
+        """Increase the revision, the count of changes of the entries, by 1, and return it."""
 
     def next_keys(self, count: int) -> range:
         """Return ``count`` keys greater than any that an entry ever had."""
@@ -276,7 +276,7 @@ class Store(Protocol):
         """Return the digest of the entries, lower-case hex."""
 
     def rows(self, dimension: int) -> Iterator[StoredRows]:
-        """Yield every voting entry by key, in parts, all of one state; the last part is empty."""
+        """Yield the voting entries of one committed state by key; the last part is empty."""
 
     def pruned(self) -> list[tuple[int, str, str]]:
         """Return key, id and label of every entry that does not vote."""

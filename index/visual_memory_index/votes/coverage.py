@@ -29,10 +29,10 @@ def rank_at(coverage: float, count: int) -> int:
 
 
 def threshold(known: NDArray[np.float64], kept: float = KEPT) -> float:
-    """Return the largest accepted distance: the ⌈kept · n⌉-th smallest of ``known`` (n,).
+    """Return the largest distance to accept: the ⌈kept · n⌉-th smallest of ``known`` (n,).
 
-    ``known`` has the distance of each known query to its nearest entry. Raises TooFewItems,
-    BadCoverage.
+    ``known`` has, for each query of a class in the memory, the distance to its nearest entry.
+    Raises TooFewItems, BadCoverage.
     """
     rank = rank_at(kept, len(known))
     if not rank:

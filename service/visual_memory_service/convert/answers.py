@@ -35,7 +35,7 @@ def from_settings(settings: Settings) -> pb.Limits:
 def from_info(
     info: MemoryInfo, calibration: Calibration | None, reranker: str
 ) -> memory_pb2.Memory:
-    """Write a memory's present state, with its calibration and re-ranker."""
+    """Convert a memory's info, with its calibration and re-ranker, to a message."""
     return memory_pb2.Memory(
         calibration=None
         if calibration is None

@@ -101,7 +101,7 @@ def from_counts(
 
 
 def from_valuing(step: Valuing) -> Iterator[pb.ValueEntriesResponse]:
-    """Yield messages for a step: its progress, then the values by id in pages, once known."""
+    """Yield the messages of a step: its progress or, at the end, the values by id in pages."""
     name = step.operation
     yield pb.ValueEntriesResponse(operation=name, done_count=step.done, total_count=step.total)
     if (found := step.values) is None:

@@ -258,7 +258,7 @@ def to_text(text: str, path: str, item: object = 0) -> str:
 
 
 def to_texts(texts: Iterable[str], path: str) -> list[str]:
-    """Read ids or labels like ``to_text``; ``path`` names their list. Raises BadField."""
+    """Check ids or labels as ``to_text`` does; ``path`` is their field's name. Raises BadField."""
     path = path + "[{}]"
     return [to_text(text, path, number) for number, text in enumerate(texts)]
 
@@ -271,7 +271,7 @@ def to_ids(ids: Collection[str], path: str = "ids") -> list[str]:
 
 
 def check_labels(labels: Mapping[str, str], path: str) -> None:
-    """Check a mapping of ids to new labels. Raises BadField."""
+    """Check that ids and their new labels are valid. Raises BadField at ``path``."""
     for id, label in labels.items():
         to_text(id, f"{path} key")
         to_text(label, path + "[{!r:.80}]", id)

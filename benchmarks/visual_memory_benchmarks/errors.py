@@ -29,7 +29,7 @@ class BadFile(BenchmarkRefusal):
 
 
 class NoTrials(BenchmarkRefusal):
-    """The folders hold no table of trials of a supported dataset."""
+    """Folders without a table of trials of any supported dataset."""
 
     def __init__(self, folders: Sequence[Path], choices: Iterable[str]) -> None:
         super().__init__(

@@ -161,7 +161,7 @@ class Memory:
             )
 
     def noted(self, erasing: str | None = None) -> Noted:
-        """Return the catalog's note as of now; ``erasing`` names an operation about to erase."""
+        """Return the record for the catalog now; ``erasing`` names an operation about to erase."""
         with self._engine.reading_file() as store:
             standing = Standing.of(store.audit_events(0, 0).head)
             return Noted(self.identity.uid, standing, erasing)

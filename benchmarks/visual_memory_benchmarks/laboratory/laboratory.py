@@ -106,7 +106,7 @@ def remember(
 
 @contextmanager
 def without(memory: Memory, **how: Any) -> Iterator[PruneResult]:
-    """Prune a memory inside the block, and undo it; ``how`` as in ``Memory.prune``."""
+    """Prune a memory inside the block, then undo the prune; ``how`` as in ``Memory.prune``."""
     pruned = memory.prune(apply=True, **how)
     try:
         yield pruned

@@ -34,7 +34,7 @@ class RegistryReader(Protocol):
         """Return the files of dropped memories, which are to be removed."""
 
     def noted(self, file: str) -> Noted | None:
-        """Return the noted log position of the memory in a file, or None."""
+        """Return the log position recorded of the memory in a file, or None."""
 
     def recall(self, request: Request) -> Any:
         """Return the answer that a request got before; None if it is new. Raises RequestReused."""
@@ -64,7 +64,7 @@ class RegistryTransaction(RegistryReader, Protocol):
         """Register a memory whose file is about to be made, as not ready."""
 
     def set_ready(self, name: str) -> None:
-        """Mark a registered memory as ready."""
+        """Set a registered memory ready, so that it is listed and can be opened."""
 
     def replace(self, name: str, file: str) -> None:
         """Make ``file``, even a dropped one, the file of the ready memory ``name``."""
@@ -104,9 +104,10 @@ class RegistryTransaction(RegistryReader, Protocol):
 
 
 class Registry(Protocol):
-    """Reads, and transactions of one writer at a time. Methods may raise CorruptStore, NotWritten.
+    """The record of a folder's memories and unlearnings, for one writer at a time.
 
     A read sees one committed state, whatever is written meanwhile, and may run in many threads.
+    Methods may raise CorruptStore, NotWritten.
     """
 
     def reading(self) -> AbstractContextManager[RegistryReader]:

@@ -22,7 +22,7 @@ Labels: TypeAlias = NDArray[np.object_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeaveOneOut:
-    """All entries in any order, with the k ≥ 1 nearest others of each.
+    """All entries in any order, with the k ≥ 1 other entries nearest to each.
 
     ``ids`` and ``labels`` are objects (m,). ``neighbors`` (m, k) holds rows, nearest first, never
     the entry's own; ``distances`` and ``weights`` are float64 (m, k).

@@ -46,11 +46,11 @@ OnStanding: TypeAlias = Callable[[Standing], None]
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """The catalog's note of the memory ``uid``.
+    """The log positions and the unlearning that the catalog recorded of the memory ``uid``.
 
-    ``kept`` is the log position in the registry, ``latest`` the one in the small file (see
+    ``kept`` is the log position in the registry, ``latest`` that in the small file (see
     ``Latest``), ``unlearning`` an operation that had not deleted its entries when ``kept`` was
-    noted, and ``modified`` the file's time of modification in nanoseconds when ``latest`` was
+    recorded, and ``modified`` the file's time of modification in nanoseconds when ``latest`` was
     written.
     """
 
@@ -83,7 +83,7 @@ class Found:
     knows_unlearning: bool = False
 
     def has_all_of(self, noted: Noted) -> bool:
-        """Return True if the file has the log position ``noted.kept`` and the noted unlearning."""
+        """Return True if the file has the log position ``noted.kept`` and ``noted.unlearning``."""
         return not self.lags(noted.kept) and (self.knows_unlearning or not noted.unlearning)
 
     def lags(self, noted: Standing) -> str | None:

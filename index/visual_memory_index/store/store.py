@@ -80,7 +80,7 @@ class AuditPage(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Key, label and vote of a stored entry, which a write has to know."""
+    """Key and label of a stored entry; ``votes`` is False if the entry is pruned."""
 
     key: int
     label: str
@@ -249,7 +249,7 @@ class Transaction(Protocol):
 
 
 class Store(Protocol):
-    """Reads, and transactions for the one writer. Any method may raise CorruptStore or NotWritten.
+    """The storage of one memory, for one writer. Any method may raise CorruptStore or NotWritten.
 
     A read sees one committed state, whatever is written meanwhile, and may run in many threads. Ids
     are not empty, and sort by their UTF-8 bytes. A memory begins with no entry, at revision 0, and
@@ -314,7 +314,7 @@ class Store(Protocol):
         """Return up to ``limit`` audit events from number ``first`` on. Raises BadAuditLog."""
 
     def recall(self, request: Request) -> list[str] | None:
-        """Return the same as ``Transaction.recall``, outside of a transaction."""
+        """Return the ids that this request was answered with before, or None if it is new."""
 
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         """Return the stored batches of an import, in order. Raises RequestReused, RequestErased."""

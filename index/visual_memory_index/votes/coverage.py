@@ -31,8 +31,8 @@ def rank_at(coverage: float, count: int) -> int:
 def threshold(known: NDArray[np.float64], kept: float = KEPT) -> float:
     """Return the largest distance to accept: the ⌈kept · n⌉-th smallest of ``known`` (n,).
 
-    ``known`` has, for each query of a class in the memory, the distance to its nearest entry.
-    Raises TooFewItems, BadCoverage.
+    ``known`` has the distance of each calibration query to its nearest entry. Raises TooFewItems,
+    BadCoverage.
     """
     rank = rank_at(kept, len(known))
     if not rank:

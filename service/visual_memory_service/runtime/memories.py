@@ -478,7 +478,7 @@ class Memories:
 
 
 def read_spec(text: str | None, path: Path) -> EmbedderSpec | None:
-    """Read the stored embedder spec of the memory at ``path``. Raises CorruptStore."""
+    """Parse the stored embedder spec of the memory at ``path``. Raises CorruptStore."""
     if text is None:
         return None
     try:

@@ -49,7 +49,7 @@ class Operations:
             return [*map(self._known, store.operations(before=before, limit=limit))]
 
     def begin(self, kind: str, *, request: Request = WITHOUT_ID) -> StartedOperation:
-        """Start a long operation; for a repeated request return the one started before.
+        """Start a long operation; for a repeated request return the operation started before.
 
         Raises RequestReused, NotWritten.
         """

@@ -216,7 +216,7 @@ class Answers:
 
 
 def _pair_counts(found: Sequence[Draws]) -> Json:
-    """Count pairs, summed over conditions, those without error consistency, and identical ones.
+    """Count all pairs, pairs without error consistency, and identical pairs, over conditions.
 
     Published tools give an undefined error consistency as 1; here it is left out.
     """

@@ -188,7 +188,7 @@ class Catalog:
                 self._check_free(read, name)
 
     def mark_unlearned(self, memory: Memory, ids: Sequence[str], operation: str | None) -> int:
-        """Mark entries as unlearned, so that no earlier backup or older file brings them back.
+        """Record entries as unlearned, so that no earlier backup or older file brings them back.
 
         ``operation`` is the name of the operation that is about to delete the entries, or None if
         they are deleted already. Returns the logical time, see ``RegistryReader.ticks``. Raises
@@ -204,7 +204,7 @@ class Catalog:
         return self.reserve.freeing(mark_unlearned)
 
     def unlearned(self, memory: Memory, ids: Iterable[str]) -> list[str]:
-        """Return those of ``ids`` that were ever unlearned in this memory or a copy of it."""
+        """Return the ``ids`` that were ever unlearned in this memory or a copy of it."""
         with self._registry.reading() as read:
             return read.unlearned(self._secret, memory.identity.uid, ids)
 

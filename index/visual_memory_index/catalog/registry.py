@@ -51,10 +51,10 @@ class RegistryReader(Protocol):
     def unlearned_since(
         self, secret: bytes, uid: str, ids: Iterable[str], since: int
     ) -> Iterator[str]:
-        """Yield those of ``ids`` that were unlearned after the logical time ``since``."""
+        """Yield the ``ids`` that were unlearned after the logical time ``since``."""
 
     def unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> list[str]:
-        """Return those of ``ids`` that were unlearned in the memory ``uid`` or a copy of it."""
+        """Return the ``ids`` that were unlearned in the memory ``uid`` or a copy of it."""
 
 
 class RegistryTransaction(RegistryReader, Protocol):

@@ -182,7 +182,7 @@ class _VotingPairs:
         self.cells, self.cell_of = np.unique(cells, return_inverse=True)
 
     def verdict(self, trusted: NDArray[np.bool_], lead: float) -> _Verdict:
-        """Judge all entries by the votes of the ``trusted`` ones; see ``suspects`` for ``lead``."""
+        """Judge all entries by the votes of ``trusted`` entries; see ``suspects`` for ``lead``."""
         m = len(self.ids)
         votes = np.bincount(self.cell_of, self.weights * trusted[self.voters])
         hearers, labels = np.divmod(self.cells, len(self.names))

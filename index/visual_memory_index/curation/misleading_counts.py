@@ -57,11 +57,11 @@ class VersionedLists:
 
 
 class MisleadingCountsCache:
-    """A cache of neighbour lists; after an edit only the lists that it changed are found again.
+    """A cache of neighbour lists; after an edit only the lists that changed are computed again.
 
     Lists of the few K used last stay in RAM, and of as many K in the store: lists that took long to
-    find are written there at once, the others by ``save``. The keys of the entries whose lists are
-    known are kept with the lists. A thread that updates the lists for K removes them from the cache
+    compute are written there at once, other lists by ``save``, each with the keys of the entries
+    whose lists are computed. A thread that updates the lists for K removes them from the cache
     and holds K's lock. ``ram`` returns the current copy in RAM, or raises MemoryClosed.
     """
 

@@ -70,9 +70,9 @@ class Noted:
 class Found:
     """The state that a memory's file declares; ``name`` and ``uid`` are empty if it has none yet.
 
-    ``hashes`` are those of the events at noted positions, by number. ``unlearnings`` counts the
-    unlearnings logged after ``Noted.kept``; ``knows_unlearning`` is True if the file has the
-    operation ``Noted.unlearning``.
+    ``hashes`` has the hashes of the events at the recorded positions, by number. ``unlearnings``
+    counts the unlearnings logged after ``Noted.kept``; ``knows_unlearning`` is True if the file has
+    the operation ``Noted.unlearning``.
     """
 
     name: str

@@ -184,7 +184,7 @@ class RamCopy:
         return self._ids[: len(self)].copy(), self._labels[: len(self)].copy()
 
     def rows_of_ids(self, ids: Iterable[str]) -> Rows:
-        """Return the rows of those ``ids`` that vote, ascending."""
+        """Return the rows of the ``ids`` that vote, ascending."""
         rows = {self._row_of[id] for id in ids if id in self._row_of}
         return np.array(sorted(rows), dtype=np.intp)
 
@@ -280,7 +280,7 @@ class RamCopy:
         return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
 
     def _rows_to_go(self, ids: Iterable[str]) -> Rows:
-        """Remove ``ids`` from the tables by id; return the rows of those that vote, ascending."""
+        """Remove ``ids`` from the tables by id; return the rows of the ids that vote, ascending."""
         rows = []
         for id in ids:
             if (silent := self.pruned.pop(id, None)) is None:

@@ -130,7 +130,7 @@ class Transaction(Protocol):
         """Return ``count`` keys greater than any that an entry ever had."""
 
     def look_up(self, ids: Iterable[str]) -> dict[str, Known]:
-        """Return key, label and vote of those of ``ids`` that are stored, in the given order."""
+        """Return key, label and vote of each of ``ids`` that is stored, in the given order."""
 
     def entry(self, id: str) -> Entry | None:
         """Return one entry without its vector, or None."""
@@ -338,7 +338,7 @@ class Store(Protocol):
         """Return the ids that an operation still has to erase, ascending."""
 
     def sought(self, ids: Sequence[str]) -> Sought:
-        """Return those of ``ids`` that are stored, in a form to be searched for in any memory."""
+        """Return the ``ids`` that are stored, in a form to be searched for in any memory."""
 
     def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
         """Return True if any entry is one of ``sought``, or has the same content as one of them.

@@ -117,7 +117,7 @@ class Certificate(Statement):
 
     @classmethod
     def of(cls, data: str | bytes) -> Self:
-        """Read a certificate from its JSON.
+        """Parse a certificate from its JSON.
 
         Raises Flaw if it is malformed, InvalidCertificate if it is of another version.
         """

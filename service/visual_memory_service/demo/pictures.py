@@ -52,7 +52,7 @@ class Collection:
         return sum(map(len, [*self.seen.values(), *self.unseen.values()]))
 
     def known(self, part: Mapping[str, Sequence[Picture]]) -> list[Picture]:
-        """Return the pictures in ``part`` of all classes but the one held back."""
+        """Return the pictures in ``part`` of all classes but ``held_back``."""
         return [p for label, pictures in part.items() if label != self.held_back for p in pictures]
 
 

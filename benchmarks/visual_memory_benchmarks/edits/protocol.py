@@ -30,7 +30,7 @@ class Protocol:
 
     @property
     def first(self) -> list[Edit]:
-        """Return the edits to make first: NOTHING (no edit), ``edits``, controls of additions."""
+        """Return the edits to make first: NOTHING (none), ``edits``, and controls of additions."""
         return [NOTHING, *self.edits, *self._added]
 
     @property
@@ -49,6 +49,6 @@ class Protocol:
         return self.kinds[edit.kind].control_of(edit.dose, states[seed, edit].size)
 
     def all(self, seed: int, states: States) -> list[Edit]:
-        """Return ``first``, then the controls that remove as many random entries as an edit."""
+        """Return ``first``, then the controls that remove as many random entries as an edit did."""
         found = {self.control(edit, seed, states) for edit in self.edits}
         return [*self.first, *sorted(found - set(self.first))]

@@ -186,7 +186,7 @@ def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
 
 
 def alike(data: memoryview, at: int, around: bytes, place: int) -> bool:
-    """Return True if BESIDE bytes of ``data`` equal those of masked ``around``: a fast check."""
+    """Return True if ``data`` at ``at`` has the BESIDE masked bytes of ``around`` at ``place``."""
     here, there = data[max(0, at) : at + BESIDE], around[max(0, place) : place + BESIDE]
     return len(here) == len(there) == BESIDE and masked(here) == there
 

@@ -135,7 +135,7 @@ def check_labels(labels: Mapping[str, str], path: str) -> None:
 
 
 def check_mapping(mapping: Mapping[str, str], path: str, wish: str) -> None:
-    """Check that a mapping, to map ``wish``, maps strings to strings. Raises InvalidArgument."""
+    """Check that a mapping maps strings to strings. Raises InvalidArgument with ``wish``."""
     if not isinstance(mapping, Mapping):
         refuse(path, f"must map {wish}, but is {mapping!r:.80}")
     for key, value in mapping.items():

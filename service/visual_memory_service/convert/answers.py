@@ -92,7 +92,7 @@ def is_from_working(response: object) -> bool:
 
 
 def from_entry(entry: Entry) -> entry_pb2.Entry:
-    """Convert an entry; vector, image and thumbnail are empty if they were not read."""
+    """Convert an entry to a message; vector, image and thumbnail are empty if not read."""
     return entry_pb2.Entry(
         id=entry.id,
         label=entry.label,
@@ -127,7 +127,7 @@ def from_purged(ids: Sequence[str], applied: bool) -> pb.PurgeEntriesResponse:
 def from_audit_page(
     page: AuditPage, end: int, request: pb.ListAuditEventsRequest, memory: Memory
 ) -> pb.ListAuditEventsResponse:
-    """Convert a page of audit events; ``end`` is the number after the page's last event."""
+    """Build the answer of a page of audit events; ``end`` is the number after the last event."""
     return pb.ListAuditEventsResponse(
         events=[
             pb.AuditEvent(

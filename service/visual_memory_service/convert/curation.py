@@ -89,7 +89,7 @@ def to_relabel(request: pb.RelabelEntriesRequest) -> dict[str, str]:
 def from_counts(
     counts: Counts, after: str, size: int, request: pb.GetMisleadingCountsRequest, memory: Memory
 ) -> pb.GetMisleadingCountsResponse:
-    """Convert a page of up to ``size`` misleading counts by id, beginning after id ``after``."""
+    """Build the answer of up to ``size`` misleading counts by id, beginning after ``after``."""
     order = counts.ids.argsort()
     first = int(np.searchsorted(counts.ids[order], after, side="right")) if after else 0
     page = order[first : first + size]

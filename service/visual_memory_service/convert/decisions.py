@@ -135,7 +135,7 @@ def from_classified(
     rerankings: Sequence[Reranking],
     shown: int | None,
 ) -> pb.ClassifyResponse:
-    """Convert decisions with their first ``shown`` neighbours, or with all if it is None.
+    """Build the answer of decisions with their first ``shown`` neighbours, or all if None.
 
     ``stale`` is True if the calibration is outdated; ``rerankings`` is empty if none were wanted.
     """
@@ -167,7 +167,7 @@ def from_annotated(
 def from_decision(
     decision: index.Decision, shown: int | None, **annotations: Any
 ) -> decision_pb2.Decision:
-    """Convert a decision with annotations and its first ``shown`` neighbours, or all if None."""
+    """Convert a decision, annotated, to a message with ``shown`` neighbours, or all if None."""
     return decision_pb2.Decision(
         label=decision.label,
         confidence=decision.confidence,
@@ -269,7 +269,7 @@ def to_what_if(request: pb.ExplainDecisionRequest, dimension: int, settings: Set
 
 
 def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
-    """Convert the decision before and after the hypothetical changes, and the smallest flip."""
+    """Build the answer of a decision before and after the changes, and the smallest flip."""
     after, flip = explanation.after, explanation.minimal_flip
     return pb.ExplainDecisionResponse(
         before=from_decision(explanation.before, None),
@@ -287,7 +287,7 @@ def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[int, str, index.
 
 
 def from_taxonomy(taxonomy: index.Taxonomy, labels: Sequence[str]) -> pb.Taxonomy:
-    """Convert a taxonomy, the ``labels`` that no edge names, and the leaves that are no label."""
+    """Build a message of a taxonomy, labels that no edge names, and leaves that are no labels."""
     return pb.Taxonomy(
         edges=[pb.Edge(child=child, parent=parent) for child, parent in taxonomy.edges()],
         orphans=taxonomy.orphans(labels),

@@ -38,7 +38,7 @@ def to_timeout(request: pb.WaitOperationRequest) -> float | None:
 def from_operation(
     operation: Operation, job: Job | None = None, *, with_result: bool = True
 ) -> operation_pb2.Operation:
-    """Convert an operation, with the progress and problem of its ``job`` if it is running."""
+    """Convert an operation to a message, with progress and problem of its ``job`` if it runs."""
     ended, undone = operation.ended_at, operation.undone_at
     message = operation_pb2.Operation(
         name=operation.name,
@@ -121,7 +121,7 @@ def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
 def from_operations(
     operations: Sequence[Operation], last: str, request: pb.ListOperationsRequest, memory: Memory
 ) -> pb.ListOperationsResponse:
-    """Convert a page of operations without results; ``last`` names its last if more follow."""
+    """Build the answer of operations without results; ``last`` names the last if more follow."""
     return pb.ListOperationsResponse(
         operations=[from_operation(operation, with_result=False) for operation in operations],
         next_page_token=from_token(last, request, memory),

@@ -258,7 +258,7 @@ def to_text(text: str, path: str, item: object = 0) -> str:
 
 
 def to_texts(texts: Iterable[str], path: str) -> list[str]:
-    """Check ids or labels as ``to_text`` does; ``path`` is their field's name. Raises BadField."""
+    """Check and return ids or labels; ``path`` is their field's name in errors. Raises BadField."""
     path = path + "[{}]"
     return [to_text(text, path, number) for number, text in enumerate(texts)]
 

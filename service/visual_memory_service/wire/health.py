@@ -50,7 +50,7 @@ class Health:
         return self._states.get(name, State.SERVICE_UNKNOWN)
 
     async def states(self, name: str, connections_closing: asyncio.Event) -> AsyncIterator[Any]:
-        """Yield the serving state of ``name`` now and at each change, until a drain or event."""
+        """Yield ``name``'s serving state now and at each change, until a drain or the event."""
         sent = None
         while True:
             async with self._changed:

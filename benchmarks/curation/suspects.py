@@ -126,7 +126,11 @@ def half_width(values: Scores) -> Scores:
 
 
 def cells(scores: Scores) -> list[str]:
-    """Format scores (seeds, columns, 3: precision, recall, F1) as the cells of a row."""
+    """Format scores (seeds, columns, 3: precision, recall, F1) as the cells of a table row.
+
+    Each column gives a cell of precision / recall, as means over seeds with intervals; the last
+    cell is the lead in F1 of the first column over the best other.
+    """
     means, halves = scores.mean(axis=0), half_width(scores)
     marks = np.where(means == means.max(axis=0), "**", "")
     found = [

@@ -77,7 +77,7 @@ def line(
 
 
 def single_entries(name: str, writers: int, each: int) -> Messages:
-    """Make messages of one entry: ``each`` for every writer, with ids that begin with ``name``."""
+    """Return messages that insert one entry, ``each`` for every writer; ids begin with ``name``."""
     vectors = unit(writers * each, DIMENSION, 2)
     messages = [
         pb.InsertEntriesRequest(

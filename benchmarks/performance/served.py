@@ -99,6 +99,6 @@ def own_client() -> Iterator[Client]:
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """Yield a temporary folder."""
+    """Yield a temporary folder, and delete it afterwards."""
     with tempfile.TemporaryDirectory(prefix="visual-memory-bench-") as path:
         yield Path(path)

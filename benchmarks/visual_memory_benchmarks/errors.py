@@ -29,7 +29,7 @@ class BadFile(BenchmarkRefusal):
 
 
 class NoTrials(BenchmarkRefusal):
-    """A folder without a single table of a known dataset."""
+    """Folders without a table of trials of any supported dataset."""
 
     def __init__(self, folders: Sequence[Path], choices: Iterable[str]) -> None:
         super().__init__(
@@ -120,7 +120,7 @@ class CannotEmbed(BenchmarkRefusal):
 
 
 class CannotSplit(BenchmarkRefusal):
-    """A study of edits that needs more pictures than there are."""
+    """A study of edits needs more pictures of a category to add than there are."""
 
     def __init__(self, kind: str, fewest: int, needed: int) -> None:
         super().__init__(

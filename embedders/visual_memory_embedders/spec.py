@@ -67,7 +67,7 @@ class EmbedderSpec:
 
     @classmethod
     def from_json(cls, text: str) -> "EmbedderSpec":
-        """Read what ``to_json`` wrote. Raises ValueError."""
+        """Parse the JSON text that ``to_json`` returned. Raises ValueError."""
         try:
             fields = json.loads(text)
         except RecursionError:

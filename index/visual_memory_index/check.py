@@ -27,7 +27,7 @@ class Checked:
 
 
 class Listed:
-    """The entries in RAM at one moment, to be compared with the stored ones in order of keys."""
+    """The entries in RAM at one moment, to be compared with the stored entries in order of keys."""
 
     def __init__(self, ram: RamCopy) -> None:
         self._voting = by_key(ram.keys_of_rows().copy(), *ram.columns())

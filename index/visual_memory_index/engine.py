@@ -85,7 +85,7 @@ class Engine:
             yield self.store
 
     def read_settings(self) -> None:
-        """Read the settings again, after some were stored."""
+        """Reload the settings from the store, after some were stored."""
         with self._reading_settings, self.reading_file() as store:
             self.settings = store.settings()
 

@@ -245,7 +245,7 @@ class OtherMemory(FileRefusal):
 
 
 class OlderMemory(FileRefusal):
-    """A memory's file that lacks writes noted in the catalog, or has others in their place."""
+    """A memory's file that lacks writes recorded in the catalog, or has other writes instead."""
 
     def __init__(self, path: str, name: str, problem: str) -> None:
         super().__init__(

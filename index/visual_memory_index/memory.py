@@ -148,7 +148,7 @@ class Memory:
         return len(self._engine.ram)
 
     def info(self) -> MemoryInfo:
-        """Return the memory's present counts, sizes, revision and digest."""
+        """Return the memory's current counts, sizes, revision and digest."""
         with self._engine.reading_ram() as ram:
             stored = ram.label_counts + ram.pruned_counts
             return MemoryInfo(
@@ -161,7 +161,7 @@ class Memory:
             )
 
     def noted(self, erasing: str | None = None) -> Noted:
-        """Return the catalog's note as of now; ``erasing`` names an operation about to erase."""
+        """Return the record for the catalog now; ``erasing`` names an operation about to erase."""
         with self._engine.reading_file() as store:
             standing = Standing.of(store.audit_events(0, 0).head)
             return Noted(self.identity.uid, standing, erasing)
@@ -468,6 +468,6 @@ class Memory:
 
 
 def forget(transaction: Transaction, known: Mapping[str, Known]) -> tuple[list[str], Change]:
-    """Delete the ``known`` entries; return their ids and the change to apply to the copy in RAM."""
+    """Delete the entries in ``known``; return their ids, and the change for the copy in RAM."""
     transaction.delete([each.key for each in known.values()])
     return list(known), Change(list(known))

@@ -49,7 +49,7 @@ class Operations:
             return [*map(self._known, store.operations(before=before, limit=limit))]
 
     def begin(self, kind: str, *, request: Request = WITHOUT_ID) -> StartedOperation:
-        """Start a long operation; for a repeated request return the one started before.
+        """Start a long operation; for a repeated request return the operation started before.
 
         Raises RequestReused, NotWritten.
         """
@@ -202,7 +202,7 @@ class Operations:
     def undo(self, name: str, *, request: Request = WITHOUT_ID) -> list[str]:
         """Undo a prune or a relabelling; return the ids of the entries changed.
 
-        Entries that the prune marked and that are still stored vote again; labels that the
+        Entries that the prune silenced and that are still stored vote again; labels that the
         relabelling replaced return, unless they were set since. Raises UnknownOperation,
         NotUndoable, RequestReused, NotWritten.
         """

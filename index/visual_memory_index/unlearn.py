@@ -25,7 +25,7 @@ CUT_SECONDS = 1.0  # to wait for checks and copies; later ones wait meanwhile
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The facts of an erasure, known before the search for residues.
+    """The facts of an erasure that are final before the search for residues.
 
     Times are in microseconds since 1970. ``audit_index`` and ``audit_event`` are the number and
     hash of the erasure's event in the audit log, ``audit_root`` is the log's root up to that event.
@@ -51,7 +51,7 @@ class Unlearning:
         self._engine, self._operations, self._counting = engine, operations, counting
 
     def preview(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Split ``ids`` into those that are stored and the unknown ones. Raises TooManyIds."""
+        """Split ``ids`` into stored and unknown ids. Raises TooManyIds."""
         check_count(ids)
         with self._engine.reading_ram() as ram:
             known = [id for id in dict.fromkeys(ids) if id in ram]
@@ -181,7 +181,7 @@ class Unlearning:
         return self._engine.files.found_in(patterns)
 
     def sought(self, ids: Sequence[str]) -> Sought:
-        """Return those of ``ids`` that are stored, in a form to be searched for in any memory."""
+        """Return the ``ids`` that are stored, in a form to be searched for in any memory."""
         self._engine.check_open()
         return self._engine.store.sought(ids)
 

@@ -92,7 +92,7 @@ class Writer:
         return answer
 
     def _take_waiting(self) -> list[Job]:
-        """Take all waiting writes."""
+        """Empty the queue and return its writes, after a short wait for as many as last time."""
         with self._queue:
             if self._together_before > 1:
                 self._queue.wait_for(

@@ -132,7 +132,7 @@ class Unavailable(Error):
 
 
 class DeadlineExceeded(Error):
-    """No answer within the timeout; whether a write was done is not known."""
+    """No answer came within the timeout; a write may or may not have been done."""
 
     status = grpc.StatusCode.DEADLINE_EXCEEDED
 

@@ -90,7 +90,7 @@ class BackupReader:
         self._last = b""  # it may be the end
 
     def read(self, piece: bytes) -> memoryview:
-        """Take the next piece of a backup; return the bytes known to be the database's."""
+        """Add the next piece of a backup; return the bytes that are surely part of the database."""
         data = self._last + piece
         self._last = data[-TRAILER_BYTES:]
         body = memoryview(data)[: len(data) - len(self._last)]

@@ -238,7 +238,7 @@ class Limits:
 class ServerInfo:
     """The server's release, its limits, and its embedders and re-rankers.
 
-    ``public_keys`` (hex) verify its certificates: the present one first, then former ones.
+    ``public_keys`` (hex) verify its certificates: the current key first, then former keys.
     ``erasure`` is what unlearning erases from, "files" or "files+memory".
     """
 

@@ -63,7 +63,7 @@ class ServerStopping(RequestRefusal):
 
 
 class ConnectionsRenewed(RequestRefusal):
-    """A stream was ended because the server closes its connections."""
+    """A stream was ended because the server is closing its connections."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -73,7 +73,7 @@ class ConnectionsRenewed(RequestRefusal):
 
 
 class ConnectionEnding(RequestRefusal):
-    """A wait was ended because the server closes the connection."""
+    """A wait was ended because the server is closing the connection."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -105,7 +105,7 @@ FIELDS: dict[type[Exception], str] = {  # the field that all refusals of a class
 
 
 def answer(refusal: Exception) -> status_pb2.Status:
-    """Write a refusal as google.rpc.Status with ErrorInfo and, for a bad field, BadRequest."""
+    """Convert a refusal to google.rpc.Status with ErrorInfo and, for a bad field, BadRequest."""
     name = type(refusal).__name__
     reason = "".join(f"_{letter}" if letter.isupper() else letter for letter in name)
     details: list[any_pb2.Any] = []

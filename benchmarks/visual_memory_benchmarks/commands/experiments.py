@@ -140,7 +140,7 @@ def _run(
 
 
 def _run_edits(client: Client, options: Namespace, folder: Path) -> Any:
-    """Run the study of edits; a file of its states lets a killed study resume."""
+    """Run the study of edits; a killed study resumes from a file of its measurements."""
     say(f"{EDITS}: {TITLES[EDITS]} …", file=sys.stderr)
     with Progress(EDITS) as progress:
         material = gather(client, options.data, options.embedder, options.out / VECTORS)

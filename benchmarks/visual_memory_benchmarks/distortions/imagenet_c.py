@@ -57,8 +57,8 @@ def glass_blur(
 ) -> Floats:
     """Blur, shift pixels ``times`` times by up to ``shift``, and blur again.
 
-    As published, pixels are not swapped: from the last to the first, each takes the value of a
-    pixel −shift to shift − 1 rows and columns away. So a value can travel far.
+    As in the published code, pixels are copied, not swapped: from the last to the first, each takes
+    the value of a pixel −shift to shift − 1 rows and columns away. So a value can travel far.
     """
     blurred = unit(shown(filters.gaussian(image, sigma, "edge")))
     return filters.gaussian(shifted(blurred, shift, times, rng), sigma, "edge")

@@ -43,7 +43,7 @@ SEEDS, SHAPES, PHOTOGRAPHS = range(3)  # each is drawn by a generator of its own
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dealt:
-    """A seed's split, its states, and the populations by which its test sets are resampled.
+    """A seed's split, measurements, and the populations by which its test sets are resampled.
 
     ``edited`` and ``controls`` are the indices in ``states`` of each edit and of its control.
     """
@@ -65,7 +65,7 @@ class Dealt:
 def analyse(
     people: Mapping[str, Panel], splits: Sequence[Split], states: States, protocol: Protocol
 ) -> Json:
-    """Return the result as JSON: the states, each outcome before any edit, and the contrasts.
+    """Return the result as JSON: the measurements, outcomes before any edit, and contrasts.
 
     A contrast compares an edit with its control by one k and outcome: both means over seeds, and
     their difference with its interval and p-value. The p-values of one k are adjusted as one
@@ -99,7 +99,7 @@ def analyse(
 
 
 def _dealt(splits: Sequence[Split], states: States, protocol: Protocol) -> list[Dealt]:
-    """Draw items once for all seeds, and collect each seed's states in order."""
+    """Collect each seed's measurements in the order of edits; all seeds share their resamples."""
     shapes = _population(splits, SEEN_BY_PEOPLE, protocol.resamples, SHAPES)
     photographs = _population(splits, (NATURAL,), protocol.resamples, PHOTOGRAPHS)
     populations = {NATURAL: photographs, **dict.fromkeys(SEEN_BY_PEOPLE, shapes)}

@@ -32,9 +32,9 @@ STATES_AT_ONCE = 8  # to limit RAM: each is compared with all people
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeedAnswers:
-    """The answers of one seed's states, and of people to the same pictures, by picture set.
+    """The answers of one seed's edited memories, and of people to the same pictures, by set.
 
-    The first state is the memory before any edit.
+    The first memory is the memory before any edit.
     """
 
     states: Mapping[str, Panel]
@@ -73,7 +73,7 @@ def _same(people: Panel, panel: Panel) -> Panel:
 
 
 def votes(seed_answers: SeedAnswers, weights: Weights) -> shape_bias.Votes:
-    """Count each state's answers by shape and by texture to conflicting pictures."""
+    """Count each memory's answers by shape and by texture to pictures whose cues conflict."""
     panel = seed_answers.states[CUE_CONFLICT]
     found = shape_bias.conflict(panel)
     chosen = np.isin(panel.images, found.panel.images)
@@ -81,12 +81,12 @@ def votes(seed_answers: SeedAnswers, weights: Weights) -> shape_bias.Votes:
 
 
 def bias(seed_answers: SeedAnswers, weights: Weights) -> Values:
-    """Return each state's shape bias: shape answers / (shape + texture answers)."""
+    """Return each memory's shape bias: shape answers / (shape + texture answers)."""
     return votes(seed_answers, weights).bias
 
 
 def share(seed_answers: SeedAnswers, weights: Weights, *, cue: str) -> Values:
-    """Return each state's share of answers by ``cue``, shape or texture; both affect the bias."""
+    """Return each memory's share of answers by ``cue``, shape or texture; both affect the bias."""
     found = votes(seed_answers, weights)
     with np.errstate(invalid="ignore"):  # draws without any of the pictures
         shares: Values = getattr(found, cue) / found.trials
@@ -94,7 +94,7 @@ def share(seed_answers: SeedAnswers, weights: Weights, *, cue: str) -> Values:
 
 
 def accuracy(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Values:
-    """Return each state's share of right answers to one set."""
+    """Return each memory's share of right answers to one set."""
     each = weights[dataset]
     with np.errstate(invalid="ignore"):  # draws without any of the pictures
         shares: Values = (seed_answers.states[dataset].correct @ each.T) / each.sum(axis=1)
@@ -102,7 +102,7 @@ def accuracy(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Va
 
 
 def likeness(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Values:
-    """Return each state's error consistency with people, averaged over persons."""
+    """Return each memory's error consistency with people, averaged over persons."""
     people, states = seed_answers.people[dataset].correct, seed_answers.states[dataset].correct
     found = []
     for start in range(0, len(states), STATES_AT_ONCE):
@@ -116,7 +116,7 @@ def likeness(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Va
 
 
 def steadiness(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Values:
-    """Return each state's error consistency with the memory before any edit."""
+    """Return each edited memory's error consistency with the memory before any edit."""
     correct = seed_answers.states[dataset].correct
     rows = np.arange(len(correct))
     found = consistency.compare(correct, rows, np.zeros_like(rows), weights[dataset])

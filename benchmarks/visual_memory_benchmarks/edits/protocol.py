@@ -25,12 +25,12 @@ class Protocol:
 
     @property
     def edits(self) -> list[Edit]:
-        """Return the edits, without controls."""
+        """Return the edits to study, one per kind and dose, without controls."""
         return [Edit(name, dose) for name, kind in self.kinds.items() for dose in kind.doses]
 
     @property
     def first(self) -> list[Edit]:
-        """Return NOTHING (no edit), the edits, and the controls known before any edit is made."""
+        """Return the edits to make first: NOTHING (none), ``edits``, and controls of additions."""
         return [NOTHING, *self.edits, *self._added]
 
     @property
@@ -45,7 +45,7 @@ class Protocol:
         return sorted({kind.control_of(dose, 0) for kind in kinds for dose in kind.doses})
 
     def control(self, edit: Edit, seed: int, states: States) -> Edit:
-        """Return the control of an edit whose state is among ``states``."""
+        """Return the control of an edit, sized as the edit measured with ``seed`` in ``states``."""
         return self.kinds[edit.kind].control_of(edit.dose, states[seed, edit].size)
 
     def all(self, seed: int, states: States) -> list[Edit]:

@@ -15,10 +15,10 @@ States: TypeAlias = Mapping[tuple[int, Edit], State]  # by seed and edit
 
 
 class Records:
-    """A file of JSON lines: the parameters of a study, then a line for each finished state.
+    """A file of JSON lines: the parameters of a study, then the ``State`` of each edited memory.
 
-    A line cut short by a kill is dropped. Raises OtherRun if the parameters differ, BadFile if the
-    file has another format.
+    A line cut short by a kill is dropped. Raises OtherRun if the file has other parameters than
+    ``study``, BadFile if it has another format.
     """
 
     def __init__(self, path: Path, study: Mapping[str, Any]) -> None:
@@ -39,7 +39,7 @@ class Records:
         self.states = {(state.seed, state.edit): state for state in states}
 
     def add(self, state: State) -> None:
-        """Append a state to the file and to ``states``."""
+        """Append a measured memory to the file and to ``states``."""
         self._append({**state.to_json(), "answers": state.answers})
         self.states[state.seed, state.edit] = state
 

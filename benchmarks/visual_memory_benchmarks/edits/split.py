@@ -34,7 +34,7 @@ class Split:
     ``memory`` is stored before any edit; every edited memory classifies ``tests``. ``additions``
     has the pictures that can be added, by kind: the first of every category, then the second, and
     so on, so n for each category are the first n times the number of categories. Additions with
-    wrong labels are the cue-conflict ones in the same order. ``probes`` are conflicting pictures
+    wrong labels are cue-conflict pictures in the same order. ``probes`` are conflicting pictures
     that show which entries are like textures. ``removal`` is a random order of the memory's rows,
     ``halved`` a random order of the categories.
     """

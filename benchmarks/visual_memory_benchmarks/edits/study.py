@@ -30,7 +30,7 @@ def run(
     path: Path,
     progress: Progress = lambda text: None,
 ) -> dict[str, Any]:
-    """Run the study and return its result; states recorded in ``path`` are not measured again.
+    """Run the study and return its result; edits recorded in ``path`` are not measured again.
 
     Its memories are deleted at the end. Records stay valid for more seeds, kinds, resamples, or
     doses (unless the largest addition grows), but not for other material. Raises CannotSplit,
@@ -70,7 +70,7 @@ def collect(
     records: Records,
     progress: Progress,
 ) -> None:
-    """Measure the states of one seed that ``records`` lacks, in a memory called ``name``."""
+    """Measure the edits of one seed that ``records`` lacks, in a memory called ``name``."""
     memory = None
     try:
         for edit in _planned(protocol, dealt.seed, records.states):
@@ -84,6 +84,6 @@ def collect(
 
 
 def _planned(protocol: Protocol, seed: int, states: States) -> Iterator[Edit]:
-    """Yield the edits, then the controls whose sizes are known once the edits are recorded."""
+    """Yield the first edits, then the controls whose sizes depend on the edits recorded."""
     yield from protocol.first
     yield from protocol.all(seed, states)[len(protocol.first) :]

@@ -17,10 +17,11 @@ from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """An experiment: its title, the numbers of its seed papers, and the datasets it needs.
+    """An experiment: its title, its function, and the datasets that the function needs.
 
-    ``function`` takes a laboratory, and parameters by keyword. ``others`` are embedders to compare
-    with the measured one.
+    ``papers`` are the papers that it answers, by their numbers in the list of seed papers.
+    ``function`` takes a ``Laboratory``, and parameters by keyword. ``others`` are embedders to
+    compare with the measured embedder.
     """
 
     title: str

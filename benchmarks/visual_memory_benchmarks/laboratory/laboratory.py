@@ -31,7 +31,7 @@ class Laboratory:
 
     Names of memories begin with ``name``. Memories of these names that a killed run left are
     deleted, so no other run may use the name. The first of ``embedders`` is the default. ``states``
-    maps each noted state of a memory to its digest.
+    maps a description of each recorded state of a memory to its digest.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Laboratory:
         return np.array([each.attributes[key] for each in self.sets[name].stimuli])
 
     def memory(self, state: str, gallery: Gallery) -> Memory:
-        """Create a memory that holds the gallery, and note the digest of this state."""
+        """Create a memory that holds the gallery, and record its digest as that of ``state``."""
         name = f"{self._name}-{self._count}"
         self._count += 1
         with suppress(NotFound):
@@ -85,7 +85,7 @@ class Laboratory:
         return memory
 
     def note(self, state: str, memory: Memory) -> str:
-        """Put a memory's present digest into ``states``, and return it."""
+        """Put a memory's current digest into ``states`` as that of ``state``, and return it."""
         digest = memory.info().digest
         self.states[state] = digest
         return digest
@@ -106,7 +106,7 @@ def remember(
 
 @contextmanager
 def without(memory: Memory, **how: Any) -> Iterator[PruneResult]:
-    """Prune a memory inside the block, and undo it; ``how`` as in ``Memory.prune``."""
+    """Prune a memory inside the block, then undo the prune; ``how`` as in ``Memory.prune``."""
     pruned = memory.prune(apply=True, **how)
     try:
         yield pruned

@@ -17,7 +17,7 @@ Json: TypeAlias = dict[str, Any]
 class Result:
     """The result of one run of an experiment.
 
-    ``papers`` are the numbers of its seed papers, ``data`` the hash of each set of pictures,
+    ``papers`` are the papers answered (numbers), ``data`` the hash of each set of pictures,
     ``embedders`` their specs, the default first. ``states`` gives the digest of every state of its
     memories. A value of ``tables`` with an interval is an ``Estimate``; ``intervals`` says what was
     resampled, and ``comparison`` what the values may be compared with.

@@ -71,7 +71,7 @@ def summarise_dataset(trials: Trials, resampling: Resampling) -> DatasetSummary:
 
 
 def pairs_json(pairs: Mapping[Pair, Draws]) -> list[Json]:
-    """Return a JSON object of names and measures for each pair."""
+    """Return, for each pair of decision makers, a JSON object with both names and the measures."""
     return [
         {"first": first, "second": second} | measures_json(draws)
         for (first, second), draws in pairs.items()
@@ -216,7 +216,7 @@ class Answers:
 
 
 def _pair_counts(found: Sequence[Draws]) -> Json:
-    """Count pairs, summed over conditions, those without error consistency, and identical ones.
+    """Count all pairs, pairs without error consistency, and identical pairs, over conditions.
 
     Published tools give an undefined error consistency as 1; here it is left out.
     """

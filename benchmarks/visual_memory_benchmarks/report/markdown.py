@@ -59,12 +59,12 @@ def _cell(row: Mapping[str, Any], of: str | Callable[[Mapping[str, Any]], object
 
 
 def folded(summary: str, content: str) -> str:
-    """Make a block that is folded until the reader opens it."""
+    """Return a block of HTML that is folded until the reader opens it."""
     return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
 def bullets(texts: Iterable[str]) -> str:
-    """Make a list."""
+    """Return a Markdown list of texts."""
     return "\n".join(paragraph(text, "- ", "  ") for text in texts)
 
 

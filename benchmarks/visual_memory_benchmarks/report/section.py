@@ -16,7 +16,7 @@ Blocks: TypeAlias = Sequence[str | Picture]
 class Section:
     """A section of the page, with the results it needs.
 
-    ``papers`` are the numbers of its seed papers, ``needs`` the names of the required results,
+    ``papers`` are the papers answered (numbers), ``needs`` the names of the required results,
     ``command`` makes them; ``write`` returns texts, tables and pictures.
     """
 

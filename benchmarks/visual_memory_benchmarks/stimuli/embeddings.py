@@ -27,7 +27,7 @@ NAME_MAX = 63
 
 
 class MemoryEmbeddings:
-    """An embedder of pictures by one memory's embedder; ``spec`` is all that decides the vectors.
+    """An embedder of pictures that calls one memory's embedder; ``spec`` determines the vectors.
 
     Vectors are kept in the folder ``cache``, if given: the same content is embedded once for a
     spec. Raises CannotEmbed for a memory that takes vectors only.
@@ -72,7 +72,7 @@ class MemoryEmbeddings:
 
 
 class Embeddings(MemoryEmbeddings):
-    """An embedder of pictures by the embedder of this name of a server.
+    """An embedder of pictures that calls a server's embedder of this name.
 
     A server embeds only for a memory, so an empty memory ``embedder.NAME`` is created and kept.
     Raises CannotEmbed if a memory of this name has another embedder.

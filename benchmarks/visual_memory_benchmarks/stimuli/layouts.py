@@ -76,7 +76,7 @@ def _parsed(dataset: Dataset, folder: Path, file: str) -> Placed:
 
 
 def sample(placed: Sequence[Placed], limit: int | None, seed: int) -> list[Placed]:
-    """Take at most ``limit`` pictures of each condition and category, in the order given.
+    """Return at most ``limit`` pictures of each condition and category, in the order given.
 
     The choice depends on seed and file name alone: it is the same under every condition that has
     the files.
@@ -107,7 +107,7 @@ def gather(name: str, folder: Path, placed: Sequence[Placed]) -> StimulusSet:
 
 
 def some(found: StimulusSet, limit: int | None, seed: int) -> StimulusSet:
-    """Take at most ``limit`` of each category, as ``sample`` chooses them."""
+    """Return at most ``limit`` pictures of each category, as ``sample`` chooses them."""
     placed = [Placed(each.file, each.category) for each in found.stimuli]
     chosen = {each.file for each in sample(placed, limit, seed)}
     return found.where(lambda each: each.file in chosen)

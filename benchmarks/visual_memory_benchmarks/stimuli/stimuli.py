@@ -24,7 +24,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 @dataclass(frozen=True, slots=True)
 class Stimulus:
-    """A picture; ``file`` is its path inside the set, ``attributes`` hold anything else known."""
+    """A picture; ``file`` is its path inside the set, ``attributes`` are its other properties."""
 
     file: str
     category: str

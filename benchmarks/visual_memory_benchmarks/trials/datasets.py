@@ -16,9 +16,9 @@ ALL = "all"  # the condition of a set without conditions, by any value in its ta
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A dataset: its conditions by canonical token, and those excluded from scores.
+    """A dataset: its conditions by canonical token, and the conditions excluded from scores.
 
-    ``excluded`` conditions are controls, or ones in which people are right less often than 0.2.
+    ``excluded`` conditions are controls, or people are right in less than 0.2 of their trials.
     """
 
     name: str

@@ -139,7 +139,7 @@ class Catalog:
         return Memory.open(path, keep, self.reserve.give_up, self._indexes)
 
     def note(self, memory: Memory) -> None:
-        """Record a memory's present log position and unfinished unlearning in the registry.
+        """Record a memory's current log position and unfinished unlearning in the registry.
 
         Raises NotWritten.
         """
@@ -188,7 +188,7 @@ class Catalog:
                 self._check_free(read, name)
 
     def mark_unlearned(self, memory: Memory, ids: Sequence[str], operation: str | None) -> int:
-        """Mark entries as unlearned, so that no earlier backup or older file brings them back.
+        """Record entries as unlearned, so that no earlier backup or older file brings them back.
 
         ``operation`` is the name of the operation that is about to delete the entries, or None if
         they are deleted already. Returns the logical time, see ``RegistryReader.ticks``. Raises
@@ -204,7 +204,7 @@ class Catalog:
         return self.reserve.freeing(mark_unlearned)
 
     def unlearned(self, memory: Memory, ids: Iterable[str]) -> list[str]:
-        """Return those of ``ids`` that were ever unlearned in this memory or a copy of it."""
+        """Return the ``ids`` that were ever unlearned in this memory or a copy of it."""
         with self._registry.reading() as read:
             return read.unlearned(self._secret, memory.identity.uid, ids)
 
@@ -216,7 +216,7 @@ class Catalog:
         check: Callable[[], None],
         request: Request = WITHOUT_ID,
     ) -> BinaryIO:
-        """Write the present state of a memory to a file without a name; return the open file.
+        """Write a memory's current content to a file without a name; return the open file.
 
         Entries that wait to be unlearned are left out, and if there are any, so are the settings
         named in ``settings``. ``check`` is called often, and may raise.

@@ -33,7 +33,7 @@ KNOWS = "SELECT 1 FROM operations WHERE name = ?"
 
 
 def look(path: Path, noted: Noted | None) -> Found:
-    """Read the state of a memory from its file, to be compared with ``noted``, the catalog's note.
+    """Read the state of a memory from its file, to be compared with the catalog's ``noted`` state.
 
     Raises CorruptStore, also if the file holds no memory, NewerStore, NotWritten.
     """
@@ -113,7 +113,7 @@ def reading(path: Path) -> Iterator[Connection]:
 
 
 def hashes(db: Connection, noted: Noted) -> dict[int, str]:
-    """Map event numbers to hashes in the file, for the last event of each noted log position."""
+    """Map event numbers to hashes in the file, for the last event of each position in ``noted``."""
     found = {}
     for size, _ in noted.standings:
         row = db.execute("SELECT event FROM audit WHERE number = ?", (size - 1,)).fetchone()

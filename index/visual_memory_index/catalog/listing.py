@@ -19,10 +19,10 @@ STEM_CHARACTERS, HASH_CHARACTERS = 54, 8  # with a full stop between: 63, the lo
 
 
 def unlisted(known: Mapping[str, str], folder: Path) -> dict[str, UnlistedFile]:
-    """Return the non-empty memory files in ``folder`` that are not ``known``, each by a free name.
+    """Return the non-empty memory files in ``folder`` that are not in ``known``, by a free name.
 
-    ``known`` maps file names to names of memories. The name is that of the memory in the file, or
-    else of the memory that the file was made for, unless ``called`` has to choose another.
+    ``known`` maps file names to names of memories. A free name is that of the memory in the file,
+    or else of the memory that the file was made for, unless ``called`` has to choose another.
     """
     paths = [
         path

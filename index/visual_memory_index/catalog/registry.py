@@ -34,7 +34,7 @@ class RegistryReader(Protocol):
         """Return the files of dropped memories, which are to be removed."""
 
     def noted(self, file: str) -> Noted | None:
-        """Return the noted log position of the memory in a file, or None."""
+        """Return the log position recorded of the memory in a file, or None."""
 
     def recall(self, request: Request) -> Any:
         """Return the answer that a request got before; None if it is new. Raises RequestReused."""
@@ -51,10 +51,10 @@ class RegistryReader(Protocol):
     def unlearned_since(
         self, secret: bytes, uid: str, ids: Iterable[str], since: int
     ) -> Iterator[str]:
-        """Yield those of ``ids`` that were unlearned after the logical time ``since``."""
+        """Yield the ``ids`` that were unlearned after the logical time ``since``."""
 
     def unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> list[str]:
-        """Return those of ``ids`` that were unlearned in the memory ``uid`` or a copy of it."""
+        """Return the ``ids`` that were unlearned in the memory ``uid`` or a copy of it."""
 
 
 class RegistryTransaction(RegistryReader, Protocol):
@@ -64,7 +64,7 @@ class RegistryTransaction(RegistryReader, Protocol):
         """Register a memory whose file is about to be made, as not ready."""
 
     def set_ready(self, name: str) -> None:
-        """Mark a registered memory as ready."""
+        """Set a registered memory ready, so that it is listed and can be opened."""
 
     def replace(self, name: str, file: str) -> None:
         """Make ``file``, even a dropped one, the file of the ready memory ``name``."""
@@ -79,7 +79,7 @@ class RegistryTransaction(RegistryReader, Protocol):
         """Drop the files of memories that are not ready."""
 
     def keep_ready(self, was_ready: Callable[[str], bool]) -> None:
-        """After a crash, mark each memory as ready if ``was_ready`` returns True for its file."""
+        """After a crash, set each memory ready if ``was_ready`` returns True for its file."""
 
     def clear_dropped(self) -> None:
         """Empty the list of dropped files, after they were removed."""
@@ -91,12 +91,12 @@ class RegistryTransaction(RegistryReader, Protocol):
         """Remember the answer to a request that has an id, for two days at least."""
 
     def note_backup(self, backup: str) -> None:
-        """Record that this backup is made now, which advances the logical time."""
+        """Record that the backup of this name is made now; advance the registry's logical time."""
 
     def mark_unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> int:
-        """Mark entries of the memory ``uid`` as unlearned; return the new logical time.
+        """Record entries of the memory ``uid`` as unlearned; return the new logical time.
 
-        A mark is an HMAC of an id under ``secret``: the registry alone reveals no id.
+        Each is recorded as an HMAC of its id under ``secret``: the registry alone reveals no id.
         """
 
     def read_secret(self, path: Path) -> bytes:
@@ -104,13 +104,14 @@ class RegistryTransaction(RegistryReader, Protocol):
 
 
 class Registry(Protocol):
-    """Reads, and transactions of one writer at a time. Methods may raise CorruptStore, NotWritten.
+    """The record of a folder's memories and unlearnings, for one writer at a time.
 
     A read sees one committed state, whatever is written meanwhile, and may run in many threads.
+    Methods may raise CorruptStore, NotWritten.
     """
 
     def reading(self) -> AbstractContextManager[RegistryReader]:
-        """Read one committed state."""
+        """Open a read of one committed state of the registry."""
 
     def transaction(self) -> AbstractContextManager[RegistryTransaction]:
         """Begin a transaction: all or nothing, and durable when it ends."""

@@ -171,7 +171,7 @@ class SqliteRegistryTransaction:
         return count
 
     def _stored_marks(self, marks: Sequence[bytes], since: int) -> list[bytes]:
-        """Return those of ``marks`` that were stored after the logical time ``since``."""
+        """Return the ``marks`` (HMACs of unlearned ids) stored after the logical time ``since``."""
         rows = self._db.execute(
             f"SELECT mark FROM tombstones WHERE +tick > ? AND mark IN ({places(marks)})",
             (since, *marks),

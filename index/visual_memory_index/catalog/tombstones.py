@@ -21,7 +21,7 @@ CHECK = b"visual-memory tombstones 1"
 
 
 def mark(secret: bytes, uid: str, id: str) -> bytes:
-    """Return the mark of the entry ``id`` of the memory ``uid`` or any copy of that memory."""
+    """Return the HMAC that stands for the entry ``id`` of the memory ``uid`` and of its copies."""
     return hmac.digest(secret, b"\0".join((uid.encode(), id.encode())), "sha256")
 
 

@@ -22,7 +22,7 @@ Labels: TypeAlias = NDArray[np.object_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeaveOneOut:
-    """All entries in any order, with the k ≥ 1 nearest others of each.
+    """All entries in any order, with the k ≥ 1 other entries nearest to each.
 
     ``ids`` and ``labels`` are objects (m,). ``neighbors`` (m, k) holds rows, nearest first, never
     the entry's own; ``distances`` and ``weights`` are float64 (m, k).
@@ -182,7 +182,7 @@ class _VotingPairs:
         self.cells, self.cell_of = np.unique(cells, return_inverse=True)
 
     def verdict(self, trusted: NDArray[np.bool_], lead: float) -> _Verdict:
-        """Judge all entries by the votes of the ``trusted`` ones; see ``suspects`` for ``lead``."""
+        """Judge all entries by the votes of ``trusted`` entries; see ``suspects`` for ``lead``."""
         m = len(self.ids)
         votes = np.bincount(self.cell_of, self.weights * trusted[self.voters])
         hearers, labels = np.divmod(self.cells, len(self.names))

@@ -57,11 +57,11 @@ class VersionedLists:
 
 
 class MisleadingCountsCache:
-    """A cache of neighbour lists; after an edit only the lists that it changed are found again.
+    """A cache of neighbour lists; after an edit only the lists that changed are computed again.
 
     Lists of the few K used last stay in RAM, and of as many K in the store: lists that took long to
-    find are written there at once, the others by ``save``. The keys of the entries whose lists are
-    known are kept with the lists. A thread that updates the lists for K removes them from the cache
+    compute are written there at once, other lists by ``save``, each with the keys of the entries
+    whose lists are computed. A thread that updates the lists for K removes them from the cache
     and holds K's lock. ``ram`` returns the current copy in RAM, or raises MemoryClosed.
     """
 
@@ -287,16 +287,16 @@ def keep_within_bounds(sizes: Mapping[int, int]) -> set[int]:
 
 
 def missing_lists(k: int, known: Keys, keys: Keys) -> int:
-    """Estimate how many lists of ``keys`` are still to be found if those of ``known`` are there.
+    """Estimate how many neighbour lists of ``keys`` are missing if those of ``known`` are computed.
 
-    An entry added or deleted changes the lists of about K others.
+    An entry added or deleted changes the lists of about ``k`` other entries.
     """
     missing, left = len(keys) - count_common(known, keys), len(known) - count_common(known, keys)
     return min(len(keys), missing + k * (missing + left))
 
 
 def count_common(known: Keys, keys: Keys) -> int:
-    """Count the ``known`` keys that are among ``keys``."""
+    """Count the keys that are in both arrays."""
     return int(np.count_nonzero(np.isin(keys, known, assume_unique=True)))
 
 
@@ -306,9 +306,9 @@ def list_cost(m: int, dimension: int, k: int) -> float:
 
 
 def update_lists(lists: NeighborLists, ram: RamCopy, part: int = 1) -> tuple[int, int] | None:
-    """Find some of the missing ``lists``; return how many are known then, and their total.
+    """Compute some of the missing neighbour lists; return how many are computed, and of how many.
 
-    A larger ``part`` finds more of them in one call. Return None if all are known.
+    Return None if none is missing any more. A larger ``part`` computes more lists in one call.
     """
     m = len(lists.keys)
     cost = list_cost(max(1, m), ram.vectors.dimension, lists.k)

@@ -21,12 +21,12 @@ Rows = NDArray[np.intp]
 
 @dataclass(slots=True, eq=False)
 class NeighborLists:
-    """The k nearest others of every row, updated when rows are added and removed.
+    """The k other rows nearest to every row, updated when rows are added and removed.
 
     ``keys`` int64 (m,) are the rows' keys; a key stands for one vector forever, so comparing keys
     tells every change. A vector that scores below ``score_bounds``, float32 (m,), does not belong
-    in the row's list. The list of a ``stale`` row has to be found again. A ``new`` row has first to
-    be compared with the bounds of the other rows. Bounds hold for the scores of one ``scan`` alone.
+    in the row's list. The list of a ``stale`` row has to be computed. A ``new`` row has first to be
+    compared with the bounds of the other rows. Bounds hold for the scores of one ``scan`` alone.
     """
 
     k: int
@@ -39,7 +39,7 @@ class NeighborLists:
 
     @classmethod
     def unknown(cls, k: int, scan: str, keys: Keys) -> NeighborLists:
-        """Return lists for the entries ``keys``, all of which are still to be found."""
+        """Return lists for the entries ``keys``, all of which are still to be computed."""
         m = len(keys)
         return cls(
             k,
@@ -58,7 +58,7 @@ class NeighborLists:
 
     @property
     def left(self) -> tuple[int, int]:
-        """Return the numbers of new and of stale rows: the work left, in the order of doing it."""
+        """Return the numbers of new and of stale rows, which are to be processed in this order."""
         return int(np.count_nonzero(self.new)), int(np.count_nonzero(self.stale))
 
     def known(self) -> Keys:
@@ -113,7 +113,7 @@ class NeighborLists:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> NeighborLists:
-        """Read what ``to_bytes`` wrote. Raises ValueError."""
+        """Parse the bytes that ``to_bytes`` returned. Raises ValueError."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 columns = ("keys", "lists", "score_bounds", "stale", "new")

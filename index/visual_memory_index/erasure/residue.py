@@ -151,7 +151,7 @@ class ResiduePatterns:
         self._table[self._hashed(self._values)] = True
 
     def _near(self, words: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Return the positions of those ``words`` of 8 bytes that are probes."""
+        """Return the positions of the ``words`` of 8 bytes that are probes."""
         near = np.flatnonzero(self._table.take(self._hashed(words)))
         if not len(near):
             return near
@@ -186,7 +186,7 @@ def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
 
 
 def alike(data: memoryview, at: int, around: bytes, place: int) -> bool:
-    """Return True if BESIDE bytes at ``at`` equal the masked ones at ``place``: a fast check."""
+    """Return True if ``data`` at ``at`` has the BESIDE masked bytes of ``around`` at ``place``."""
     here, there = data[max(0, at) : at + BESIDE], around[max(0, place) : place + BESIDE]
     return len(here) == len(there) == BESIDE and masked(here) == there
 

@@ -40,7 +40,7 @@ def search_files(files: Iterable[int], patterns: ResiduePatterns) -> Findings:
 
 
 def unexplained(found: frozenset[bytes], there: frozenset[bytes]) -> frozenset[bytes]:
-    """Return those ``found`` pieces that are not part of any piece in ``there``.
+    """Return the ``found`` pieces that are not part of any piece in ``there``.
 
     ``there`` are pieces that remaining entries contain. A piece may have been found in part, if the
     searched data ended within it.

@@ -329,7 +329,7 @@ def io_error(path: Path, extended: int, complaint: str) -> NotWritten:
 def file_trouble(path: Path) -> OSError | None:
     """Return an OSError that says why a database file or its log cannot be written, or None.
 
-    Neither is opened, since a process that closes a file loses all its locks on it, also SQLite's.
+    No file is opened, since a process that closes a file loses all its locks on it, also SQLite's.
     """
     for file in database_files(path):
         if file.is_dir():

@@ -74,7 +74,7 @@ def to_bytes(state: State) -> bytes:
 
 
 def from_bytes(data: bytes) -> State:
-    """Read what ``to_bytes`` wrote."""
+    """Parse a digest's state from the bytes that ``to_bytes`` returned."""
     return np.frombuffer(data, dtype="<u2").astype(np.uint16)
 
 

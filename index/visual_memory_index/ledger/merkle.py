@@ -31,7 +31,7 @@ class Frontier:
 
     @classmethod
     def from_bytes(cls, size: int, data: bytes) -> Frontier:
-        """Read what ``to_bytes`` wrote. Raises ValueError."""
+        """Parse the peaks of a tree of ``size`` leaves from ``to_bytes``. Raises ValueError."""
         starts = range(0, len(data), HASH_BYTES)
         return cls(size, [data[start : start + HASH_BYTES] for start in starts])
 

@@ -46,11 +46,11 @@ OnStanding: TypeAlias = Callable[[Standing], None]
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """The catalog's note of the memory ``uid``.
+    """The log positions and the unlearning that the catalog recorded of the memory ``uid``.
 
-    ``kept`` is the log position in the registry, ``latest`` the one in the small file (see
+    ``kept`` is the log position in the registry, ``latest`` that in the small file (see
     ``Latest``), ``unlearning`` an operation that had not deleted its entries when ``kept`` was
-    noted, and ``modified`` the file's time of modification in nanoseconds when ``latest`` was
+    recorded, and ``modified`` the file's time of modification in nanoseconds when ``latest`` was
     written.
     """
 
@@ -70,9 +70,9 @@ class Noted:
 class Found:
     """The state that a memory's file declares; ``name`` and ``uid`` are empty if it has none yet.
 
-    ``hashes`` are those of the events at noted positions, by number. ``unlearnings`` counts the
-    unlearnings logged after ``Noted.kept``; ``knows_unlearning`` is True if the file has the
-    operation ``Noted.unlearning``.
+    ``hashes`` has the hashes of the events at the recorded positions, by number. ``unlearnings``
+    counts the unlearnings logged after ``Noted.kept``; ``knows_unlearning`` is True if the file has
+    the operation ``Noted.unlearning``.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Found:
     knows_unlearning: bool = False
 
     def has_all_of(self, noted: Noted) -> bool:
-        """Return True if the file has the log position ``noted.kept`` and the noted unlearning."""
+        """Return True if the file has the log position ``noted.kept`` and ``noted.unlearning``."""
         return not self.lags(noted.kept) and (self.knows_unlearning or not noted.unlearning)
 
     def lags(self, noted: Standing) -> str | None:

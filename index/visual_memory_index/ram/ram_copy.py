@@ -142,11 +142,11 @@ class RamCopy:
         return label
 
     def remove(self, ids: Iterable[str]) -> None:
-        """Remove these entries: the last rows move to the places of the removed ones."""
+        """Remove these entries: the last rows move to the places of the removed rows."""
         self._remove(self._rows_to_go(ids))
 
     def prune(self, ids: Sequence[str]) -> None:
-        """Mark these voting entries as pruned: they lose their votes, rows and vectors."""
+        """Prune voting entries: they no longer vote, and their rows and vectors are removed."""
         rows = np.array([self._row_of[id] for id in ids], dtype=np.intp)
         self.silence(ids, self._keys[rows].tolist(), self._labels[rows].tolist())
         for id in ids:
@@ -184,7 +184,7 @@ class RamCopy:
         return self._ids[: len(self)].copy(), self._labels[: len(self)].copy()
 
     def rows_of_ids(self, ids: Iterable[str]) -> Rows:
-        """Return the rows of those ``ids`` that vote, ascending."""
+        """Return the rows of the ``ids`` that vote, ascending."""
         rows = {self._row_of[id] for id in ids if id in self._row_of}
         return np.array(sorted(rows), dtype=np.intp)
 
@@ -246,7 +246,7 @@ class RamCopy:
         return Neighbors(self._ids[order], self._labels[order], distances)
 
     def nearest(self, queries: NDArray[np.float32], k: int) -> Neighbors:
-        """Find the ``k`` nearest of each query (n, d)."""
+        """Find the ``k`` voting entries nearest to each query (n, d)."""
         nobody = np.empty(0, dtype=np.intp)
         n = len(queries)
         found = self.vectors.candidates(queries, [min(k, len(self))] * n, [nobody] * n)
@@ -255,7 +255,7 @@ class RamCopy:
     def nearest_others(
         self, rows: Rows, k: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
-        """Find the ``k`` nearest others of each row: row numbers int32 (n, k) in no order.
+        """Find the ``k`` other rows nearest to each row: numbers int32 (n, k) in no order.
 
         The second result is float32 (n,): a vector that scores below it is not among the nearest.
         The third, (n,), is True for the rows whose nearest were found, at least one: the others
@@ -280,7 +280,7 @@ class RamCopy:
         return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
 
     def _rows_to_go(self, ids: Iterable[str]) -> Rows:
-        """Remove ``ids`` from the tables by id; return the rows of those that vote, ascending."""
+        """Remove ``ids`` from the tables by id; return the rows of the ids that vote, ascending."""
         rows = []
         for id in ids:
             if (silent := self.pruned.pop(id, None)) is None:

@@ -26,7 +26,7 @@ class Unresolved(NamedTuple):
 
 
 class NearestOthers(NamedTuple):
-    """The nearest others of n rows: ``lists`` int32 (n, k), in no order, valid where ``resolved``.
+    """The other rows nearest to n rows: ``lists`` int32 (n, k), in no order, if ``resolved``.
 
     A vector that scores below ``score_bounds``, float32 (n,), is not in the row's list.
     ``unresolved`` yields candidates for all other rows; each is searched when it is read.
@@ -63,7 +63,7 @@ class VectorIndex(Protocol):
 
     @property
     def scan(self) -> str:
-        """The name of the scan that makes the scores: ``score_bounds`` are valid for it alone."""
+        """The name of the scan's implementation; ``score_bounds`` hold for its scores alone."""
 
     @property
     def dimension(self) -> int:
@@ -108,7 +108,7 @@ class VectorIndex(Protocol):
         """Return ``candidates`` for queries (n, d), chosen from the ascending ``rows`` alone."""
 
     def nearest_others(self, rows: Rows, k: int) -> NearestOthers:
-        """Return the k nearest others of each row; rows that need exact distances are unresolved.
+        """Return the k other rows nearest to each row; rows needing exact distances are unresolved.
 
         k is at least 1 and less than ``count``. Every row is resolved or among the unresolved.
         """

@@ -29,7 +29,7 @@ OF_CHECKSUMS = (
 
 
 def sought(db: sqlite3.Connection, uid: str, ids: Sequence[str]) -> Sought:
-    """Return those of ``ids`` that are stored, with hashes of their content for comparison."""
+    """Return the ``ids`` that are stored, with hashes of their content for comparison."""
     found = Sought(uid)
     for id, content_sha256, checksum, vector in db.execute(STORED, (json.dumps(list(ids)),)):
         found.ids.append(id)

@@ -80,7 +80,7 @@ class AuditPage(NamedTuple):
 
 
 class Known(NamedTuple):
-    """Key, label and vote of a stored entry, which a write has to know."""
+    """Key and label of a stored entry; ``votes`` is False if the entry is pruned."""
 
     key: int
     label: str
@@ -124,13 +124,13 @@ class Transaction(Protocol):
         """A number that grows with every write, and is unchanged only if nothing was written."""
 
     def next_revision(self) -> int:
-        """Increase the number of changes of the entries by 1, and return it."""
+        """Increase the revision, the count of changes of the entries, by 1, and return it."""
 
     def next_keys(self, count: int) -> range:
         """Return ``count`` keys greater than any that an entry ever had."""
 
     def look_up(self, ids: Iterable[str]) -> dict[str, Known]:
-        """Return key, label and vote of those of ``ids`` that are stored, in the given order."""
+        """Return key, label and vote of each of ``ids`` that is stored, in the given order."""
 
     def entry(self, id: str) -> Entry | None:
         """Return one entry without its vector, or None."""
@@ -249,7 +249,7 @@ class Transaction(Protocol):
 
 
 class Store(Protocol):
-    """Reads, and transactions for the one writer. Any method may raise CorruptStore or NotWritten.
+    """The storage of one memory, for one writer. Any method may raise CorruptStore or NotWritten.
 
     A read sees one committed state, whatever is written meanwhile, and may run in many threads. Ids
     are not empty, and sort by their UTF-8 bytes. A memory begins with no entry, at revision 0, and
@@ -276,7 +276,7 @@ class Store(Protocol):
         """Return the digest of the entries, lower-case hex."""
 
     def rows(self, dimension: int) -> Iterator[StoredRows]:
-        """Yield every voting entry by key, in parts, all of one state; the last part is empty."""
+        """Yield the voting entries of one committed state by key; the last part is empty."""
 
     def pruned(self) -> list[tuple[int, str, str]]:
         """Return key, id and label of every entry that does not vote."""
@@ -314,7 +314,7 @@ class Store(Protocol):
         """Return up to ``limit`` audit events from number ``first`` on. Raises BadAuditLog."""
 
     def recall(self, request: Request) -> list[str] | None:
-        """Return the same as ``Transaction.recall``, outside of a transaction."""
+        """Return the ids that this request was answered with before, or None if it is new."""
 
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         """Return the stored batches of an import, in order. Raises RequestReused, RequestErased."""
@@ -338,7 +338,7 @@ class Store(Protocol):
         """Return the ids that an operation still has to erase, ascending."""
 
     def sought(self, ids: Sequence[str]) -> Sought:
-        """Return those of ``ids`` that are stored, in a form to be searched for in any memory."""
+        """Return the ``ids`` that are stored, in a form to be searched for in any memory."""
 
     def holds(self, sought: Sought, *, without: Sequence[str] = ()) -> bool:
         """Return True if any entry is one of ``sought``, or has the same content as one of them.

@@ -56,7 +56,7 @@ class StoredFiles(Protocol):
         """Rewrite the main file without unused space. Raises NotWritten."""
 
     def renew_connections(self) -> None:
-        """Replace all connections, as their buffers hold deleted bytes. Nothing else may write."""
+        """Replace all connections, as their buffers hold deleted bytes; no write may run then."""
 
     def found_in(self, patterns: ResiduePatterns) -> frozenset[bytes]:
         """Return the pieces of ``patterns`` found in texts and blobs still stored, masked."""

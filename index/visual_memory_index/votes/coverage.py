@@ -29,9 +29,9 @@ def rank_at(coverage: float, count: int) -> int:
 
 
 def threshold(known: NDArray[np.float64], kept: float = KEPT) -> float:
-    """Return the largest accepted distance: the ⌈kept · n⌉-th smallest of ``known`` (n,).
+    """Return the largest distance to accept: the ⌈kept · n⌉-th smallest of ``known`` (n,).
 
-    ``known`` has the distance of each known query to its nearest entry. Raises TooFewItems,
+    ``known`` has the distance of each calibration query to its nearest entry. Raises TooFewItems,
     BadCoverage.
     """
     rank = rank_at(kept, len(known))

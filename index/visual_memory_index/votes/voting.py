@@ -25,22 +25,22 @@ Voting: TypeAlias = Callable[[Weights], Weights]
 
 
 def plurality(distances: Weights) -> Weights:
-    """Weigh every neighbour 1 (Geirhos et al., 2024, section 3)."""
+    """Return weight 1 for every neighbour (Geirhos et al., 2024, section 3)."""
     return np.ones_like(distances)
 
 
 def distance(distances: Weights) -> Weights:
-    """Weigh exp(−d): nearer counts more (Geirhos et al., 2024, section 3)."""
+    """Return weights exp(−d): nearer counts more (Geirhos et al., 2024, section 3)."""
     return exp(-distances)
 
 
 def softmax(distances: Weights) -> Weights:
-    """Weigh exp((1 − d) / 0.07), without dividing by the sum (Geirhos et al., 2024, section 3)."""
+    """Return weights exp((1 − d) / 0.07), not divided by the sum (Geirhos et al., 2024, sec. 3)."""
     return exp((1.0 - distances) / SOFTMAX_TEMPERATURE)
 
 
 def rank(distances: Weights) -> Weights:
-    """Weigh 1 / (2 + rank), whatever the distances (Geirhos et al., 2024, section 3)."""
+    """Return weights 1 / (2 + rank), whatever the distances (Geirhos et al., 2024, section 3)."""
     ranks = np.arange(distances.shape[-1])
     return np.broadcast_to(1.0 / (RANK_OFFSET + ranks), distances.shape)
 

@@ -87,7 +87,7 @@ class Queries(Generic[T]):
             yield Call(self.method, request, self._timed(len(part), pace), part.start)
 
     def _timed(self, count: int, pace: Pace) -> Callable[[Any], list[T]]:
-        """Return a reader of the answer that also notes in ``pace`` how long the answer took."""
+        """Return a reader of the answer that also tells ``pace`` how long the answer took."""
         began = time.monotonic()
 
         def read(answer: Any) -> list[T]:

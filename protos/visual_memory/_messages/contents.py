@@ -128,7 +128,7 @@ class Rows:
         """Do nothing: vectors have no limit of their own."""
 
     def size(self, number: int) -> int:
-        """Return the size of a row in bytes."""
+        """Return the size of row ``number`` in bytes; all rows have the same size."""
         return self._row_bytes
 
     def write(self, part: range, message: Holder) -> None:

@@ -127,7 +127,7 @@ def check_metadata(metadata: Metadata, path: str) -> None:
 
 
 def check_labels(labels: Mapping[str, str], path: str) -> None:
-    """Check a mapping of ids to labels. Raises InvalidArgument."""
+    """Check that ``labels`` maps valid ids to valid labels. Raises InvalidArgument at ``path``."""
     check_mapping(labels, path, "ids to labels")
     for id, label in labels.items():
         check_text(id, f"{path} key")
@@ -135,7 +135,7 @@ def check_labels(labels: Mapping[str, str], path: str) -> None:
 
 
 def check_mapping(mapping: Mapping[str, str], path: str, wish: str) -> None:
-    """Check a mapping of strings to strings. Raises InvalidArgument."""
+    """Check that a mapping maps strings to strings. Raises InvalidArgument with ``wish``."""
     if not isinstance(mapping, Mapping):
         refuse(path, f"must map {wish}, but is {mapping!r:.80}")
     for key, value in mapping.items():
@@ -144,7 +144,7 @@ def check_mapping(mapping: Mapping[str, str], path: str, wish: str) -> None:
 
 
 def check_text(text: str, path: str) -> None:
-    """Check an id, a label or a key of metadata. Raises InvalidArgument."""
+    """Check the length of an id, a label or a key of metadata. Raises InvalidArgument."""
     size = text_bytes(text, path)
     if not 1 <= size <= TEXT_BYTES_MAX or "\0" in text:
         refuse(path, f"must be 1 to {TEXT_BYTES_MAX} UTF-8 bytes without NUL, but has {size}")

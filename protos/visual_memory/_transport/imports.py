@@ -43,7 +43,7 @@ class Import:
 
     @property
     def stored(self) -> int:
-        """Count the leading entries known to be on disk."""
+        """Count the leading entries that the server has confirmed to be on disk."""
         return len(self._ids)
 
     @property
@@ -149,7 +149,7 @@ class Import:
         self._acknowledged = time.monotonic()
 
     def _measure_pace(self, count: int) -> None:
-        """Note how long a batch took since it was sent or, if later, the last acknowledgement."""
+        """Adapt the pace to the seconds that the server took for a batch of ``count`` entries."""
         now = time.monotonic()
         began = max(self._sent.popleft() if self._sent else now, self._acknowledged)
         self._acknowledged = now

@@ -34,7 +34,7 @@ class WorkerThreads:
         _thread.start_new_thread(self._work, ())  # Thread.start takes locks, and may keep them
 
     def watch(self, owner: object, job: Job) -> weakref.ref[object]:
-        """Submit the job when ``owner`` is collected, as long as the returned reference is kept."""
+        """Submit the job when ``owner`` is garbage-collected, if the returned reference is kept."""
         return weakref.ref(owner, partial(self.submit, job))  # the reference is put's ``block``
 
     def end(self) -> None:

@@ -47,7 +47,7 @@ class Log:
                 self._erasures[expected] = (event.time.replace(microsecond=0), event.count)
 
     def end(self, head: AuditHead) -> None:
-        """Check that the log is that of ``head``, and has the digest of ``info``. Raises Error."""
+        """Check that the log ends with ``head`` and has the memory's digest. Raises Error."""
         size, root = len(self._leaves), root_of(self._leaves).hex()
         if (size, root, self._last()) != (head.size, head.root, head.last):
             raise self._bad(f"its {size} events do not lead to its head, which has {head.size}")

@@ -117,7 +117,7 @@ class Certificate(Statement):
 
     @classmethod
     def of(cls, data: str | bytes) -> Self:
-        """Read a certificate from its JSON.
+        """Parse a certificate from its JSON.
 
         Raises Flaw if it is malformed, InvalidCertificate if it is of another version.
         """
@@ -325,21 +325,21 @@ def check_commitments(certificate: Certificate) -> None:
 
 
 def text(value: object) -> str:
-    """Read text of at most 65,536 characters, without lone surrogates. Raises ValueError."""
+    """Check and return text: at most 65,536 characters, no lone surrogates. Raises ValueError."""
     if type(value) is str and len(value) <= CHARACTERS_MAX and not SURROGATE.search(value):
         return value
     raise ValueError(f"must be text of at most {CHARACTERS_MAX} characters")
 
 
 def whole(value: object) -> int:
-    """Read a whole number from 0 to 2^53 − 1, not True or False. Raises ValueError."""
+    """Check and return a whole number from 0 to 2^53 − 1, no bool. Raises ValueError."""
     if type(value) is int and 0 <= value <= WHOLE_MAX:
         return value
     raise ValueError(f"must be a whole number from 0 to {WHOLE_MAX}")
 
 
 def moment(value: object) -> datetime:
-    """Read a time written exactly as in ``TIME``, zeros included. Raises ValueError."""
+    """Parse a time written exactly as in ``TIME``, zeros included. Raises ValueError."""
     try:
         found = datetime.strptime(text(value), TIME).replace(tzinfo=UTC)
     except ValueError:
@@ -350,7 +350,7 @@ def moment(value: object) -> datetime:
 
 
 def place(value: object) -> Searched:
-    """Read the name of a searched place and its size in bytes. Raises ValueError."""
+    """Parse the name of a searched place and its size in bytes. Raises ValueError."""
     if not isinstance(value, dict) or value.keys() != {"where", "bytes"}:
         raise ValueError("must have where and bytes in each")
     return Searched(text(value["where"]), whole(value["bytes"]))
@@ -374,7 +374,7 @@ def hexadecimal(size: int) -> Reader:
 
 
 def key(value: object) -> str:
-    """Read a public key in lower-case hex, refusing weak keys. Raises ValueError."""
+    """Check and return a public key in lower-case hex. Raises ValueError, also for a weak key."""
     found: str = hexadecimal(KEY_BYTES)(value)
     if is_weak(bytes.fromhex(found)):
         raise ValueError("must be a key whose signatures mean something")

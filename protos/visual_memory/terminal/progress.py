@@ -64,7 +64,7 @@ class Progress:
         print(f"{start}{printable(line)}", end=end, file=sys.stderr, flush=True)
 
     def line(self) -> str:
-        """Format the count and, once known, the rate and the time left."""
+        """Format the count and, once they can be estimated, the rate and the time left."""
         shown = f"{self._done:,}/{self._total:,} {self._what}"
         before, since = self._first or (self._done, self._began)
         if self._done == before:

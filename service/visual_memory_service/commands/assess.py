@@ -122,7 +122,7 @@ def calibrate(client: Client, options: Namespace) -> None:
 
 
 def part(most: int, count: int, noun: str) -> str:
-    """Write a count as ``5 suspects``, or ``200 of 312 suspects`` if it exceeds ``most``."""
+    """Format a count as ``5 suspects``, or ``200 of 312 suspects`` if it exceeds ``most``."""
     return plural(count, noun) if count <= most else f"{most} of {plural(count, noun)}"
 
 

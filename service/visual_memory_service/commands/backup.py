@@ -63,7 +63,7 @@ def restore(client: Client, options: Namespace) -> None:
 
 
 def copy(client: Client, options: Namespace) -> None:
-    """Create a memory with all present entries of another memory."""
+    """Create a memory with all current entries of another memory."""
     info = client.copy(options.name, options.new).info()
     if options.json:
         print_json(asdict(info))

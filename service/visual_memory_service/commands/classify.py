@@ -232,7 +232,7 @@ def batches(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
 
 def as_json(path: Path, decision: Decision) -> dict[str, Any]:
-    """Return all of a decision as JSON values."""
+    """Return a picture's path and every field of its decision as JSON values."""
     return {
         "picture": str(path),
         "label": decision.label,

@@ -217,7 +217,7 @@ def request_id_for(memory: Memory, ids: list[str]) -> str:
 
 
 def keys(client: Client, options: Namespace) -> None:
-    """Print the public keys of a server: the present key, then former keys."""
+    """Print the public keys of a server: the current key, then former keys."""
     public_keys = client.server_info().public_keys
     if options.json:
         print_json(public_keys)

@@ -93,7 +93,7 @@ def verify(options: Namespace) -> None:
 
 
 def there_again(memory: Memory, found: Verification, ids: Sequence[str]) -> list[str]:
-    """Return those of ``ids`` that the certificate covers and that are stored again."""
+    """Return the ``ids`` that the certificate covers and that are stored again."""
     again = []
     for id in filter(found.holds, dict.fromkeys(ids)):
         with suppress(NotFound):

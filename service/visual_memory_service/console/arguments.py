@@ -12,7 +12,7 @@ FILTER = 'such as: label = "cat" AND metadata.source = "web"'
 def add_asking(
     commands: Commands, name: str, command: Command, help: str, *, memory: bool = True
 ) -> ArgumentParser:
-    """Add a command that calls a server: options and, if ``memory``, the memory's name."""
+    """Add a command that calls a server, with its options and, if ``memory``, a memory's name."""
     parser = add(commands, name, help)
     if memory:
         parser.add_argument("name", metavar="NAME", help="the memory")

@@ -44,7 +44,7 @@ Pictures = Mapping[str, bytes | str]  # by id a thumbnail, or why there is none
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A suspect with its nearest entries of the proposed label and of its present label."""
+    """A suspect with its nearest entries of the proposed label and of its current label."""
 
     suspect: Suspect
     for_proposed: Sequence[Neighbor]

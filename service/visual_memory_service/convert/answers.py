@@ -22,7 +22,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def from_settings(settings: Settings) -> pb.Limits:
-    """Write the limits of a server."""
+    """Build the message of the limits of a server."""
     return pb.Limits(
         message_bytes=settings.message_bytes_max,
         image_bytes=settings.image_bytes_max,
@@ -35,7 +35,7 @@ def from_settings(settings: Settings) -> pb.Limits:
 def from_info(
     info: MemoryInfo, calibration: Calibration | None, reranker: str
 ) -> memory_pb2.Memory:
-    """Write a memory's present state, with its calibration and re-ranker."""
+    """Convert a memory's info, with its calibration and re-ranker, to a message."""
     return memory_pb2.Memory(
         calibration=None
         if calibration is None
@@ -66,7 +66,7 @@ def from_info(
 
 
 def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
-    """Write an embedder spec from its stored JSON."""
+    """Build the message of an embedder spec from its stored JSON."""
     if text is None:
         return None
     spec = EmbedderSpec.from_json(text)
@@ -80,7 +80,7 @@ def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
 
 
 def from_stored(batch: StoredBatch, unlearned: Sequence[str]) -> pb.ImportEntriesResponse:
-    """Write the acknowledgement of a stored batch; ``unlearned`` are ids unlearned before."""
+    """Build the acknowledgement of a stored batch; ``unlearned`` are ids unlearned before."""
     return pb.ImportEntriesResponse(
         offset=batch.start, ids=batch.ids, fingerprint=batch.fingerprint, unlearned_ids=unlearned
     )
@@ -92,7 +92,7 @@ def is_from_working(response: object) -> bool:
 
 
 def from_entry(entry: Entry) -> entry_pb2.Entry:
-    """Write an entry; vector, image and thumbnail are empty if they were not read."""
+    """Convert an entry to a message; vector, image and thumbnail are empty if not read."""
     return entry_pb2.Entry(
         id=entry.id,
         label=entry.label,
@@ -109,7 +109,7 @@ def from_entry(entry: Entry) -> entry_pb2.Entry:
 def from_entries(
     page: Page, request: pb.ListEntriesRequest, memory: Memory
 ) -> pb.ListEntriesResponse:
-    """Write one page of entries."""
+    """Build the message of one page of entries."""
     last = page.entries[-1].id if page.more else ""
     return pb.ListEntriesResponse(
         entries=[from_entry(entry) for entry in page.entries],
@@ -118,7 +118,7 @@ def from_entries(
 
 
 def from_purged(ids: Sequence[str], applied: bool) -> pb.PurgeEntriesResponse:
-    """Write the number of entries purged, or to be purged, and a sample of their ids."""
+    """Build the answer to a purge: the number of its entries, and a sample of their ids."""
     return pb.PurgeEntriesResponse(
         purge_count=len(ids), sample_ids=ids[:SAMPLE_MAX], applied=applied
     )
@@ -127,7 +127,7 @@ def from_purged(ids: Sequence[str], applied: bool) -> pb.PurgeEntriesResponse:
 def from_audit_page(
     page: AuditPage, end: int, request: pb.ListAuditEventsRequest, memory: Memory
 ) -> pb.ListAuditEventsResponse:
-    """Write a page of audit events; ``end`` is the number after the page's last event."""
+    """Build the answer of a page of audit events; ``end`` is the number after the last event."""
     return pb.ListAuditEventsResponse(
         events=[
             pb.AuditEvent(

@@ -89,7 +89,7 @@ def to_relabel(request: pb.RelabelEntriesRequest) -> dict[str, str]:
 def from_counts(
     counts: Counts, after: str, size: int, request: pb.GetMisleadingCountsRequest, memory: Memory
 ) -> pb.GetMisleadingCountsResponse:
-    """Write a page of up to ``size`` misleading counts by id, beginning after the id ``after``."""
+    """Build the answer of up to ``size`` misleading counts by id, beginning after ``after``."""
     order = counts.ids.argsort()
     first = int(np.searchsorted(counts.ids[order], after, side="right")) if after else 0
     page = order[first : first + size]
@@ -101,7 +101,7 @@ def from_counts(
 
 
 def from_valuing(step: Valuing) -> Iterator[pb.ValueEntriesResponse]:
-    """Yield messages for a step: its progress, then the values by id in pages, once known."""
+    """Yield the messages of a step: its progress or, at the end, the values by id in pages."""
     name = step.operation
     yield pb.ValueEntriesResponse(operation=name, done_count=step.done, total_count=step.total)
     if (found := step.values) is None:

@@ -135,7 +135,7 @@ def from_classified(
     rerankings: Sequence[Reranking],
     shown: int | None,
 ) -> pb.ClassifyResponse:
-    """Write decisions with their first ``shown`` neighbours, or with all if it is None.
+    """Build the answer of decisions with their first ``shown`` neighbours, or all if None.
 
     ``stale`` is True if the calibration is outdated; ``rerankings`` is empty if none were wanted.
     """
@@ -151,7 +151,7 @@ def from_classified(
 def from_annotated(
     annotated: AnnotatedDecision, reranking: Reranking | None, shown: int | None
 ) -> decision_pb2.Decision:
-    """Write one decision with its annotations."""
+    """Build the message of one decision with its annotations."""
     labels, node = annotated.label_set, annotated.node
     return from_decision(
         annotated.decision,
@@ -167,7 +167,7 @@ def from_annotated(
 def from_decision(
     decision: index.Decision, shown: int | None, **annotations: Any
 ) -> decision_pb2.Decision:
-    """Write a decision with annotations and its first ``shown`` neighbours, or all if None."""
+    """Convert a decision, annotated, to a message with ``shown`` neighbours, or all if None."""
     return decision_pb2.Decision(
         label=decision.label,
         confidence=decision.confidence,
@@ -190,7 +190,7 @@ def from_decision(
 
 
 def from_neighbors(neighbors: index.Neighbors) -> pb.SearchResponse:
-    """Write the neighbours of each query."""
+    """Build the message of the neighbours of each query."""
     return pb.SearchResponse(
         results=[
             decision_pb2.Neighbors(
@@ -207,7 +207,7 @@ def from_neighbors(neighbors: index.Neighbors) -> pb.SearchResponse:
 
 
 def from_vectors(vectors: NDArray[np.float32]) -> pb.EmbedResponse:
-    """Write vectors (n, d) as packed rows of float32."""
+    """Convert vectors (n, d) to a message of packed float32 rows."""
     data = vectors.astype("<f4").tobytes()
     return pb.EmbedResponse(vectors=entry_pb2.Vectors(rows=len(vectors), data=data))
 
@@ -269,7 +269,7 @@ def to_what_if(request: pb.ExplainDecisionRequest, dimension: int, settings: Set
 
 
 def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
-    """Write the decision before and after the hypothetical changes, and the smallest flip."""
+    """Build the answer of a decision before and after the changes, and the smallest flip."""
     after, flip = explanation.after, explanation.minimal_flip
     return pb.ExplainDecisionResponse(
         before=from_decision(explanation.before, None),
@@ -287,7 +287,7 @@ def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[int, str, index.
 
 
 def from_taxonomy(taxonomy: index.Taxonomy, labels: Sequence[str]) -> pb.Taxonomy:
-    """Write a taxonomy, the ``labels`` that no edge names, and the leaves that are no label."""
+    """Build a message of a taxonomy, labels that no edge names, and leaves that are no labels."""
     return pb.Taxonomy(
         edges=[pb.Edge(child=child, parent=parent) for child, parent in taxonomy.edges()],
         orphans=taxonomy.orphans(labels),

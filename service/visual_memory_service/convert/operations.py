@@ -38,7 +38,7 @@ def to_timeout(request: pb.WaitOperationRequest) -> float | None:
 def from_operation(
     operation: Operation, job: Job | None = None, *, with_result: bool = True
 ) -> operation_pb2.Operation:
-    """Write an operation, with the progress and problem of its ``job`` if it is running."""
+    """Convert an operation to a message, with progress and problem of its ``job`` if it runs."""
     ended, undone = operation.ended_at, operation.undone_at
     message = operation_pb2.Operation(
         name=operation.name,
@@ -72,25 +72,25 @@ def from_operation(
 
 
 def from_dry_run(memory: str, kind: str, **result: Any) -> operation_pb2.Operation:
-    """Write a dry run as an operation that was never stored."""
+    """Build the message of a dry run, as an operation that was never stored."""
     state = operation_pb2.Operation.DONE
     return operation_pb2.Operation(memory=memory, kind=kind, state=state, **result)
 
 
 def from_unlearning(result: dict[str, Any]) -> operation_pb2.UnlearnResult:
-    """Write the result of an unlearning without its certificate."""
+    """Build the message of the result of an unlearning without its certificate."""
     del result["certificate"]
     times = [from_time(each) for each in result.pop("backups", ())]
     return operation_pb2.UnlearnResult(backup_times=times, **result)
 
 
 def from_label_counts(counts: Mapping[str, int]) -> list[memory_pb2.LabelCount]:
-    """Write counts by label, in the order given."""
+    """Convert counts by label to messages, in the order given."""
     return [memory_pb2.LabelCount(label=label, count=count) for label, count in counts.items()]
 
 
 def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
-    """Write an assessment from its stored JSON."""
+    """Build the message of an assessment from its stored JSON."""
     thin = set(result["thin"])
     return operation_pb2.Assessment(
         count=result["count"],
@@ -121,7 +121,7 @@ def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
 def from_operations(
     operations: Sequence[Operation], last: str, request: pb.ListOperationsRequest, memory: Memory
 ) -> pb.ListOperationsResponse:
-    """Write a page of operations without results; ``last`` names the last one if more follow."""
+    """Build the answer of operations without results; ``last`` names the last if more follow."""
     return pb.ListOperationsResponse(
         operations=[from_operation(operation, with_result=False) for operation in operations],
         next_page_token=from_token(last, request, memory),

@@ -49,7 +49,7 @@ def to_token(request: Any, memory: Memory | None = None) -> str:
 
 
 def from_token(last: str, request: Any, memory: Memory | None = None) -> str:
-    """Write a token for the page after ``last``; the token is empty if ``last`` is."""
+    """Return a token for the page after ``last``; the token is empty if ``last`` is."""
     if not last:
         return ""
     return base64.urlsafe_b64encode(f"{seal(request, memory)}\0{last}".encode()).decode()

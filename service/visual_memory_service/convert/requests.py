@@ -35,7 +35,7 @@ Page: TypeAlias = tuple[index.Filter | None, str, int, index.Parts]
 
 
 def to_name(name: str, path: str) -> str:
-    """Read the name of a memory. Raises BadField."""
+    """Check and return the name of a memory. Raises BadField at ``path``."""
     if not index.NAME.fullmatch(name):
         raise BadField(
             path,
@@ -94,7 +94,7 @@ def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
 
 
 def to_alive_seconds(start: pb.ImportStart) -> float | None:
-    """Read how often to tell that the import is working, in seconds, or None. Raises BadField."""
+    """Read the seconds between messages that the import is working, or None. Raises BadField."""
     if not start.HasField("alive_every"):
         return None
     seconds = to_seconds(start.alive_every, "start.alive_every")
@@ -207,7 +207,7 @@ def to_content(
 
 
 def to_images(images: entry_pb2.Images, settings: Settings) -> Sequence[bytes]:
-    """Read encoded images, at least one. Raises BadField."""
+    """Return the encoded images of a message, at least one. Raises BadField."""
     if not images.data:
         raise BadField("images", "must not be empty")
     to_count(len(images.data), "images", settings)
@@ -258,27 +258,27 @@ def to_text(text: str, path: str, item: object = 0) -> str:
 
 
 def to_texts(texts: Iterable[str], path: str) -> list[str]:
-    """Read ids or labels like ``to_text``; ``path`` names their list. Raises BadField."""
+    """Check and return ids or labels; ``path`` is their field's name in errors. Raises BadField."""
     path = path + "[{}]"
     return [to_text(text, path, number) for number, text in enumerate(texts)]
 
 
 def to_ids(ids: Collection[str], path: str = "ids") -> list[str]:
-    """Read ids, at least one. Raises BadField."""
+    """Check and return ids, at least one. Raises BadField."""
     if not ids:
         raise BadField(path, "must not be empty")
     return to_texts(ids, path)
 
 
 def check_labels(labels: Mapping[str, str], path: str) -> None:
-    """Check a mapping of ids to new labels. Raises BadField."""
+    """Check that ids and their new labels are valid. Raises BadField at ``path``."""
     for id, label in labels.items():
         to_text(id, f"{path} key")
         to_text(label, path + "[{!r:.80}]", id)
 
 
 def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[str, str]:
-    """Read metadata within its limits. Raises BadField at ``path``, of item ``number``."""
+    """Check and return metadata. Raises BadField at ``path``, of item ``number``."""
     metadata = dict(given)
     if not metadata:
         return metadata
@@ -316,7 +316,7 @@ def to_fraction(fraction: float, path: str) -> float:
 
 
 def to_seconds(duration: Duration, path: str) -> float:
-    """Read a duration of 0 to 600 seconds. Raises BadField."""
+    """Convert a duration of 0 to 600 seconds to a number. Raises BadField."""
     seconds = duration.seconds + duration.nanos / 1e9
     if not 0 <= seconds <= SECONDS_MAX:
         raise BadField(path, f"must be 0 to {SECONDS_MAX:g} s, but is {seconds:g} s")

@@ -44,14 +44,14 @@ def to_candidate(candidate: pb.Candidate, at: int) -> Candidate:
 
 
 def from_ranking(ranking: Ranking) -> pb.RerankResponse:
-    """Write a ranking: an order of ids, or weights by id."""
+    """Build the message of a ranking: an order of ids, or weights by id."""
     if isinstance(ranking, Mapping):
         return pb.RerankResponse(weights=pb.CandidateWeights(weights=ranking))
     return pb.RerankResponse(order=pb.Order(ids=ranking))
 
 
 def from_candidates(picture: bytes, candidates: Sequence[Candidate]) -> pb.RerankRequest:
-    """Write the query's picture and its candidates, nearest first."""
+    """Build the message of the query's picture and its candidates, nearest first."""
     request = pb.RerankRequest(picture=picture)
     for each in candidates:
         request.candidates.add(

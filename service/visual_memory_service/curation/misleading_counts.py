@@ -8,7 +8,7 @@ from visual_memory_service.runtime.threads import in_thread
 
 
 def find_counts(k: int, memory: Memory, operations: Operations) -> Operation | None:
-    """Find or start the operation that lists each entry's k neighbours; None if they are known."""
+    """Find or start the operation that computes the counts for ``k``; None if that is quick."""
     kind = f"counts k={k}"
     running = operations.running(memory.identity.name, kind)
     if running is not None or memory.knows_counts(k):

@@ -52,7 +52,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, text: str) -> Calibration:
-        """Read a calibration from the text of ``to_json``."""
+        """Parse a calibration from the JSON text that ``to_json`` returned."""
         fields: dict[str, Any] = json.loads(text)
         curve = fields.pop("recalibration")
         return cls(

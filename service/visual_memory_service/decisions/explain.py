@@ -63,7 +63,7 @@ class MinimalFlip:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision, the decision after the changes, and the smallest flip, or None for either.
+    """A decision, the decision after the changes or None, and the smallest flip or None.
 
     ``thumbnails`` maps the ids of the entries in all three to JPEGs, if wanted.
     """

@@ -27,7 +27,7 @@ class Answers:
 
     @property
     def score(self) -> str:
-        """Write the score: ``7 of 8 right``."""
+        """Format the score: ``7 of 8 right``."""
         return f"{self.right} of {len(self.pictures)} right"
 
     def mentions(self, label: str) -> bool:
@@ -39,7 +39,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Answers on known classes, and on a new class before, with and after its entries."""
+    """Answers on classes inserted first, and on a new class before, with and after its entries."""
 
     known: Answers
     before: Answers

@@ -32,10 +32,11 @@ DEFAULT_LIMITS = Limits(
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Pictures by class, ``seen`` to insert and ``unseen`` to classify; one class is held back.
+    """Pictures by class: ``seen`` to insert, ``unseen`` to classify.
 
-    ``credit`` names the source, and is empty for the user's own pictures. ``remarks`` are sentences
-    on pictures of a folder that are left out.
+    The class ``held_back`` is inserted after the others. ``credit`` names the source, and is empty
+    for the user's own pictures. ``remarks`` are sentences on pictures of a folder that are left
+    out.
     """
 
     title: str
@@ -51,7 +52,7 @@ class Collection:
         return sum(map(len, [*self.seen.values(), *self.unseen.values()]))
 
     def known(self, part: Mapping[str, Sequence[Picture]]) -> list[Picture]:
-        """Return the pictures in ``part`` of all classes but the one held back."""
+        """Return the pictures in ``part`` of all classes but ``held_back``."""
         return [p for label, pictures in part.items() if label != self.held_back for p in pictures]
 
 
@@ -116,7 +117,10 @@ def sample(
 def split(
     title: str, credit: str, classes: Mapping[str, list[Picture]], held_back: str = ""
 ) -> Collection:
-    """Split classes into four fifths seen, one fifth unseen; by default hold back the largest."""
+    """Split each class into four fifths ``seen`` and one fifth ``unseen``.
+
+    The collection's ``held_back`` class is by default the largest.
+    """
     seen, unseen = {}, {}
     for label, pictures in classes.items():
         kept = max(1, round(UNSEEN_SHARE * len(pictures)))

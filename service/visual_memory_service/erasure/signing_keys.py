@@ -37,7 +37,7 @@ class SigningKeys:
 
     @property
     def public(self) -> list[str]:
-        """Return the public keys in hex: the present key, then former keys, latest first."""
+        """Return the public keys in hex: the current key, then former keys, latest first."""
         return [public_hex(self.private), *reversed(self._former())]
 
     def rotate(self) -> None:

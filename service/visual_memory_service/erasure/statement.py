@@ -72,7 +72,7 @@ class Search:
 
 
 def draft(facts: Facts, asked: int, duplicates: Duplicates) -> str:
-    """Return as JSON, without ids, the facts of a certificate that are known after deletion."""
+    """Return as JSON, without ids, the facts of a certificate that deletion alone determines."""
     salt = secrets.token_hex(32)
     return json.dumps(
         {

@@ -187,7 +187,7 @@ def table(entries: list[Entry], schema: Any) -> Any:
 
 
 def spec(embedder: EmbedderSpec) -> str:
-    """Write an embedder's spec as canonical JSON."""
+    """Return an embedder's spec as canonical JSON."""
     return json.dumps(asdict(embedder), sort_keys=True)
 
 

@@ -186,7 +186,7 @@ def nested(pictures: Iterable[Picture], folder: Path) -> list[str]:
 
 
 def alike(labels: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Return a remark on each group of ``labels`` and ``known`` labels that hardly differ."""
+    """Return a remark on each group of labels, new or ``known``, that hardly differ."""
     groups = defaultdict[str, set[str]](set)
     labels = set(labels)
     for label in labels.union(known):

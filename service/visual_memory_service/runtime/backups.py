@@ -121,7 +121,7 @@ class Backups:
 async def closed(making: asyncio.Future[Any], made: ExitStack) -> None:
     """Close ``made`` once ``making`` has ended, even if this call is cancelled meanwhile.
 
-    Another thread closes it, because closing may free many blocks of a file.
+    Another thread closes ``made``, because closing may free many blocks of a file.
     """
 
     async def close() -> None:

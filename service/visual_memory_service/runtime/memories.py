@@ -235,7 +235,7 @@ class Memories:
         return sorted(self._open.keys() - self._refused.keys())
 
     def note(self, memory: index.Memory) -> None:
-        """Record a memory's present state in the catalog, so that older files of it are refused.
+        """Record a memory's log position in the catalog, so that older files of it are refused.
 
         If the record cannot be written, the former record stays, and is still true.
         """
@@ -478,7 +478,7 @@ class Memories:
 
 
 def read_spec(text: str | None, path: Path) -> EmbedderSpec | None:
-    """Read the stored embedder spec of the memory at ``path``. Raises CorruptStore."""
+    """Parse the stored embedder spec of the memory at ``path``. Raises CorruptStore."""
     if text is None:
         return None
     try:

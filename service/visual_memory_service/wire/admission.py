@@ -124,7 +124,7 @@ class AdmissionControl:
             self._idle.set()
 
     def note(self, call: SilentCall, *, silent: bool) -> None:
-        """Note that a call waits for its client from now on, or no longer."""
+        """Record that a call waits for its client from now on if ``silent``, else no longer."""
         self._silent.pop(call, None)
         if silent:
             self._silent[call] = time.monotonic()

@@ -15,7 +15,7 @@ CHECK_SECONDS = 0.1
 
 
 class Connections:
-    """Counts the calls of one gRPC server, and notes since when each waits for its client.
+    """Counts the calls of one gRPC server, and records since when each waits for its client.
 
     The event ``closing`` is set when the server's connections are about to close.
     """

@@ -13,7 +13,7 @@ from visual_memory_service.wire.rerank import reranker_of
 
 
 def describe(served: ServedMemory) -> memory_pb2.Memory:
-    """Describe the present state of a memory."""
+    """Return a message on the current state of a memory."""
     memory = served.memory
     return answers.from_info(memory.info(), calibration_of(served), reranker_of(memory))
 

@@ -23,7 +23,7 @@ class Health:
         self._changed = asyncio.Condition()
 
     async def set(self, name: str, state: Any) -> None:
-        """Set the state of ``name``, and wake its watchers."""
+        """Set the serving state of the service ``name``, and wake its watchers."""
         async with self._changed:
             self._states[name] = state
             self._changed.notify_all()
@@ -40,17 +40,17 @@ class Health:
             self._changed.notify_all()
 
     def knows(self, name: str) -> bool:
-        """Return True if a state was ever set for ``name``."""
+        """Return True if a serving state was ever set for the service ``name``."""
         return name in self._states
 
     def state(self, name: str) -> Any:
-        """Return the present state of ``name``."""
+        """Return the current serving state of ``name``."""
         if self._draining:
             return State.NOT_SERVING
         return self._states.get(name, State.SERVICE_UNKNOWN)
 
     async def states(self, name: str, connections_closing: asyncio.Event) -> AsyncIterator[Any]:
-        """Yield the state of ``name`` now and at each change, until a drain or the event is set."""
+        """Yield ``name``'s serving state now and at each change, until a drain or the event."""
         sent = None
         while True:
             async with self._changed:

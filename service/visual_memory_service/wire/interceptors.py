@@ -307,7 +307,7 @@ class CallScope:
         self._end(ClientSilent())
 
     def _renew(self) -> None:
-        """End the call because its connection closes, unless the call works on a message."""
+        """End the call because its connection is closing, unless the call is handling a message."""
         if not self._owed():
             self._end(ConnectionsRenewed())
 

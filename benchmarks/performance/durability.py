@@ -117,7 +117,7 @@ def write_together(address: str, messages: Messages) -> Answered:
 
 
 def writing(work: Path, each: int) -> bool:
-    """Print the rate of writes against that of repeating them; return True if the goal is met."""
+    """Time writes and the same requests again; return True if the ratio of rates is high enough."""
     pairs = []
     with served(work / "writing") as server:
         stub(server).CreateMemory(pb.CreateMemoryRequest(name="written", dimension=DIMENSION))

@@ -96,9 +96,9 @@ def _others(neighbors: Neighbors, id: str) -> Values:
 
 
 def separation(known: Values, unknown: Values) -> Row:
-    """Return AUROC, FPR95 and the limit for scores that are higher for unknown pictures.
+    """Return AUROC, FPR95 and its threshold for scores that are higher for unknown pictures.
 
-    FPR95 is the share of unknown pictures accepted at the limit that accepts 95 % of the known
+    FPR95 is the share of unknown pictures accepted at the threshold that accepts 95 % of the known
     ones.
     """
     nearer = (known[:, None] < unknown) + (known[:, None] == unknown) / 2

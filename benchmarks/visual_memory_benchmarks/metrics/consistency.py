@@ -61,7 +61,7 @@ def average(conditions: list[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 
 def undefined(measures: NDArray[np.float64]) -> int:
-    """Count the pairs without an error consistency."""
+    """Count the pairs whose error consistency is undefined (NaN)."""
     return int(np.isnan(measures[ERROR, :, 0]).sum())
 
 

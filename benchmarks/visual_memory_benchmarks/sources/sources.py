@@ -22,7 +22,7 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The source of a dataset: an ``archive``, a Zenodo ``record`` or, if neither, by hand.
+    """The source of a dataset: an ``archive`` or a Zenodo ``record``; neither if fetched by hand.
 
     ``inside`` is the folder in an archive that holds the set, if not all of it.
     """

@@ -133,7 +133,11 @@ class ResiduePatterns:
         return probes
 
     def _drop_shared(self, others: Iterable[bytes]) -> None:
-        """Drop 8-byte probes that occur in more than SHARED_MAX contexts or in ``others``."""
+        """Drop the 8-byte probes that prove nothing when they are found.
+
+        These occur beside more than SHARED_MAX different byte sequences, or in ``others``, which
+        are parts of pictures that stay.
+        """
         shared = {probe for probe, known in self._probes.items() if len(known) > SHARED_MAX}
         for other in others:
             for offset in range(min(PROBE_BYTES, len(other))):

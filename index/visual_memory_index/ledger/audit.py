@@ -67,7 +67,7 @@ def read(text: str, number: int) -> Event:
 
 
 def is_sound(event: Event) -> bool:
-    """Return True if all fields have their types, and every JSON parser can read the numbers."""
+    """Return True if all fields have the expected types, and the numbers are below 2^53."""
     numbers = (event.number, event.time, event.count)
     texts = (event.principal, event.call, event.digest, event.previous)
     return all(type(each) is int and 0 <= each < 2**53 for each in numbers) and all(

@@ -209,10 +209,10 @@ class Transaction(Protocol):
         """Append an event to the audit log: ``principal`` did ``call`` to ``count`` entries."""
 
     def digest(self) -> str:
-        """Return the digest of the entries now."""
+        """Return the digest of the entries as this transaction sees them."""
 
     def begin(self, name: str, kind: str, principal: str) -> None:
-        """Add a running operation of the ``principal``. Names sort by time."""
+        """Add a running operation of the ``principal``; ``name`` sorts after earlier names."""
 
     def draft(self, name: str, result: str) -> None:
         """Store a preliminary result of a running operation."""
@@ -220,7 +220,7 @@ class Transaction(Protocol):
     def end(
         self, name: str, state: State, *, result: str | None = None, problem: str | None = None
     ) -> None:
-        """Set the end of an operation, and drop the ids that it still had to erase."""
+        """Record that an operation ended in ``state``, and clear its list of ids left to erase."""
 
     def operation(self, name: str) -> Operation:
         """Return one operation. Raises UnknownOperation."""

@@ -157,9 +157,9 @@ class Import:
             self._pace.note(count, now - began)
 
     def _matches(self, answer: pb.ImportEntriesResponse) -> bool:
-        """Return True if a stored batch holds the entries that this call has at its offset.
+        """Return True if a batch that the server has stored equals this call's entries there.
 
-        A batch that the server acknowledged to this call before is not compared again.
+        A batch already acknowledged to this call counts as equal, without a comparison.
         """
         if answer.offset < self.stored:
             return True

@@ -149,8 +149,9 @@ class Certificate(Statement):
 class Verification(Statement):
     """The statement of a certificate whose signature is valid.
 
-    ``public_key`` signed it, in hex, and ``signer`` is its fingerprint. ``trusted`` is True if the
-    caller gave that key, and None if the caller gave none: anybody can sign with their own key.
+    ``public_key`` is the signer's key in hex, and ``signer`` its fingerprint. ``trusted`` is True
+    if the caller gave that key, and None if the caller gave none: anybody can sign with their own
+    key.
     """
 
     public_key: str

@@ -15,8 +15,9 @@ LOG_SECONDS = 5.0
 class Progress:
     """A progress line on a terminal: ``512/828 pictures, 143/s, 2 s left``.
 
-    Elsewhere a new line is printed every 5 s, or ``every`` seconds, and none for shorter work. The
-    rate counts from the first report on, since resumed work starts with much done.
+    If the output is no terminal, a line is printed every 5 seconds, or ``every`` if given, and none
+    for shorter work. The rate counts from the first report on, since resumed work starts with much
+    done.
     """
 
     def __init__(self, what: str, total: int = 0, *, every: float | None = None) -> None:

@@ -102,7 +102,7 @@ class Plan:
         return f"That {verb} labels: {listed(changes)}." if changes else ""
 
     def new_labels(self) -> dict[str, tuple[str, str]]:
-        """Map the id of each replaced item whose label changes to (stored label, new label)."""
+        """Return (stored label, new label) by id, for the replaced items whose label changes."""
         replaced = self.replaced
         return {id: labels for id, labels in sorted(self.relabelled.items()) if id in replaced}
 

@@ -165,7 +165,7 @@ def save(certificate: Certificate, options: Namespace) -> None:
 
 
 def certify(client: Client, memory: Memory, ids: list[str]) -> Certificate:
-    """Unlearn entries; return the former certificate if unlearned before and not inserted since."""
+    """Unlearn entries; return their certificate, the earlier one if nothing was left to unlearn."""
     with Progress("steps of erasing") as progress:
         try:
             certificate = memory.unlearn(

@@ -40,10 +40,11 @@ async def value_entries(
     memory: Memory,
     operations: Operations,
 ) -> AsyncGenerator[Valuing, None]:
-    """Yield progress, then the values of all voting entries for labelled unit ``queries`` (n, d).
+    """Yield progress, then the KNN-Shapley value of each voting entry.
 
-    Without queries the entries value each other. Closing the generator cancels the operation.
-    Raises NotDone.
+    A value says how much the entry helps to classify ``queries``, unit vectors (n, d) with their
+    true ``labels``, or without queries the other entries. Closing the generator cancels the
+    operation. Raises NotDone.
     """
     found: list[Values] = []
 

@@ -37,7 +37,8 @@ class Reranker(Protocol):
         """Order or weigh the candidates by their likeness to ``picture``, before ``deadline``.
 
         Candidates come nearest first and at least one has a picture; ``deadline`` is a time of
-        ``time.monotonic``. Raises BadField for a picture that cannot be decoded, RerankingRefusal.
+        ``time.monotonic``. Raises BadField for a picture that cannot be decoded,
+        and RerankingRefusal if there is no ranking in time.
         """
         ...
 

@@ -98,7 +98,7 @@ def program_files() -> set[Path]:
 
 
 def writable_ranges(pages: io.FileIO, left_out: int, until: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of existing writable pages, but not from ``left_out`` to ``until``."""
+    """Yield (start, end) of resident writable pages, except from ``left_out`` to ``until``."""
     for line in MAPS.read_text().splitlines():
         match = REGION.match(line)
         if match is None or not match[3].startswith("rw"):

@@ -203,9 +203,9 @@ def check_images(memory: Memory) -> None:
 
 
 def choose_reranker(asked: Classification, memory: Memory, rerankers: Rerankers) -> str | None:
-    """Return the name of the re-ranker of the call, else of the memory, or None.
+    """Return the re-ranker that the call names, else the memory's, or None if there is none.
 
-    Raises UnknownReranker, ImagesNotStored or BadField if the call's re-ranker cannot be asked.
+    Raises UnknownReranker, ImagesNotStored or BadField if the call's re-ranker cannot be used.
     """
     wanted, question = asked.reranker, asked.question
     if not wanted:

@@ -52,7 +52,5 @@ def test_a_key_that_would_never_end_is_refused(tmp_path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
 
-    with pytest.raises(
-        BadKey, match=r"signing\.pem cannot be read \(Not a regular file\); let"
-    ):
+    with pytest.raises(BadKey, match=r"signing\.pem cannot be read \(Not a regular file\); let"):
         SigningKeys(tmp_path)

@@ -114,7 +114,7 @@ def levels(findings: Findings) -> dict[str, dict[str, Estimate]]:
 
 
 def of_people(findings: Findings) -> dict[str, dict[str, Estimate]]:
-    """Return people's accuracy by distortion, then level, if the benchmark has the distortion."""
+    """Return people's accuracy by distortion, then level, where people were shown it."""
     return {
         name: {
             level: findings.of_people(name)["by_condition"][level]["accuracy"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from visual_memory.errors import AlreadyExists, refuse
 
@@ -49,16 +49,21 @@ def refusing(file: str | os.PathLike[str], path: str) -> Iterator[None]:
         refuse(path, f"{why}: {os.fspath(file)}", separator=": ")
 
 
-class NamedOutput(io.FileIO):
+class NamedOutput:
     """A temporary file whose write errors are raised as InvalidArgument for the final file."""
 
-    def __init__(self, part: Path, path: Path) -> None:
-        super().__init__(part, "xb")
-        self._path = path
+    def __init__(self, file: FileIO, path: Path) -> None:
+        self._file, self._path = file, path
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
     def write(self, data: Any, /) -> int:
+        rest = memoryview(data).cast("B")
         with refusing(self._path, "path"):
-            return super().write(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        return memoryview(data).nbytes
 
 
 @contextmanager
@@ -76,20 +81,23 @@ def whole_file(file: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Bin
     part = path.parent / f".{secrets.token_hex(8)}.part"
     if not overwrite:
         check_free(path)
-    with refusing(path, "path"):
-        output = NamedOutput(part, path)
+    opened = None
     try:
-        with io.BufferedWriter(output) as opened:
-            yield opened
-            opened.flush()
+        with open(part, "xb", buffering=0) as opened:  # so that closing it writes nothing
+            yield cast("BinaryIO", NamedOutput(opened, path))
             with refusing(path, "path"):
-                os.fsync(output.fileno())
+                os.fsync(opened.fileno())
         with refusing(path, "path"):
             if overwrite:
                 os.replace(part, path)
             else:
                 name(part, path)
         sync_folder(path.parent)
+    except OSError:
+        if opened is None:
+            with refusing(path, "path"):
+                raise
+        raise
     finally:
         with suppress(OSError):  # it may have its name already
             part.unlink()

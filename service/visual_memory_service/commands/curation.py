@@ -180,10 +180,13 @@ def relabel(client: Client, options: Namespace) -> None:
 
 def read_labels(file: Path) -> dict[str, str]:
     """Read a CSV file as labels by id, skipping rows without a label. Raises Refused."""
-    rows = csv.DictReader(io.StringIO(read_text(file), newline=""))
+    rows = csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True)
     labels: dict[str, str] = {}
     try:
-        missing = {"id", "label"} - set(rows.fieldnames or ())
+        names = rows.fieldnames or ()
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise Refused(f"{file} has more than one column {listed(twice)}.")
+        missing = {"id", "label"} - set(names)
         if missing:
             raise Refused(
                 f"{file} has no column named {' and none named '.join(sorted(missing))}. "
@@ -191,6 +194,11 @@ def read_labels(file: Path) -> dict[str, str]:
             )
         for row in rows:
             id, label = row["id"], row["label"]
+            if None in row:
+                raise Refused(
+                    f"{file}, line {rows.line_num} has more cells than the first line has columns; "
+                    "put a label with commas in quotes."
+                )
             if not id:
                 raise Refused(f"{file}, line {rows.line_num}: the id is empty.")
             if label and labels.setdefault(id, label) != label:

@@ -18,8 +18,14 @@ def read_ids(file: Path) -> list[str]:
     text = read_text(file)
     if "\0" in text:
         raise Refused(f"{file} is no text; wanted is one id a line.")
-    lines = {line.removesuffix("\r") for line in text.split("\n")}
-    ids = sorted(lines - {""})
+    *lines, last = text.split("\n")
+    ends = {line.endswith("\r") for line in lines if line.strip("\r")}
+    if len(ends) > 1:
+        raise Refused(
+            f"{file} has lines that end with a carriage return and lines that do not: save it with "
+            "one kind of line end, or name ids that have one in Python."
+        )
+    ids = sorted({line.removesuffix("\r") for line in (*lines, last)} - {""})
     if not ids:
         raise Refused(f"{file} names no id; wanted is one id a line.")
     if len(ids) > IDS_MAX:

@@ -62,12 +62,13 @@ def unlearnings(server: Server, people: Memory) -> int:
     [
         (b"", "names no id"),
         (b"\n\r\n\n", "names no id"),
+        (b"a person 0\na person 1\r\n", "lines that end with a carriage return and lines that do"),
         (b"\xff\xd8\xff\xe0 JFIF", "is no text in UTF-8"),
         (b"a person 0\0a person 1\n", "is no text"),
         (b"x" * 257, "1 to 256 UTF-8 bytes"),
         (b"".join(b"%d\n" % number for number in range(1_000_001)), "at most 1,000,000"),
     ],
-    ids=["empty", "blank lines", "a picture", "NUL", "a long line", "too many"],
+    ids=["empty", "blank lines", "two line ends", "a picture", "NUL", "a long line", "too many"],
 )
 def test_what_is_no_list_of_ids_is_refused_and_nothing_changed(
     run: Run, server: Server, people: Memory, ids: bytes, sentence: str, apply: list[str]
@@ -85,7 +86,7 @@ def test_what_is_no_list_of_ids_is_refused_and_nothing_changed(
 def test_without_apply_it_counts_each_id_once_and_names_what_is_unknown(
     run: Run, server: Server, people: Memory
 ) -> None:
-    done = run(b"a person 0\r\na person 0\nnobody\n\na person 1")
+    done = run(b"a person 0\r\na person 0\r\nnobody\r\n\r\na person 1")
 
     assert done.returncode == 0
     assert done.stdout.splitlines() == [

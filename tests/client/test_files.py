@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.client.transport.test_channel import Moments
 
 from visual_memory import InvalidArgument
 from visual_memory.files import file_size, name, read_file, whole_file
@@ -107,3 +109,16 @@ def test_a_file_that_does_not_fit_is_told_by_its_name(size: int, tmp_path: Path)
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_wherever_an_interrupt_strikes_no_part_of_a_file_is_left(tmp_path: Path) -> None:
+    def write() -> None:
+        with whole_file(tmp_path / "new", overwrite=True) as file:
+            file.write(b"new")
+
+    moments = Moments()
+    moments.of(write)
+    for struck in range(1, moments.count + 1):
+        with suppress(KeyboardInterrupt):
+            Moments(struck).of(write)
+        assert set(os.listdir(tmp_path)) <= {"new"}

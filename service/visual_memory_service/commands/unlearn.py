@@ -177,9 +177,8 @@ def certify(client: Client, memory: Memory, ids: list[str]) -> Certificate:
         except FailedPrecondition as refused:
             if refused.reason != "NO_CERTIFICATE":
                 raise
-            certificate = latest_certificate(
-                client, memory, ids
-            )  # another client has unlearned them meanwhile
+            # Another client has unlearned them meanwhile.
+            certificate = latest_certificate(client, memory, ids)
         if memory.unlearn(ids, dry_run=True, allow_missing=True).count:
             certificate = memory.unlearn(ids, allow_missing=True, progress=progress.reach)
     return certificate

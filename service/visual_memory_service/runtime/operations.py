@@ -291,9 +291,7 @@ class Operations:
     def _carry_out(self, job: Job, work: Work) -> None:
         try:
             job.check()
-            if (
-                job.memory.operations.get(job.name).state != "running"
-            ):  # it ended while it was queued
+            if job.memory.operations.get(job.name).state != "running":  # ended while queued
                 return
             result = work(job)
             if job.memory.operations.get(job.name).state == "running":

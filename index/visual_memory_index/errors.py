@@ -329,7 +329,7 @@ class LostSecret(FileRefusal):
         )
 
 
-class NotWritten(FileRefusal):
+class FileUnavailable(FileRefusal):
     """A file that the system does not open, read or write now; a write was undone."""
 
     tried, way_out = "written ({}), and nothing of this write was stored", ""
@@ -340,32 +340,32 @@ class NotWritten(FileRefusal):
         self.problem = problem
 
 
-class DiskFull(NotWritten):
+class DiskFull(FileUnavailable):
     """A write that failed surely or possibly for lack of space; it can be tried again."""
 
     way_out = "make room on the disk, or let the server write there, and try again"
 
 
-class WriteFailed(NotWritten):
+class WriteFailed(FileUnavailable):
     """A write that the system refuses until someone intervenes; a retry does not help."""
 
     way_out = "let the server write there, or look after the disk"
 
 
-class ReadFailed(NotWritten):
+class ReadFailed(FileUnavailable):
     """A read that failed because of the disk; a retry may not help."""
 
     tried = "read ({})"
     way_out = "look after the disk, or bring the file back from a copy or a backup"
 
 
-class FileHeld(NotWritten):
+class FileHeld(FileUnavailable):
     """A file that another program has locked; a retry may help."""
 
     way_out = "another program holds it: have that let it go, and try again"
 
 
-class TooManyFiles(NotWritten):
+class TooManyFiles(FileUnavailable):
     """A file that was not opened because the process or the system has too many files open."""
 
     way_out = "let the server have more files open (ulimit -n), and try again"

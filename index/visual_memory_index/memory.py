@@ -98,7 +98,7 @@ class Memory:
         """Open the file at ``path``; ``committed`` gets the log position after each write.
 
         ``Writer`` explains ``give_up``; without ``indexes`` the memory scans in threads of its own.
-        Raises CorruptStore, BadAuditLog, NewerStore, NotWritten.
+        Raises CorruptStore, BadAuditLog, NewerStore, FileUnavailable.
         """
         with damage_of(path), keeping_log(path):
             return cls._of(SqliteStore(path, committed), give_up, indexes)
@@ -114,7 +114,7 @@ class Memory:
         *,
         principal: str = LOCAL,
     ) -> Memory:
-        """Make a new memory in a new file; ``open`` explains the parameters. Raises NotWritten."""
+        """Make a memory in a new file; see ``open`` for the parameters. Raises FileUnavailable."""
         return cls._of(SqliteStore.create(path, identity, committed, principal), give_up, indexes)
 
     @classmethod
@@ -192,7 +192,7 @@ class Memory:
         """Insert all ``entries`` with unit ``vectors`` (b, d), or none; return their ids.
 
         An empty id is replaced by a new one. A repeated request stores nothing, and returns the
-        same ids. Raises EntriesExist, WrongDimension, RequestReused, WrongOffset, NotWritten.
+        same ids. Raises EntriesExist, WrongDimension, RequestReused, WrongOffset, FileUnavailable.
         """
         self.check_dimension(vectors)
         given = [entry.id for entry in entries if entry.id]
@@ -218,7 +218,7 @@ class Memory:
     ) -> list[str]:
         """Delete these entries; return the ids that were stored.
 
-        Raises UnknownEntries, unless ``allow_missing``, RequestReused, NotWritten.
+        Raises UnknownEntries, unless ``allow_missing``, RequestReused, FileUnavailable.
         """
 
         def write(transaction: Transaction) -> tuple[list[str], Change]:
@@ -232,7 +232,7 @@ class Memory:
     def purge(self, filter: Filter, *, request: Request = WITHOUT_ID) -> list[str]:
         """Delete all entries that match ``filter``; return their ids, ascending.
 
-        Raises RequestReused, NotWritten.
+        Raises RequestReused, FileUnavailable.
         """
 
         def write(transaction: Transaction) -> tuple[list[str], Change]:
@@ -256,7 +256,7 @@ class Memory:
         """Set label, metadata or both of one entry; return the entry without its vector.
 
         A repeated request changes nothing, and returns the entry as it is now. Raises
-        UnknownEntries, DeletedSince, RequestReused, NotWritten.
+        UnknownEntries, DeletedSince, RequestReused, FileUnavailable.
         """
 
         def write(transaction: Transaction) -> tuple[Entry, Change | None]:
@@ -294,7 +294,7 @@ class Memory:
     ) -> None:
         """Store a setting, logged as ``call``; a repeated request does nothing.
 
-        Raises RequestReused, NotWritten.
+        Raises RequestReused, FileUnavailable.
         """
 
         def write(transaction: Transaction) -> tuple[list[str], None]:
@@ -416,7 +416,7 @@ class Memory:
         ``begin`` is called first, in a transaction of its own; no write comes between that and the
         moment copied. ``check`` is called often, and may raise.
 
-        Raises CorruptStore, BadAuditLog, NotWritten.
+        Raises CorruptStore, BadAuditLog, FileUnavailable.
         """
 
         def go_on() -> None:

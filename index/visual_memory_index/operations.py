@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from visual_memory_index.engine import Engine, check_known
-from visual_memory_index.errors import NotUndoable, NotWritten, UnknownEntries
+from visual_memory_index.errors import FileUnavailable, NotUndoable, UnknownEntries
 from visual_memory_index.ram.ram_copy import Added, Change, RamCopy
 from visual_memory_index.records.entry import IdMaker, now
 from visual_memory_index.records.operation import GONE, Operation, State
@@ -51,7 +51,7 @@ class Operations:
     def begin(self, kind: str, *, request: Request = WITHOUT_ID) -> StartedOperation:
         """Start a long operation; for a repeated request return the operation started before.
 
-        Raises RequestReused, NotWritten.
+        Raises RequestReused, FileUnavailable.
         """
         return self.start(request, lambda transaction: (self.new(transaction, kind, request), None))
 
@@ -92,8 +92,8 @@ class Operations:
         """End an operation that changes no entry, and store ``settings``, logged as ``call``.
 
         An operation that has already ended, such as a prune that failed after its commit, stays as
-        it is. If the end cannot be written, NotWritten is raised if ``state`` is "done"; any other
-        end is kept in RAM instead.
+        it is. If the end cannot be written, FileUnavailable is raised if ``state`` is "done"; any
+        other end is kept in RAM instead.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, None]:
@@ -108,7 +108,7 @@ class Operations:
 
         try:
             ended = self._engine.writer.do(write)
-        except NotWritten:
+        except FileUnavailable:
             if state == "done":
                 raise
             return self._remember(self._engine.store.operation(name), state, problem)
@@ -148,7 +148,7 @@ class Operations:
         ``result`` makes its result from the pruned ids. If a ``snapshot`` is given, entries that no
         longer vote with the vector and label they have in it are left out; without a snapshot all
         ``ids`` must vote. ``check`` is called first, and may raise. Raises UnknownEntries,
-        NotWritten.
+        FileUnavailable.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, Change]:
@@ -177,7 +177,7 @@ class Operations:
         """Set the label of each id, as an operation that can be undone.
 
         ``result`` makes its result from the ids whose labels changed. Raises UnknownEntries,
-        RequestReused, NotWritten.
+        RequestReused, FileUnavailable.
         """
 
         def write(transaction: Transaction) -> tuple[str, Change | None]:
@@ -204,7 +204,7 @@ class Operations:
 
         Entries that the prune silenced and that are still stored vote again; labels that the
         relabelling replaced return, unless they were set since. Raises UnknownOperation,
-        NotUndoable, RequestReused, NotWritten.
+        NotUndoable, RequestReused, FileUnavailable.
         """
 
         def write(transaction: Transaction) -> tuple[list[str], Change]:

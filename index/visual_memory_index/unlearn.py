@@ -69,7 +69,7 @@ class Unlearning:
 
         If no id is stored, the operation is done at once, with the result of ``none``, which may be
         called twice. Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused,
-        NotWritten.
+        FileUnavailable.
         """
         check_count(ids)
 
@@ -138,7 +138,7 @@ class Unlearning:
 
         Pieces of ``patterns`` that ``there`` returns, or that stored entries have, are no residues.
         If ``patterns`` is None, as from ``erase``, the file is rewritten in any case. Return None
-        if a reader still needs the write-ahead log, and try again later. Raises NotWritten.
+        if a reader still needs the write-ahead log, and try again later. Raises FileUnavailable.
         """
         files = (*self._engine.files.descriptors(), *beside)
         if not self._cut_log():  # or rewriting the file would only lengthen the log

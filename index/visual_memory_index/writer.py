@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from visual_memory_index.errors import CorruptStore, DiskFull, MemoryRefusal, NotWritten
+from visual_memory_index.errors import CorruptStore, DiskFull, FileUnavailable, MemoryRefusal
 from visual_memory_index.ram.ram_copy import Change
 from visual_memory_index.store.store import Store, Transaction
 
@@ -71,9 +71,10 @@ class Writer:
         self.turn = threading.Lock()
 
     def do(self, write: Write[T], *, frees: bool = False) -> T:
-        """Return the result of ``write`` once it is on disk. Raises its errors, and NotWritten.
+        """Return the result of ``write`` once it is on disk.
 
-        ``frees``: the write frees disk space, and may use the reserve.
+        ``frees``: the write frees disk space, and may use the reserve. Raises the errors of
+        ``write``, and FileUnavailable.
         """
         job = Job(write, frees)
         with self._queue:
@@ -110,7 +111,7 @@ class Writer:
             for part in (jobs[: failed.at], [jobs[failed.at]], jobs[failed.at + 1 :]):
                 if part:
                     self._commit_together(part)
-        except (NotWritten, CorruptStore) as error:
+        except (FileUnavailable, CorruptStore) as error:
             if len(jobs) == 1:
                 if isinstance(error, DiskFull) and jobs[0].frees and self._give_up():
                     self._commit_together(jobs)

@@ -31,8 +31,9 @@ from visual_memory_index.errors import (
     FOLDER_BACK,
     PUT_BACK,
     CorruptStore,
+    FileUnavailable,
     MemoryExists,
-    NotWritten,
+    MemoryRefusal,
     OtherMemory,
     UnknownMemory,
     UnlistedFile,
@@ -47,7 +48,7 @@ from visual_memory_index.files.disk import (
     sync,
     translate_os_errors,
 )
-from visual_memory_index.ledger.standing import Noted, refusal
+from visual_memory_index.ledger.standing import Found, Noted, refusal
 from visual_memory_index.memory import Memory
 from visual_memory_index.records.request import LOCAL, WITHOUT_ID, Request
 from visual_memory_index.scan.vectors import IndexFactory
@@ -122,17 +123,26 @@ class Catalog:
 
     def _open(self, name: str) -> Memory:
         path = self._path(name)
-        known = self._noted(path.name)
         with translate_os_errors(path, opening=True):
-            if refused := refusal(path, name, look(path, known), known):
+            _, _, refused = self._compare(path, name)
+            if refused:
                 raise refused
-            if self._latest.may_be_mixed(known, path.name):
-                look_through(path)
             memory = self._open_file(path)
-        with suppress(NotWritten):  # it can be read all the same, and the former note stays true
+        with suppress(
+            FileUnavailable
+        ):  # it can be read all the same, and the former note stays true
             self.note(memory)
         self._latest.keep(path.name, memory.noted().kept)
         return memory
+
+    def _compare(self, path: Path, name: str) -> tuple[Found, Noted | None, MemoryRefusal | None]:
+        """Return what a file holds, what was noted of it, and why it is refused, or None."""
+        known = self._noted(path.name)
+        found = look(path, known)
+        refused = refusal(path, name, found, known)
+        if not refused and self._latest.may_be_mixed(known, path.name):
+            look_through(path)
+        return found, known, refused
 
     def _open_file(self, path: Path) -> Memory:
         keep = partial(self._latest.keep, path.name)
@@ -141,7 +151,7 @@ class Catalog:
     def note(self, memory: Memory) -> None:
         """Record a memory's current log position and unfinished unlearning in the registry.
 
-        Raises NotWritten.
+        Raises FileUnavailable.
         """
         with self._registry.transaction() as write:
             known = write.noted(memory.path.name)
@@ -161,7 +171,7 @@ class Catalog:
     ) -> Memory | None:
         """Make a new memory; return None if this request was answered before.
 
-        Raises MemoryExists, RequestReused, NotWritten.
+        Raises MemoryExists, RequestReused, FileUnavailable.
         """
 
         def make(path: Path) -> Memory:
@@ -192,7 +202,7 @@ class Catalog:
 
         ``operation`` is the name of the operation that is about to delete the entries, or None if
         they are deleted already. Returns the logical time, see ``RegistryReader.ticks``. Raises
-        NotWritten.
+        FileUnavailable.
         """
 
         def mark_unlearned() -> int:
@@ -221,7 +231,7 @@ class Catalog:
         Entries that wait to be unlearned are left out, and if there are any, so are the settings
         named in ``settings``. ``check`` is called often, and may raise.
 
-        Raises CorruptStore, BadAuditLog, NotWritten.
+        Raises CorruptStore, BadAuditLog, FileUnavailable.
         """
         backup = secrets.token_hex(16)
 
@@ -243,7 +253,7 @@ class Catalog:
             return path.open("rb")
 
     def arrival(self) -> IncomingBackup:
-        """Return a temporary file to write an incoming backup to. Raises NotWritten."""
+        """Return a temporary file to write an incoming backup to. Raises FileUnavailable."""
         return IncomingBackup(self._unfinished.path())
 
     @contextmanager
@@ -259,7 +269,7 @@ class Catalog:
         """Yield the memory in the backup ``arrival`` as ``name``, without entries unlearned since.
 
         If any entries are left out, so are the settings named in ``settings``. ``check`` is called
-        often, and may raise. Raises BadBackup, NewerStore, NotWritten.
+        often, and may raise. Raises BadBackup, NewerStore, FileUnavailable.
         """
         with self._unfinished.file() as path:
             with of_backup():
@@ -279,8 +289,8 @@ class Catalog:
     def doubt(self, name: str) -> Doubt | None:
         """Return why a memory's file is refused or not registered, or None if the file is accepted.
 
-        Raises UnknownMemory, OtherMemory, CorruptStore, NewerStore, and UnlistedFile if the file
-        has to be renamed.
+        Raises UnknownMemory, OtherMemory, CorruptStore, BadAuditLog, NewerStore, FileUnavailable,
+        and UnlistedFile if the file has to be renamed.
         """
         try:
             path = self._path(name)
@@ -288,9 +298,7 @@ class Catalog:
             if lost.to_rename:
                 raise
             return Doubt(Path(lost.path), name, lost, tombstones.BEFORE_ALL)
-        known = self._noted(path.name)
-        found = look(path, known)
-        refused = refusal(path, name, found, known)
+        found, known, refused = self._compare(path, name)
         if isinstance(refused, OtherMemory):
             raise refused
         if refused is None or known is None:
@@ -302,7 +310,8 @@ class Catalog:
     def accepting(self, doubt: Doubt, *, settings: Iterable[str]) -> Iterator[Rebuilt]:
         """Yield a memory whose file was refused, rebuilt without unlearned entries, for ``accept``.
 
-        The refused file is not changed. Raises CorruptStore, BadAuditLog, NewerStore, NotWritten.
+        The refused file is not changed. Raises CorruptStore, BadAuditLog, NewerStore,
+        FileUnavailable.
         """
         with self._unfinished.file() as copy, self._unfinished.file() as path:
             copy_database(doubt.path, copy)
@@ -321,7 +330,7 @@ class Catalog:
             yield rebuilt
 
     def accept(self, doubt: Doubt, rebuilt: Rebuilt) -> None:
-        """Register the rebuilt file in place of the refused one. Raises NotWritten."""
+        """Register the rebuilt file in place of the refused one. Raises FileUnavailable."""
         path = self._memories / new_name(doubt.name)
         with self._registry.transaction() as write:  # so that a crash here removes it
             write.drop(path.name)
@@ -348,7 +357,7 @@ class Catalog:
         """Yield a copy of a memory under another ``name``, without entries waiting to be unlearned.
 
         If any entries are waiting, the settings named in ``settings`` are left out, too. Raises
-        CorruptStore, BadAuditLog, NotWritten.
+        CorruptStore, BadAuditLog, FileUnavailable.
         """
         with self._unfinished.file() as path:
             since = self._ticks()
@@ -368,7 +377,7 @@ class Catalog:
     def adopt(self, rebuilt: Rebuilt, answer: Any, request: Request) -> Memory | None:
         """Register a rebuilt memory and open it; return None if this request was answered before.
 
-        Raises MemoryExists, RequestReused, NotWritten, Outdated.
+        Raises MemoryExists, RequestReused, FileUnavailable, Outdated.
         """
 
         def make(path: Path) -> Memory:
@@ -386,7 +395,7 @@ class Catalog:
     def drop(self, name: str, *, request: Request = WITHOUT_ID) -> None:
         """Remove a memory from the registry; once the memory is closed, ``clear`` removes its file.
 
-        Raises UnknownMemory, RequestReused, NotWritten, and UnlistedFile if the file has to be
+        Raises UnknownMemory, RequestReused, FileUnavailable, and UnlistedFile if the file has to be
         renamed.
         """
 
@@ -404,7 +413,10 @@ class Catalog:
         self._lost.pop(name, None)
 
     def clear(self) -> None:
-        """Remove the files of memories that were dropped, or never finished. Raises NotWritten."""
+        """Remove the files of memories that were dropped, or never finished.
+
+        Raises FileUnavailable.
+        """
         with self._registry.transaction() as write:
             write.drop_unfinished()
             files = write.dropped()
@@ -456,7 +468,7 @@ class Catalog:
     def _path(self, name: str) -> Path:
         """Return the file of a memory.
 
-        Raises UnknownMemory, UnlistedFile, CorruptStore, NotWritten.
+        Raises UnknownMemory, UnlistedFile, CorruptStore, FileUnavailable.
         """
         with self._registry.reading() as read:
             file = read.file_of(name)

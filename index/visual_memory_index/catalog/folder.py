@@ -13,7 +13,12 @@ from typing import TypeVar
 
 from visual_memory_index.errors import DiskFull, FolderInUse, LostCatalog
 from visual_memory_index.files.database import schema_of
-from visual_memory_index.files.disk import remove_database
+from visual_memory_index.files.disk import (
+    make_folder,
+    open_to_write,
+    remove_database,
+    translate_os_errors,
+)
 
 T = TypeVar("T")
 
@@ -44,15 +49,17 @@ class FolderLock:
     """A lock on a data folder, held until closed or the process ends. Raises FolderInUse."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(self._file, 32, 0).decode(errors="replace").strip()
-            os.close(self._file)
-            raise FolderInUse(str(folder), owner or "unknown") from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+        path = folder / "server.lock"
+        with translate_os_errors(path, opening=True):
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = os.pread(self._file, 32, 0).decode(errors="replace").strip()
+                os.close(self._file)
+                raise FolderInUse(str(folder), owner or "unknown") from None
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, str(os.getpid()).encode(), 0)
 
     def close(self) -> None:
         """Release the lock."""
@@ -74,7 +81,7 @@ class Reserve:
         with self._lock, suppress(OSError):
             found = os.statvfs(self._path.parent)
             size = min(found.f_bavail * found.f_frsize // RESERVE_SHARE, RESERVE_BYTES_MAX)
-            file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = open_to_write(self._path)
             try:
                 if os.fstat(file).st_size < size:
                     os.posix_fallocate(file, 0, size)
@@ -104,7 +111,7 @@ class Unfinished:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder)
         for path in folder.iterdir():
             path.unlink()
 

@@ -35,7 +35,7 @@ KNOWS = "SELECT 1 FROM operations WHERE name = ?"
 def look(path: Path, noted: Noted | None) -> Found:
     """Read the state of a memory from its file, to be compared with the catalog's ``noted`` state.
 
-    Raises CorruptStore, also if the file holds no memory, NewerStore, NotWritten.
+    Raises CorruptStore, also if the file holds no memory, NewerStore, FileUnavailable.
     """
     with translate_os_errors(path, opening=True):
         if is_empty(path) and not has_log(path):

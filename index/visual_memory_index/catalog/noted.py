@@ -15,7 +15,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from visual_memory_index.files.database import has_log
-from visual_memory_index.files.disk import read_small, translate_os_errors
+from visual_memory_index.files.disk import (
+    make_folder,
+    open_to_write,
+    read_small,
+    translate_os_errors,
+)
 from visual_memory_index.ledger.standing import Noted, Standing
 
 CHECK_CHARACTERS = 16
@@ -26,14 +31,14 @@ class Latest:
 
     def __init__(self, folder: Path, memories: Path) -> None:
         self._folder, self._memories = folder, memories
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder)
 
     def keep(self, file: str, standing: Standing) -> None:
         """Write the log position of a memory to its small file at once, but ignore an OSError."""
         with suppress(OSError):  # a full disk, say; the write is done, and the next one notes it
             text = f"{standing.size:020} {standing.last} {self._modified(file):020}"
             data = f"{text} {check_of(text)}\n".encode()
-            descriptor = os.open(self._path(file), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = open_to_write(self._path(file))
             try:
                 os.pwrite(descriptor, data, 0)
             finally:
@@ -64,7 +69,7 @@ class Latest:
         return self._path(file).exists()
 
     def drop(self, file: str) -> None:
-        """Remove the small file of a dropped memory. Raises NotWritten."""
+        """Remove the small file of a dropped memory. Raises FileUnavailable."""
         with translate_os_errors(self._path(file)):
             self._path(file).unlink(missing_ok=True)
 

@@ -66,7 +66,7 @@ def rebuild(
     """Copy a memory without entries unlearned after ``since``; the copy's audit log names ``call``.
 
     ``since`` is a logical time; if None, that of the backup in ``source``. Raises CorruptStore,
-    NewerStore, BadAuditLog, NotWritten.
+    NewerStore, BadAuditLog, FileUnavailable.
     """
     with registry.reading() as read:
         now = read.ticks()

@@ -107,7 +107,7 @@ class Registry(Protocol):
     """The record of a folder's memories and unlearnings, for one writer at a time.
 
     A read sees one committed state, whatever is written meanwhile, and may run in many threads.
-    Methods may raise CorruptStore, NotWritten.
+    Methods may raise CorruptStore, FileUnavailable.
     """
 
     def reading(self) -> AbstractContextManager[RegistryReader]:

@@ -31,7 +31,7 @@ def check_of(secret: bytes) -> bytes:
 
 
 def make_secret(path: Path) -> None:
-    """Write a new secret to ``path``, synced, unless one is there. Raises NotWritten."""
+    """Write a new secret to ``path``, synced, unless one is there. Raises FileUnavailable."""
     if not path.exists():
         write_private(path, secrets.token_bytes(SECRET_BYTES))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.curation.neighbor_lists import Keys, NeighborLists, width
 from visual_memory_index.curation.pruning import misleading_counts
-from visual_memory_index.errors import CorruptStore, NotWritten
+from visual_memory_index.errors import CorruptStore, FileUnavailable
 from visual_memory_index.ram.lock import ReadWriteLock
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.operation import UNLEARN, Progress
@@ -134,7 +134,7 @@ class MisleadingCountsCache:
             self._lists.clear()
         for k, lists in kept.items():
             self._keep(k, lists)
-        with self._writing, suppress(NotWritten, CorruptStore):
+        with self._writing, suppress(FileUnavailable, CorruptStore):
             self._drop_unused()
 
     def _fresh(self, k: int, ram: RamCopy) -> Counts | None:
@@ -232,7 +232,7 @@ class MisleadingCountsCache:
         if found.lists.nbytes > self._store.derived_bytes_max:
             return
         known, scan = found.lists.known(), found.lists.scan
-        with suppress(NotWritten, CorruptStore):  # lists that are not kept are found again
+        with suppress(FileUnavailable, CorruptStore):  # lists that are not kept are found again
             with self._lock.reading():
                 self._ram()
                 stored = self._stored_known(k, scan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -16,7 +17,7 @@ from visual_memory_index.errors import (
     CorruptStore,
     DiskFull,
     FileHeld,
-    NotWritten,
+    FileUnavailable,
     ReadFailed,
     WriteFailed,
 )
@@ -24,8 +25,8 @@ from visual_memory_index.files import checksums as sums
 from visual_memory_index.files.damage import NotAsWritten, safe_message
 from visual_memory_index.files.disk import (
     database_files,
+    file_unavailable,
     new_file,
-    not_written,
     probe_folder,
     translate_os_errors,
 )
@@ -50,8 +51,8 @@ NO_MEMORY = {sqlite3.SQLITE_IOERR_NOMEM, sqlite3.SQLITE_IOERR_SHMMAP}
 class Database:
     """An SQLite file with a writing connection, and a reading one for each concurrent read.
 
-    The caller lets one thread at a time into ``transaction``. Raises CorruptStore, NotWritten, and
-    NewerStore at opening. See ``migrate`` for ``steps`` and ``compare``.
+    The caller lets one thread at a time into ``transaction``. Raises CorruptStore, FileUnavailable,
+    and NewerStore at opening. See ``migrate`` for ``steps`` and ``compare``.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class Database:
     def rewrite(self) -> None:
         """Rewrite the whole file (VACUUM), so that unused space holds no data.
 
-        Raises NotWritten.
+        Raises FileUnavailable.
         """
         with self.own_connection() as db:
             db.execute("PRAGMA temp_store = FILE")  # all entries, none of them erased
@@ -202,7 +203,7 @@ class Database:
 def connect(path: Path) -> sqlite3.Connection:
     """Connect to an existing file; a missing one is not created.
 
-    Raises CorruptStore, NotWritten.
+    Raises CorruptStore, FileUnavailable.
     """
     check_not_emptied(path)
     db = sqlite3.connect(
@@ -225,7 +226,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     """Connect to a file that no one else has open, without changing the file or its log.
 
     A connection that may write would fold the log into the file on closing, and an ordinary
-    read-only connection would make an empty log. Raises CorruptStore, NotWritten.
+    read-only connection would make an empty log. Raises CorruptStore, FileUnavailable.
     """
     check_not_emptied(path)
     how = "mode=ro" if has_log(path) else "immutable=1"
@@ -237,7 +238,8 @@ def keeping_log(path: Path) -> Iterator[None]:
     """Keep the log of a file as it is if opening the file inside the context fails.
 
     The last connection to close would fold the log into the file and delete it. A connection that
-    may not write, and so does neither, is kept open meanwhile. Raises CorruptStore, NotWritten.
+    may not write, and so does neither, is kept open meanwhile. Raises CorruptStore,
+    FileUnavailable.
     """
     with ExitStack() as held:
         if has_log(path):
@@ -250,7 +252,7 @@ def keeping_log(path: Path) -> Iterator[None]:
 def check_not_emptied(path: Path) -> None:
     """Check that an empty file has no log beside it, which SQLite would delete.
 
-    Raises CorruptStore, NotWritten.
+    Raises CorruptStore, FileUnavailable.
     """
     with translate_os_errors(path, opening=True):
         if is_empty(path) and has_log(path):
@@ -259,9 +261,15 @@ def check_not_emptied(path: Path) -> None:
 
 
 def is_empty(path: Path) -> bool:
-    """Return True if SQLite takes an existing file for a new one, as it does with a single byte."""
+    """Return True if SQLite takes an existing file for a new one, as it does with a single byte.
+
+    Raises OSError, also if ``path`` is a FIFO or a device.
+    """
     with suppress(FileNotFoundError):
-        return path.stat().st_size <= 1
+        found = path.stat()
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        return found.st_size <= 1
     return False
 
 
@@ -284,7 +292,7 @@ def schema_of(path: Path) -> int:
 def translate_errors(path: Path, target: Path | None = None) -> Iterator[None]:
     """Re-raise SQLite's errors as refusals about the file at ``path``, or ``target`` for writes.
 
-    Raises CorruptStore, NotWritten, MemoryError.
+    Raises CorruptStore, FileUnavailable, MemoryError.
     """
     try:
         yield
@@ -307,7 +315,7 @@ def translate_errors(path: Path, target: Path | None = None) -> Iterator[None]:
         raise
 
 
-def io_error(path: Path, extended: int, complaint: str) -> NotWritten:
+def io_error(path: Path, extended: int, complaint: str) -> FileUnavailable:
     """Return the refusal for an SQLite error code, after looking for the cause on the disk.
 
     Raises MemoryError.
@@ -321,7 +329,7 @@ def io_error(path: Path, extended: int, complaint: str) -> NotWritten:
         return WriteFailed(str(path), complaint)
     opening = code == sqlite3.SQLITE_CANTOPEN
     if trouble := file_trouble(path) or probe_folder(path.parent):
-        return not_written(path, trouble, opening=opening)
+        return file_unavailable(path, trouble, opening=opening)
     kind = DiskFull if opening or extended in NO_ROOM else WriteFailed
     return kind(str(path), complaint, opening=opening)
 

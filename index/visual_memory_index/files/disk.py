@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from visual_memory_index.errors import DiskFull, NotWritten, TooManyFiles, WriteFailed
+from visual_memory_index.errors import DiskFull, FileUnavailable, TooManyFiles, WriteFailed
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
@@ -23,15 +23,25 @@ SMALL_BYTES = 1 << 20
 def make_folder(path: Path) -> None:
     """Make a folder for its owner alone, with its parents, synced to disk.
 
-    Raises OSError, NotWritten.
+    Raises OSError, FileUnavailable.
     """
     for each in reversed([each for each in (path, *path.parents) if not each.exists()]):
         each.mkdir(mode=0o700, exist_ok=True)
         sync(each.parent)
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+
+
+def open_to_write(path: Path) -> int:
+    """Return a descriptor of a file, which is made if it is missing, for its owner alone.
+
+    Raises OSError, also if the file is a FIFO that nobody reads.
+    """
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
 
 
 def new_file(path: Path) -> BinaryIO:
-    """Create a file for its owner alone and open it for writing. Raises NotWritten."""
+    """Create a file for its owner alone and open it for writing. Raises FileUnavailable."""
     with translate_os_errors(path):
         return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
@@ -39,7 +49,7 @@ def new_file(path: Path) -> BinaryIO:
 def write_private(path: Path, data: bytes) -> None:
     """Write a file for its owner alone, atomically and synced, making its folder if needed.
 
-    Raises NotWritten.
+    Raises FileUnavailable.
     """
     part = path.with_name(f".{path.name}.part")
     with translate_os_errors(path):
@@ -72,7 +82,7 @@ def database_files(path: Path) -> tuple[Path, Path, Path]:
 
 
 def copy_database(path: Path, to: Path) -> None:
-    """Copy a database that nobody has open, with its log. Raises NotWritten."""
+    """Copy a database that nobody has open, with its log. Raises FileUnavailable."""
     for source, copy in zip(database_files(path)[:2], database_files(to)[:2], strict=True):
         if source.exists():
             with source.open("rb") as read, new_file(copy) as file, translate_os_errors(copy):
@@ -80,14 +90,14 @@ def copy_database(path: Path, to: Path) -> None:
 
 
 def remove_database(path: Path) -> None:
-    """Remove a database file with all that SQLite keeps beside it. Raises NotWritten."""
+    """Remove a database file with all that SQLite keeps beside it. Raises FileUnavailable."""
     with translate_os_errors(path):
         for file in (*database_files(path), path.with_name(f"{path.name}-journal")):
             file.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
-    """fsync a file, or the entries of a folder. Raises NotWritten."""
+    """fsync a file, or the entries of a folder. Raises FileUnavailable."""
     with translate_os_errors(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -98,17 +108,17 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
-    """Re-raise OSErrors as NotWritten, about the file at ``path``, or as MemoryError.
+    """Re-raise OSErrors as FileUnavailable, about the file at ``path``, or as MemoryError.
 
     ``opening`` is True if the file is only read, so that the message does not mention a write.
     """
     try:
         yield
     except OSError as problem:
-        raise not_written(path, problem, opening=opening) from problem
+        raise file_unavailable(path, problem, opening=opening) from problem
 
 
-def not_written(path: Path, problem: OSError, *, opening: bool = False) -> NotWritten:
+def file_unavailable(path: Path, problem: OSError, *, opening: bool = False) -> FileUnavailable:
     """Return the refusal for an OSError about a file. Raises MemoryError if memory ran out."""
     if problem.errno == errno.ENOMEM:
         raise MemoryError from problem

@@ -33,7 +33,10 @@ class IncomingBackup:
         remove_database(self.path)
 
     def write(self, piece: bytes | memoryview) -> None:
-        """Append the next piece. Raises NotWritten, and BadBackup for a file of another kind."""
+        """Append the next piece.
+
+        Raises FileUnavailable, and BadBackup for a file of another kind.
+        """
         begins = bytes(piece[: len(BEGINNING)]) == BEGINNING[: len(piece)]
         if not begins and not self._file.tell():
             raise BadBackup("it is another kind of file")
@@ -41,6 +44,6 @@ class IncomingBackup:
             self._file.write(piece)
 
     def finish(self) -> None:
-        """Close the file after the last piece. Raises NotWritten."""
+        """Close the file after the last piece. Raises FileUnavailable."""
         with translate_os_errors(self.path):
             self._file.close()

@@ -53,7 +53,7 @@ class Replica:
     """A new file at ``target`` with a copy of the memory at ``source``.
 
     ``begin`` fixes the moment that is copied. ``check`` is called often, and may raise to end the
-    copy. Raises CorruptStore, BadAuditLog, NotWritten.
+    copy. Raises CorruptStore, BadAuditLog, FileUnavailable.
     """
 
     def __init__(self, source: Path, target: Path, check: Callable[[], None]) -> None:

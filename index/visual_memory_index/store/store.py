@@ -249,11 +249,11 @@ class Transaction(Protocol):
 
 
 class Store(Protocol):
-    """The storage of one memory, for one writer. Any method may raise CorruptStore or NotWritten.
+    """The storage of one memory, for one writer.
 
-    A read sees one committed state, whatever is written meanwhile, and may run in many threads. Ids
-    are not empty, and sort by their UTF-8 bytes. A memory begins with no entry, at revision 0, and
-    with the event CreateMemory.
+    Any method may raise CorruptStore or FileUnavailable. A read sees one committed state, whatever
+    is written meanwhile, and may run in many threads. Ids are not empty, and sort by their UTF-8
+    bytes. A memory begins with no entry, at revision 0, and with the event CreateMemory.
     """
 
     @property

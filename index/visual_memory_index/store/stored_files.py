@@ -53,7 +53,7 @@ class StoredFiles(Protocol):
         """Empty the write-ahead log; return False if a reader still needs it."""
 
     def rewrite(self) -> None:
-        """Rewrite the main file without unused space. Raises NotWritten."""
+        """Rewrite the main file without unused space. Raises FileUnavailable."""
 
     def renew_connections(self) -> None:
         """Replace all connections, as their buffers hold deleted bytes; no write may run then."""

@@ -95,8 +95,8 @@ def serve(options: Namespace) -> NoReturn:
     except BrokenPipeError:  # standard output is closed: nobody reads where it listens
         raise
     except OSError as error:
-        problem = error.strerror or error
-        raise Refused(f"{settings.data} cannot be the data folder: {problem}.") from None
+        problem = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+        raise Refused(f"{settings.data} cannot be the data folder: {problem or error}.") from None
     # All is closed; freeing all modules one by one would only delay the start of the next server.
     os._exit(0)
 

@@ -229,7 +229,7 @@ def rotate(options: Namespace) -> None:
     """Make a new signing key. Raises Refused while a server uses the folder."""
     server_libraries.need("making a key")
     from visual_memory_index import FolderLock
-    from visual_memory_index.errors import FolderInUse, NotWritten, in_full
+    from visual_memory_index.errors import FileUnavailable, FolderInUse, in_full
     from visual_memory_service.erasure.signing_keys import BadKey, SigningKeys
 
     if not (options.data / "catalog.sqlite").is_file():
@@ -241,7 +241,7 @@ def rotate(options: Namespace) -> None:
     try:
         signing = SigningKeys(options.data)
         signing.rotate()
-    except (BadKey, NotWritten) as error:
+    except (BadKey, FileUnavailable) as error:
         raise Refused(in_full(error)) from None
     finally:
         lock.close()

@@ -140,7 +140,7 @@ def relabel(
 ) -> index.Operation | RelabelResult:
     """Set labels by id in one transaction, or without ``apply`` list the ids that would change.
 
-    Raises UnknownEntries, RequestReused, NotWritten.
+    Raises UnknownEntries, RequestReused, FileUnavailable.
     """
     if (again := repeated(request, memory)) is not None:
         return again

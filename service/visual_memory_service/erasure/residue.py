@@ -49,7 +49,7 @@ def erase_memory(
 
     Pieces of ``patterns`` that other memories hold, such as a copy of this memory, or that occur in
     the program's code, are no residues. Returns the findings left, and the names of other memories
-    that hold the same vectors or pictures, or parts of them. Raises Cancelled, NotWritten.
+    that hold the same vectors or pictures, or parts of them. Raises Cancelled, FileUnavailable.
     """
     in_program = cache(process_memory.find_in_program)
     holding: set[str] = set()

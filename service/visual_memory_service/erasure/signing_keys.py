@@ -27,7 +27,7 @@ class BadKey(Exception):
 
 
 class SigningKeys:
-    """The private key that signs, and all public keys. Raises NotWritten, BadKey."""
+    """The private key that signs, and all public keys. Raises FileUnavailable, BadKey."""
 
     def __init__(self, data: Path) -> None:
         self._folder = data / "keys"

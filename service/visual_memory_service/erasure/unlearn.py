@@ -82,7 +82,7 @@ class UnlearningWork:
         """Start an erasure, unless the request is repeated or none of the ids is stored.
 
         Raises UnknownEntries if an id is not stored and ``allow_missing`` is False, TooManyIds,
-        RequestReused, NotWritten.
+        RequestReused, FileUnavailable.
         """
 
         def none() -> str:

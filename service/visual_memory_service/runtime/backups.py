@@ -37,7 +37,7 @@ class Backups:
     async def backup(self, name: str, request: Request) -> AsyncIterator[bytes]:
         """Yield the pieces of a backup; until the backup is made, the pieces are empty.
 
-        Raises UnknownMemory, CorruptStore, BadAuditLog, NotWritten.
+        Raises UnknownMemory, CorruptStore, BadAuditLog, FileUnavailable.
         """
         made = ExitStack()
 
@@ -61,7 +61,7 @@ class Backups:
     ) -> AsyncIterator[tuple[IncomingBackup, bytes]]:
         """Context manager: receive the backup of a new memory; yield the backup and its SHA-256.
 
-        Raises MemoryExists before any piece is read, BadBackup, NotWritten.
+        Raises MemoryExists before any piece is read, BadBackup, FileUnavailable.
         """
         made = ExitStack()
 
@@ -86,7 +86,7 @@ class Backups:
     async def restore(self, arrival: IncomingBackup, name: str, request: Request) -> Restored:
         """Make a memory from a received backup.
 
-        Raises BadBackup, NewerStore, MemoryExists, RequestReused, NotWritten.
+        Raises BadBackup, NewerStore, MemoryExists, RequestReused, FileUnavailable.
         """
         restore = partial(self._memories.restore, name, arrival, request=request)
         return await self._run(name, restore)
@@ -94,7 +94,7 @@ class Backups:
     async def copy(self, name: str, new_name: str, request: Request) -> ServedMemory:
         """Copy a memory, as it is now, to a new memory.
 
-        Raises UnknownMemory, MemoryExists, RequestReused, NotWritten.
+        Raises UnknownMemory, MemoryExists, RequestReused, FileUnavailable.
         """
         copy = partial(self._memories.copy, name, new_name, request=request)
         return await self._run(name, copy)

@@ -32,8 +32,8 @@ from visual_memory_index.errors import (
     BadBackup,
     CorruptCopy,
     CorruptStore,
+    FileUnavailable,
     MemoryRefusal,
-    NotWritten,
     UnknownMemory,
     in_full,
 )
@@ -135,7 +135,7 @@ class RefusedMemory:
     def retry_path(self) -> Path | None:
         """Return the file to reopen; None if the disk is not the cause or a try was recent."""
         refusal, rested = self.refusal, time.monotonic() - self.tried >= TRY_AGAIN_SECONDS
-        return Path(refusal.path) if rested and isinstance(refusal, NotWritten) else None
+        return Path(refusal.path) if rested and isinstance(refusal, FileUnavailable) else None
 
 
 class Duplicates(NamedTuple):
@@ -241,13 +241,13 @@ class Memories:
         """
         try:
             self.catalog.note(memory)
-        except NotWritten as problem:
+        except FileUnavailable as problem:
             log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
 
     def find_duplicates(self, memory: index.Memory, ids: Sequence[str]) -> Duplicates:
         """Find memories with the content of these entries, and copies of this one also by the ids.
 
-        Raises CorruptStore, NotWritten if the entries themselves cannot be read.
+        Raises CorruptStore, FileUnavailable if the entries themselves cannot be read.
         """
         sought, own = memory.unlearning.sought(ids), memory.identity.name
         found = Duplicates([], [])
@@ -276,7 +276,8 @@ class Memories:
     def catalog_files(self) -> Sequence[int]:
         """Return descriptors of the catalog's files, first cleared of deleted data.
 
-        While another program reads the catalog's log, the log is not cleared. Raises NotWritten.
+        While another program reads the catalog's log, the log is not cleared. Raises
+        FileUnavailable.
         """
         self.catalog.files.truncate_log()
         self.catalog.reserve.renew()
@@ -293,7 +294,7 @@ class Memories:
     ) -> ServedMemory:
         """Create a memory for images of an ``embedder``, or for vectors of a ``dimension``.
 
-        Raises MemoryExists, RequestReused, NotWritten, and the errors of ``Embedders.get``.
+        Raises MemoryExists, RequestReused, FileUnavailable, and the errors of ``Embedders.get``.
         """
         spec = self.embedders.get(embedder).spec if embedder is not None else None
         with self._editing:
@@ -312,7 +313,7 @@ class Memories:
     def drop(self, name: str, *, request: index.Request) -> None:
         """Delete a memory with all it holds, damaged or not.
 
-        Raises UnknownMemory, RequestReused, NotWritten.
+        Raises UnknownMemory, RequestReused, FileUnavailable.
         """
         with self._not_opening(name), self._editing:
             if self.catalog.recall(request) is not None:
@@ -327,7 +328,7 @@ class Memories:
                 served.memory.close(keep=False)
             try:
                 self.catalog.clear()
-            except NotWritten as full:  # the memory is gone; its file is removed later
+            except FileUnavailable as full:  # the memory is gone; its file is removed later
                 log.error("file not removed", memory=name, reason=in_full(full))
 
     def backup(self, name: str, *, check: Callable[[], None], request: index.Request) -> BinaryIO:
@@ -336,7 +337,10 @@ class Memories:
         return self.catalog.backup(memory, settings=self.fitted, check=check, request=request)
 
     def arrival(self, name: str, request_id: str) -> index.IncomingBackup:
-        """Return an empty incoming backup for a new memory. Raises MemoryExists, NotWritten."""
+        """Return an empty incoming backup for a new memory.
+
+        Raises MemoryExists, FileUnavailable.
+        """
         self._check_free(name, request_id)
         return self.catalog.arrival()
 
@@ -350,7 +354,7 @@ class Memories:
     ) -> Restored:
         """Make a memory from a backup that was received.
 
-        Raises BadBackup, NewerStore, MemoryExists, RequestReused, NotWritten.
+        Raises BadBackup, NewerStore, MemoryExists, RequestReused, FileUnavailable.
         """
         left_out = self._adopt(self.catalog.rebuilt, arrival, name, check, request)
         return Restored(self.get_or_open(name), left_out)
@@ -360,7 +364,7 @@ class Memories:
     ) -> ServedMemory:
         """Copy a memory, as it is now, to a new memory.
 
-        Raises UnknownMemory, MemoryExists, RequestReused, NotWritten.
+        Raises UnknownMemory, MemoryExists, RequestReused, FileUnavailable.
         """
         if self.catalog.recall(request) is None:
             self._check_free(new_name, request.id)

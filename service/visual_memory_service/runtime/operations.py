@@ -17,9 +17,9 @@ import structlog
 from visual_memory_embedders.errors import EmbeddingRefusal
 from visual_memory_index import CUT_SHORT, UNLEARN, WITHOUT_ID, Memory, Operation, Request
 from visual_memory_index.errors import (
+    FileUnavailable,
     MemoryClosed,
     MemoryRefusal,
-    NotWritten,
     OperationEnded,
     in_full,
 )
@@ -88,7 +88,7 @@ class Job:
             self.check()
         future.result()
 
-    def retry_while(self, act: Callable[[], T], *, against: type[Exception] = NotWritten) -> T:
+    def retry_while(self, act: Callable[[], T], *, against: type[Exception] = FileUnavailable) -> T:
         """Call ``act``, with pauses, until it does not raise ``against``. Raises Cancelled."""
         for pause in pauses():
             try:
@@ -105,7 +105,7 @@ class Job:
     def end_cancelled(self) -> None:
         """Store that the operation was cancelled or stopped; an erasure stays running instead.
 
-        The next start resumes the erasure. Raises NotWritten.
+        The next start resumes the erasure. Raises FileUnavailable.
         """
         if self.stopped and self.operation.kind == UNLEARN:
             return
@@ -151,7 +151,7 @@ class Operations:
     ) -> Operation:
         """Start ``work``, which returns its result as JSON; a repeated request starts nothing.
 
-        Raises RequestReused, NotWritten, MemoryClosed if the server is stopping.
+        Raises RequestReused, FileUnavailable, MemoryClosed if the server is stopping.
         """
         if self._closed:
             raise MemoryClosed(memory.identity.name)

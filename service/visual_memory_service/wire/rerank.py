@@ -188,7 +188,7 @@ def reranker_of(memory: Memory) -> str:
 def set_reranker(reranker: str, memory: Memory, rerankers: Rerankers, *, request: Request) -> None:
     """Set the re-ranker of a memory; empty for none.
 
-    Raises UnknownReranker, ImagesNotStored, RequestReused, NotWritten.
+    Raises UnknownReranker, ImagesNotStored, RequestReused, FileUnavailable.
     """
     if reranker:
         rerankers.check(reranker)

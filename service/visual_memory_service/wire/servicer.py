@@ -17,7 +17,7 @@ import visual_memory
 import visual_memory_index as index
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index.errors import NotWritten, UnknownMemory, UnknownOperation
+from visual_memory_index.errors import FileUnavailable, UnknownMemory, UnknownOperation
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import (
     answers,
@@ -460,7 +460,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self._operations.stop(name)
         try:
             self._memories.drop(name, request=again)
-        except NotWritten:
+        except FileUnavailable:
             self._unlearning.resume(name)
             raise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -12,7 +13,7 @@ import pytest
 
 from visual_memory_index import Catalog
 from visual_memory_index.catalog.folder import RESERVE_BYTES_MAX, Reserve
-from visual_memory_index.errors import LostCatalog
+from visual_memory_index.errors import FileUnavailable, LostCatalog
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
@@ -59,6 +60,45 @@ def test_a_start_that_was_cut_short_before_anything_was_made_begins_anew(tmp_pat
     (tmp_path / "catalog.sqlite").touch()
 
     Catalog(tmp_path).close()
+
+
+@pytest.mark.parametrize("name", ["memories", "noted", "unfinished"])
+def test_a_file_in_place_of_a_folder_is_named(folder: Path, name: str) -> None:
+    shutil.rmtree(folder / name)
+    (folder / name).touch()
+
+    with pytest.raises(NotADirectoryError) as refused:
+        Catalog(folder)
+
+    assert refused.value.filename == str(folder / name)
+
+
+def test_a_folder_in_place_of_a_file_is_named(folder: Path) -> None:
+    (folder / "unfinished" / "x").mkdir()
+    with pytest.raises(IsADirectoryError) as refused:
+        Catalog(folder)
+    assert refused.value.filename == str(folder / "unfinished" / "x")
+
+    (folder / "server.lock").unlink()
+    (folder / "server.lock").mkdir()
+    with pytest.raises(
+        FileUnavailable, match=r"server\.lock could not be opened \(is a directory\)"
+    ):
+        Catalog(folder)
+
+
+def test_a_fifo_in_place_of_a_file_holds_up_nothing(folder: Path) -> None:
+    (memory,) = (folder / "memories").iterdir()
+    for each in (folder / "reserve", folder / "noted" / memory.stem):
+        each.unlink()
+        os.mkfifo(each)
+    with closing(Catalog(folder)) as catalog:
+        catalog.open("birds").close()
+
+        memory.unlink()
+        os.mkfifo(memory)
+        with pytest.raises(FileUnavailable, match=r"could not be opened \(not a regular file\)"):
+            catalog.open("birds")
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from visual_memory_index.errors import (
     CorruptStore,
     DiskFull,
     FileHeld,
+    FileUnavailable,
     NewerStore,
-    NotWritten,
     ReadFailed,
     TooManyFiles,
     WriteFailed,
@@ -241,7 +241,7 @@ def test_a_database_in_a_folder_that_is_missing_cannot_be_made_and_that_is_no_fu
     ],
 )
 def test_an_error_of_sqlite_is_told_as_a_full_disk_where_room_may_mend_it(
-    code: int, kind: type[NotWritten], database: Database
+    code: int, kind: type[FileUnavailable], database: Database
 ) -> None:
     assert type(io_error(database.path, code, "disk I/O error")) is kind
 

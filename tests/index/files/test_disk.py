@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from visual_memory_index.errors import DiskFull, NotWritten, TooManyFiles, WriteFailed
+from visual_memory_index.errors import DiskFull, FileUnavailable, TooManyFiles, WriteFailed
 from visual_memory_index.files.disk import (
     SMALL_BYTES,
     probe_folder,
@@ -30,7 +30,7 @@ from visual_memory_index.files.disk import (
     ],
 )
 def test_a_file_that_cannot_be_written_says_why(
-    number: int, kind: type[NotWritten], way_out: str
+    number: int, kind: type[FileUnavailable], way_out: str
 ) -> None:
     with pytest.raises(kind, match=way_out) as caught, translate_os_errors(Path("data/a.sqlite")):
         raise OSError(number, os.strerror(number))

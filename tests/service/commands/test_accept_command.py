@@ -86,6 +86,25 @@ def test_a_file_that_cannot_be_judged_is_refused_and_not_said_to_fit(run: Run, d
     assert "is damaged (it is empty); stop the server" in emptied.stderr
 
 
+def test_a_file_beside_the_log_of_another_is_refused_and_not_said_to_fit(
+    run: Run, data: Path
+) -> None:
+    before = file_of(data).read_bytes()
+    log = file_of(data).with_name(f"{file_of(data).name}-wal")
+    with closing(Catalog(data)) as catalog, closing(catalog.open("pets")) as memory:
+        memory.update("a", label="dog")
+    with closing(Catalog(data)) as catalog, closing(catalog.open("pets")) as memory:
+        memory.keep_setting("x", "y", call="Set")
+        since = log.read_bytes()
+    file_of(data).write_bytes(before)
+    log.write_bytes(since)
+
+    done = run("pets", "--data", data)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "its entries are not those of its digest" in done.stderr
+
+
 def test_without_apply_it_only_shows(run: Run, data: Path) -> None:
     put_back(data, lambda catalog, memory: insert(memory, "d"))
     before = {path: path.read_bytes() for path in (data / "memories").iterdir()}

@@ -22,7 +22,7 @@ from tests.service.runtime.test_memories import health
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import WITHOUT_ID, Entry, Memory
-from visual_memory_index.errors import CorruptCopy, DiskFull, NotWritten
+from visual_memory_index.errors import CorruptCopy, DiskFull, FileUnavailable
 from visual_memory_index.ram.ram_copy import Change
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime.memories import Duplicates, Memories
@@ -56,7 +56,7 @@ def lose_copy(memory: Memory) -> None:
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
     try:
-        with pytest.raises(NotWritten):
+        with pytest.raises(FileUnavailable):
             memory._engine._publish([Change(["nobody"])])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))

@@ -149,7 +149,7 @@ def add_to(commands: Commands) -> None:
 
 
 def insert(client: Client, options: Namespace) -> int:
-    """Store items that are not stored yet; return 1 if pictures were left out.
+    """Store items that are not stored yet; return 1 if any were left out, or unlearned before.
 
     Raises Refused before anything is stored if items differ from stored entries, unless ``--keep``
     or ``--replace`` is given, or if pictures cannot be used, unless ``--skip-bad`` is given.
@@ -195,7 +195,7 @@ def insert(client: Client, options: Namespace) -> int:
     with report_running_operations(client, options.name):
         pruned = prune(memory, plan.to_prune())
     report(plan, source, seconds, pruned, options)
-    return 1 if plan.bad else 0
+    return 1 if plan.bad or plan.unlearned else 0
 
 
 def report_unlearned(memory: str, ids: Sequence[str]) -> None:

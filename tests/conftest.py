@@ -36,6 +36,8 @@ SECONDS = 60
 RAM = Path("/dev/shm")
 # Hundreds of processes are started: what they import is compiled once, whatever the caller wants.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# A shell has its background jobs ignore it, and the processes that the tests interrupt would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
 Start: TypeAlias = "Callable[..., Server]"

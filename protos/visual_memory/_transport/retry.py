@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ RETRIED = (
     grpc.StatusCode.CANCELLED,  # by a server that ends its connections
 )
 INTERRUPTS = (KeyboardInterrupt, asyncio.CancelledError)
+LOG = logging.getLogger("visual_memory")
 BROKEN_WRITE = "Internal error from Core"  # grpc.aio, where a stream breaks while it is written to
 
 
@@ -66,7 +68,10 @@ class RetryBudget:
         return max(self._deadline - self._clock(), 0.0)
 
     def next_delay(self, error: grpc.RpcError) -> float:
-        """Return the seconds to wait before the next try. Raises Error if there is no next try."""
+        """Return the seconds to wait before the next try, which is logged once it waits for long.
+
+        Raises Error if there is no next try.
+        """
         code, now = error.code(), self._clock()
         late = code is grpc.StatusCode.CANCELLED and now >= self._deadline
         if code is grpc.StatusCode.DEADLINE_EXCEEDED or late:
@@ -75,13 +80,15 @@ class RetryBudget:
             self._reached, self._connecting_until = True, None
         elif not self._reached:
             self._connecting_until = self._connecting_until or now + CONNECTING_SECONDS
-        next_delay = self._delay * (0.5 + 0.5 * self._jitter())
-        self._delay = min(2 * self._delay, DELAY_SECONDS_MAX)
+        delay, self._delay = self._delay, min(2 * self._delay, DELAY_SECONDS_MAX)
+        next_delay = delay * (0.5 + 0.5 * self._jitter())
         if self._connecting_until is not None:
             next_delay = min(next_delay, self._connecting_until - now)
         self._refused = errors.from_rpc(error, self._target)
         if not is_retriable(error) or next_delay <= 0 or now + next_delay >= self._deadline:
             raise self._completed(self._refused) from None
+        if delay < self._delay == DELAY_SECONDS_MAX:
+            LOG.warning("%s Trying again for %.0f s.", self._refused.message, self.remaining())
         return next_delay
 
     def raise_timeout(self) -> NoReturn:

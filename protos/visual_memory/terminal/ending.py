@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,16 @@ from visual_memory.terminal.refused import Refused
 
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 UNWRITTEN = (errno.ENOSPC, errno.EIO, errno.EBADF)
+
+
+class StandardError(logging.Handler):
+    """Prints what the client logs, such as what a call is waiting for."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage(), file=sys.stderr)
+
+
+STANDARD_ERROR = StandardError()
 
 
 def run_program(run: Callable[[Sequence[str]], int]) -> int:
@@ -28,6 +39,7 @@ def run_program(run: Callable[[Sequence[str]], int]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
+    logging.getLogger("visual_memory").addHandler(STANDARD_ERROR)
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

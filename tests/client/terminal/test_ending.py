@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -50,6 +51,17 @@ def test_a_refusal_is_a_sentence_on_standard_error(
 
     assert run_program(run) == 1
     assert capsys.readouterr() == ("", sentence)
+
+
+def test_what_the_client_logs_is_a_line_on_standard_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(arguments: Sequence[str]) -> int:
+        logging.getLogger("visual_memory").warning("Refused: %s", "\x1b[2Jfull")
+        return 0
+
+    assert run_program(run) == 0
+    assert capsys.readouterr() == ("", "Refused: \\x1b[2Jfull\n")
 
 
 PROGRAM = """

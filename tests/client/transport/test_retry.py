@@ -66,6 +66,25 @@ def test_pauses_double_up_to_two_seconds_and_end_with_the_timeout() -> None:
     assert 58 < sum(pauses) < 60
 
 
+def test_a_message_that_waits_for_long_says_once_for_what(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock()
+    budget = patient(clock)
+    full = Broken(grpc.StatusCode.RESOURCE_EXHAUSTED, "The disk is full; make room.")
+
+    for _ in range(5):
+        clock.now += budget.next_delay(full)
+    assert not caplog.messages
+    for _ in range(6):
+        clock.now += budget.next_delay(full)
+
+    assert caplog.messages == ["The disk is full; make room. Trying again for 58 s."]
+    budget.renew(start=0)
+    waited(budget, clock, full)
+    assert len(caplog.messages) == 2
+
+
 def test_a_refused_connection_is_tried_for_five_seconds() -> None:
     clock = Clock()
 

@@ -297,7 +297,7 @@ class Catalog:
         except UnlistedFile as lost:
             if lost.to_rename:
                 raise
-            return Doubt(Path(lost.path), name, lost, tombstones.BEFORE_ALL)
+            return Doubt(lost.path, name, lost, tombstones.BEFORE_ALL)
         found, known, refused = self._compare(path, name)
         if isinstance(refused, OtherMemory):
             raise refused
@@ -405,7 +405,7 @@ class Catalog:
                 if file is None:
                     if lost is None or lost.to_rename:
                         raise lost or UnknownMemory(name)
-                    file = Path(lost.path).name
+                    file = lost.path.name
                 write.drop(file)
                 write.keep(request, name)
 
@@ -473,13 +473,13 @@ class Catalog:
         with self._registry.reading() as read:
             file = read.file_of(name)
         if file is None:
-            stems = {Path(each.path).stem: each for each in self._lost.values()}
+            stems = {each.path.stem: each for each in self._lost.values()}
             meant = stems.get(name) if listing.NAME.fullmatch(name) else None
             raise self._lost.get(name) or meant or UnknownMemory(name)
         path = self._memories / file
         with translate_os_errors(path, opening=True):
             if not path.exists():
-                raise CorruptStore(str(path), "the file is missing", way_out=PUT_BACK)
+                raise CorruptStore(path, "the file is missing", way_out=PUT_BACK)
         return path
 
     def _noted(self, file: str) -> Noted | None:
@@ -495,7 +495,7 @@ class Catalog:
         try:
             self._registry.check()
         except CorruptStore as damage:
-            files = [Path(each.path).name for each in self._lost.values()]
+            files = [each.path.name for each in self._lost.values()]
             lost = f"; it has lost {listed(files)}" if files else ""
             raise CorruptStore(damage.path, damage.problem + lost) from damage
 

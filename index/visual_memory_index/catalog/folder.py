@@ -37,7 +37,7 @@ def check_not_lost(folder: Path) -> None:
     """Check that a used folder has its catalog file. Raises LostCatalog."""
     path = folder / CATALOG
     if was_used(folder) and not schema_of(path):
-        raise LostCatalog(str(path))
+        raise LostCatalog(path)
 
 
 def new_name(memory: str) -> str:

@@ -161,7 +161,7 @@ class SqliteRegistryTransaction:
         secret = tombstones.read_secret(path)
         check = tombstones.check_of(secret)
         if known not in (None, check):
-            raise LostSecret(str(path))
+            raise LostSecret(path)
         self._db.execute("UPDATE clock SET secret_check = ? WHERE secret_check IS NULL", (check,))
         return secret
 

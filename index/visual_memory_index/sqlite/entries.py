@@ -143,7 +143,7 @@ def stored_rows(
         check_row(row)
     keys, ids, labels, *_, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
     if any(len(blob) != 4 * dimension for blob in blobs):
-        raise CorruptStore(str(path), "a vector has another length than the rest")
+        raise CorruptStore(path, "a vector has another length than the rest")
     vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, dimension)
     return StoredRows(keys, ids, labels, vectors.astype(np.float32, copy=False), revision)
 

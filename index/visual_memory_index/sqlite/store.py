@@ -102,7 +102,7 @@ class SqliteStore:
                 "SELECT name, dimension, embedder, created_at, store_images, uid FROM memory"
             ).fetchone()
         if row is None:
-            raise CorruptStore(str(self.path), "it holds no memory")
+            raise CorruptStore(self.path, "it holds no memory")
         name, dimension, embedder, created_at, store_images, uid = row
         return Identity(name, dimension, embedder, created_at, bool(store_images), uid)
 

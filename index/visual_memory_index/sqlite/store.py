@@ -29,7 +29,7 @@ from visual_memory_index.records.entry import Entry, Parts
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.operation import Operation
 from visual_memory_index.records.request import LOCAL, Request, StoredBatch
-from visual_memory_index.sqlite import operations, requests, same_content, unlearn
+from visual_memory_index.sqlite import same_content, unlearn
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import (
     ROWS,
@@ -42,6 +42,8 @@ from visual_memory_index.sqlite.entries import (
     stored_rows,
 )
 from visual_memory_index.sqlite.filter_sql import to_sql
+from visual_memory_index.sqlite.operations import SqliteOperations
+from visual_memory_index.sqlite.requests import SqliteRequests
 from visual_memory_index.sqlite.retained import retained_bytes
 from visual_memory_index.sqlite.transaction import SqliteTransaction
 from visual_memory_index.store.store import AuditPage, Identity, Page, Sought, StoredRows
@@ -151,7 +153,7 @@ class SqliteStore:
 
     def unfinished(self) -> list[Operation]:
         with self.database.reading() as db:
-            return operations.unfinished(db)
+            return SqliteOperations(db).unfinished()
 
     def ids_to_unlearn(self, operation: str) -> list[str]:
         with self.database.reading() as db:
@@ -180,15 +182,15 @@ class SqliteStore:
 
     def fail_unfinished(self) -> None:
         with self.database.transaction() as db:
-            operations.fail_unfinished(db)
+            SqliteOperations(db).fail_unfinished()
 
     def operation(self, name: str) -> Operation:
         with self.database.reading() as db:
-            return operations.get(db, name)
+            return SqliteOperations(db).operation(name)
 
     def operations(self, *, before: str, limit: int) -> list[Operation]:
         with self.database.reading() as db:
-            return operations.page(db, before=before, limit=limit)
+            return SqliteOperations(db).page(before=before, limit=limit)
 
     def settings(self) -> dict[str, str]:
         with self.database.reading() as db:
@@ -301,12 +303,12 @@ class SqliteStore:
 
     def recall(self, request: Request) -> list[str] | None:
         with self.database.reading() as db:
-            answer: list[str] | None = requests.recall(db, request)
+            answer: list[str] | None = SqliteRequests(db).recall(request)
         return answer
 
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         with self.database.reading() as db:
-            return requests.stored_batches(db, request_id)
+            return SqliteRequests(db).stored_batches(request_id)
 
 
 def checksum_of(name: str, value: bytes) -> int:

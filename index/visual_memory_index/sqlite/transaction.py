@@ -20,9 +20,7 @@ from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.audit import Event
 from visual_memory_index.records.entry import Entry, now
 from visual_memory_index.records.filter import Filter
-from visual_memory_index.records.operation import Operation, State
-from visual_memory_index.records.request import Request
-from visual_memory_index.sqlite import operations, requests, same_content, unlearn
+from visual_memory_index.sqlite import same_content, unlearn
 from visual_memory_index.sqlite.entries import (
     ROWS,
     VALUES,
@@ -35,6 +33,8 @@ from visual_memory_index.sqlite.entries import (
     share_of,
     stored_rows,
 )
+from visual_memory_index.sqlite.operations import SqliteOperations
+from visual_memory_index.sqlite.requests import SqliteRequests
 from visual_memory_index.store.store import Known, StoredRows
 from visual_memory_index.store.stored_files import Remains
 
@@ -63,11 +63,12 @@ def with_checksum(
     return (*values, checksum(values))
 
 
-class SqliteTransaction:
+class SqliteTransaction(SqliteOperations, SqliteRequests):
     """A ``Transaction`` in SQL, for a memory of this ``kind``; ``state`` is that of the digest."""
 
     def __init__(self, db: sqlite3.Connection, path: Path, kind: str) -> None:
-        self._db, self._path, self._kind = db, path, kind
+        super().__init__(db)
+        self._path, self._kind = path, kind
         self.state, self.head = read_standing(db)
         counted: tuple[int, int] = db.execute("SELECT revision, next_key FROM memory").fetchone()
         self._revision, self._next_key = counted
@@ -114,16 +115,6 @@ class SqliteTransaction:
         )
         found = {id: Known(key, label, bool(votes)) for id, key, label, votes in rows}
         return {id: found[id] for id in ids if id in found}
-
-    def recall(self, request: Request) -> list[str] | None:
-        answer: list[str] | None = requests.recall(self._db, request)
-        return answer
-
-    def keep(self, request: Request, ids: Sequence[str]) -> None:
-        requests.keep(self._db, request, ids)
-
-    def check_start(self, request: Request) -> None:
-        requests.check_start(self._db, request)
 
     def next_revision(self) -> int:
         self._revision += 1
@@ -189,21 +180,6 @@ class SqliteTransaction:
             values = (entry.label, entry.metadata_json, relabelled_by)
             self._set(("label", "metadata", "relabelled_by"), {key: values})
 
-    def begin(self, name: str, kind: str, principal: str) -> None:
-        operations.begin(self._db, name, kind, principal)
-
-    def end(
-        self, name: str, state: State, *, result: str | None = None, problem: str | None = None
-    ) -> None:
-        operations.end(self._db, name, state, result=result, problem=problem)
-        unlearn.drop_ids(self._db, name)
-
-    def operation(self, name: str) -> Operation:
-        return operations.get(self._db, name)
-
-    def draft(self, name: str, result: str) -> None:
-        operations.draft(self._db, name, result)
-
     def note_ids_to_unlearn(self, operation: str, ids: Iterable[str]) -> None:
         unlearn.note_ids(self._db, operation, ids)
 
@@ -255,9 +231,6 @@ class SqliteTransaction:
 
     def keep_setting(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
-
-    def mark_undone(self, name: str) -> None:
-        operations.mark_undone(self._db, name)
 
     def prune(self, keys: Sequence[int], operation: str) -> None:
         self._set(("pruned_by",), {key: (operation,) for key in keys})

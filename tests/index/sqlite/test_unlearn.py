@@ -15,8 +15,8 @@ from visual_memory_index.errors import RequestErased
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.records.operation import GONE, UNLEARN
 from visual_memory_index.records.request import LOCAL
-from visual_memory_index.sqlite import operations
-from visual_memory_index.sqlite.requests import keep, recall
+from visual_memory_index.sqlite.operations import SqliteOperations
+from visual_memory_index.sqlite.requests import SqliteRequests
 from visual_memory_index.sqlite.unlearn import (
     drop_ids,
     dropping_results,
@@ -33,7 +33,7 @@ def db() -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         migrate(connection, MEMORY_STEPS, Path("pets"))
         for name in (ERASING, OTHER):
-            operations.begin(connection, name, UNLEARN, LOCAL)
+            SqliteOperations(connection).begin(name, UNLEARN, LOCAL)
         note_ids(connection, ERASING, ["b", "a", "b"])
         note_ids(connection, OTHER, ["c"])
         yield connection
@@ -71,30 +71,30 @@ def test_scrubbing_drops_the_noted_ids_too(db: sqlite3.Connection) -> None:
 
 
 def test_the_answer_to_a_write_of_one_of_them_is_gone(db: sqlite3.Connection) -> None:
-    keep(db, Request("wrote it", b"content of a"), ["x", "a"])
-    keep(db, Request("wrote others", b"content"), ["x", "c", "A", "ab"])
+    SqliteRequests(db).keep(Request("wrote it", b"content of a"), ["x", "a"])
+    SqliteRequests(db).keep(Request("wrote others", b"content"), ["x", "c", "A", "ab"])
 
     scrub(db, ERASING, [], [])
 
-    assert recall(db, Request("wrote others", b"content")) == ["x", "c", "A", "ab"]
+    assert SqliteRequests(db).recall(Request("wrote others", b"content")) == ["x", "c", "A", "ab"]
     with pytest.raises(RequestErased):
-        recall(db, Request("wrote it", b"content of a"))
+        SqliteRequests(db).recall(Request("wrote it", b"content of a"))
     assert db.execute("SELECT count(*) FROM requests WHERE fingerprint = x''").fetchone() == (1,)
 
 
 def test_what_operations_were_asked_for_cannot_be_guessed_but_an_unlearning_may_be_repeated(
     db: sqlite3.Connection,
 ) -> None:
-    operations.begin(db, "pets/3", "relabel", LOCAL)
+    SqliteOperations(db).begin("pets/3", "relabel", LOCAL)
     relabel = Request("relabels", b"a is ill")
-    keep(db, relabel, ["pets/3"])
-    keep(db, Request("unlearns", b"a"), [ERASING])
+    SqliteRequests(db).keep(relabel, ["pets/3"])
+    SqliteRequests(db).keep(Request("unlearns", b"a"), [ERASING])
 
     scrub(db, ERASING, [], [])
 
     with pytest.raises(RequestErased):
-        recall(db, relabel)
-    assert recall(db, Request("unlearns", b"a")) == [ERASING]
+        SqliteRequests(db).recall(relabel)
+    assert SqliteRequests(db).recall(Request("unlearns", b"a")) == [ERASING]
     assert (
         db.execute("SELECT 1 FROM requests WHERE fingerprint = ?", (b"a is ill",)).fetchone()
         is None
@@ -115,23 +115,23 @@ def test_what_operations_were_asked_for_cannot_be_guessed_but_an_unlearning_may_
 def test_a_result_that_names_them_or_their_labels_is_gone(
     result: object, gone: bool, db: sqlite3.Connection
 ) -> None:
-    operations.begin(db, "pets/3", "prune", LOCAL)
-    operations.end(db, "pets/3", "done", result=json.dumps(result))
+    SqliteOperations(db).begin("pets/3", "prune", LOCAL)
+    SqliteOperations(db).end("pets/3", "done", result=json.dumps(result))
 
     scrub(db, ERASING, ["owl", "eagle"], [])
 
-    left = operations.get(db, "pets/3")
+    left = SqliteOperations(db).operation("pets/3")
     assert (left.result, left.problem) == ((None, GONE) if gone else (json.dumps(result), None))
 
 
 def test_certificates_and_work_without_a_result_stay(db: sqlite3.Connection) -> None:
-    operations.begin(db, "pets/3", "prune", LOCAL)
-    operations.draft(db, OTHER, json.dumps({"a": "b"}))
+    SqliteOperations(db).begin("pets/3", "prune", LOCAL)
+    SqliteOperations(db).draft(OTHER, json.dumps({"a": "b"}))
 
     scrub(db, ERASING, ["a"], [])
 
-    assert operations.get(db, OTHER).result == json.dumps({"a": "b"})
-    assert operations.get(db, "pets/3").problem is None
+    assert SqliteOperations(db).operation(OTHER).result == json.dumps({"a": "b"})
+    assert SqliteOperations(db).operation("pets/3").problem is None
 
 
 def test_what_was_derived_goes_and_of_the_settings_those_named(db: sqlite3.Connection) -> None:
@@ -156,14 +156,20 @@ def judged(db: sqlite3.Connection) -> sqlite3.Connection:
     db.execute(f"{ENTRY} (1, 'a', 'cat', '{{}}', 0, x''), (2, 'b', 'cat', '{{}}', 0, x'')")
     db.execute(f"{ENTRY} (3, 'c', 'owl', '{{}}', 0, x'')")
     for name, labels in (("pets/3", ["cat", "owl"]), ("pets/4", ["eagle"]), ("pets/5", ["cat"])):
-        operations.begin(db, name, "prune", LOCAL)
-        operations.end(db, name, "done", result=json.dumps({"labels": dict.fromkeys(labels, 1)}))
+        SqliteOperations(db).begin(name, "prune", LOCAL)
+        SqliteOperations(db).end(
+            name, "done", result=json.dumps({"labels": dict.fromkeys(labels, 1)})
+        )
     db.execute("INSERT INTO relabels VALUES ('pets/5', 3, 'eagle', NULL)")
     return db
 
 
 def named_still(db: sqlite3.Connection) -> list[str]:
-    return [name for name in ("pets/3", "pets/4", "pets/5") if operations.get(db, name).result]
+    return [
+        name
+        for name in ("pets/3", "pets/4", "pets/5")
+        if SqliteOperations(db).operation(name).result
+    ]
 
 
 def test_a_result_stays_while_an_entry_or_an_undo_has_its_labels(
@@ -176,7 +182,7 @@ def test_a_result_stays_while_an_entry_or_an_undo_has_its_labels(
     with dropping_results(judged, [3]):
         judged.execute("UPDATE entries SET label = 'cat' WHERE key = 3")
     assert named_still(judged) == ["pets/4", "pets/5"]
-    assert operations.get(judged, "pets/3").problem == GONE
+    assert SqliteOperations(judged).operation("pets/3").problem == GONE
 
 
 def test_a_result_goes_with_the_last_that_had_a_label_of_it_or_could_have_it_back(

@@ -38,13 +38,7 @@ from visual_memory_index.search import search
 from visual_memory_index.sqlite.replica import Replica
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.contents import StoredEntry
-from visual_memory_index.store.store import (
-    AuditPage,
-    Identity,
-    Known,
-    Page,
-    Transaction,
-)
+from visual_memory_index.store.store import AuditPage, Identity, Known, Page, Transaction
 from visual_memory_index.unlearn import Unlearning
 
 
@@ -82,7 +76,7 @@ class Memory:
         self._engine, self.path, self.identity = engine, engine.files.path, engine.identity
         self._ids = IdMaker()
         self._counting = MisleadingCountsCache(
-            engine.store, engine.lock, engine.writer.turn, engine.current_ram
+            engine.store, engine.reading_ram, engine.writer.turn, engine.current_ram
         )
         self.operations = Operations(engine)
         self.unlearning = Unlearning(engine, self.operations, self._counting)

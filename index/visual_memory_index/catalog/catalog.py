@@ -24,12 +24,14 @@ from visual_memory_index.catalog.folder import (
 )
 from visual_memory_index.catalog.inspection import look, look_through
 from visual_memory_index.catalog.noted import Latest
-from visual_memory_index.catalog.rebuilt import Doubt, Outdated, Rebuilt, of_backup, rebuild
+from visual_memory_index.catalog.rebuilt import Doubt, Outdated, Rebuilt, rebuild
 from visual_memory_index.catalog.registry import Registry, RegistryReader
 from visual_memory_index.catalog.sqlite_registry import SqliteRegistry
 from visual_memory_index.errors import (
     FOLDER_BACK,
     PUT_BACK,
+    BadAuditLog,
+    BadBackup,
     CorruptStore,
     FileUnavailable,
     MemoryExists,
@@ -272,18 +274,21 @@ class Catalog:
         often, and may raise. Raises BadBackup, NewerStore, FileUnavailable.
         """
         with self._unfinished.file() as path:
-            with of_backup():
-                rebuilt = rebuild(
-                    arrival.path,
-                    path,
-                    name,
-                    self._registry,
-                    self._secret,
-                    call="RestoreMemory",
-                    principal=request.principal,
-                    settings=settings,
-                    check=check,
-                )
+            try:
+                with attribute_damage(Path("The backup")):
+                    rebuilt = rebuild(
+                        arrival.path,
+                        path,
+                        name,
+                        self._registry,
+                        self._secret,
+                        call="RestoreMemory",
+                        principal=request.principal,
+                        settings=settings,
+                        check=check,
+                    )
+            except (BadAuditLog, CorruptStore) as bad:
+                raise BadBackup(bad.problem) from bad
             yield rebuilt
 
     def doubt(self, name: str) -> Doubt | None:

@@ -118,12 +118,8 @@ class Database:
     @contextmanager
     def own_connection(self) -> Iterator[sqlite3.Connection]:
         """Yield a new connection and close it, so that no values of its queries stay cached."""
-        with self._translate_errors():
-            reader = self._connect()
-            try:
-                yield reader
-            finally:
-                reader.close()
+        with self._translate_errors(), closing(self._connect()) as reader:
+            yield reader
 
     def truncate_log(self) -> bool:
         """Fold the log into the file and truncate it; return False if a reader still needs it.

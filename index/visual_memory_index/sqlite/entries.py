@@ -27,14 +27,6 @@ PART_COLUMNS = (
     (Parts.IMAGE, "images", "image"),
     (Parts.THUMBNAIL, "images", "thumbnail"),
 )
-VALUES = (
-    "key, id, label, metadata, created_at, content_sha256, pruned_by, relabelled_by, "
-    "vector_checksum, thumbnail_checksum, image_checksum"
-)
-VECTOR_CHECKSUM = VALUES.split(", ").index("vector_checksum")
-ROW = f"{VALUES}, checksum"
-SEAL = f"UPDATE entries SET checksum = checksum({VALUES})"
-ROWS = f"SELECT {ROW}, vector FROM entries LEFT JOIN vectors USING (key)"
 
 
 class Row(NamedTuple):
@@ -52,6 +44,13 @@ class Row(NamedTuple):
     thumbnail_checksum: int | None
     image_checksum: int | None
     checksum: int
+
+
+ROW = ", ".join(Row._fields)
+VALUES = ROW.removesuffix(", checksum")
+VECTOR_CHECKSUM = Row._fields.index("vector_checksum")
+SEAL = f"UPDATE entries SET checksum = checksum({VALUES})"
+ROWS = f"SELECT {ROW}, vector FROM entries LEFT JOIN vectors USING (key)"
 
 
 def verified(values: Sequence[Any]) -> Row:

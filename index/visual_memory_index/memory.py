@@ -27,8 +27,8 @@ from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import Noted, OnStanding, Standing
 from visual_memory_index.operations import Operations
-from visual_memory_index.ram.ram_copy import Added, Change, RamCopy
-from visual_memory_index.records.entry import Entry, IdMaker, Parts, now
+from visual_memory_index.ram.ram_copy import Change, RamCopy
+from visual_memory_index.records.entry import Entry, IdMaker, Parts, VotingEntries, now
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.neighbors import Neighbors, Query
 from visual_memory_index.records.operation import Progress, unreported
@@ -203,7 +203,7 @@ class Memory:
             keys = transaction.next_keys(len(entries))
             transaction.insert(keys, ids, entries, vectors, now(), elements)
             labels = [entry.label for entry in entries]
-            return ids, Change(list(existing), Added(keys, ids, labels, vectors))
+            return ids, Change(list(existing), VotingEntries(keys, ids, labels, vectors))
 
         return self._engine.do_once(call, request, write)
 

@@ -25,7 +25,7 @@ from visual_memory_index.files.migrations import MEMORY_STEPS
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import OnStanding, Standing
-from visual_memory_index.records.entry import Entry, Parts
+from visual_memory_index.records.entry import Entry, Parts, VotingEntries
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.operation import Operation
 from visual_memory_index.records.request import LOCAL, Request, StoredBatch
@@ -39,14 +39,14 @@ from visual_memory_index.sqlite.entries import (
     read_ids,
     read_standing,
     share_of_all,
-    stored_rows,
+    voting,
 )
 from visual_memory_index.sqlite.filter_sql import to_sql
 from visual_memory_index.sqlite.operations import SqliteOperations
 from visual_memory_index.sqlite.requests import SqliteRequests
 from visual_memory_index.sqlite.retained import retained_bytes
 from visual_memory_index.sqlite.transaction import SqliteTransaction
-from visual_memory_index.store.store import AuditPage, Identity, Page, Sought, StoredRows
+from visual_memory_index.store.store import AuditPage, Identity, Page, Sought
 
 
 class SqliteStore:
@@ -236,13 +236,13 @@ class SqliteStore:
             transaction.finish()
         self._committed(Standing.of(transaction.head))
 
-    def rows(self, dimension: int) -> Iterator[StoredRows]:
+    def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
             cursor = db.execute(f"{ROWS} WHERE pruned_by IS NULL ORDER BY key")
             while rows := cursor.fetchmany(ROWS_AT_ONCE):
-                yield stored_rows(rows, dimension, revision, self.path)
-            yield stored_rows([], dimension, revision, self.path)
+                yield revision, voting(rows, dimension, self.path)
+            yield revision, voting([], dimension, self.path)
 
     def pruned(self) -> list[tuple[int, str, str]]:
         with self.database.reading() as db:

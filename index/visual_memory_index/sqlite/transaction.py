@@ -18,7 +18,7 @@ from visual_memory_index.files import checksums as sums
 from visual_memory_index.files.checksums import checksum
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.audit import Event
-from visual_memory_index.records.entry import Entry, now
+from visual_memory_index.records.entry import Entry, VotingEntries, now
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.sqlite import same_content, unlearn
 from visual_memory_index.sqlite.entries import (
@@ -31,11 +31,11 @@ from visual_memory_index.sqlite.entries import (
     read_standing,
     rows_of,
     share_of,
-    stored_rows,
+    voting,
 )
 from visual_memory_index.sqlite.operations import SqliteOperations
 from visual_memory_index.sqlite.requests import SqliteRequests
-from visual_memory_index.store.store import Known, StoredRows
+from visual_memory_index.store.store import Known
 from visual_memory_index.store.stored_files import Remains
 
 ERASED_AT_ONCE = 256
@@ -235,10 +235,11 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
     def prune(self, keys: Sequence[int], operation: str) -> None:
         self._set(("pruned_by",), {key: (operation,) for key in keys})
 
-    def unprune(self, operation: str, dimension: int) -> StoredRows:
+    def unprune(self, operation: str, dimension: int) -> VotingEntries:
         rows = self._db.execute(f"{ROWS} WHERE pruned_by = ? ORDER BY key", (operation,)).fetchall()
         self._set(("pruned_by",), {row[0]: (None,) for row in rows})
-        return stored_rows(rows, dimension, self.next_revision(), self._path)
+        self.next_revision()
+        return voting(rows, dimension, self._path)
 
     def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
         values = {key: (label, operation) for key, label in labels}

@@ -44,14 +44,12 @@ class FileRefusal(MemoryRefusal):
         super().__init__(f"{path.name} {predicate}".encode(errors="backslashreplace").decode())
         self.path = path
 
-    def in_full(self) -> str:
-        """Return the message with the whole path, for the operator of the server."""
-        return str(self).replace(self.path.name, str(self.path), 1)
-
 
 def in_full(refusal: object) -> str:
-    """Return the message of a refusal for the operator of the server, with whole paths."""
-    return refusal.in_full() if isinstance(refusal, FileRefusal) else str(refusal)
+    """Return the message of a refusal for the operator of the server, with the whole path."""
+    if isinstance(refusal, FileRefusal):
+        return str(refusal).replace(refusal.path.name, str(refusal.path), 1)
+    return str(refusal)
 
 
 class UnknownMemory(MemoryRefusal):

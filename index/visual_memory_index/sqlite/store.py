@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
@@ -264,13 +263,7 @@ class SqliteStore:
             return read_ids(db, filter)
 
     def entries(
-        self,
-        *,
-        filter: Filter | None = None,
-        after: str = "",
-        limit: int,
-        bytes_max: int = sys.maxsize,
-        parts: Parts = Parts.NONE,
+        self, *, filter: Filter | None, after: str, limit: int, bytes_max: int, parts: Parts
     ) -> Page:
         condition, parameters = to_sql(filter)
         page: list[Entry] = []

@@ -7,7 +7,6 @@ it. Erasing has protocols of its own, for the bytes of a store: see ``stored_fil
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -283,13 +282,7 @@ class Store(Protocol):
         """Return one entry, or None."""
 
     def entries(
-        self,
-        *,
-        filter: Filter | None = None,
-        after: str = "",
-        limit: int,
-        bytes_max: int = sys.maxsize,
-        parts: Parts = Parts.NONE,
+        self, *, filter: Filter | None, after: str, limit: int, bytes_max: int, parts: Parts
     ) -> Page:
         """Return up to ``limit`` entries with ids after ``after``, by id.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -237,7 +238,9 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def holds_the_entries(self) -> None:
         ordered = sorted(self.model.values(), key=lambda each: each.entry.id.encode())
-        page = self.store.entries(limit=len(IDS) + 1, parts=ALL)
+        page = self.store.entries(
+            filter=None, after="", limit=len(IDS) + 1, bytes_max=sys.maxsize, parts=ALL
+        )
         assert not page.more
         assert [shown(entry) for entry in page.entries] == [
             shown(replace(each.entry, vector=VECTORS[each.vector])) for each in ordered

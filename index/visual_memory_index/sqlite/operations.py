@@ -7,7 +7,7 @@ import sqlite3
 from visual_memory_index.errors import UnknownOperation
 from visual_memory_index.records.entry import now
 from visual_memory_index.records.operation import CUT_SHORT, UNLEARN, Operation, State
-from visual_memory_index.sqlite import unlearn
+from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 
 COLUMNS = "name, kind, principal, state, result, problem, created_at, ended_at, undone_at"
 KEPT_MICROSECONDS = 30 * 24 * 3600 * 1_000_000
@@ -39,7 +39,7 @@ class SqliteOperations:
             "UPDATE operations SET state = ?, result = ?, problem = ?, ended_at = ? WHERE name = ?",
             (state, result, problem, now(), name),
         )
-        unlearn.drop_ids(self._db, name)
+        SqliteUnlearning(self._db).drop_ids(name)
 
     def draft(self, name: str, result: str) -> None:
         self._db.execute("UPDATE operations SET result = ? WHERE name = ?", (result, name))

@@ -28,7 +28,7 @@ from visual_memory_index.records.entry import Entry, Parts, VotingEntries
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.operation import Operation
 from visual_memory_index.records.request import LOCAL, Request, StoredBatch
-from visual_memory_index.sqlite import same_content, unlearn
+from visual_memory_index.sqlite import same_content
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import (
     ROWS,
@@ -45,6 +45,7 @@ from visual_memory_index.sqlite.operations import SqliteOperations
 from visual_memory_index.sqlite.requests import SqliteRequests
 from visual_memory_index.sqlite.retained import retained_bytes
 from visual_memory_index.sqlite.transaction import SqliteTransaction
+from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 from visual_memory_index.store.store import AuditPage, Identity, Page, Sought
 
 
@@ -156,7 +157,7 @@ class SqliteStore:
 
     def ids_to_unlearn(self, operation: str) -> list[str]:
         with self.database.reading() as db:
-            return unlearn.noted_ids(db, operation)
+            return SqliteUnlearning(db).ids_to_unlearn(operation)
 
     def found_in(self, patterns: ResiduePatterns) -> frozenset[bytes]:
         found: set[bytes] = set()

@@ -20,7 +20,7 @@ from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.audit import Event
 from visual_memory_index.records.entry import Entry, VotingEntries, now
 from visual_memory_index.records.filter import Filter
-from visual_memory_index.sqlite import same_content, unlearn
+from visual_memory_index.sqlite import same_content
 from visual_memory_index.sqlite.entries import (
     ROWS,
     VALUES,
@@ -35,6 +35,7 @@ from visual_memory_index.sqlite.entries import (
 )
 from visual_memory_index.sqlite.operations import SqliteOperations
 from visual_memory_index.sqlite.requests import SqliteRequests
+from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 from visual_memory_index.store.store import Known
 from visual_memory_index.store.stored_files import Remains
 
@@ -63,7 +64,7 @@ def with_checksum(
     return (*values, checksum(values))
 
 
-class SqliteTransaction(SqliteOperations, SqliteRequests):
+class SqliteTransaction(SqliteOperations, SqliteRequests, SqliteUnlearning):
     """A ``Transaction`` in SQL, for a memory of this ``kind``; ``state`` is that of the digest."""
 
     def __init__(self, db: sqlite3.Connection, path: Path, kind: str) -> None:
@@ -165,7 +166,7 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         if not keys:
             return
         gone = share_of(self._db, keys)
-        with unlearn.dropping_results(self._db, keys):
+        with self.dropping_results(keys):
             self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
         self.state = self.state - gone.state
         sums.move(self._db, -gone.size, -gone.sum)
@@ -173,18 +174,12 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
     def update(self, key: int, entry: Entry) -> None:
         find = "SELECT label, relabelled_by FROM entries WHERE key = ?"
         label, relabelled_by = self._db.execute(find, (key,)).fetchone()
-        with unlearn.dropping_results(self._db, [key]):
+        with self.dropping_results([key]):
             if label != entry.label:  # no undo would bring the former ones back
                 relabelled_by = None
                 self._db.execute("DELETE FROM relabels WHERE key = ?", (key,))
             values = (entry.label, entry.metadata_json, relabelled_by)
             self._set(("label", "metadata", "relabelled_by"), {key: values})
-
-    def note_ids_to_unlearn(self, operation: str, ids: Iterable[str]) -> None:
-        unlearn.note_ids(self._db, operation, ids)
-
-    def ids_to_unlearn(self, operation: str) -> list[str]:
-        return unlearn.noted_ids(self._db, operation)
 
     def remains_of(self, keys: Sequence[int], limit_bytes: int) -> Remains:
         remains = Remains()
@@ -215,16 +210,6 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
     def sample_images(self, limit: int) -> Iterator[bytes]:
         for row in self._db.execute("SELECT thumbnail, image FROM images LIMIT ?", (limit,)):
             yield from row
-
-    def scrub(self, operation: str, labels: Iterable[str], settings: Iterable[str]) -> list[str]:
-        labels = set(labels)
-        rows = self._db.execute(
-            "SELECT DISTINCT label FROM entries WHERE label IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(labels)),),
-        )
-        gone = sorted(labels.difference(label for (label,) in rows))
-        unlearn.scrub(self._db, operation, gone, settings)
-        return gone
 
     def backups(self) -> list[int]:
         return same_content.backups(self._db)
@@ -272,7 +257,7 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
             (operation,),
         ).fetchall()
         values = {key: (label, before) for key, _, label, before in rows}
-        with unlearn.dropping_results(self._db, list(values)):
+        with self.dropping_results(list(values)):
             self._set(("label", "relabelled_by"), values)
         return (
             {id: label for _, id, label, _ in rows},

@@ -17,13 +17,7 @@ from visual_memory_index.records.operation import GONE, UNLEARN
 from visual_memory_index.records.request import LOCAL
 from visual_memory_index.sqlite.operations import SqliteOperations
 from visual_memory_index.sqlite.requests import SqliteRequests
-from visual_memory_index.sqlite.unlearn import (
-    drop_ids,
-    dropping_results,
-    note_ids,
-    noted_ids,
-    scrub,
-)
+from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 
 ERASING, OTHER = "pets/1", "pets/2"
 
@@ -34,13 +28,17 @@ def db() -> Iterator[sqlite3.Connection]:
         migrate(connection, MEMORY_STEPS, Path("pets"))
         for name in (ERASING, OTHER):
             SqliteOperations(connection).begin(name, UNLEARN, LOCAL)
-        note_ids(connection, ERASING, ["b", "a", "b"])
-        note_ids(connection, OTHER, ["c"])
+        SqliteUnlearning(connection).note_ids_to_unlearn(ERASING, ["b", "a", "b"])
+        SqliteUnlearning(connection).note_ids_to_unlearn(OTHER, ["c"])
         yield connection
 
 
 def test_what_is_to_be_erased_is_noted_once_for_each_operation(db: sqlite3.Connection) -> None:
-    assert (noted_ids(db, ERASING), noted_ids(db, OTHER), noted_ids(db, "none")) == (
+    assert (
+        SqliteUnlearning(db).ids_to_unlearn(ERASING),
+        SqliteUnlearning(db).ids_to_unlearn(OTHER),
+        SqliteUnlearning(db).ids_to_unlearn("none"),
+    ) == (
         ["a", "b"],
         ["c"],
         [],
@@ -48,9 +46,12 @@ def test_what_is_to_be_erased_is_noted_once_for_each_operation(db: sqlite3.Conne
 
 
 def test_what_is_noted_can_be_dropped_by_operation(db: sqlite3.Connection) -> None:
-    drop_ids(db, ERASING)
+    SqliteUnlearning(db).drop_ids(ERASING)
 
-    assert (noted_ids(db, ERASING), noted_ids(db, OTHER)) == ([], ["c"])
+    assert (
+        SqliteUnlearning(db).ids_to_unlearn(ERASING),
+        SqliteUnlearning(db).ids_to_unlearn(OTHER),
+    ) == ([], ["c"])
 
 
 def test_sums_move_with_what_is_noted_and_dropped(db: sqlite3.Connection) -> None:
@@ -59,22 +60,25 @@ def test_sums_move_with_what_is_noted_and_dropped(db: sqlite3.Connection) -> Non
 
     for operation in (ERASING, OTHER):
         assert db.execute(kept).fetchone() == db.execute(there).fetchone()
-        drop_ids(db, operation)
+        SqliteUnlearning(db).drop_ids(operation)
 
     assert db.execute(kept).fetchone() == (0, 0)
 
 
 def test_scrubbing_drops_the_noted_ids_too(db: sqlite3.Connection) -> None:
-    scrub(db, ERASING, [], [])
+    SqliteUnlearning(db).scrub(ERASING, [], [])
 
-    assert (noted_ids(db, ERASING), noted_ids(db, OTHER)) == ([], ["c"])
+    assert (
+        SqliteUnlearning(db).ids_to_unlearn(ERASING),
+        SqliteUnlearning(db).ids_to_unlearn(OTHER),
+    ) == ([], ["c"])
 
 
 def test_the_answer_to_a_write_of_one_of_them_is_gone(db: sqlite3.Connection) -> None:
     SqliteRequests(db).keep(Request("wrote it", b"content of a"), ["x", "a"])
     SqliteRequests(db).keep(Request("wrote others", b"content"), ["x", "c", "A", "ab"])
 
-    scrub(db, ERASING, [], [])
+    SqliteUnlearning(db).scrub(ERASING, [], [])
 
     assert SqliteRequests(db).recall(Request("wrote others", b"content")) == ["x", "c", "A", "ab"]
     with pytest.raises(RequestErased):
@@ -90,7 +94,7 @@ def test_what_operations_were_asked_for_cannot_be_guessed_but_an_unlearning_may_
     SqliteRequests(db).keep(relabel, ["pets/3"])
     SqliteRequests(db).keep(Request("unlearns", b"a"), [ERASING])
 
-    scrub(db, ERASING, [], [])
+    SqliteUnlearning(db).scrub(ERASING, [], [])
 
     with pytest.raises(RequestErased):
         SqliteRequests(db).recall(relabel)
@@ -118,7 +122,7 @@ def test_a_result_that_names_them_or_their_labels_is_gone(
     SqliteOperations(db).begin("pets/3", "prune", LOCAL)
     SqliteOperations(db).end("pets/3", "done", result=json.dumps(result))
 
-    scrub(db, ERASING, ["owl", "eagle"], [])
+    SqliteUnlearning(db).scrub(ERASING, ["owl", "eagle"], [])
 
     left = SqliteOperations(db).operation("pets/3")
     assert (left.result, left.problem) == ((None, GONE) if gone else (json.dumps(result), None))
@@ -128,7 +132,7 @@ def test_certificates_and_work_without_a_result_stay(db: sqlite3.Connection) -> 
     SqliteOperations(db).begin("pets/3", "prune", LOCAL)
     SqliteOperations(db).draft(OTHER, json.dumps({"a": "b"}))
 
-    scrub(db, ERASING, ["a"], [])
+    SqliteUnlearning(db).scrub(ERASING, ["a"], [])
 
     assert SqliteOperations(db).operation(OTHER).result == json.dumps({"a": "b"})
     assert SqliteOperations(db).operation("pets/3").problem is None
@@ -138,7 +142,7 @@ def test_what_was_derived_goes_and_of_the_settings_those_named(db: sqlite3.Conne
     db.execute("INSERT INTO derived VALUES ('lists', 0, x'00'), ('keys', 0, x'01')")
     db.execute("INSERT INTO settings VALUES ('calibration', '1'), ('taxonomy', '2'), ('c', '3')")
 
-    scrub(db, ERASING, [], ["calibration", "c"])
+    SqliteUnlearning(db).scrub(ERASING, [], ["calibration", "c"])
 
     assert db.execute("SELECT count(*) FROM derived").fetchone() == (0,)
     assert db.execute("SELECT name FROM settings").fetchall() == [("taxonomy",)]
@@ -175,11 +179,11 @@ def named_still(db: sqlite3.Connection) -> list[str]:
 def test_a_result_stays_while_an_entry_or_an_undo_has_its_labels(
     judged: sqlite3.Connection,
 ) -> None:
-    with dropping_results(judged, [1]):
+    with SqliteUnlearning(judged).dropping_results([1]):
         judged.execute("DELETE FROM entries WHERE key = 1")
     assert named_still(judged) == ["pets/3", "pets/4", "pets/5"]
 
-    with dropping_results(judged, [3]):
+    with SqliteUnlearning(judged).dropping_results([3]):
         judged.execute("UPDATE entries SET label = 'cat' WHERE key = 3")
     assert named_still(judged) == ["pets/4", "pets/5"]
     assert SqliteOperations(judged).operation("pets/3").problem == GONE
@@ -190,7 +194,7 @@ def test_a_result_goes_with_the_last_that_had_a_label_of_it_or_could_have_it_bac
 ) -> None:
     judged.execute("PRAGMA foreign_keys = ON")
 
-    with dropping_results(judged, [3]):
+    with SqliteUnlearning(judged).dropping_results([3]):
         judged.execute("DELETE FROM entries WHERE key = 3")
 
     assert named_still(judged) == ["pets/5"]
@@ -200,7 +204,7 @@ def steps_of(db: sqlite3.Connection, keys: Sequence[int]) -> int:
     """Count the steps of SQLite, in hundreds, to delete the entries of these keys."""
     steps = list[None]()
     db.set_progress_handler(lambda: steps.append(None), 100)
-    with dropping_results(db, keys):
+    with SqliteUnlearning(db).dropping_results(keys):
         db.execute("DELETE FROM entries WHERE key IN (SELECT value FROM json_each(?))", [str(keys)])
     return len(steps)
 

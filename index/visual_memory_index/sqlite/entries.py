@@ -29,7 +29,7 @@ PART_COLUMNS = (
 
 
 class Row(NamedTuple):
-    """A row of the table ``entries``."""
+    """A row of the table ``entries``; its checksum is of all values before it, in this order."""
 
     key: int
     id: str

@@ -84,9 +84,9 @@ def check(
         done += len(entries)
         on_progress(done, total)
     if other_images:
-        raise CorruptStore(str(contents.path), f"of its images {other_images} are not as sent")
+        raise CorruptStore(contents.path, f"of its images {other_images} are not as sent")
     if not np.array_equal(state, contents.state):
-        raise CorruptStore(str(contents.path), "its entries are not those of its digest")
+        raise CorruptStore(contents.path, "its entries are not those of its digest")
     check_end(contents, name, kind)
     event_count = check_log(contents, name, kind, lambda read: on_progress(done + read, total))
     if not (alike and (listed is None or listed.end())):

@@ -140,9 +140,9 @@ class Engine:
         self.digest = self.store.digest()
         for key, id, label in self.store.pruned():
             ram.silence([id], [key], [label])
-        for rows in self.store.rows(self.identity.dimension):
-            ram.add(rows.keys, rows.ids, rows.labels, rows.vectors)
-            ram.revision = rows.revision
+        for revision, entries in self.store.rows(self.identity.dimension):
+            ram.add(*entries)
+            ram.revision = revision
 
 
 def check_known(ids: Iterable[str], known: Mapping[str, Known]) -> None:

@@ -7,7 +7,12 @@ from itertools import accumulate
 from pathlib import Path
 
 SHOWN_MAX, SHOWN_BYTES_MAX = 10, 512
-# Ways out of damage for a missing file, and for the catalog.
+# Ways out of damage: for a memory's file, for a missing file, for a file emptied beside its log,
+# and for the catalog.
+BROUGHT_BACK = (
+    "stop the server, copy the file away with its -wal, and start it again; then delete the memory "
+    "and bring this memory back from a backup or an export, with restore or insert"
+)
 PUT_BACK = (
     "stop the server and put the file back, or, while it runs, delete the memory and bring it "
     "back from a backup or an export, with restore or insert"
@@ -33,20 +38,18 @@ class MemoryRefusal(Exception):
 
 
 class FileRefusal(MemoryRefusal):
-    """A refusal about a file; its message has the file's name only, ``in_full`` the whole path."""
+    """A refusal about a file, whose name begins the message; ``in_full`` has the whole path."""
 
-    def __init__(self, path: str, sentence: str) -> None:
-        super().__init__(sentence.encode(errors="backslashreplace").decode())
+    def __init__(self, path: Path, predicate: str) -> None:
+        super().__init__(f"{path.name} {predicate}".encode(errors="backslashreplace").decode())
         self.path = path
-
-    def in_full(self) -> str:
-        """Return the message with the whole path, for the operator of the server."""
-        return str(self).replace(Path(self.path).name, self.path, 1)
 
 
 def in_full(refusal: object) -> str:
-    """Return the message of a refusal for the operator of the server, with whole paths."""
-    return refusal.in_full() if isinstance(refusal, FileRefusal) else str(refusal)
+    """Return the message of a refusal for the operator of the server, with the whole path."""
+    if isinstance(refusal, FileRefusal):
+        return str(refusal).replace(refusal.path.name, str(refusal.path), 1)
+    return str(refusal)
 
 
 class UnknownMemory(MemoryRefusal):
@@ -198,10 +201,10 @@ class OperationEnded(MemoryRefusal):
 class NewerStore(FileRefusal):
     """A file written by a newer release."""
 
-    def __init__(self, path: str, found: int, known: int) -> None:
+    def __init__(self, path: Path, found: int, known: int) -> None:
         super().__init__(
             path,
-            f"{Path(path).name} has schema {found}, but this release knows up to {known}; "
+            f"has schema {found}, but this release knows up to {known}; "
             "use the newer release that wrote it.",
         )
         self.found, self.known = found, known
@@ -210,15 +213,8 @@ class NewerStore(FileRefusal):
 class CorruptStore(FileRefusal):
     """A file that SQLite cannot read, or that contradicts itself."""
 
-    def __init__(self, path: str, problem: str, *, way_out: str = "") -> None:
-        super().__init__(
-            path,
-            f"{Path(path).name} is damaged ({problem}); {way_out}."
-            if way_out
-            else f"{Path(path).name} is damaged ({problem}); stop the server, copy the file away "
-            "with its -wal, and start it again; then delete the memory and bring this memory back "
-            "from a backup or an export, with restore or insert.",
-        )
+    def __init__(self, path: Path, problem: str, *, way_out: str = "") -> None:
+        super().__init__(path, f"is damaged ({problem}); {way_out or BROUGHT_BACK}.")
         self.problem, self.way_out = problem, way_out
 
 
@@ -236,24 +232,24 @@ class CorruptCopy(MemoryRefusal):
 class OtherMemory(FileRefusal):
     """A file that holds another memory than the memory for which the catalog lists the file."""
 
-    def __init__(self, path: str, name: str, held: str) -> None:
+    def __init__(self, path: Path, name: str, held: str) -> None:
         super().__init__(
             path,
-            f'{Path(path).name} holds {held}, not "{name}": files were exchanged, renamed or '
-            "copied over each other; stop the server and bring the right file back to its place.",
+            f'holds {held}, not "{name}": files were exchanged, renamed or copied over each other; '
+            "stop the server and bring the right file back to its place.",
         )
 
 
 class OlderMemory(FileRefusal):
     """A memory's file that lacks writes recorded in the catalog, or has other writes instead."""
 
-    def __init__(self, path: str, name: str, problem: str) -> None:
+    def __init__(self, path: Path, name: str, problem: str) -> None:
         super().__init__(
             path,
-            f'{Path(path).name} is not the memory "{name}" as it was last ({problem}): an older '
-            "file was put in its place, or its write-ahead log was lost or damaged; stop the "
-            "server and bring back the file of then with its -wal, or a backup, or accept what is "
-            f"there with: visual-memory accept {name} --data DIR",
+            f'is not the memory "{name}" as it was last ({problem}): an older file was put in its '
+            "place, or its write-ahead log was lost or damaged; stop the server and bring back the "
+            "file of then with its -wal, or a backup, or accept what is there with: "
+            f"visual-memory accept {name} --data DIR",
         )
 
 
@@ -263,7 +259,7 @@ class UnlistedFile(FileRefusal):
     ``to_rename`` is True if the file's own name is not UTF-8, which the catalog cannot hold.
     """
 
-    def __init__(self, path: str, name: str, called: str, *, to_rename: bool = False) -> None:
+    def __init__(self, path: Path, name: str, called: str, *, to_rename: bool = False) -> None:
         held = f'holds the memory "{name}"' if name else "may hold a memory"
         way_out = (
             "give the file a name in UTF-8"
@@ -273,9 +269,9 @@ class UnlistedFile(FileRefusal):
         )
         super().__init__(
             path,
-            f"{Path(path).name} {held}, but the list of memories has no such file: it was put "
-            "there, or catalog.sqlite is an older one or damaged; stop the server and bring back "
-            f"the catalog of then, or {way_out}.",
+            f"{held}, but the list of memories has no such file: it was put there, or "
+            "catalog.sqlite is an older one or damaged; stop the server and bring back the catalog "
+            f"of then, or {way_out}.",
         )
         self.name, self.to_rename = name, to_rename
 
@@ -283,14 +279,13 @@ class UnlistedFile(FileRefusal):
 class OlderCatalog(FileRefusal):
     """A memory with unlearnings that the catalog has no record of."""
 
-    def __init__(self, path: str, name: str) -> None:
+    def __init__(self, path: Path, name: str) -> None:
         super().__init__(
             path,
-            f'{Path(path).name} holds the memory "{name}" with an unlearning that the catalog does '
-            "not know of: an older catalog.sqlite was put in its place, and restoring a backup "
-            "could bring back what was unlearned; stop the server and bring back the catalog of "
-            "then, or delete all older backups and accept that with: "
-            f"visual-memory accept {name} --data DIR",
+            f'holds the memory "{name}" with an unlearning that the catalog does not know of: an '
+            "older catalog.sqlite was put in its place, and restoring a backup could bring back "
+            "what was unlearned; stop the server and bring back the catalog of then, or delete all "
+            f"older backups and accept that with: visual-memory accept {name} --data DIR",
         )
 
 
@@ -308,24 +303,23 @@ class BadBackup(MemoryRefusal):
 class LostCatalog(FileRefusal):
     """A used data folder whose catalog is missing."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__(
             path,
-            f"{Path(path).name} is missing or empty, but this data folder was used, and without it "
-            "nobody knows which memories there are and what was unlearned; bring it back from a "
-            "copy of the folder.",
+            "is missing or empty, but this data folder was used, and without it nobody knows which "
+            "memories there are and what was unlearned; bring it back from a copy of the folder.",
         )
 
 
 class LostSecret(FileRefusal):
     """A used data folder whose secret for marks of unlearned entries is missing or replaced."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__(
             path,
-            f"{Path(path).name} is missing, or not the one that this data folder was used with, "
-            "and without it nobody knows which entries of a backup were unlearned; bring it back "
-            "from a copy of the folder.",
+            "is missing, or not the one that this data folder was used with, and without it nobody "
+            "knows which entries of a backup were unlearned; bring it back from a copy of the "
+            "folder.",
         )
 
 
@@ -334,9 +328,9 @@ class FileUnavailable(FileRefusal):
 
     tried, way_out = "written ({}), and nothing of this write was stored", ""
 
-    def __init__(self, path: str, problem: str, *, opening: bool = False) -> None:
+    def __init__(self, path: Path, problem: str, *, opening: bool = False) -> None:
         tried = ("opened ({})" if opening else self.tried).format(problem)
-        super().__init__(path, f"{Path(path).name} could not be {tried}; {self.way_out}.")
+        super().__init__(path, f"could not be {tried}; {self.way_out}.")
         self.problem = problem
 
 
@@ -370,7 +364,7 @@ class TooManyFiles(FileUnavailable):
 
     way_out = "let the server have more files open (ulimit -n), and try again"
 
-    def __init__(self, path: str, problem: str) -> None:
+    def __init__(self, path: Path, problem: str) -> None:
         super().__init__(path, problem, opening=True)
 
 

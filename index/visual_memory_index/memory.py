@@ -27,8 +27,8 @@ from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import Noted, OnStanding, Standing
 from visual_memory_index.operations import Operations
-from visual_memory_index.ram.ram_copy import Added, Change, RamCopy
-from visual_memory_index.records.entry import Entry, IdMaker, Parts, now
+from visual_memory_index.ram.ram_copy import Change, RamCopy
+from visual_memory_index.records.entry import Entry, IdMaker, Parts, VotingEntries, now
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.neighbors import Neighbors, Query
 from visual_memory_index.records.operation import Progress, unreported
@@ -38,13 +38,7 @@ from visual_memory_index.search import search
 from visual_memory_index.sqlite.replica import Replica
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.contents import StoredEntry
-from visual_memory_index.store.store import (
-    AuditPage,
-    Identity,
-    Known,
-    Page,
-    Transaction,
-)
+from visual_memory_index.store.store import AuditPage, Identity, Known, Page, Transaction
 from visual_memory_index.unlearn import Unlearning
 
 
@@ -82,7 +76,7 @@ class Memory:
         self._engine, self.path, self.identity = engine, engine.files.path, engine.identity
         self._ids = IdMaker()
         self._counting = MisleadingCountsCache(
-            engine.store, engine.lock, engine.writer.turn, engine.current_ram
+            engine.store, engine.reading_ram, engine.writer.turn, engine.current_ram
         )
         self.operations = Operations(engine)
         self.unlearning = Unlearning(engine, self.operations, self._counting)
@@ -209,7 +203,7 @@ class Memory:
             keys = transaction.next_keys(len(entries))
             transaction.insert(keys, ids, entries, vectors, now(), elements)
             labels = [entry.label for entry in entries]
-            return ids, Change(list(existing), Added(keys, ids, labels, vectors))
+            return ids, Change(list(existing), VotingEntries(keys, ids, labels, vectors))
 
         return self._engine.do_once(call, request, write)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from visual_memory_index.engine import Engine, check_known
 from visual_memory_index.errors import FileUnavailable, NotUndoable, UnknownEntries
-from visual_memory_index.ram.ram_copy import Added, Change, RamCopy
+from visual_memory_index.ram.ram_copy import Change, RamCopy
 from visual_memory_index.records.entry import IdMaker, now
 from visual_memory_index.records.operation import GONE, Operation, State
 from visual_memory_index.records.request import WITHOUT_ID, Request
@@ -212,9 +212,8 @@ class Operations:
             check_undoable(operation)
             transaction.mark_undone(name)
             if operation.kind == "prune":
-                rows = transaction.unprune(name, self._engine.identity.dimension)
-                ids = list(rows.ids)
-                return ids, Change(ids, Added(rows.keys, ids, rows.labels, rows.vectors))
+                back = transaction.unprune(name, self._engine.identity.dimension)
+                return list(back.ids), Change(back.ids, back)
             labels = transaction.unrelabel(name)
             return list(labels), Change(relabelled=labels)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 from google.protobuf import any_pb2
 from google.protobuf.message import EncodeError
@@ -127,7 +128,7 @@ def foreseen(error: Exception) -> Exception:
         return errors.OutOfMemory()
     if isinstance(error, OSError) and error.errno in TOO_MANY:
         return index.errors.TooManyFiles(
-            str(error.filename or "A file"), str(error.strerror).lower()
+            Path(str(error.filename or "A file")), str(error.strerror).lower()
         )
     return errors.ServiceFailed()
 

@@ -141,7 +141,7 @@ def test_whatever_is_changed_is_found_and_said(
     with pytest.raises(CorruptStore, match=problem) as caught:
         memory.check()
 
-    assert str(memory.path) == caught.value.path
+    assert memory.path == caught.value.path
     assert "bring this memory back from a backup" in str(caught.value)
 
 

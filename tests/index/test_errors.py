@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from visual_memory_index.errors import (
@@ -13,6 +15,8 @@ from visual_memory_index.errors import (
     UnknownEntries,
     in_full,
 )
+
+PETS = Path("/srv/data/memories/pets.1.sqlite")
 
 
 @pytest.mark.parametrize(
@@ -32,10 +36,10 @@ def test_the_first_ids_are_named_within_half_a_kibibyte(ids: list[str], shown: s
 @pytest.mark.parametrize(
     "refusal",
     [
-        CorruptStore("/srv/data/memories/pets.1.sqlite", "malformed"),
-        DiskFull("/srv/data/memories/pets.1.sqlite", "no space left on device"),
-        LostSecret("/srv/data/memories/pets.1.sqlite"),
-        NewerStore("/srv/data/memories/pets.1.sqlite", 2, 1),
+        CorruptStore(PETS, "malformed"),
+        DiskFull(PETS, "no space left on device"),
+        LostSecret(PETS),
+        NewerStore(PETS, 2, 1),
     ],
     ids=lambda refusal: type(refusal).__name__,
 )

@@ -31,13 +31,13 @@ from visual_memory_index.errors import (
 )
 from visual_memory_index.files.database import PAGE_BYTES
 from visual_memory_index.ram.ram_copy import Change
-from visual_memory_index.records.entry import Parts
+from visual_memory_index.records.entry import Parts, VotingEntries
 from visual_memory_index.records.operation import GONE
 from visual_memory_index.scan.blocks import Blocks
 from visual_memory_index.scan.faiss_scan import SCANNED_MAX, FaissIndexes, FaissScan
 from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.vectors import Rows
-from visual_memory_index.store.store import StoredRows, new_identity
+from visual_memory_index.store.store import new_identity
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
@@ -864,9 +864,10 @@ def test_a_copy_of_which_not_even_that_is_left_is_refused_until_a_restart(memory
         def __getattr__(self, name: str) -> object:
             return getattr(store, name)
 
-        def rows(self, dimension: int) -> Iterator[StoredRows]:
-            for rows in store.rows(dimension):
-                yield StoredRows(rows.keys[:1], rows.ids[:1], rows.labels[:1], rows.vectors[:1], 1)
+        def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
+            for _, rows in store.rows(dimension):
+                one = rows.keys[:1], rows.ids[:1], rows.labels[:1], rows.vectors[:1]
+                yield 1, VotingEntries(*one)
                 raise MemoryError
 
     memory._engine.store = Short()  # type: ignore[assignment]  # a store all the same

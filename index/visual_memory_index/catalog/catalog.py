@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from visual_memory_index import errors
 from visual_memory_index.catalog import listing, tombstones
 from visual_memory_index.catalog.folder import (
     CATALOG,
@@ -19,28 +20,16 @@ from visual_memory_index.catalog.folder import (
     FolderLock,
     Reserve,
     Unfinished,
-    check_not_lost,
     new_name,
+    was_used,
 )
 from visual_memory_index.catalog.inspection import look, look_through
 from visual_memory_index.catalog.noted import Latest
-from visual_memory_index.catalog.rebuilt import Doubt, Outdated, Rebuilt, of_backup, rebuild
+from visual_memory_index.catalog.rebuilt import Doubt, Outdated, Rebuilt, rebuild
 from visual_memory_index.catalog.registry import Registry, RegistryReader
 from visual_memory_index.catalog.sqlite_registry import SqliteRegistry
-from visual_memory_index.errors import (
-    FOLDER_BACK,
-    PUT_BACK,
-    CorruptStore,
-    FileUnavailable,
-    MemoryExists,
-    MemoryRefusal,
-    OtherMemory,
-    UnknownMemory,
-    UnlistedFile,
-    listed,
-)
 from visual_memory_index.files.damage import attribute_damage
-from visual_memory_index.files.database import keeping_log
+from visual_memory_index.files.database import keeping_log, schema_of
 from visual_memory_index.files.disk import (
     copy_database,
     make_folder,
@@ -83,8 +72,9 @@ class Catalog:
     def _begin(self) -> None:
         """Open the registry, and finish what a crash interrupted."""
         path = self.folder / CATALOG
-        with attribute_damage(path, FOLDER_BACK):
-            check_not_lost(self.folder)
+        with attribute_damage(path, errors.FOLDER_BACK):
+            if was_used(self.folder) and not schema_of(path):
+                raise errors.LostCatalog(path)
             with keeping_log(path), ExitStack() as undo:
                 registry = SqliteRegistry(path)
                 undo.callback(registry.close)
@@ -128,14 +118,14 @@ class Catalog:
             if refused:
                 raise refused
             memory = self._open_file(path)
-        with suppress(
-            FileUnavailable
-        ):  # it can be read all the same, and the former note stays true
+        with suppress(errors.FileUnavailable):  # the former note stays true
             self.note(memory)
         self._latest.keep(path.name, memory.noted().kept)
         return memory
 
-    def _compare(self, path: Path, name: str) -> tuple[Found, Noted | None, MemoryRefusal | None]:
+    def _compare(
+        self, path: Path, name: str
+    ) -> tuple[Found, Noted | None, errors.MemoryRefusal | None]:
         """Return what a file holds, what was noted of it, and why it is refused, or None."""
         known = self._noted(path.name)
         found = look(path, known)
@@ -272,18 +262,21 @@ class Catalog:
         often, and may raise. Raises BadBackup, NewerStore, FileUnavailable.
         """
         with self._unfinished.file() as path:
-            with of_backup():
-                rebuilt = rebuild(
-                    arrival.path,
-                    path,
-                    name,
-                    self._registry,
-                    self._secret,
-                    call="RestoreMemory",
-                    principal=request.principal,
-                    settings=settings,
-                    check=check,
-                )
+            try:
+                with attribute_damage(Path("The backup")):
+                    rebuilt = rebuild(
+                        arrival.path,
+                        path,
+                        name,
+                        self._registry,
+                        self._secret,
+                        call="RestoreMemory",
+                        principal=request.principal,
+                        settings=settings,
+                        check=check,
+                    )
+            except (errors.BadAuditLog, errors.CorruptStore) as bad:
+                raise errors.BadBackup(bad.problem) from bad
             yield rebuilt
 
     def doubt(self, name: str) -> Doubt | None:
@@ -294,12 +287,12 @@ class Catalog:
         """
         try:
             path = self._path(name)
-        except UnlistedFile as lost:
+        except errors.UnlistedFile as lost:
             if lost.to_rename:
                 raise
-            return Doubt(Path(lost.path), name, lost, tombstones.BEFORE_ALL)
+            return Doubt(lost.path, name, lost, tombstones.BEFORE_ALL)
         found, known, refused = self._compare(path, name)
-        if isinstance(refused, OtherMemory):
+        if isinstance(refused, errors.OtherMemory):
             raise refused
         if refused is None or known is None:
             return None
@@ -404,8 +397,8 @@ class Catalog:
                 file, lost = write.remove(name), self._lost.get(name)
                 if file is None:
                     if lost is None or lost.to_rename:
-                        raise lost or UnknownMemory(name)
-                    file = Path(lost.path).name
+                        raise lost or errors.UnknownMemory(name)
+                    file = lost.path.name
                 write.drop(file)
                 write.keep(request, name)
 
@@ -473,13 +466,13 @@ class Catalog:
         with self._registry.reading() as read:
             file = read.file_of(name)
         if file is None:
-            stems = {Path(each.path).stem: each for each in self._lost.values()}
+            stems = {each.path.stem: each for each in self._lost.values()}
             meant = stems.get(name) if listing.NAME.fullmatch(name) else None
-            raise self._lost.get(name) or meant or UnknownMemory(name)
+            raise self._lost.get(name) or meant or errors.UnknownMemory(name)
         path = self._memories / file
         with translate_os_errors(path, opening=True):
             if not path.exists():
-                raise CorruptStore(str(path), "the file is missing", way_out=PUT_BACK)
+                raise errors.CorruptStore(path, "the file is missing", way_out=errors.PUT_BACK)
         return path
 
     def _noted(self, file: str) -> Noted | None:
@@ -494,12 +487,12 @@ class Catalog:
         """Check the registry. Raises CorruptStore, which names the files that the registry lost."""
         try:
             self._registry.check()
-        except CorruptStore as damage:
-            files = [Path(each.path).name for each in self._lost.values()]
-            lost = f"; it has lost {listed(files)}" if files else ""
-            raise CorruptStore(damage.path, damage.problem + lost) from damage
+        except errors.CorruptStore as damage:
+            files = [each.path.name for each in self._lost.values()]
+            lost = f"; it has lost {errors.listed(files)}" if files else ""
+            raise errors.CorruptStore(damage.path, damage.problem + lost) from damage
 
     def _check_free(self, read: RegistryReader, name: str) -> None:
         """Check that a name is free. Raises MemoryExists."""
         if name in self._lost or read.is_taken(name):
-            raise MemoryExists(name)
+            raise errors.MemoryExists(name)

@@ -11,8 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from visual_memory_index.errors import DiskFull, FolderInUse, LostCatalog
-from visual_memory_index.files.database import schema_of
+from visual_memory_index.errors import DiskFull, FolderInUse
 from visual_memory_index.files.disk import (
     make_folder,
     open_to_write,
@@ -31,13 +30,6 @@ RESERVE_SHARE = 8  # 1/8 of the free space, or it would fill a small disk
 def was_used(folder: Path) -> bool:
     """Return True if a server has used the folder: it has memories, or the catalog's secret."""
     return (folder / SECRET).exists() or any((folder / MEMORIES).glob("*.sqlite"))
-
-
-def check_not_lost(folder: Path) -> None:
-    """Check that a used folder has its catalog file. Raises LostCatalog."""
-    path = folder / CATALOG
-    if was_used(folder) and not schema_of(path):
-        raise LostCatalog(str(path))
 
 
 def new_name(memory: str) -> str:

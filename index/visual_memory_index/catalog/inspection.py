@@ -39,11 +39,11 @@ def look(path: Path, noted: Noted | None) -> Found:
     """
     with translate_os_errors(path, opening=True):
         if is_empty(path) and not has_log(path):
-            raise CorruptStore(str(path), "it is empty")
+            raise CorruptStore(path, "it is empty")
     with reading(path) as db:
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
         if version > len(MEMORY_STEPS):
-            raise NewerStore(str(path), version, len(MEMORY_STEPS))
+            raise NewerStore(path, version, len(MEMORY_STEPS))
         found = whose(db, version)
         if noted is None or not found.standing.size:
             return found

@@ -35,7 +35,7 @@ def unlisted(known: Mapping[str, str], folder: Path) -> dict[str, UnlistedFile]:
     found = {}
     for path in paths:
         name, is_text = names[path.stem], path.name.encode(errors="ignore").decode() == path.name
-        found[name] = UnlistedFile(str(path), held[path], name, to_rename=not is_text)
+        found[name] = UnlistedFile(path, held[path], name, to_rename=not is_text)
     return found
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from visual_memory_index.catalog.registry import Registry
-from visual_memory_index.errors import BadAuditLog, BadBackup, CorruptStore, MemoryRefusal
-from visual_memory_index.files.damage import attribute_damage
+from visual_memory_index.errors import MemoryRefusal
 from visual_memory_index.files.disk import sync
 from visual_memory_index.sqlite.backup import NAME_SETTING
 from visual_memory_index.sqlite.replica import Replica, check_tables
@@ -92,13 +91,3 @@ def rebuild(
         )
     sync(target)
     return Rebuilt(target, name, identity, left_out, now)
-
-
-@contextmanager
-def of_backup() -> Iterator[None]:
-    """Re-raise errors about a damaged file as BadBackup, as the file is a backup."""
-    try:
-        with attribute_damage(Path("The backup")):
-            yield
-    except (BadAuditLog, CorruptStore) as bad:
-        raise BadBackup(bad.problem) from bad

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 from visual_memory_index.catalog import tombstones
 from visual_memory_index.catalog.tombstones import ANY, BEFORE_ALL, mark
@@ -18,8 +16,7 @@ from visual_memory_index.files import checksums as sums
 from visual_memory_index.files.database import Database
 from visual_memory_index.files.migrations import CATALOG_STEPS
 from visual_memory_index.ledger.standing import Noted, Standing
-from visual_memory_index.records.request import Request
-from visual_memory_index.sqlite import requests
+from visual_memory_index.sqlite.requests import SqliteRequests
 
 AT_ONCE = 1024  # marks
 TEXTS = (
@@ -31,11 +28,8 @@ TEXTS = (
 )
 
 
-class SqliteRegistryTransaction:
+class SqliteRegistryTransaction(SqliteRequests):
     """A ``RegistryTransaction`` in SQL."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
 
     def names(self) -> list[str]:
         rows = self._db.execute("SELECT name FROM memories WHERE state = 'ready'")
@@ -63,9 +57,6 @@ class SqliteRegistryTransaction:
         query = "SELECT uid, size, last, erasing FROM noted WHERE file = ?"
         row = self._db.execute(query, (file,)).fetchone()
         return Noted(row[0], Standing(*row[1:3]), row[3]) if row else None
-
-    def recall(self, request: Request) -> Any:
-        return requests.recall(self._db, request)
 
     def knows_request(self, request_id: str) -> bool:
         known = "SELECT 1 FROM requests WHERE request_id = ?"
@@ -133,9 +124,6 @@ class SqliteRegistryTransaction:
                 (noted.uid, *noted.kept, noted.unlearning, file),
             )
 
-    def keep(self, request: Request, answer: Any) -> None:
-        requests.keep(self._db, request, answer)
-
     def note_backup(self, backup: str) -> None:
         self._db.execute("INSERT INTO backups VALUES (?, ?)", (backup, self._next_tick()))
 
@@ -161,7 +149,7 @@ class SqliteRegistryTransaction:
         secret = tombstones.read_secret(path)
         check = tombstones.check_of(secret)
         if known not in (None, check):
-            raise LostSecret(str(path))
+            raise LostSecret(path)
         self._db.execute("UPDATE clock SET secret_check = ? WHERE secret_check IS NULL", (check,))
         return secret
 

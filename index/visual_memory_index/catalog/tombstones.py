@@ -41,7 +41,7 @@ def read_secret(path: Path) -> bytes:
     try:
         data = read_small(path)
     except OSError as problem:
-        raise LostSecret(str(path)) from problem
+        raise LostSecret(path) from problem
     if len(data) != SECRET_BYTES:
-        raise LostSecret(str(path))
+        raise LostSecret(path)
     return data

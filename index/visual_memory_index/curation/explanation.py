@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.votes.voting import Voting, Weights, tally
 
-Clock: TypeAlias = Callable[[], float]
 Ranks: TypeAlias = tuple[int, ...]
-_Chain: TypeAlias = "tuple[int, _Chain] | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ def smallest_flip(
     voting: Voting,
     *,
     seconds: float,
-    clock: Clock = time.monotonic,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Flip | None:
     """Find the fewest entries, of any label, whose removal changes the label of one query.
 
@@ -49,8 +47,14 @@ def smallest_flip(
     ballot = _Ballot(labels, distances, min(k, len(labels)), voting)
     if (labels == ballot.winner).all():
         return None
+    deadline = clock() + seconds
+
+    def check_time() -> None:
+        if clock() > deadline:
+            raise _OutOfTime
+
     try:
-        ranks, proven = _first_of_smallest(ballot, clock, clock() + seconds), True
+        ranks, proven = _first_of_smallest(ballot, check_time), True
     except _OutOfTime:
         ranks, proven = _nearest_flip(ballot), False
     return Flip(ranks, ballot.winner_without(ranks), proven)
@@ -107,13 +111,13 @@ def _nearest_flip(ballot: _Ballot) -> Ranks:
     return tuple(own[:enough])
 
 
-def _first_of_smallest(ballot: _Ballot, clock: Clock, deadline: float) -> Ranks:
+def _first_of_smallest(ballot: _Ballot, check_time: Callable[[], None]) -> Ranks:
     """Return the lexicographically first of the smallest sets of ranks that flip the label.
 
-    Raises _OutOfTime.
+    ``check_time`` is called often, and may raise.
     """
-    for size, rivals in _possible_rivals(ballot, clock, deadline):
-        found = [_first_flip_to(ballot, size, rival, clock, deadline) for rival in rivals]
+    for size, rivals in _possible_rivals(ballot, check_time):
+        found = [_first_flip_to(ballot, size, rival, check_time) for rival in rivals]
         flips = [ranks for ranks in found if ranks is not None]
         if flips:
             return min(flips)
@@ -121,7 +125,7 @@ def _first_of_smallest(ballot: _Ballot, clock: Clock, deadline: float) -> Ranks:
 
 
 def _possible_rivals(
-    ballot: _Ballot, clock: Clock, deadline: float
+    ballot: _Ballot, check_time: Callable[[], None]
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield each number of removed entries, with the rivals that may win without them.
 
@@ -140,8 +144,7 @@ def _possible_rivals(
         for label, weights in zip(
             ballot.labels[scanned:end], ballot.weights(scanned, end), strict=True
         ):
-            if clock() > deadline:
-                raise _OutOfTime
+            check_time()
             if label != ballot.winner and label not in row_of:
                 row_of[label] = len(leads)
                 leads = np.concatenate([leads, leads[:1]])
@@ -182,7 +185,7 @@ class _Walk(NamedTuple):
 
 
 def _first_flip_to(
-    ballot: _Ballot, size: int, rival: str, clock: Clock, deadline: float
+    ballot: _Ballot, size: int, rival: str, check_time: Callable[[], None]
 ) -> Ranks | None:
     """Return the lexicographically first ``size`` ranks without which ``rival`` wins, or None.
 
@@ -198,24 +201,22 @@ def _first_flip_to(
     voters = (labels == rival).astype(int) - (labels == ballot.winner).astype(int)
     reach = _best_gains(weights * voters[:, np.newaxis], places)
     met = set[_Walk]()
-    walks: list[tuple[_Walk, _Chain]] = [(_Walk(0, 0, 0.0, 0.0), None)]
+    walks: list[tuple[_Walk, Ranks]] = [(_Walk(0, 0, 0.0, 0.0), ())]
     while walks:
-        if clock() > deadline:
-            raise _OutOfTime
-        walk, chain = walks.pop()
+        check_time()
+        walk, removed = walks.pop()
         lead = walk.of_rival - walk.of_winner
         if walk in met or lead + reach[walk.rank, walk.place] < -ballot.doubt:
             continue
         met.add(walk)
         if walk.rank == end:
-            ranks = _ranks_of(chain)
-            if ballot.winner_without(ranks) != ballot.winner:
-                return ranks
+            if ballot.winner_without(removed) != ballot.winner:
+                return removed
             continue
         if walk.place < places:
             weight = float(weights[walk.rank, walk.place])
-            walks.append((walk.keep(int(voters[walk.rank]), weight), chain))
-        walks.append((walk.remove(), (walk.rank, chain)))
+            walks.append((walk.keep(int(voters[walk.rank]), weight), removed))
+        walks.append((walk.remove(), (*removed, walk.rank)))
     return None
 
 
@@ -232,12 +233,3 @@ def _best_gains(gains: NDArray[np.float64], places: int) -> NDArray[np.float64]:
         kept = reach[rank + 1, 1:] + gains[rank, :places]
         np.maximum(reach[rank, :-1], kept, out=reach[rank, :-1])
     return reach
-
-
-def _ranks_of(chain: _Chain) -> Ranks:
-    """Return the ranks in a linked list, whose head is the highest, in ascending order."""
-    ranks: list[int] = []
-    while chain is not None:
-        rank, chain = chain
-        ranks.append(rank)
-    return tuple(reversed(ranks))

@@ -11,10 +11,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.curation.neighbor_lists import Keys, NeighborLists, width
+from visual_memory_index.curation.neighbor_lists import UNFIT, Keys, NeighborLists, width
 from visual_memory_index.curation.pruning import misleading_counts
 from visual_memory_index.errors import CorruptStore, FileUnavailable
-from visual_memory_index.ram.lock import ReadWriteLock
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.operation import UNLEARN, Progress
 from visual_memory_index.store.store import Store
@@ -26,7 +25,6 @@ MOMENT = 20  # parts: about a second
 KEPT_MAX = 4  # different K
 KEPT_BYTES_MAX = 1 << 30  # of them together, but the one used last is kept anyway
 WAIT_SECONDS = 0.1
-UNFIT = -1  # the revision of lists whose update was interrupted
 LISTS, KNOWN = "lists.", "known."  # lists, and the keys of the entries whose lists are known
 
 T = TypeVar("T")
@@ -48,34 +46,27 @@ class Counts:
     c: NDArray[np.int64]
 
 
-@dataclass(slots=True, eq=False)
-class VersionedLists:
-    """Neighbour lists, and the revision of the memory that they were last updated for."""
-
-    lists: NeighborLists
-    revision: int = UNFIT
-
-
 class MisleadingCountsCache:
     """A cache of neighbour lists; after an edit only the lists that changed are computed again.
 
     Lists of the few K used last stay in RAM, and of as many K in the store: lists that took long to
     compute are written there at once, other lists by ``save``, each with the keys of the entries
     whose lists are computed. A thread that updates the lists for K removes them from the cache
-    and holds K's lock. ``ram`` returns the current copy in RAM, or raises MemoryClosed.
+    and holds K's lock. ``reading`` holds the readers' lock and yields the copy in RAM, ``ram``
+    returns it where the caller holds a lock; both raise MemoryClosed.
     """
 
     def __init__(
         self,
         store: Store,
-        lock: ReadWriteLock,
+        reading: Callable[[], AbstractContextManager[RamCopy]],
         writing: threading.Lock,
         ram: Callable[[], RamCopy],
     ) -> None:
-        self._store, self._lock, self._writing, self._ram = store, lock, writing, ram
+        self._store, self._reading, self._writing, self._ram = store, reading, writing, ram
         self._guard = threading.Lock()  # guards the fields below
         self._turns: dict[int, threading.Lock] = {}
-        self._lists: dict[int, VersionedLists] = {}
+        self._lists: dict[int, NeighborLists] = {}
         self._known: dict[int, Keys] = {}
         self._counts: dict[int, Counts] = {}
         self._oldest = 0  # lists and counts of earlier revisions are not kept
@@ -100,21 +91,15 @@ class MisleadingCountsCache:
         ``copy`` is the copy in RAM. The readers' lock is released after each part of the work. If
         ``on_progress`` raises, the work ends.
         """
-
-        @contextmanager
-        def now() -> Iterator[RamCopy]:
-            with self._lock.reading():
-                yield self._ram()
-
-        with now() as ram:
+        with self._reading() as ram:
             if (counts := self._fresh(k, ram)) is not None:
                 return counts, beside(ram)
-        return self._find(k, now, on_progress, beside)
+        return self._find(k, self._reading, on_progress, beside)
 
     def count_in(self, k: int, snapshot: RamCopy, on_progress: Progress) -> Counts:
         """Return the counts of a snapshot of the memory, unaffected by later writes."""
-        with self._lock.reading():
-            self._ram()
+        with self._reading():  # or raise MemoryClosed
+            pass
         return self._find(k, lambda: nullcontext(snapshot), on_progress, lambda ram: None)[0]
 
     def forget(self) -> None:
@@ -152,19 +137,18 @@ class MisleadingCountsCache:
 
         The work is done in parts; for each, ``hold()`` is entered, which locks and yields the copy.
         """
-        with self._checked_out(k, on_progress) as taken:
-            lists = taken.lists
+        with self._checked_out(k, on_progress) as lists:
             with hold() as ram:
                 keys, scan = ram.keys_of_rows().copy(), ram.vectors.scan
-            taken.revision = UNFIT
+            lists.revision = UNFIT
             lists.follow(keys, scan)  # may take long here, and then is quick under the lock
             parts, part, left = 0, 1, (len(keys) + 1, 0)
             while True:
                 with hold() as ram:
-                    taken.revision = UNFIT
+                    lists.revision = UNFIT
                     lists.follow(ram.keys_of_rows(), scan)
                     progress = update_lists(lists, ram, part)
-                    taken.revision = ram.revision
+                    lists.revision = ram.revision
                     if progress is None:
                         seen, (ids, labels) = beside(ram), ram.columns()
                         break
@@ -174,16 +158,16 @@ class MisleadingCountsCache:
                     part = min(2 * part, PARTS_MAX)
                 left = lists.left
             v, c = misleading_counts(lists.lists, label_codes(labels))
-            counts = Counts(taken.revision, ids, labels, v, c)
+            counts = Counts(lists.revision, ids, labels, v, c)
             with self._guard:
                 if counts.revision >= self._oldest:
                     self._counts[k] = counts
             if parts >= MOMENT:
-                self._keep(k, taken)
+                self._keep(k, lists)
             return counts, seen
 
     @contextmanager
-    def _checked_out(self, k: int, on_progress: Progress) -> Iterator[VersionedLists]:
+    def _checked_out(self, k: int, on_progress: Progress) -> Iterator[NeighborLists]:
         """Take the lists for K out of the cache, hold K's lock, and put them back at the end.
 
         While the call waits for the lock, ``on_progress`` is called, and may raise.
@@ -196,8 +180,8 @@ class MisleadingCountsCache:
             with self._guard:
                 taken = self._lists.pop(k, None)
             if taken is None:
-                with self._lock.reading():
-                    taken = VersionedLists(self._stored(k, self._ram().vectors.scan))
+                with self._reading() as ram:
+                    taken = self._stored(k, ram.vectors.scan)
             try:
                 yield taken
             finally:
@@ -205,13 +189,13 @@ class MisleadingCountsCache:
         finally:
             turn.release()
 
-    def _put(self, k: int, taken: VersionedLists) -> None:
-        known = taken.lists.known()
+    def _put(self, k: int, taken: NeighborLists) -> None:
+        known = taken.known()
         with self._guard:
             if taken.revision < self._oldest:
                 return
             self._lists[k], self._known[k] = taken, known
-            sizes = {each: kept.lists.nbytes for each, kept in reversed(self._lists.items())}
+            sizes = {each: kept.nbytes for each, kept in reversed(self._lists.items())}
             for old in sizes.keys() - keep_within_bounds(sizes):
                 for kept in (self._lists, self._known, self._counts):
                     kept.pop(old, None)
@@ -227,18 +211,17 @@ class MisleadingCountsCache:
         known = self._store.derived(stored_name(KNOWN, scan, k))
         return np.frombuffer(known or b"", dtype=np.int64)
 
-    def _keep(self, k: int, found: VersionedLists) -> None:
+    def _keep(self, k: int, found: NeighborLists) -> None:
         """Write lists to the store unless they are stored already or too large."""
-        if found.lists.nbytes > self._store.derived_bytes_max:
+        if found.nbytes > self._store.derived_bytes_max:
             return
-        known, scan = found.lists.known(), found.lists.scan
+        known, scan = found.known(), found.scan
         with suppress(FileUnavailable, CorruptStore):  # lists that are not kept are found again
-            with self._lock.reading():
-                self._ram()
+            with self._reading():
                 stored = self._stored_known(k, scan)
             if np.array_equal(known, stored):
                 return
-            data = found.lists.to_bytes()
+            data = found.to_bytes()
             with self._writing:
                 self._ram()
                 erasing = any(each.kind == UNLEARN for each in self._store.unfinished())

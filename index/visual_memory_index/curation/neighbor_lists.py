@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+
+from visual_memory_index.scan.vectors import Rows
 
 SCRATCH_SHARE = 0.25  # if more of the entries are new, all lists are found again
 RENUMBERED_AT_ONCE = 1 << 20
 COMPARED_MAX = (
     8  # rows: comparing each with 90 million numbers took a quarter of a look-up, by hand
 )
+UNFIT = -1  # the revision of lists whose update was interrupted
+COLUMNS = ("keys", "lists", "score_bounds", "stale", "new")
 
 Keys = NDArray[np.int64]
-Rows = NDArray[np.intp]
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +31,7 @@ class NeighborLists:
     tells every change. A vector that scores below ``score_bounds``, float32 (m,), does not belong
     in the row's list. The list of a ``stale`` row has to be computed. A ``new`` row has first to be
     compared with the bounds of the other rows. Bounds hold for the scores of one ``scan`` alone.
+    ``revision`` is that of the memory for which the lists were last updated; it is not serialised.
     """
 
     k: int
@@ -36,6 +41,7 @@ class NeighborLists:
     score_bounds: NDArray[np.float32]
     stale: NDArray[np.bool_]
     new: NDArray[np.bool_]
+    revision: int = UNFIT
 
     @classmethod
     def unknown(cls, k: int, scan: str, keys: Keys) -> NeighborLists:
@@ -99,16 +105,8 @@ class NeighborLists:
     def to_bytes(self) -> bytes:
         """Serialise all fields."""
         file = io.BytesIO()
-        np.savez(
-            file,
-            k=np.int64(self.k),
-            scan=np.str_(self.scan),
-            keys=self.keys,
-            lists=self.lists,
-            score_bounds=self.score_bounds,
-            stale=self.stale,
-            new=self.new,
-        )
+        columns: dict[str, Any] = dict(zip(COLUMNS, self._columns(), strict=True))
+        np.savez(file, k=np.int64(self.k), scan=np.str_(self.scan), **columns)
         return file.getvalue()
 
     @classmethod
@@ -116,8 +114,7 @@ class NeighborLists:
         """Parse the bytes that ``to_bytes`` returned. Raises ValueError."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                columns = ("keys", "lists", "score_bounds", "stale", "new")
-                owned = (np.require(arrays[column], requirements=["O"]) for column in columns)
+                owned = (np.require(arrays[column], requirements=["O"]) for column in COLUMNS)
                 return cls(int(arrays["k"]), str(arrays["scan"]), *owned)
         except (OSError, KeyError, EOFError, BadZipFile) as problem:
             raise ValueError(str(problem)) from None

@@ -40,13 +40,13 @@ def damage_of(path: Path) -> Iterator[None]:
     try:
         yield
     except NotAsWritten as damage:
-        raise CorruptStore(str(path), str(damage)) from None
+        raise CorruptStore(path, str(damage)) from None
     except sqlite3.Error as error:
-        raise CorruptStore(str(path), safe_message(error)) from None
+        raise CorruptStore(path, safe_message(error)) from None
     except SENSELESS as problem:
         place = extract_tb(problem.__traceback__, limit=-1)[0]
         what = f"{type(problem).__name__} at {Path(place.filename).name}:{place.lineno}"
-        raise CorruptStore(str(path), what) from None
+        raise CorruptStore(path, what) from None
 
 
 @contextmanager
@@ -59,9 +59,9 @@ def attribute_damage(path: Path, way_out: str = "") -> Iterator[None]:
         with damage_of(path):
             yield
     except CorruptStore as bad:
-        raise CorruptStore(str(path), bad.problem, way_out=bad.way_out or way_out) from bad
+        raise CorruptStore(path, bad.problem, way_out=bad.way_out or way_out) from bad
     except NewerStore as newer:
-        raise NewerStore(str(path), newer.found, newer.known) from newer
+        raise NewerStore(path, newer.found, newer.known) from newer
 
 
 def safe_message(error: sqlite3.Error) -> str:

@@ -118,12 +118,8 @@ class Database:
     @contextmanager
     def own_connection(self) -> Iterator[sqlite3.Connection]:
         """Yield a new connection and close it, so that no values of its queries stay cached."""
-        with self._translate_errors():
-            reader = self._connect()
-            try:
-                yield reader
-            finally:
-                reader.close()
+        with self._translate_errors(), closing(self._connect()) as reader:
+            yield reader
 
     def truncate_log(self) -> bool:
         """Fold the log into the file and truncate it; return False if a reader still needs it.
@@ -257,7 +253,7 @@ def check_not_emptied(path: Path) -> None:
     with translate_os_errors(path, opening=True):
         if is_empty(path) and has_log(path):
             problem = f"it is empty, though its log {path.name}-wal is not"
-            raise CorruptStore(str(path), problem, way_out=EMPTIED)
+            raise CorruptStore(path, problem, way_out=EMPTIED)
 
 
 def is_empty(path: Path) -> bool:
@@ -297,19 +293,19 @@ def translate_errors(path: Path, target: Path | None = None) -> Iterator[None]:
     try:
         yield
     except NotAsWritten as damage:
-        raise CorruptStore(str(path), str(damage)) from None
+        raise CorruptStore(path, str(damage)) from None
     except sqlite3.DatabaseError as error:
         extended = getattr(error, "sqlite_errorcode", 0)
         code = extended & 0xFF
         undecodable = isinstance(error, sqlite3.OperationalError) and not code
         if code in DAMAGED or undecodable or str(error).startswith("malformed"):
-            raise CorruptStore(str(path), safe_message(error)) from None
+            raise CorruptStore(path, safe_message(error)) from None
         if extended == sqlite3.SQLITE_IOERR_SHORT_READ:
-            raise CorruptStore(str(path), "it is shorter than it was") from None
+            raise CorruptStore(path, "it is shorter than it was") from None
         if extended in NO_MEMORY:
             raise MemoryError from error
         if code == sqlite3.SQLITE_CANTOPEN and not path.exists():
-            raise CorruptStore(str(path), "the file is missing") from None
+            raise CorruptStore(path, "the file is missing") from None
         if code in UNWRITABLE:
             raise io_error(target or path, extended, str(error)) from error
         raise
@@ -322,16 +318,16 @@ def io_error(path: Path, extended: int, complaint: str) -> FileUnavailable:
     """
     code = extended & 0xFF
     if code == sqlite3.SQLITE_BUSY:
-        return FileHeld(str(path), complaint)
+        return FileHeld(path, complaint)
     if extended in UNREADABLE:
-        return ReadFailed(str(path), complaint)
+        return ReadFailed(path, complaint)
     if code == sqlite3.SQLITE_READONLY:
-        return WriteFailed(str(path), complaint)
+        return WriteFailed(path, complaint)
     opening = code == sqlite3.SQLITE_CANTOPEN
     if trouble := file_trouble(path) or probe_folder(path.parent):
         return file_unavailable(path, trouble, opening=opening)
     kind = DiskFull if opening or extended in NO_ROOM else WriteFailed
-    return kind(str(path), complaint, opening=opening)
+    return kind(path, complaint, opening=opening)
 
 
 def file_trouble(path: Path) -> OSError | None:

@@ -124,9 +124,9 @@ def file_unavailable(path: Path, problem: OSError, *, opening: bool = False) -> 
         raise MemoryError from problem
     complaint = (problem.strerror or str(problem)).lower()
     if problem.errno in TOO_MANY:
-        return TooManyFiles(str(path), complaint)
+        return TooManyFiles(path, complaint)
     kind = DiskFull if problem.errno in NO_ROOM else WriteFailed
-    return kind(str(path), complaint, opening=opening)
+    return kind(path, complaint, opening=opening)
 
 
 def probe_folder(folder: Path) -> OSError | None:

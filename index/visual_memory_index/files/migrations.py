@@ -211,7 +211,7 @@ def migrate(
     """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(steps):
-        raise NewerStore(str(path), version, len(steps))
+        raise NewerStore(path, version, len(steps))
     sums.add_functions(db)
     if version < len(steps):
         sums.check(db)
@@ -233,7 +233,7 @@ def check_schema(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> 
     found, made = schema(db), made_by(steps)
     for name in sorted(found.keys() | made.keys()):
         if found.get(name) != made.get(name):
-            raise CorruptStore(str(path), f"its schema is not that of this release, at {name!r}")
+            raise CorruptStore(path, f"its schema is not that of this release, at {name!r}")
 
 
 @cache

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from visual_memory_index.errors import BadAuditLog
-from visual_memory_index.ledger.merkle import Frontier, leaf_hash
+from visual_memory_index.ledger import merkle
+from visual_memory_index.ledger.merkle import leaf_hash
 
 OTHER_STATE = "the memory is in another state than after its last event"
 
@@ -44,13 +45,12 @@ class Head:
 
     def follow(self, text: str) -> Head:
         """Return the head after one more event, given as its ``text``."""
-        frontier, leaf = Frontier.from_bytes(self.size, self.peaks), leaf_hash(text.encode())
-        frontier.append(leaf)
-        return Head(frontier.size, frontier.to_bytes(), leaf.hex())
+        leaf = leaf_hash(text.encode())
+        return Head(self.size + 1, merkle.append(self.size, self.peaks, leaf), leaf.hex())
 
     def root(self) -> str:
         """Return the root hash of the tree over all events, RFC 6962, in hex."""
-        return Frontier.from_bytes(self.size, self.peaks).root().hex()
+        return merkle.root(self.size, self.peaks).hex()
 
 
 def read(text: str, number: int) -> Event:
@@ -98,24 +98,33 @@ def check_end(last: tuple[int, str] | None, head: Head, digest: str) -> None:
         raise BadAuditLog(OTHER_STATE)
 
 
-def linked(texts: Iterable[str], first: int, head: Head) -> list[Event]:
-    """Parse consecutive events from number ``first`` on, checking each against the one before.
+def chained(texts: Iterable[str], first: int = 0) -> Iterator[tuple[Event, str]]:
+    """Parse consecutive events from number ``first`` on, and yield each with its text.
 
-    The last event is checked only if the log ends with it. Raises BadAuditLog.
+    Each is checked against the one before. Raises BadAuditLog.
     """
-    events: list[Event] = []
-    last = ""
+    last = None if first else ""
     for number, text in enumerate(texts, first):
         event = read(text, number)
         if event.number != number:
             raise BadAuditLog(f"event {number} is missing, event {event.number} is there")
-        if event.previous != last and (events or not first):
+        if last not in (None, event.previous):
             raise BadAuditLog(f"event {number} does not follow the one before it")
-        events.append(event)
         last = leaf_hash(text.encode()).hex()
-    if events and first + len(events) == head.size and last != head.last:
-        raise BadAuditLog(f"it does not end with event {head.size - 1}, of which its head is")
-    return events
+        yield event, text
+
+
+def linked(texts: Iterable[str], first: int, head: Head) -> list[Event]:
+    """Return consecutive events from number ``first`` on, each checked against the one before.
+
+    The last event is checked only if the log ends with it. Raises BadAuditLog.
+    """
+    events = list(chained(texts, first))
+    if events and first + len(events) == head.size:
+        number, (_, text) = head.size - 1, events[-1]
+        if leaf_hash(text.encode()).hex() != head.last:
+            raise BadAuditLog(f"it does not end with event {number}, of which its head is")
+    return [event for event, _ in events]
 
 
 def check(texts: Iterable[str], head: Head, digest: str) -> int:
@@ -123,19 +132,13 @@ def check(texts: Iterable[str], head: Head, digest: str) -> int:
 
     Raises BadAuditLog for the first event that was changed, left out or put in.
     """
-    grown = Head()
-    event = None
-    for text in texts:
-        event = read(text, grown.size)
-        if event.number != grown.size:
-            raise BadAuditLog(f"event {grown.size} is missing, event {event.number} is there")
-        if event.previous != grown.last:
-            raise BadAuditLog(f"event {event.number} does not follow the one before it")
-        grown = grown.follow(text)
+    grown, last = Head(), digest
+    for event, text in chained(texts):
+        grown, last = grown.follow(text), event.digest
     if grown != head:
         raise BadAuditLog(
             f"its {grown.size} events are not those of its head, which has {head.size}"
         )
-    if event is not None and event.digest != digest:
+    if last != digest:
         raise BadAuditLog(OTHER_STATE)
     return grown.size

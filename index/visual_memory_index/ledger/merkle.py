@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from functools import reduce
 
 HASH_BYTES = 32
 
@@ -18,41 +18,28 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\1" + left + right).digest()
 
 
-class Frontier:
-    """The peaks of a growing Merkle tree: the roots of its full subtrees, largest first.
+def append(size: int, peaks: bytes, leaf: bytes) -> bytes:
+    """Return the peaks of a tree of ``size`` leaves after one more, given by its hash.
 
-    There is one peak for each 1 bit of ``size``, the number of leaves.
+    The peaks are the roots of the tree's full subtrees, largest first: one for each 1 bit of
+    ``size``. Raises ValueError for the peaks of another size.
     """
+    hashes = split(size, peaks)
+    while size & 1:
+        leaf = node_hash(hashes.pop(), leaf)
+        size >>= 1
+    return b"".join((*hashes, leaf))
 
-    def __init__(self, size: int = 0, peaks: Sequence[bytes] = ()) -> None:
-        self.size, self._peaks = size, list(peaks)
-        if len(self._peaks) != size.bit_count():
-            raise ValueError(f"{size} leaves have {size.bit_count()} peaks, not {len(self._peaks)}")
 
-    @classmethod
-    def from_bytes(cls, size: int, data: bytes) -> Frontier:
-        """Parse the peaks of a tree of ``size`` leaves from ``to_bytes``. Raises ValueError."""
-        starts = range(0, len(data), HASH_BYTES)
-        return cls(size, [data[start : start + HASH_BYTES] for start in starts])
+def root(size: int, peaks: bytes) -> bytes:
+    """Return the root hash of the tree with these peaks. Raises ValueError."""
+    hashes = split(size, peaks) or [hashlib.sha256(b"").digest()]
+    return reduce(lambda below, peak: node_hash(peak, below), reversed(hashes))
 
-    def to_bytes(self) -> bytes:
-        """Concatenate the peaks."""
-        return b"".join(self._peaks)
 
-    def append(self, leaf: bytes) -> None:
-        """Append the hash of a leaf."""
-        size = self.size
-        while size & 1:
-            leaf = node_hash(self._peaks.pop(), leaf)
-            size >>= 1
-        self._peaks.append(leaf)
-        self.size += 1
-
-    def root(self) -> bytes:
-        """Return the root hash of the tree."""
-        if not self._peaks:
-            return hashlib.sha256(b"").digest()
-        root = self._peaks[-1]
-        for peak in reversed(self._peaks[:-1]):
-            root = node_hash(peak, root)
-        return root
+def split(size: int, peaks: bytes) -> list[bytes]:
+    """Return the hash of each peak. Raises ValueError."""
+    hashes = [peaks[start : start + HASH_BYTES] for start in range(0, len(peaks), HASH_BYTES)]
+    if len(hashes) != size.bit_count():
+        raise ValueError(f"{size} leaves have {size.bit_count()} peaks, not {len(hashes)}")
+    return hashes

@@ -102,16 +102,16 @@ class Found:
 def refusal(path: Path, name: str, found: Found, noted: Noted | None) -> MemoryRefusal | None:
     """Return why the file at ``path`` is not the latest of the memory ``name``; None if it is."""
     if found.name not in ("", name):
-        return OtherMemory(str(path), name, f'the memory "{found.name}"')
+        return OtherMemory(path, name, f'the memory "{found.name}"')
     if noted is None:
         return None
     if found.uid not in ("", noted.uid):
-        return OtherMemory(str(path), name, "another memory of that name")
+        return OtherMemory(path, name, "another memory of that name")
     for each in noted.standings:
         if problem := found.lags(each):
-            return OlderMemory(str(path), name, problem)
+            return OlderMemory(path, name, problem)
     if noted.unlearning and not found.knows_unlearning:
-        return OlderMemory(str(path), name, f"it has not the operation {noted.unlearning}")
+        return OlderMemory(path, name, f"it has not the operation {noted.unlearning}")
     if found.unlearnings > bool(noted.unlearning):
-        return OlderCatalog(str(path), name)
+        return OlderCatalog(path, name)
     return None

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.records.entry import VotingEntries
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.scan.ranking import exact_order, rank_all
@@ -21,15 +22,6 @@ from visual_memory_index.scan.vectors import IndexFactory, Rows, moves
 FIRST_CAPACITY = 1024
 EXACT_AT_ONCE = 4096
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
-
-
-class Added(NamedTuple):
-    """New voting entries, with ``vectors`` float32 (b, d)."""
-
-    keys: Sequence[int]
-    ids: Sequence[str]
-    labels: Sequence[str]
-    vectors: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +34,7 @@ class Change:
     """
 
     removed: Sequence[str] = ()
-    added: Added | None = None
+    added: VotingEntries | None = None
     relabelled: Mapping[str, str] = field(default_factory=dict)
     pruned: Sequence[str] = ()
     revision: int = 0

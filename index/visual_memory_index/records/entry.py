@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Flag
 from json.encoder import encode_basestring as quoted  # much faster than all of a JSONEncoder
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,15 @@ class Entry:
         """Return the metadata as JSON with sorted keys, as stored and as hashed for the digest."""
         pairs = [f"{quoted(key)}: {quoted(self.metadata[key])}" for key in sorted(self.metadata)]
         return f"{{{', '.join(pairs)}}}"
+
+
+class VotingEntries(NamedTuple):
+    """Voting entries with the fields needed in RAM, ``vectors`` as float32 (b, d)."""
+
+    keys: Sequence[int]
+    ids: Sequence[str]
+    labels: Sequence[str]
+    vectors: NDArray[np.float32]
 
 
 def now() -> int:

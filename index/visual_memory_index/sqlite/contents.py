@@ -84,6 +84,6 @@ class SqliteContents:
         finally:
             self._db.set_progress_handler(None, 0)
         if fault != "ok":
-            raise CorruptStore(str(self.path), fault)
+            raise CorruptStore(self.path, fault)
         if orphan:
-            raise CorruptStore(str(self.path), f"{orphan[0]} has a row that belongs to nothing")
+            raise CorruptStore(self.path, f"{orphan[0]} has a row that belongs to nothing")

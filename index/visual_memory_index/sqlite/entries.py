@@ -16,10 +16,9 @@ from visual_memory_index.files.checksums import checksum
 from visual_memory_index.files.damage import NotAsWritten
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.audit import Head
-from visual_memory_index.records.entry import Entry, Parts
+from visual_memory_index.records.entry import Entry, Parts, VotingEntries
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.sqlite.filter_sql import to_sql
-from visual_memory_index.store.store import StoredRows
 
 ROWS_AT_ONCE = 64
 PART_COLUMNS = (
@@ -27,18 +26,10 @@ PART_COLUMNS = (
     (Parts.IMAGE, "images", "image"),
     (Parts.THUMBNAIL, "images", "thumbnail"),
 )
-VALUES = (
-    "key, id, label, metadata, created_at, content_sha256, pruned_by, relabelled_by, "
-    "vector_checksum, thumbnail_checksum, image_checksum"
-)
-VECTOR_CHECKSUM = VALUES.split(", ").index("vector_checksum")
-ROW = f"{VALUES}, checksum"
-SEAL = f"UPDATE entries SET checksum = checksum({VALUES})"
-ROWS = f"SELECT {ROW}, vector FROM entries LEFT JOIN vectors USING (key)"
 
 
 class Row(NamedTuple):
-    """A row of the table ``entries``."""
+    """A row of the table ``entries``; its checksum is of all values before it, in this order."""
 
     key: int
     id: str
@@ -52,6 +43,13 @@ class Row(NamedTuple):
     thumbnail_checksum: int | None
     image_checksum: int | None
     checksum: int
+
+
+ROW = ", ".join(Row._fields)
+VALUES = ROW.removesuffix(", checksum")
+VECTOR_CHECKSUM = Row._fields.index("vector_checksum")
+SEAL = f"UPDATE entries SET checksum = checksum({VALUES})"
+ROWS = f"SELECT {ROW}, vector FROM entries LEFT JOIN vectors USING (key)"
 
 
 def verified(values: Sequence[Any]) -> Row:
@@ -135,17 +133,15 @@ def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
     return [id for (id,) in rows]
 
 
-def stored_rows(
-    rows: Sequence[tuple[Any, ...]], dimension: int, revision: int, path: Path
-) -> StoredRows:
-    """Convert rows selected by ``ROWS`` to ``StoredRows``. Raises NotAsWritten, CorruptStore."""
+def voting(rows: Sequence[tuple[Any, ...]], dimension: int, path: Path) -> VotingEntries:
+    """Convert rows selected by ``ROWS``. Raises NotAsWritten, CorruptStore."""
     for row in rows:
         check_row(row)
     keys, ids, labels, *_, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
     if any(len(blob) != 4 * dimension for blob in blobs):
-        raise CorruptStore(str(path), "a vector has another length than the rest")
+        raise CorruptStore(path, "a vector has another length than the rest")
     vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, dimension)
-    return StoredRows(keys, ids, labels, vectors.astype(np.float32, copy=False), revision)
+    return VotingEntries(keys, ids, labels, vectors.astype(np.float32, copy=False))
 
 
 def read_standing(db: sqlite3.Connection) -> tuple[digests.State, Head]:

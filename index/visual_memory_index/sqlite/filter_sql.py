@@ -7,14 +7,7 @@ from types import MappingProxyType
 
 from visual_memory_index.records.filter import And, Comparison, Filter, Not, Or, Pattern
 
-COLUMNS = MappingProxyType(
-    {
-        "id": "entries.id",
-        "label": "entries.label",
-        "create_time": "entries.created_at",
-        "pruned_by": "entries.pruned_by",
-    }
-)
+COLUMNS = MappingProxyType({"create_time": "created_at"})  # of fields with another name
 NULLABLE = ("pruned_by",)
 GLOB_SPECIAL = re.compile(r"[*?\[]")
 
@@ -43,7 +36,8 @@ def compare(comparison: Comparison) -> tuple[str, list[str | int]]:
         operator = {"=": "GLOB", "!=": "NOT GLOB"}[operator]
         value = "*".join(GLOB_SPECIAL.sub(r"[\g<0>]", piece) for piece in value.pieces)
     if comparison.key is None:
-        condition = f"{COLUMNS[comparison.field]} {operator} ?"
+        column = COLUMNS.get(comparison.field, comparison.field)
+        condition = f"entries.{column} {operator} ?"
         return (f"({condition} IS TRUE)" if comparison.field in NULLABLE else condition), [value]
     return (
         "EXISTS (SELECT 1 FROM json_each(entries.metadata) AS pair"

@@ -160,7 +160,7 @@ class Replica:
                     last=entries[-1].key,
                 )
         if not np.array_equal(state, contents.state):
-            raise CorruptStore(str(self._source), "its entries are not those of its digest")
+            raise CorruptStore(self._source, "its entries are not those of its digest")
         check_log(contents, identity.name, identity.kind, lambda read: self._check())
         for first in range(0, contents.head.size, EVENTS_AT_ONCE):
             self._check()
@@ -186,7 +186,7 @@ def check_tables(path: Path) -> None:
     with translate_errors(path), closing(connect(path)) as db:
         kinds = "SELECT 1 FROM sqlite_master WHERE type NOT IN ('table', 'index')"
         if db.execute(f"{kinds} OR sql LIKE 'CREATE VIRTUAL%'").fetchone():
-            raise CorruptStore(str(path), "it holds more than the tables of a memory")
+            raise CorruptStore(path, "it holds more than the tables of a memory")
 
 
 def do_not_sync(db: sqlite3.Connection, schema: str) -> None:
@@ -215,7 +215,7 @@ def as_stored(entries: Sequence[StoredEntry]) -> digests.State:
 def check_vectors(entries: Sequence[StoredEntry], dimension: int, path: Path) -> None:
     """Check that all vectors are finite and of this dimension. Raises CorruptStore."""
     if any(len(each.vector) != 4 * dimension for each in entries):
-        raise CorruptStore(str(path), "a vector has another length than the rest")
+        raise CorruptStore(path, "a vector has another length than the rest")
     vectors = np.frombuffer(b"".join(each.vector for each in entries), "<f4")
     if len(bad_rows(vectors.reshape(-1, dimension))):
-        raise CorruptStore(str(path), "a vector is not finite")
+        raise CorruptStore(path, "a vector is not finite")

@@ -29,78 +29,71 @@ RENEW = """
 ERASED = "null"  # the answer to a write whose entries were unlearned
 
 
-def recall(db: sqlite3.Connection, request: Request) -> Any:
-    """Return the answer that the request got before, or None if it is new or has no id.
+class SqliteRequests:
+    """The part of a ``Transaction``, and of the registry's, that keeps answers to requests."""
 
-    Raises RequestReused if the content differs, RequestErased if its entries were unlearned.
-    """
-    if not request.id:
-        return None
-    row = db.execute(
-        "SELECT fingerprint, answer FROM requests WHERE request_id = ? AND start = ?",
-        (request.id, request.start),
-    ).fetchone()
-    if row is None:
-        check_kind(db, request.id, importing=request.start != WHOLE)
-        return None
-    if row[1] == ERASED:
-        raise RequestErased(request.id)
-    if row[0] != request.fingerprint:
-        raise RequestReused(request.id)
-    return json.loads(row[1])
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
 
+    def recall(self, request: Request) -> Any:
+        if not request.id:
+            return None
+        row = self._db.execute(
+            "SELECT fingerprint, answer FROM requests WHERE request_id = ? AND start = ?",
+            (request.id, request.start),
+        ).fetchone()
+        if row is None:
+            self._check_kind(request.id, importing=request.start != WHOLE)
+            return None
+        if row[1] == ERASED:
+            raise RequestErased(request.id)
+        if row[0] != request.fingerprint:
+            raise RequestReused(request.id)
+        return json.loads(row[1])
 
-def keep(db: sqlite3.Connection, request: Request, answer: Any) -> None:
-    """Store the answer together with the write that it answers, and delete expired answers."""
-    if not request.id:
-        return
-    time = now()
-    last = "SELECT age, answered_at FROM requests ORDER BY age DESC LIMIT 1"
-    before, then = db.execute(last).fetchone() or (0, time)
-    age = before + min(max(time - then, 1), STEP)
-    db.execute(FORGET, (age - REMEMBERED, WHOLE))
-    db.execute(
-        "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)",
-        (request.id, request.start, request.fingerprint, json.dumps(answer), time, age),
-    )
-    if request.start != WHOLE:
-        db.execute(RENEW, (time, age, request.id, age - STEP))
+    def keep(self, request: Request, answer: Any) -> None:
+        if not request.id:
+            return
+        time = now()
+        last = "SELECT age, answered_at FROM requests ORDER BY age DESC LIMIT 1"
+        before, then = self._db.execute(last).fetchone() or (0, time)
+        age = before + min(max(time - then, 1), STEP)
+        self._db.execute(FORGET, (age - REMEMBERED, WHOLE))
+        self._db.execute(
+            "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)",
+            (request.id, request.start, request.fingerprint, json.dumps(answer), time, age),
+        )
+        if request.start != WHOLE:
+            self._db.execute(RENEW, (time, age, request.id, age - STEP))
 
+    def _check_kind(self, request_id: str, *, importing: bool) -> None:
+        """Raise RequestReused if an import and a write of another kind share an id."""
+        statement = "SELECT 1 FROM requests WHERE request_id = ? AND (start = ?) = ? LIMIT 1"
+        if self._db.execute(statement, (request_id, WHOLE, importing)).fetchone():
+            raise RequestReused(request_id)
 
-def check_kind(db: sqlite3.Connection, request_id: str, *, importing: bool) -> None:
-    """Check that an import and a write of another kind do not share an id. Raises RequestReused."""
-    statement = "SELECT 1 FROM requests WHERE request_id = ? AND (start = ?) = ? LIMIT 1"
-    if db.execute(statement, (request_id, WHOLE, importing)).fetchone():
-        raise RequestReused(request_id)
+    def stored_batches(self, request_id: str) -> list[StoredBatch]:
+        """Return the stored batches of an import, in order. Raises RequestReused, RequestErased."""
+        self._check_kind(request_id, importing=True)
+        rows = self._db.execute(
+            "SELECT start, answer, fingerprint FROM requests WHERE request_id = ? ORDER BY start",
+            (request_id,),
+        ).fetchall()
+        if any(ids == ERASED for _, ids, _ in rows):
+            raise RequestErased(request_id)
+        return [
+            StoredBatch(start, json.loads(ids), fingerprint) for start, ids, fingerprint in rows
+        ]
 
-
-def stored_batches(db: sqlite3.Connection, request_id: str) -> list[StoredBatch]:
-    """Return the stored batches of an import, in order. Raises RequestReused, RequestErased."""
-    check_kind(db, request_id, importing=True)
-    rows = db.execute(
-        "SELECT start, answer, fingerprint FROM requests WHERE request_id = ? ORDER BY start",
-        (request_id,),
-    ).fetchall()
-    if any(answer == ERASED for _, answer, _ in rows):
-        raise RequestErased(request_id)
-    return [
-        StoredBatch(start, json.loads(answer), fingerprint) for start, answer, fingerprint in rows
-    ]
-
-
-def check_start(db: sqlite3.Connection, request: Request) -> None:
-    """Check that a batch begins where the stored batches of its import end.
-
-    Raises WrongOffset, RequestErased.
-    """
-    if request.start == WHOLE:
-        return
-    last = db.execute(
-        "SELECT start, answer FROM requests WHERE request_id = ? ORDER BY start DESC LIMIT 1",
-        (request.id,),
-    ).fetchone()
-    if last and last[1] == ERASED:
-        raise RequestErased(request.id)
-    stored = last[0] + len(json.loads(last[1])) if last else 0
-    if request.start != stored:
-        raise WrongOffset(request.start, stored)
+    def check_start(self, request: Request) -> None:
+        if request.start == WHOLE:
+            return
+        last = self._db.execute(
+            "SELECT start, answer FROM requests WHERE request_id = ? ORDER BY start DESC LIMIT 1",
+            (request.id,),
+        ).fetchone()
+        if last and last[1] == ERASED:
+            raise RequestErased(request.id)
+        stored = last[0] + len(json.loads(last[1])) if last else 0
+        if request.start != stored:
+            raise WrongOffset(request.start, stored)

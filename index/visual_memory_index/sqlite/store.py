@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
@@ -25,11 +24,11 @@ from visual_memory_index.files.migrations import MEMORY_STEPS
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import OnStanding, Standing
-from visual_memory_index.records.entry import Entry, Parts
+from visual_memory_index.records.entry import Entry, Parts, VotingEntries
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.operation import Operation
 from visual_memory_index.records.request import LOCAL, Request, StoredBatch
-from visual_memory_index.sqlite import operations, requests, same_content, unlearn
+from visual_memory_index.sqlite import same_content
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import (
     ROWS,
@@ -39,12 +38,15 @@ from visual_memory_index.sqlite.entries import (
     read_ids,
     read_standing,
     share_of_all,
-    stored_rows,
+    voting,
 )
 from visual_memory_index.sqlite.filter_sql import to_sql
+from visual_memory_index.sqlite.operations import SqliteOperations
+from visual_memory_index.sqlite.requests import SqliteRequests
 from visual_memory_index.sqlite.retained import retained_bytes
 from visual_memory_index.sqlite.transaction import SqliteTransaction
-from visual_memory_index.store.store import AuditPage, Identity, Page, Sought, StoredRows
+from visual_memory_index.sqlite.unlearn import SqliteUnlearning
+from visual_memory_index.store.store import AuditPage, Identity, Page, Sought
 
 
 class SqliteStore:
@@ -102,7 +104,7 @@ class SqliteStore:
                 "SELECT name, dimension, embedder, created_at, store_images, uid FROM memory"
             ).fetchone()
         if row is None:
-            raise CorruptStore(str(self.path), "it holds no memory")
+            raise CorruptStore(self.path, "it holds no memory")
         name, dimension, embedder, created_at, store_images, uid = row
         return Identity(name, dimension, embedder, created_at, bool(store_images), uid)
 
@@ -151,11 +153,11 @@ class SqliteStore:
 
     def unfinished(self) -> list[Operation]:
         with self.database.reading() as db:
-            return operations.unfinished(db)
+            return SqliteOperations(db).unfinished()
 
     def ids_to_unlearn(self, operation: str) -> list[str]:
         with self.database.reading() as db:
-            return unlearn.noted_ids(db, operation)
+            return SqliteUnlearning(db).ids_to_unlearn(operation)
 
     def found_in(self, patterns: ResiduePatterns) -> frozenset[bytes]:
         found: set[bytes] = set()
@@ -180,15 +182,15 @@ class SqliteStore:
 
     def fail_unfinished(self) -> None:
         with self.database.transaction() as db:
-            operations.fail_unfinished(db)
+            SqliteOperations(db).fail_unfinished()
 
     def operation(self, name: str) -> Operation:
         with self.database.reading() as db:
-            return operations.get(db, name)
+            return SqliteOperations(db).operation(name)
 
     def operations(self, *, before: str, limit: int) -> list[Operation]:
         with self.database.reading() as db:
-            return operations.page(db, before=before, limit=limit)
+            return SqliteOperations(db).page(before=before, limit=limit)
 
     def settings(self) -> dict[str, str]:
         with self.database.reading() as db:
@@ -234,13 +236,13 @@ class SqliteStore:
             transaction.finish()
         self._committed(Standing.of(transaction.head))
 
-    def rows(self, dimension: int) -> Iterator[StoredRows]:
+    def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
             cursor = db.execute(f"{ROWS} WHERE pruned_by IS NULL ORDER BY key")
             while rows := cursor.fetchmany(ROWS_AT_ONCE):
-                yield stored_rows(rows, dimension, revision, self.path)
-            yield stored_rows([], dimension, revision, self.path)
+                yield revision, voting(rows, dimension, self.path)
+            yield revision, voting([], dimension, self.path)
 
     def pruned(self) -> list[tuple[int, str, str]]:
         with self.database.reading() as db:
@@ -262,13 +264,7 @@ class SqliteStore:
             return read_ids(db, filter)
 
     def entries(
-        self,
-        *,
-        filter: Filter | None = None,
-        after: str = "",
-        limit: int,
-        bytes_max: int = sys.maxsize,
-        parts: Parts = Parts.NONE,
+        self, *, filter: Filter | None, after: str, limit: int, bytes_max: int, parts: Parts
     ) -> Page:
         condition, parameters = to_sql(filter)
         page: list[Entry] = []
@@ -301,12 +297,12 @@ class SqliteStore:
 
     def recall(self, request: Request) -> list[str] | None:
         with self.database.reading() as db:
-            answer: list[str] | None = requests.recall(db, request)
+            answer: list[str] | None = SqliteRequests(db).recall(request)
         return answer
 
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         with self.database.reading() as db:
-            return requests.stored_batches(db, request_id)
+            return SqliteRequests(db).stored_batches(request_id)
 
 
 def checksum_of(name: str, value: bytes) -> int:

@@ -18,11 +18,9 @@ from visual_memory_index.files import checksums as sums
 from visual_memory_index.files.checksums import checksum
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.audit import Event
-from visual_memory_index.records.entry import Entry, now
+from visual_memory_index.records.entry import Entry, VotingEntries, now
 from visual_memory_index.records.filter import Filter
-from visual_memory_index.records.operation import Operation, State
-from visual_memory_index.records.request import Request
-from visual_memory_index.sqlite import operations, requests, same_content, unlearn
+from visual_memory_index.sqlite import same_content
 from visual_memory_index.sqlite.entries import (
     ROWS,
     VALUES,
@@ -33,9 +31,12 @@ from visual_memory_index.sqlite.entries import (
     read_standing,
     rows_of,
     share_of,
-    stored_rows,
+    voting,
 )
-from visual_memory_index.store.store import Known, StoredRows
+from visual_memory_index.sqlite.operations import SqliteOperations
+from visual_memory_index.sqlite.requests import SqliteRequests
+from visual_memory_index.sqlite.unlearn import SqliteUnlearning
+from visual_memory_index.store.store import Known
 from visual_memory_index.store.stored_files import Remains
 
 ERASED_AT_ONCE = 256
@@ -63,11 +64,12 @@ def with_checksum(
     return (*values, checksum(values))
 
 
-class SqliteTransaction:
+class SqliteTransaction(SqliteOperations, SqliteRequests, SqliteUnlearning):
     """A ``Transaction`` in SQL, for a memory of this ``kind``; ``state`` is that of the digest."""
 
     def __init__(self, db: sqlite3.Connection, path: Path, kind: str) -> None:
-        self._db, self._path, self._kind = db, path, kind
+        super().__init__(db)
+        self._path, self._kind = path, kind
         self.state, self.head = read_standing(db)
         counted: tuple[int, int] = db.execute("SELECT revision, next_key FROM memory").fetchone()
         self._revision, self._next_key = counted
@@ -114,16 +116,6 @@ class SqliteTransaction:
         )
         found = {id: Known(key, label, bool(votes)) for id, key, label, votes in rows}
         return {id: found[id] for id in ids if id in found}
-
-    def recall(self, request: Request) -> list[str] | None:
-        answer: list[str] | None = requests.recall(self._db, request)
-        return answer
-
-    def keep(self, request: Request, ids: Sequence[str]) -> None:
-        requests.keep(self._db, request, ids)
-
-    def check_start(self, request: Request) -> None:
-        requests.check_start(self._db, request)
 
     def next_revision(self) -> int:
         self._revision += 1
@@ -174,7 +166,7 @@ class SqliteTransaction:
         if not keys:
             return
         gone = share_of(self._db, keys)
-        with unlearn.dropping_results(self._db, keys):
+        with self.dropping_results(keys):
             self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
         self.state = self.state - gone.state
         sums.move(self._db, -gone.size, -gone.sum)
@@ -182,33 +174,12 @@ class SqliteTransaction:
     def update(self, key: int, entry: Entry) -> None:
         find = "SELECT label, relabelled_by FROM entries WHERE key = ?"
         label, relabelled_by = self._db.execute(find, (key,)).fetchone()
-        with unlearn.dropping_results(self._db, [key]):
+        with self.dropping_results([key]):
             if label != entry.label:  # no undo would bring the former ones back
                 relabelled_by = None
                 self._db.execute("DELETE FROM relabels WHERE key = ?", (key,))
             values = (entry.label, entry.metadata_json, relabelled_by)
             self._set(("label", "metadata", "relabelled_by"), {key: values})
-
-    def begin(self, name: str, kind: str, principal: str) -> None:
-        operations.begin(self._db, name, kind, principal)
-
-    def end(
-        self, name: str, state: State, *, result: str | None = None, problem: str | None = None
-    ) -> None:
-        operations.end(self._db, name, state, result=result, problem=problem)
-        unlearn.drop_ids(self._db, name)
-
-    def operation(self, name: str) -> Operation:
-        return operations.get(self._db, name)
-
-    def draft(self, name: str, result: str) -> None:
-        operations.draft(self._db, name, result)
-
-    def note_ids_to_unlearn(self, operation: str, ids: Iterable[str]) -> None:
-        unlearn.note_ids(self._db, operation, ids)
-
-    def ids_to_unlearn(self, operation: str) -> list[str]:
-        return unlearn.noted_ids(self._db, operation)
 
     def remains_of(self, keys: Sequence[int], limit_bytes: int) -> Remains:
         remains = Remains()
@@ -240,32 +211,20 @@ class SqliteTransaction:
         for row in self._db.execute("SELECT thumbnail, image FROM images LIMIT ?", (limit,)):
             yield from row
 
-    def scrub(self, operation: str, labels: Iterable[str], settings: Iterable[str]) -> list[str]:
-        labels = set(labels)
-        rows = self._db.execute(
-            "SELECT DISTINCT label FROM entries WHERE label IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(labels)),),
-        )
-        gone = sorted(labels.difference(label for (label,) in rows))
-        unlearn.scrub(self._db, operation, gone, settings)
-        return gone
-
     def backups(self) -> list[int]:
         return same_content.backups(self._db)
 
     def keep_setting(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
-    def mark_undone(self, name: str) -> None:
-        operations.mark_undone(self._db, name)
-
     def prune(self, keys: Sequence[int], operation: str) -> None:
         self._set(("pruned_by",), {key: (operation,) for key in keys})
 
-    def unprune(self, operation: str, dimension: int) -> StoredRows:
+    def unprune(self, operation: str, dimension: int) -> VotingEntries:
         rows = self._db.execute(f"{ROWS} WHERE pruned_by = ? ORDER BY key", (operation,)).fetchall()
         self._set(("pruned_by",), {row[0]: (None,) for row in rows})
-        return stored_rows(rows, dimension, self.next_revision(), self._path)
+        self.next_revision()
+        return voting(rows, dimension, self._path)
 
     def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
         values = {key: (label, operation) for key, label in labels}
@@ -298,7 +257,7 @@ class SqliteTransaction:
             (operation,),
         ).fetchall()
         values = {key: (label, before) for key, _, label, before in rows}
-        with unlearn.dropping_results(self._db, list(values)):
+        with self.dropping_results(list(values)):
             self._set(("label", "relabelled_by"), values)
         return (
             {id: label for _, id, label, _ in rows},

@@ -7,7 +7,6 @@ it. Erasing has protocols of its own, for the bytes of a store: see ``stored_fil
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.ledger.audit import Event, Head
-from visual_memory_index.records.entry import Entry, Parts, now
+from visual_memory_index.records.entry import Entry, Parts, VotingEntries, now
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.operation import Operation, State
 from visual_memory_index.records.request import Request, StoredBatch
@@ -58,17 +57,6 @@ class Page(NamedTuple):
 
     entries: list[Entry]
     more: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredRows:
-    """Entries with the fields needed in RAM, ``vectors`` as float32 (b, d), at ``revision``."""
-
-    keys: Sequence[int]
-    ids: Sequence[str]
-    labels: Sequence[str]
-    vectors: NDArray[np.float32]
-    revision: int
 
 
 class AuditPage(NamedTuple):
@@ -170,10 +158,10 @@ class Transaction(Protocol):
     def prune(self, keys: Sequence[int], operation: str) -> None:
         """Mark these entries as pruned by a running operation, so that they no longer vote."""
 
-    def unprune(self, operation: str, dimension: int) -> StoredRows:
+    def unprune(self, operation: str, dimension: int) -> VotingEntries:
         """Let the entries that an operation pruned vote again, and return them by key.
 
-        Counts one more revision, which is in the result. Raises CorruptStore.
+        Counts one more revision. Raises CorruptStore.
         """
 
     def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
@@ -275,8 +263,11 @@ class Store(Protocol):
     def digest(self) -> str:
         """Return the digest of the entries, lower-case hex."""
 
-    def rows(self, dimension: int) -> Iterator[StoredRows]:
-        """Yield the voting entries of one committed state by key; the last part is empty."""
+    def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
+        """Yield the revision and the voting entries of one committed state, by key, in parts.
+
+        The last part is empty.
+        """
 
     def pruned(self) -> list[tuple[int, str, str]]:
         """Return key, id and label of every entry that does not vote."""
@@ -291,13 +282,7 @@ class Store(Protocol):
         """Return one entry, or None."""
 
     def entries(
-        self,
-        *,
-        filter: Filter | None = None,
-        after: str = "",
-        limit: int,
-        bytes_max: int = sys.maxsize,
-        parts: Parts = Parts.NONE,
+        self, *, filter: Filter | None, after: str, limit: int, bytes_max: int, parts: Parts
     ) -> Page:
         """Return up to ``limit`` entries with ids after ``after``, by id.
 

@@ -13,19 +13,15 @@ from visual_memory_index.errors import BadCoverage, TooFewItems
 KEPT = 0.95
 
 
-def exact(coverage: float) -> Fraction:
-    """Return the exact fraction of ``coverage``'s shortest decimal form: 9/10 for 0.9.
+def rank_at(coverage: float, count: int) -> int:
+    """Return ⌈coverage · count⌉, exact for the shortest decimal form of ``coverage``.
 
     Raises BadCoverage outside of (0, 1).
     """
     if not 0.0 < coverage < 1.0:
         raise BadCoverage(coverage)
-    return Fraction(str(coverage))
-
-
-def rank_at(coverage: float, count: int) -> int:
-    """Return ⌈coverage · count⌉, computed exactly. Raises BadCoverage."""
-    return math.ceil(exact(coverage) * count)  # in float64, 0.55 · 100 is 55.00000000000001
+    exact = Fraction(str(coverage))  # in float64, 0.55 · 100 is 55.00000000000001
+    return math.ceil(exact * count)
 
 
 def threshold(known: NDArray[np.float64], kept: float = KEPT) -> float:

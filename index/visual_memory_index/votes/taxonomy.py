@@ -65,8 +65,9 @@ def grow(edges: Iterable[Iterable[str]]) -> Taxonomy:
     parents = dict[str, str]()
     for child, parent in edges:
         for name in (child, parent):
-            if not 1 <= _size(name) <= NAME_BYTES_MAX or "\0" in name:
-                raise BadNode(name, _size(name), NAME_BYTES_MAX)
+            size = len(name.encode())
+            if not 1 <= size <= NAME_BYTES_MAX or "\0" in name:
+                raise BadNode(name, size, NAME_BYTES_MAX)
         if parents.setdefault(child, parent) != parent:
             raise TwoParents(child, (parents[child], parent))
     ordered = {child: parents[child] for child in sorted(parents)}
@@ -134,7 +135,3 @@ def _check_cycles(parents: Mapping[str, str]) -> None:
                 raise Cycle((*ring[first:], *ring[:first], ring[first]))
             above[node] = None
         safe.update(above)
-
-
-def _size(name: str) -> int:
-    return len(name.encode())

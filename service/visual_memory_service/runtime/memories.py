@@ -135,7 +135,7 @@ class RefusedMemory:
     def retry_path(self) -> Path | None:
         """Return the file to reopen; None if the disk is not the cause or a try was recent."""
         refusal, rested = self.refusal, time.monotonic() - self.tried >= TRY_AGAIN_SECONDS
-        return Path(refusal.path) if rested and isinstance(refusal, FileUnavailable) else None
+        return refusal.path if rested and isinstance(refusal, FileUnavailable) else None
 
 
 class Duplicates(NamedTuple):
@@ -488,4 +488,4 @@ def read_spec(text: str | None, path: Path) -> EmbedderSpec | None:
     try:
         return EmbedderSpec.from_json(text)
     except ValueError:
-        raise CorruptStore(str(path), "what it has is not an embedder's spec") from None
+        raise CorruptStore(path, "what it has is not an embedder's spec") from None

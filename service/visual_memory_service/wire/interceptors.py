@@ -334,7 +334,7 @@ class CallScope:
         if error is None:
             event.debug("answered")
         elif isinstance(error, REFUSALS):
-            where = {"path": error.path} if isinstance(error, FileRefusal) else {}
+            where = {"path": str(error.path)} if isinstance(error, FileRefusal) else {}
             event.info("refused", reason=type(error).__name__, **where)
             await self._context.abort_with_status(rpc_status.to_status(answer(error)))
         elif isinstance(error, grpc.aio.AbortError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.index.ledger.frontier import frontier_of
+from tests.index.ledger.frontier import root_of as grown_root
 
 from visual_memory import AuditEvent, AuditHead, Error, InvalidCertificate, MemoryInfo
 from visual_memory.proofs.audit import Log, root_of, text_of
@@ -40,7 +40,7 @@ def events(size: int = SIZE) -> list[AuditEvent]:
 
 EVENTS = events()
 LEAVES = [leaf_hash(event.text.encode()) for event in EVENTS]
-HEAD = AuditHead(SIZE, frontier_of(LEAVES).root().hex(), LEAVES[-1].hex(), digest(SIZE - 1))
+HEAD = AuditHead(SIZE, grown_root(LEAVES).hex(), LEAVES[-1].hex(), digest(SIZE - 1))
 INFO = MemoryInfo("pets", 4, None, TIME, 0, {}, 0, digest=digest(SIZE - 1), uid="c0" * 16)
 STATEMENT = Statement(
     memory="pets",
@@ -57,7 +57,7 @@ STATEMENT = Statement(
     digest_after=digest(ERASURE),
     audit_index=ERASURE,
     audit_event=LEAVES[ERASURE].hex(),
-    audit_root=frontier_of(LEAVES[: ERASURE + 1]).root().hex(),
+    audit_root=grown_root(LEAVES[: ERASURE + 1]).hex(),
     looked_for=0,
     searched=(),
     backups=(),
@@ -75,7 +75,7 @@ def log(given: list[AuditEvent] | None = None, info: MemoryInfo = INFO) -> Log:
 def test_the_root_is_that_of_the_index(size: int) -> None:
     leaves = [leaf_hash(str(number).encode()) for number in range(size)]
 
-    assert root_of(leaves) == frontier_of(leaves).root()
+    assert root_of(leaves) == grown_root(leaves)
 
 
 def test_the_text_of_an_event_is_that_of_the_index() -> None:

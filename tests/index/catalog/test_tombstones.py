@@ -195,4 +195,4 @@ def test_a_secret_that_is_missing_or_none_is_refused_by_its_path(
     with pytest.raises(LostSecret, match="is missing, or not the one") as caught:
         read_secret(path)
 
-    assert caught.value.path == str(path)
+    assert caught.value.path == path

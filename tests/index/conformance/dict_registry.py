@@ -127,7 +127,7 @@ class DictTransaction:
         found = read_secret(path)
         check = check_of(found)
         if self.secret_check not in (b"", check):
-            raise LostSecret(str(path))
+            raise LostSecret(path)
         self.secret_check = check
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -170,7 +171,7 @@ class StoreMachine(RuleBasedStateMachine):
             transaction.log("Undo", len(back.ids), LOCAL)
         self.revision, self.events = self.revision + 1, self.events + 1
         wanted = [each for each in self.model.values() if each.entry.pruned_by == name]
-        assert back.revision == self.revision
+        assert {revision for revision, _ in self.store.rows(DIMENSION)} == {self.revision}
         assert list(back.ids) == [
             kept.entry.id for kept in sorted(wanted, key=lambda each: each.key)
         ]
@@ -237,7 +238,9 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def holds_the_entries(self) -> None:
         ordered = sorted(self.model.values(), key=lambda each: each.entry.id.encode())
-        page = self.store.entries(limit=len(IDS) + 1, parts=ALL)
+        page = self.store.entries(
+            filter=None, after="", limit=len(IDS) + 1, bytes_max=sys.maxsize, parts=ALL
+        )
         assert not page.more
         assert [shown(entry) for entry in page.entries] == [
             shown(replace(each.entry, vector=VECTORS[each.vector])) for each in ordered
@@ -256,9 +259,9 @@ class StoreMachine(RuleBasedStateMachine):
     def has_the_voting_by_row(self) -> None:
         by_key = sorted(self.model.values(), key=lambda each: each.key)
         voting = [each for each in by_key if not each.entry.pruned_by]
-        parts = list(self.store.rows(DIMENSION))
+        revisions, parts = zip(*self.store.rows(DIMENSION), strict=True)
         assert len(parts[-1].keys) == 0
-        assert {part.revision for part in parts} == {self.revision}
+        assert {*revisions} == {self.revision}
         assert [
             row for part in parts for row in zip(part.keys, part.ids, part.labels, strict=True)
         ] == [(each.key, each.entry.id, each.entry.label) for each in voting]

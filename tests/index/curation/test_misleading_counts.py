@@ -381,7 +381,7 @@ def test_nothing_found_before_an_erasure_is_kept_after_it(
     assert ("00007" in found.ids) == of_snapshot
     kept_lists = memory._counting._lists
     assert all("00007" not in each.ids for each in memory._counting._counts.values())
-    assert all(gone not in each.lists.keys for each in kept_lists.values())
+    assert all(gone not in each.keys for each in kept_lists.values())
     assert bool(kept_lists) == (not of_snapshot)
     if not of_snapshot:
         assert to_dict(found) == from_scratch(memory.snapshot(), 4)

@@ -55,7 +55,7 @@ def test_bytes_without_sense_are_damage(read: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [NewerStore("a", 2, 1), Stopped(), OSError(), KeyboardInterrupt()]
+    "error", [NewerStore(Path("a"), 2, 1), Stopped(), OSError(), KeyboardInterrupt()]
 )
 def test_everything_else_is_what_it_was(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught, damage_of(Path("a.sqlite")):

@@ -329,7 +329,7 @@ def test_a_file_that_is_no_database_is_refused(content: bytes, tmp_path: Path) -
     with pytest.raises(CorruptStore, match=r"a\.sqlite is damaged \(.*backup") as refusal:
         Database(path, STEPS)
 
-    assert refusal.value.path == str(path)
+    assert refusal.value.path == path
     assert path.read_bytes() == content
 
 

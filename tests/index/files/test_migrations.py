@@ -68,7 +68,11 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(db: sqlite3.Connection) -> 
     with pytest.raises(NewerStore, match=r"^x has schema 99") as refusal:
         migrate(db, STEPS, Path("folder/x"))
 
-    assert (refusal.value.path, refusal.value.found, refusal.value.known) == ("folder/x", 99, 2)
+    assert (refusal.value.path, refusal.value.found, refusal.value.known) == (
+        Path("folder/x"),
+        99,
+        2,
+    )
     assert version(db) == 99
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from visual_memory_index.ledger.merkle import Frontier
+from visual_memory_index.ledger import merkle
 
 
-def frontier_of(leaves: Iterable[bytes]) -> Frontier:
-    """Return the frontier of a tree with these hashes of leaves."""
-    frontier = Frontier()
-    for leaf in leaves:
-        frontier.append(leaf)
-    return frontier
+def peaks_of(leaves: Iterable[bytes]) -> bytes:
+    """Return the peaks of a tree with these hashes of leaves."""
+    peaks = b""
+    for size, leaf in enumerate(leaves):
+        peaks = merkle.append(size, peaks, leaf)
+    return peaks
+
+
+def root_of(leaves: Iterable[bytes]) -> bytes:
+    """Return the root of a tree with these hashes of leaves."""
+    known = list(leaves)
+    return merkle.root(len(known), peaks_of(known))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.index.ledger.frontier import frontier_of
+from tests.index.ledger.frontier import peaks_of, root_of
 
-from visual_memory_index.ledger.merkle import Frontier, leaf_hash, node_hash
+from visual_memory_index.ledger.merkle import append, leaf_hash, node_hash, root
 
 # The test vectors of the Certificate Transparency project.
 ENTRIES = [
@@ -49,26 +49,27 @@ def by_definition(leaves: list[bytes]) -> bytes:
 
 @pytest.mark.parametrize("size", range(len(ROOTS)))
 def test_the_roots_are_those_of_certificate_transparency(size: int) -> None:
-    assert frontier_of(map(leaf_hash, ENTRIES[:size])).root().hex() == ROOTS[size]
+    assert root_of(map(leaf_hash, ENTRIES[:size])).hex() == ROOTS[size]
 
 
 @pytest.mark.parametrize("size", range(1, len(LEAVES) + 1))
 def test_the_root_of_any_size_is_that_of_the_recursion(size: int) -> None:
-    assert frontier_of(LEAVES[:size]).root() == by_definition(LEAVES[:size])
+    assert root_of(LEAVES[:size]) == by_definition(LEAVES[:size])
 
 
 @given(st.integers(0, 40), st.integers(0, 40))
 def test_a_kept_frontier_grows_on(kept: int, more: int) -> None:
-    frontier = frontier_of(LEAVES[:kept])
+    peaks = peaks_of(LEAVES[:kept])
 
-    again = Frontier.from_bytes(kept, frontier.to_bytes())
-    for leaf in LEAVES[:more]:
-        again.append(leaf)
+    for size, leaf in enumerate(LEAVES[:more], kept):
+        peaks = append(size, peaks, leaf)
 
-    assert again.size == kept + more
-    assert again.root() == frontier_of([*LEAVES[:kept], *LEAVES[:more]]).root()
+    assert len(peaks) == 32 * (kept + more).bit_count()
+    assert root(kept + more, peaks) == root_of([*LEAVES[:kept], *LEAVES[:more]])
 
 
 def test_a_frontier_with_peaks_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="3 leaves have 2 peaks, not 1"):
-        Frontier.from_bytes(3, bytes(32))
+        append(3, bytes(32), LEAVES[0])
+    with pytest.raises(ValueError, match="3 leaves have 2 peaks, not 1"):
+        root(3, bytes(32))

@@ -15,7 +15,7 @@ from visual_memory_index.errors import DiskFull, UnknownOperation
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.records.entry import now
 from visual_memory_index.records.request import LOCAL
-from visual_memory_index.sqlite import operations
+from visual_memory_index.sqlite.operations import KEPT_MICROSECONDS, SqliteOperations
 from visual_memory_index.store.store import new_identity
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ def db() -> Iterator[sqlite3.Connection]:
 
 def test_an_operation_runs_until_it_ends(db: sqlite3.Connection) -> None:
     before = now()
-    operations.begin(db, "m/1", "prune", LOCAL)
-    running = operations.get(db, "m/1")
-    operations.end(db, "m/1", "done", result="{}")
-    done = operations.get(db, "m/1")
+    SqliteOperations(db).begin("m/1", "prune", LOCAL)
+    running = SqliteOperations(db).operation("m/1")
+    SqliteOperations(db).end("m/1", "done", result="{}")
+    done = SqliteOperations(db).operation("m/1")
 
     assert (running.kind, running.state, running.ended_at) == ("prune", "running", None)
     assert (done.state, done.result, done.problem, done.undone_at) == ("done", "{}", None, None)
@@ -44,26 +44,26 @@ def test_an_operation_runs_until_it_ends(db: sqlite3.Connection) -> None:
 
 def test_one_that_nobody_began_is_unknown(db: sqlite3.Connection) -> None:
     with pytest.raises(UnknownOperation, match="m/1"):
-        operations.get(db, "m/1")
+        SqliteOperations(db).operation("m/1")
 
 
 def test_those_that_ran_were_cut_short_the_others_stay(db: sqlite3.Connection) -> None:
     for name in ("m/1", "m/2"):
-        operations.begin(db, name, "assess", LOCAL)
-    operations.end(db, "m/1", "cancelled")
+        SqliteOperations(db).begin(name, "assess", LOCAL)
+    SqliteOperations(db).end("m/1", "cancelled")
 
-    operations.fail_unfinished(db)
+    SqliteOperations(db).fail_unfinished()
 
-    states = [(each.state, each.problem) for each in operations.page(db, before="", limit=9)]
+    states = [(each.state, each.problem) for each in SqliteOperations(db).page(before="", limit=9)]
     assert states == [("failed", CUT_SHORT), ("cancelled", None)]
 
 
 def test_pages_have_the_newest_first_and_no_results(db: sqlite3.Connection) -> None:
     for number in range(5):
-        operations.begin(db, f"m/{number}", "assess", LOCAL)
-        operations.end(db, f"m/{number}", "done", result="{}")
+        SqliteOperations(db).begin(f"m/{number}", "assess", LOCAL)
+        SqliteOperations(db).end(f"m/{number}", "done", result="{}")
 
-    pages = [operations.page(db, before=before, limit=2) for before in ("", "m/3", "m/1")]
+    pages = [SqliteOperations(db).page(before=before, limit=2) for before in ("", "m/3", "m/1")]
 
     assert [[each.name for each in page] for page in pages] == [
         ["m/4", "m/3"],
@@ -75,14 +75,14 @@ def test_pages_have_the_newest_first_and_no_results(db: sqlite3.Connection) -> N
 
 def test_what_can_be_undone_is_kept_for_good_the_rest_for_a_month(db: sqlite3.Connection) -> None:
     for name, kind in (("m/1", "prune"), ("m/2", "assess"), ("m/3", "relabel"), ("m/4", "assess")):
-        operations.begin(db, name, kind, LOCAL)
-        operations.end(db, name, "done")
-    old = now() - operations.KEPT_MICROSECONDS - 1
+        SqliteOperations(db).begin(name, kind, LOCAL)
+        SqliteOperations(db).end(name, "done")
+    old = now() - KEPT_MICROSECONDS - 1
     db.execute("UPDATE operations SET ended_at = ? WHERE name < 'm/4'", (old,))
 
-    operations.begin(db, "m/5", "assess", LOCAL)
+    SqliteOperations(db).begin("m/5", "assess", LOCAL)
 
-    names = [each.name for each in operations.page(db, before="", limit=9)]
+    names = [each.name for each in SqliteOperations(db).page(before="", limit=9)]
     assert names == ["m/5", "m/4", "m/3", "m/1"]
 
 
@@ -96,12 +96,12 @@ def test_forgetting_takes_no_longer_the_more_entries_there_are(db: sqlite3.Conne
             "VALUES (?, 'x', '{}', 0, x'')",
             [(f"{number}",) for number in range(entries)],
         )
-        operations.begin(db, f"m/{entries}", "assess", LOCAL)
-        operations.end(db, f"m/{entries}", "done")
+        SqliteOperations(db).begin(f"m/{entries}", "assess", LOCAL)
+        SqliteOperations(db).end(f"m/{entries}", "done")
         db.execute("UPDATE operations SET ended_at = 0 WHERE kind = 'assess'")
         steps: list[None] = []
         db.set_progress_handler(lambda: steps.append(None), 1)
-        operations.begin(db, f"m/{entries} and another", "prune", LOCAL)
+        SqliteOperations(db).begin(f"m/{entries} and another", "prune", LOCAL)
         db.set_progress_handler(None, 1)
         return len(steps)
 
@@ -109,10 +109,10 @@ def test_forgetting_takes_no_longer_the_more_entries_there_are(db: sqlite3.Conne
 
 
 def test_an_undone_operation_says_when(db: sqlite3.Connection) -> None:
-    operations.begin(db, "m/1", "prune", LOCAL)
-    operations.mark_undone(db, "m/1")
+    SqliteOperations(db).begin("m/1", "prune", LOCAL)
+    SqliteOperations(db).mark_undone("m/1")
 
-    assert operations.get(db, "m/1").undone_at is not None
+    assert SqliteOperations(db).operation("m/1").undone_at is not None
 
 
 def fill_log(memory: Memory) -> None:

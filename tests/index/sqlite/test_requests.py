@@ -13,13 +13,7 @@ from visual_memory_index import WITHOUT_ID, Request
 from visual_memory_index.errors import RequestReused, WrongOffset
 from visual_memory_index.files.migrations import CATALOG_STEPS, migrate
 from visual_memory_index.records.request import StoredBatch
-from visual_memory_index.sqlite.requests import (
-    REMEMBERED,
-    check_start,
-    keep,
-    recall,
-    stored_batches,
-)
+from visual_memory_index.sqlite.requests import REMEMBERED, SqliteRequests
 
 HOUR = 3600 * 1_000_000
 
@@ -32,30 +26,30 @@ def db() -> Iterator[sqlite3.Connection]:
 
 
 def test_what_was_kept_is_recalled(db: sqlite3.Connection) -> None:
-    keep(db, Request("r", b"content"), ["a", "é"])
+    SqliteRequests(db).keep(Request("r", b"content"), ["a", "é"])
 
-    assert recall(db, Request("r", b"content")) == ["a", "é"]
+    assert SqliteRequests(db).recall(Request("r", b"content")) == ["a", "é"]
 
 
 def test_an_empty_answer_is_an_answer(db: sqlite3.Connection) -> None:
-    keep(db, Request("r", b"content"), [])
+    SqliteRequests(db).keep(Request("r", b"content"), [])
 
-    assert recall(db, Request("r", b"content")) == []
+    assert SqliteRequests(db).recall(Request("r", b"content")) == []
 
 
 def test_no_request_is_neither_kept_nor_recalled(db: sqlite3.Connection) -> None:
-    keep(db, WITHOUT_ID, ["a"])
+    SqliteRequests(db).keep(WITHOUT_ID, ["a"])
 
-    assert recall(db, WITHOUT_ID) is None
-    assert recall(db, Request("other", b"")) is None
+    assert SqliteRequests(db).recall(WITHOUT_ID) is None
+    assert SqliteRequests(db).recall(Request("other", b"")) is None
     assert db.execute("SELECT count(*) FROM requests").fetchone() == (0,)
 
 
 def test_other_content_under_the_same_id_is_refused(db: sqlite3.Connection) -> None:
-    keep(db, Request("r", b"content"), ["a"])
+    SqliteRequests(db).keep(Request("r", b"content"), ["a"])
 
     with pytest.raises(RequestReused, match='"r" was used before with other content'):
-        recall(db, Request("r", b"other"))
+        SqliteRequests(db).recall(Request("r", b"other"))
 
 
 def set_clock(db: sqlite3.Connection, ahead: int) -> None:
@@ -67,89 +61,91 @@ def set_clock(db: sqlite3.Connection, ahead: int) -> None:
 def test_answers_are_forgotten_after_48_hours(
     hours: int, left: bool, db: sqlite3.Connection
 ) -> None:
-    keep(db, Request("old", b""), ["a"])
+    SqliteRequests(db).keep(Request("old", b""), ["a"])
     for hour in range(hours):
         set_clock(db, HOUR)
-        keep(db, Request(f"new {hour}", b""), ["b"])
+        SqliteRequests(db).keep(Request(f"new {hour}", b""), ["b"])
 
-    assert (recall(db, Request("old", b"")) is not None) == left
+    assert (SqliteRequests(db).recall(Request("old", b"")) is not None) == left
     assert REMEMBERED >= 24 * HOUR
 
 
 @pytest.mark.parametrize(("pause", "left"), [(0, 130), (40, 130), (50, 0)])
 def test_an_import_is_remembered_as_a_whole(pause: int, left: int, db: sqlite3.Connection) -> None:
     for number in range(130):
-        keep(db, Request("import", b"", start=number), ["x"])
+        SqliteRequests(db).keep(Request("import", b"", start=number), ["x"])
         set_clock(db, HOUR // 2)
     for number in range(pause):
         set_clock(db, HOUR)
-        keep(db, Request(f"other {number}", b""), [])
+        SqliteRequests(db).keep(Request(f"other {number}", b""), [])
 
-    assert [batch.start for batch in stored_batches(db, "import")] == list(range(left))
+    assert [batch.start for batch in SqliteRequests(db).stored_batches("import")] == list(
+        range(left)
+    )
 
 
 @pytest.mark.parametrize("ahead", [72 * HOUR, -72 * HOUR])
 def test_a_clock_that_jumps_and_comes_back_forgets_no_answer(
     ahead: int, db: sqlite3.Connection
 ) -> None:
-    keep(db, Request("before", b""), ["a"])
+    SqliteRequests(db).keep(Request("before", b""), ["a"])
     set_clock(db, ahead)
-    keep(db, Request("wrong", b""), ["b"])
+    SqliteRequests(db).keep(Request("wrong", b""), ["b"])
     set_clock(db, -ahead)
-    keep(db, Request("right", b""), ["c"])
+    SqliteRequests(db).keep(Request("right", b""), ["c"])
 
-    assert all(recall(db, Request(id, b"")) for id in ("before", "wrong", "right"))
+    assert all(SqliteRequests(db).recall(Request(id, b"")) for id in ("before", "wrong", "right"))
 
 
 def test_answers_are_forgotten_after_a_clock_was_wrong(db: sqlite3.Connection) -> None:
-    keep(db, Request("old", b""), ["a"])
+    SqliteRequests(db).keep(Request("old", b""), ["a"])
     set_clock(db, 72 * HOUR)
-    keep(db, Request("wrong", b""), ["b"])
+    SqliteRequests(db).keep(Request("wrong", b""), ["b"])
     set_clock(db, -72 * HOUR)
     for hour in range(49):
         set_clock(db, HOUR)
-        keep(db, Request(f"new {hour}", b""), ["b"])
+        SqliteRequests(db).keep(Request(f"new {hour}", b""), ["b"])
 
-    assert recall(db, Request("old", b"")) is None
-    assert recall(db, Request("wrong", b"")) is None
+    assert SqliteRequests(db).recall(Request("old", b"")) is None
+    assert SqliteRequests(db).recall(Request("wrong", b"")) is None
 
 
 def test_the_batches_of_an_import_are_kept_one_by_one(db: sqlite3.Connection) -> None:
-    keep(db, Request("r", b"second", start=2), ["c"])
-    keep(db, Request("r", b"first", start=0), ["a", "b"])
+    SqliteRequests(db).keep(Request("r", b"second", start=2), ["c"])
+    SqliteRequests(db).keep(Request("r", b"first", start=0), ["a", "b"])
 
-    assert stored_batches(db, "r") == [
+    assert SqliteRequests(db).stored_batches("r") == [
         StoredBatch(0, ["a", "b"], b"first"),
         StoredBatch(2, ["c"], b"second"),
     ]
-    assert stored_batches(db, "other") == []
+    assert SqliteRequests(db).stored_batches("other") == []
 
 
 @pytest.mark.parametrize("start", [1, 2, 4, 100])
 def test_a_batch_that_leaves_a_gap_is_refused(start: int, db: sqlite3.Connection) -> None:
-    keep(db, Request("r", b"", start=0), ["a", "b"])
-    keep(db, Request("r", b"", start=2), ["c"])
+    SqliteRequests(db).keep(Request("r", b"", start=0), ["a", "b"])
+    SqliteRequests(db).keep(Request("r", b"", start=2), ["c"])
 
     with pytest.raises(WrongOffset, match="continue at offset 3") as refusal:
-        check_start(db, Request("r", b"", start))
+        SqliteRequests(db).check_start(Request("r", b"", start))
 
     assert (refusal.value.got, refusal.value.want) == (start, 3)
 
 
 def test_a_batch_that_continues_is_taken(db: sqlite3.Connection) -> None:
-    check_start(db, Request("r", b"", start=0))
-    keep(db, Request("r", b"", start=0), ["a", "b"])
+    SqliteRequests(db).check_start(Request("r", b"", start=0))
+    SqliteRequests(db).keep(Request("r", b"", start=0), ["a", "b"])
 
-    check_start(db, Request("r", b"", start=2))
+    SqliteRequests(db).check_start(Request("r", b"", start=2))
 
 
 def test_an_import_and_another_write_cannot_share_an_id(db: sqlite3.Connection) -> None:
-    keep(db, Request("write", b""), ["x"])
-    keep(db, Request("import", b"", start=0), ["y"])
+    SqliteRequests(db).keep(Request("write", b""), ["x"])
+    SqliteRequests(db).keep(Request("import", b"", start=0), ["y"])
 
     with pytest.raises(RequestReused):
-        stored_batches(db, "write")
+        SqliteRequests(db).stored_batches("write")
     with pytest.raises(RequestReused):
-        recall(db, Request("write", b"", start=0))
+        SqliteRequests(db).recall(Request("write", b"", start=0))
     with pytest.raises(RequestReused):
-        recall(db, Request("import", b""))
+        SqliteRequests(db).recall(Request("import", b""))

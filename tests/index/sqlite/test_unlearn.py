@@ -15,15 +15,9 @@ from visual_memory_index.errors import RequestErased
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.records.operation import GONE, UNLEARN
 from visual_memory_index.records.request import LOCAL
-from visual_memory_index.sqlite import operations
-from visual_memory_index.sqlite.requests import keep, recall
-from visual_memory_index.sqlite.unlearn import (
-    drop_ids,
-    dropping_results,
-    note_ids,
-    noted_ids,
-    scrub,
-)
+from visual_memory_index.sqlite.operations import SqliteOperations
+from visual_memory_index.sqlite.requests import SqliteRequests
+from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 
 ERASING, OTHER = "pets/1", "pets/2"
 
@@ -33,14 +27,18 @@ def db() -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         migrate(connection, MEMORY_STEPS, Path("pets"))
         for name in (ERASING, OTHER):
-            operations.begin(connection, name, UNLEARN, LOCAL)
-        note_ids(connection, ERASING, ["b", "a", "b"])
-        note_ids(connection, OTHER, ["c"])
+            SqliteOperations(connection).begin(name, UNLEARN, LOCAL)
+        SqliteUnlearning(connection).note_ids_to_unlearn(ERASING, ["b", "a", "b"])
+        SqliteUnlearning(connection).note_ids_to_unlearn(OTHER, ["c"])
         yield connection
 
 
 def test_what_is_to_be_erased_is_noted_once_for_each_operation(db: sqlite3.Connection) -> None:
-    assert (noted_ids(db, ERASING), noted_ids(db, OTHER), noted_ids(db, "none")) == (
+    assert (
+        SqliteUnlearning(db).ids_to_unlearn(ERASING),
+        SqliteUnlearning(db).ids_to_unlearn(OTHER),
+        SqliteUnlearning(db).ids_to_unlearn("none"),
+    ) == (
         ["a", "b"],
         ["c"],
         [],
@@ -48,9 +46,12 @@ def test_what_is_to_be_erased_is_noted_once_for_each_operation(db: sqlite3.Conne
 
 
 def test_what_is_noted_can_be_dropped_by_operation(db: sqlite3.Connection) -> None:
-    drop_ids(db, ERASING)
+    SqliteUnlearning(db).drop_ids(ERASING)
 
-    assert (noted_ids(db, ERASING), noted_ids(db, OTHER)) == ([], ["c"])
+    assert (
+        SqliteUnlearning(db).ids_to_unlearn(ERASING),
+        SqliteUnlearning(db).ids_to_unlearn(OTHER),
+    ) == ([], ["c"])
 
 
 def test_sums_move_with_what_is_noted_and_dropped(db: sqlite3.Connection) -> None:
@@ -59,42 +60,45 @@ def test_sums_move_with_what_is_noted_and_dropped(db: sqlite3.Connection) -> Non
 
     for operation in (ERASING, OTHER):
         assert db.execute(kept).fetchone() == db.execute(there).fetchone()
-        drop_ids(db, operation)
+        SqliteUnlearning(db).drop_ids(operation)
 
     assert db.execute(kept).fetchone() == (0, 0)
 
 
 def test_scrubbing_drops_the_noted_ids_too(db: sqlite3.Connection) -> None:
-    scrub(db, ERASING, [], [])
+    SqliteUnlearning(db).scrub(ERASING, [], [])
 
-    assert (noted_ids(db, ERASING), noted_ids(db, OTHER)) == ([], ["c"])
+    assert (
+        SqliteUnlearning(db).ids_to_unlearn(ERASING),
+        SqliteUnlearning(db).ids_to_unlearn(OTHER),
+    ) == ([], ["c"])
 
 
 def test_the_answer_to_a_write_of_one_of_them_is_gone(db: sqlite3.Connection) -> None:
-    keep(db, Request("wrote it", b"content of a"), ["x", "a"])
-    keep(db, Request("wrote others", b"content"), ["x", "c", "A", "ab"])
+    SqliteRequests(db).keep(Request("wrote it", b"content of a"), ["x", "a"])
+    SqliteRequests(db).keep(Request("wrote others", b"content"), ["x", "c", "A", "ab"])
 
-    scrub(db, ERASING, [], [])
+    SqliteUnlearning(db).scrub(ERASING, [], [])
 
-    assert recall(db, Request("wrote others", b"content")) == ["x", "c", "A", "ab"]
+    assert SqliteRequests(db).recall(Request("wrote others", b"content")) == ["x", "c", "A", "ab"]
     with pytest.raises(RequestErased):
-        recall(db, Request("wrote it", b"content of a"))
+        SqliteRequests(db).recall(Request("wrote it", b"content of a"))
     assert db.execute("SELECT count(*) FROM requests WHERE fingerprint = x''").fetchone() == (1,)
 
 
 def test_what_operations_were_asked_for_cannot_be_guessed_but_an_unlearning_may_be_repeated(
     db: sqlite3.Connection,
 ) -> None:
-    operations.begin(db, "pets/3", "relabel", LOCAL)
+    SqliteOperations(db).begin("pets/3", "relabel", LOCAL)
     relabel = Request("relabels", b"a is ill")
-    keep(db, relabel, ["pets/3"])
-    keep(db, Request("unlearns", b"a"), [ERASING])
+    SqliteRequests(db).keep(relabel, ["pets/3"])
+    SqliteRequests(db).keep(Request("unlearns", b"a"), [ERASING])
 
-    scrub(db, ERASING, [], [])
+    SqliteUnlearning(db).scrub(ERASING, [], [])
 
     with pytest.raises(RequestErased):
-        recall(db, relabel)
-    assert recall(db, Request("unlearns", b"a")) == [ERASING]
+        SqliteRequests(db).recall(relabel)
+    assert SqliteRequests(db).recall(Request("unlearns", b"a")) == [ERASING]
     assert (
         db.execute("SELECT 1 FROM requests WHERE fingerprint = ?", (b"a is ill",)).fetchone()
         is None
@@ -115,30 +119,30 @@ def test_what_operations_were_asked_for_cannot_be_guessed_but_an_unlearning_may_
 def test_a_result_that_names_them_or_their_labels_is_gone(
     result: object, gone: bool, db: sqlite3.Connection
 ) -> None:
-    operations.begin(db, "pets/3", "prune", LOCAL)
-    operations.end(db, "pets/3", "done", result=json.dumps(result))
+    SqliteOperations(db).begin("pets/3", "prune", LOCAL)
+    SqliteOperations(db).end("pets/3", "done", result=json.dumps(result))
 
-    scrub(db, ERASING, ["owl", "eagle"], [])
+    SqliteUnlearning(db).scrub(ERASING, ["owl", "eagle"], [])
 
-    left = operations.get(db, "pets/3")
+    left = SqliteOperations(db).operation("pets/3")
     assert (left.result, left.problem) == ((None, GONE) if gone else (json.dumps(result), None))
 
 
 def test_certificates_and_work_without_a_result_stay(db: sqlite3.Connection) -> None:
-    operations.begin(db, "pets/3", "prune", LOCAL)
-    operations.draft(db, OTHER, json.dumps({"a": "b"}))
+    SqliteOperations(db).begin("pets/3", "prune", LOCAL)
+    SqliteOperations(db).draft(OTHER, json.dumps({"a": "b"}))
 
-    scrub(db, ERASING, ["a"], [])
+    SqliteUnlearning(db).scrub(ERASING, ["a"], [])
 
-    assert operations.get(db, OTHER).result == json.dumps({"a": "b"})
-    assert operations.get(db, "pets/3").problem is None
+    assert SqliteOperations(db).operation(OTHER).result == json.dumps({"a": "b"})
+    assert SqliteOperations(db).operation("pets/3").problem is None
 
 
 def test_what_was_derived_goes_and_of_the_settings_those_named(db: sqlite3.Connection) -> None:
     db.execute("INSERT INTO derived VALUES ('lists', 0, x'00'), ('keys', 0, x'01')")
     db.execute("INSERT INTO settings VALUES ('calibration', '1'), ('taxonomy', '2'), ('c', '3')")
 
-    scrub(db, ERASING, [], ["calibration", "c"])
+    SqliteUnlearning(db).scrub(ERASING, [], ["calibration", "c"])
 
     assert db.execute("SELECT count(*) FROM derived").fetchone() == (0,)
     assert db.execute("SELECT name FROM settings").fetchall() == [("taxonomy",)]
@@ -156,27 +160,33 @@ def judged(db: sqlite3.Connection) -> sqlite3.Connection:
     db.execute(f"{ENTRY} (1, 'a', 'cat', '{{}}', 0, x''), (2, 'b', 'cat', '{{}}', 0, x'')")
     db.execute(f"{ENTRY} (3, 'c', 'owl', '{{}}', 0, x'')")
     for name, labels in (("pets/3", ["cat", "owl"]), ("pets/4", ["eagle"]), ("pets/5", ["cat"])):
-        operations.begin(db, name, "prune", LOCAL)
-        operations.end(db, name, "done", result=json.dumps({"labels": dict.fromkeys(labels, 1)}))
+        SqliteOperations(db).begin(name, "prune", LOCAL)
+        SqliteOperations(db).end(
+            name, "done", result=json.dumps({"labels": dict.fromkeys(labels, 1)})
+        )
     db.execute("INSERT INTO relabels VALUES ('pets/5', 3, 'eagle', NULL)")
     return db
 
 
 def named_still(db: sqlite3.Connection) -> list[str]:
-    return [name for name in ("pets/3", "pets/4", "pets/5") if operations.get(db, name).result]
+    return [
+        name
+        for name in ("pets/3", "pets/4", "pets/5")
+        if SqliteOperations(db).operation(name).result
+    ]
 
 
 def test_a_result_stays_while_an_entry_or_an_undo_has_its_labels(
     judged: sqlite3.Connection,
 ) -> None:
-    with dropping_results(judged, [1]):
+    with SqliteUnlearning(judged).dropping_results([1]):
         judged.execute("DELETE FROM entries WHERE key = 1")
     assert named_still(judged) == ["pets/3", "pets/4", "pets/5"]
 
-    with dropping_results(judged, [3]):
+    with SqliteUnlearning(judged).dropping_results([3]):
         judged.execute("UPDATE entries SET label = 'cat' WHERE key = 3")
     assert named_still(judged) == ["pets/4", "pets/5"]
-    assert operations.get(judged, "pets/3").problem == GONE
+    assert SqliteOperations(judged).operation("pets/3").problem == GONE
 
 
 def test_a_result_goes_with_the_last_that_had_a_label_of_it_or_could_have_it_back(
@@ -184,7 +194,7 @@ def test_a_result_goes_with_the_last_that_had_a_label_of_it_or_could_have_it_bac
 ) -> None:
     judged.execute("PRAGMA foreign_keys = ON")
 
-    with dropping_results(judged, [3]):
+    with SqliteUnlearning(judged).dropping_results([3]):
         judged.execute("DELETE FROM entries WHERE key = 3")
 
     assert named_still(judged) == ["pets/5"]
@@ -194,7 +204,7 @@ def steps_of(db: sqlite3.Connection, keys: Sequence[int]) -> int:
     """Count the steps of SQLite, in hundreds, to delete the entries of these keys."""
     steps = list[None]()
     db.set_progress_handler(lambda: steps.append(None), 100)
-    with dropping_results(db, keys):
+    with SqliteUnlearning(db).dropping_results(keys):
         db.execute("DELETE FROM entries WHERE key IN (SELECT value FROM json_each(?))", [str(keys)])
     return len(steps)
 

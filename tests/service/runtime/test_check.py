@@ -122,7 +122,7 @@ def test_closing_inside_a_pause_waits_for_nothing(checks: Checks, looking: Looki
 
 
 @pytest.mark.parametrize(
-    "error", [CorruptStore("a", "x"), BadAuditLog("x"), MemoryClosed("a"), RuntimeError("x")]
+    "error", [CorruptStore(Path("a"), "x"), BadAuditLog("x"), MemoryClosed("a"), RuntimeError("x")]
 )
 def test_one_that_fails_keeps_none_of_the_others_from_being_looked_through(
     error: Exception, capsys: pytest.CaptureFixture[str]

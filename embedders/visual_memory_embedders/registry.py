@@ -6,11 +6,12 @@ from concurrent.futures import Executor
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from visual_memory_embedders.errors import MissingExtra, UnknownEmbedder
 from visual_memory_embedders.images.images import ImageLimits
 from visual_memory_embedders.lite import LITE_NETWORKS
+from visual_memory_embedders.pipeline import Loaded, embedder_of
 from visual_memory_embedders.spec import Embedder
 
 BUILT_IN = tuple(LITE_NETWORKS)
@@ -42,16 +43,14 @@ def build(name: str, *, cache: Path, workers: Executor, limits: ImageLimits) -> 
     MissingWeights, WrongWeights, UnsupportedNetwork.
     """
     if network := LITE_NETWORKS.get(name):
-        lite = _import(name, "lite_backend", "cpu")
-        return cast(
-            Embedder, lite.build(name, network, cache=cache, workers=workers, limits=limits)
-        )
-    prefix, _, argument = name.partition(":")
-    if prefix not in BACKENDS or not argument:
-        raise UnknownEmbedder(name, CHOICES)
-    _, module, extra = BACKENDS[prefix]
-    backend = _import(name, module, extra)
-    return cast(Embedder, backend.build(name, argument, workers=workers, limits=limits))
+        loaded: Loaded = _import(name, "lite_backend", "cpu").load(name, network, cache)
+    else:
+        prefix, _, argument = name.partition(":")
+        if prefix not in BACKENDS or not argument:
+            raise UnknownEmbedder(name, CHOICES)
+        _, module, extra = BACKENDS[prefix]
+        loaded = _import(name, module, extra).load(name, argument)
+    return embedder_of(name, *loaded, workers, limits)
 
 
 def _import(name: str, module: str, extra: str) -> ModuleType:

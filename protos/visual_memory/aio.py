@@ -20,9 +20,6 @@ from visual_memory._calls import entries as _entries
 from visual_memory._calls import memories as _memories
 from visual_memory._calls import operations as _operations
 from visual_memory._calls import queries as _queries
-from visual_memory._calls.curation import PruneHow
-from visual_memory._calls.operations import Pending
-from visual_memory._calls.queries import Queries
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import Metadata
 from visual_memory._messages.images import Images, SomeImages
@@ -213,7 +210,7 @@ class Client:
         """Cancel an operation, unless it ends first. Raises FailedPrecondition."""
         return await self._transport.do(_operations.cancel_operation(operation))
 
-    async def _ask(self, queries: Queries[T]) -> list[T]:
+    async def _ask(self, queries: _queries.Queries[T]) -> list[T]:
         async def ask(server: types.ServerInfo) -> list[T]:
             sized = queries
             if queries.depends_on_memory(server):
@@ -237,12 +234,11 @@ class Client:
         """Fetch and check the whole audit log of a memory; return it with its head."""
         log, token = Log(info), ""
         while True:
-            page = await self._transport.do(_audit.audit_page(info.name, token))
-            log.add(page.events)
-            token = page.token
+            events, head, token = await self._transport.do(_audit.audit_page(info.name, token))
+            log.add(events)
             if not token:
-                log.end(page.head)
-                return log, page.head
+                log.end(head)
+                return log, head
 
     async def _with_server(self, act: Callable[[types.ServerInfo], Awaitable[T]]) -> T:
         """Call ``act`` with the server's info as last fetched.
@@ -258,10 +254,6 @@ class Client:
             if self._known_server == known:
                 raise
         return await act(self._known_server)
-
-    async def _limits(self) -> types.Limits:
-        server = await self.server_info()
-        return server.limits
 
     async def _insert(
         self, insertion: Insertion, *, atomic: bool | None, progress: Progress | None
@@ -294,7 +286,7 @@ class Memory:
         return f"<Memory {self.name!r} of {self._client!r}>"
 
     async def _result(
-        self, pending: Pending[T], wait: bool, progress: Progress | None = None
+        self, pending: _operations.Pending[T], wait: bool, progress: Progress | None = None
     ) -> T | types.Operation:
         """Start an operation; return its result or, without ``wait``, the operation at once."""
         operation = await self._transport.do(pending.call)
@@ -521,7 +513,7 @@ class Memory:
         *,
         wait: Literal[True] = True,
         progress: Progress | None = None,
-        **how: Unpack[PruneHow],
+        **how: Unpack[_curation.PruneHow],
     ) -> types.PruneResult | types.Operation:
         """Take away the votes of entries that mislead; without ``apply`` only show which.
 
@@ -548,7 +540,7 @@ class Memory:
         """
         request = _curation.value_entries(
             self.name,
-            await self._client._limits(),
+            await self._client.server_info(),
             k=k,
             images=images,
             vectors=vectors,
@@ -580,7 +572,7 @@ class Memory:
         """
         call = _decisions.explain(
             self.name,
-            await self._client._limits(),
+            await self._client.server_info(),
             images=images,
             vectors=vectors,
             k=k,
@@ -635,7 +627,7 @@ class Memory:
         """
         call = _decisions.calibrate(
             self.name,
-            await self._client._limits(),
+            await self._client.server_info(),
             k=k,
             voting=voting,
             images=images,

@@ -23,9 +23,6 @@ from visual_memory._calls import entries as _entries
 from visual_memory._calls import memories as _memories
 from visual_memory._calls import operations as _operations
 from visual_memory._calls import queries as _queries
-from visual_memory._calls.curation import PruneHow
-from visual_memory._calls.operations import Pending
-from visual_memory._calls.queries import Queries
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import Metadata
 from visual_memory._messages.images import Images, SomeImages
@@ -216,7 +213,7 @@ class Client:
         """Cancel an operation, unless it ends first. Raises FailedPrecondition."""
         return self._transport.do(_operations.cancel_operation(operation))
 
-    def _ask(self, queries: Queries[T]) -> list[T]:
+    def _ask(self, queries: _queries.Queries[T]) -> list[T]:
         def ask(server: types.ServerInfo) -> list[T]:
             sized = queries
             if queries.depends_on_memory(server):
@@ -239,12 +236,11 @@ class Client:
         """Fetch and check the whole audit log of a memory; return it with its head."""
         log, token = Log(info), ""
         while True:
-            page = self._transport.do(_audit.audit_page(info.name, token))
-            log.add(page.events)
-            token = page.token
+            events, head, token = self._transport.do(_audit.audit_page(info.name, token))
+            log.add(events)
             if not token:
-                log.end(page.head)
-                return log, page.head
+                log.end(head)
+                return log, head
 
     def _with_server(self, act: Callable[[types.ServerInfo], T]) -> T:
         """Call ``act`` with the server's info as last fetched.
@@ -260,10 +256,6 @@ class Client:
             if self._known_server == known:
                 raise
         return act(self._known_server)
-
-    def _limits(self) -> types.Limits:
-        server = self.server_info()
-        return server.limits
 
     def _insert(
         self, insertion: Insertion, *, atomic: bool | None, progress: Progress | None
@@ -296,7 +288,7 @@ class Memory:
         return f"<Memory {self.name!r} of {self._client!r}>"
 
     def _result(
-        self, pending: Pending[T], wait: bool, progress: Progress | None = None
+        self, pending: _operations.Pending[T], wait: bool, progress: Progress | None = None
     ) -> T | types.Operation:
         """Start an operation; return its result or, without ``wait``, the operation at once."""
         operation = self._transport.do(pending.call)
@@ -516,7 +508,7 @@ class Memory:
         *,
         wait: Literal[True] = True,
         progress: Progress | None = None,
-        **how: Unpack[PruneHow],
+        **how: Unpack[_curation.PruneHow],
     ) -> types.PruneResult | types.Operation:
         """Take away the votes of entries that mislead; without ``apply`` only show which.
 
@@ -543,7 +535,7 @@ class Memory:
         """
         request = _curation.value_entries(
             self.name,
-            self._client._limits(),
+            self._client.server_info(),
             k=k,
             images=images,
             vectors=vectors,
@@ -575,7 +567,7 @@ class Memory:
         """
         call = _decisions.explain(
             self.name,
-            self._client._limits(),
+            self._client.server_info(),
             images=images,
             vectors=vectors,
             k=k,
@@ -630,7 +622,7 @@ class Memory:
         """
         call = _decisions.calibrate(
             self.name,
-            self._client._limits(),
+            self._client.server_info(),
             k=k,
             voting=voting,
             images=images,

@@ -62,7 +62,6 @@ class Client:
     """A connection to one server, opened by ``connect``, closed by ``close`` or ``with``."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
         self._transport = Transport(endpoint)
         self._known_server: types.ServerInfo | None = None
         # By memory, method and contents.
@@ -75,7 +74,7 @@ class Client:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<Client of {self._endpoint.target}>"
+        return f"<Client of {self._transport.endpoint.target}>"
 
     async def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
@@ -100,9 +99,8 @@ class Client:
         pictures as they are sent, with thumbnails. Raises AlreadyExists, and FailedPrecondition
         if the server is too old to store pictures.
         """
-        await self._transport.do(
-            _memories.create_memory(name, embedder, dimension, store_images, request_id)
-        )
+        call = _memories.create_memory(name, embedder, dimension, store_images, request_id)
+        await self._transport.do(call)
         return self.memory(name)
 
     def memory(self, name: str) -> Memory:
@@ -267,7 +265,7 @@ class Client:
                     progress(len(result.ids), len(result.ids))
                 return result
             pace = None if one else self._paces[insertion.memory, "Import", insertion.contents.name]
-            importing = Import(insertion, limits, progress, self._endpoint.budget(), pace)
+            importing = Import(insertion, limits, progress, self._transport.endpoint.budget(), pace)
             with importing.annotate_errors():
                 await self._transport.import_entries(importing)
             return importing.result()
@@ -344,17 +342,15 @@ class Memory:
         self, ids: Iterable[str], *, allow_missing: bool = False, request_id: str | None = None
     ) -> int:
         """Delete entries, all or none, and return their number. Raises NotFound for unknown ids."""
-        return await self._transport.do(
-            _entries.delete_entries(self.name, ids, allow_missing, request_id)
-        )
+        call = _entries.delete_entries(self.name, ids, allow_missing, request_id)
+        return await self._transport.do(call)
 
     async def purge(
         self, filter: str, *, apply: bool = False, request_id: str | None = None
     ) -> types.PurgeResult:
         """Delete the entries that match ``filter``; without ``apply`` only show which."""
-        return await self._transport.do(
-            _entries.purge_entries(self.name, filter, apply, request_id)
-        )
+        call = _entries.purge_entries(self.name, filter, apply, request_id)
+        return await self._transport.do(call)
 
     async def get(
         self,
@@ -402,9 +398,8 @@ class Memory:
         request_id: str | None = None,
     ) -> types.Entry:
         """Set the label or metadata of an entry, or both. Raises NotFound."""
-        return await self._transport.do(
-            _entries.update_entry(self.name, id, label, metadata, request_id)
-        )
+        call = _entries.update_entry(self.name, id, label, metadata, request_id)
+        return await self._transport.do(call)
 
     async def classify(
         self,
@@ -474,17 +469,16 @@ class Memory:
         exclude_ids: Iterable[str] = (),
     ) -> list[types.Neighbors]:
         """Return the ``k`` nearest entries of each query, in order. Raises as ``classify`` does."""
-        return await self._client._ask(
-            await asyncio.to_thread(
-                _queries.search,
-                self.name,
-                images=images,
-                vectors=vectors,
-                k=k,
-                filter=filter,
-                exclude_ids=exclude_ids,
-            )
+        queries = await asyncio.to_thread(
+            _queries.search,
+            self.name,
+            images=images,
+            vectors=vectors,
+            k=k,
+            filter=filter,
+            exclude_ids=exclude_ids,
         )
+        return await self._client._ask(queries)
 
     async def misleading_counts(
         self, k: int = 100, *, progress: Progress | None = None
@@ -496,9 +490,8 @@ class Memory:
         counts: dict[str, int] = {}
         token = ""
         while True:
-            finding, page, token = await self._transport.do(
-                _curation.misleading_counts(self.name, k, token)
-            )
+            call = _curation.misleading_counts(self.name, k, token)
+            finding, page, token = await self._transport.do(call)
             if finding is not None:  # also after a write between two pages
                 counts.clear()
                 _operations.check_done(await self._client.wait(finding.name, progress=progress))

@@ -65,7 +65,6 @@ class Client:
     """A connection to one server, opened by ``connect``, closed by ``close`` or ``with``."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
         self._transport = Transport(endpoint)
         self._known_server: types.ServerInfo | None = None
         # By memory, method and contents.
@@ -78,7 +77,7 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Client of {self._endpoint.target}>"
+        return f"<Client of {self._transport.endpoint.target}>"
 
     def close(self) -> None:
         """Close the connection; calls in other threads are cancelled."""
@@ -103,9 +102,8 @@ class Client:
         pictures as they are sent, with thumbnails. Raises AlreadyExists, and FailedPrecondition
         if the server is too old to store pictures.
         """
-        self._transport.do(
-            _memories.create_memory(name, embedder, dimension, store_images, request_id)
-        )
+        call = _memories.create_memory(name, embedder, dimension, store_images, request_id)
+        self._transport.do(call)
         return self.memory(name)
 
     def memory(self, name: str) -> Memory:
@@ -269,7 +267,7 @@ class Client:
                     progress(len(result.ids), len(result.ids))
                 return result
             pace = None if one else self._paces[insertion.memory, "Import", insertion.contents.name]
-            importing = Import(insertion, limits, progress, self._endpoint.budget(), pace)
+            importing = Import(insertion, limits, progress, self._transport.endpoint.budget(), pace)
             with importing.annotate_errors():
                 self._transport.import_entries(importing)
             return importing.result()
@@ -345,15 +343,15 @@ class Memory:
         self, ids: Iterable[str], *, allow_missing: bool = False, request_id: str | None = None
     ) -> int:
         """Delete entries, all or none, and return their number. Raises NotFound for unknown ids."""
-        return self._transport.do(
-            _entries.delete_entries(self.name, ids, allow_missing, request_id)
-        )
+        call = _entries.delete_entries(self.name, ids, allow_missing, request_id)
+        return self._transport.do(call)
 
     def purge(
         self, filter: str, *, apply: bool = False, request_id: str | None = None
     ) -> types.PurgeResult:
         """Delete the entries that match ``filter``; without ``apply`` only show which."""
-        return self._transport.do(_entries.purge_entries(self.name, filter, apply, request_id))
+        call = _entries.purge_entries(self.name, filter, apply, request_id)
+        return self._transport.do(call)
 
     def get(
         self,
@@ -401,7 +399,8 @@ class Memory:
         request_id: str | None = None,
     ) -> types.Entry:
         """Set the label or metadata of an entry, or both. Raises NotFound."""
-        return self._transport.do(_entries.update_entry(self.name, id, label, metadata, request_id))
+        call = _entries.update_entry(self.name, id, label, metadata, request_id)
+        return self._transport.do(call)
 
     def classify(
         self,
@@ -470,16 +469,15 @@ class Memory:
         exclude_ids: Iterable[str] = (),
     ) -> list[types.Neighbors]:
         """Return the ``k`` nearest entries of each query, in order. Raises as ``classify`` does."""
-        return self._client._ask(
-            _queries.search(
-                self.name,
-                images=images,
-                vectors=vectors,
-                k=k,
-                filter=filter,
-                exclude_ids=exclude_ids,
-            )
+        queries = _queries.search(
+            self.name,
+            images=images,
+            vectors=vectors,
+            k=k,
+            filter=filter,
+            exclude_ids=exclude_ids,
         )
+        return self._client._ask(queries)
 
     def misleading_counts(
         self, k: int = 100, *, progress: Progress | None = None
@@ -491,9 +489,8 @@ class Memory:
         counts: dict[str, int] = {}
         token = ""
         while True:
-            finding, page, token = self._transport.do(
-                _curation.misleading_counts(self.name, k, token)
-            )
+            call = _curation.misleading_counts(self.name, k, token)
+            finding, page, token = self._transport.do(call)
             if finding is not None:  # also after a write between two pages
                 counts.clear()
                 _operations.check_done(self._client.wait(finding.name, progress=progress))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -10,10 +11,48 @@ from typing import NamedTuple
 
 from visual_memory_embedders.errors import MissingExtra, UnknownEmbedder
 from visual_memory_embedders.images.images import ImageLimits
-from visual_memory_embedders.lite import LITE_NETWORKS
 from visual_memory_embedders.pipeline import Loaded, embedder_of
-from visual_memory_embedders.spec import Embedder
+from visual_memory_embedders.spec import Embedder, Preprocessing
 
+
+@dataclass(frozen=True, slots=True)
+class LiteNetwork:
+    """An EfficientNet-Lite: the hash of its weight file, and what that file does not say."""
+
+    weights_sha256: str
+    blocks: tuple[int, ...]
+    preprocessing: Preprocessing
+
+
+def _lite_preprocessing(short_side: int, crop: int) -> Preprocessing:
+    return Preprocessing(
+        resize=short_side,
+        crop=(crop, crop),
+        interpolation="bicubic",
+        mean=(0.498, 0.498, 0.498),
+        std=(0.502, 0.502, 0.502),
+    )
+
+
+LITE_NETWORKS: Mapping[str, LiteNetwork] = MappingProxyType(
+    {
+        "efficientnet-lite0": LiteNetwork(
+            weights_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            blocks=(1, 2, 2, 3, 3, 4, 1),
+            preprocessing=_lite_preprocessing(256, 224),
+        ),
+        "efficientnet-lite1": LiteNetwork(
+            weights_sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+            blocks=(1, 3, 3, 4, 4, 5, 1),
+            preprocessing=_lite_preprocessing(272, 240),
+        ),
+        "efficientnet-lite2": LiteNetwork(
+            weights_sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+            blocks=(1, 3, 3, 4, 4, 5, 1),
+            preprocessing=_lite_preprocessing(292, 260),
+        ),
+    }
+)
 BUILT_IN = tuple(LITE_NETWORKS)
 DEFAULT = "efficientnet-lite0"
 

@@ -12,8 +12,8 @@ from visual_memory_embedders.backends.legacy_weights import read_legacy_weights
 from visual_memory_embedders.backends.lite_graph import VERSION, lite_graph
 from visual_memory_embedders.backends.onnx_backend import network_of, open_session
 from visual_memory_embedders.errors import MissingWeights, WrongWeights
-from visual_memory_embedders.lite import LiteNetwork
 from visual_memory_embedders.pipeline import Loaded
+from visual_memory_embedders.registry import LiteNetwork
 
 
 def load(name: str, network: LiteNetwork, cache: Path) -> Loaded:

@@ -11,7 +11,7 @@ import pytest
 from visual_memory_embedders import BUILT_IN, Embedder, ImageLimits, build
 from visual_memory_embedders.backends.lite_backend import load
 from visual_memory_embedders.errors import MissingWeights, WrongWeights
-from visual_memory_embedders.lite import LITE_NETWORKS
+from visual_memory_embedders.registry import LITE_NETWORKS
 
 LITE0 = LITE_NETWORKS["efficientnet-lite0"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from visual_memory_embedders.backends.lite_backend import weight_file
 from visual_memory_embedders.errors import MissingWeights, WrongWeights
-from visual_memory_embedders.lite import LITE_NETWORKS, LiteNetwork
+from visual_memory_embedders.registry import LITE_NETWORKS, LiteNetwork
 
 LITE0 = LITE_NETWORKS["efficientnet-lite0"]
 

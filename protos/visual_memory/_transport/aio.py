@@ -82,9 +82,9 @@ class Transport:
 
         async def attempt() -> T:
             method = getattr(self.opened(), call.method)
-            metadata = self.endpoint.call_metadata(call.request)
-            answer = method(call.request, timeout=budget.remaining(), metadata=metadata)
-            return call.read(await answer)
+            sent = call.sent()
+            metadata = self.endpoint.call_metadata(sent)
+            return call.read(await method(sent, timeout=budget.remaining(), metadata=metadata))
 
         with budget.annotate_interrupts():
             return await self._retry(attempt, budget)

@@ -42,16 +42,11 @@ class Transport:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self._channel = Channel(endpoint)
+        self.channel = Channel(endpoint)
 
     def close(self) -> None:
         """Close the connection and cancel calls in other threads."""
-        self._channel.close()
-
-    def opened(self) -> Channel:
-        """Return the channel. Raises FailedPrecondition if the transport is closed."""
-        self._channel.check_open()
-        return self._channel
+        self.channel.close()
 
     def do(self, call: Call[T]) -> T:
         """Make a call of one message, with retries, and return its answer."""
@@ -65,12 +60,12 @@ class Transport:
             try:
                 return attempt()
             except grpc.RpcError as error:
-                self.opened()
+                self.channel.check_open()
                 next_delay = budget.next_delay(error)
             time.sleep(next_delay)
 
     def _send(self, call: Call[T], budget: RetryBudget) -> PendingAnswer:
-        return self.opened().ask(call.method, call.sent(), budget.remaining())
+        return self.channel.ask(call.method, call.sent(), budget.remaining())
 
     def _receive(self, call: Call[T], budget: RetryBudget, first: PendingAnswer) -> T:
         """Wait for the answer to the first try and return it; if that fails, retry the call."""
@@ -108,7 +103,7 @@ class Transport:
 
         def attempt() -> dict[str, float]:
             values: dict[str, float] = {}
-            with self.opened().stream("ValueEntries", request) as stream:
+            with self.channel.stream("ValueEntries", request) as stream:
                 while (answer := stream.read(budget.remaining)) is not None:
                     budget.renew(0)
                     if progress is not None and answer.total_count:
@@ -135,11 +130,11 @@ class Transport:
         self._retry(attempt, importing.budget)
 
     def _stream(self, importing: Import) -> None:
-        with self.opened().stream("ImportEntries") as stream:
+        with self.channel.stream("ImportEntries") as stream:
             stream.send(importing.start_stream())
             while (answer := stream.read(importing.budget.remaining)) is not None:
                 importing.acknowledge(answer)
-                while importing.resumed and importing.batches_sent < BATCHES_AT_ONCE:
+                while importing.resumed and len(importing.sent) < BATCHES_AT_ONCE:
                     request = importing.next()
                     if request is None:
                         break

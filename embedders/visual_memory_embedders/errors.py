@@ -31,10 +31,9 @@ class WrongEmbedder(EmbeddingRefusal):
 
     def __init__(self, stored: EmbedderSpec, built: EmbedderSpec) -> None:
         names = [field.name for field in fields(EmbedderSpec)]
-        differing = [name for name in names if getattr(stored, name) != getattr(built, name)]
+        values = [(name, getattr(stored, name), getattr(built, name)) for name in names]
         differences = ", ".join(
-            f"{name} (stored {getattr(stored, name)}, built {getattr(built, name)})"
-            for name in differing
+            f"{name} (stored {old}, built {new})" for name, old, new in values if old != new
         )
         super().__init__(
             f"The stored vectors were made by another embedder than {built.name!r} as it is built "

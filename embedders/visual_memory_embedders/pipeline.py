@@ -14,6 +14,7 @@ from visual_memory_embedders.images.workers import in_order
 from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Loaded = tuple[str, Preprocessing, Network]  # the first is the SHA-256 of the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,9 @@ def embedder_of(
 
     Raises UnsupportedNetwork if the output is not (1, d[, 1, 1]).
     """
+    black = np.zeros((1, 3, *preprocessing.crop), dtype=np.float32)
     try:
-        shape: tuple[int, ...] = network(
-            np.zeros((1, 3, *preprocessing.crop), dtype=np.float32)
-        ).shape
+        shape: tuple[int, ...] = network(black).shape
     except Exception as problem:  # each library raises errors of its own
         raise UnsupportedNetwork(name, f"it does not run: {problem}") from None
     match shape:

@@ -74,20 +74,14 @@ class EmbedderSpec:
             raise ValueError("the spec is nested too deep") from None
         match fields:
             case {
-                "name": str(name),
-                "weights_sha256": str(weights_sha256),
-                "dimension": int(dimension),
+                "name": str(),
+                "weights_sha256": str(),
+                "dimension": int(),
                 "preprocessing": dict(preprocessing),
-                "bit_equal": bool(bit_equal),
+                "bit_equal": bool(),
                 **others,
             } if not others:
-                return cls(
-                    name=name,
-                    weights_sha256=weights_sha256,
-                    dimension=dimension,
-                    preprocessing=Preprocessing.from_fields(preprocessing),
-                    bit_equal=bit_equal,
-                )
+                return cls(**{**fields, "preprocessing": Preprocessing.from_fields(preprocessing)})
         raise ValueError(f"the text is not an embedder's spec: {text[:200]}")
 
 

@@ -23,9 +23,6 @@ from visual_memory._calls import entries as _entries
 from visual_memory._calls import memories as _memories
 from visual_memory._calls import operations as _operations
 from visual_memory._calls import queries as _queries
-from visual_memory._calls.curation import PruneHow
-from visual_memory._calls.operations import Pending
-from visual_memory._calls.queries import Queries
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import Metadata
 from visual_memory._messages.images import Images, SomeImages
@@ -68,7 +65,6 @@ class Client:
     """A connection to one server, opened by ``connect``, closed by ``close`` or ``with``."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
         self._transport = Transport(endpoint)
         self._known_server: types.ServerInfo | None = None
         # By memory, method and contents.
@@ -81,7 +77,7 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Client of {self._endpoint.target}>"
+        return f"<Client of {self._transport.endpoint.target}>"
 
     def close(self) -> None:
         """Close the connection; calls in other threads are cancelled."""
@@ -106,9 +102,8 @@ class Client:
         pictures as they are sent, with thumbnails. Raises AlreadyExists, and FailedPrecondition
         if the server is too old to store pictures.
         """
-        self._transport.do(
-            _memories.create_memory(name, embedder, dimension, store_images, request_id)
-        )
+        call = _memories.create_memory(name, embedder, dimension, store_images, request_id)
+        self._transport.do(call)
         return self.memory(name)
 
     def memory(self, name: str) -> Memory:
@@ -216,7 +211,7 @@ class Client:
         """Cancel an operation, unless it ends first. Raises FailedPrecondition."""
         return self._transport.do(_operations.cancel_operation(operation))
 
-    def _ask(self, queries: Queries[T]) -> list[T]:
+    def _ask(self, queries: _queries.Queries[T]) -> list[T]:
         def ask(server: types.ServerInfo) -> list[T]:
             sized = queries
             if queries.depends_on_memory(server):
@@ -239,12 +234,11 @@ class Client:
         """Fetch and check the whole audit log of a memory; return it with its head."""
         log, token = Log(info), ""
         while True:
-            page = self._transport.do(_audit.audit_page(info.name, token))
-            log.add(page.events)
-            token = page.token
+            events, head, token = self._transport.do(_audit.audit_page(info.name, token))
+            log.add(events)
             if not token:
-                log.end(page.head)
-                return log, page.head
+                log.end(head)
+                return log, head
 
     def _with_server(self, act: Callable[[types.ServerInfo], T]) -> T:
         """Call ``act`` with the server's info as last fetched.
@@ -261,10 +255,6 @@ class Client:
                 raise
         return act(self._known_server)
 
-    def _limits(self) -> types.Limits:
-        server = self.server_info()
-        return server.limits
-
     def _insert(
         self, insertion: Insertion, *, atomic: bool | None, progress: Progress | None
     ) -> types.InsertResult:
@@ -277,7 +267,7 @@ class Client:
                     progress(len(result.ids), len(result.ids))
                 return result
             pace = None if one else self._paces[insertion.memory, "Import", insertion.contents.name]
-            importing = Import(insertion, limits, progress, self._endpoint.budget(), pace)
+            importing = Import(insertion, limits, progress, self._transport.endpoint.budget(), pace)
             with importing.annotate_errors():
                 self._transport.import_entries(importing)
             return importing.result()
@@ -296,7 +286,7 @@ class Memory:
         return f"<Memory {self.name!r} of {self._client!r}>"
 
     def _result(
-        self, pending: Pending[T], wait: bool, progress: Progress | None = None
+        self, pending: _operations.Pending[T], wait: bool, progress: Progress | None = None
     ) -> T | types.Operation:
         """Start an operation; return its result or, without ``wait``, the operation at once."""
         operation = self._transport.do(pending.call)
@@ -353,15 +343,15 @@ class Memory:
         self, ids: Iterable[str], *, allow_missing: bool = False, request_id: str | None = None
     ) -> int:
         """Delete entries, all or none, and return their number. Raises NotFound for unknown ids."""
-        return self._transport.do(
-            _entries.delete_entries(self.name, ids, allow_missing, request_id)
-        )
+        call = _entries.delete_entries(self.name, ids, allow_missing, request_id)
+        return self._transport.do(call)
 
     def purge(
         self, filter: str, *, apply: bool = False, request_id: str | None = None
     ) -> types.PurgeResult:
         """Delete the entries that match ``filter``; without ``apply`` only show which."""
-        return self._transport.do(_entries.purge_entries(self.name, filter, apply, request_id))
+        call = _entries.purge_entries(self.name, filter, apply, request_id)
+        return self._transport.do(call)
 
     def get(
         self,
@@ -409,7 +399,8 @@ class Memory:
         request_id: str | None = None,
     ) -> types.Entry:
         """Set the label or metadata of an entry, or both. Raises NotFound."""
-        return self._transport.do(_entries.update_entry(self.name, id, label, metadata, request_id))
+        call = _entries.update_entry(self.name, id, label, metadata, request_id)
+        return self._transport.do(call)
 
     def classify(
         self,
@@ -478,16 +469,15 @@ class Memory:
         exclude_ids: Iterable[str] = (),
     ) -> list[types.Neighbors]:
         """Return the ``k`` nearest entries of each query, in order. Raises as ``classify`` does."""
-        return self._client._ask(
-            _queries.search(
-                self.name,
-                images=images,
-                vectors=vectors,
-                k=k,
-                filter=filter,
-                exclude_ids=exclude_ids,
-            )
+        queries = _queries.search(
+            self.name,
+            images=images,
+            vectors=vectors,
+            k=k,
+            filter=filter,
+            exclude_ids=exclude_ids,
         )
+        return self._client._ask(queries)
 
     def misleading_counts(
         self, k: int = 100, *, progress: Progress | None = None
@@ -499,9 +489,8 @@ class Memory:
         counts: dict[str, int] = {}
         token = ""
         while True:
-            finding, page, token = self._transport.do(
-                _curation.misleading_counts(self.name, k, token)
-            )
+            call = _curation.misleading_counts(self.name, k, token)
+            finding, page, token = self._transport.do(call)
             if finding is not None:  # also after a write between two pages
                 counts.clear()
                 _operations.check_done(self._client.wait(finding.name, progress=progress))
@@ -516,7 +505,7 @@ class Memory:
         *,
         wait: Literal[True] = True,
         progress: Progress | None = None,
-        **how: Unpack[PruneHow],
+        **how: Unpack[_curation.PruneHow],
     ) -> types.PruneResult | types.Operation:
         """Take away the votes of entries that mislead; without ``apply`` only show which.
 
@@ -543,7 +532,7 @@ class Memory:
         """
         request = _curation.value_entries(
             self.name,
-            self._client._limits(),
+            self._client.server_info(),
             k=k,
             images=images,
             vectors=vectors,
@@ -575,7 +564,7 @@ class Memory:
         """
         call = _decisions.explain(
             self.name,
-            self._client._limits(),
+            self._client.server_info(),
             images=images,
             vectors=vectors,
             k=k,
@@ -630,7 +619,7 @@ class Memory:
         """
         call = _decisions.calibrate(
             self.name,
-            self._client._limits(),
+            self._client.server_info(),
             k=k,
             voting=voting,
             images=images,

@@ -172,7 +172,15 @@ def from_rpc(error: grpc.RpcError, target: str) -> Error:
     """Convert an error of gRPC, with the details that the server sent."""
     code, message = error.code(), error.details() or ""
     if never_connected(error):
-        return Unavailable(unanswered(target, message))
+        if HANDSHAKE.search(message):
+            return Unavailable(
+                f"No secure connection to {target}; check root_certificates and the name "
+                f"({message})."
+            )
+        return Unavailable(
+            f"No server answers at {target}; start one with: "
+            f"visual-memory serve --data DIR --listen {target}"
+        )
     if too_large(error):
         sentence = f"This is more than one message may hold ({message}); give less in one call."
         return InvalidArgument(sentence, reason="TOO_LARGE")
@@ -182,16 +190,6 @@ def from_rpc(error: grpc.RpcError, target: str) -> Error:
         code=code,
         reason=reason,
         field_violations=violations,
-    )
-
-
-def unanswered(target: str, why: str) -> str:
-    """Return the message of an error for a connection that could not be made."""
-    if HANDSHAKE.search(why):
-        return f"No secure connection to {target}; check root_certificates and the name ({why})."
-    return (
-        f"No server answers at {target}; start one with: "
-        f"visual-memory serve --data DIR --listen {target}"
     )
 
 

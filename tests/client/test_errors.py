@@ -23,14 +23,15 @@ from visual_memory import (
     Unauthenticated,
     Unavailable,
 )
+from visual_memory._transport.channel import Failed
 from visual_memory.errors import (
     CLASSES,
     FIELD_BYTES_MAX,
     LEFT_OUT,
     SENTENCE_BYTES_MAX,
     cut,
+    from_rpc,
     refuse,
-    unanswered,
 )
 
 if TYPE_CHECKING:
@@ -117,7 +118,11 @@ def test_what_the_client_refuses_looks_like_the_servers_refusal() -> None:
 
 
 def test_a_failed_handshake_is_not_called_a_missing_server() -> None:
-    assert "root_certificates" in unanswered("host:1", "Ssl handshake failed")
+    details = "failed to connect to all addresses; last error: Ssl handshake failed"
+
+    error = from_rpc(Failed(grpc.StatusCode.UNAVAILABLE, details), "host:1")
+
+    assert "root_certificates" in error.message
 
 
 def test_a_short_text_stays_as_it_is() -> None:

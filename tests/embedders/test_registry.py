@@ -1,5 +1,6 @@
 """A name gives its embedder, or an error with the names that exist."""
 
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from visual_memory_embedders import BUILT_IN, DEFAULT, ImageLimits, build
 from visual_memory_embedders.errors import MissingExtra, UnknownEmbedder
-from visual_memory_embedders.registry import BACKENDS
+from visual_memory_embedders.registry import BACKENDS, LITE_NETWORKS, LiteNetwork
 
 
 @pytest.mark.parametrize("name", ["", "resnet50", "EfficientNet-lite0", "hf:a", "timm:", "onnx"])
@@ -21,6 +22,11 @@ def test_an_unknown_name_is_answered_with_the_choices(
 
 def test_the_default_is_built_in() -> None:
     assert DEFAULT in BUILT_IN
+
+
+@pytest.mark.parametrize("network", LITE_NETWORKS.values())
+def test_a_built_in_network_has_the_whole_hash_of_its_weights(network: LiteNetwork) -> None:
+    assert re.fullmatch("[0-9a-f]{64}", network.weights_sha256)
 
 
 @pytest.mark.parametrize(

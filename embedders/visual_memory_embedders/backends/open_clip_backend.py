@@ -1,6 +1,5 @@
 """The image tower of an open_clip network: ``open-clip:NAME/PRETRAINED``, a tag or a file."""
 
-from concurrent.futures import Executor
 from typing import Any
 
 import open_clip
@@ -11,18 +10,16 @@ from visual_memory_embedders.backends.torch_network import (
     weights_sha256,
 )
 from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
-from visual_memory_embedders.images.images import ImageLimits
-from visual_memory_embedders.pipeline import NetworkEmbedder, embedder_of
+from visual_memory_embedders.pipeline import Loaded
 from visual_memory_embedders.spec import Preprocessing
 
 
-def build(name: str, network: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
-    """Build ``network``, NAME/PRETRAINED. Raises MissingWeights, UnsupportedNetwork."""
+def load(name: str, network: str) -> Loaded:
+    """Load ``network``, NAME/PRETRAINED. Raises MissingWeights, UnsupportedNetwork."""
     architecture, _, pretrained = network.partition("/")
     model = _create(name, architecture, pretrained)
     preprocessing = _preprocessing(name, model.visual.preprocess_cfg)
-    encode = network_of(model.encode_image)
-    return embedder_of(name, weights_sha256(model.visual), preprocessing, encode, workers, limits)
+    return weights_sha256(model.visual), preprocessing, network_of(model.encode_image)
 
 
 def _create(name: str, architecture: str, pretrained: str) -> Any:

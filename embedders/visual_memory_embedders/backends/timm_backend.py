@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,12 @@ from visual_memory_embedders.backends.torch_network import (
     weights_sha256,
 )
 from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
-from visual_memory_embedders.images.images import ImageLimits
-from visual_memory_embedders.pipeline import NetworkEmbedder, embedder_of
+from visual_memory_embedders.pipeline import Loaded
 from visual_memory_embedders.spec import Preprocessing
 
 
-def build(name: str, network: str, *, workers: Executor, limits: ImageLimits) -> NetworkEmbedder:
-    """Build ``network``, NAME or NAME@FILE. Raises MissingWeights, UnsupportedNetwork."""
+def load(name: str, network: str) -> Loaded:
+    """Load ``network``, NAME or NAME@FILE. Raises MissingWeights, UnsupportedNetwork."""
     architecture, at, file = network.partition("@")
     if at and not Path(file).is_file():
         raise MissingWeights(name, f"there is no file {file}", f"put the weights at {file}")
@@ -29,8 +27,7 @@ def build(name: str, network: str, *, workers: Executor, limits: ImageLimits) ->
     if at and weights_sha256(_create(name, architecture, {"file": file})) != digest:
         raise UnsupportedNetwork(name, f"{file} leaves some of its weights to chance")
     preprocessing = _preprocessing(name, timm.data.resolve_model_data_config(model))
-    encode = network_of(model)
-    return embedder_of(name, digest, preprocessing, encode, workers, limits)
+    return digest, preprocessing, network_of(model)
 
 
 def _create(name: str, architecture: str, overlay: dict[str, str] | None) -> Any:

@@ -1,24 +1,11 @@
 """Preprocessing: an RGB image to the tensor that a network was trained on."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from visual_memory_embedders.spec import Interpolation, Preprocessing
+from visual_memory_embedders.spec import Preprocessing
 
-RESAMPLING: Mapping[Interpolation, Image.Resampling] = MappingProxyType(
-    {
-        "bicubic": Image.Resampling.BICUBIC,
-        "bilinear": Image.Resampling.BILINEAR,
-        "box": Image.Resampling.BOX,
-        "hamming": Image.Resampling.HAMMING,
-        "lanczos": Image.Resampling.LANCZOS,
-        "nearest": Image.Resampling.NEAREST,
-    }
-)
 SLIVER = 16  # a longer image loses its ends before it is resized, or it could fill the RAM
 SIDE_MAX = 65_535  # of a JPEG; beyond it Pillow's filter alone would take 32 bytes a pixel
 
@@ -35,7 +22,7 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.f
 
 
 def _resize(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-    resampling = RESAMPLING[preprocessing.interpolation]
+    resampling = Image.Resampling[preprocessing.interpolation.upper()]
     if isinstance(preprocessing.resize, tuple):
         height, width = preprocessing.resize
         if max(image.size) > SIDE_MAX:

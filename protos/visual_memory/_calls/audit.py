@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 from visual_memory._calls.operations import Pending
-from visual_memory._messages.answers import to_audit_event, to_audit_head, to_operation, to_page
+from visual_memory._messages.answers import to_audit_event, to_operation, to_page, to_record
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import message, or_new_id
 from visual_memory.errors import InvalidCertificate
@@ -18,19 +18,15 @@ if TYPE_CHECKING:
     from visual_memory.proofs.certificate import Certificate, Source, Verification
     from visual_memory.proofs.keys import PublicKey
 
-
-class AuditPage(NamedTuple):
-    """A page of consecutive audit events, the log's head at that time, the next page's token."""
-
-    events: list[AuditEvent]
-    head: AuditHead
-    token: str
+AuditPage: TypeAlias = tuple[list[AuditEvent], AuditHead, str]
 
 
 def audit_page(memory: str, page_token: str) -> Call[AuditPage]:
+    """Return a call that reads consecutive events, the log's head, and the next page's token."""
+
     def read(answer: pb.ListAuditEventsResponse) -> AuditPage:
         events, token = to_page("events", to_audit_event, answer)
-        return AuditPage(events, to_audit_head(answer.head), token)
+        return events, to_record(AuditHead, answer.head), token
 
     request = message(pb.ListAuditEventsRequest, memory=memory, page_token=page_token)
     return Call("ListAuditEvents", request, read)

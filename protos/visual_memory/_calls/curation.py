@@ -16,7 +16,7 @@ from visual_memory._messages.fields import check_labels, checked, message, or_ne
 from visual_memory._messages.images import Images
 from visual_memory.errors import refuse
 from visual_memory.protocol import choices
-from visual_memory.types import Assessment, Limits, Operation, PruneResult, RelabelResult
+from visual_memory.types import Assessment, Operation, PruneResult, RelabelResult, ServerInfo
 from visual_memory.v1 import service_pb2 as pb
 
 TAKEN: Mapping[str, Mapping[str, Any]] = MappingProxyType(  # parameters with their defaults
@@ -126,7 +126,7 @@ def undo(memory: str, operation: str, request_id: str | None) -> Call[int]:
 
 def value_entries(
     memory: str,
-    limits: Limits,
+    server: ServerInfo,
     *,
     k: int,
     images: Images | None,
@@ -134,7 +134,7 @@ def value_entries(
     labels: Iterable[str] | None,
 ) -> pb.ValueEntriesRequest:
     request = message(pb.ValueEntriesRequest, memory=memory, k=positive(k, "k"))
-    write_labelled(request, limits, images, vectors, labels)
+    write_labelled(request, server.limits, images, vectors, labels)
     return request
 
 

@@ -14,13 +14,13 @@ from visual_memory._messages.call import Call
 from visual_memory._messages.contents import Rows, contents, write_labelled
 from visual_memory._messages.images import Images
 from visual_memory.errors import refuse
-from visual_memory.types import Calibration, Explanation, Limits, MemoryInfo, Taxonomy
+from visual_memory.types import Calibration, Explanation, MemoryInfo, ServerInfo, Taxonomy
 from visual_memory.v1 import service_pb2 as pb
 
 
 def explain(
     memory: str,
-    limits: Limits,
+    server: ServerInfo,
     *,
     images: Images | None,
     vectors: ArrayLike | None,
@@ -45,7 +45,7 @@ def explain(
     query = contents(images, vectors, "vectors[{}]")
     if len(query) != 1:
         refuse(query.name, f"must be one query, but are {len(query)}")
-    query.check(limits)
+    query.check(server.limits)
     query.write(range(1), request)
     if add_vectors is not None:
         rows = Rows(add_vectors, "add_vectors[{}]", name="add_vectors")
@@ -57,7 +57,7 @@ def explain(
 
 def calibrate(
     memory: str,
-    limits: Limits,
+    server: ServerInfo,
     *,
     images: Images | None,
     vectors: ArrayLike | None,
@@ -71,7 +71,7 @@ def calibrate(
         request_id=fields.or_new_id(request_id),
         **fields.checked(options),
     )
-    write_labelled(request, limits, images, vectors, labels)
+    write_labelled(request, server.limits, images, vectors, labels)
     return Pending(Call("CalibrateMemory", request, to_operation), Calibration)
 
 

@@ -57,7 +57,7 @@ def unlearn_entries(
         pb.UnlearnEntriesRequest(ids=listed[start : start + IDS_AT_ONCE])
         for start in range(0, len(listed), IDS_AT_ONCE)
     ]
-    return Pending(Call("UnlearnEntries", [first, *parts], to_operation), UnlearnResult)
+    return Pending(Call("UnlearnEntries", first, to_operation, parts=parts), UnlearnResult)
 
 
 def purge_entries(

@@ -144,10 +144,6 @@ def to_audit_event(event: pb.AuditEvent) -> types.AuditEvent:
     )
 
 
-def to_audit_head(head: pb.AuditHead) -> types.AuditHead:
-    return types.AuditHead(head.size, head.root, head.last, head.digest)
-
-
 def to_result(operation: operation_pb2.Operation) -> types.Result | None:
     name = operation.name
     match operation.WhichOneof("result"):

@@ -17,23 +17,21 @@ D_co = TypeVar("D_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """A request to a method, of one message or several, and the reader of its answer.
+    """A request to a method, and the reader of its answer.
 
-    ``start`` is the number of items sent in earlier calls.
+    ``start`` is the number of items sent in earlier calls. If the method takes a stream, ``parts``
+    are the messages after the first.
     """
 
     method: str
-    request: Message | Sequence[Message]
+    request: Message
     read: Callable[[Any], T]
     start: int = 0
-
-    def first(self) -> Message:
-        """Return the request's message, or the first of several."""
-        return self.request if isinstance(self.request, Message) else self.request[0]
+    parts: Sequence[Message] = ()
 
     def sent(self) -> Message | Iterator[Message]:
         """Return the request for gRPC: a message, or a new iterator over several."""
-        return self.request if isinstance(self.request, Message) else iter(self.request)
+        return iter((self.request, *self.parts)) if self.parts else self.request
 
 
 class LongRunning(Protocol[P, R_co, O_co]):

@@ -44,7 +44,7 @@ class Transport:
     """An open connection, with the methods of ``blocking.Transport`` as coroutines."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._channel = endpoint.channel(grpc.aio)
         self._stub = VisualMemoryStub(self._channel)
         self._transfers: set[Blocking] = set()
@@ -78,13 +78,13 @@ class Transport:
 
     async def do(self, call: Call[T]) -> T:
         """Make a call of one message, with retries, and return its answer."""
-        budget = self._endpoint.budget(call)
+        budget = self.endpoint.budget(call)
 
         async def attempt() -> T:
             method = getattr(self.opened(), call.method)
-            metadata = self._endpoint.call_metadata(call.request)
-            answer = method(call.request, timeout=budget.remaining(), metadata=metadata)
-            return call.read(await answer)
+            sent = call.sent()
+            metadata = self.endpoint.call_metadata(sent)
+            return call.read(await method(sent, timeout=budget.remaining(), metadata=metadata))
 
         with budget.annotate_interrupts():
             return await self._retry(attempt, budget)
@@ -132,11 +132,11 @@ class Transport:
         self, request: pb.ValueEntriesRequest, progress: Progress | None
     ) -> dict[str, float]:
         """Return KNN-Shapley values by id from a stream, which is restarted if it breaks."""
-        budget = self._endpoint.budget()
+        budget = self.endpoint.budget()
 
         async def attempt() -> dict[str, float]:
             values: dict[str, float] = {}
-            stream = self.opened().ValueEntries(request, metadata=self._endpoint.metadata)
+            stream = self.opened().ValueEntries(request, metadata=self.endpoint.metadata)
             with self._streaming(stream):
                 while (answer := await self._read(stream, budget)) is not None:
                     budget.renew(0)
@@ -161,7 +161,7 @@ class Transport:
                 loop.call_soon_threadsafe(progress, done, total)
 
         self.opened()
-        with closing(Blocking(self._endpoint)) as blocking:  # closed, it ends what goes on in it
+        with closing(Blocking(self.endpoint)) as blocking:  # closed, it ends what goes on in it
             self._transfers.add(blocking)
             try:
                 return await asyncio.to_thread(run, blocking, report_progress)
@@ -186,7 +186,7 @@ class Transport:
         No write may be pending when a call is refused: grpc.aio would lose the status.
         """
         ready: pb.ImportEntriesRequest | None = None
-        stream = self.opened().ImportEntries(metadata=self._endpoint.metadata)
+        stream = self.opened().ImportEntries(metadata=self.endpoint.metadata)
         with self._streaming(stream):
             await self._write(stream, importing.start_stream(), importing)
             while (answer := await self._read(stream, importing.budget)) is not None:

@@ -46,7 +46,7 @@ def receive(
             file.seek(0)
             file.truncate()
             reader = BackupReader()
-            with transport.opened().stream("BackupMemory", request) as stream:
+            with transport.channel.stream("BackupMemory", request) as stream:
                 while (answer := stream.read(budget.remaining)) is not None:
                     budget.renew(0)
                     file.write(answer.data)
@@ -105,7 +105,7 @@ def send(
     def attempt(budget: RetryBudget) -> RestoreResult:
         try:
             with (
-                transport.opened().upload("RestoreMemory", messages(budget)) as stream,
+                transport.channel.upload("RestoreMemory", messages(budget)) as stream,
                 budget.annotate_interrupts(),
             ):
                 return call.read(stream.read(budget.remaining))
@@ -137,7 +137,7 @@ def retry_transfer(
         try:
             return attempt(budget)
         except grpc.RpcError as error:
-            transport.opened()
+            transport.channel.check_open()
             if not budget.remaining():
                 budget.raise_timeout()
             retries = retries or transport.endpoint.budget(call)

@@ -42,16 +42,11 @@ class Transport:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self._channel = Channel(endpoint)
+        self.channel = Channel(endpoint)
 
     def close(self) -> None:
         """Close the connection and cancel calls in other threads."""
-        self._channel.close()
-
-    def opened(self) -> Channel:
-        """Return the channel. Raises FailedPrecondition if the transport is closed."""
-        self._channel.check_open()
-        return self._channel
+        self.channel.close()
 
     def do(self, call: Call[T]) -> T:
         """Make a call of one message, with retries, and return its answer."""
@@ -59,19 +54,28 @@ class Transport:
         with budget.annotate_interrupts():
             return self._receive(call, budget, self._send(call, budget))
 
-    def _send(self, call: Call[T], budget: RetryBudget) -> PendingAnswer:
-        return self.opened().ask(call.method, call.sent(), budget.remaining())
-
-    def _receive(self, call: Call[T], budget: RetryBudget, pending: PendingAnswer) -> T:
-        """Wait for the pending answer and return it; if the call fails, retry within ``budget``."""
+    def _retry(self, attempt: Callable[[], T], budget: RetryBudget) -> T:
+        """Repeat an attempt until it succeeds, or raise Error; return its result."""
         while True:
             try:
-                return call.read(pending.get(budget.remaining))
+                return attempt()
             except grpc.RpcError as error:
-                self.opened()
+                self.channel.check_open()
                 next_delay = budget.next_delay(error)
             time.sleep(next_delay)
-            pending = self._send(call, budget)
+
+    def _send(self, call: Call[T], budget: RetryBudget) -> PendingAnswer:
+        return self.channel.ask(call.method, call.sent(), budget.remaining())
+
+    def _receive(self, call: Call[T], budget: RetryBudget, first: PendingAnswer) -> T:
+        """Wait for the answer to the first try and return it; if that fails, retry the call."""
+        tries = [first]
+
+        def attempt() -> T:
+            pending = tries.pop() if tries else self._send(call, budget)
+            return call.read(pending.get(budget.remaining))
+
+        return self._retry(attempt, budget)
 
     def ask(self, calls: Iterator[Call[list[T]]]) -> list[T]:
         """Make calls, two at a time, and return their answers joined in order."""
@@ -96,25 +100,18 @@ class Transport:
     ) -> dict[str, float]:
         """Return KNN-Shapley values by id from a stream, which is restarted if it breaks."""
         budget = self.endpoint.budget()
-        while True:
-            try:
-                return self._values(request, progress, budget)
-            except grpc.RpcError as error:
-                self.opened()
-                next_delay = budget.next_delay(error)
-            time.sleep(next_delay)
 
-    def _values(
-        self, request: pb.ValueEntriesRequest, progress: Progress | None, budget: RetryBudget
-    ) -> dict[str, float]:
-        values: dict[str, float] = {}
-        with self.opened().stream("ValueEntries", request) as stream:
-            while (answer := stream.read(budget.remaining)) is not None:
-                budget.renew(0)
-                if progress is not None and answer.total_count:
-                    progress(answer.done_count, answer.total_count)
-                values |= {each.id: each.value for each in answer.values}
-        return values
+        def attempt() -> dict[str, float]:
+            values: dict[str, float] = {}
+            with self.channel.stream("ValueEntries", request) as stream:
+                while (answer := stream.read(budget.remaining)) is not None:
+                    budget.renew(0)
+                    if progress is not None and answer.total_count:
+                        progress(answer.done_count, answer.total_count)
+                    values |= {each.id: each.value for each in answer.values}
+            return values
+
+        return self._retry(attempt, budget)
 
     def transfer(self, run: Callable[[Transport, Progress], T], progress: Progress | None) -> T:
         """Run a file transfer over this connection; ``progress`` may be None."""
@@ -122,23 +119,22 @@ class Transport:
 
     def import_entries(self, importing: Import) -> None:
         """Run an import until all entries are stored, on a new stream after each that breaks."""
-        while True:
+
+        def attempt() -> None:
             try:
                 self._stream(importing)
-                return
-            except grpc.RpcError as error:
-                if importing.finished:
-                    return
-                self.opened()
-                next_delay = importing.budget.next_delay(error)
-            time.sleep(next_delay)
+            except grpc.RpcError:
+                if not importing.finished:
+                    raise
+
+        self._retry(attempt, importing.budget)
 
     def _stream(self, importing: Import) -> None:
-        with self.opened().stream("ImportEntries") as stream:
+        with self.channel.stream("ImportEntries") as stream:
             stream.send(importing.start_stream())
             while (answer := stream.read(importing.budget.remaining)) is not None:
                 importing.acknowledge(answer)
-                while importing.resumed and importing.batches_sent < BATCHES_AT_ONCE:
+                while importing.resumed and len(importing.sent) < BATCHES_AT_ONCE:
                     request = importing.next()
                     if request is None:
                         break

@@ -59,6 +59,7 @@ class Channel:
 
     def ask(self, method: str, request: Any, timeout: float) -> PendingAnswer:
         """Start a call of one message, or several, with one answer within ``timeout`` seconds."""
+        self.check_open()
         grpc_channel, pending = self._grpc_channel, PendingAnswer(self)
         outcomes, metadata = pending.outcomes, self._call_metadata(request)
 
@@ -111,6 +112,7 @@ class Channel:
             ended.get(timeout=CLOSE_SECONDS)
 
     def _start_stream(self, task: StreamTask) -> Stream:
+        self.check_open()
         stream = Stream(self, task, partial(self._workers.submit, task.end))
         task.owner = self._workers.watch(stream, task.end)
         self._workers.submit(task.run)

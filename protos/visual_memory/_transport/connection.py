@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -39,17 +39,17 @@ class Endpoint:
             return api.insecure_channel(self.target, options=self.options)
         return api.secure_channel(self.target, self.credentials, options=self.options)
 
-    def call_metadata(self, request: Message | Sequence[Message]) -> tuple[tuple[str, str], ...]:
+    def call_metadata(self, sent: Message | Iterator[Message]) -> tuple[tuple[str, str], ...]:
         """Return the metadata of a call, with the message size if it is a single message."""
-        if not isinstance(request, Message):
+        if not isinstance(sent, Message):
             return self.metadata
-        return (*self.metadata, (MESSAGE_BYTES, str(request.ByteSize())))
+        return (*self.metadata, (MESSAGE_BYTES, str(sent.ByteSize())))
 
     def budget(self, call: Call[Any] | None = None) -> RetryBudget:
         """Create the retry budget of one message."""
         if call is None:
             return RetryBudget(self.target, self.timeout)
-        request_id: str = getattr(call.first(), "request_id", "")
+        request_id: str = getattr(call.request, "request_id", "")
         return RetryBudget(self.target, self.timeout, request_id=request_id, start=call.start)
 
 

@@ -54,7 +54,8 @@ class Import:
     def start_stream(self) -> pb.ImportEntriesRequest:
         """Return the first message of a new stream."""
         self.resumed = False
-        self._sent, self._answer_time = deque[float](), time.monotonic()
+        self.sent = deque[float]()  # the times of batches that are not acknowledged yet
+        self._answer_time = time.monotonic()
         self._expected = self._matched = 0
         start = pb.ImportStart(
             memory=self._insertion.memory,
@@ -63,11 +64,6 @@ class Import:
             alive_every=to_duration(self.budget.alive_seconds, "alive_every"),
         )
         return pb.ImportEntriesRequest(start=start)
-
-    @property
-    def batches_sent(self) -> int:
-        """Count the batches sent and not yet acknowledged."""
-        return len(self._sent)
 
     def acknowledge(self, answer: pb.ImportEntriesResponse) -> None:
         """Process an answer of the server. Raises Error if it belongs to another import.
@@ -108,7 +104,7 @@ class Import:
         request = next(self._batches, None)
         self.budget.extend(began)
         if request is not None:
-            self._sent.append(time.monotonic())
+            self.sent.append(time.monotonic())
         return request
 
     def result(self) -> InsertResult:
@@ -151,7 +147,7 @@ class Import:
     def _measure_pace(self, count: int) -> None:
         """Adapt the pace to the seconds that the server took for a batch of ``count`` entries."""
         now = time.monotonic()
-        began = max(self._sent.popleft() if self._sent else now, self._acknowledged)
+        began = max(self.sent.popleft() if self.sent else now, self._acknowledged)
         self._acknowledged = now
         if self._pace is not None:
             self._pace.note(count, now - began)

@@ -13,7 +13,6 @@ from typing import NoReturn
 import grpc
 
 from visual_memory import errors
-from visual_memory.errors import DeadlineExceeded, Error
 
 DELAY_SECONDS, DELAY_SECONDS_MAX = 0.05, 2.0
 CONNECTING_SECONDS = 5.0
@@ -52,7 +51,7 @@ class RetryBudget:
         self._deadline = self._clock() + self._timeout
         self._delay = DELAY_SECONDS
         self._connecting_until: float | None = None
-        self._refused: Error | None = None
+        self._refused: errors.Error | None = None
 
     @property
     def alive_seconds(self) -> float:
@@ -98,7 +97,7 @@ class RetryBudget:
             sentence += "; whether it was done is not known"
         if self._refused:
             sentence += f". The try before was refused: {self._refused.message.rstrip('.')}"
-        error = self._completed(DeadlineExceeded(f"{sentence}."))
+        error = self._completed(errors.DeadlineExceeded(f"{sentence}."))
         if self._request_id:
             error.advice = f"The same call with request_id={self._request_id!r} does it once."
         raise error from None
@@ -116,7 +115,7 @@ class RetryBudget:
                 )
             raise
 
-    def _completed(self, error: Error) -> Error:
+    def _completed(self, error: errors.Error) -> errors.Error:
         error.request_id = self._request_id or None
         error.shift(self._start)
         return error

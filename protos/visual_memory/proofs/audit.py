@@ -101,17 +101,9 @@ def unknown_memory(certificate: Statement) -> InvalidCertificate:
 
 def text_of(event: AuditEvent) -> str:
     """Return the canonical text of an event, which is hashed."""
-    return canonical(
-        {
-            "call": event.call,
-            "count": event.count,
-            "digest": event.digest,
-            "number": event.number,
-            "previous": event.previous,
-            "principal": event.principal,
-            "time": (event.time - EPOCH) // timedelta(microseconds=1),
-        }
-    )
+    names = ("call", "count", "digest", "number", "previous", "principal")
+    hashed = {name: getattr(event, name) for name in names}
+    return canonical(hashed | {"time": (event.time - EPOCH) // timedelta(microseconds=1)})
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:

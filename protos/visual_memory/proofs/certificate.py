@@ -307,11 +307,14 @@ def check_version(version: object) -> None:
 
 
 def to_field(document: Mapping[str, object], name: str) -> Any:
-    """Read the field ``name`` by its reader in ``READERS``. Raises Flaw."""
+    """Read a field by its reader in ``READERS``; one in ``LATER`` is never empty. Raises Flaw."""
     try:
-        return READERS[name](document[name])
+        found = READERS[name](document[name])
     except ValueError as wish:
         raise wrong(document, name, str(wish)) from None
+    if name in LATER and not found:
+        raise wrong(document, name, "must have one at least, or not be there")
+    return found
 
 
 def check_commitments(certificate: Certificate) -> None:
@@ -393,18 +396,6 @@ def every(read: Reader) -> Reader:
     return read_all
 
 
-def some(read: Reader) -> Reader:
-    """Return a reader of a list that must not be empty; an empty list is left out of the JSON."""
-
-    def read_some(value: object) -> tuple[Any, ...]:
-        found: tuple[Any, ...] = every(read)(value)
-        if found:
-            return found
-        raise ValueError("must have one at least, or not be there")
-
-    return read_some
-
-
 READERS: Mapping[str, Reader] = MappingProxyType(
     {
         "memory": text,
@@ -426,7 +417,7 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "searched": every(place),
         "backups": every(moment),
         "not_covered": every(text),
-        "also_in": some(text),
+        "also_in": every(text),
         "erasure": matching(
             "|".join(map(re.escape, ERASURES)), f"must be {' or '.join(map(repr, ERASURES))}"
         ),

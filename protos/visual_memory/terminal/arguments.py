@@ -6,20 +6,17 @@ import os
 from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import visual_memory
 from visual_memory.terminal.refused import Refused, WrongUsage
 
-if TYPE_CHECKING:
-    from visual_memory import Client
-
 SERVER = "127.0.0.1:50051"
 VOTINGS = ("plurality", "distance", "softmax", "rank")
 
-Command: TypeAlias = "Callable[[Client, Namespace], int | None]"
 VERSION_HELP = "show program's version number and exit"
 
+Command: TypeAlias = "Callable[[visual_memory.Client, Namespace], int | None]"
 Commands: TypeAlias = "_SubParsersAction[ArgumentParser]"
 
 
@@ -93,7 +90,7 @@ def ask_server(parser: ArgumentParser, command: Command) -> None:
     parser.set_defaults(run=ask)
 
 
-def connect(options: Namespace) -> Client:
+def connect(options: Namespace) -> visual_memory.Client:
     """Connect to the server that --server names. Raises Refused if that is no address."""
     try:
         return visual_memory.connect(options.server, timeout=options.timeout)

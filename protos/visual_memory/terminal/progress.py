@@ -17,11 +17,11 @@ class Progress:
 
     If the output is no terminal, a line is printed every 5 seconds, or ``every`` if given, and none
     for shorter work. The rate counts from the first report on, since resumed work starts with much
-    done.
+    done. ``done`` is the count of the last report.
     """
 
     def __init__(self, what: str, total: int = 0, *, every: float | None = None) -> None:
-        self._what, self._total, self._done = what, total, 0
+        self._what, self._total, self.done = what, total, 0
         self._first: tuple[int, float] | None = None
         self._terminal = sys.stderr.isatty()
         default = TERMINAL_SECONDS if self._terminal else LOG_SECONDS
@@ -36,22 +36,17 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
     @property
-    def done(self) -> int:
-        """Return the count of the last report."""
-        return self._done
-
-    @property
     def seconds(self) -> float:
         """Return the seconds since the start."""
         return time.monotonic() - self._began
 
     def add(self, count: int) -> None:
         """Report that ``count`` more are done."""
-        self.reach(self._done + count)
+        self.reach(self.done + count)
 
     def reach(self, done: int, total: int | None = None) -> None:
         """Report that ``done`` are done in all, of ``total`` if given."""
-        self._done, self._total = done, self._total if total is None else total
+        self.done, self._total = done, self._total if total is None else total
         self._first = self._first or (done, time.monotonic())
         self.say(self.line())
 
@@ -66,10 +61,10 @@ class Progress:
 
     def line(self) -> str:
         """Format the count and, once they can be estimated, the rate and the time left."""
-        shown = f"{self._done:,}/{self._total:,} {self._what}"
-        before, since = self._first or (self._done, self._began)
-        if self._done == before:
+        shown = f"{self.done:,}/{self._total:,} {self._what}"
+        before, since = self._first or (self.done, self._began)
+        if self.done == before:
             return shown
-        rate = (self._done - before) / max(time.monotonic() - since, 1e-9)
-        left = round(max(self._total - self._done, 0) / rate)
+        rate = (self.done - before) / max(time.monotonic() - since, 1e-9)
+        left = round(max(self._total - self.done, 0) / rate)
         return f"{shown}, {rate:,.0f}/s, {f'{left} s' if left < 120 else f'{left // 60} min'} left"

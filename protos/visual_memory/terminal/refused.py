@@ -43,11 +43,6 @@ def listed(names: Iterable[str]) -> str:
     return shown if len(names) <= SHOWN_MAX else f"{shown} and {len(names) - SHOWN_MAX} more"
 
 
-def quoted(name: str) -> str:
-    """Return a name in printable form, in quotes if a list would otherwise hide its ends."""
-    return in_quotes(printable(name))
-
-
 def in_quotes(shown: str) -> str:
     """Return printable text, in quotes if a list would otherwise hide its ends."""
     if shown and shown.strip() == shown and not set(shown) & {",", '"'}:

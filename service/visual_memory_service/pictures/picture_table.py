@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from visual_memory.terminal.refused import Refused, listed, quoted
+from visual_memory.terminal.refused import Refused, listed
 
 NEEDED, OPTIONAL = ("path", "label"), "id"
 
@@ -41,7 +41,8 @@ def rows(file: Path) -> Iterator[Row | BadRow]:
                 place, line = f"{file}, line {table.line_num}", table.line_num
                 row = to_row(place, names, cells)
                 if isinstance(row, Row) and lines.setdefault(row.id, line) != line:
-                    row = BadRow(place, f"has the id {quoted(row.id)}, as line {lines[row.id]} has")
+                    problem = f"has the id {listed([row.id])}, as line {lines[row.id]} has"
+                    row = BadRow(place, problem)
                 yield row
     except OSError as error:
         raise Refused(f"{file} cannot be read: {error.strerror}.") from None

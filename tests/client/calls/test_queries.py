@@ -44,7 +44,7 @@ def test_a_message_has_as_many_items_as_the_answers_before_it_show_to_be_fast() 
     third = next(calls)
     pace.note(16, 60.0)
 
-    sizes = [len(each.first().images.data) for each in (first, second, third, *calls)]  # type: ignore[attr-defined]
+    sizes = [len(each.request.images.data) for each in (first, second, third, *calls)]  # type: ignore[attr-defined]
     assert sizes == [4, 4, 16, *[1] * 6]
 
 

@@ -79,7 +79,7 @@ def test_a_whole_insertion_stays_below_the_limit() -> None:
     more = insertion(vectors=vectors, labels=["a" * 200] * 1000)
 
     assert entries.is_one_message(LIMITS, atomic=None)
-    assert 900_000 < entries.whole().first().ByteSize() < LIMITS.message_bytes
+    assert 900_000 < entries.whole().request.ByteSize() < LIMITS.message_bytes
     assert not more.is_one_message(LIMITS, atomic=None)
 
 

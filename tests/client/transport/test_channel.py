@@ -259,7 +259,7 @@ def test_wherever_connecting_or_closing_is_interrupted_nothing_is_left(target: s
 def test_a_client_that_nobody_has_any_more_hangs_up(target: str) -> None:
     client = visual_memory.connect(target)
     client.server_info()
-    grpc_channel = weakref.ref(client._transport._channel._grpc_channel)
+    grpc_channel = weakref.ref(client._transport.channel._grpc_channel)
 
     del client
 
@@ -267,7 +267,7 @@ def test_a_client_that_nobody_has_any_more_hangs_up(target: str) -> None:
 
 
 def test_a_stream_that_nobody_reads_any_more_is_cancelled(service: Held, client: Client) -> None:
-    stream = client._transport.opened().stream("ImportEntries")
+    stream = client._transport.channel.stream("ImportEntries")
     stream.send(pb.ImportEntriesRequest(start=pb.ImportStart(memory="pets", request_id="r1")))
     assert stream.read(lambda: SECONDS) is not None
 
@@ -278,8 +278,8 @@ def test_a_stream_that_nobody_reads_any_more_is_cancelled(service: Held, client:
 
 def test_a_stream_that_was_not_ended_ends_with_its_client(target: str) -> None:
     client = visual_memory.connect(target)
-    grpc_channel = weakref.ref(client._transport._channel._grpc_channel)
-    stream = client._transport.opened().stream("ImportEntries")
+    grpc_channel = weakref.ref(client._transport.channel._grpc_channel)
+    stream = client._transport.channel.stream("ImportEntries")
     stream.send(pb.ImportEntriesRequest(start=pb.ImportStart(memory="pets", request_id="r1")))
     stream.read(lambda: SECONDS)
 

@@ -68,7 +68,7 @@ def test_an_import_is_finished_when_everything_is_acknowledged(importing: Import
     importing.acknowledge(SECOND)
 
     assert importing.finished
-    assert importing.batches_sent == 0
+    assert len(importing.sent) == 0
     assert importing.result().ids == IDS
 
 
@@ -114,7 +114,7 @@ def test_while_the_server_says_that_it_works_the_timeout_stands_still(importing:
     importing.acknowledge(pb.ImportEntriesResponse(working=True))
 
     assert importing.budget.remaining() > before
-    assert (importing.stored, importing.batches_sent) == (0, 1)
+    assert (importing.stored, len(importing.sent)) == (0, 1)
 
 
 def test_an_acknowledgement_out_of_order_is_an_error(importing: Import) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from visual_memory_embedders.backends.legacy_weights import ALLOWED, MAGIC, read_legacy_weights
 from visual_memory_embedders.backends.lite_backend import weight_file
-from visual_memory_embedders.lite import LITE_NETWORKS
+from visual_memory_embedders.registry import LITE_NETWORKS
 
 
 class FloatStorage:

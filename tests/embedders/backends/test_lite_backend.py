@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from visual_memory_embedders import BUILT_IN, Embedder, ImageLimits, build
-from visual_memory_embedders.backends.lite_backend import build as build_lite
+from visual_memory_embedders.backends.lite_backend import load
 from visual_memory_embedders.errors import MissingWeights, WrongWeights
-from visual_memory_embedders.lite import LITE_NETWORKS
+from visual_memory_embedders.registry import LITE_NETWORKS
 
 LITE0 = LITE_NETWORKS["efficientnet-lite0"]
 
@@ -67,11 +67,10 @@ def test_a_damaged_graph_is_written_anew(
     assert again.embed(pictures[:1]).tobytes() == lite0.embed(pictures[:1]).tobytes()
 
 
-def test_missing_and_wrong_weights_are_refused(tmp_path: Path, workers: ThreadPoolExecutor) -> None:
-    missing = replace(LITE0, package="no-weights")
-    wrong = replace(LITE0, weights_sha256="0" * 64)
+def test_missing_and_wrong_weights_are_refused(tmp_path: Path) -> None:
+    wrong = replace(LITE0, weights_sha256=LITE0.weights_sha256[:8] + "0" * 56)
 
     with pytest.raises(MissingWeights):
-        build_lite("ours", missing, cache=tmp_path, workers=workers, limits=ImageLimits())
+        load("ours", LITE0, tmp_path)
     with pytest.raises(WrongWeights):
-        build_lite("ours", wrong, cache=tmp_path, workers=workers, limits=ImageLimits())
+        load("efficientnet-lite0", wrong, tmp_path)

@@ -11,7 +11,7 @@ from visual_memory_embedders.backends.legacy_weights import read_legacy_weights
 from visual_memory_embedders.backends.lite_backend import weight_file
 from visual_memory_embedders.backends.lite_graph import lite_graph
 from visual_memory_embedders.backends.onnx_backend import network_of, open_session
-from visual_memory_embedders.lite import LITE_NETWORKS
+from visual_memory_embedders.registry import LITE_NETWORKS
 
 Array = NDArray[Any]
 NAME = "efficientnet-lite0"

@@ -208,7 +208,7 @@ def test_a_backup_beside_eight_clients_has_whole_batches_only(
 
     def repeat(act: Callable[[Memory], None]) -> None:
         try:
-            with visual_memory.connect(client._endpoint.target) as other:
+            with visual_memory.connect(client._transport.endpoint.target) as other:
                 while not over.is_set():
                     act(other.memory(empty.name))
         except Exception as error:

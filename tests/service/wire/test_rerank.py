@@ -275,7 +275,7 @@ def test_the_deadline_of_the_call_bounds_all_of_it(
 ) -> None:
     reranker.answer = never
     timeout = 2.0 + 2 * seconds(lambda: gallery.classify(images=PICTURES, reranker="none"))
-    with visual_memory.connect(client._endpoint.target, timeout=timeout) as hasty:
+    with visual_memory.connect(client._transport.endpoint.target, timeout=timeout) as hasty:
         decisions = hasty.memory("gallery").classify(
             images=PICTURES, reranker="eyes", rerank_seconds=60
         )
@@ -294,7 +294,7 @@ def test_large_pictures_do_not_keep_a_call_beyond_its_time(
     reranker.answer = never
     timeout = 3.0 + 2 * seconds(lambda: large.classify(images=PICTURES * 3, reranker="none"))
 
-    with visual_memory.connect(client._endpoint.target, timeout=timeout) as hasty:
+    with visual_memory.connect(client._transport.endpoint.target, timeout=timeout) as hasty:
         decisions = hasty.memory("large").classify(images=PICTURES * 3, reranker="eyes")
 
     assert len(decisions) == 18

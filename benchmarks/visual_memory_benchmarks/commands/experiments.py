@@ -106,7 +106,9 @@ def choose(names: Iterable[str]) -> list[str]:
         pattern = "*" if name == ALL else name
         found = [each for each in TITLES if fnmatchcase(each, pattern)]
         if not found:
-            raise UnknownExperiment(name, TITLES)
+            raise UnknownExperiment(
+                f"No experiment is called {name}; choose all, or of {', '.join(TITLES)}."
+            )
         chosen |= dict.fromkeys(found)
     return list(chosen)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory.terminal.refused import listed
 from visual_memory_benchmarks.errors import MissingConditions
 from visual_memory_benchmarks.metrics import consistency
 from visual_memory_benchmarks.metrics.accuracy import accuracy
@@ -121,7 +122,11 @@ class Answers:
         }
         for maker in np.unique(trials.makers).tolist():
             if lacking := [name for name in self.dataset.kept if not self._has(name, [maker])]:
-                raise MissingConditions(self.dataset.name, maker, lacking)
+                raise MissingConditions(
+                    f"{self.dataset.name}: {maker} has no trials in the condition "
+                    f"{listed(lacking)}, which the benchmark averages over; finish the run, or "
+                    "leave its table out."
+                )
 
     def scores(self, names: Sequence[str], pairs: Sequence[Pair]) -> Scores:
         """Return accuracy of ``names`` and mean measures of ``pairs`` over the kept conditions."""

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from visual_memory import Memory
 from visual_memory.files import whole_file
+from visual_memory.terminal.refused import listed
 from visual_memory.types import Neighbors
 from visual_memory_benchmarks.errors import BadFile, UnnumberedLabels
 
@@ -142,7 +143,7 @@ def export(
     found = memory.search(vectors=vectors, images=images, k=k)
     known = {*labels, *(label for each in found for label in each.labels)}
     if left := sorted(known - set(classes)):
-        raise UnnumberedLabels(left)
+        raise UnnumberedLabels(f"These labels have no class number: {listed(left)}; give them one.")
     return [
         _exported(featurizer, id, classes[label], each, classes)
         for id, label, each in zip(ids, labels, found, strict=True)

@@ -78,6 +78,8 @@ def choose(names: Iterable[str]) -> list[Benchmark]:
     for name in names:
         found = {key: each for key, each in BENCHMARKS.items() if fnmatchcase(key, name)}
         if not found:
-            raise UnknownBenchmark(name)
+            raise UnknownBenchmark(
+                f"No benchmark is called {name}; visual-memory-bench list shows all."
+            )
         chosen |= found
     return list(chosen.values())

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory import Client, DeadlineExceeded, Memory, Unavailable
+from visual_memory.terminal.refused import listed
 from visual_memory.types import Decision
 from visual_memory_benchmarks.errors import (
     BadFile,
@@ -89,7 +90,11 @@ def run(
     meant = mapping.complete(info.labels, given, categories)
     lacking = {} if task.strange else without_label(task, meant)
     if meant and sum(lacking.values()) == len(task.questions):
-        raise NothingToAnswer(memory, sorted(meant), lacking)
+        raise NothingToAnswer(
+            f"The memory {memory} can get none of the pictures right: they show {listed(lacking)}, "
+            f"and its labels are {listed(sorted(meant))}. Give the folder that has a folder for "
+            "each label with --data, or say with --mapping FILE.csv what its labels stand for."
+        )
     maker = settings.name(memory)
     if not trial_files.NAME.fullmatch(maker):
         raise BadTrials(

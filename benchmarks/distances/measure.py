@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,17 +131,16 @@ def page(found: dict[str, dict[str, Distance]], peers: dict[str, Released], pict
             ],
         ),
         "## What differs, and why",
-        bullets(_grouped({name: REASONS[name] for name in REASONS if name not in drawn})),
+        bullets(map(_explained, REASONS)),
         "## Not compared",
-        bullets(_grouped(NOT_COMPARED)),
+        bullets(map(_explained, NOT_COMPARED)),
     ]
-    unexplained = [
-        name
-        for name, levels in found.items()
-        if any(each.changed for each in levels.values()) and name not in {*REASONS, *drawn}
-    ]
+    differing = {
+        name for name, levels in found.items() if any(each.changed for each in levels.values())
+    }
+    unexplained = differing - _names(REASONS) - set(drawn)
     assert not unexplained, f"differ without a reason: {unexplained}"
-    left = set(DISTORTIONS) - set(found) - set(NOT_COMPARED)
+    left = set(DISTORTIONS) - set(found) - _names(NOT_COMPARED)
     assert not left, f"neither compared nor told why not: {left}"
     return "\n\n".join(blocks) + "\n"
 
@@ -156,12 +155,13 @@ HEADER = (
 )
 
 
-def _grouped(reasons: Mapping[str, str]) -> list[str]:
-    """Return a line for each reason, with the names of the distortions that share it."""
-    names: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        names.setdefault(reason, []).append(name)
-    return [f"**{listed(some)}:** {reason}." for reason, some in names.items()]
+def _explained(names_and_reason: tuple[str, str]) -> str:
+    names, reason = names_and_reason
+    return f"**{listed(names.split())}:** {reason}."
+
+
+def _names(reasons: Iterable[tuple[str, str]]) -> set[str]:
+    return {name for names, _ in reasons for name in names.split()}
 
 
 def _rows(

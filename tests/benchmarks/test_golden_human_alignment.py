@@ -168,8 +168,7 @@ def from_golden(golden: Any) -> Values:
         | {"shape_bias": biases[name]["bias"]}
         for name in names
     }
-    found = aggregate(oriented(scored, [METRICS[name] for name in metrics]))
-    columns = {"mean": found.mean, "z_mean": found.z_mean, "mean_rank": found.mean_rank}
+    columns = aggregate(oriented(scored, [METRICS[name] for name in metrics]))
     return dict(
         leaves(
             {

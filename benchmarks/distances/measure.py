@@ -22,8 +22,7 @@ from visual_memory_benchmarks.distortions import (
 from visual_memory_benchmarks.distortions.registry import generator
 from visual_memory_benchmarks.report.markdown import bullets, listed, paragraph
 from visual_memory_benchmarks.report.markdown import table as rows_of
-from visual_memory_benchmarks.runs.distorted import decode
-from visual_memory_benchmarks.stimuli import stimuli
+from visual_memory_benchmarks.stimuli.stimuli import Stimulus, decode, load
 
 SEED = 0
 NATURAL = "natural16"
@@ -71,8 +70,8 @@ def main() -> None:
 
 def chosen(folder: Path, of_each: int) -> dict[str, Picture]:
     """Return the first ``of_each`` pictures of each category by file, cropped to 224 × 224."""
-    found = stimuli.load(NATURAL, folder)
-    taken: dict[str, list[stimuli.Stimulus]] = {}
+    found = load(NATURAL, folder)
+    taken: dict[str, list[Stimulus]] = {}
     for each in found.stimuli:
         taken.setdefault(each.category, []).append(each)
     return {

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 import visual_memory
 from visual_memory_benchmarks import distortions
 from visual_memory_benchmarks.errors import MissingData
-from visual_memory_benchmarks.runs.distorted import decode
 from visual_memory_benchmarks.stimuli import stimuli
 from visual_memory_benchmarks.stimuli.embeddings import BATCH, Embeddings
-from visual_memory_benchmarks.stimuli.stimuli import Stimulus, StimulusSet
+from visual_memory_benchmarks.stimuli.stimuli import Stimulus, StimulusSet, decode
 from visual_memory_benchmarks.trials.datasets import DATASETS
 from visual_memory_benchmarks.trials.panel import Panel, panels
 from visual_memory_benchmarks.trials.trial_files import find, read

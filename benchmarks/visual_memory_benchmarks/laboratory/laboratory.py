@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from visual_memory import Client, Memory, NotFound, PruneResult
 from visual_memory_benchmarks.distortions import Picture, framed
 from visual_memory_benchmarks.laboratory.gallery import Gallery
 from visual_memory_benchmarks.stimuli.embeddings import Picture as Embeddable
-from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
+from visual_memory_benchmarks.stimuli.stimuli import StimulusSet, decode
 
 
 class Embedder(Protocol):
@@ -66,7 +64,7 @@ class Laboratory:
     def pictures(self, name: str) -> list[Picture]:
         """Return each picture of a set as pixels, scaled and cropped to 224 × 224."""
         stimuli = self.sets[name]
-        return [_pixels(stimuli.path(each)) for each in stimuli.stimuli]
+        return [framed(decode(stimuli, each)) for each in stimuli.stimuli]
 
     def attribute(self, name: str, key: str) -> NDArray[np.str_]:
         """Return an attribute from the manifest of a set, for each of its pictures."""
@@ -126,8 +124,3 @@ def without_some(
     chosen = rng.choice(np.asarray(ids), count, replace=False).tolist()
     with without(memory, method="ids", ids=chosen):
         yield
-
-
-def _pixels(path: Path) -> Picture:
-    with Image.open(path) as image:
-        return framed(np.array(ImageOps.exif_transpose(image).convert("RGB")))

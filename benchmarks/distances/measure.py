@@ -11,15 +11,10 @@ import numpy as np
 from reasons import NOT_COMPARED, REASONS, method
 from released import FILES, Released, table
 
-from visual_memory_benchmarks.distortions import (
-    DISTORTIONS,
-    Materials,
-    Picture,
-    distort,
-    framed,
-    mean_amplitudes,
-)
-from visual_memory_benchmarks.distortions.registry import generator
+from visual_memory_benchmarks.distortions.distortion import Materials
+from visual_memory_benchmarks.distortions.geirhos import mean_amplitudes
+from visual_memory_benchmarks.distortions.picture import Picture, framed
+from visual_memory_benchmarks.distortions.registry import DISTORTIONS, distort, generator
 from visual_memory_benchmarks.report.markdown import bullets, listed, paragraph
 from visual_memory_benchmarks.report.markdown import table as rows_of
 from visual_memory_benchmarks.stimuli.stimuli import Stimulus, decode, load

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory import Client, Memory, NotFound, PruneResult
-from visual_memory_benchmarks.distortions import Picture, framed
+from visual_memory_benchmarks.distortions.picture import Picture, framed
 from visual_memory_benchmarks.laboratory.gallery import Gallery
 from visual_memory_benchmarks.stimuli.embeddings import Picture as Embeddable
 from visual_memory_benchmarks.stimuli.stimuli import StimulusSet, decode

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from types import MappingProxyType
 
-from visual_memory_benchmarks.distortions import DISTORTIONS
+from visual_memory_benchmarks.distortions.registry import DISTORTIONS
 from visual_memory_benchmarks.errors import UnknownBenchmark
 from visual_memory_benchmarks.runs.distorted import distorted
 from visual_memory_benchmarks.runs.task import Task

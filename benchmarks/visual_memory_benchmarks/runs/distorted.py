@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from visual_memory_benchmarks.distortions import (
-    Bank,
-    Distortion,
-    Materials,
-    Picture,
-    distort,
-    framed,
-    mean_amplitudes,
-)
+from visual_memory_benchmarks.distortions.bank import Bank
+from visual_memory_benchmarks.distortions.distortion import Distortion, Materials
+from visual_memory_benchmarks.distortions.geirhos import mean_amplitudes
+from visual_memory_benchmarks.distortions.picture import Picture, framed
+from visual_memory_benchmarks.distortions.registry import distort
 from visual_memory_benchmarks.errors import MissingData
 from visual_memory_benchmarks.runs.task import Question, Task
 from visual_memory_benchmarks.runs.tasks import BANK, TaskInputs, clean_pictures, numbered

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from visual_memory import InvalidArgument
-from visual_memory_benchmarks.distortions import Picture
+from visual_memory_benchmarks.distortions.picture import Picture
 from visual_memory_benchmarks.errors import BadFile, BadPicture, MissingData
 
 MANIFEST = "manifest.csv"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ class Embedder(Protocol):
     def of(self, pictures: Sequence[Embeddable]) -> NDArray[np.float32]: ...
 
 
-class Laboratory:
+class Laboratory(ExitStack):
     """The datasets and embedders of an experiment, and its memories, deleted when the block ends.
 
     Names of memories begin with ``name``. Memories of these names that a killed run left are
@@ -39,17 +39,11 @@ class Laboratory:
         sets: Mapping[str, StimulusSet],
         embedders: Sequence[Embedder],
     ) -> None:
+        super().__init__()
         self.client, self.sets, self.embedders = client, sets, embedders
         self.states: dict[str, str] = {}
         self._name = name
-        self._made = ExitStack()
         self._count = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: Any) -> None:
-        self._made.__exit__(*raised)
 
     def gallery(self, name: str, embedder: int = 0) -> Gallery:
         """Return all pictures of a set, embedded by ``embedders[embedder]``."""
@@ -77,7 +71,7 @@ class Laboratory:
         with suppress(NotFound):
             self.client.delete_memory(name)
         memory = self.client.create_memory(name, dimension=gallery.vectors.shape[1])
-        self._made.callback(self.client.delete_memory, name)
+        self.callback(self.client.delete_memory, name)
         remember(memory, gallery)
         self.note(state, memory)
         return memory

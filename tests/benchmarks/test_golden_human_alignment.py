@@ -15,8 +15,7 @@ from visual_memory_benchmarks.metrics.bootstrap import Resampling
 from visual_memory_benchmarks.metrics.leaderboard import aggregate, human_likeness, oriented
 from visual_memory_benchmarks.metrics.shape_bias import Votes
 from visual_memory_benchmarks.metrics.summary import summarise
-from visual_memory_benchmarks.trials.categories import CATEGORIES
-from visual_memory_benchmarks.trials.datasets import DATASETS
+from visual_memory_benchmarks.trials.datasets import CATEGORIES, DATASETS
 
 Place: TypeAlias = tuple[str, ...]
 Values: TypeAlias = dict[Place, Any]

@@ -33,7 +33,7 @@ from visual_memory_benchmarks.runs.tasks import TaskInputs
 from visual_memory_benchmarks.stimuli.embeddings import MemoryEmbeddings
 from visual_memory_benchmarks.stimuli.remembered import Remembered
 from visual_memory_benchmarks.trials import mapping, trial_files
-from visual_memory_benchmarks.trials.categories import NO_ANSWER
+from visual_memory_benchmarks.trials.datasets import NO_ANSWER
 from visual_memory_benchmarks.trials.trials import image_id
 
 VECTORS = ".vectors"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from visual_memory_benchmarks.errors import BadFile, UnmappedLabels
-from visual_memory_benchmarks.trials.categories import CATEGORIES
+from visual_memory_benchmarks.trials.datasets import CATEGORIES
 
 HEADER = ["label", "category"]
 

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_benchmarks.errors import BadTrials
-from visual_memory_benchmarks.trials.categories import NO_ANSWER
-from visual_memory_benchmarks.trials.datasets import Dataset
+from visual_memory_benchmarks.trials.datasets import NO_ANSWER, Dataset
 
 Texts: TypeAlias = NDArray[np.str_]
 

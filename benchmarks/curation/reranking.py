@@ -10,22 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from served import folder, served, started
 from taxonomy import EMBEDDER, data_folder, pictures
 
 import visual_memory
-from visual_memory import Decision, Memory
-from visual_memory_benchmarks.laboratory.questions import classify_by_others
+from visual_memory import Memory
+from visual_memory_benchmarks.laboratory import questions
 
 KS = (10, 50)
 SECONDS = 2.0
-
-
-def right(decisions: Sequence[Decision], labels: Sequence[str]) -> NDArray[np.bool_]:
-    """Return a mask of the right decisions."""
-    pairs = zip(decisions, labels, strict=True)
-    return np.array([decision.label == label for decision, label in pairs])
 
 
 def accuracy(memory: Memory, name: str, files: Sequence[Path], labels: Sequence[str]) -> None:
@@ -34,15 +27,19 @@ def accuracy(memory: Memory, name: str, files: Sequence[Path], labels: Sequence[
     memory.insert(images=files, labels=labels, ids=ids)
     for k in KS:
         how: dict[str, Any] = {"images": files, "k": k, "rerank_seconds": 60}
-        before = right(classify_by_others(memory, ids, reranker="none", **how), labels)
+        plain = questions.classify_by_others(memory, ids, reranker="none", **how)
         began = time.perf_counter()
-        decisions = classify_by_others(memory, ids, reranker="crops", **how)
+        decisions = questions.classify_by_others(memory, ids, reranker="crops", **how)
         seconds = (time.perf_counter() - began) / len(files)
         assert all(each.reranking and each.reranking.applied for each in decisions)
-        gained = right(decisions, labels).astype(float) - before
+        before, after = (
+            (questions.labels(each) == np.array(labels)).astype(float)
+            for each in (plain, decisions)
+        )
+        gained = after - before
         half = 1.96 * gained.std(ddof=1) / len(gained) ** 0.5
         print(
-            f"{name:10} {k:3}  {before.mean():.4f}  {before.mean() + gained.mean():.4f}"
+            f"{name:10} {k:3}  {before.mean():.4f}  {after.mean():.4f}"
             f"  {gained.mean():+.4f} ± {half:.4f}  {1000 * seconds:6.0f}"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,19 +11,13 @@ import numpy as np
 from reasons import NOT_COMPARED, REASONS, method
 from released import FILES, Released, table
 
-from visual_memory_benchmarks.distortions import (
-    DISTORTIONS,
-    Materials,
-    Picture,
-    distort,
-    framed,
-    mean_amplitudes,
-)
-from visual_memory_benchmarks.distortions.registry import generator
+from visual_memory_benchmarks.distortions.distortion import Materials
+from visual_memory_benchmarks.distortions.geirhos import mean_amplitudes
+from visual_memory_benchmarks.distortions.picture import Picture, framed
+from visual_memory_benchmarks.distortions.registry import DISTORTIONS, distort, generator
 from visual_memory_benchmarks.report.markdown import bullets, listed, paragraph
 from visual_memory_benchmarks.report.markdown import table as rows_of
-from visual_memory_benchmarks.runs.distorted import decode
-from visual_memory_benchmarks.stimuli import stimuli
+from visual_memory_benchmarks.stimuli.stimuli import Stimulus, decode, load
 
 SEED = 0
 NATURAL = "natural16"
@@ -71,8 +65,8 @@ def main() -> None:
 
 def chosen(folder: Path, of_each: int) -> dict[str, Picture]:
     """Return the first ``of_each`` pictures of each category by file, cropped to 224 × 224."""
-    found = stimuli.load(NATURAL, folder)
-    taken: dict[str, list[stimuli.Stimulus]] = {}
+    found = load(NATURAL, folder)
+    taken: dict[str, list[Stimulus]] = {}
     for each in found.stimuli:
         taken.setdefault(each.category, []).append(each)
     return {
@@ -131,17 +125,16 @@ def page(found: dict[str, dict[str, Distance]], peers: dict[str, Released], pict
             ],
         ),
         "## What differs, and why",
-        bullets(_grouped({name: REASONS[name] for name in REASONS if name not in drawn})),
+        bullets(map(_explained, REASONS)),
         "## Not compared",
-        bullets(_grouped(NOT_COMPARED)),
+        bullets(map(_explained, NOT_COMPARED)),
     ]
-    unexplained = [
-        name
-        for name, levels in found.items()
-        if any(each.changed for each in levels.values()) and name not in {*REASONS, *drawn}
-    ]
+    differing = {
+        name for name, levels in found.items() if any(each.changed for each in levels.values())
+    }
+    unexplained = differing - _names(REASONS) - set(drawn)
     assert not unexplained, f"differ without a reason: {unexplained}"
-    left = set(DISTORTIONS) - set(found) - set(NOT_COMPARED)
+    left = set(DISTORTIONS) - set(found) - _names(NOT_COMPARED)
     assert not left, f"neither compared nor told why not: {left}"
     return "\n\n".join(blocks) + "\n"
 
@@ -156,12 +149,13 @@ HEADER = (
 )
 
 
-def _grouped(reasons: Mapping[str, str]) -> list[str]:
-    """Return a line for each reason, with the names of the distortions that share it."""
-    names: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        names.setdefault(reason, []).append(name)
-    return [f"**{listed(some)}:** {reason}." for reason, some in names.items()]
+def _explained(names_and_reason: tuple[str, str]) -> str:
+    names, reason = names_and_reason
+    return f"**{listed(names.split())}:** {reason}."
+
+
+def _names(reasons: Iterable[tuple[str, str]]) -> set[str]:
+    return {name for names, _ in reasons for name in names.split()}
 
 
 def _rows(

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from replay import Given, Numpy, Replay
 
-from visual_memory_benchmarks.distortions import DISTORTIONS, Picture
 from visual_memory_benchmarks.distortions.filters import normals
 from visual_memory_benchmarks.distortions.geirhos import NOISE_CONTRAST
 from visual_memory_benchmarks.distortions.opponent import MONITOR
+from visual_memory_benchmarks.distortions.picture import Picture
+from visual_memory_benchmarks.distortions.registry import DISTORTIONS
 
 try:
     import imagecorruptions.corruptions as corruptions

@@ -17,14 +17,11 @@ import time
 
 import numpy as np
 
-from visual_memory_benchmarks.distortions import (
-    DISTORTIONS,
-    Bank,
-    Materials,
-    Picture,
-    distort,
-    mean_amplitudes,
-)
+from visual_memory_benchmarks.distortions.bank import Bank
+from visual_memory_benchmarks.distortions.distortion import Materials
+from visual_memory_benchmarks.distortions.geirhos import mean_amplitudes
+from visual_memory_benchmarks.distortions.picture import Picture
+from visual_memory_benchmarks.distortions.registry import DISTORTIONS, distort
 
 SIDE, TIMES, TILES = 224, 5, 600
 GOAL = 20

@@ -13,14 +13,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
-import signal
 import sqlite3
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, closing, contextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +33,7 @@ from ratios import (
     stub,
     unit,
 )
-from served import Served, folder, seconds, served
+from served import Served, folder, seconds, served, started
 
 import visual_memory
 from visual_memory.v1 import entry_pb2, service_pb2_grpc
@@ -48,8 +45,10 @@ SHORT_SECONDS, LONG_SECONDS = 60, 600  # timeouts of calls
 OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 # With seccomp strace stops the server at the traced calls alone, but must start it: attached later
 # it would stop every call, and the slow server would group twice as many writes.
-SYNCS = ("fsync", "fdatasync")
-STRACE = ("strace", "-D", "-f", "-qq", "-ttt", "--seccomp-bpf", "-e", "signal=none")
+STRACE = (
+    *("strace", "-D", "-f", "-qq", "-ttt", "--seccomp-bpf"),
+    *("-e", "signal=none", "-e", "trace=fsync,fdatasync"),
+)
 READ_AT_ONCE = 1 << 24
 
 Messages = Sequence[Sequence[pb.InsertEntriesRequest]]  # of each writer, one after another
@@ -137,40 +136,16 @@ def writing(work: Path, each: int) -> bool:
     )
 
 
-@contextmanager
-def traced(data: Path, log: Path) -> Iterator[str]:
-    """Yield the address of a server whose fsyncs are logged."""
-    with subprocess.Popen(
-        [
-            *(*STRACE, "-e", f"trace={','.join(SYNCS)}", "-o", str(log)),
-            *(sys.executable, "-m", "visual_memory_service", "serve"),
-            *("--data", str(data), "--listen", "127.0.0.1:0"),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            said = process.stdout.readline()
-            if not said:
-                raise RuntimeError("The server did not start under strace; may it trace here?")
-            yield said.rsplit(maxsplit=1)[-1]
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
-
-
 def syncing(work: Path, each: int) -> bool:
     """Print writes per fsync of all writers and of one. Raises RuntimeError if a repeat syncs."""
     log = work / "syncs"
-    with traced(work / "syncing", log) as address:
-        calls = service_pb2_grpc.VisualMemoryStub(grpc.insecure_channel(address))
-        calls.CreateMemory(pb.CreateMemoryRequest(name="written", dimension=DIMENSION))
+    data = str(work / "syncing")
+    with started("serve", "--data", data, under=(*STRACE, "-o", str(log))) as server:
+        stub(server).CreateMemory(pb.CreateMemoryRequest(name="written", dimension=DIMENSION))
         messages = single_entries("together", WRITERS, each)
-        together = write_together(address, messages)
-        again = write_together(address, messages)
-        alone = write_together(address, single_entries("alone", 1, each))
+        together = write_together(server.address, messages)
+        again = write_together(server.address, messages)
+        alone = write_together(server.address, single_entries("alone", 1, each))
     begun = [float(call.split()[1]) for call in log.read_text().splitlines() if "sync(" in call]
 
     def syncs(answered: Answered) -> int:

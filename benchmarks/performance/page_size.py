@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from functools import partial
-from pathlib import Path
 
 import numpy as np
+from ratios import connect_bare
 from served import folder, seconds
 
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
@@ -18,19 +18,6 @@ INSERT = (
     "INSERT INTO entries (key, id, label, metadata, created_at, content_sha256) "
     "VALUES (?, ?, ?, '{}', 0, x'00')"
 )
-
-
-def connect(path: Path, page_bytes: int) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None)
-    for name, value in (
-        ("page_size", page_bytes),
-        ("journal_mode", "WAL"),
-        ("synchronous", "FULL"),
-        ("secure_delete", "ON"),
-        ("foreign_keys", "ON"),
-    ):
-        db.execute(f"PRAGMA {name} = {value}")
-    return db
 
 
 def insert(db: sqlite3.Connection, blobs: list[bytes]) -> None:
@@ -73,7 +60,8 @@ def main() -> None:
         for _ in range(3):
             with folder() as work:
                 path = work / "memory.sqlite"
-                db = connect(path, page_bytes)
+                db = connect_bare(path, page_bytes)
+                db.execute("PRAGMA foreign_keys = ON")
                 migrate(db, MEMORY_STEPS, path)
                 inserting = seconds(partial(insert, db, blobs))
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

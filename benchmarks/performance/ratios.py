@@ -9,7 +9,7 @@ import random
 import sqlite3
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -45,6 +45,14 @@ class Ratio:
     ok: bool
 
 
+def of_rates(name: str, rates: Sequence[tuple[float, float]], *, least: float) -> Ratio:
+    """Return the line of paired rates of both sides: their medians, and the median of ratios."""
+    ours, bare = (statistics.median(side) for side in zip(*rates, strict=True))
+    share = statistics.median(one / other for one, other in rates)
+    goal = f"≥ {least:.2f}".replace("0.", ".")
+    return Ratio(name, f"{ours:.0f}", f"{bare:.0f}", f"{share:.2f}", goal, share >= least)
+
+
 def unit(count: int, dimension: int, seed: int) -> Vectors:
     rows = np.random.default_rng(seed).standard_normal((count, dimension), dtype=np.float32)
     units: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -73,9 +81,9 @@ def import_messages(vectors: Vectors) -> Iterator[pb.ImportEntriesRequest]:
         yield pb.ImportEntriesRequest(batch=pb.ImportBatch(offset=offset, batch=batch))
 
 
-def connect_bare(path: Path) -> sqlite3.Connection:
+def connect_bare(path: Path, page_bytes: int = 16384) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None)
-    db.execute("PRAGMA page_size = 16384")
+    db.execute(f"PRAGMA page_size = {page_bytes}")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA secure_delete = ON")
@@ -118,15 +126,8 @@ def insertion(work: Path, data: Path, vectors: Vectors) -> Ratio:
         calls.CreateMemory(pb.CreateMemoryRequest(name="bench", dimension=DIMENSION))
         ours = seconds(lambda: list(calls.ImportEntries(import_messages(vectors))))
     bare = seconds(lambda: bare_insert(work / "bare.sqlite", vectors))
-    share = bare / ours
-    return Ratio(
-        "durable inserts, rows/s",
-        f"{len(vectors) / ours:.0f}",
-        f"{len(vectors) / bare:.0f}",
-        f"{share:.2f}",
-        "≥ .50",
-        share >= 0.5,
-    )
+    rates = [(len(vectors) / ours, len(vectors) / bare)]
+    return of_rates("durable inserts, rows/s", rates, least=0.5)
 
 
 def restart(work: Path, data: Path, vectors: Vectors) -> list[Ratio]:
@@ -201,17 +202,9 @@ def searching(data: Path, vectors: Vectors) -> list[Ratio]:
                     seconds(partial(index.search, query[np.newaxis], K)),
                 )
             )
-    ours, bare = (statistics.median(side) for side in zip(*together, strict=True))
     one, one_bare = (statistics.median(side) * 1000 for side in zip(*apart, strict=True))
     return [
-        Ratio(
-            f"{CLIENTS} clients, queries/s",
-            f"{ours:.0f}",
-            f"{bare:.0f}",
-            f"{statistics.median(a / b for a, b in together):.2f}",
-            "≥ .50",
-            statistics.median(a / b for a, b in together) >= 0.5,
-        ),
+        of_rates(f"{CLIENTS} clients, queries/s", together, least=0.5),
         Ratio(
             "one query, ms",
             f"{one:.1f}",
@@ -253,21 +246,12 @@ def embedding(work: Path, pictures: list[bytes]) -> Ratio:
             ]
             for request in requests[:2]:
                 calls.Embed(request)
-            pairs = []
+            rates = []
             for _ in range(5):
                 ours = seconds(partial(embed_all, calls, requests))
                 bare = seconds(lambda: list(workers.map(bare_one, pictures)))
-                pairs.append((ours, bare))
-    ours, bare = (statistics.median(side) for side in zip(*pairs, strict=True))
-    share = statistics.median(b / a for a, b in pairs)
-    return Ratio(
-        "images/s through Embed",
-        f"{len(pictures) / ours:.0f}",
-        f"{len(pictures) / bare:.0f}",
-        f"{share:.2f}",
-        "≥ .85",
-        share >= 0.85,
-    )
+                rates.append((len(pictures) / ours, len(pictures) / bare))
+    return of_rates("images/s through Embed", rates, least=0.85)
 
 
 def embed_all(calls: service_pb2_grpc.VisualMemoryStub, requests: list[pb.EmbedRequest]) -> None:

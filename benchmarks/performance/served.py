@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,14 +57,15 @@ def served(data: Path, *flags: str) -> Iterator[Served]:
 
 
 @contextmanager
-def started(*command: str) -> Iterator[Served]:
+def started(*command: str, under: Sequence[str] = ()) -> Iterator[Served]:
     """Run a ``visual-memory`` server command on a free port until the block or this process ends.
 
-    Raises RuntimeError if the command ends before it serves.
+    ``under`` is a program that runs it, with its arguments. Raises RuntimeError if the command ends
+    before it serves.
     """
     began = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-m", "visual_memory_service", *command, *COMMON],
+        [*under, sys.executable, "-m", "visual_memory_service", *command, *COMMON],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_WAIT_POLICY": "passive"},
@@ -74,7 +75,10 @@ def started(*command: str) -> Iterator[Served]:
         try:
             line = process.stdout.readline()
             if not line:
-                raise RuntimeError(f"visual-memory {' '.join(command)} ended before it served")
+                within = f" under {under[0]}; may it run here?" if under else ""
+                raise RuntimeError(
+                    f"visual-memory {' '.join(command)} ended before it served{within}"
+                )
             yield Served(line.split()[-1], process.pid, time.perf_counter() - began)
         finally:
             process.send_signal(signal.SIGTERM)

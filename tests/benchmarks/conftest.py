@@ -14,7 +14,7 @@ from tests.benchmarks.experiments.made import KNOWN, NEW, conflicts, drawings, p
 
 import visual_memory
 from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
-from visual_memory_benchmarks.trials.categories import CATEGORIES
+from visual_memory_benchmarks.trials.datasets import CATEGORIES
 
 if TYPE_CHECKING:
     from tests.conftest import Server

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from visual_memory_benchmarks.trials.datasets import DATASETS, Dataset
-from visual_memory_benchmarks.trials.trials import Trials
+from visual_memory_benchmarks.trials.trials import COLUMNS, Trials
 
 HEADER = "subj,session,trial,rt,object_response,category,condition,imagename"
 
@@ -35,6 +35,13 @@ def to_trials(
         conditions=np.full(m * n, condition),
         names=np.tile(np.array(names, np.str_), m),
     )
+
+
+def joined(parts: Sequence[Trials]) -> Trials:
+    """Concatenate at least one part, all of one dataset."""
+    assert {part.dataset for part in parts} == {parts[0].dataset}
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
+    return Trials(parts[0].dataset, **columns)
 
 
 def row(

@@ -15,8 +15,7 @@ from visual_memory_benchmarks.metrics.bootstrap import Resampling
 from visual_memory_benchmarks.metrics.leaderboard import aggregate, human_likeness, oriented
 from visual_memory_benchmarks.metrics.shape_bias import Votes
 from visual_memory_benchmarks.metrics.summary import summarise
-from visual_memory_benchmarks.trials.categories import CATEGORIES
-from visual_memory_benchmarks.trials.datasets import DATASETS
+from visual_memory_benchmarks.trials.datasets import CATEGORIES, DATASETS
 
 Place: TypeAlias = tuple[str, ...]
 Values: TypeAlias = dict[Place, Any]
@@ -168,8 +167,7 @@ def from_golden(golden: Any) -> Values:
         | {"shape_bias": biases[name]["bias"]}
         for name in names
     }
-    found = aggregate(oriented(scored, [METRICS[name] for name in metrics]))
-    columns = {"mean": found.mean, "z_mean": found.z_mean, "mean_rank": found.mean_rank}
+    columns = aggregate(oriented(scored, [METRICS[name] for name in metrics]))
     return dict(
         leaves(
             {

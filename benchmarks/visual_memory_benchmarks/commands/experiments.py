@@ -22,9 +22,11 @@ from visual_memory_benchmarks.edits import study
 from visual_memory_benchmarks.edits.material import gather
 from visual_memory_benchmarks.edits.protocol import Protocol
 from visual_memory_benchmarks.errors import UnknownExperiment
-from visual_memory_benchmarks.experiments import EXPERIMENTS, Embedder, Experiment
+from visual_memory_benchmarks.experiments import EXPERIMENTS
 from visual_memory_benchmarks.files import record
 from visual_memory_benchmarks.files.file_lock import lock
+from visual_memory_benchmarks.laboratory.experiment import Experiment
+from visual_memory_benchmarks.laboratory.laboratory import Embedder
 from visual_memory_benchmarks.laboratory.result import plain
 from visual_memory_benchmarks.runs.run import VECTORS
 from visual_memory_benchmarks.stimuli import stimuli
@@ -106,7 +108,9 @@ def choose(names: Iterable[str]) -> list[str]:
         pattern = "*" if name == ALL else name
         found = [each for each in TITLES if fnmatchcase(each, pattern)]
         if not found:
-            raise UnknownExperiment(name, TITLES)
+            raise UnknownExperiment(
+                f"No experiment is called {name}; choose all, or of {', '.join(TITLES)}."
+            )
         chosen |= dict.fromkeys(found)
     return list(chosen)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from argparse import Namespace
-from collections.abc import Iterable
 from pathlib import Path
 
 from visual_memory import Client, InvalidArgument
@@ -60,8 +59,10 @@ def export(client: Client, options: Namespace) -> int:
     memory = client.memory(options.memory)
     info = memory.info()
     found = stimuli.load(options.folder.name, options.folder)
-    labels = {*info.labels, *found.categories}
-    classes = read_classes(options.classes) if options.classes else number(labels)
+    if options.classes:
+        classes = read_classes(options.classes)
+    else:
+        classes = {label: at for at, label in enumerate(sorted({*info.labels, *found.categories}))}
     model = info.embedder.name if info.embedder else f"vectors-{info.dimension}"
     name = file_name(options.memory, options.memory_split, found.name, options.query_split, model)
     queries: list[NeighborInfo] = []
@@ -104,11 +105,6 @@ def compare_files(options: Namespace) -> int:
     rows += [(f"overlap of the {depth} nearest", each) for depth, each in overlap.items()]
     print_table(("what", "value"), [(name, "–" if x is None else f"{x:.6g}") for name, x in rows])
     return 0
-
-
-def number(labels: Iterable[str]) -> dict[str, int]:
-    """Number the labels in alphabetical order, from 0."""
-    return {label: at for at, label in enumerate(sorted(labels))}
 
 
 def read_classes(path: Path) -> dict[str, int]:

@@ -9,7 +9,7 @@ from visual_memory.terminal.arguments import Commands, add, file_or_folder
 from visual_memory.terminal.output import say
 from visual_memory.terminal.refused import Refused
 from visual_memory_benchmarks.commands.arguments import add_folder_of_data, add_out
-from visual_memory_benchmarks.report import write
+from visual_memory_benchmarks.report.page import write
 
 PEOPLE = "human_responses"
 

@@ -64,7 +64,7 @@ def get(options: Namespace) -> int:
     """Download, verify and unpack a dataset."""
     source = data.source(options.name)
     with Progress("bytes") as progress:
-        notes = data.get(source, options.data, lambda _, done, total: progress.reach(done, total))
+        notes = data.get(source, options.data, progress.reach)
     for note in notes:
         say(note, file=sys.stderr)
     say(f"{options.data / source.name} ({source.terms})")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from visual_memory import Client, Memory, NotFound
 from visual_memory.terminal.arguments import Commands, add, add_json, ask_server, file_or_folder
 from visual_memory.terminal.output import print_json, print_table
+from visual_memory.terminal.refused import listed
 from visual_memory_benchmarks.commands.estimate import interval
 from visual_memory_benchmarks.errors import UnknownPictures
 from visual_memory_benchmarks.laboratory.intervals import ratio
@@ -75,5 +76,8 @@ def _vectors(memory: Memory, ids: Sequence[str]) -> NDArray[np.float32]:
         except NotFound:
             missing.append(id)
     if missing:
-        raise UnknownPictures(memory.name, missing)
+        raise UnknownPictures(
+            f"The memory {memory.name} has no entries with these ids: {listed(missing)}. Name the "
+            "pictures by the ids of their entries, such as cat/0.jpg."
+        )
     return found

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import visual_memory
-from visual_memory_benchmarks import distortions
+from visual_memory_benchmarks.distortions.picture import scaled
+from visual_memory_benchmarks.distortions.registry import distort
 from visual_memory_benchmarks.errors import MissingData
-from visual_memory_benchmarks.runs.distorted import decode
 from visual_memory_benchmarks.stimuli import stimuli
 from visual_memory_benchmarks.stimuli.embeddings import BATCH, Embeddings
-from visual_memory_benchmarks.stimuli.stimuli import Stimulus, StimulusSet
+from visual_memory_benchmarks.stimuli.stimuli import Stimulus, StimulusSet, decode
 from visual_memory_benchmarks.trials.datasets import DATASETS
 from visual_memory_benchmarks.trials.panel import Panel, panels
 from visual_memory_benchmarks.trials.trial_files import find, read
@@ -186,6 +186,6 @@ def _distorted(chosen: StimulusSet, name: str, embeddings: Embeddings) -> NDArra
 
 
 def _distort(chosen: StimulusSet, stimulus: Stimulus, name: str) -> NDArray[np.uint8]:
-    picture = distortions.scaled(decode(chosen, stimulus))
+    picture = scaled(decode(chosen, stimulus))
     level = LEVELS[name]
-    return distortions.distort(picture, name, level, seed=0, picture_id=stimulus.file)
+    return distort(picture, name, level, seed=0, picture_id=stimulus.file)

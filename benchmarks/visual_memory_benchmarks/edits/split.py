@@ -78,7 +78,10 @@ def split(material: Material, seed: int, dose_max: int) -> Split:
     additions |= {name: copies.at(order) for name, copies in material.copies.items()}
     for kind, chosen in additions.items():
         if (fewest := _fewest(chosen, material.categories)) < dose_max:
-            raise CannotSplit(kind, fewest, dose_max)
+            raise CannotSplit(
+                f"Of one category only {fewest} pictures can be added as {kind}, where the largest "
+                f"dose needs {dose_max}: give more pictures, or smaller doses."
+            )
     tests = {name: sets[name].at(~np.isin(sets[name].items, shapes)) for name in SEEN_BY_PEOPLE}
     tests[CUE_CONFLICT] = tests[CUE_CONFLICT].at(~np.isin(tests[CUE_CONFLICT].textures, textures))
     removal = rng.permutation(len(memory))

@@ -24,10 +24,6 @@ from visual_memory_benchmarks.experiments import (
     votings,
 )
 from visual_memory_benchmarks.laboratory.experiment import Experiment
-from visual_memory_benchmarks.laboratory.laboratory import Embedder, Laboratory
-from visual_memory_benchmarks.laboratory.result import Result
-
-__all__ = ["EXPERIMENTS", "Embedder", "Experiment", "Laboratory", "Result"]
 
 EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
     {

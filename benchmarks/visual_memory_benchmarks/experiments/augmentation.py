@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from visual_memory_benchmarks.distortions import distort
+from visual_memory_benchmarks.distortions.registry import distort
 from visual_memory_benchmarks.laboratory import intervals, questions
 from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Gallery, joined, parts

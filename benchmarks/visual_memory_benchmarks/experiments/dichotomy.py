@@ -83,11 +83,9 @@ def shares(correct: Mask) -> Row:
     weights = intervals.weights(correct.shape[1])
     return {
         "pictures": correct.shape[1],
-        "trivial": over_pictures(found.trivial),
-        "impossible": over_pictures(found.impossible),
-        "rest": over_pictures(found.rest),
+        **{name: over_pictures(mask) for name, mask in found.items()},
         "error_consistency": estimate(_consistency(correct, weights)),
-        "error_consistency_of_rest": estimate(_consistency(correct, weights * found.rest)),
+        "error_consistency_of_rest": estimate(_consistency(correct, weights * found["rest"])),
     }
 
 

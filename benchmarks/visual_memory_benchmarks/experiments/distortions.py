@@ -7,14 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from visual_memory_benchmarks.distortions import (
-    DISTORTIONS,
-    Bank,
-    Materials,
-    distort,
-    mean_amplitudes,
-)
-from visual_memory_benchmarks.distortions.registry import COMMON
+from visual_memory_benchmarks.distortions.bank import Bank
+from visual_memory_benchmarks.distortions.distortion import Materials
+from visual_memory_benchmarks.distortions.geirhos import mean_amplitudes
+from visual_memory_benchmarks.distortions.registry import COMMON, DISTORTIONS, distort
 from visual_memory_benchmarks.laboratory import intervals, questions
 from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Mask, Texts, one_by_one

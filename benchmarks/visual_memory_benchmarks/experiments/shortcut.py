@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from visual_memory import Memory
-from visual_memory_benchmarks.distortions import Picture
+from visual_memory_benchmarks.distortions.picture import Picture
 from visual_memory_benchmarks.laboratory import intervals, questions
 from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Gallery, Mask, Numbers, Texts, parts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -71,9 +71,9 @@ class Record:
             for key in differing
         ]
 
-    def ended(self, digest: str) -> Record:
-        """Return the record of a finished run, with the digest at its end."""
-        return replace(self, digest_after=digest, end_time=now())
+    def ended(self) -> Record:
+        """Return the record of a finished run, to whose end the memory kept its digest."""
+        return replace(self, digest_after=self.digest, end_time=now())
 
     def write(self, path: Path) -> None:
         """Write the file atomically."""
@@ -123,10 +123,10 @@ def describe_memory(info: MemoryInfo) -> Json:
     }
 
 
-def start(server: ServerInfo, clock: Callable[[], str] | None = None) -> Json:
+def start(server: ServerInfo) -> Json:
     """Return the time and the software of one start of a run."""
     return {
-        "time": (clock or now)(),
+        "time": now(),
         "server_version": server.version,
         "python": platform.python_version(),
         "platform": f"{platform.system()}-{platform.machine()}",

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from visual_memory import Client, Memory, NotFound, PruneResult
-from visual_memory_benchmarks.distortions import Picture, framed
+from visual_memory_benchmarks.distortions.picture import Picture, framed
 from visual_memory_benchmarks.laboratory.gallery import Gallery
 from visual_memory_benchmarks.stimuli.embeddings import Picture as Embeddable
-from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
+from visual_memory_benchmarks.stimuli.stimuli import StimulusSet, decode
 
 
 class Embedder(Protocol):
@@ -26,7 +24,7 @@ class Embedder(Protocol):
     def of(self, pictures: Sequence[Embeddable]) -> NDArray[np.float32]: ...
 
 
-class Laboratory:
+class Laboratory(ExitStack):
     """The datasets and embedders of an experiment, and its memories, deleted when the block ends.
 
     Names of memories begin with ``name``. Memories of these names that a killed run left are
@@ -41,17 +39,11 @@ class Laboratory:
         sets: Mapping[str, StimulusSet],
         embedders: Sequence[Embedder],
     ) -> None:
+        super().__init__()
         self.client, self.sets, self.embedders = client, sets, embedders
         self.states: dict[str, str] = {}
         self._name = name
-        self._made = ExitStack()
         self._count = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: Any) -> None:
-        self._made.__exit__(*raised)
 
     def gallery(self, name: str, embedder: int = 0) -> Gallery:
         """Return all pictures of a set, embedded by ``embedders[embedder]``."""
@@ -66,7 +58,7 @@ class Laboratory:
     def pictures(self, name: str) -> list[Picture]:
         """Return each picture of a set as pixels, scaled and cropped to 224 × 224."""
         stimuli = self.sets[name]
-        return [_pixels(stimuli.path(each)) for each in stimuli.stimuli]
+        return [framed(decode(stimuli, each)) for each in stimuli.stimuli]
 
     def attribute(self, name: str, key: str) -> NDArray[np.str_]:
         """Return an attribute from the manifest of a set, for each of its pictures."""
@@ -79,7 +71,7 @@ class Laboratory:
         with suppress(NotFound):
             self.client.delete_memory(name)
         memory = self.client.create_memory(name, dimension=gallery.vectors.shape[1])
-        self._made.callback(self.client.delete_memory, name)
+        self.callback(self.client.delete_memory, name)
         remember(memory, gallery)
         self.note(state, memory)
         return memory
@@ -126,8 +118,3 @@ def without_some(
     chosen = rng.choice(np.asarray(ids), count, replace=False).tolist()
     with without(memory, method="ids", ids=chosen):
         yield
-
-
-def _pixels(path: Path) -> Picture:
-    with Image.open(path) as image:
-        return framed(np.array(ImageOps.exif_transpose(image).convert("RGB")))

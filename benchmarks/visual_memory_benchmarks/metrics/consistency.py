@@ -58,13 +58,3 @@ def average(conditions: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     Conditions are not pooled, since their differences in difficulty would count as agreement.
     """
     return mean(np.stack(conditions), axis=0)
-
-
-def undefined(measures: NDArray[np.float64]) -> int:
-    """Count the pairs whose error consistency is undefined (NaN)."""
-    return int(np.isnan(measures[ERROR, :, 0]).sum())
-
-
-def identical(measures: NDArray[np.float64]) -> int:
-    """Count the pairs that are right and wrong on exactly the same pictures."""
-    return int((measures[OBSERVED, :, 0] == 1).sum())

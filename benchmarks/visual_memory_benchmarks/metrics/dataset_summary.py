@@ -10,12 +10,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory.terminal.refused import listed
 from visual_memory_benchmarks.errors import MissingConditions
 from visual_memory_benchmarks.metrics import consistency
 from visual_memory_benchmarks.metrics.accuracy import accuracy
 from visual_memory_benchmarks.metrics.bootstrap import Resampling, estimate, number
 from visual_memory_benchmarks.metrics.confusion import confusion, response_entropy
-from visual_memory_benchmarks.metrics.consistency import MEASURES
+from visual_memory_benchmarks.metrics.consistency import ERROR, MEASURES, OBSERVED
 from visual_memory_benchmarks.metrics.difficulty import difficulty
 from visual_memory_benchmarks.trials.datasets import Dataset
 from visual_memory_benchmarks.trials.panel import Panel, panels
@@ -121,7 +122,11 @@ class Answers:
         }
         for maker in np.unique(trials.makers).tolist():
             if lacking := [name for name in self.dataset.kept if not self._has(name, [maker])]:
-                raise MissingConditions(self.dataset.name, maker, lacking)
+                raise MissingConditions(
+                    f"{self.dataset.name}: {maker} has no trials in the condition "
+                    f"{listed(lacking)}, which the benchmark averages over; finish the run, or "
+                    "leave its table out."
+                )
 
     def scores(self, names: Sequence[str], pairs: Sequence[Pair]) -> Scores:
         """Return accuracy of ``names`` and mean measures of ``pairs`` over the kept conditions."""
@@ -172,13 +177,12 @@ class Answers:
         pairs = list(combinations(names, 2))
         rest = consistency.average(
             [
-                Compared(panel, self.weights[panel.condition] * each.rest).of(pairs)
+                Compared(panel, self.weights[panel.condition] * each["rest"]).of(pairs)
                 for panel, each in zip(used, found, strict=True)
             ]
         )
-        counts = [each.to_json() for each in found]
         return {
-            "difficulty": {key: sum(each[key] for each in counts) for key in counts[0]}
+            "difficulty": {key: sum(int(each[key].sum()) for each in found) for key in found[0]}
             | {"on_the_rest": measures_json(consistency.mean(rest, axis=1))}
         }
 
@@ -222,6 +226,6 @@ def _pair_counts(found: Sequence[Draws]) -> Json:
     """
     return {
         "pairs": sum(each.shape[1] for each in found),
-        "undefined_pairs": sum(consistency.undefined(each) for each in found),
-        "identical_pairs": sum(consistency.identical(each) for each in found),
+        "undefined_pairs": sum(int(np.isnan(each[ERROR, :, 0]).sum()) for each in found),
+        "identical_pairs": sum(int((each[OBSERVED, :, 0] == 1).sum()) for each in found),
     }

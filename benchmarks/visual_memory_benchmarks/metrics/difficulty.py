@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Difficulty:
-    """Masks of n pictures: all makers get ``trivial`` right, none ``impossible``, some ``rest``."""
+def difficulty(correct: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+    """Return masks of the n pictures of ``correct`` (m, n) by difficulty.
 
-    trivial: NDArray[np.bool_]
-    impossible: NDArray[np.bool_]
-
-    @property
-    def rest(self) -> NDArray[np.bool_]:
-        return ~(self.trivial | self.impossible)
-
-    def to_json(self) -> dict[str, int]:
-        masks = {"trivial": self.trivial, "impossible": self.impossible, "rest": self.rest}
-        return {name: int(mask.sum()) for name, mask in masks.items()}
-
-
-def difficulty(correct: NDArray[np.bool_]) -> Difficulty:
-    """Find the pictures that all, or none, of the m makers of ``correct`` (m, n) get right."""
+    All m makers get ``trivial`` pictures right, none ``impossible`` ones, and some the ``rest``.
+    """
     right = correct.sum(axis=0)
-    return Difficulty(right == len(correct), right == 0)
+    trivial, impossible = right == len(correct), right == 0
+    return {"trivial": trivial, "impossible": impossible, "rest": ~(trivial | impossible)}

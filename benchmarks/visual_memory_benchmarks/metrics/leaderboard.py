@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -47,28 +46,21 @@ def human_likeness(rows: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return dict(zip(rows, found.tolist(), strict=True))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Aggregates:
-    """Three ways to combine several metrics, one value for each model.
+def aggregate(scores: Scores) -> dict[str, Scores]:
+    """Combine scores (models, metrics), signed as by ``oriented``, to one for each model (models,).
 
-    They order models differently, and so are given together: ``mean`` follows the metric that
-    varies most; ``z_mean`` leaves out metrics that do not vary; in ``mean_rank`` lower is better.
-    """
-
-    mean: Scores
-    z_mean: Scores
-    mean_rank: Scores
-
-
-def aggregate(scores: Scores) -> Aggregates:
-    """Combine scores (models, metrics), signed as by ``oriented``.
-
-    z-scores are in standard deviations of the population, not of a sample.
+    The three ways order models differently, and so are given together: ``mean`` follows the metric
+    that varies most; ``z_mean`` leaves out metrics that do not vary, and is in standard deviations
+    of the population, not of a sample; in ``mean_rank`` lower is better.
     """
     spread = scores.std(axis=0)
     centred = scores - scores.mean(axis=0)
     z = np.divide(centred, spread, out=np.full_like(scores, np.nan), where=_varies(scores))
-    return Aggregates(scores.mean(axis=1), mean(z, axis=1), ranks(scores).mean(axis=1))
+    return {
+        "mean": scores.mean(axis=1),
+        "z_mean": mean(z, axis=1),
+        "mean_rank": ranks(scores).mean(axis=1),
+    }
 
 
 def correlations(scores: Scores) -> Scores:

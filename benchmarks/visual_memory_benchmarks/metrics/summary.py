@@ -72,7 +72,9 @@ def summarise(*folders: Path, resampling: Resampling | None = None) -> Json:
                 "datasets": list(found),
                 "datasets_with_people": [each for each in found if datasets[each].people],
                 **_overall(list(found.values())),
-                "shape_bias": _estimated(bias.models.get(name)),
+                "shape_bias": (
+                    estimate(bias.models[name]).to_json() if name in bias.models else None
+                ),
             }
             for name, found in models.items()
         },
@@ -108,10 +110,6 @@ def _row(found: Sequence[Scores], bias: Draws | None) -> dict[str, float]:
     """Return every metric of a model, nan where it is undefined."""
     values = dict(zip(("ood_accuracy", *MEASURES), _averaged(found)[:, 0].tolist(), strict=True))
     return values | {"shape_bias": np.nan if bias is None else float(bias[0])}
-
-
-def _estimated(draws: Draws | None) -> Json | None:
-    return None if draws is None else estimate(draws).to_json()
 
 
 def _pairs(datasets: Mapping[str, DatasetSummary]) -> list[Json]:
@@ -160,14 +158,13 @@ def _aggregation(rows: Mapping[str, Mapping[str, float]], short: Mapping[str, st
     if len(chosen) < 2:
         return None
     scores = oriented(chosen, list(METRICS))
-    found, matrix = aggregate(scores), correlations(scores)
-    columns = {"mean": found.mean, "z_mean": found.z_mean, "mean_rank": found.mean_rank}
+    matrix = correlations(scores)
     return {
         "metrics": [name if sign > 0 else f"-{name}" for name, sign in METRICS.items()],
         "standard_deviation": "population",
         **{
             key: {name: number(value) for name, value in zip(chosen, values, strict=True)}
-            for key, values in columns.items()
+            for key, values in aggregate(scores).items()
         },
         "correlations": [[number(value) for value in row] for row in matrix],
         "mean_correlation": number(mean_correlation(matrix)),

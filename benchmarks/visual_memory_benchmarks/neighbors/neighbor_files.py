@@ -16,12 +16,11 @@ from numpy.typing import ArrayLike
 
 from visual_memory import Memory
 from visual_memory.files import whole_file
-from visual_memory.types import Neighbors
+from visual_memory.terminal.refused import listed
 from visual_memory_benchmarks.errors import BadFile, UnnumberedLabels
 
 Classes: TypeAlias = int | tuple[int, ...]
 
-K = 100  # neighbours of a query; 101 where the queries are entries, which find themselves
 SLACK = 1e-6  # how far rounding may take a distance out of [0, 2] or out of order
 
 
@@ -100,15 +99,10 @@ def _are(values: Any, *kinds: type) -> bool:
 
 
 def _info(value: dict[str, Any]) -> NeighborInfo:
-    truth = value["image_class"]
-    return NeighborInfo(
-        featurizer=value["featurizer"],
-        image_id=value["image_id"],
-        image_class=tuple(truth) if isinstance(truth, list) else truth,
-        neighbor_image_ids=tuple(value["neighbor_image_ids"]),
-        neighbor_classes=tuple(value["neighbor_classes"]),
-        neighbor_distances=tuple(value["neighbor_distances"]),
-    )
+    fields: dict[str, Any] = {
+        name: tuple(each) if isinstance(each, list) else each for name, each in value.items()
+    }
+    return NeighborInfo(**fields)
 
 
 def write(path: Path, queries: Iterable[NeighborInfo]) -> None:
@@ -132,7 +126,7 @@ def export(
     featurizer: str,
     vectors: ArrayLike | None = None,
     images: Sequence[Any] | None = None,
-    k: int = K,
+    k: int,
 ) -> list[NeighborInfo]:
     """Find the ``k`` entries of a served memory nearest to each query, given as vectors or images.
 
@@ -142,21 +136,15 @@ def export(
     found = memory.search(vectors=vectors, images=images, k=k)
     known = {*labels, *(label for each in found for label in each.labels)}
     if left := sorted(known - set(classes)):
-        raise UnnumberedLabels(left)
+        raise UnnumberedLabels(f"These labels have no class number: {listed(left)}; give them one.")
     return [
-        _exported(featurizer, id, classes[label], each, classes)
+        NeighborInfo(
+            featurizer=featurizer,
+            image_id=id,
+            image_class=classes[label],
+            neighbor_image_ids=tuple(each.ids),
+            neighbor_classes=tuple(classes[label] for label in each.labels),
+            neighbor_distances=tuple(each.distances.tolist()),
+        )
         for id, label, each in zip(ids, labels, found, strict=True)
     ]
-
-
-def _exported(
-    featurizer: str, id: str, image_class: int, found: Neighbors, classes: Mapping[str, int]
-) -> NeighborInfo:
-    return NeighborInfo(
-        featurizer=featurizer,
-        image_id=id,
-        image_class=image_class,
-        neighbor_image_ids=tuple(found.ids),
-        neighbor_classes=tuple(classes[label] for label in found.labels),
-        neighbor_distances=tuple(found.distances.tolist()),
-    )

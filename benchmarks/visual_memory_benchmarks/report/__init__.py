@@ -2,7 +2,3 @@
 
 Imports experiments and below. Alone: ``make test ROOM=benchmarks/report``.
 """
-
-from visual_memory_benchmarks.report.page import write
-
-__all__ = ["write"]

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from types import MappingProxyType
 
-from visual_memory_benchmarks.distortions import DISTORTIONS
+from visual_memory_benchmarks.distortions.registry import DISTORTIONS
 from visual_memory_benchmarks.errors import UnknownBenchmark
 from visual_memory_benchmarks.runs.distorted import distorted
 from visual_memory_benchmarks.runs.task import Task
@@ -78,6 +78,8 @@ def choose(names: Iterable[str]) -> list[Benchmark]:
     for name in names:
         found = {key: each for key, each in BENCHMARKS.items() if fnmatchcase(key, name)}
         if not found:
-            raise UnknownBenchmark(name)
+            raise UnknownBenchmark(
+                f"No benchmark is called {name}; visual-memory-bench list shows all."
+            )
         chosen |= found
     return list(chosen.values())

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from types import MappingProxyType
 
-import numpy as np
-from PIL import Image, ImageOps
-
-from visual_memory_benchmarks.distortions import (
-    Bank,
-    Distortion,
-    Materials,
-    Picture,
-    distort,
-    framed,
-    mean_amplitudes,
-)
-from visual_memory_benchmarks.errors import BadPicture, MissingData
+from visual_memory_benchmarks.distortions.bank import Bank
+from visual_memory_benchmarks.distortions.distortion import Distortion, Materials
+from visual_memory_benchmarks.distortions.geirhos import mean_amplitudes
+from visual_memory_benchmarks.distortions.picture import Picture, framed
+from visual_memory_benchmarks.distortions.registry import distort
+from visual_memory_benchmarks.errors import MissingData
 from visual_memory_benchmarks.runs.task import Question, Task
 from visual_memory_benchmarks.runs.tasks import BANK, TaskInputs, clean_pictures, numbered
 from visual_memory_benchmarks.stimuli import stimuli
-from visual_memory_benchmarks.stimuli.stimuli import Stimulus, StimulusSet
+from visual_memory_benchmarks.stimuli.stimuli import StimulusSet, decode
 from visual_memory_benchmarks.trials.datasets import Dataset
 
 CLEAN = "clean"
@@ -81,13 +73,3 @@ def _bank(at: TaskInputs) -> StimulusSet:
     if not found.stimuli:
         raise MissingData(BANK, f"all pictures of {folder} are in the memory itself")
     return found
-
-
-def decode(found: StimulusSet, stimulus: Stimulus) -> Picture:
-    """Decode a picture of a set, upright, to h × w × 3 of uint8. Raises BadPicture."""
-    data = found.read(stimulus)
-    try:
-        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-        return np.array(image.convert("RGB"))
-    except Exception as error:  # on bad bytes Pillow raises whatever its parser ran into
-        raise BadPicture(str(found.path(stimulus)), f"does not decode ({error})") from None

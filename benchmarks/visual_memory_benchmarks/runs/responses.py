@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from visual_memory_benchmarks.trials.categories import NO_ANSWER
+from visual_memory_benchmarks.trials.datasets import NO_ANSWER
 
 
 class Responder:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory import Client, DeadlineExceeded, Memory, Unavailable
+from visual_memory.terminal.refused import listed
 from visual_memory.types import Decision
 from visual_memory_benchmarks.errors import (
     BadFile,
@@ -27,12 +28,12 @@ from visual_memory_benchmarks.runs.benchmarks import Benchmark
 from visual_memory_benchmarks.runs.responses import Responder
 from visual_memory_benchmarks.runs.results import Json, results
 from visual_memory_benchmarks.runs.session import Answer, RunFiles, Session
-from visual_memory_benchmarks.runs.task import Question, Task, batches
+from visual_memory_benchmarks.runs.task import Question, Task
 from visual_memory_benchmarks.runs.tasks import TaskInputs
 from visual_memory_benchmarks.stimuli.embeddings import MemoryEmbeddings
 from visual_memory_benchmarks.stimuli.remembered import Remembered
 from visual_memory_benchmarks.trials import mapping, trial_files
-from visual_memory_benchmarks.trials.categories import NO_ANSWER
+from visual_memory_benchmarks.trials.datasets import NO_ANSWER
 from visual_memory_benchmarks.trials.trials import image_id
 
 VECTORS = ".vectors"
@@ -85,11 +86,15 @@ def run(
     task = benchmark.task(TaskInputs(data, memory, remembered, settings.limit, settings.seed))
     check_names(task)
     categories = (*task.dataset.categories, NO_ANSWER)
-    given = read_mapping(settings.mapping, categories) if settings.mapping else {}
+    given = mapping.read(settings.mapping, categories) if settings.mapping else {}
     meant = mapping.complete(info.labels, given, categories)
     lacking = {} if task.strange else without_label(task, meant)
     if meant and sum(lacking.values()) == len(task.questions):
-        raise NothingToAnswer(memory, sorted(meant), lacking)
+        raise NothingToAnswer(
+            f"The memory {memory} can get none of the pictures right: they show {listed(lacking)}, "
+            f"and its labels are {listed(sorted(meant))}. Give the folder that has a folder for "
+            "each label with --data, or say with --mapping FILE.csv what its labels stand for."
+        )
     maker = settings.name(memory)
     if not trial_files.NAME.fullmatch(maker):
         raise BadTrials(
@@ -119,9 +124,9 @@ def run(
             raise BadFile(files.trials, problem, "remove all of that run, or choose another --out")
         begun.write(files.record)
         evaluator = Evaluator(found, task, embeddings, remembered, Responder(meant), settings)
-        digest = evaluator.answer(session, begun.digest, progress)
+        evaluator.answer(session, begun.digest, progress)
         finish(files, task, session.answered(), begun, settings, lacking)
-        begun.ended(digest).write(files.record)
+        begun.ended().write(files.record)
     return files
 
 
@@ -136,18 +141,19 @@ class Evaluator:
     responder: Responder
     settings: Settings
 
-    def answer(self, session: Session, digest: str, progress: Progress) -> str:
-        """Answer a session's unanswered questions; return ``digest``, which the memory still has.
+    def answer(self, session: Session, digest: str, progress: Progress) -> None:
+        """Answer a session's unanswered questions by a memory that has ``digest`` throughout.
 
         Raises MemoryChanged if the memory was edited, RunStopped if the server is unreachable;
         answers of the batch at hand are then not written.
         """
-        total = len(self.task.questions)
+        questions, size = self.task.questions, self.settings.batch
+        total = len(questions)
         try:
             self._check(digest, session.done)
             progress(session.done, total)
             with ThreadPoolExecutor(WORKERS) as workers:
-                for batch in batches(self.task.questions[session.done :], self.settings.batch):
+                while batch := questions[session.done : session.done + size]:
                     decisions = self._decide(batch, workers)
                     self._check(digest, session.done)
                     session.append([self._answered(each) for each in decisions])
@@ -157,7 +163,6 @@ class Evaluator:
                 f"{error} {session.done:,} of {total:,} questions are answered, and the same "
                 "command goes on."
             ) from None
-        return digest
 
     def _check(self, digest: str, done: int) -> None:
         now = self.memory.info().digest
@@ -198,14 +203,6 @@ class Evaluator:
             decision.confidence,
             float(decision.neighbors.distances[0]),
         )
-
-
-def read_mapping(path: Path, categories: Sequence[str]) -> dict[str, str]:
-    """Read a map of labels to categories from a CSV file. Raises BadFile."""
-    try:
-        return mapping.read(path, categories)
-    except OSError as error:
-        raise BadFile(path, f"cannot be read ({error.strerror})", "look at its path") from None
 
 
 def check_names(task: Task) -> None:

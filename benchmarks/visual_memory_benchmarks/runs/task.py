@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import quote
@@ -53,9 +53,3 @@ def table_name(number: int, code: str, condition: str, category: str, id: str) -
 def picture_id(file: str) -> str:
     """Return a path without slashes and underscores, distinct for distinct paths."""
     return quote(file, safe="").replace("_", "%5F")
-
-
-def batches(questions: tuple[Question, ...], size: int) -> Iterator[tuple[Question, ...]]:
-    """Yield batches of ``size``, and the rest."""
-    for start in range(0, len(questions), size):
-        yield questions[start : start + size]

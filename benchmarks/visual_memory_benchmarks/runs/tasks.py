@@ -122,7 +122,11 @@ def natural(at: TaskInputs) -> Task:
     """Make a task of the pictures that the memory was made of. Raises NotRemembered."""
     found = clean_pictures(at)
     if strange := [each.file for each in found.stimuli if not at.remembered.same(each, own=True)]:
-        raise NotRemembered(at.memory, strange, found.folder)
+        raise NotRemembered(
+            f"The memory {at.memory} does not hold these pictures of {found.folder}, which it is "
+            f"to find among its others: {listed(strange)}. Insert the folder, or give the one it "
+            "was made of."
+        )
     categories = tuple(sorted({*found.categories, *at.remembered.labels}))
     dataset = Dataset("natural", "nonparametric", categories=categories)
     questions = numbered("natural", [(ALL, each) for each in found.stimuli])

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from visual_memory_benchmarks.errors import BadDownload, MissingData
 from visual_memory_benchmarks.sources.archives import unpack
-from visual_memory_benchmarks.sources.downloads import LOCK, fetch, read_json
+from visual_memory_benchmarks.sources.downloads import LOCK, Progress, fetch, read_json
 from visual_memory_benchmarks.sources.sources import SOURCES, Archive, Source
 
 DOWNLOADS = ".downloads"
-
-Progress = Callable[[str, int, int], None]
 
 
 def source(name: str) -> Source:
@@ -23,12 +20,10 @@ def source(name: str) -> Source:
     return SOURCES[name]
 
 
-def get(
-    source: Source, data: Path, progress: Progress = lambda name, done, total: None
-) -> list[str]:
+def get(source: Source, data: Path, progress: Progress = lambda done, total: None) -> list[str]:
     """Download and unpack a dataset to ``data``/NAME; return sentences on unverified files.
 
-    ``progress`` is called with the file, its bytes so far and in all. Raises MissingData for
+    ``progress`` is called with the bytes of each file so far and in all. Raises MissingData for
     datasets to be fetched by hand, BadDownload, BadFile.
     """
     folder = data / source.name
@@ -38,13 +33,8 @@ def get(
         raise MissingData(source.name, "it cannot be fetched by this command", source.remedy(data))
     archives = (source.archive,) if source.archive else listed(source.record)
     paths = [data / DOWNLOADS / source.name / file_name(each) for each in archives]
-    notes = []
-    for archive, path in zip(archives, paths, strict=True):
-
-        def report(done: int, total: int, name: str = path.name) -> None:
-            progress(name, done, total)
-
-        notes.append(fetch(archive, path, data / LOCK, report))
+    lock = data / LOCK
+    notes = [fetch(each, path, lock, progress) for each, path in zip(archives, paths, strict=True)]
     try:
         unpack(paths, folder, source.inside)
     finally:

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+from PIL import Image, ImageOps
+
 from visual_memory import InvalidArgument
+from visual_memory_benchmarks.distortions.picture import Picture
 from visual_memory_benchmarks.errors import BadFile, BadPicture, MissingData
 
 MANIFEST = "manifest.csv"
@@ -145,6 +149,16 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BadPicture(str(path), f"cannot be read ({error.strerror})") from None
+
+
+def decode(found: StimulusSet, stimulus: Stimulus) -> Picture:
+    """Decode a picture of a set, upright, to h × w × 3 of uint8. Raises BadPicture."""
+    data = found.read(stimulus)
+    try:
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+        return np.array(image.convert("RGB"))
+    except Exception as error:  # on bad bytes Pillow raises whatever its parser ran into
+        raise BadPicture(str(found.path(stimulus)), f"does not decode ({error})") from None
 
 
 def unreadable(error: InvalidArgument, names: Sequence[str]) -> BadPicture:

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from visual_memory_benchmarks.trials.categories import CATEGORIES
-
 Kind: TypeAlias = Literal["nonparametric", "binary", "parametric"]
 
+NO_ANSWER = "na"
+CATEGORIES = (
+    *("airplane", "bear", "bicycle", "bird", "boat", "bottle", "car", "cat"),
+    *("chair", "clock", "dog", "elephant", "keyboard", "knife", "oven", "truck"),
+)
+"""The 16 categories that people and machines choose from."""
 ALL = "all"  # the condition of a set without conditions, by any value in its tables
 
 

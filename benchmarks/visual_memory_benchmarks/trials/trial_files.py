@@ -240,7 +240,10 @@ def find(folders: Sequence[Path]) -> dict[str, list[Path]]:
         if (name := path.resolve().parent.name) in found:
             found[name].append(path)
     if not any(found.values()):
-        raise NoTrials(folders, DATASETS)
+        raise NoTrials(
+            f"No table of trials (*.csv, *.csv.gz) lies in {', '.join(map(str, folders))}: a table "
+            f"belongs into a folder that is named as its dataset is, one of {', '.join(DATASETS)}."
+        )
     return {name: paths for name, paths in found.items() if paths}
 
 

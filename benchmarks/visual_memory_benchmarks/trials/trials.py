@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TypeAlias
@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_benchmarks.errors import BadTrials
-from visual_memory_benchmarks.trials.categories import NO_ANSWER
-from visual_memory_benchmarks.trials.datasets import Dataset
+from visual_memory_benchmarks.trials.datasets import NO_ANSWER, Dataset
 
 Texts: TypeAlias = NDArray[np.str_]
 
@@ -60,25 +59,12 @@ class Trials:
         """Return the ids by which answers to the same picture are matched."""
         return np.array([image_id(name) for name in self.names.tolist()], np.str_)
 
-    @cached_property
-    def correct(self) -> NDArray[np.bool_]:
-        """Return True for each answer that is the category shown."""
-        correct: NDArray[np.bool_] = self.responses == self.categories
-        return correct
-
     def where(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Trials:
         """Select rows, in their order."""
         return replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
 
 
 COLUMNS = tuple(field.name for field in fields(Trials) if field.name != "dataset")
-
-
-def joined(parts: Sequence[Trials]) -> Trials:
-    """Concatenate at least one part, all of one dataset."""
-    assert {part.dataset for part in parts} == {parts[0].dataset}
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
-    return Trials(parts[0].dataset, **columns)
 
 
 def check(trials: Trials, place: Callable[[int], str] = lambda row: f"trial {row + 1}") -> Trials:

@@ -8,13 +8,10 @@ from PIL import Image
 from tests.benchmarks.distortions.made import walked
 from tests.conftest import SHARED
 
-from visual_memory_benchmarks.distortions import (
-    Bank,
-    Materials,
-    Picture,
-    framed,
-    mean_amplitudes,
-)
+from visual_memory_benchmarks.distortions.bank import Bank
+from visual_memory_benchmarks.distortions.distortion import Materials
+from visual_memory_benchmarks.distortions.geirhos import mean_amplitudes
+from visual_memory_benchmarks.distortions.picture import Picture, framed
 
 
 @pytest.fixture

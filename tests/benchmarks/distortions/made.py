@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from visual_memory_benchmarks.distortions import Picture
+from visual_memory_benchmarks.distortions.picture import Picture
 
 SIDE = 224
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_benchmarks.distortions import Bank, CannotDistort
-from visual_memory_benchmarks.distortions.bank import SIDES
+from visual_memory_benchmarks.distortions.bank import SIDES, Bank
+from visual_memory_benchmarks.errors import CannotDistort
 
 
 def test_thumbnails_are_of_the_square_in_the_middle() -> None:

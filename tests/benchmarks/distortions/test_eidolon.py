@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from visual_memory_benchmarks.distortions import Picture
 from visual_memory_benchmarks.distortions.eidolon import (
     PLANE,
     SIGMAS,
@@ -18,7 +17,7 @@ from visual_memory_benchmarks.distortions.eidolon import (
     slices,
 )
 from visual_memory_benchmarks.distortions.filters import normals
-from visual_memory_benchmarks.distortions.picture import Floats, grey, shown
+from visual_memory_benchmarks.distortions.picture import Floats, Picture, grey, shown
 
 BEFORE_BLUR = 27.0  # about the deviation of 512² normal numbers whose largest is scaled to 127.5
 CROP = slice(128, 384)

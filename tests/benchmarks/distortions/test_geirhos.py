@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_benchmarks.distortions import CannotDistort, Picture, geirhos
-from visual_memory_benchmarks.distortions.picture import Floats, grey
+from visual_memory_benchmarks.distortions import geirhos
+from visual_memory_benchmarks.distortions.picture import Floats, Picture, grey
+from visual_memory_benchmarks.errors import CannotDistort
 
 SIDE = 224
 MEAN = 0.4423

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from visual_memory_benchmarks.distortions import Picture, filters, imagenet_c
-from visual_memory_benchmarks.distortions.picture import Floats, unit
+from visual_memory_benchmarks.distortions import filters, imagenet_c
+from visual_memory_benchmarks.distortions.picture import Floats, Picture, unit
 
 SIDE = 224
 images = arrays(np.float32, (4, 5, 3), elements=st.floats(0, 1, width=32))

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from visual_memory_benchmarks.distortions import Bank, Picture, laion_c
+from visual_memory_benchmarks.distortions import laion_c
+from visual_memory_benchmarks.distortions.bank import Bank
+from visual_memory_benchmarks.distortions.picture import Picture
 
 SIDE = 224
 

@@ -12,15 +12,11 @@ import numpy as np
 import pytest
 from tests.benchmarks.distortions.made import walked
 
-from visual_memory_benchmarks.distortions import (
-    DISTORTIONS,
-    CannotDistort,
-    Materials,
-    Picture,
-    distort,
-    mean_amplitudes,
-)
-from visual_memory_benchmarks.distortions.registry import COMMON, generator
+from visual_memory_benchmarks.distortions.distortion import Materials
+from visual_memory_benchmarks.distortions.geirhos import mean_amplitudes
+from visual_memory_benchmarks.distortions.picture import Picture
+from visual_memory_benchmarks.distortions.registry import COMMON, DISTORTIONS, distort, generator
+from visual_memory_benchmarks.errors import CannotDistort
 from visual_memory_benchmarks.trials.datasets import DATASETS
 
 CASES = [(name, level) for name, each in DISTORTIONS.items() for level in each.levels]
@@ -205,7 +201,10 @@ def test_another_seed_is_another_picture(name: str, clean: Picture, materials: M
 ALL_DIGESTS = """
 from tests.benchmarks.distortions.made import walked
 from tests.benchmarks.distortions.test_registry import digest
-from visual_memory_benchmarks.distortions import DISTORTIONS, Bank, Materials, mean_amplitudes
+from visual_memory_benchmarks.distortions.bank import Bank
+from visual_memory_benchmarks.distortions.distortion import Materials
+from visual_memory_benchmarks.distortions.geirhos import mean_amplitudes
+from visual_memory_benchmarks.distortions.registry import DISTORTIONS
 clean, other = walked(0), walked(1)
 materials = Materials(Bank([clean, other]), mean_amplitudes([clean, other]))
 for name, each in DISTORTIONS.items():

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from visual_memory_benchmarks.distortions import DISTORTIONS, Picture, frost, weather
-from visual_memory_benchmarks.distortions.picture import Floats, unit
+from visual_memory_benchmarks.distortions import frost, weather
+from visual_memory_benchmarks.distortions.picture import Floats, Picture, unit
+from visual_memory_benchmarks.distortions.registry import DISTORTIONS
 
 SIDE = 224
 LEVELS = [str(level) for level in range(1, 6)]

@@ -9,7 +9,8 @@ import pytest
 from tests.benchmarks.experiments.made import Cellular
 
 import visual_memory
-from visual_memory_benchmarks.experiments import EXPERIMENTS, Result
+from visual_memory_benchmarks.experiments import EXPERIMENTS
+from visual_memory_benchmarks.laboratory.result import Result
 from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 Run: TypeAlias = "Callable[..., Result]"

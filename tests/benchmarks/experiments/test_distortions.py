@@ -6,8 +6,7 @@ import pytest
 from tests.benchmarks.experiments.conftest import Run
 from tests.benchmarks.experiments.made import KNOWN
 
-from visual_memory_benchmarks.distortions import DISTORTIONS
-from visual_memory_benchmarks.distortions.registry import COMMON
+from visual_memory_benchmarks.distortions.registry import COMMON, DISTORTIONS
 
 ASKED = 2 * len(KNOWN)
 

@@ -7,7 +7,6 @@ from tests.benchmarks.experiments.conftest import Run
 from tests.benchmarks.experiments.made import Cellular
 
 import visual_memory
-from visual_memory_benchmarks.experiments import Laboratory
 from visual_memory_benchmarks.experiments.steering import (
     ADDITIONS,
     BASE,
@@ -20,6 +19,7 @@ from visual_memory_benchmarks.experiments.steering import (
     dealt,
     voters,
 )
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory
 from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 

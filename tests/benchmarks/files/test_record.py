@@ -22,17 +22,18 @@ RECORD = Record(
 
 
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
-    ended = RECORD.ended("ab")
+    ended = RECORD.ended()
     ended.write(tmp_path / "record.json")
 
     assert record.read(tmp_path / "record.json") == ended
     assert ended.end_time
+    assert ended.digest_after == "ab"
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
 
 def test_a_second_start_keeps_the_first_digest(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
-    RECORD.ended("ab").write(path)
+    RECORD.ended().write(path)
     again = replace(
         RECORD, memory={**RECORD.memory, "digest": "ff"}, starts=({"time": "now"},)
     ).resumed(path)

@@ -8,8 +8,7 @@ import pytest
 from tests.benchmarks.experiments.made import Cellular
 
 import visual_memory
-from visual_memory_benchmarks.experiments import Laboratory
-from visual_memory_benchmarks.laboratory.laboratory import without, without_some
+from visual_memory_benchmarks.laboratory.laboratory import Laboratory, without, without_some
 from visual_memory_benchmarks.stimuli.stimuli import StimulusSet
 
 

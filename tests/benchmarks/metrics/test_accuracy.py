@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
-from tests.benchmarks.made import to_trials
+from tests.benchmarks.made import joined, to_trials
 
 from visual_memory_benchmarks.metrics.accuracy import accuracy
 from visual_memory_benchmarks.trials.datasets import DATASETS
 from visual_memory_benchmarks.trials.panel import panels
-from visual_memory_benchmarks.trials.trials import joined
 
 
 def test_trials_of_all_conditions_and_makers_are_pooled() -> None:

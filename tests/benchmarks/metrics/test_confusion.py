@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.benchmarks.made import to_trials
 
 from visual_memory_benchmarks.metrics.confusion import confusion, response_entropy
-from visual_memory_benchmarks.trials.categories import CATEGORIES
+from visual_memory_benchmarks.trials.datasets import CATEGORIES
 from visual_memory_benchmarks.trials.panel import panels
 
 

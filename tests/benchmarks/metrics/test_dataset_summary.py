@@ -3,13 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.benchmarks.made import to_trials
+from tests.benchmarks.made import joined, to_trials
 
 from visual_memory_benchmarks.errors import MissingConditions, UnmatchedImages
 from visual_memory_benchmarks.metrics.bootstrap import Resampling
 from visual_memory_benchmarks.metrics.dataset_summary import summarise_dataset
 from visual_memory_benchmarks.trials.datasets import DATASETS
-from visual_memory_benchmarks.trials.trials import joined
 
 FEW = Resampling(resamples=20)
 SHOWN = ["cat", "dog", "car", "bird"]

@@ -54,18 +54,18 @@ def test_the_mean_rank_is_over_three_measures() -> None:
 def test_three_aggregates_may_order_models_in_three_ways() -> None:
     found = aggregate(np.array([[8.0, 2.0, 0.0], [1.0, 6.0, 2.0], [2.0, 7.0, 0.0]]))
 
-    firsts = [found.mean.argmax(), found.z_mean.argmax(), found.mean_rank.argmin()]
+    firsts = [found["mean"].argmax(), found["z_mean"].argmax(), found["mean_rank"].argmin()]
     assert [int(first) for first in firsts] == [0, 1, 2]
 
 
 def test_z_scores_are_by_the_deviation_of_the_population() -> None:
     found = aggregate(np.array([[1.0, 5.0], [3.0, 5.0]]))
 
-    assert found.z_mean.tolist() == [-1, 1]  # the second metric does not vary and is left out
+    assert found["z_mean"].tolist() == [-1, 1]  # the second metric does not vary and is left out
 
 
 def test_equal_models_have_no_z_mean() -> None:
-    assert np.isnan(aggregate(np.array([[0.1, 0.3]] * 3)).z_mean).all()
+    assert np.isnan(aggregate(np.array([[0.1, 0.3]] * 3))["z_mean"]).all()
 
 
 @given(TABLES)

@@ -107,6 +107,7 @@ def test_a_served_memory_is_exported(pets: RemoteMemory) -> None:
             {"cat": 281, "dog": 207},
             featurizer="axes",
             vectors=np.array([[0, 0.6, 0.8, 0]]),
+            k=100,
         )
 
     assert found.image_class == 281
@@ -127,4 +128,5 @@ def test_labels_without_a_number_are_refused(pets: RemoteMemory) -> None:
             {"cat": 281},
             featurizer="axes",
             vectors=np.eye(4)[:1],
+            k=100,
         )

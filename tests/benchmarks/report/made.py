@@ -10,10 +10,9 @@ from typing import Any
 
 from tests.benchmarks.made import HEADER, row
 
-from visual_memory_benchmarks.distortions import DISTORTIONS
+from visual_memory_benchmarks.distortions.registry import DISTORTIONS
 from visual_memory_benchmarks.edits.edit import KINDS
-from visual_memory_benchmarks.trials.categories import CATEGORIES
-from visual_memory_benchmarks.trials.datasets import ALL, DATASETS
+from visual_memory_benchmarks.trials.datasets import ALL, CATEGORIES, DATASETS
 
 DIGEST = "0123456789abcdef" * 4
 SPEC = {"name": "efficientnet-lite0"}

@@ -12,8 +12,7 @@ from tests.benchmarks.report.made import write_people, write_results
 
 from visual_memory_benchmarks.errors import BadFile, MissingData
 from visual_memory_benchmarks.experiments import EXPERIMENTS
-from visual_memory_benchmarks.report import write
-from visual_memory_benchmarks.report.page import compose
+from visual_memory_benchmarks.report.page import compose, write
 from visual_memory_benchmarks.report.sections import SECTIONS
 from visual_memory_benchmarks.report.seeds import SEEDS, answers
 from visual_memory_benchmarks.report.theme import THEMES

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from visual_memory_benchmarks.distortions import DISTORTIONS
+from visual_memory_benchmarks.distortions.registry import DISTORTIONS
 from visual_memory_benchmarks.errors import UnknownBenchmark
 from visual_memory_benchmarks.runs.benchmarks import BENCHMARKS, choose
 from visual_memory_benchmarks.trials.datasets import DATASETS

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.conftest import to_picture
 
-from visual_memory_benchmarks.distortions import DISTORTIONS
+from visual_memory_benchmarks.distortions.registry import DISTORTIONS
 from visual_memory_benchmarks.errors import BadPicture, MissingData
 from visual_memory_benchmarks.runs.benchmarks import BENCHMARKS
 from visual_memory_benchmarks.runs.tasks import TaskInputs

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.benchmarks.made import to_trials
+from tests.benchmarks.made import joined, to_trials
 
 from visual_memory_benchmarks.metrics.bootstrap import Resampling
 from visual_memory_benchmarks.runs.results import results
 from visual_memory_benchmarks.runs.session import Answer
 from visual_memory_benchmarks.trials.datasets import DATASETS, Dataset
-from visual_memory_benchmarks.trials.trials import joined
 
 RESAMPLING = Resampling(200, seed=3)
 

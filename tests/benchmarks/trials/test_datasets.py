@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from visual_memory_benchmarks.trials.categories import CATEGORIES
-from visual_memory_benchmarks.trials.datasets import ALL, DATASETS
+from visual_memory_benchmarks.trials.datasets import ALL, CATEGORIES, DATASETS
 
 
 def test_there_are_17_of_three_kinds() -> None:

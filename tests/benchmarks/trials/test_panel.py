@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.benchmarks.made import to_trials
+from tests.benchmarks.made import joined, to_trials
 
 from visual_memory_benchmarks.errors import UnmatchedImages
 from visual_memory_benchmarks.trials.datasets import DATASETS
 from visual_memory_benchmarks.trials.panel import panels
-from visual_memory_benchmarks.trials.trials import joined
 
 
 def test_answers_to_the_same_picture_lie_side_by_side() -> None:

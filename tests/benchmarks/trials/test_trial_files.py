@@ -19,8 +19,7 @@ from visual_memory.terminal.refused import MissingExtra
 from visual_memory_benchmarks.errors import BadFile, BadTrials, NoTrials
 from visual_memory_benchmarks.metrics.bootstrap import Resampling
 from visual_memory_benchmarks.metrics.summary import summarise
-from visual_memory_benchmarks.trials.categories import CATEGORIES
-from visual_memory_benchmarks.trials.datasets import DATASETS
+from visual_memory_benchmarks.trials.datasets import CATEGORIES, DATASETS
 from visual_memory_benchmarks.trials.trial_files import file_name, find, read, write, write_parquet
 from visual_memory_benchmarks.trials.trials import COLUMNS, Trials
 

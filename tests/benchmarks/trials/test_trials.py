@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.benchmarks.made import to_trials
+from tests.benchmarks.made import joined, to_trials
 
 from visual_memory_benchmarks.errors import BadTrials
 from visual_memory_benchmarks.trials.datasets import DATASETS
-from visual_memory_benchmarks.trials.trials import check, image_id, is_person, joined, makers
+from visual_memory_benchmarks.trials.trials import check, image_id, is_person, makers
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,8 @@ def test_people_are_called_subjects() -> None:
 def test_no_answer_is_wrong_and_stays() -> None:
     trials = check(to_trials({"lite0": ["na", "cat"]}, ["cat", "cat"]))
 
-    assert trials.correct.tolist() == [False, True]
+    assert trials.responses.tolist() == ["na", "cat"]
+    assert (trials.responses == trials.categories).tolist() == [False, True]
 
 
 def test_people_and_models_come_apart_in_alphabetical_order() -> None:

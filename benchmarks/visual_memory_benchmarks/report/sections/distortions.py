@@ -24,8 +24,7 @@ from visual_memory_benchmarks.report.picture import Picture
 from visual_memory_benchmarks.report.plots import Canvas, error_bars
 from visual_memory_benchmarks.report.published import LAION_C_PERCENT
 from visual_memory_benchmarks.report.section import Blocks
-from visual_memory_benchmarks.trials.categories import CATEGORIES
-from visual_memory_benchmarks.trials.datasets import DATASETS
+from visual_memory_benchmarks.trials.datasets import CATEGORIES, DATASETS
 
 NAME = "distortions"
 SALT = "salt-and-pepper"

@@ -11,13 +11,7 @@ from typing import NoReturn
 
 from visual_memory.terminal.arguments import SERVER, Commands, add, file_or_folder
 from visual_memory.terminal.refused import Refused, WrongUsage
-from visual_memory_service.config import (
-    ERASURES,
-    FILES_AND_MEMORY,
-    BadSetting,
-    NoDataFolder,
-    to_settings,
-)
+from visual_memory_service import config
 from visual_memory_service.console import server_libraries
 from visual_memory_service.erasure.allocator import overwrite_freed_memory
 
@@ -56,9 +50,9 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument(
         "--erasure",
-        choices=ERASURES,
+        choices=config.ERASURES,
         help="what unlearning erases from; files leaves the server's RAM as it is, and calls are "
-        f"faster; default: {FILES_AND_MEMORY}",
+        f"faster; default: {config.FILES_AND_MEMORY}",
     )
     parser.add_argument(
         "--threads", metavar="N", type=int, help="threads that compute; default: one for each core"
@@ -74,12 +68,12 @@ def serve(options: Namespace) -> NoReturn:
     given = {name: getattr(options, name) for name in FLAGS}
     flags = {name: value for name, value in given.items() if value is not None}
     try:
-        settings = to_settings(flags, options.config)
-    except NoDataFolder as error:
+        settings = config.to_settings(flags, options.config)
+    except config.NoDataFolder as error:
         raise WrongUsage(str(error)) from None
-    except BadSetting as error:
+    except config.BadSetting as error:
         raise Refused(str(error)) from None
-    if settings.erasure == FILES_AND_MEMORY:
+    if settings.erasure == config.FILES_AND_MEMORY:
         overwrite_freed_memory()  # done by __main__, unless called in another way
     # SQLite reads it when it is loaded; its temporary files stay in the folder.
     os.environ["SQLITE_TMPDIR"] = str(settings.data / "unfinished")
@@ -90,7 +84,7 @@ def serve(options: Namespace) -> NoReturn:
     log_to_standard_error(options.log_level)
     try:
         server.serve(settings)
-    except (BadSetting, EmbeddingRefusal, MemoryRefusal) as error:
+    except (config.BadSetting, EmbeddingRefusal, MemoryRefusal) as error:
         raise Refused(in_full(error)) from None
     except BrokenPipeError:  # standard output is closed: nobody reads where it listens
         raise

@@ -9,18 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from visual_memory import (
-    Client,
-    FailedPrecondition,
-    InvalidCertificate,
-    Memory,
-    Operation,
-    UnlearnResult,
-)
+from visual_memory import Client, FailedPrecondition, InvalidCertificate, Memory
 from visual_memory.terminal.arguments import Commands, file_or_folder
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, listed
+from visual_memory.types import Operation, UnlearnResult
 from visual_memory_service.console import files, server_libraries
 from visual_memory_service.console.arguments import add_apply, add_asking
 from visual_memory_service.console.interrupted import report_running_operations

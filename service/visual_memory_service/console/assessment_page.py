@@ -15,18 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from visual_memory import (
-    Assessment,
-    Conflict,
-    Entry,
-    Memory,
-    MemoryInfo,
-    Neighbor,
-    NotFound,
-    Suspect,
-)
+from visual_memory import Memory, NotFound
 from visual_memory.terminal.output import plural, printable
 from visual_memory.terminal.progress import Progress
+from visual_memory.types import Assessment, Conflict, Entry, MemoryInfo, Neighbor, Suspect
 from visual_memory_service.pictures.folder_thumbnails import FolderThumbnails
 
 MARK = re.compile(r"<!--([A-Z]+)-->")

@@ -6,7 +6,7 @@ import hashlib
 import json
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from visual_memory import Client, FailedPrecondition, InvalidCertificate, Memory
@@ -229,14 +229,9 @@ def rotate(options: Namespace) -> None:
     if not (options.data / "catalog.sqlite").is_file():
         raise Refused(f"{options.data} is no data folder of a server: it has no catalog.sqlite.")
     try:
-        lock = FolderLock(options.data)
-    except FolderInUse as error:
-        raise Refused(str(error)) from None
-    try:
-        signing = SigningKeys(options.data)
-        signing.rotate()
-    except (BadKey, FileUnavailable) as error:
+        with closing(FolderLock(options.data)):
+            signing = SigningKeys(options.data)
+            signing.rotate()
+    except (BadKey, FileUnavailable, FolderInUse) as error:
         raise Refused(in_full(error)) from None
-    finally:
-        lock.close()
     say(f"{signing.public[0]} signs from now on; the former key stays published.")

@@ -9,11 +9,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from visual_memory_index import read_small, write_private
+from visual_memory_service.config import BadSetting
 
 PRIVATE, FORMER = "signing.pem", "former.txt"
 
 
-class BadKey(Exception):
+class BadKey(BadSetting):
     """A key file that cannot be read, or holds no usable key."""
 
     def __init__(self, path: Path, unreadable: OSError | None = None) -> None:

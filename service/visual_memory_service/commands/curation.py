@@ -11,11 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 from visual_memory import Client, PruneResult
-from visual_memory.terminal.arguments import Commands, file_or_folder
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage, listed
-from visual_memory_service.console.arguments import add_apply, add_asking
+from visual_memory_service.console.arguments import add_apply, add_asking, add_path
 from visual_memory_service.console.files import read_ids, read_text
 from visual_memory_service.console.interrupted import report_running_operations
 
@@ -44,11 +44,11 @@ def add_to(commands: Commands) -> None:
         help="hard: entries that often mislead; prototype: by distance to cluster centres; value: "
         "the lowest KNN-Shapley values; random; default: hard",
     )
-    how.add_argument(
+    add_path(
+        how,
         "--ids-file",
-        metavar="FILE",
-        type=file_or_folder,
-        help="prune the ids in this file instead, one a line; -: standard input",
+        "FILE",
+        "prune the ids in this file instead, one a line; -: standard input",
     )
     parser.add_argument(
         "-k",
@@ -97,14 +97,13 @@ def add_to(commands: Commands) -> None:
     )
     add_apply(parser)
     parser = add_asking(commands, "relabel", relabel, "set labels from a CSV file, until undone")
-    parser.add_argument(
+    add_path(
+        parser,
         "--from",
+        "FILE.csv",
+        "the columns id and label; rows without a label are skipped; -: standard input",
         dest="from_file",
-        metavar="FILE.csv",
-        type=file_or_folder,
         required=True,
-        help="the columns id and label; rows without a label are skipped; -: standard input; "
-        "needed",
     )
     add_apply(parser)
 

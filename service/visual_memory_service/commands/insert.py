@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from visual_memory import AlreadyExists, Client, Error, Memory, NotFound, PruneResult
-from visual_memory.terminal.arguments import Commands, file_or_folder
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, listed
 from visual_memory.types import Entry, Limits
-from visual_memory_service.console.arguments import add_asking
+from visual_memory_service.console.arguments import add_asking, add_path
 from visual_memory_service.console.interrupted import report_running_operations, report_stored
 from visual_memory_service.pictures import bad_pictures
 from visual_memory_service.pictures.item import Item, sha256
@@ -121,12 +121,12 @@ def add_to(commands: Commands) -> None:
         "interruption. An id stored with other content needs --keep or --replace. A server\n"
         "that restarts meanwhile is waited for, up to --timeout."
     )
-    parser.add_argument(
+    add_path(
+        parser,
         "sources",
-        metavar="SOURCE",
+        "SOURCE",
+        "a folder, a CSV table or a Parquet file; with --label a picture or a folder of such",
         nargs="+",
-        type=file_or_folder,
-        help="a folder, a CSV table or a Parquet file; with --label a picture or a folder of such",
     )
     parser.add_argument("--label", metavar="L", help="the label of all these pictures")
     otherwise = parser.add_mutually_exclusive_group()

@@ -9,10 +9,11 @@ from argparse import Namespace
 from contextlib import suppress
 from typing import NoReturn
 
-from visual_memory.terminal.arguments import SERVER, Commands, add, file_or_folder
+from visual_memory.terminal.arguments import SERVER, Commands, add
 from visual_memory.terminal.refused import Refused, WrongUsage
 from visual_memory_service import config
 from visual_memory_service.console import server_libraries
+from visual_memory_service.console.arguments import add_path
 from visual_memory_service.erasure.allocator import overwrite_freed_memory
 
 FLAGS = ("data", "listen", "allow_embedder", "reranker", "erasure", "threads")
@@ -21,21 +22,11 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 def add_to(commands: Commands) -> None:
     parser = add(commands, "serve", "run the server for the memories of a folder")
-    parser.add_argument(
-        "--data",
-        metavar="DIR",
-        type=file_or_folder,
-        help="the folder of the memories; created if missing",
-    )
+    add_path(parser, "--data", "DIR", "the folder of the memories; created if missing")
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help=f"default: {SERVER}; port 0 is any free one"
     )
-    parser.add_argument(
-        "--config",
-        metavar="FILE.toml",
-        type=file_or_folder,
-        help="a file of settings, which flags override",
-    )
+    add_path(parser, "--config", "FILE.toml", "a file of settings, which flags override")
     parser.add_argument(
         "--allow-embedder",
         metavar="PATTERN",

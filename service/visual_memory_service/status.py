@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 
-from google.protobuf import any_pb2
 from google.protobuf.message import EncodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
@@ -108,17 +107,15 @@ def answer(refusal: Exception) -> status_pb2.Status:
     """Convert a refusal to google.rpc.Status with ErrorInfo and, for a bad field, BadRequest."""
     name = type(refusal).__name__
     reason = "".join(f"_{letter}" if letter.isupper() else letter for letter in name)
-    details: list[any_pb2.Any] = []
+    code: int = CODES[type(refusal)].value[0]
+    status = status_pb2.Status(code=code, message=cut(str(refusal)))
     for detail in (
         error_details_pb2.ErrorInfo(reason=reason.strip("_").upper(), domain=DOMAIN),
         violation(refusal),
     ):
         if detail is not None:
-            packed = any_pb2.Any()
-            packed.Pack(detail)
-            details.append(packed)
-    code: int = CODES[type(refusal)].value[0]
-    return status_pb2.Status(code=code, message=cut(str(refusal)), details=details)
+            status.details.add().Pack(detail)
+    return status
 
 
 def foreseen(error: Exception) -> Exception:

@@ -17,16 +17,9 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 import structlog
 
 import visual_memory_index as index
-from visual_memory_embedders import (
-    BUILT_IN,
-    Embedder,
-    EmbedderSpec,
-    ImageLimits,
-    build,
-    smaller,
-    thumbnails,
-)
+from visual_memory_embedders import BUILT_IN, Embedder, EmbedderSpec, ImageLimits, build
 from visual_memory_embedders.errors import WrongEmbedder
+from visual_memory_embedders.images.thumbnails import smaller, thumbnails
 from visual_memory_index import errors
 from visual_memory_service.config import Settings
 from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder

@@ -210,8 +210,7 @@ class CallScope:
             self.patience, self.unannounced = PRESSED_SECONDS, False
 
     async def _first(self) -> bytes:
-        with self._receiving():
-            data = await receive(self._context)
+        data = await self._receive()
         if data is None:
             await self._check_whole()
             raise errors.BadField("The message", "must be sent before the call is half-closed")
@@ -239,8 +238,7 @@ class CallScope:
 
     async def _next(self) -> Any:
         """Return the next message of a stream, None after the last."""
-        with self._receiving():
-            data = await receive(self._context)
+        data = await self._receive()
         return None if data is None else self._taken(data)
 
     def _taken(self, data: bytes) -> Any:
@@ -257,13 +255,12 @@ class CallScope:
                 "The message", "is not one of this call's protobuf type"
             ) from None
 
-    @contextmanager
-    def _receiving(self) -> Iterator[None]:
+    async def _receive(self) -> bytes | None:
         self._reading = True
         self._note()
         try:
             with self._connections.to_read(self._renew):
-                yield
+                return await receive(self._context)
         finally:
             self._reading = False
             self._unanswered += 1

@@ -134,13 +134,6 @@ class Duplicates(NamedTuple):
     not_asked: list[str]
 
 
-class Restored(NamedTuple):
-    """A memory made from a backup, and the number of entries left out as unlearned since."""
-
-    served: ServedMemory
-    left_out: int
-
-
 class Memories:
     """Opens all memories at the start; a damaged memory is refused with its error, others serve.
 
@@ -337,13 +330,13 @@ class Memories:
         *,
         check: Callable[[], None],
         request: index.Request,
-    ) -> Restored:
-        """Make a memory from a backup that was received.
+    ) -> tuple[ServedMemory, int]:
+        """Make a memory from a received backup; also return the count of entries left out.
 
         Raises BadBackup, NewerStore, MemoryExists, RequestReused, FileUnavailable.
         """
         left_out = self._adopt(self.catalog.rebuilt, arrival, name, check, request)
-        return Restored(self.get_or_open(name), left_out)
+        return self.get_or_open(name), left_out
 
     def copy(
         self, name: str, new_name: str, *, check: Callable[[], None], request: index.Request

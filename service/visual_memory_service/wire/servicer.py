@@ -363,9 +363,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         pieces = requests.to_pieces(first, messages)
         async with self.backups.received(name, first.request_id, pieces) as (arrival, sha256):
             again = requests.to_restoring(first, sha256)
-            restored = await self.backups.restore(arrival, name, again)
-        found = await in_thread(describe, restored.served)
-        return pb.RestoreMemoryResponse(memory=found, left_out_count=restored.left_out)
+            served, left_out = await self.backups.restore(arrival, name, again)
+        found = await in_thread(describe, served)
+        return pb.RestoreMemoryResponse(memory=found, left_out_count=left_out)
 
     async def CopyMemory(self, request: pb.CopyMemoryRequest, context: Any) -> memory_pb2.Memory:
         new_name = requests.to_name(request.new_name, "new_name")

@@ -121,14 +121,12 @@ def to_cases(
     cases = []
     for suspect, near in zip(suspects, found, strict=True):
         others = [each for each in near if each.id != suspect.id]
-        proposed, own = (called(others, label) for label in (suspect.proposed, suspect.label))
+        proposed, own = (
+            [each for each in others if each.label == label][:NEAR_SHOWN]
+            for label in (suspect.proposed, suspect.label)
+        )
         cases.append(Case(suspect, proposed, own))
     return cases
-
-
-def called(near: Iterable[Neighbor], label: str) -> list[Neighbor]:
-    """Return the first entries of ``near`` whose label is ``label``, at most NEAR_SHOWN."""
-    return [each for each in near if each.label == label][:NEAR_SHOWN]
 
 
 def ids_of(case: Case) -> list[str]:
@@ -259,7 +257,7 @@ def choice(id: str, label: str, proposed: str) -> str:
     values = {"id": id, "label": label, "proposed": proposed}
     data = " ".join(f'data-{key}="{escape(json.dumps(value))}"' for key, value in values.items())
     choices = {"keep": f"keep <b>{escape(label)}</b>", "proposed": f"set <b>{escape(proposed)}</b>"}
-    if listable(id):
+    if "\n" not in id and not id.endswith("\r"):  # it can be a line of a file of ids
         choices["prune"] = "prune"
     choices["other"] = (
         "other <input name=other type=text list=labels maxlength=256 "
@@ -273,11 +271,6 @@ def choice(id: str, label: str, proposed: str) -> str:
         f"<form {data}><fieldset><legend class=unseen>What is {escape(id)}?</legend>{radios}"
         "<button type=button>clear</button></fieldset></form>"
     )
-
-
-def listable(id: str) -> bool:
-    """Return True if an id can be a line of a file of ids."""
-    return "\n" not in id and not id.endswith("\r")
 
 
 def table_row(cells: Sequence[object]) -> str:

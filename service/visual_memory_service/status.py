@@ -143,9 +143,6 @@ def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
             field = f"images[{position}]"
     if not field:
         return None
-    FieldViolation = error_details_pb2.BadRequest.FieldViolation
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            FieldViolation(field=cut(field, FIELD_BYTES_MAX), description=cut(description))
-        ]
-    )
+    named = error_details_pb2.BadRequest()
+    named.field_violations.add(field=cut(field, FIELD_BYTES_MAX), description=cut(description))
+    return named

@@ -58,12 +58,9 @@ def bash(parser: ArgumentParser) -> str:
         flags = " ".join(flag for action in flagged(command) for flag in action.option_strings)
         options.append(f'                {name}) words="{flags}" ;;')
         for action in command._actions:
-            for flag in action.option_strings if action.choices else ():
-                words = " ".join(map(str, action.choices or ()))
-                choices.append(f'            "{name} {flag}") words="{words}" ;;')
-            if action.choices and not action.option_strings:
-                words = " ".join(map(str, action.choices))
-                choices.append(f'            "{name} {name}") words="{words}" ;;')
+            words = " ".join(map(str, action.choices or ()))
+            for before in (action.option_strings or [name]) if words else ():
+                choices.append(f'            "{name} {before}") words="{words}" ;;')
     return BASH.format(
         commands=" ".join(commands), choices="\n".join(choices), options="\n".join(options)
     )

@@ -12,10 +12,10 @@ import structlog
 from grpc_health.v1 import health_pb2
 
 from visual_memory.v1 import service_pb2_grpc
-from visual_memory_service.config import BadSetting, Settings
+from visual_memory_service.config import Settings
 from visual_memory_service.convert.requests import SERVICE
 from visual_memory_service.decisions.calibration import SETTING as CALIBRATION
-from visual_memory_service.erasure.signing_keys import BadKey, SigningKeys
+from visual_memory_service.erasure.signing_keys import SigningKeys
 from visual_memory_service.erasure.unlearn import UnlearningWork
 from visual_memory_service.runtime.backups import Backups
 from visual_memory_service.runtime.heap import keep_freed_memory
@@ -81,10 +81,7 @@ async def run(settings: Settings) -> None:
         closing.push_async_callback(asyncio.to_thread, operations.close)
         rerankers = Rerankers(settings)
         closing.push_async_callback(rerankers.close)
-        try:
-            keys = await asyncio.to_thread(SigningKeys, settings.data)
-        except BadKey as bad:
-            raise BadSetting(str(bad)) from None
+        keys = await asyncio.to_thread(SigningKeys, settings.data)
 
         def renew() -> Future[None]:
             return asyncio.run_coroutine_threadsafe(listener.renew(), loop)

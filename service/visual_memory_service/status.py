@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from google.protobuf import any_pb2
 from google.protobuf.message import EncodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
@@ -109,17 +108,15 @@ def answer(refusal: Exception) -> status_pb2.Status:
     """Convert a refusal to google.rpc.Status with ErrorInfo and, for a bad field, BadRequest."""
     name = type(refusal).__name__
     reason = "".join(f"_{letter}" if letter.isupper() else letter for letter in name)
-    details: list[any_pb2.Any] = []
+    code: int = CODES[type(refusal)].value[0]
+    status = status_pb2.Status(code=code, message=cut(str(refusal)))
     for detail in (
         error_details_pb2.ErrorInfo(reason=reason.strip("_").upper(), domain=DOMAIN),
         violation(refusal),
     ):
         if detail is not None:
-            packed = any_pb2.Any()
-            packed.Pack(detail)
-            details.append(packed)
-    code: int = CODES[type(refusal)].value[0]
-    return status_pb2.Status(code=code, message=cut(str(refusal)), details=details)
+            status.details.add().Pack(detail)
+    return status
 
 
 def foreseen(error: Exception) -> Exception:
@@ -147,9 +144,6 @@ def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
             field = f"images[{position}]"
     if not field:
         return None
-    FieldViolation = error_details_pb2.BadRequest.FieldViolation
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            FieldViolation(field=cut(field, FIELD_BYTES_MAX), description=cut(description))
-        ]
-    )
+    named = error_details_pb2.BadRequest()
+    named.field_violations.add(field=cut(field, FIELD_BYTES_MAX), description=cut(description))
+    return named

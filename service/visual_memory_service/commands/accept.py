@@ -5,11 +5,11 @@ from __future__ import annotations
 from argparse import Namespace
 from contextlib import closing
 
-from visual_memory.terminal.arguments import Commands, add, file_or_folder
+from visual_memory.terminal.arguments import Commands, add
 from visual_memory.terminal.output import plural, printable
 from visual_memory.terminal.refused import Refused
 from visual_memory_service.console import server_libraries
-from visual_memory_service.console.arguments import add_apply
+from visual_memory_service.console.arguments import add_apply, add_path
 
 BY_THIS = " with: visual-memory accept "  # the advice of the refusal to run this command
 
@@ -21,12 +21,8 @@ def add_to(commands: Commands) -> None:
         "take over a memory's file that is older than the server recorded, or not in its list",
     )
     parser.add_argument("name", metavar="NAME", help="the memory")
-    parser.add_argument(
-        "--data",
-        metavar="DIR",
-        type=file_or_folder,
-        required=True,
-        help="the data folder, which no server may use meanwhile; needed",
+    add_path(
+        parser, "--data", "DIR", "the data folder, which no server may use meanwhile", required=True
     )
     add_apply(parser)
     parser.set_defaults(run=accept)

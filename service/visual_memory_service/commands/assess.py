@@ -9,12 +9,12 @@ from dataclasses import asdict
 
 from visual_memory import Assessment, Client, LabelAssessment
 from visual_memory.files import whole_file
-from visual_memory.terminal.arguments import Commands, file_or_folder
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage
 from visual_memory_service.console import files
-from visual_memory_service.console.arguments import add_asking, add_k, add_voting
+from visual_memory_service.console.arguments import add_asking, add_k, add_path, add_voting
 from visual_memory_service.console.assessment_page import CONFLICTS_SHOWN, SUSPECTS_SHOWN, to_page
 from visual_memory_service.console.interrupted import report_running_operations
 from visual_memory_service.pictures.folder_thumbnails import FolderThumbnails
@@ -38,18 +38,18 @@ def add_to(commands: Commands) -> None:
     form.add_argument(
         "--csv", action="store_true", help="print the suspects as CSV, for relabel --from"
     )
-    form.add_argument(
+    add_path(
+        form,
         "--page",
-        metavar="FILE.html",
-        type=file_or_folder,
-        help="write a page to review the suspects, with the pictures that the memory stores",
+        "FILE.html",
+        "write a page to review the suspects, with the pictures that the memory stores",
     )
     files.add_force(parser, "the page")
-    parser.add_argument(
+    add_path(
+        parser,
         "--images",
-        metavar="FOLDER",
-        type=file_or_folder,
-        help="take pictures that the memory does not store from the folder that was inserted",
+        "FOLDER",
+        "take pictures that the memory does not store from the folder that was inserted",
     )
     parser = add_asking(
         commands,

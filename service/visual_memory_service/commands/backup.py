@@ -7,18 +7,18 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from visual_memory import Client
-from visual_memory.terminal.arguments import Commands, file_or_folder
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import MEBIBYTE, plural, print_json, say, size
 from visual_memory.terminal.progress import Progress
 from visual_memory_service.console import files
-from visual_memory_service.console.arguments import add_asking
+from visual_memory_service.console.arguments import add_asking, add_path
 
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(
         commands, "backup", backup, "back up a memory to a file, while the server runs"
     )
-    parser.add_argument("file", metavar="FILE", type=file_or_folder, help="the file to write")
+    add_path(parser, "file", "FILE", "the file to write")
     files.add_force(parser, "the file")
     parser = add_asking(
         commands,
@@ -27,7 +27,7 @@ def add_to(commands: Commands) -> None:
         "make a memory from a backup, without entries unlearned since",
         memory=False,
     )
-    parser.add_argument("file", metavar="FILE", type=file_or_folder, help="the backup")
+    add_path(parser, "file", "FILE", "the backup")
     parser.add_argument("name", metavar="NAME", help="the new memory")
     parser = add_asking(commands, "copy", copy, "copy a memory, as it is now, to a new one")
     parser.add_argument("new", metavar="NEW", help="the new memory")

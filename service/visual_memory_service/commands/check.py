@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from visual_memory import Client
-from visual_memory.terminal.arguments import Commands, file_or_folder
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused
 from visual_memory_service.console import server_libraries
-from visual_memory_service.console.arguments import add_asking
+from visual_memory_service.console.arguments import add_asking, add_path
 from visual_memory_service.console.interrupted import report_running_operations
 
 NOUNS = "entries and events"
@@ -42,12 +42,7 @@ def add_to(commands: Commands) -> None:
     on_server = parser.get_default("run")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("name", metavar="NAME", nargs="?", help="a memory of the server")
-    what.add_argument(
-        "--data",
-        metavar="DIR",
-        type=file_or_folder,
-        help="all memories of a data folder that no server uses",
-    )
+    add_path(what, "--data", "DIR", "all memories of a data folder that no server uses")
     parser.set_defaults(
         run=lambda options: check_folder(options) if options.data else on_server(options)
     )

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from visual_memory import Client
-from visual_memory.terminal.arguments import Commands, file_or_folder
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json_array, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused
 from visual_memory.types import Decision, Limits, Neighbor
-from visual_memory_service.console.arguments import FILTER, add_asking, add_k, add_voting
+from visual_memory_service.console.arguments import FILTER, add_asking, add_k, add_path, add_voting
 from visual_memory_service.pictures import bad_pictures, pictures
 from visual_memory_service.pictures.pictures import PictureFiles
 
@@ -44,9 +44,7 @@ def add_to(commands: Commands) -> None:
     parser = add_asking(
         commands, "classify", classify, "classify pictures by the vote of their nearest entries"
     )
-    parser.add_argument(
-        "images", metavar="IMAGE", nargs="+", type=file_or_folder, help="also a folder"
-    )
+    add_path(parser, "images", "IMAGE", "also a folder", nargs="+")
     bad_pictures.add_skip_bad(parser, "classified")
     add_vote(parser)
     parser.add_argument(

@@ -5,31 +5,59 @@ from __future__ import annotations
 import csv
 import io
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from visual_memory import Client, PruneResult
-from visual_memory.terminal.arguments import Commands, file_or_folder
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage, listed
-from visual_memory_service.console.arguments import add_apply, add_asking
+from visual_memory_service.console.arguments import add_apply, add_asking, add_path
 from visual_memory_service.console.files import read_ids, read_text
 from visual_memory_service.console.interrupted import report_running_operations
 
 LABELS_SHOWN = 10
-# The options of each method. One that is not given is None, and gets the client's default.
-TAKEN = MappingProxyType(
-    {
-        "hard": ("k", "threshold", "minus_correct"),
-        "prototype": ("fraction", "clusters", "keep", "seed"),
-        "value": ("fraction", "value_k"),
-        "random": ("fraction", "seed"),
-        "ids": (),
-    }
-)
+
+
+class Option(NamedTuple):
+    """An option of ``prune``: the methods that take it, its help, and arguments for argparse."""
+
+    methods: tuple[str, ...]
+    help: str
+    kind: Mapping[str, Any]
+
+
+K, N = {"metavar": "K", "type": int}, {"metavar": "N", "type": int}
+# One that is not given is None, and gets the client's default.
+OPTIONS = {
+    "k": Option(("hard",), "nearest neighbours among which an entry misleads; default: 100", K),
+    "threshold": Option(("hard",), "prune entries that mislead at least so often; default: 128", N),
+    "minus_correct": Option(
+        ("hard",),
+        "subtract how often an entry helps from how often it misleads",
+        {"action": "store_true", "default": None},
+    ),
+    "fraction": Option(
+        ("prototype", "value", "random"),
+        "the share to prune, between 0 and 1; needed",
+        {"metavar": "F", "type": float},
+    ),
+    "value_k": Option(("value",), "nearest neighbours that count; default: 5", K),
+    "clusters": Option(
+        ("prototype",),
+        "number of clusters, found without labels; default: a mean for each label",
+        N,
+    ),
+    "keep": Option(
+        ("prototype",),
+        "keep the entries far from (hard) or near (easy) prototypes; default: hard",
+        {"choices": ("hard", "easy")},
+    ),
+    "seed": Option(("prototype", "random"), "seed of random numbers; default: 0", N),
+}
 
 
 def add_to(commands: Commands) -> None:
@@ -44,67 +72,25 @@ def add_to(commands: Commands) -> None:
         help="hard: entries that often mislead; prototype: by distance to cluster centres; value: "
         "the lowest KNN-Shapley values; random; default: hard",
     )
-    how.add_argument(
+    add_path(
+        how,
         "--ids-file",
-        metavar="FILE",
-        type=file_or_folder,
-        help="prune the ids in this file instead, one a line; -: standard input",
+        "FILE",
+        "prune the ids in this file instead, one a line; -: standard input",
     )
-    parser.add_argument(
-        "-k",
-        "--k",
-        metavar="K",
-        type=int,
-        help="hard: nearest neighbours among which an entry misleads; default: 100",
-    )
-    parser.add_argument(
-        "--threshold",
-        metavar="N",
-        type=int,
-        help="hard: prune entries that mislead at least so often; default: 128",
-    )
-    parser.add_argument(
-        "--minus-correct",
-        action="store_true",
-        default=None,
-        help="hard: subtract how often an entry helps from how often it misleads",
-    )
-    parser.add_argument(
-        "--fraction",
-        metavar="F",
-        type=float,
-        help="prototype, value, random: the share to prune, between 0 and 1; needed",
-    )
-    parser.add_argument(
-        "--value-k", metavar="K", type=int, help="value: nearest neighbours that count; default: 5"
-    )
-    parser.add_argument(
-        "--clusters",
-        metavar="N",
-        type=int,
-        help="prototype: number of clusters, found without labels; default: a mean for each label",
-    )
-    parser.add_argument(
-        "--keep",
-        choices=("hard", "easy"),
-        help="prototype: keep the entries far from (hard) or near (easy) prototypes; default: hard",
-    )
-    parser.add_argument(
-        "--seed",
-        metavar="N",
-        type=int,
-        help="prototype, random: seed of random numbers; default: 0",
-    )
+    for name, option in OPTIONS.items():
+        flags = ["-k", "--k"] if name == "k" else [f"--{name.replace('_', '-')}"]
+        help = f"{', '.join(option.methods)}: {option.help}"
+        parser.add_argument(*flags, help=help, **option.kind)
     add_apply(parser)
     parser = add_asking(commands, "relabel", relabel, "set labels from a CSV file, until undone")
-    parser.add_argument(
+    add_path(
+        parser,
         "--from",
+        "FILE.csv",
+        "the columns id and label; rows without a label are skipped; -: standard input",
         dest="from_file",
-        metavar="FILE.csv",
-        type=file_or_folder,
         required=True,
-        help="the columns id and label; rows without a label are skipped; -: standard input; "
-        "needed",
     )
     add_apply(parser)
 
@@ -128,14 +114,13 @@ def parameters(options: Namespace) -> dict[str, Any]:
     """Return the method and its arguments. Raises WrongUsage if one is missing or not allowed."""
     method = "ids" if options.ids_file else options.method
     chosen = "--ids-file" if options.ids_file else f"--method {method}"
-    names = dict.fromkeys(name for taken in TAKEN.values() for name in taken)
-    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    given = {name: value for name in OPTIONS if (value := getattr(options, name)) is not None}
     for name in given:
-        if name not in TAKEN[method]:
+        if method not in OPTIONS[name].methods:
             flag = name.replace("_", "-")
             meant = ", whose neighbours are --value-k" if (name, method) == ("k", "value") else ""
             raise WrongUsage(f"argument --{flag}: not allowed with argument {chosen}{meant}")
-    if "fraction" in TAKEN[method] and "fraction" not in given:
+    if method in OPTIONS["fraction"].methods and "fraction" not in given:
         raise WrongUsage(f"the following arguments are required with {chosen}: --fraction")
     return {"method": method, **given}
 

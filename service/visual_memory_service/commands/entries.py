@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -86,14 +87,7 @@ def purge(client: Client, options: Namespace) -> None:
     """Delete the entries that match a filter; without ``--apply`` only show which."""
     result = client.memory(options.name).purge(filter=options.filter, apply=options.apply)
     if options.json:
-        print_json(
-            {
-                "memory": options.name,
-                "count": result.count,
-                "sample_ids": result.sample_ids,
-                "applied": result.applied,
-            }
-        )
+        print_json({"memory": options.name} | asdict(result))
     elif result.applied:
         say(f"{plural(result.count, 'entry')} deleted from {options.name}.")
     else:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from visual_memory import Client
-from visual_memory.terminal.arguments import Commands, file_or_folder
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import percent, plural, print_json, print_table, say
 from visual_memory.terminal.refused import listed
 from visual_memory.types import Decision
 from visual_memory_service.commands.classify import add_vote, problems, query_in_batches, vote
 from visual_memory_service.commands.classify import report as report_problems
-from visual_memory_service.console.arguments import add_asking
+from visual_memory_service.console.arguments import add_asking, add_path
 from visual_memory_service.pictures import bad_pictures
 from visual_memory_service.pictures.pictures import alike, labelled
 
@@ -58,12 +58,7 @@ class Evaluation:
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "evaluate", evaluate, "measure the accuracy on a labelled folder")
-    parser.add_argument(
-        "folder",
-        metavar="FOLDER",
-        type=file_or_folder,
-        help="a folder with a folder for each label",
-    )
+    add_path(parser, "folder", "FOLDER", "a folder with a folder for each label")
     bad_pictures.add_skip_bad(parser, "classified")
     add_vote(parser)
 

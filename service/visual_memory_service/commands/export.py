@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 
 from visual_memory import Client
 from visual_memory.files import whole_file
-from visual_memory.terminal.arguments import Commands, file_or_folder
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, say, size
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused
 from visual_memory.types import Entry
 from visual_memory_service.console import files
-from visual_memory_service.console.arguments import add_asking
+from visual_memory_service.console.arguments import add_asking, add_path
 from visual_memory_service.pictures import parquet
 
 OTHERS = (".csv", ".tsv", ".json", ".jsonl")  # suffixes of other formats
@@ -21,9 +21,7 @@ OTHERS = (".csv", ".tsv", ".json", ".jsonl")  # suffixes of other formats
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "export", export, "write a memory to a Parquet file")
-    parser.add_argument(
-        "file", metavar="FILE.parquet", type=file_or_folder, help="the file to write"
-    )
+    add_path(parser, "file", "FILE.parquet", "the file to write")
     files.add_force(parser, "the file")
 
 

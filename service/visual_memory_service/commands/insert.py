@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from visual_memory import AlreadyExists, Client, Error, Memory, NotFound, PruneResult
-from visual_memory.terminal.arguments import Commands, file_or_folder
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, listed
-from visual_memory.types import Limits
-from visual_memory_service.console.arguments import add_asking
+from visual_memory.types import Entry, Limits
+from visual_memory_service.console.arguments import add_asking, add_path
 from visual_memory_service.console.interrupted import report_running_operations, report_stored
 from visual_memory_service.pictures import bad_pictures
 from visual_memory_service.pictures.item import Item, sha256
@@ -29,9 +29,6 @@ from visual_memory_service.pictures.source import Source, open_source
 
 BATCH_ITEMS = 1024
 BATCH_BYTES = 4 << 20  # some hundred pictures
-
-Metadata = Mapping[str, str]
-Stored = Mapping[str, tuple[str, str, Metadata, bool]]
 
 
 @dataclass(slots=True)
@@ -54,35 +51,33 @@ class Plan:
     unsure_rows: dict[str, str] = field(default_factory=dict)
     same: int = 0
     bad: dict[str, str] = field(default_factory=dict)
-    stored_metadata: dict[str, Metadata] = field(default_factory=dict)
+    stored_metadata: dict[str, dict[str, str]] = field(default_factory=dict)
     pruned: set[str] = field(default_factory=set)
     pruned_here: set[str] = field(default_factory=set)
     unlearned: set[str] = field(default_factory=set)
 
-    def note(
-        self, item: Item, label: str, content_sha256: str, metadata: Metadata, pruned_here: bool
-    ) -> bool:
-        """Compare an item with the stored entry of its id, which the other arguments describe.
+    def note(self, item: Item, entry: Entry) -> bool:
+        """Compare an item with the stored entry of its id.
 
         Metadata are compared only if the source has some. Returns False if the item's picture must
         still be decoded.
         """
-        if pruned_here:
+        if entry.pruned_by:
             self.pruned_here.add(item.id)
-        alike = item.is_alike(label, metadata)
-        equal = item.is_stored(label, content_sha256, metadata)
+        alike = item.is_alike(entry)
+        equal = item.is_stored(entry)
         if equal and not item.has_picture:
             self.same += 1
             return True
         if item.metadata is None:
-            self.stored_metadata[item.id] = metadata
+            self.stored_metadata[item.id] = entry.metadata
         row = item.row_sha256() if alike else ""
         if row and (equal or item.image is None):
             self.unsure_rows[item.id] = row
             return True
         self.changed.add(item.id)
-        if item.label != label:
-            self.relabelled[item.id] = (label, item.label)
+        if item.label != entry.label:
+            self.relabelled[item.id] = (entry.label, item.label)
         return False
 
     def keep(self, ids: Iterable[str]) -> None:
@@ -126,12 +121,12 @@ def add_to(commands: Commands) -> None:
         "interruption. An id stored with other content needs --keep or --replace. A server\n"
         "that restarts meanwhile is waited for, up to --timeout."
     )
-    parser.add_argument(
+    add_path(
+        parser,
         "sources",
-        metavar="SOURCE",
+        "SOURCE",
+        "a folder, a CSV table or a Parquet file; with --label a picture or a folder of such",
         nargs="+",
-        type=file_or_folder,
-        help="a folder, a CSV table or a Parquet file; with --label a picture or a folder of such",
     )
     parser.add_argument("--label", metavar="L", help="the label of all these pictures")
     otherwise = parser.add_mutually_exclusive_group()
@@ -217,15 +212,12 @@ def so_far(done: int, options: Namespace, *, gone: bool) -> str:
     return f"The {done:,} before are stored in {options.name}; the same command goes on after them."
 
 
-def stored(memory: Memory) -> Stored:
-    """Map the id of each entry to (label, content hash, metadata, True if pruned)."""
-    return {
-        entry.id: (entry.label, entry.content_sha256, entry.metadata, bool(entry.pruned_by))
-        for entry in memory.entries()
-    }
+def stored(memory: Memory) -> dict[str, Entry]:
+    """Return all entries by id, without vectors."""
+    return {entry.id: entry for entry in memory.entries()}
 
 
-def compare(source: Source, stored: Stored, limits: Limits) -> Plan:
+def compare(source: Source, stored: Mapping[str, Entry], limits: Limits) -> Plan:
     """Compare the source with the stored entries. Raises Refused if an id comes twice."""
     plan, seen = Plan(bad=dict(source.bad)), set[str]()
     with Progress(f"{source.noun}s checked", source.count) as progress:
@@ -239,7 +231,7 @@ def compare(source: Source, stored: Stored, limits: Limits) -> Plan:
                 if item.pruned:
                     plan.pruned.add(item.id)
                 try:
-                    if item.id in stored and plan.note(item, *stored[item.id]):
+                    if item.id in stored and plan.note(item, stored[item.id]):
                         continue
                 except Unreadable as error:
                     plan.bad[item.id] = error.why
@@ -335,7 +327,7 @@ def store(
             del items[: error.stored or 0]
             there = stored(memory)
             present = [item for item in items if item.id in there]
-            same = {item.id for item in present if item.is_stored(*there[item.id][:3])}
+            same = {item.id for item in present if item.is_stored(there[item.id])}
             others = {item.id for item in present} - same
             if not present:
                 raise

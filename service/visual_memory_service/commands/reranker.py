@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from visual_memory.terminal.arguments import Commands, add, file_or_folder, natural, seconds
+from visual_memory.terminal.arguments import Commands, add, natural, seconds
 from visual_memory.terminal.refused import Refused
 from visual_memory_service.commands.serve import LOG_LEVELS, log_to_standard_error
 from visual_memory_service.config import MEBIBYTE, BadSetting
 from visual_memory_service.console import server_libraries
+from visual_memory_service.console.arguments import add_path
 
 CHAT_KEY = "VISUAL_MEMORY_CHAT_KEY"
 
@@ -36,11 +37,11 @@ def add_to(commands: Commands) -> None:
         default=os.cpu_count() or 1,
         help="threads that compute; default: one for each core",
     )
-    parser.add_argument(
+    add_path(
+        parser,
         "--graph-cache",
-        metavar="DIR",
-        type=file_or_folder,
-        help="folder for the network's graph; default: the user's cache folder",
+        "DIR",
+        "folder for the network's graph; default: the user's cache folder",
     )
     parser.add_argument(
         "--vector-cache-mib",

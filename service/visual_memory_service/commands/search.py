@@ -5,18 +5,16 @@ from __future__ import annotations
 from argparse import Namespace
 
 from visual_memory import Client
-from visual_memory.terminal.arguments import Commands, file_or_folder
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import print_json_array, print_table
 from visual_memory_service.commands.classify import near_json, query_in_batches
-from visual_memory_service.console.arguments import FILTER, add_asking, add_k
+from visual_memory_service.console.arguments import FILTER, add_asking, add_k, add_path
 from visual_memory_service.pictures import bad_pictures, pictures
 
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "search", search, "find the entries nearest to pictures")
-    parser.add_argument(
-        "images", metavar="IMAGE", nargs="+", type=file_or_folder, help="also a folder"
-    )
+    add_path(parser, "images", "IMAGE", "also a folder", nargs="+")
     bad_pictures.add_skip_bad(parser, "searched for")
     add_k(parser, "neighbours")
     parser.add_argument("--filter", metavar="F", help=f"the entries that may be found, {FILTER}")

@@ -9,16 +9,11 @@ from argparse import Namespace
 from contextlib import suppress
 from typing import NoReturn
 
-from visual_memory.terminal.arguments import SERVER, Commands, add, file_or_folder
+from visual_memory.terminal.arguments import SERVER, Commands, add
 from visual_memory.terminal.refused import Refused, WrongUsage
-from visual_memory_service.config import (
-    ERASURES,
-    FILES_AND_MEMORY,
-    BadSetting,
-    NoDataFolder,
-    to_settings,
-)
+from visual_memory_service import config
 from visual_memory_service.console import server_libraries
+from visual_memory_service.console.arguments import add_path
 from visual_memory_service.erasure.allocator import overwrite_freed_memory
 
 FLAGS = ("data", "listen", "allow_embedder", "reranker", "erasure", "threads")
@@ -27,21 +22,11 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 def add_to(commands: Commands) -> None:
     parser = add(commands, "serve", "run the server for the memories of a folder")
-    parser.add_argument(
-        "--data",
-        metavar="DIR",
-        type=file_or_folder,
-        help="the folder of the memories; created if missing",
-    )
+    add_path(parser, "--data", "DIR", "the folder of the memories; created if missing")
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help=f"default: {SERVER}; port 0 is any free one"
     )
-    parser.add_argument(
-        "--config",
-        metavar="FILE.toml",
-        type=file_or_folder,
-        help="a file of settings, which flags override",
-    )
+    add_path(parser, "--config", "FILE.toml", "a file of settings, which flags override")
     parser.add_argument(
         "--allow-embedder",
         metavar="PATTERN",
@@ -56,9 +41,9 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument(
         "--erasure",
-        choices=ERASURES,
+        choices=config.ERASURES,
         help="what unlearning erases from; files leaves the server's RAM as it is, and calls are "
-        f"faster; default: {FILES_AND_MEMORY}",
+        f"faster; default: {config.FILES_AND_MEMORY}",
     )
     parser.add_argument(
         "--threads", metavar="N", type=int, help="threads that compute; default: one for each core"
@@ -74,12 +59,12 @@ def serve(options: Namespace) -> NoReturn:
     given = {name: getattr(options, name) for name in FLAGS}
     flags = {name: value for name, value in given.items() if value is not None}
     try:
-        settings = to_settings(flags, options.config)
-    except NoDataFolder as error:
+        settings = config.to_settings(flags, options.config)
+    except config.NoDataFolder as error:
         raise WrongUsage(str(error)) from None
-    except BadSetting as error:
+    except config.BadSetting as error:
         raise Refused(str(error)) from None
-    if settings.erasure == FILES_AND_MEMORY:
+    if settings.erasure == config.FILES_AND_MEMORY:
         overwrite_freed_memory()  # done by __main__, unless called in another way
     # SQLite reads it when it is loaded; its temporary files stay in the folder.
     os.environ["SQLITE_TMPDIR"] = str(settings.data / "unfinished")
@@ -90,7 +75,7 @@ def serve(options: Namespace) -> NoReturn:
     log_to_standard_error(options.log_level)
     try:
         server.serve(settings)
-    except (BadSetting, EmbeddingRefusal, MemoryRefusal) as error:
+    except (config.BadSetting, EmbeddingRefusal, MemoryRefusal) as error:
         raise Refused(in_full(error)) from None
     except BrokenPipeError:  # standard output is closed: nobody reads where it listens
         raise

@@ -6,23 +6,17 @@ import hashlib
 import json
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from visual_memory import (
-    Client,
-    FailedPrecondition,
-    InvalidCertificate,
-    Memory,
-    Operation,
-    UnlearnResult,
-)
-from visual_memory.terminal.arguments import Commands, file_or_folder
+from visual_memory import Client, FailedPrecondition, InvalidCertificate, Memory
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, listed
+from visual_memory.types import Operation, UnlearnResult
 from visual_memory_service.console import files, server_libraries
-from visual_memory_service.console.arguments import add_apply, add_asking
+from visual_memory_service.console.arguments import add_apply, add_asking, add_path
 from visual_memory_service.console.interrupted import report_running_operations
 from visual_memory_service.console.unlearning import outcome, remaining
 
@@ -34,19 +28,13 @@ def add_to(commands: Commands) -> None:
     parser = add_asking(
         commands, "unlearn", unlearn, "delete entries, erase every trace of them, and certify it"
     )
-    parser.add_argument(
-        "--ids-file",
-        metavar="FILE",
-        type=file_or_folder,
-        required=True,
-        help="the ids, one a line; -: standard input; needed",
-    )
-    parser.add_argument(
+    add_path(parser, "--ids-file", "FILE", "the ids, one a line; -: standard input", required=True)
+    add_path(
+        parser,
         "--certificate",
-        metavar="OUT.json",
-        type=file_or_folder,
+        "OUT.json",
+        "the file for the certificate; the same ids again get the same one",
         required=True,
-        help="the file for the certificate; the same ids again get the same one; needed",
     )
     files.add_force(parser, "the certificate")
     add_apply(parser)
@@ -54,12 +42,12 @@ def add_to(commands: Commands) -> None:
         commands, "keys", keys, "list the public keys that verify certificates", memory=False
     )
     on_server = parser.get_default("run")
-    parser.add_argument(
+    add_path(
+        parser,
         "--rotate",
+        "DIR",
+        "make a new signing key in a data folder that no server uses",
         dest="data",
-        metavar="DIR",
-        type=file_or_folder,
-        help="make a new signing key in a data folder that no server uses",
     )
     parser.set_defaults(run=lambda options: rotate(options) if options.data else on_server(options))
 
@@ -235,14 +223,9 @@ def rotate(options: Namespace) -> None:
     if not (options.data / "catalog.sqlite").is_file():
         raise Refused(f"{options.data} is no data folder of a server: it has no catalog.sqlite.")
     try:
-        lock = FolderLock(options.data)
-    except FolderInUse as error:
-        raise Refused(str(error)) from None
-    try:
-        signing = SigningKeys(options.data)
-        signing.rotate()
-    except (BadKey, FileUnavailable) as error:
+        with closing(FolderLock(options.data)):
+            signing = SigningKeys(options.data)
+            signing.rotate()
+    except (BadKey, FileUnavailable, FolderInUse) as error:
         raise Refused(in_full(error)) from None
-    finally:
-        lock.close()
     say(f"{signing.public[0]} signs from now on; the former key stays published.")

@@ -11,16 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import visual_memory
 from visual_memory import NotFound
-from visual_memory.terminal.arguments import (
-    Commands,
-    add,
-    add_json,
-    connect,
-    file_or_folder,
-    seconds,
-)
+from visual_memory.terminal.arguments import Commands, add, add_json, connect, seconds
 from visual_memory.terminal.output import plural, print_json, print_table, printable, say
 from visual_memory.terminal.refused import Refused, listed
+from visual_memory_service.console.arguments import add_path
 from visual_memory_service.console.unlearning import exception_clause, holders, ram_clause
 
 if TYPE_CHECKING:
@@ -38,7 +32,7 @@ def add_to(commands: Commands) -> None:
     parser = add(
         commands, "verify", "check an unlearning certificate, without a server or with one"
     )
-    parser.add_argument("file", metavar="OUT.json", type=file_or_folder, help="the certificate")
+    add_path(parser, "file", "OUT.json", "the certificate")
     parser.add_argument(
         "--public-key",
         metavar="FILE",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, _ActionsContainer
+from typing import Any
 
-from visual_memory.terminal.arguments import VOTINGS, Command, Commands, add, add_json, ask_server
+from visual_memory.terminal import arguments as terminal
+from visual_memory.terminal.arguments import VOTINGS, Command, Commands
 
 FILTER = 'such as: label = "cat" AND metadata.source = "web"'
 
@@ -13,12 +15,19 @@ def add_asking(
     commands: Commands, name: str, command: Command, help: str, *, memory: bool = True
 ) -> ArgumentParser:
     """Add a command that calls a server, with its options and, if ``memory``, a memory's name."""
-    parser = add(commands, name, help)
+    parser = terminal.add(commands, name, help)
     if memory:
         parser.add_argument("name", metavar="NAME", help="the memory")
-    ask_server(parser, command)
-    add_json(parser)
+    terminal.ask_server(parser, command)
+    terminal.add_json(parser)
     return parser
+
+
+def add_path(to: _ActionsContainer, name: str, metavar: str, help: str, **options: Any) -> None:
+    """Add an argument that names a file or folder; if it is ``required``, the help says so."""
+    needed = "; needed" if options.get("required") else ""
+    kind = terminal.file_or_folder
+    to.add_argument(name, metavar=metavar, type=kind, help=f"{help}{needed}", **options)
 
 
 def add_apply(parser: ArgumentParser) -> None:

@@ -15,18 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from visual_memory import (
-    Assessment,
-    Conflict,
-    Entry,
-    Memory,
-    MemoryInfo,
-    Neighbor,
-    NotFound,
-    Suspect,
-)
+from visual_memory import Memory, NotFound
 from visual_memory.terminal.output import plural, printable
 from visual_memory.terminal.progress import Progress
+from visual_memory.types import Assessment, Conflict, Entry, MemoryInfo, Neighbor, Suspect
 from visual_memory_service.pictures.folder_thumbnails import FolderThumbnails
 
 MARK = re.compile(r"<!--([A-Z]+)-->")
@@ -62,23 +54,43 @@ def to_page(
     Only the likeliest suspects and the nearest conflicts are shown. Pictures that the memory does
     not store are taken from ``folder``.
     """
-    info = memory.info()
-    suspects, conflicts = found.suspects[:SUSPECTS_SHOWN], found.conflicts[:CONFLICTS_SHOWN]
-    judged = chain((each.id for each in suspects), *(each.ids for each in conflicts))
+    info, template = memory.info(), TEMPLATE.read_text(encoding="utf-8")
+    likely, conflicts = found.suspects[:SUSPECTS_SHOWN], found.conflicts[:CONFLICTS_SHOWN]
+    judged = chain((each.id for each in likely), *(each.ids for each in conflicts))
     there = fetch(memory, judged, "entries fetched", include_vector=True)
-    cases = to_cases(memory, [each for each in suspects if each.id in there], there)
+    cases = to_cases(memory, [each for each in likely if each.id in there], there)
     conflicts = [each for each in conflicts if there.keys() >= {*each.ids}]
     ids = [*chain(*map(ids_of, cases), *(conflict.ids for conflict in conflicts))]
+    pictures = find_pictures(memory, info, ids, folder)
+    parts = {
+        "POLICY": policy(template),
+        "NAME": escape(info.name),
+        "TILES": tiles(found),
+        "PICTURES": no_pictures(info) if pictures is None else folder_note(folder),
+        "SUSPECTS": suspects(found, cases, pictures),
+        "CONFLICTS": pairs(found, conflicts, pictures),
+        "LABELS": "".join(map(table_row, rows)),
+        "THIN": thin(found),
+        "OPTIONS": "".join(f'<option value="{escape(label)}">' for label in sorted(info.labels)),
+    }
+    return MARK.sub(lambda mark: parts[mark[1]], template)
+
+
+def find_pictures(
+    memory: Memory, info: MemoryInfo, ids: Sequence[str], folder: FolderThumbnails | None
+) -> Pictures | None:
+    """Return the stored thumbnails, and others from ``folder``; None if neither has pictures."""
+    if not info.store_images and folder is None:
+        return None
     pictures = dict[str, bytes | str]()
     if info.store_images:
-        pictures |= thumbnails(memory, ids)
+        entries = fetch(memory, ids, "pictures fetched", include_thumbnail=True)
+        pictures |= {id: each.thumbnail for id, each in entries.items() if each.thumbnail}
     if folder is not None:
         wanted = [id for id in ids if id not in pictures]
         folder.look(fetch(memory, wanted, "pictures looked for", include_vector=True).values())
         pictures |= folder.found
-    said = folder.summary() if folder else ""
-    shown = pictures if info.store_images or folder else None
-    return render(info, found, cases, conflicts, shown, said, rows)
+    return pictures
 
 
 def fetch(memory: Memory, ids: Iterable[str], what: str, **parts: bool) -> dict[str, Entry]:
@@ -109,50 +121,17 @@ def to_cases(
     cases = []
     for suspect, near in zip(suspects, found, strict=True):
         others = [each for each in near if each.id != suspect.id]
-        proposed, own = (called(others, label) for label in (suspect.proposed, suspect.label))
+        proposed, own = (
+            [each for each in others if each.label == label][:NEAR_SHOWN]
+            for label in (suspect.proposed, suspect.label)
+        )
         cases.append(Case(suspect, proposed, own))
     return cases
-
-
-def called(near: Iterable[Neighbor], label: str) -> list[Neighbor]:
-    """Return the first entries of ``near`` whose label is ``label``, at most NEAR_SHOWN."""
-    return [each for each in near if each.label == label][:NEAR_SHOWN]
 
 
 def ids_of(case: Case) -> list[str]:
     """Return the ids of all entries of a case."""
     return [case.suspect.id, *(each.id for each in (*case.for_proposed, *case.for_own))]
-
-
-def thumbnails(memory: Memory, ids: Iterable[str]) -> dict[str, bytes]:
-    """Map ids to thumbnails; ids without a thumbnail are absent."""
-    entries = fetch(memory, ids, "pictures fetched", include_thumbnail=True)
-    return {id: entry.thumbnail for id, entry in entries.items() if entry.thumbnail}
-
-
-def render(
-    info: MemoryInfo,
-    found: Assessment,
-    cases: Sequence[Case],
-    conflicts: Sequence[Conflict],
-    pictures: Pictures | None,
-    said: str,
-    rows: Iterable[Sequence[object]],
-) -> str:
-    """Fill the template; ``said`` is a sentence on ``pictures``, None if there are none."""
-    template = TEMPLATE.read_text(encoding="utf-8")
-    parts = {
-        "POLICY": policy(template),
-        "NAME": escape(info.name),
-        "TILES": tiles(found),
-        "PICTURES": no_pictures(info) if pictures is None else note(said),
-        "SUSPECTS": suspects(found, cases, pictures),
-        "CONFLICTS": pairs(found, conflicts, pictures),
-        "LABELS": "".join(map(table_row, rows)),
-        "THIN": thin(found),
-        "OPTIONS": "".join(f'<option value="{escape(label)}">' for label in sorted(info.labels)),
-    }
-    return MARK.sub(lambda mark: parts[mark[1]], template)
 
 
 def policy(template: str) -> str:
@@ -187,9 +166,9 @@ def no_pictures(info: MemoryInfo) -> str:
     )
 
 
-def note(text: str) -> str:
-    """Render a paragraph, or nothing for an empty text."""
-    return f"<p class=note>{escape(printable(text))}</p>" if text else ""
+def folder_note(folder: FolderThumbnails | None) -> str:
+    """Render a note on the pictures from a folder, or nothing if none was given."""
+    return f"<p class=note>{escape(printable(folder.summary()))}</p>" if folder else ""
 
 
 def suspects(found: Assessment, cases: Sequence[Case], pictures: Pictures | None) -> str:
@@ -278,7 +257,7 @@ def choice(id: str, label: str, proposed: str) -> str:
     values = {"id": id, "label": label, "proposed": proposed}
     data = " ".join(f'data-{key}="{escape(json.dumps(value))}"' for key, value in values.items())
     choices = {"keep": f"keep <b>{escape(label)}</b>", "proposed": f"set <b>{escape(proposed)}</b>"}
-    if listable(id):
+    if "\n" not in id and not id.endswith("\r"):  # it can be a line of a file of ids
         choices["prune"] = "prune"
     choices["other"] = (
         "other <input name=other type=text list=labels maxlength=256 "
@@ -292,11 +271,6 @@ def choice(id: str, label: str, proposed: str) -> str:
         f"<form {data}><fieldset><legend class=unseen>What is {escape(id)}?</legend>{radios}"
         "<button type=button>clear</button></fieldset></form>"
     )
-
-
-def listable(id: str) -> bool:
-    """Return True if an id can be a line of a file of ids."""
-    return "\n" not in id and not id.endswith("\r")
 
 
 def table_row(cells: Sequence[object]) -> str:

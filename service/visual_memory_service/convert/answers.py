@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -18,7 +17,6 @@ from visual_memory_service.convert.page_token import from_token
 from visual_memory_service.decisions.calibration import Calibration
 
 SAMPLE_MAX = 100
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def from_settings(settings: Settings) -> pb.Limits:
@@ -152,5 +150,5 @@ def from_audit_page(
 def from_time(microseconds: int) -> Timestamp:
     """Convert microseconds since 1970 to a Timestamp."""
     timestamp = Timestamp()
-    timestamp.FromDatetime(EPOCH + timedelta(microseconds=microseconds))
+    timestamp.FromMicroseconds(microseconds)
     return timestamp

@@ -10,16 +10,9 @@ from visual_memory.protocol import choices
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import Counts, Memory, Request, Voting
 from visual_memory_index.curation import prune_methods
+from visual_memory_service.convert import requests
 from visual_memory_service.convert.decisions import K, to_voting
 from visual_memory_service.convert.page_token import from_token, to_page_bounds
-from visual_memory_service.convert.requests import (
-    check_labels,
-    to_counts_k,
-    to_fraction,
-    to_ids,
-    to_number,
-    to_request,
-)
 from visual_memory_service.curation.values import Valuing
 from visual_memory_service.errors import BadField
 
@@ -34,7 +27,7 @@ VALUES_AT_ONCE = 10_000
 
 def to_counts_page(request: pb.GetMisleadingCountsRequest, memory: Memory) -> tuple[int, str, int]:
     """Read K, the last id of the previous page, and the page size. Raises BadField."""
-    k = to_counts_k(request.k if request.HasField("k") else COUNTS_K, "k")
+    k = requests.to_counts_k(request.k if request.HasField("k") else COUNTS_K, "k")
     return k, *to_page_bounds(request, memory)
 
 
@@ -44,13 +37,13 @@ def to_method(request: pb.PruneEntriesRequest) -> prune_methods.Method:
         case "hard":
             hard = request.hard
             threshold = hard.threshold if hard.HasField("threshold") else THRESHOLD
-            to_number(threshold, "hard.threshold", 1)
-            k = to_counts_k(hard.k if hard.HasField("k") else COUNTS_K, "hard.k")
+            requests.to_number(threshold, "hard.threshold", 1)
+            k = requests.to_counts_k(hard.k if hard.HasField("k") else COUNTS_K, "hard.k")
             return prune_methods.Hard(k, threshold, hard.minus_correct)
         case "random":
             return prune_methods.Random(
-                to_fraction(request.random.fraction, "random.fraction"),
-                to_number(request.random.seed, "random.seed", 0),
+                requests.to_fraction(request.random.fraction, "random.fraction"),
+                requests.to_number(request.random.seed, "random.seed", 0),
             )
         case "prototype":
             prototype = request.prototype
@@ -58,22 +51,22 @@ def to_method(request: pb.PruneEntriesRequest) -> prune_methods.Method:
                 raise BadField(
                     "prototype.keep", f"must be hard or easy, not {prototype.keep!r:.80}"
                 )
-            clusters = to_number(prototype.clusters, "prototype.clusters", 0, CLUSTERS_MAX)
+            clusters = requests.to_number(prototype.clusters, "prototype.clusters", 0, CLUSTERS_MAX)
             balance = prototype.balance if prototype.HasField("balance") else BALANCE
-            to_number(balance, "prototype.balance", 0, 1)
+            requests.to_number(balance, "prototype.balance", 0, 1)
             return prune_methods.Prototype(
-                to_fraction(prototype.fraction, "prototype.fraction"),
+                requests.to_fraction(prototype.fraction, "prototype.fraction"),
                 clusters,
                 prototype.keep or "hard",
                 balance,
-                to_number(prototype.seed, "prototype.seed", 0),
+                requests.to_number(prototype.seed, "prototype.seed", 0),
             )
         case "value":
             value = request.value
-            k = to_counts_k(value.k if value.HasField("k") else VALUE_K, "value.k")
-            return prune_methods.Value(to_fraction(value.fraction, "value.fraction"), k)
+            k = requests.to_counts_k(value.k if value.HasField("k") else VALUE_K, "value.k")
+            return prune_methods.Value(requests.to_fraction(value.fraction, "value.fraction"), k)
         case "ids":
-            return prune_methods.Ids(to_ids(request.ids.ids, "ids.ids"))
+            return prune_methods.Ids(requests.to_ids(request.ids.ids, "ids.ids"))
         case _:
             raise BadField("method", f"must be given: {choices(pb.PruneEntriesRequest, 'method')}")
 
@@ -82,7 +75,7 @@ def to_relabel(request: pb.RelabelEntriesRequest) -> dict[str, str]:
     """Read new labels by id. Raises BadField."""
     if not request.labels:
         raise BadField("labels", "must not be empty")
-    check_labels(request.labels, "labels")
+    requests.check_labels(request.labels, "labels")
     return dict(request.labels)
 
 
@@ -117,6 +110,6 @@ def from_valuing(step: Valuing) -> Iterator[pb.ValueEntriesResponse]:
 
 def to_assessing(request: pb.AssessMemoryRequest) -> tuple[int, Voting, int, Request]:
     """Read K, voting, the fewest entries of a judged label, and request_id. Raises BadField."""
-    k = to_counts_k(request.k if request.HasField("k") else K, "k")
+    k = requests.to_counts_k(request.k if request.HasField("k") else K, "k")
     thin = request.thin if request.HasField("thin") else THIN
-    return k, to_voting(request), to_number(thin, "thin", 1), to_request(request)
+    return k, to_voting(request), requests.to_number(thin, "thin", 1), requests.to_request(request)

@@ -14,17 +14,7 @@ from visual_memory.v1 import decision_pb2, entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index.votes import conformal
 from visual_memory_service.config import Settings
-from visual_memory_service.convert.requests import (
-    check_labels,
-    to_content,
-    to_counts_k,
-    to_fraction,
-    to_number,
-    to_request,
-    to_seconds,
-    to_texts,
-    to_vectors,
-)
+from visual_memory_service.convert import requests
 from visual_memory_service.decisions.annotate import AnnotatedDecision, DecisionOptions
 from visual_memory_service.decisions.classify import Classification, Question
 from visual_memory_service.decisions.explain import ExplainQuestion, Explanation, WhatIf
@@ -44,9 +34,9 @@ def to_classification(request: pb.ClassifyRequest, settings: Settings) -> Classi
     """Read a Classify request; all neighbours are shown by default. Raises BadField, BadFilter."""
     shown, seconds = None, RERANK_SECONDS
     if request.HasField("neighbors"):
-        shown = to_number(request.neighbors, "neighbors", 0)
+        shown = requests.to_number(request.neighbors, "neighbors", 0)
     if request.HasField("rerank_timeout"):
-        seconds = to_seconds(request.rerank_timeout, "rerank_timeout")
+        seconds = requests.to_seconds(request.rerank_timeout, "rerank_timeout")
     return Classification(
         voting=to_voting(request),
         shown=shown,
@@ -59,9 +49,9 @@ def to_classification(request: pb.ClassifyRequest, settings: Settings) -> Classi
 
 def to_question(request: pb.ClassifyRequest | pb.SearchRequest, settings: Settings) -> Question:
     """Read queries with K, filter and excluded ids. Raises BadField, BadFilter."""
-    k = to_number(request.k if request.HasField("k") else K, "k", 1)
+    k = requests.to_number(request.k if request.HasField("k") else K, "k", 1)
     return Question(
-        queries=to_content(request, settings),
+        queries=requests.to_content(request, settings),
         k=k,
         filter=index.parse(request.filter),
         exclude_ids=request.exclude_ids,
@@ -75,7 +65,7 @@ def to_reliability_k(request: pb.ClassifyRequest) -> int | None:
     if request.reliability not in ("", "none", "soft"):
         raise BadField("reliability", f"must be none or soft, but is {request.reliability[:80]!r}")
     k = request.reliability_k if request.HasField("reliability_k") else RELIABILITY_K
-    to_counts_k(k, "reliability_k")
+    requests.to_counts_k(k, "reliability_k")
     return k if request.reliability == "soft" else None
 
 
@@ -105,7 +95,7 @@ def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
     if request.reliability == "soft" and (request.calibrated or coverage is not None):
         raise BadField("reliability", "soft gives other votes than those that were calibrated")
     if coverage is not None:
-        to_fraction(coverage, "coverage")
+        requests.to_fraction(coverage, "coverage")
     if request.conformal not in ("", *conformal.SCORES):
         raise BadField(
             "conformal",
@@ -114,7 +104,7 @@ def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
     if least is not None and not 0 < least <= 1:
         raise BadField("min_confidence", f"must be above 0 and at most 1, but is {least}")
     if level is not None:
-        to_number(level, "level", 0)
+        requests.to_number(level, "level", 0)
     if level is not None and least is not None:
         raise BadField("level", "and min_confidence exclude each other")
     return DecisionOptions(
@@ -220,28 +210,28 @@ def to_labelled(
         if request.labels:
             raise BadField("labels", "belong to queries, of which there are none")
         return None, []
-    queries = to_content(request, settings)
+    queries = requests.to_content(request, settings)
     if len(queries) != len(request.labels):
         raise BadField(
             "labels",
             f"must be as many as the queries, but are {len(request.labels)} for {len(queries)}",
         )
-    return queries, to_texts(request.labels, "labels")
+    return queries, requests.to_texts(request.labels, "labels")
 
 
 def to_explain_question(
     request: pb.ExplainDecisionRequest, dimension: int, settings: Settings
 ) -> ExplainQuestion:
     """Read a request to explain one decision of a memory of this ``dimension``. Raises BadField."""
-    k = to_counts_k(request.k if request.HasField("k") else K, "k")
-    query = to_content(request, settings)
+    k = requests.to_counts_k(request.k if request.HasField("k") else K, "k")
+    query = requests.to_content(request, settings)
     if len(query) != 1:
         raise BadField(
             request.WhichOneof("queries") or "images", f"must hold one query, but hold {len(query)}"
         )
     seconds = SEARCH_SECONDS
     if request.HasField("search_time"):
-        seconds = to_seconds(request.search_time, "search_time")
+        seconds = requests.to_seconds(request.search_time, "search_time")
     return ExplainQuestion(
         query=query,
         k=k,
@@ -257,14 +247,14 @@ def to_what_if(request: pb.ExplainDecisionRequest, dimension: int, settings: Set
     """Read the hypothetical changes of an explanation. Raises BadField."""
     added = np.empty((0, dimension), dtype=np.float32)
     if request.HasField("add_vectors"):
-        added = to_vectors(request.add_vectors, "add_vectors", settings)
+        added = requests.to_vectors(request.add_vectors, "add_vectors", settings)
     if len(added) != len(request.add_labels):
         raise BadField(
             "add_labels",
             f"must be as many as the rows, but are {len(request.add_labels)} for {len(added)}",
         )
-    labels = to_texts(request.add_labels, "add_labels")
-    check_labels(request.relabel, "relabel")
+    labels = requests.to_texts(request.add_labels, "add_labels")
+    requests.check_labels(request.relabel, "relabel")
     return WhatIf(list(request.remove_ids), dict(request.relabel), added, labels)
 
 
@@ -281,9 +271,9 @@ def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
 
 def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[int, str, index.Request]:
     """Read K, the name of the voting, and the request_id. Raises BadField."""
-    k = to_counts_k(request.k if request.HasField("k") else K, "k")
+    k = requests.to_counts_k(request.k if request.HasField("k") else K, "k")
     to_voting(request)
-    return k, request.voting or VOTING, to_request(request)
+    return k, request.voting or VOTING, requests.to_request(request)
 
 
 def from_taxonomy(taxonomy: index.Taxonomy, labels: Sequence[str]) -> pb.Taxonomy:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from visual_memory.v1 import memory_pb2, operation_pb2
@@ -16,14 +15,6 @@ from visual_memory_service.errors import BadField
 from visual_memory_service.runtime.operations import Job
 
 TIMEOUT_MAX = 86_400
-STATES = MappingProxyType(
-    {
-        "running": operation_pb2.Operation.RUNNING,
-        "done": operation_pb2.Operation.DONE,
-        "failed": operation_pb2.Operation.FAILED,
-        "cancelled": operation_pb2.Operation.CANCELLED,
-    }
-)
 
 
 def to_timeout(request: pb.WaitOperationRequest) -> float | None:
@@ -44,7 +35,7 @@ def from_operation(
         name=operation.name,
         memory=operation.name.rpartition("/")[0],
         kind=operation.kind,
-        state=STATES[operation.state],
+        state=operation_pb2.Operation.State.Value(operation.state.upper()),
         done_count=job.done if job else 0,
         total_count=job.total if job else 0,
         problem=operation.problem or (job.problem if job else ""),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index import Decision, Node, Taxonomy, at_depth, deepest
+from visual_memory_index.votes import conformal
 from visual_memory_service.decisions.calibration import Calibration, calibration_of
 from visual_memory_service.decisions.taxonomy import taxonomy_of
 from visual_memory_service.errors import NotCalibrated
@@ -92,15 +93,17 @@ def label_set(
     calibration: Calibration | None,
     labels: list[str],
 ) -> Sequence[str] | None:
-    """Return the label set for the wanted coverage, None if none is wanted. Raises BadCoverage."""
+    """Return labels that include the right one with the wanted coverage, None if none is wanted.
+
+    Raises BadCoverage.
+    """
     if calibration is None or options.coverage is None:
         return None
-    return calibration.label_set(
-        decision,
-        vector,
-        labels,
-        rule=options.rule,
-        coverage=options.coverage,
+    return conformal.prediction_set(
+        conformal.SCORES[options.rule](decision.scores, conformal.draw_for(vector)),
+        conformal.q_hat(calibration.scores[options.rule], options.coverage),
+        winner=decision.label,
+        labels=labels,
         allow_empty=options.allow_empty,
     )
 

@@ -81,25 +81,6 @@ class Calibration:
         """Return True if the decision's nearest entry is farther than the rejection distance."""
         return float(decision.distances[0]) > self.result.rejection_distance
 
-    def label_set(
-        self,
-        decision: index.Decision,
-        vector: NDArray[np.float32],
-        labels: list[str],
-        *,
-        rule: str,
-        coverage: float,
-        allow_empty: bool,
-    ) -> tuple[str, ...]:
-        """Return labels that include the right one with this ``coverage``. Raises BadCoverage."""
-        return conformal.prediction_set(
-            conformal.SCORES[rule](decision.scores, conformal.draw_for(vector)),
-            conformal.q_hat(self.scores[rule], coverage),
-            winner=decision.label,
-            labels=labels,
-            allow_empty=allow_empty,
-        )
-
 
 def calibration_of(served: ServedMemory) -> Calibration | None:
     """Return the stored calibration of a memory, or None."""

@@ -16,11 +16,12 @@ from typing import NoReturn
 
 import visual_memory
 from visual_memory import Memory
-from visual_memory.terminal.arguments import Commands, add, file_or_folder
+from visual_memory.terminal.arguments import Commands, add
 from visual_memory.terminal.output import percent, plural, printable
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused
 from visual_memory_service.console import server_libraries
+from visual_memory_service.console.arguments import add_path
 from visual_memory_service.demo.outcome import Answers, K, Log, Outcome
 from visual_memory_service.demo.page import page_path, write_page
 from visual_memory_service.demo.pictures import Collection, collect
@@ -35,18 +36,18 @@ def add_to(commands: Commands) -> None:
     parser = add(
         commands, "demo", "show learning and forgetting on pictures, with a temporary server"
     )
-    parser.add_argument(
+    add_path(
+        parser,
         "--images",
-        metavar="FOLDER",
-        type=file_or_folder,
-        help="your pictures, with a folder for each label; default: ten classes of Caltech-101",
+        "FOLDER",
+        "your pictures, with a folder for each label; default: ten classes of Caltech-101",
     )
-    parser.add_argument(
+    add_path(
+        parser,
         "--output",
-        metavar="DIR",
-        type=file_or_folder,
+        "DIR",
+        "the folder for demo.html; default: demo-output",
         default=Path("demo-output"),
-        help="the folder for demo.html; default: demo-output",
     )
     parser.set_defaults(run=demo)
 

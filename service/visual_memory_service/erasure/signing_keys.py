@@ -9,11 +9,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from visual_memory_index import read_small, write_private
+from visual_memory_service.config import BadSetting
 
 PRIVATE, FORMER = "signing.pem", "former.txt"
 
 
-class BadKey(Exception):
+class BadKey(BadSetting):
     """A key file that cannot be read, or holds no usable key."""
 
     def __init__(self, path: Path, unreadable: OSError | None = None) -> None:
@@ -30,7 +31,8 @@ class SigningKeys:
     """The private key that signs, and all public keys. Raises FileUnavailable, BadKey."""
 
     def __init__(self, data: Path) -> None:
-        self._folder = data / "keys"
+        self._path = data / "keys" / PRIVATE
+        self._former_path = self._path.with_name(FORMER)
         if not self._path.exists():
             self._write(Ed25519PrivateKey.generate())
         self.private = read(self._path)
@@ -43,16 +45,12 @@ class SigningKeys:
     def rotate(self) -> None:
         """Sign with a new key from now on, and publish the former key."""
         former = [*self._former(), public_hex(self.private)]
-        write_private(self._folder / FORMER, "".join(f"{key}\n" for key in former).encode())
+        write_private(self._former_path, "".join(f"{key}\n" for key in former).encode())
         self.private = Ed25519PrivateKey.generate()
         self._write(self.private)
 
-    @property
-    def _path(self) -> Path:
-        return self._folder / PRIVATE
-
     def _former(self) -> list[str]:
-        path = self._folder / FORMER
+        path = self._former_path
         return read_small(path).decode("latin-1").split() if path.exists() else []
 
     def _write(self, key: Ed25519PrivateKey) -> None:

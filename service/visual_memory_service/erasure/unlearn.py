@@ -50,31 +50,26 @@ class UnlearnResult:
     backups: Sequence[int] = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class UnlearningWork:
     """Starts erasures, and resumes erasures that a restart interrupted.
 
     ``renew``, called only to erase from RAM, begins to close all connections, whose buffers may
     hold erased data. The future that it returns is done once they are closed, or has BadSetting if
-    no second server can listen.
+    no second server can listen. Entries are erased from ``wanted``, or from files alone if the RAM
+    of the process cannot be searched.
     """
 
-    def __init__(
-        self,
-        memories: Memories,
-        operations: Operations,
-        keys: SigningKeys,
-        renew: Callable[[], Future[None]],
-        erasure: Erasure,
-    ) -> None:
-        self._memories, self._operations = memories, operations
-        self.keys = keys
-        self._renew = renew
-        self._erasure = erasure
+    memories: Memories
+    operations: Operations
+    keys: SigningKeys
+    renew: Callable[[], Future[None]]
+    wanted: Erasure
 
     @property
     def erasure(self) -> Erasure:
         """Return the places that entries are erased from: only files if there is no /proc."""
-        return self._erasure if process_memory.searchable() else FILES
+        return self.wanted if process_memory.searchable() else FILES
 
     def begin(
         self, ids: Sequence[str], served: ServedMemory, *, allow_missing: bool, request: Request
@@ -87,7 +82,7 @@ class UnlearningWork:
 
         def none() -> str:
             unknown = list(dict.fromkeys(ids))  # backups may still hold them
-            self._memories.catalog.mark_unlearned(served.memory, unknown, None)
+            self.memories.catalog.mark_unlearned(served.memory, unknown, None)
             return nothing_erased(unknown)
 
         started = served.memory.unlearning.begin(
@@ -100,7 +95,7 @@ class UnlearningWork:
     def would_unlearn(self, ids: Sequence[str], served: ServedMemory) -> UnlearnResult:
         """Return the result of a dry run: stored and unknown ids, duplicates. Raises TooManyIds."""
         known, unknown = served.memory.unlearning.preview(ids)
-        duplicates = self._memories.find_duplicates(served.memory, known)
+        duplicates = self.memories.find_duplicates(served.memory, known)
         return UnlearnResult(
             len(known),
             len(unknown),
@@ -113,7 +108,7 @@ class UnlearningWork:
     def resume(self, name: str) -> None:
         """Resume a memory's erasures after a restart; if the memory is refused, only log that."""
         try:
-            served = self._memories.get(name)
+            served = self.memories.get(name)
             for operation in served.memory.unlearning.unfinished():
                 self._start(operation, served)
         except MemoryRefusal as refusal:  # such as a memory dropped or found damaged since
@@ -121,10 +116,10 @@ class UnlearningWork:
 
     def _start(self, operation: Operation, served: ServedMemory) -> None:
         def work(job: Job) -> str | None:
-            with self._memories.checks.paused():
+            with self.memories.checks.paused():
                 return self._unlearn(job, served)
 
-        self._operations.resume(served.memory, operation, work)
+        self.operations.resume(served.memory, operation, work)
 
     def _unlearn(self, job: Job, served: ServedMemory) -> str | None:
         """Erase, search and certify; return the result as JSON.
@@ -134,7 +129,7 @@ class UnlearningWork:
         """
         began, memory = time.perf_counter(), served.memory
         patterns = self._delete(job, memory)
-        self._memories.note(memory)
+        self.memories.note(memory)
         noted = job.retry_while(lambda: memory.operations.get(job.name))
         if noted.state == "done":
             return None
@@ -149,7 +144,7 @@ class UnlearningWork:
             memory=memory,
             operation=job.name,
             erasure=self.erasure,
-            unsearchable=self._memories.indexes.unsearchable,
+            unsearchable=self.memories.indexes.unsearchable,
         )
         result = UnlearnResult(
             count=statement.count,
@@ -172,16 +167,16 @@ class UnlearningWork:
         ids = job.retry_while(lambda: memory.unlearning.ids(job.name))
         asked, nothing = len(ids), nothing_erased(ids)
         if ids:  # first: a copy that is not found yet leaves marked entries out
-            job.retry_while(lambda: self._memories.catalog.mark_unlearned(memory, ids, job.name))
-        duplicates = job.retry_while(lambda: self._memories.find_duplicates(memory, ids))
-        with self._operations.suspend_others(
+            job.retry_while(lambda: self.memories.catalog.mark_unlearned(memory, ids, job.name))
+        duplicates = job.retry_while(lambda: self.memories.find_duplicates(memory, ids))
+        with self.operations.suspend_others(
             memory.identity.name, reason=STOPPED, except_kind=UNLEARN
         ):
             return job.retry_while(
                 lambda: memory.unlearning.erase(
                     job.name,
                     none=lambda: nothing,
-                    settings=self._memories.fitted,
+                    settings=self.memories.fitted,
                     draft=lambda facts: draft(facts, asked, duplicates),
                 )
             )
@@ -190,16 +185,16 @@ class UnlearningWork:
         self, job: Job, memory: Memory, patterns: ResiduePatterns | None, began: float
     ) -> Search:
         """Erase residues from the files and, if ``erasure`` includes it, from the process."""
-        searched = erase_files(job, memory, self._memories, patterns)
+        searched = erase_files(job, memory, self.memories, patterns)
         note_step(job, "erased from files", began)
         if patterns is None:
             return Search()
         files = Searched(ALL_FILES, searched.size)
         if self.erasure == FILES:
             return Search((files,))
-        job.retry_while(lambda: job.wait(self._renew()), against=BadSetting)
+        job.retry_while(lambda: job.wait(self.renew()), against=BadSetting)
         found, also_in = job.retry_while(
-            partial(erase_memory, job, memory, self._memories, patterns)
+            partial(erase_memory, job, memory, self.memories, patterns)
         )
         note_step(job, "erased from memory", began)
         clean = (files,) if found.found else (files, Searched(PROCESS, found.size))

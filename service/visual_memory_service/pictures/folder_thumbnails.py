@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -33,14 +33,12 @@ class FolderThumbnails:
         self.found: dict[str, bytes | str] = {}
         self.unchecked = 0
 
-    def look(self, entries: Iterable[Entry]) -> None:
+    def look(self, entries: Collection[Entry]) -> None:
         """Add the entries' thumbnails to ``found``; the entries must have their vectors."""
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for entry, (found, checked) in threads.map(
-                lambda each: (each, self._one(each)), entries
-            ):
+            for entry, found in zip(entries, threads.map(self._one, entries), strict=True):
                 self.found[entry.id] = found
-                self.unchecked += not checked and isinstance(found, bytes)
+                self.unchecked += isinstance(found, bytes) and not self._is_of_picture(entry)
 
     @property
     def is_of_no_use(self) -> bool:
@@ -58,23 +56,22 @@ class FolderThumbnails:
         parts = ", ".join(f"{count:,} {what}" for count, what in counts if count)
         return f"Pictures are those in {self._folder}, by id: {parts}."
 
-    def _one(self, entry: Entry) -> tuple[bytes | str, bool]:
+    def _one(self, entry: Entry) -> bytes | str:
         path, id = self._folder / entry.id, PurePosixPath(entry.id)
-        checked = self._info.embedder is not None and not is_of_row(entry)
         if id.is_absolute() or ".." in id.parts or flaw(path):
-            return MISSING, checked
+            return MISSING
         try:
             data = read(path) if size(path) <= self._limits.bytes_max else b""
         except Unreadable:
-            return MISSING, checked
-        if checked and sha256(data) != entry.content_sha256:
-            return OTHER, checked
+            return MISSING
+        if self._is_of_picture(entry) and sha256(data) != entry.content_sha256:
+            return OTHER
         try:
-            return shrink(data, side=SIDE, limits=self._limits), checked
+            return shrink(data, side=SIDE, limits=self._limits)
         except BadImage:
-            return BROKEN, checked
+            return BROKEN
 
-
-def is_of_row(entry: Entry) -> bool:
-    """Return True if an entry's content hash is that of its vector, not of a picture."""
-    return entry.vector is not None and sha256(entry.vector) == entry.content_sha256
+    def _is_of_picture(self, entry: Entry) -> bool:
+        """Return True if an entry's content hash is that of a picture, not of its vector."""
+        of_row = entry.vector is not None and sha256(entry.vector) == entry.content_sha256
+        return self._info.embedder is not None and not of_row

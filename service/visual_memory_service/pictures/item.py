@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory.types import Entry
 from visual_memory_service.pictures import pictures
 
 Content = bytes | NDArray[np.float32]
@@ -67,13 +68,13 @@ class Item:
         """Return True for a vector whose content hash is that of a picture."""
         return self.image is not None or bool(self.image_sha256)
 
-    def is_alike(self, label: str, metadata: Mapping[str, str]) -> bool:
-        """Return True if the item has this label and this metadata, or no metadata."""
-        return self.label == label and self.metadata in (None, metadata)
+    def is_alike(self, entry: Entry) -> bool:
+        """Return True if the item has the entry's label and its metadata, or no metadata."""
+        return self.label == entry.label and self.metadata in (None, entry.metadata)
 
-    def is_stored(self, label: str, content_sha256: str, metadata: Mapping[str, str]) -> bool:
-        """Return True if the item ``is_alike`` and has this content hash. Raises Unreadable."""
-        return self.is_alike(label, metadata) and self.sha256() == content_sha256
+    def is_stored(self, entry: Entry) -> bool:
+        """Return True if the item ``is_alike`` and has the same content. Raises Unreadable."""
+        return self.is_alike(entry) and self.sha256() == entry.content_sha256
 
     def row_sha256(self) -> str:
         """Return the hash of the vector as the server stores it, or "" for a picture."""

@@ -19,6 +19,7 @@ from visual_memory_service.pictures.item import Content, Item
 ROWS = {"vector": 4096, "image": 64}  # about 20 MiB at a time
 EMBEDDER = b"visual_memory.embedder"
 SHA256 = "content_sha256"
+OPTIONAL = ("metadata", "image", SHA256, "pruned")
 WANTED = "id and label (text), and vector (list of float) or image (binary); metadata is optional"
 
 
@@ -60,27 +61,19 @@ class File:
             raise Refused(f"{self._path} cannot be read to its end ({error}).") from None
 
     def _read(self) -> Iterator[Item]:
-        number = 0
+        number, beside = 0, [name for name in self._columns if name != self.content]
         for batch in self._file.iter_batches(self._rows, columns=self._columns):
-            columns = {name: batch.column(name) for name in self._columns}
-            ids, labels = columns["id"].to_pylist(), columns["label"].to_pylist()
-            contents = self._contents(columns[self.content], number)
-            metadata = (
-                [self._metadata(value, number) for value in columns["metadata"].to_pylist()]
-                if "metadata" in columns
-                else [None] * len(ids)
-            )
-            beside = "image" in columns and self.content == "vector"
-            images = columns["image"].to_pylist() if beside else [None] * len(ids)
-            pruned = columns["pruned"].to_pylist() if "pruned" in columns else [False] * len(ids)
-            hashes = columns[SHA256].to_pylist() if SHA256 in columns else [None] * len(ids)
-            columns_by_row = zip(
-                ids, labels, contents, metadata, images, hashes, pruned, strict=True
-            )
-            for id, label, content, more, image, sha256, silent in columns_by_row:
+            columns: dict[str, list[Any]] = dict.fromkeys(OPTIONAL, [None] * len(batch))
+            columns |= {name: batch.column(name).to_pylist() for name in beside}
+            contents = self._contents(batch.column(self.content), number)
+            if "metadata" in beside:
+                columns["metadata"] = [self._metadata(m, number) for m in columns["metadata"]]
+            optional = (columns[name] for name in OPTIONAL)
+            rows = zip(columns["id"], columns["label"], contents, *optional, strict=True)
+            for id, label, content, metadata, image, sha256, pruned in rows:
                 if not id or not label or content is None:
                     raise Refused(f"Row {number} of {self._path} lacks an id, label or content.")
-                yield Item(id, label, content, more, image, sha256 or "", bool(silent))
+                yield Item(id, label, content, metadata, image, sha256 or "", bool(pruned))
                 number += 1
 
     def _check(self, schema: Any) -> str:

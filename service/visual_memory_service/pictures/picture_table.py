@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,34 +21,32 @@ class Row:
     metadata: dict[str, str] | None
 
 
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row that cannot be used; ``place`` names it, ``why`` says what is wrong."""
+def read(file: Path) -> tuple[list[Row], dict[str, str]]:
+    """Return the rows in order, and the places of rows that cannot be used with the reason.
 
-    place: str
-    why: str
-
-
-def rows(file: Path) -> Iterator[Row | BadRow]:
-    """Yield all rows in order; columns beside path, label and id are metadata. Raises Refused."""
+    Columns beside path, label and id are metadata. Raises Refused.
+    """
+    rows, bad, lines = list[Row](), dict[str, str](), dict[str, int]()
     try:
         with open(file, encoding="utf-8-sig", newline="") as text:
             table = csv.reader(text, strict=True)
-            names, lines = next(table, []), dict[str, int]()
+            names = next(table, [])
             check(file, names)
             for cells in filter(None, table):
-                place, line = f"{file}, line {table.line_num}", table.line_num
-                row = to_row(place, names, cells)
+                row, line = to_row(names, cells), table.line_num
                 if isinstance(row, Row) and lines.setdefault(row.id, line) != line:
-                    problem = f"has the id {listed([row.id])}, as line {lines[row.id]} has"
-                    row = BadRow(place, problem)
-                yield row
+                    row = f"has the id {listed([row.id])}, as line {lines[row.id]} has"
+                if isinstance(row, Row):
+                    rows.append(row)
+                else:
+                    bad[f"{file}, line {line}"] = row
     except OSError as error:
         raise Refused(f"{file} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         raise Refused(f"{file} is no CSV table in UTF-8 ({error}); save it as CSV UTF-8.") from None
     except csv.Error as error:
         raise Refused(f"{file} is no CSV table in UTF-8 ({error}).") from None
+    return rows, bad
 
 
 def check(file: Path, names: list[str]) -> None:
@@ -64,16 +61,16 @@ def check(file: Path, names: list[str]) -> None:
         )
 
 
-def to_row(place: str, names: list[str], cells: list[str]) -> Row | BadRow:
-    """Convert a row at ``place`` of its file; a column without a name must be empty."""
+def to_row(names: list[str], cells: list[str]) -> Row | str:
+    """Convert a row, or say why it cannot be used; a column without a name must be empty."""
     if len(cells) != len(names):
-        return BadRow(place, "has more or fewer cells than there are columns")
+        return "has more or fewer cells than there are columns"
     for column, (name, cell) in enumerate(zip(names, cells, strict=True), start=1):
         if cell and not name:
-            return BadRow(place, f"has a cell in column {column}, which has no name")
+            return f"has a cell in column {column}, which has no name"
     texts = {name: cell for name, cell in zip(names, cells, strict=True) if name}
     if missing := [name for name in NEEDED if not texts[name]]:
-        return BadRow(place, f"has no {' and no '.join(missing)}")
+        return f"has no {' and no '.join(missing)}"
     path, label = (texts.pop(name) for name in NEEDED)
     id = texts.pop(OPTIONAL, "") or Path(path).as_posix()
     return Row(id, label, path, {k: v for k, v in texts.items() if v} if texts else None)

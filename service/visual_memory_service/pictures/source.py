@@ -13,7 +13,6 @@ from visual_memory.terminal.refused import Refused, listed
 from visual_memory.types import MemoryInfo
 from visual_memory_service.pictures import parquet, picture_table, pictures
 from visual_memory_service.pictures.item import Item
-from visual_memory_service.pictures.picture_table import BadRow
 from visual_memory_service.pictures.pictures import SUFFIXES, PictureFiles
 
 PARQUET = b"PAR1"
@@ -113,11 +112,9 @@ def below(found: Sequence[Path], folder: Path, label: str) -> list[str]:
 
 def of_table(file: Path) -> tuple[list[Item], PictureFiles, dict[str, str]]:
     """List a CSV table's pictures; map the places of bad rows to reasons. Raises Refused."""
-    items, files, bad = list[Item](), PictureFiles(), dict[str, str]()
-    for row in picture_table.rows(file):
-        if isinstance(row, BadRow):
-            bad[row.place] = row.why
-            continue
+    items, files = list[Item](), PictureFiles()
+    rows, bad = picture_table.read(file)
+    for row in rows:
         path = file.parent / row.path
         files.add(path)
         if path not in files.bad:

@@ -81,6 +81,7 @@ class ChatServer:
         began = time.monotonic()
         seconds = max(0.0, min(deadline - began, self.timeout))
         deadline = began + seconds
+        path = f"{urlsplit(self.url).path.rstrip('/')}/chat/completions"
         headers = {"Content-Type": "application/json"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
@@ -88,7 +89,7 @@ class ChatServer:
         try:
             with self._connected(deadline) as connection:
                 problem = "broke the connection off"
-                connection.request("POST", self._path(), body, headers)
+                connection.request("POST", path, body, headers)
                 response: HTTPResponse = connection.getresponse()
                 answer = response.read(ANSWER_BYTES_MAX + 1)
             left(deadline)  # raises where the answer was cut off
@@ -101,9 +102,6 @@ class ChatServer:
             elif error.strerror:
                 problem = f"{problem}: {error.strerror}"
             raise ChatUnavailable(self.host, problem) from None
-
-    def _path(self) -> str:
-        return f"{urlsplit(self.url).path.rstrip('/')}/chat/completions"
 
     @contextmanager
     def _connected(self, deadline: float) -> Iterator[HTTPConnection]:

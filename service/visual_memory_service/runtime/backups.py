@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 from visual_memory.protocol import BackupReader, with_checksum
 from visual_memory_index import IncomingBackup, Request, lower_thread_priority
 from visual_memory_index.errors import BadBackup, MemoryClosed
-from visual_memory_service.runtime.memories import Memories, Restored, ServedMemory
+from visual_memory_service.runtime.memories import Memories, ServedMemory
 from visual_memory_service.runtime.threads import in_thread, until_done
 
 WAITING_SECONDS = 0.5
@@ -83,8 +83,10 @@ class Backups:
         finally:
             await closed(making, made)
 
-    async def restore(self, arrival: IncomingBackup, name: str, request: Request) -> Restored:
-        """Make a memory from a received backup.
+    async def restore(
+        self, arrival: IncomingBackup, name: str, request: Request
+    ) -> tuple[ServedMemory, int]:
+        """Make a memory from a received backup; also return the count of entries left out.
 
         Raises BadBackup, NewerStore, MemoryExists, RequestReused, FileUnavailable.
         """

@@ -17,26 +17,10 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 import structlog
 
 import visual_memory_index as index
-from visual_memory_embedders import (
-    BUILT_IN,
-    Embedder,
-    EmbedderSpec,
-    ImageLimits,
-    build,
-    smaller,
-    thumbnails,
-)
+from visual_memory_embedders import BUILT_IN, Embedder, EmbedderSpec, ImageLimits, build
 from visual_memory_embedders.errors import WrongEmbedder
-from visual_memory_index.errors import (
-    BadAuditLog,
-    BadBackup,
-    CorruptCopy,
-    CorruptStore,
-    FileUnavailable,
-    MemoryRefusal,
-    UnknownMemory,
-    in_full,
-)
+from visual_memory_embedders.images.thumbnails import smaller, thumbnails
+from visual_memory_index import errors
 from visual_memory_service.config import Settings
 from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
 from visual_memory_service.runtime.check import Checks
@@ -128,14 +112,14 @@ class ServedMemory:
 class RefusedMemory:
     """The error of a memory that does not serve, and the time of the last try to reopen it."""
 
-    refusal: MemoryRefusal
+    refusal: errors.MemoryRefusal
     tried: float = -math.inf
     opening: threading.Lock = field(default_factory=threading.Lock)
 
     def retry_path(self) -> Path | None:
         """Return the file to reopen; None if the disk is not the cause or a try was recent."""
         refusal, rested = self.refusal, time.monotonic() - self.tried >= TRY_AGAIN_SECONDS
-        return refusal.path if rested and isinstance(refusal, FileUnavailable) else None
+        return refusal.path if rested and isinstance(refusal, errors.FileUnavailable) else None
 
 
 class Duplicates(NamedTuple):
@@ -146,13 +130,6 @@ class Duplicates(NamedTuple):
 
     also_in: list[str]
     not_asked: list[str]
-
-
-class Restored(NamedTuple):
-    """A memory made from a backup, and the number of entries left out as unlearned since."""
-
-    served: ServedMemory
-    left_out: int
 
 
 class Memories:
@@ -199,7 +176,7 @@ class Memories:
         try:
             return self._open[name]
         except KeyError:
-            raise UnknownMemory(name) from None
+            raise errors.UnknownMemory(name) from None
 
     def may_be_opened(self, name: str) -> bool:
         """Return True if ``get_or_open`` would try to open the memory."""
@@ -241,8 +218,8 @@ class Memories:
         """
         try:
             self.catalog.note(memory)
-        except FileUnavailable as problem:
-            log.error("not noted", memory=memory.identity.name, reason=in_full(problem))
+        except errors.FileUnavailable as problem:
+            log.error("not noted", memory=memory.identity.name, reason=errors.in_full(problem))
 
     def find_duplicates(self, memory: index.Memory, ids: Sequence[str]) -> Duplicates:
         """Find memories with the content of these entries, and copies of this one also by the ids.
@@ -261,16 +238,16 @@ class Memories:
                         sought, without=sought.ids if asked is memory else ()
                     ):
                         found.also_in.append(name)
-            except MemoryRefusal as refusal:
+            except errors.MemoryRefusal as refusal:
                 if name in self.names():  # or it was dropped meanwhile
-                    log.warning("memory not asked", memory=name, reason=in_full(refusal))
+                    log.warning("memory not asked", memory=name, reason=errors.in_full(refusal))
                     found.not_asked.append(name)
         return found
 
     def renew_connections(self) -> None:
         """Reopen the SQLite connections of all memories, whose caches may hold deleted entries."""
         for name in self.serving():
-            with suppress(MemoryRefusal):  # dropped meanwhile, or at the limit of open files
+            with suppress(errors.MemoryRefusal):  # dropped meanwhile, or at the limit of open files
                 self.get(name).memory.unlearning.renew_connections()
 
     def catalog_files(self) -> Sequence[int]:
@@ -328,8 +305,8 @@ class Memories:
                 served.memory.close(keep=False)
             try:
                 self.catalog.clear()
-            except FileUnavailable as full:  # the memory is gone; its file is removed later
-                log.error("file not removed", memory=name, reason=in_full(full))
+            except errors.FileUnavailable as full:  # the memory is gone; its file is removed later
+                log.error("file not removed", memory=name, reason=errors.in_full(full))
 
     def backup(self, name: str, *, check: Callable[[], None], request: index.Request) -> BinaryIO:
         """Make a backup, see ``Catalog.backup``. Raises UnknownMemory."""
@@ -351,13 +328,13 @@ class Memories:
         *,
         check: Callable[[], None],
         request: index.Request,
-    ) -> Restored:
-        """Make a memory from a backup that was received.
+    ) -> tuple[ServedMemory, int]:
+        """Make a memory from a received backup; also return the count of entries left out.
 
         Raises BadBackup, NewerStore, MemoryExists, RequestReused, FileUnavailable.
         """
         left_out = self._adopt(self.catalog.rebuilt, arrival, name, check, request)
-        return Restored(self.get_or_open(name), left_out)
+        return self.get_or_open(name), left_out
 
     def copy(
         self, name: str, new_name: str, *, check: Callable[[], None], request: index.Request
@@ -379,11 +356,7 @@ class Memories:
         """
         try:
             return memory.check(on_progress)
-        except (
-            BadAuditLog,
-            CorruptCopy,
-            CorruptStore,
-        ) as damage:
+        except (errors.BadAuditLog, errors.CorruptCopy, errors.CorruptStore) as damage:
             self._refuse(memory, damage)
             raise
 
@@ -420,8 +393,8 @@ class Memories:
                 try:
                     read_spec(made.identity.embedder, made.path)
                     memory = self.catalog.adopt(made, made.left_out, request)
-                except CorruptStore as damage:
-                    raise BadBackup(damage.problem) from damage
+                except errors.CorruptStore as damage:
+                    raise errors.BadBackup(damage.problem) from damage
                 except index.Outdated:
                     continue
                 if memory is not None:
@@ -441,11 +414,11 @@ class Memories:
         """Open a memory, or keep the error for all later callers."""
         try:
             self._serve(name, self.catalog.open(name))
-        except MemoryRefusal as refusal:
+        except errors.MemoryRefusal as refusal:
             with self._states:
                 self._refused.setdefault(name, RefusedMemory(refusal)).refusal = refusal
                 self._changed(name, False)
-            log.error("memory not opened", memory=name, reason=in_full(refusal))
+            log.error("memory not opened", memory=name, reason=errors.in_full(refusal))
 
     def _not_opening(self, name: str) -> AbstractContextManager[object]:
         """Return a context in which no thread tries to reopen a refused memory.
@@ -455,7 +428,7 @@ class Memories:
         refused = self._refused.get(name)
         return refused.opening if refused is not None else nullcontext()
 
-    def _refuse(self, memory: index.Memory, damage: MemoryRefusal) -> None:
+    def _refuse(self, memory: index.Memory, damage: errors.MemoryRefusal) -> None:
         """Refuse a damaged open memory until the server is restarted."""
         name = memory.identity.name
         with self._states:
@@ -464,12 +437,12 @@ class Memories:
                 return
             self._refused[name] = RefusedMemory(damage)
             self._changed(name, False)
-        log.error("memory damaged", memory=name, reason=in_full(damage))
+        log.error("memory damaged", memory=name, reason=errors.in_full(damage))
 
     def _serve(self, name: str, memory: index.Memory) -> None:
         try:
             spec = read_spec(memory.identity.embedder, memory.path)
-        except CorruptStore:
+        except errors.CorruptStore:
             memory.close()
             raise
         memory.watch(partial(self._refuse, memory))
@@ -488,4 +461,4 @@ def read_spec(text: str | None, path: Path) -> EmbedderSpec | None:
     try:
         return EmbedderSpec.from_json(text)
     except ValueError:
-        raise CorruptStore(path, "what it has is not an embedder's spec") from None
+        raise errors.CorruptStore(path, "what it has is not an embedder's spec") from None

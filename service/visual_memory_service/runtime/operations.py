@@ -15,14 +15,7 @@ from typing import Any, TypeVar
 import structlog
 
 from visual_memory_embedders.errors import EmbeddingRefusal
-from visual_memory_index import CUT_SHORT, UNLEARN, WITHOUT_ID, Memory, Operation, Request
-from visual_memory_index.errors import (
-    FileUnavailable,
-    MemoryClosed,
-    MemoryRefusal,
-    OperationEnded,
-    in_full,
-)
+from visual_memory_index import CUT_SHORT, UNLEARN, WITHOUT_ID, Memory, Operation, Request, errors
 from visual_memory_service.errors import NotCancellable, NotDone
 from visual_memory_service.status import foreseen
 
@@ -88,13 +81,15 @@ class Job:
             self.check()
         future.result()
 
-    def retry_while(self, act: Callable[[], T], *, against: type[Exception] = FileUnavailable) -> T:
+    def retry_while(
+        self, act: Callable[[], T], *, against: type[Exception] = errors.FileUnavailable
+    ) -> T:
         """Call ``act``, with pauses, until it does not raise ``against``. Raises Cancelled."""
         for pause in pauses():
             try:
                 result = act()
             except against as problem:
-                log.warning("operation waits", operation=self.name, reason=in_full(problem))
+                log.warning("operation waits", operation=self.name, reason=errors.in_full(problem))
                 self.problem = str(problem)
                 self.pause(pause)
             else:
@@ -154,7 +149,7 @@ class Operations:
         Raises RequestReused, FileUnavailable, MemoryClosed if the server is stopping.
         """
         if self._closed:
-            raise MemoryClosed(memory.identity.name)
+            raise errors.MemoryClosed(memory.identity.name)
         started = memory.operations.begin(kind, request=request)
         if not started.again:
             self.resume(memory, started.operation, work)
@@ -180,7 +175,7 @@ class Operations:
                 return
         job.stopped = CUT_SHORT
         job.end_cancelled()
-        raise MemoryClosed(memory.identity.name)
+        raise errors.MemoryClosed(memory.identity.name)
 
     def job(self, name: str) -> Job | None:
         """Return the job of an operation, or None if it is not running."""
@@ -211,7 +206,7 @@ class Operations:
         if operation.state == "cancelled":
             return operation
         if job is None or operation.state != "running":
-            raise OperationEnded(name, operation.state)
+            raise errors.OperationEnded(name, operation.state)
         self._cancel(job)
         return memory.operations.get(name)
 
@@ -236,8 +231,8 @@ class Operations:
             job.stopped = reason
             try:
                 self._cancel(job)
-            except MemoryRefusal as refusal:  # the next start marks it as cut short
-                log.error("end not noted", operation=job.name, problem=in_full(refusal))
+            except errors.MemoryRefusal as refusal:  # the next start marks it as cut short
+                log.error("end not noted", operation=job.name, problem=errors.in_full(refusal))
         wait([job.ended for job in jobs])
 
     @contextmanager
@@ -299,7 +294,7 @@ class Operations:
                 job.retry_while(end) if job.operation.kind == UNLEARN else end()
         except Cancelled:
             job.end_cancelled()
-        except (MemoryRefusal, EmbeddingRefusal) as refusal:  # also a full disk
+        except (errors.MemoryRefusal, EmbeddingRefusal) as refusal:  # also a full disk
             job.end_failed(str(refusal))
         except Exception as error:
             job.end_failed(str(foreseen(error)))

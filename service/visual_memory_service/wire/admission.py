@@ -15,8 +15,6 @@ from visual_memory_service.errors import Overloaded, ServerStopping, TooLarge
 HOLDS = 3  # times the size of a message: as received, as parsed, and as the values made of it
 LOOK_SECONDS = 1.0
 PRESSED_SECONDS = 5.0  # of silence, if other calls wait for what its end would free
-UNANNOUNCED_SECONDS = 15.0  # of silence, while a message of unknown size arrives
-BYTES_PER_SECOND_MIN = 1 << 20  # a message that arrives slower counts as silence
 SMALL_BYTES = 65_536  # messages up to this size are never refused: calls_max limits them
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 from visual_memory.v1 import service_pb2 as pb
@@ -18,20 +19,23 @@ from visual_memory_service.writes.insert import insert
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class ImportStream:
-    """The import that one ImportEntries call began with ``start``."""
+    """The import that one ImportEntries call began with ``start``.
 
-    def __init__(
-        self, start: pb.ImportStart, served: ServedMemory, memories: Memories, settings: Settings
-    ) -> None:
-        self._every = requests.to_alive_seconds(start)
-        self._start, self._served = start, served
-        self._memories, self._settings = memories, settings
+    If ``every`` is not None, the client hears after so many seconds that the import is working.
+    """
+
+    start: pb.ImportStart
+    every: float | None
+    served: ServedMemory
+    memories: Memories
+    settings: Settings
 
     async def stored(self) -> AsyncIterator[pb.ImportEntriesResponse]:
         """Yield acknowledgements of batches stored by earlier calls, then the next offset."""
-        memory, catalog = self._served.memory, self._memories.catalog
-        known = await in_thread(memory.stored_batches, self._start.request_id)
+        memory, catalog = self.served.memory, self.memories.catalog
+        known = await in_thread(memory.stored_batches, self.start.request_id)
         for batch in known:
             unlearned = await in_thread(catalog.unlearned, memory, batch.ids)
             yield answers.from_stored(batch, unlearned)
@@ -45,15 +49,15 @@ class ImportStream:
         thread = ThreadPoolExecutor(1, "import")  # takes the next batch without the event loop
         try:
             started = (loop.run_in_executor(thread, self._store, each) async for each in messages)
-            async for answer in results_in_order(started, self._every):
+            async for answer in results_in_order(started, self.every):
                 yield answer or pb.ImportEntriesResponse(working=True)
         finally:
             thread.shutdown(wait=False, cancel_futures=True)
             await in_thread(thread.shutdown)
 
     def _store(self, message: pb.ImportEntriesRequest) -> pb.ImportEntriesResponse:
-        batch = requests.to_import_batch(message, self._start, self._settings)
-        ids, unlearned = insert(batch, self._served, self._memories)
+        batch = requests.to_import_batch(message, self.start, self.settings)
+        ids, unlearned = insert(batch, self.served, self.memories)
         stored = StoredBatch(batch.request.start, ids, batch.request.fingerprint)
         return answers.from_stored(stored, unlearned)
 

@@ -17,28 +17,19 @@ from grpc_status import rpc_status
 
 from visual_memory.protocol import MESSAGE_BYTES
 from visual_memory_index.errors import FileRefusal
+from visual_memory_service import errors
 from visual_memory_service.convert.answers import is_from_working
-from visual_memory_service.errors import (
-    BadField,
-    ClientSilent,
-    ConnectionsRenewed,
-    OutOfMemory,
-    RequestRefusal,
-)
 from visual_memory_service.runtime.heap import release_free_pages
 from visual_memory_service.status import REFUSALS, answer, foreseen
-from visual_memory_service.wire.admission import (
-    BYTES_PER_SECOND_MIN,
-    PRESSED_SECONDS,
-    UNANNOUNCED_SECONDS,
-    AdmissionControl,
-)
+from visual_memory_service.wire.admission import PRESSED_SECONDS, AdmissionControl
 from visual_memory_service.wire.connections import Connections
 
 NO_MEMORY = "Arena alloc failed"  # how protobuf says it
 OURS = "/visual_memory.v1."
 CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter while an answer is sent
 NUMBER = re.compile(r"[0-9]{1,18}")
+UNANNOUNCED_SECONDS = 15.0  # of silence, while a message of unknown size arrives
+BYTES_PER_SECOND_MIN = 1 << 20  # a message that arrives slower counts as silence
 LARGE_BYTES = 64 << 20  # held by a call whose freed pages are returned to the system
 log = structlog.get_logger()
 
@@ -116,7 +107,7 @@ def announced_bytes(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
     for name, value in metadata:
         if name == MESSAGE_BYTES:
             if not (isinstance(value, str) and NUMBER.fullmatch(value)):
-                raise BadField(MESSAGE_BYTES, "in the metadata must be a number of bytes")
+                raise errors.BadField(MESSAGE_BYTES, "in the metadata must be a number of bytes")
             return int(value)
     return None
 
@@ -170,7 +161,7 @@ class CallScope:
         self.unannounced, self.patience = False, PRESSED_SECONDS
         self._ours = self._method.startswith(OURS)  # health is told under any load
         self._admitted = False
-        self._ended: RequestRefusal | None = None
+        self._ended: errors.RequestRefusal | None = None
         self._reading, self._answering, self._unanswered = False, False, 0
 
     async def __aenter__(self) -> Self:
@@ -205,7 +196,7 @@ class CallScope:
         with self._as(patience=PRESSED_SECONDS + size / BYTES_PER_SECOND_MIN):
             data = await self._first()
         if len(data) > size:
-            raise BadField(
+            raise errors.BadField(
                 MESSAGE_BYTES, f"in the metadata is {size}, but the message has {len(data)} bytes"
             )
         return data
@@ -219,11 +210,10 @@ class CallScope:
             self.patience, self.unannounced = PRESSED_SECONDS, False
 
     async def _first(self) -> bytes:
-        with self._receiving():
-            data = await receive(self._context)
+        data = await self._receive()
         if data is None:
             await self._check_whole()
-            raise BadField("The message", "must be sent before the call is half-closed")
+            raise errors.BadField("The message", "must be sent before the call is half-closed")
         return data
 
     async def _messages(self) -> AsyncIterator[Any]:
@@ -248,8 +238,7 @@ class CallScope:
 
     async def _next(self) -> Any:
         """Return the next message of a stream, None after the last."""
-        with self._receiving():
-            data = await receive(self._context)
+        data = await self._receive()
         return None if data is None else self._taken(data)
 
     def _taken(self, data: bytes) -> Any:
@@ -261,16 +250,17 @@ class CallScope:
             return self._handler.request_deserializer(data)
         except DecodeError as problem:
             if NO_MEMORY in str(problem):
-                raise OutOfMemory from None
-            raise BadField("The message", "is not one of this call's protobuf type") from None
+                raise errors.OutOfMemory from None
+            raise errors.BadField(
+                "The message", "is not one of this call's protobuf type"
+            ) from None
 
-    @contextmanager
-    def _receiving(self) -> Iterator[None]:
+    async def _receive(self) -> bytes | None:
         self._reading = True
         self._note()
         try:
             with self._connections.to_read(self._renew):
-                yield
+                return await receive(self._context)
         finally:
             self._reading = False
             self._unanswered += 1
@@ -304,14 +294,14 @@ class CallScope:
 
     def end_silent(self) -> None:
         """End the call because its client is silent."""
-        self._end(ClientSilent())
+        self._end(errors.ClientSilent())
 
     def _renew(self) -> None:
         """End the call because its connection is closing, unless the call is handling a message."""
         if not self._owed():
-            self._end(ConnectionsRenewed())
+            self._end(errors.ConnectionsRenewed())
 
-    def _end(self, refusal: RequestRefusal) -> None:
+    def _end(self, refusal: errors.RequestRefusal) -> None:
         if self._ended is None and self._task is not None:
             self._ended = refusal
             self._task.cancel()

@@ -128,14 +128,6 @@ class Listener:
 
     async def _begin(self) -> str:
         connections = Connections()
-        server = self._build(connections)
-        self._add(server, connections.closing)
-        address = bind(server, self._address)
-        await server.start()
-        self._server, self._connections = server, connections
-        return address
-
-    def _build(self, connections: Connections) -> Any:
         server = grpc.aio.server(
             interceptors=[CallInterceptor(self.admission, connections)],
             options=[*OPTIONS, *limits(self._bounds)],
@@ -145,7 +137,11 @@ class Listener:
         )
         names = (self._service, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
-        return server
+        self._add(server, connections.closing)
+        address = bind(server, self._address)
+        await server.start()
+        self._server, self._connections = server, connections
+        return address
 
 
 def limits(bounds: Bounds) -> list[tuple[str, int]]:

@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -19,14 +19,8 @@ from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_g
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index.errors import FileUnavailable, UnknownMemory, UnknownOperation
 from visual_memory_service.config import Settings
-from visual_memory_service.convert import (
-    answers,
-    curation,
-    decisions,
-    operations,
-    page_token,
-    requests,
-)
+from visual_memory_service.convert import answers, curation, decisions, operations, requests
+from visual_memory_service.convert.page_token import to_page_bounds
 from visual_memory_service.curation.assess import assess
 from visual_memory_service.curation.misleading_counts import await_counts, find_counts
 from visual_memory_service.curation.prune import RelabelResult, prune, relabel
@@ -62,26 +56,19 @@ async def read(message: Message, reading: Callable[P, T], *args: P.args, **kwarg
     return await in_thread(reading, *args, **kwargs)
 
 
+@dataclass(eq=False)
 class Servicer(service_pb2_grpc.VisualMemoryServicer):
     """The calls of ``service.proto`` over the open memories."""
 
-    def __init__(
-        self,
-        memories: Memories,
-        rerankers: rerank.Rerankers,
-        operations: Operations,
-        unlearning: UnlearningWork,
-        backups: Backups,
-        settings: Settings,
-        connections_closing: asyncio.Event,
-    ) -> None:
-        self._memories = memories
-        self._rerankers = rerankers
-        self._operations = operations
-        self._unlearning = unlearning
-        self._backups = backups
-        self._settings = settings
-        self._connections_closing = connections_closing
+    memories: Memories
+    rerankers: rerank.Rerankers
+    operations: Operations
+    unlearning: UnlearningWork
+    backups: Backups
+    settings: Settings
+    connections_closing: asyncio.Event
+
+    def __post_init__(self) -> None:
         self._listing = asyncio.Semaphore(LISTED_AT_ONCE)
         self._explaining = asyncio.Semaphore(EXPLAINED_AT_ONCE)
 
@@ -90,11 +77,11 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> pb.GetServerInfoResponse:
         return pb.GetServerInfoResponse(
             version=visual_memory.__version__,
-            limits=answers.from_settings(self._settings),
-            embedders=self._memories.embedders.allowed,
-            rerankers=self._rerankers.names,
-            public_keys=self._unlearning.keys.public,
-            erasure=self._unlearning.erasure,
+            limits=answers.from_settings(self.settings),
+            embedders=self.memories.embedders.allowed,
+            rerankers=self.rerankers.names,
+            public_keys=self.unlearning.keys.public,
+            erasure=self.unlearning.erasure,
         )
 
     async def CreateMemory(
@@ -102,7 +89,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> memory_pb2.Memory:
         embedder, dimension = requests.to_creation(request)
         created = await in_thread(
-            self._memories.create,
+            self.memories.create,
             requests.to_name(request.name, "name"),
             embedder=embedder,
             dimension=dimension,
@@ -117,8 +104,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def ListMemories(
         self, request: pb.ListMemoriesRequest, context: Any
     ) -> pb.ListMemoriesResponse:
-        bytes_max = self._settings.message_bytes_max
-        return await in_thread(list_memories, request, self._memories, bytes_max)
+        bytes_max = self.settings.message_bytes_max
+        return await in_thread(list_memories, request, self.memories, bytes_max)
 
     async def DeleteMemory(
         self, request: pb.DeleteMemoryRequest, context: Any
@@ -130,8 +117,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.InsertEntriesRequest, context: Any
     ) -> pb.InsertEntriesResponse:
         served = await self._served(request.memory)
-        batch = await read(request, requests.to_insertion, request, self._settings)
-        ids, unlearned = await in_thread(insert, batch, served, self._memories)
+        batch = await read(request, requests.to_insertion, request, self.settings)
+        ids, unlearned = await in_thread(insert, batch, served, self.memories)
         return pb.InsertEntriesResponse(ids=ids, unlearned_ids=unlearned)
 
     async def ImportEntries(
@@ -139,7 +126,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> AsyncIterator[pb.ImportEntriesResponse]:
         start = requests.to_import_start(await anext(aiter(messages), pb.ImportEntriesRequest()))
         served = await self._served(start.memory)
-        stream = ImportStream(start, served, self._memories, self._settings)
+        every = requests.to_alive_seconds(start)
+        stream = ImportStream(start, every, served, self.memories, self.settings)
         async for answer in stream.stored():
             yield answer
         async with aclosing(stream.store(messages)) as stored:
@@ -161,7 +149,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> pb.ListEntriesResponse:
         memory = await self._memory(request.memory)
         filter, after, limit, parts = requests.to_page(request, memory)
-        bytes_max = self._settings.message_bytes_max
+        bytes_max = self.settings.message_bytes_max
         listed = partial(memory.entries, filter=filter, after=after, limit=limit, parts=parts)
         async with self._listing:
             page = await in_thread(listed, bytes_max=bytes_max)
@@ -194,14 +182,14 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:
         until = rerank.rerank_deadline(context.time_remaining())
         served = await self._served(request.memory)
-        asked = await read(request, decisions.to_classification, request, self._settings)
-        reranker = rerank.choose_reranker(asked, served.memory, self._rerankers)
+        asked = await read(request, decisions.to_classification, request, self.settings)
+        reranker = rerank.choose_reranker(asked, served.memory, self.rerankers)
         await asked.check(served, reranked=bool(reranker))
         if asked.question.counts_k is not None:
-            await await_counts(asked.question.counts_k, served.memory, self._operations)
+            await await_counts(asked.question.counts_k, served.memory, self.operations)
         first, neighbors, vectors = await classify(asked.question, asked.voting, served)
         decided, rerankings = await rerank.rerank(
-            first, neighbors, asked, served, self._rerankers, reranker=reranker, until=until
+            first, neighbors, asked, served, self.rerankers, reranker=reranker, until=until
         )
         annotated, stale = await annotate(decided, vectors, asked.options, served)
         write = partial(decisions.from_classified, annotated, stale, rerankings, asked.shown)
@@ -209,13 +197,13 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
         served = await self._served(request.memory)
-        question = await read(request, decisions.to_question, request, self._settings)
+        question = await read(request, decisions.to_question, request, self.settings)
         neighbors, _ = await search(question, served)
         return await read(request, decisions.from_neighbors, neighbors)
 
     async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
         served = await self._served(request.memory)
-        images = requests.to_images(request.images, self._settings)
+        images = requests.to_images(request.images, self.settings)
         return decisions.from_vectors(await embed(images, served))
 
     async def GetMisleadingCounts(
@@ -223,7 +211,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> pb.GetMisleadingCountsResponse:
         memory = await self._memory(request.memory)
         k, after, size = curation.to_counts_page(request, memory)
-        finding = await in_thread(find_counts, k, memory, self._operations)
+        finding = await in_thread(find_counts, k, memory, self.operations)
         if finding is not None:
             return pb.GetMisleadingCountsResponse(operation=self._from_operation(finding))
         counts = await in_thread(memory.misleading_counts, k)
@@ -235,7 +223,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memory = await self._memory(request.memory)
         method = await read(request, curation.to_method, request)
         again = await read(request, requests.to_request, request)
-        start = partial(prune, method, memory, self._operations)
+        start = partial(prune, method, memory, self.operations)
         return self._from_operation(await in_thread(start, apply=request.apply, request=again))
 
     async def RelabelEntries(
@@ -261,9 +249,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> AsyncIterator[pb.ValueEntriesResponse]:
         served = await self._served(request.memory)
         k = requests.to_counts_k(request.k if request.HasField("k") else curation.VALUE_K, "k")
-        queries, labels = await read(request, decisions.to_labelled, request, self._settings)
+        queries, labels = await read(request, decisions.to_labelled, request, self.settings)
         vectors = None if queries is None else await to_vectors(queries, served)
-        valuing = value_entries(k, vectors, labels, served.memory, self._operations)
+        valuing = value_entries(k, vectors, labels, served.memory, self.operations)
         async with aclosing(valuing) as steps:
             async for step in steps:
                 for response in await in_thread(list, curation.from_valuing(step)):
@@ -275,7 +263,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         served = await self._served(request.memory)
         memory = served.memory
         dimension = memory.identity.dimension
-        question = decisions.to_explain_question(request, dimension, self._settings)
+        question = decisions.to_explain_question(request, dimension, self.settings)
         memory.check_dimension(question.what_if.add_vectors)
         query = await to_vectors(question.query, served)
         over = threading.Event()
@@ -299,7 +287,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> operation_pb2.Operation:
         served = await self._served(request.memory)
         k, voting, again = decisions.to_calibrating(request)
-        queries, labels = await read(request, decisions.to_labelled, request, self._settings)
+        queries, labels = await read(request, decisions.to_labelled, request, self.settings)
         vectors = None if queries is None else await to_vectors(queries, served)
         work = partial(calibrate_memory, k=k, voting=voting, queries=vectors, labels=labels)
         return await self._start(served.memory, "calibrate", work, again)
@@ -319,7 +307,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def SetReranker(self, request: pb.SetRerankerRequest, context: Any) -> memory_pb2.Memory:
         served = await self._served(request.memory)
         again = requests.to_request(request)
-        setting = partial(rerank.set_reranker, request.reranker, served.memory, self._rerankers)
+        setting = partial(rerank.set_reranker, request.reranker, served.memory, self.rerankers)
         await in_thread(setting, request=again)
         return await in_thread(describe, served)
 
@@ -330,10 +318,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         ids, again = await read(request, requests.to_unlearning, request)
         served = await self._served(request.memory)
         if not request.apply:
-            result = await in_thread(self._unlearning.would_unlearn, ids, served)
+            result = await in_thread(self.unlearning.would_unlearn, ids, served)
             counted = operations.from_unlearning(asdict(result))
             return operations.from_dry_run(request.memory, index.UNLEARN, unlearn=counted)
-        begin = partial(self._unlearning.begin, allow_missing=request.allow_missing, request=again)
+        begin = partial(self.unlearning.begin, allow_missing=request.allow_missing, request=again)
         return self._from_operation(await in_thread(begin, ids, served))
 
     async def GetCertificate(
@@ -356,7 +344,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memory = await self._memory(request.memory)
 
         def work(job: Job) -> str:
-            return json.dumps(asdict(self._memories.check(memory, job.report_progress)))
+            return json.dumps(asdict(self.memories.check(memory, job.report_progress)))
 
         again = requests.to_request(request)
         return await self._start(memory, "check", work, again)
@@ -364,7 +352,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def BackupMemory(
         self, request: pb.BackupMemoryRequest, context: Any
     ) -> AsyncIterator[pb.BackupMemoryResponse]:
-        async for piece in self._backups.backup(request.memory, index.WITHOUT_ID):
+        async for piece in self.backups.backup(request.memory, index.WITHOUT_ID):
             yield pb.BackupMemoryResponse(data=piece)
 
     async def RestoreMemory(
@@ -373,16 +361,16 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         first = await anext(aiter(messages), pb.RestoreMemoryRequest())
         name = requests.to_name(first.name, "name")
         pieces = requests.to_pieces(first, messages)
-        async with self._backups.received(name, first.request_id, pieces) as (arrival, sha256):
+        async with self.backups.received(name, first.request_id, pieces) as (arrival, sha256):
             again = requests.to_restoring(first, sha256)
-            restored = await self._backups.restore(arrival, name, again)
-        found = await in_thread(describe, restored.served)
-        return pb.RestoreMemoryResponse(memory=found, left_out_count=restored.left_out)
+            served, left_out = await self.backups.restore(arrival, name, again)
+        found = await in_thread(describe, served)
+        return pb.RestoreMemoryResponse(memory=found, left_out_count=left_out)
 
     async def CopyMemory(self, request: pb.CopyMemoryRequest, context: Any) -> memory_pb2.Memory:
         new_name = requests.to_name(request.new_name, "new_name")
         again = requests.to_request(request)
-        copied = await self._backups.copy(request.memory, new_name, again)
+        copied = await self.backups.copy(request.memory, new_name, again)
         return await in_thread(describe, copied)
 
     async def GetOperation(
@@ -395,7 +383,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.ListOperationsRequest, context: Any
     ) -> pb.ListOperationsResponse:
         memory = await self._memory(request.memory)
-        before, size = page_token.to_page_bounds(request, memory)
+        before, size = to_page_bounds(request, memory)
         listed = await in_thread(memory.operations.page, before=before, limit=size + 1)
         last = listed[size - 1].name if len(listed) > size else ""
         return operations.from_operations(listed[:size], last, request, memory)
@@ -404,7 +392,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.CancelOperationRequest, context: Any
     ) -> operation_pb2.Operation:
         memory = await self._memory_of(request.name)
-        asked = await in_thread(self._operations.cancel, memory, request.name)
+        asked = await in_thread(self.operations.cancel, memory, request.name)
         return self._from_operation(asked)
 
     async def WaitOperation(
@@ -412,16 +400,16 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> operation_pb2.Operation:
         memory = await self._memory_of(request.name)
         seconds = operations.to_timeout(request)
-        if job := self._operations.job(request.name):
+        if job := self.operations.job(request.name):
             await self._until_ended(job, seconds)
             memory = await self._memory_of(request.name)  # unless it was found damaged
         return self._from_operation(await in_thread(memory.operations.get, request.name))
 
     async def _served(self, name: str) -> ServedMemory:
         """Return a memory by name. Raises UnknownMemory, or the error that prevents opening it."""
-        if self._memories.may_be_opened(name):
-            return await in_thread(self._memories.get_or_open, name)
-        return self._memories.get(name)
+        if self.memories.may_be_opened(name):
+            return await in_thread(self.memories.get_or_open, name)
+        return self.memories.get(name)
 
     async def _memory(self, name: str) -> index.Memory:
         """Return the ``index.Memory`` of this name; raises as ``_served``."""
@@ -437,12 +425,12 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def _start(
         self, memory: index.Memory, kind: str, work: Work, request: index.Request
     ) -> operation_pb2.Operation:
-        start = self._operations.start
+        start = self.operations.start
         return self._from_operation(await in_thread(start, memory, kind, work, request=request))
 
     async def _until_ended(self, job: Job, seconds: float | None) -> None:
         """Wait at most ``seconds`` for the end of a job. Raises ConnectionEnding."""
-        closing = asyncio.create_task(self._connections_closing.wait())
+        closing = asyncio.create_task(self.connections_closing.wait())
         ended: asyncio.Future[Any] = asyncio.wrap_future(job.ended)
         try:
             await asyncio.wait(
@@ -455,14 +443,14 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
     def _drop(self, name: str, again: index.Request) -> None:
         """Stop a memory's operations and delete the memory; if that fails, resume its erasures."""
-        if self._memories.catalog.recall(again) is not None:
+        if self.memories.catalog.recall(again) is not None:
             return
-        self._operations.stop(name)
+        self.operations.stop(name)
         try:
-            self._memories.drop(name, request=again)
+            self.memories.drop(name, request=again)
         except FileUnavailable:
-            self._unlearning.resume(name)
+            self.unlearning.resume(name)
             raise
 
     def _from_operation(self, operation: index.Operation) -> operation_pb2.Operation:
-        return operations.from_operation(operation, self._operations.job(operation.name))
+        return operations.from_operation(operation, self.operations.job(operation.name))

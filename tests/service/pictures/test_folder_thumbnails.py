@@ -30,7 +30,7 @@ def pets(client: Client, empty: RemoteMemory) -> Memory:
 
 def files(client: Client, memory: Memory, folder: Path) -> FolderThumbnails:
     thumbnails = FolderThumbnails(folder, memory.info(), client.server_info().limits)
-    thumbnails.look(memory.entries(include_vectors=True))
+    thumbnails.look([*memory.entries(include_vectors=True)])
     return thumbnails
 
 

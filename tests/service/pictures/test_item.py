@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
+from visual_memory.types import Entry
 from visual_memory_index.scan.distances import unit_rows
 from visual_memory_service.pictures.item import Item, sha256, unit
 
@@ -25,7 +28,10 @@ def test_an_item_is_known_by_what_the_server_hashes_of_it() -> None:
     of_picture = Item("a", "cat", row, image_sha256=picture)
     beside = Item("a", "cat", row, image=b"some", image_sha256=picture)
 
-    assert bare.is_stored("cat", sha256(row), {})
-    assert of_picture.is_stored("cat", picture, {})
-    assert beside.is_stored("cat", sha256(b"some"), {})
-    assert not of_picture.is_stored("dog", picture, {})
+    def entry(label: str, content_sha256: str) -> Entry:
+        return Entry("a", label, {}, datetime.now(UTC), content_sha256)
+
+    assert bare.is_stored(entry("cat", sha256(row)))
+    assert of_picture.is_stored(entry("cat", picture))
+    assert beside.is_stored(entry("cat", sha256(b"some")))
+    assert not of_picture.is_stored(entry("dog", picture))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from visual_memory.terminal.refused import Refused
-from visual_memory_service.pictures.picture_table import BadRow, Row, rows
+from visual_memory_service.pictures.picture_table import Row, read
 
 
 def table(folder: Path, data: bytes) -> Path:
@@ -19,25 +19,29 @@ def table(folder: Path, data: bytes) -> Path:
 def test_a_row_has_an_id_a_label_a_path_and_what_else_is_said_of_it(tmp_path: Path) -> None:
     data = b'label,path,id,note\n"a, b",./x/1.png,,"two\nlines"\n\ncat,2.png,two,\n'
 
-    assert list(rows(table(tmp_path, data))) == [
-        Row("x/1.png", "a, b", "./x/1.png", {"note": "two\nlines"}),
-        Row("two", "cat", "2.png", {}),
-    ]
+    assert read(table(tmp_path, data)) == (
+        [
+            Row("x/1.png", "a, b", "./x/1.png", {"note": "two\nlines"}),
+            Row("two", "cat", "2.png", {}),
+        ],
+        {},
+    )
 
 
 def test_empty_columns_without_a_name_are_no_columns(tmp_path: Path) -> None:
     data = b"path,label,,\n1.png,cat,,\n2.png,dog,,\n"
 
-    assert list(rows(table(tmp_path, data))) == [
-        Row("1.png", "cat", "1.png", None),
-        Row("2.png", "dog", "2.png", None),
-    ]
+    assert read(table(tmp_path, data)) == (
+        [Row("1.png", "cat", "1.png", None), Row("2.png", "dog", "2.png", None)],
+        {},
+    )
 
 
 def test_without_other_columns_nothing_is_said_of_metadata(tmp_path: Path) -> None:
-    assert list(rows(table(tmp_path, b"\xef\xbb\xbfpath,label\r\n1.png,cat\r\n"))) == [
-        Row("1.png", "cat", "1.png", None)
-    ]
+    assert read(table(tmp_path, b"\xef\xbb\xbfpath,label\r\n1.png,cat\r\n")) == (
+        [Row("1.png", "cat", "1.png", None)],
+        {},
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +59,7 @@ def test_what_is_no_such_table_is_refused_with_its_place(
     tmp_path: Path, data: bytes, sentence: str
 ) -> None:
     with pytest.raises(Refused, match=sentence):
-        list(rows(table(tmp_path, data)))
+        read(table(tmp_path, data))
 
 
 @pytest.mark.parametrize(
@@ -73,25 +77,31 @@ def test_a_bad_row_is_named_by_its_line_and_others_are_read(
 ) -> None:
     data = b"path,label\n" + line + b"\n2.png,dog\n"
 
-    assert list(rows(table(tmp_path, data))) == [
-        BadRow(f"{tmp_path}/list.csv, line 2", why),
-        Row("2.png", "dog", "2.png", None),
-    ]
+    assert read(table(tmp_path, data)) == (
+        [Row("2.png", "dog", "2.png", None)],
+        {f"{tmp_path}/list.csv, line 2": why},
+    )
 
 
 def test_a_cell_of_a_column_without_a_name_makes_its_row_bad(tmp_path: Path) -> None:
     data = b"path,,label,,\n1.png,,cat,,\n2.png,,cat,,note\n3.png,a note,cat,,\n"
 
-    assert list(rows(table(tmp_path, data)))[1:] == [
-        BadRow(f"{tmp_path}/list.csv, line 3", "has a cell in column 5, which has no name"),
-        BadRow(f"{tmp_path}/list.csv, line 4", "has a cell in column 2, which has no name"),
-    ]
+    assert read(table(tmp_path, data)) == (
+        [Row("1.png", "cat", "1.png", None)],
+        {
+            f"{tmp_path}/list.csv, line 3": "has a cell in column 5, which has no name",
+            f"{tmp_path}/list.csv, line 4": "has a cell in column 2, which has no name",
+        },
+    )
 
 
 def test_an_id_that_comes_again_makes_its_row_bad(tmp_path: Path) -> None:
     data = b"path,label,id\na/1.png,cat,\nb/1.png,dog,a/1.png\na/./1.png,dog,\n"
 
-    assert list(rows(table(tmp_path, data)))[1:] == [
-        BadRow(f"{tmp_path}/list.csv, line 3", "has the id a/1.png, as line 2 has"),
-        BadRow(f"{tmp_path}/list.csv, line 4", "has the id a/1.png, as line 2 has"),
-    ]
+    rows, bad = read(table(tmp_path, data))
+
+    assert [row.id for row in rows] == ["a/1.png"]
+    assert bad == {
+        f"{tmp_path}/list.csv, line 3": "has the id a/1.png, as line 2 has",
+        f"{tmp_path}/list.csv, line 4": "has the id a/1.png, as line 2 has",
+    }

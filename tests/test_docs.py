@@ -11,7 +11,7 @@ import sys
 import tomllib
 from argparse import ArgumentParser, _SubParsersAction
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import Field, fields
 from itertools import pairwise, product
 from pathlib import Path
@@ -321,14 +321,18 @@ def test_every_sentence_of_the_troubleshooting_table_is_one_that_the_program_say
     sentences = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
     said = {line for path in SOURCES for line in templates(path)}
 
-    unsaid = [
-        text
-        for text in sentences
-        if text not in said and text.removeprefix("…; ").removesuffix(".") not in said
-    ]
+    unsaid = [text for text in sentences if not is_said(text, said)]
 
     assert len(sentences) >= 10
     assert unsaid == []
+
+
+def is_said(text: str, said: Set[str]) -> bool:
+    """Return True if a sentence is in the sources, without the file's name or with a way out."""
+    without_name = text.removeprefix("… ")
+    problem, _, way_out = without_name.removesuffix(".").partition("; ")
+    in_parts = way_out in said and (problem == "…" or f"{problem}; …." in said)
+    return in_parts or not said.isdisjoint({text, without_name})
 
 
 def templates(path: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
 """Stimuli: the pictures of a data set, how they are laid out, and their embeddings.
 
-Imports trials and files. Alone: ``make test ROOM=benchmarks/stimuli``.
+Imports distortions, trials and files. Alone: ``make test ROOM=benchmarks/stimuli``.
 """

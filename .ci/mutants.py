@@ -62,7 +62,7 @@ INDEX = [
     "scan/ranking",
     "sqlite/filter_sql",
     "sqlite/unlearn",
-    "unlearn",
+    "memory/unlearn",
     "votes/exponential",
     "votes/voting",
 ]

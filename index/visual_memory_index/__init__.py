@@ -4,7 +4,6 @@ from visual_memory_index.catalog.catalog import Catalog
 from visual_memory_index.catalog.folder import FolderLock, was_used
 from visual_memory_index.catalog.listing import NAME
 from visual_memory_index.catalog.rebuilt import Outdated, Rebuilt
-from visual_memory_index.check import Checked
 from visual_memory_index.curation.explanation import smallest_flip
 from visual_memory_index.curation.misleading_counts import Counts
 from visual_memory_index.curation.valuation import Valuation
@@ -12,7 +11,9 @@ from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.erasure.search import Findings, search_files, unexplained
 from visual_memory_index.files.damage import damage_of
 from visual_memory_index.files.disk import probe_folder, read_small, write_private
-from visual_memory_index.memory import Memory, MemoryInfo
+from visual_memory_index.memory.check import Checked
+from visual_memory_index.memory.memory import Memory, MemoryInfo
+from visual_memory_index.memory.unlearn import UNLEARNED_MAX, Facts
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.entry import Entry, Parts
 from visual_memory_index.records.filter import Filter, parse
@@ -25,7 +26,6 @@ from visual_memory_index.scan.priority import lower_thread_priority
 from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.sqlite.backup import IncomingBackup
 from visual_memory_index.store.store import AuditPage, Page
-from visual_memory_index.unlearn import UNLEARNED_MAX, Facts
 from visual_memory_index.votes.confidence import (
     Recalibration,
     calibration_error,

@@ -38,7 +38,7 @@ from visual_memory_index.files.disk import (
     translate_os_errors,
 )
 from visual_memory_index.ledger.standing import Found, Noted, refusal
-from visual_memory_index.memory import Memory
+from visual_memory_index.memory.memory import Memory
 from visual_memory_index.records.request import LOCAL, WITHOUT_ID, Request
 from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.sqlite.backup import NAME_SETTING, IncomingBackup

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
 
-from visual_memory_index.check import check
 from visual_memory_index.errors import CorruptStore, MemoryRefusal, NewerStore
 from visual_memory_index.files.damage import NotAsWritten, damage_of
 from visual_memory_index.files.database import (
@@ -21,6 +20,7 @@ from visual_memory_index.files.disk import translate_os_errors
 from visual_memory_index.files.migrations import MEMORY_STEPS
 from visual_memory_index.ledger.merkle import leaf_hash
 from visual_memory_index.ledger.standing import Found, Noted, Standing
+from visual_memory_index.memory.check import check
 from visual_memory_index.records.operation import unreported
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import read_standing

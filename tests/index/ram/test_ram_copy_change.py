@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index import Entry, Memory, RamCopy, parse, unit_rows
-from visual_memory_index.engine import Engine
+from visual_memory_index.memory.engine import Engine
 from visual_memory_index.ram.ram_copy import Change
 from visual_memory_index.scan.faiss_scan import FaissIndexes
 from visual_memory_index.sqlite.store import SqliteStore

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from visual_memory_index.errors import CorruptCopy, MemoryClosed, UnknownEntries
+from visual_memory_index.memory.writer import Writer
 from visual_memory_index.ram.lock import ReadWriteLock
 from visual_memory_index.ram.ram_copy import Change, RamCopy
 from visual_memory_index.records.request import Request
@@ -15,7 +16,6 @@ from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.store.contents import check_end
 from visual_memory_index.store.store import Known, Store, Transaction
 from visual_memory_index.store.stored_files import StoredFiles
-from visual_memory_index.writer import Writer
 
 
 class Engine:

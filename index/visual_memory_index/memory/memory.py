@@ -11,9 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.check import Checked, Listed, check, has_vectors
 from visual_memory_index.curation.misleading_counts import Counts, MisleadingCountsCache
-from visual_memory_index.engine import Engine, check_known
 from visual_memory_index.errors import (
     CorruptCopy,
     DeletedSince,
@@ -26,7 +24,11 @@ from visual_memory_index.files.database import keeping_log
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import Noted, OnStanding, Standing
-from visual_memory_index.operations import Operations
+from visual_memory_index.memory.check import Checked, Listed, check, has_vectors
+from visual_memory_index.memory.engine import Engine, check_known
+from visual_memory_index.memory.operations import Operations
+from visual_memory_index.memory.search import search
+from visual_memory_index.memory.unlearn import Unlearning
 from visual_memory_index.ram.ram_copy import Change, RamCopy
 from visual_memory_index.records.entry import Entry, IdMaker, Parts, VotingEntries, now
 from visual_memory_index.records.filter import Filter
@@ -34,12 +36,10 @@ from visual_memory_index.records.neighbors import Neighbors, Query
 from visual_memory_index.records.operation import Progress, unreported
 from visual_memory_index.records.request import LOCAL, WHOLE, WITHOUT_ID, Request, StoredBatch
 from visual_memory_index.scan.vectors import IndexFactory
-from visual_memory_index.search import search
 from visual_memory_index.sqlite.replica import Replica
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.contents import StoredEntry
 from visual_memory_index.store.store import AuditPage, Identity, Known, Page, Transaction
-from visual_memory_index.unlearn import Unlearning
 
 
 @dataclass(frozen=True, slots=True)

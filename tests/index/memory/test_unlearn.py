@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from visual_memory_index import Entry, Facts, Memory, Request, ResiduePatterns, unit_rows
-from visual_memory_index import unlearn as erasure
 from visual_memory_index.errors import RequestErased
+from visual_memory_index.memory import unlearn as erasure
 from visual_memory_index.records.operation import GONE
 from visual_memory_index.records.request import LOCAL
 from visual_memory_index.store.store import Transaction, new_identity

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from visual_memory_index.curation.misleading_counts import MisleadingCountsCache
-from visual_memory_index.engine import Engine, check_known
 from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.erasure.search import Findings, search_files, unexplained
 from visual_memory_index.errors import TooManyIds
-from visual_memory_index.operations import Operations, StartedOperation
+from visual_memory_index.memory.engine import Engine, check_known
+from visual_memory_index.memory.operations import Operations, StartedOperation
 from visual_memory_index.ram.ram_copy import Change
 from visual_memory_index.records.operation import UNLEARN, Operation
 from visual_memory_index.records.request import WITHOUT_ID, Request

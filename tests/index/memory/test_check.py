@@ -16,9 +16,9 @@ from tests.databases import database_of
 from tests.sealing import seal
 
 from visual_memory_index import Entry, Memory, Parts, unit_rows
-from visual_memory_index.check import Checked, Listed, has_vectors
 from visual_memory_index.errors import BadAuditLog, CorruptCopy, CorruptStore, MemoryClosed
 from visual_memory_index.files.database import PAGE_BYTES
+from visual_memory_index.memory.check import Checked, Listed, has_vectors
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.scan.faiss_scan import FaissIndexes
 from visual_memory_index.sqlite import contents as reading

@@ -7,8 +7,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-from visual_memory_index.engine import Engine, check_known
 from visual_memory_index.errors import FileUnavailable, NotUndoable, UnknownEntries
+from visual_memory_index.memory.engine import Engine, check_known
 from visual_memory_index.ram.ram_copy import Change, RamCopy
 from visual_memory_index.records.entry import IdMaker, now
 from visual_memory_index.records.operation import GONE, Operation, State

@@ -203,7 +203,11 @@ def unlearn(server: Served, client: visual_memory.Client, ids: Sequence[str]) ->
     began = time.time()
     operation = memory.unlearn(ids, wait=False)
     waiting = pb.WaitOperationRequest(name=operation.name)
-    stub(server).WaitOperation(waiting, timeout=LONG_SECONDS)
+    try:
+        stub(server).WaitOperation(waiting, timeout=LONG_SECONDS)
+    except grpc.RpcError as problem:
+        if problem.code() is not grpc.StatusCode.UNAVAILABLE:
+            raise
     searched = time.time()
     client.wait(operation.name)
     client.certificate(operation.name)

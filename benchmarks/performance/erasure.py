@@ -27,7 +27,7 @@ CALLERS = 16
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000)
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=40, help="2 or more")
     parser.add_argument("--calls", type=int, default=200, help="to each server in a round")
     options = parser.parse_args()
     rng = np.random.default_rng(1)

@@ -123,7 +123,7 @@ def helps_of(parser: ArgumentParser) -> dict[str, str]:
 
 
 def subparsers(parser: ArgumentParser) -> Commands:
-    """Return the action that holds the commands."""
+    """Return the argparse action that holds the parsers of the commands."""
     return next(each for each in parser._actions if isinstance(each, _SubParsersAction))
 
 

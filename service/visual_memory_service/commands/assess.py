@@ -184,6 +184,6 @@ def as_row(label: LabelAssessment) -> tuple[object, ...]:
 
 
 def print_more(count: int) -> None:
-    """Print how many of ``count`` rows are not shown, if any."""
+    """Print how many of ``count`` rows follow those shown, which are the first SHOWN, if any."""
     if count > SHOWN:
         say(f"and {count - SHOWN} more")

@@ -74,7 +74,10 @@ def check_folder(options: Namespace) -> int:
 
 
 def in_folder(folder: Path) -> Iterator[Found]:
-    """Check the memories of a folder one by one. Raises Refused."""
+    """Check the memories of a folder one by one, and yield the result of each.
+
+    Raises Refused if the folder is no data folder of a server, or a server uses it.
+    """
     server_libraries.need("checking a data folder")
     from visual_memory_index import Catalog, was_used
     from visual_memory_index.errors import MemoryRefusal, in_full

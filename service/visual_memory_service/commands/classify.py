@@ -154,7 +154,7 @@ def vote(options: Namespace) -> dict[str, Any]:
 
 
 def problems(decisions: Iterable[Decision]) -> Counter[str]:
-    """Count the decisions that were not re-ranked although wanted, by problem."""
+    """Count by problem the decisions that were to be re-ranked by a server, but were not."""
     rerankings = [each.reranking for each in decisions if each.reranking]
     return Counter(each.problem for each in rerankings if not each.applied)
 
@@ -166,7 +166,7 @@ def report(problems: Counter[str]) -> None:
 
 
 def more(decision: Decision, options: Namespace) -> Iterator[str]:
-    """Yield a table cell for each given one of --calibrated, --coverage and --min-confidence."""
+    """Yield a table cell for each option given of --calibrated, --coverage, --min-confidence."""
     if options.calibrated:
         sure = f"{decision.calibrated_confidence:.4f}"
         yield "rejected" if decision.rejected else sure

@@ -115,7 +115,7 @@ def as_json(entry: Entry) -> dict[str, Any]:
 
 
 def pair(text: str) -> tuple[str, str]:
-    """Parse ``KEY=VALUE``."""
+    """Split ``KEY=VALUE`` into (key, value). Raises ArgumentTypeError if it has another form."""
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise ArgumentTypeError(f"must be KEY=VALUE, but is {text!r}")

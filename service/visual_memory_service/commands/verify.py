@@ -103,7 +103,11 @@ def as_json(found: Verification) -> dict[str, Any]:
 
 
 def print_verification(found: Verification, server: str | None) -> None:
-    """Print a certificate as sentences and tables."""
+    """Print a verified certificate as sentences and tables.
+
+    ``server`` is the address of the server whose audit log holds the certificate, or None if no
+    server was called.
+    """
     entries, memory = plural(found.count, "entry"), found.memory
     time = printable(found.time)
     say(f"The certificate is whole. Erased at {time} UTC: {entries} of {memory}.")

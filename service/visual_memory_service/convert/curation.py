@@ -82,7 +82,11 @@ def to_relabel(request: pb.RelabelEntriesRequest) -> dict[str, str]:
 def from_counts(
     counts: Counts, after: str, size: int, request: pb.GetMisleadingCountsRequest, memory: Memory
 ) -> pb.GetMisleadingCountsResponse:
-    """Build the answer of up to ``size`` misleading counts by id, beginning after ``after``."""
+    """Build the answer of up to ``size`` counts by id, the first id being the next after ``after``.
+
+    A count says how often an entry is among the nearest of entries with another label, and of
+    entries with the same label.
+    """
     order = counts.ids.argsort()
     first = int(np.searchsorted(counts.ids[order], after, side="right")) if after else 0
     page = order[first : first + size]

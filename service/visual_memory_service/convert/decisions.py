@@ -259,7 +259,10 @@ def to_what_if(request: pb.ExplainDecisionRequest, dimension: int, settings: Set
 
 
 def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
-    """Build the answer of a decision before and after the changes, and the smallest flip."""
+    """Build the answer: the decision before and after the changes, and the smallest flip.
+
+    The smallest flip is the smallest set of entries whose removal changes the label.
+    """
     after, flip = explanation.after, explanation.minimal_flip
     return pb.ExplainDecisionResponse(
         before=from_decision(explanation.before, None),

@@ -94,7 +94,10 @@ def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
 
 
 def to_alive_seconds(start: pb.ImportStart) -> float | None:
-    """Read the seconds between messages that the import is working, or None. Raises BadField."""
+    """Read the seconds after which an import says that it is still working; None if never.
+
+    Raises BadField if they are too few or too many.
+    """
     if not start.HasField("alive_every"):
         return None
     seconds = to_seconds(start.alive_every, "start.alive_every")
@@ -236,7 +239,7 @@ def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDA
 
 
 def to_count(count: int, path: str, settings: Settings) -> None:
-    """Raise BadField if one message holds too many items."""
+    """Raise BadField at ``path`` if ``count`` items are more than one message may hold."""
     if count > settings.items_max:
         raise BadField(
             path, f"are {count}, but one message takes {settings.items_max}; send several"
@@ -294,7 +297,7 @@ def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[st
 
 
 def to_counts_k(k: int, path: str) -> int:
-    """Return a number of neighbours, from 1 to 1000, else raise BadField at ``path``."""
+    """Return the K of misleading counts, from 1 to 1000, else raise BadField at ``path``."""
     return to_number(k, path, 1, COUNTS_K_MAX)
 
 

@@ -58,10 +58,11 @@ def prune(
 
 
 def carry_out(method: prune_methods.Method, job: Job, *, apply: bool) -> str | None:
-    """Prune, or without ``apply`` only choose entries and return the dry run's result as JSON.
+    """Prune the chosen entries and return None, or without ``apply`` return the result as JSON.
 
     Entries are chosen in a snapshot while writes go on. Unless ids were given, entries that were
-    deleted, replaced, pruned or relabelled since are left out. Raises EmptyMemory, Cancelled.
+    deleted, replaced, pruned or relabelled since are left out. A prune stores its result with the
+    end of the operation. Raises EmptyMemory if no entry votes, Cancelled if the job is cancelled.
     """
     memory, snapshot = job.memory, job.memory.snapshot()
     if not len(snapshot):
@@ -86,7 +87,10 @@ def carry_out(method: prune_methods.Method, job: Job, *, apply: bool) -> str | N
 
 
 def chosen(method: prune_methods.Method, snapshot: index.RamCopy, job: Job) -> list[str]:
-    """Return the ids to prune, in byte order. Raises BadParameter, NotVoting, Cancelled."""
+    """Return the ids that ``method`` chooses to prune, in byte order.
+
+    Raises BadParameter or NotVoting if the method cannot be applied, Cancelled.
+    """
     ids, labels = snapshot.columns()
 
     def counts(k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -56,7 +56,10 @@ class Classification:
     shown: int | None
 
     async def check(self, served: ServedMemory, *, reranked: bool) -> None:
-        """Raise BadField if annotations exclude a re-ranker, AnswerTooLarge for too many labels."""
+        """Raise BadField if ``reranked`` decisions are to get annotations that need a calibration.
+
+        Raises AnswerTooLarge if label sets are wanted and the memory has too many labels.
+        """
         if self.options is None:
             return
         if reranked and (self.options.calibrated or self.options.coverage is not None):

@@ -154,7 +154,7 @@ def escaped(label: str) -> str:
 
 
 def check(outcome: Outcome, new: str) -> None:
-    """Raise Refused if a claim of the demo does not hold; the message lists these claims."""
+    """Raise Refused with the claims of the demo on the class ``new`` that do not hold, if any."""
     claims = {
         "it classified no picture right": outcome.known.right > 0,
         f"it knew “{new}” before it was shown any": not outcome.before.mentions(new),

@@ -144,9 +144,10 @@ class Operations:
     def start(
         self, memory: Memory, kind: str, work: Work, *, request: Request = WITHOUT_ID
     ) -> Operation:
-        """Start ``work``, which returns its result as JSON; a repeated request starts nothing.
+        """Start ``work``, which returns its result as JSON, and return the operation.
 
-        Raises RequestReused, FileUnavailable, MemoryClosed if the server is stopping.
+        A repeated request starts nothing and returns the earlier operation. Raises RequestReused,
+        FileUnavailable, MemoryClosed if the server is stopping.
         """
         if self._closed:
             raise errors.MemoryClosed(memory.identity.name)

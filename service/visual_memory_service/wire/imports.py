@@ -33,7 +33,10 @@ class ImportStream:
     settings: Settings
 
     async def stored(self) -> AsyncIterator[pb.ImportEntriesResponse]:
-        """Yield acknowledgements of batches stored by earlier calls, then the next offset."""
+        """Yield acknowledgements of the batches that earlier calls with this request_id stored.
+
+        The last message has the offset, in entries, at which the import goes on.
+        """
         memory, catalog = self.served.memory, self.memories.catalog
         known = await in_thread(memory.stored_batches, self.start.request_id)
         for batch in known:

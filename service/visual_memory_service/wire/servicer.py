@@ -50,7 +50,10 @@ T = TypeVar("T")
 
 
 async def read(message: Message, reading: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call ``reading`` here if ``message`` is small, else in a thread, so that no call waits."""
+    """Return the result of ``reading`` with its arguments, which convert ``message``.
+
+    It runs in a thread if the message is large, so that no other call waits.
+    """
     if message.ByteSize() <= SMALL_BYTES:
         return reading(*args, **kwargs)
     return await in_thread(reading, *args, **kwargs)
@@ -442,7 +445,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             closing.cancel()
 
     def _drop(self, name: str, again: index.Request) -> None:
-        """Stop a memory's operations and delete the memory; if that fails, resume its erasures."""
+        """Stop a memory's operations and delete the memory; if that fails, resume its erasures.
+
+        ``again`` is the request; if it was answered before, nothing is done.
+        """
         if self.memories.catalog.recall(again) is not None:
             return
         self.operations.stop(name)

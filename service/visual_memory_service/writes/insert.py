@@ -57,7 +57,10 @@ def insert(
 
 
 def to_keep(entries: Sequence[Entry], served: ServedMemory) -> list[Entry]:
-    """Add thumbnails to entries with images; drop the images if the memory stores no images."""
+    """Return entries with thumbnails of their images, or without images if the memory stores none.
+
+    Raises BadField if an image cannot be decoded.
+    """
     if not served.memory.identity.store_images:
         return [replace(entry, image=b"") for entry in entries]
     pictured = [at for at, entry in enumerate(entries) if entry.image]

@@ -128,7 +128,7 @@ def subparsers(parser: ArgumentParser) -> Commands:
 
 
 def flagged(parser: ArgumentParser) -> list[Action]:
-    """Return the options of a command."""
+    """Return the argparse actions of a command's options, without positional arguments."""
     return [action for action in parser._actions if action.option_strings]
 
 

@@ -177,7 +177,7 @@ def worst_labels(found: Assessment) -> list[tuple[object, ...]]:
 
 
 def as_row(label: LabelAssessment) -> tuple[object, ...]:
-    """Return a label as a row of a table."""
+    """Return label, count, accuracy, most common other predictions, and "thin" if it is so."""
     others = [f"{name} {count}" for name, count in label.called.items() if name != label.label]
     also = ", ".join(others[:CALLED_SHOWN])
     return (label.label, label.count, label.accuracy, also, "thin" if label.thin else "")

@@ -60,7 +60,10 @@ def check(client: Client, options: Namespace) -> None:
 
 
 def check_folder(options: Namespace) -> int:
-    """Check the memories of a folder; return 1 if any is damaged, else 0. Raises Refused."""
+    """Check all memories in a server's data folder; return 1 if any is damaged, else 0.
+
+    Raises Refused if the folder cannot be used, or a server uses it.
+    """
     found = []
     for each in in_folder(options.data):
         found.append(each)

@@ -74,7 +74,7 @@ def add_to(commands: Commands) -> None:
 
 
 def add_vote(parser: ArgumentParser) -> None:
-    """Add the options of a vote."""
+    """Add the options of a vote, such as --k and --voting, to the parser of a command."""
     add_k(parser, "neighbours that vote")
     add_voting(parser)
     parser.add_argument("--filter", metavar="F", help=f"the entries that may vote, {FILTER}")
@@ -148,7 +148,7 @@ def classify(client: Client, options: Namespace) -> int:
 
 
 def vote(options: Namespace) -> dict[str, Any]:
-    """Return the options of a vote as arguments of ``Memory.classify``."""
+    """Return the options that ``add_vote`` adds as arguments of ``Memory.classify``."""
     names = ("k", "voting", "filter", "reliability", "reliability_k", "reranker")
     return {name: getattr(options, name) for name in names}
 
@@ -160,7 +160,7 @@ def problems(decisions: Iterable[Decision]) -> Counter[str]:
 
 
 def report(problems: Counter[str]) -> None:
-    """Print the problems of re-rankers to standard error."""
+    """Print to standard error how many pictures were not re-ranked, for each problem."""
     for problem, count in problems.most_common():
         say(f"{plural(count, 'picture')} not re-ranked: {problem}", file=sys.stderr)
 

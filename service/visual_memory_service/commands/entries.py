@@ -97,7 +97,7 @@ def purge(client: Client, options: Namespace) -> None:
 
 
 def as_row(entry: Entry) -> Sequence[object]:
-    """Return an entry as a row of a table."""
+    """Return id, label, creation time, metadata and pruning operation of an entry."""
     metadata = ", ".join(f"{key}={value}" for key, value in entry.metadata.items())
     return entry.id, entry.label, entry.create_time, metadata, entry.pruned_by
 

@@ -394,7 +394,10 @@ def prune(memory: Memory, ids: list[str]) -> PruneResult | None:
 def report(
     plan: Plan, source: Source, seconds: float, pruned: PruneResult | None, options: Namespace
 ) -> None:
-    """Print what was stored and what was left out."""
+    """Print how many items were stored, replaced, skipped and left out, and which are bad.
+
+    ``pruned`` is the result of pruning after the insertion, or None if there was nothing to prune.
+    """
     replaced = len(plan.replaced)
     inserted = len(plan.new - plan.bad.keys())
     if options.json:

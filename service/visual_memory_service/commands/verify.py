@@ -61,7 +61,10 @@ def add_to(commands: Commands) -> None:
 
 
 def verify(options: Namespace) -> None:
-    """Check a certificate and print its content. Raises InvalidCertificate, Refused."""
+    """Check a certificate, and print its content and which of the ids of --id it covers.
+
+    Raises InvalidCertificate if the check fails, Refused if it does not cover one of these ids.
+    """
     if options.server:
         with connect(options) as client:
             found = client.verify(options.file, options.public_key, memory=options.memory)

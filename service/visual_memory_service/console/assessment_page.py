@@ -191,7 +191,10 @@ def pairs(found: Assessment, conflicts: Sequence[Conflict], pictures: Pictures |
 
 
 def cut(shown: int, count: int, which: str) -> str:
-    """Render a note that only ``shown`` of ``count`` are shown, or nothing if all are."""
+    """Render a note such as ``the nearest 20 of 312``, or nothing if all are shown.
+
+    ``which`` is the word before ``shown``.
+    """
     if shown == count:
         return ""
     return (
@@ -201,7 +204,7 @@ def cut(shown: int, count: int, which: str) -> str:
 
 
 def card(case: Case, pictures: Pictures | None) -> str:
-    """Render a suspect with its evidence and the choices."""
+    """Render a suspect with its nearest entries of both labels and the form of choices."""
     each = case.suspect
     return (
         f"<article>{figure(each.id, pictures)}<div>"
@@ -241,7 +244,7 @@ def pair(conflict: Conflict, pictures: Pictures | None) -> str:
 
 
 def figure(id: str, pictures: Pictures | None) -> str:
-    """Render a picture as a figure, or nothing if there are no pictures."""
+    """Render the picture of an entry as a figure, or nothing if ``pictures`` is None."""
     return f"<figure>{picture(id, pictures)}</figure>" if pictures is not None else ""
 
 

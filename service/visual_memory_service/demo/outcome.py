@@ -53,7 +53,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The lines printed so far, each with the title of its step."""
+    """The lines that the demo has printed, each with the title of its step."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
 

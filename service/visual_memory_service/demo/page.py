@@ -45,7 +45,7 @@ def page_path(folder: Path) -> Path:
 
 
 def write_page(page: Path, log: Log, collection: Collection, outcome: Outcome) -> None:
-    """Write the page: the log, the numbers and the pictures with their neighbours."""
+    """Write the page: the demo's printed lines, scores, and pictures with their neighbours."""
     paths = {p.id: p.path for pictures in collection.seen.values() for p in pictures}
     learnt = outcome.learnt.pictures[:NEW_SHOWN]
     known, new = len(collection.known(collection.seen)), len(collection.seen[collection.held_back])

@@ -79,7 +79,7 @@ def demo(options: Namespace) -> None:
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Exit with clean-up and a shell's exit code for this signal."""
+    """Signal handler that exits with clean-up and the exit code that a shell expects."""
     sys.exit(128 + number)
 
 

@@ -54,7 +54,7 @@ class File:
         self._rows = ROWS["image" if "image" in self._columns else "vector"]
 
     def items(self) -> Iterator[Item]:
-        """Yield all rows in order. Raises Refused."""
+        """Yield the rows as items, in order. Raises Refused if a row cannot be used."""
         try:
             yield from self._read()
         except (OSError, UnicodeDecodeError, self._arrow.ArrowException) as error:

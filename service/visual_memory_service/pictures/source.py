@@ -125,7 +125,10 @@ def below(found: Sequence[Path], folder: Path, label: str) -> list[str]:
 
 
 def of_table(file: Path) -> tuple[list[Item], PictureFiles, dict[str, str]]:
-    """List a CSV table's pictures; map the places of bad rows to reasons. Raises Refused."""
+    """Return the pictures of a CSV table as items, the files found, and reasons for bad rows.
+
+    Bad rows are named by their place in the table. Raises Refused if the table cannot be read.
+    """
     items, files = list[Item](), PictureFiles()
     rows, bad = picture_table.read(file)
     for row in rows:

@@ -113,7 +113,7 @@ def from_valuing(step: Valuing) -> Iterator[pb.ValueEntriesResponse]:
 
 
 def to_assessing(request: pb.AssessMemoryRequest) -> tuple[int, Voting, int, Request]:
-    """Read K, voting, the fewest entries of a judged label, and request_id. Raises BadField."""
+    """Read K, voting, entries that a judged label needs, and request_id. Raises BadField."""
     k = requests.to_counts_k(request.k if request.HasField("k") else K, "k")
     thin = request.thin if request.HasField("thin") else THIN
     return k, to_voting(request), requests.to_number(thin, "thin", 1), requests.to_request(request)

@@ -66,7 +66,10 @@ def from_operation(
 
 
 def from_dry_run(memory: str, kind: str, **result: Any) -> operation_pb2.Operation:
-    """Build the message of a dry run, as an operation that was never stored."""
+    """Build the message of a finished dry run, an operation that was never stored.
+
+    ``result`` is one field with its result, such as ``relabel=…``.
+    """
     state = operation_pb2.Operation.DONE
     return operation_pb2.Operation(memory=memory, kind=kind, state=state, **result)
 

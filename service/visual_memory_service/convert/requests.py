@@ -46,7 +46,10 @@ def to_name(name: str, path: str) -> str:
 
 
 def to_creation(request: pb.CreateMemoryRequest) -> tuple[str | None, int | None]:
-    """Read the embedder's name or the dimension. Raises BadField."""
+    """Read what a new memory takes: an embedder's name, or a dimension, and None for the other.
+
+    Raises BadField if neither is given, or it is not valid.
+    """
     content = request.WhichOneof("content")
     if content is None:
         raise BadField("embedder", "or dimension must be given")
@@ -74,7 +77,7 @@ async def to_pieces(
 
 
 def to_restoring(first: pb.RestoreMemoryRequest, file_sha256: bytes) -> index.Request:
-    """Return the request_id of a restore and a fingerprint of its file. Raises BadField."""
+    """Return the request_id of a restore and a fingerprint of name and file. Raises BadField."""
     about = pb.RestoreMemoryRequest(name=first.name, request_id=first.request_id)
     return to_request(about, [file_sha256])
 
@@ -281,7 +284,7 @@ def check_labels(labels: Mapping[str, str], path: str) -> None:
 
 
 def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[str, str]:
-    """Check and return metadata. Raises BadField at ``path``, of item ``number``."""
+    """Check and return metadata. Raises BadField at ``path``, where ``{}`` becomes ``number``."""
     metadata = dict(given)
     if not metadata:
         return metadata
@@ -372,7 +375,7 @@ def to_purge(request: pb.PurgeEntriesRequest) -> index.Filter:
 
 
 def to_audit_page(request: pb.ListAuditEventsRequest, memory: index.Memory) -> tuple[int, int]:
-    """Read the number of the first event, and the page size. Raises BadField."""
+    """Read the first event's number from the page token, and the page size. Raises BadField."""
     token, size = to_page_bounds(request, memory)
     first = token or "0"
     if not (first.isascii() and first.isdecimal() and len(first) <= DIGITS_MAX):
@@ -412,7 +415,7 @@ async def joined(messages: AsyncIterator[pb.UnlearnEntriesRequest]) -> pb.Unlear
 
 
 def to_unlearning(message: pb.UnlearnEntriesRequest) -> tuple[list[str], index.Request]:
-    """Read the ids and the request_id of an unlearning. Raises BadField."""
+    """Read the ids and, unless it is a dry run, the request_id. Raises BadField."""
     ids = to_texts(message.ids, "ids")
     asked = pb.UnlearnEntriesRequest(
         memory=message.memory,

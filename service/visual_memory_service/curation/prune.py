@@ -48,7 +48,11 @@ def prune(
     apply: bool,
     request: index.Request,
 ) -> index.Operation:
-    """Start a prune, or without ``apply`` its dry run. Raises NotVoting, RequestReused."""
+    """Start a prune, or without ``apply`` its dry run, and return the operation.
+
+    A repeated request returns the earlier operation. Raises NotVoting if an id given does not vote,
+    RequestReused.
+    """
     if (again := repeated(request, memory)) is not None:
         return again
     if isinstance(method, prune_methods.Ids):
@@ -144,7 +148,8 @@ def relabel(
 ) -> index.Operation | RelabelResult:
     """Set labels by id in one transaction, or without ``apply`` list the ids that would change.
 
-    Raises UnknownEntries, RequestReused, FileUnavailable.
+    Returns the operation, also of a repeated request, or a result if nothing is applied. Raises
+    UnknownEntries, RequestReused, FileUnavailable.
     """
     if (again := repeated(request, memory)) is not None:
         return again

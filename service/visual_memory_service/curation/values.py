@@ -40,11 +40,11 @@ async def value_entries(
     memory: Memory,
     operations: Operations,
 ) -> AsyncGenerator[Valuing, None]:
-    """Yield progress, then the KNN-Shapley value of each voting entry.
+    """Yield progress, then the KNN-Shapley value of each voting entry, for ``k`` neighbours.
 
     A value says how much the entry helps to classify ``queries``, unit vectors (n, d) with their
     true ``labels``, or without queries the other entries. Closing the generator cancels the
-    operation. Raises NotDone.
+    operation. Raises NotDone if the operation fails or another caller cancels it.
     """
     found: list[Values] = []
 

@@ -34,7 +34,7 @@ class Question:
     neighbors_max: int = sys.maxsize
 
     def check_answer(self, each: int, what: str) -> None:
-        """Raise AnswerTooLarge if ``each`` per query exceed the limit; ``what`` is their noun."""
+        """Raise AnswerTooLarge if ``each`` items a query are too many; ``what`` names the items."""
         queries = len(self.queries)
         if queries > 1 and queries * each > self.neighbors_max:
             raise AnswerTooLarge(queries, each, what, self.neighbors_max)

@@ -76,7 +76,10 @@ def search(patterns: ResiduePatterns) -> Findings:
 
 
 def find_in_program(patterns: ResiduePatterns) -> frozenset[bytes]:
-    """Return the pieces of ``patterns``, masked, that occur in the files of the program's code."""
+    """Return the pieces of ``patterns`` that occur in the files of the program's code.
+
+    The pieces are masked, or a search of this process would find them.
+    """
     return search_files(open_each(program_files()), patterns).found
 
 

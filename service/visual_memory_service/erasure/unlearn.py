@@ -164,7 +164,7 @@ class UnlearningWork:
         return json.dumps(asdict(result))
 
     def _delete(self, job: Job, memory: Memory) -> ResiduePatterns | None:
-        """Delete the entries; return their residue patterns, or None if they were gone already.
+        """Delete the entries; return the byte strings to search for, None if they were gone before.
 
         The ids must not outlive this frame, or the search of the process would find them. Other
         operations, whose results could name the entries, are suspended meanwhile.

@@ -30,7 +30,7 @@ class Backups:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Refuse new work, and stop the work under way."""
+        """Refuse new backups, restores and copies, and stop those under way."""
         self._closed.set()
         self._thread.shutdown(cancel_futures=True)
 

@@ -99,7 +99,7 @@ class Checks:
             return self._checking
 
     def _rest(self, done: int, total: int) -> None:
-        """Rest four times as long as the check worked since its last rest; called as its progress.
+        """Rest four times as long as the check worked since its last rest, after each step of it.
 
         Raises Interrupted if checks are paused or closed.
         """

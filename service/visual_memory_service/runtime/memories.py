@@ -424,7 +424,7 @@ class Memories:
             self.catalog.check_free(name, request_id)
 
     def _open_or_note(self, name: str) -> None:
-        """Open a memory, or keep the error for all later callers."""
+        """Open a memory and serve it, or store the error that all later callers get."""
         try:
             self._serve(name, self.catalog.open(name))
         except errors.MemoryRefusal as refusal:
@@ -442,7 +442,7 @@ class Memories:
         return refused.opening if refused is not None else nullcontext()
 
     def _refuse(self, memory: index.Memory, damage: errors.MemoryRefusal) -> None:
-        """Refuse a damaged open memory until the server is restarted."""
+        """Answer calls for an open memory with the error ``damage``, until the server restarts."""
         name = memory.identity.name
         with self._states:
             served = self._open.get(name)

@@ -21,9 +21,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImportStream:
-    """The import that one ImportEntries call began with ``start``.
+    """The import of entries in the stream that one ImportEntries call began with ``start``.
 
-    If ``every`` is not None, the client hears after so many seconds that the import is working.
+    If ``every`` is not None, the client gets a message after each ``every`` seconds in which the
+    server works without an answer.
     """
 
     start: pb.ImportStart

@@ -176,7 +176,7 @@ def no_time_left(name: str) -> NotReranked:
 
 
 def problem_of(name: str, error: grpc.aio.AioRpcError, seconds: float) -> str:
-    """Return a sentence that says why a call to a re-ranker failed."""
+    """Return a sentence on why a call to the re-ranker ``name``, of ``seconds`` at most, failed."""
     code = error.code().name
     if code == "DEADLINE_EXCEEDED":
         return f'The re-ranker "{name}" did not answer in time ({seconds:.2g} s).'

@@ -61,7 +61,7 @@ async def read(message: Message, reading: Callable[P, T], *args: P.args, **kwarg
 
 @dataclass(eq=False)
 class Servicer(service_pb2_grpc.VisualMemoryServicer):
-    """The calls of ``service.proto`` over the open memories."""
+    """The gRPC methods of ``service.proto``, for all open memories."""
 
     memories: Memories
     rerankers: rerank.Rerankers
@@ -432,7 +432,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         return self._from_operation(await in_thread(start, memory, kind, work, request=request))
 
     async def _until_ended(self, job: Job, seconds: float | None) -> None:
-        """Wait at most ``seconds`` for the end of a job. Raises ConnectionEnding."""
+        """Wait until a job has ended, for at most ``seconds``, or without limit if None.
+
+        Raises ConnectionEnding if the connection closes meanwhile.
+        """
         closing = asyncio.create_task(self.connections_closing.wait())
         ended: asyncio.Future[Any] = asyncio.wrap_future(job.ended)
         try:

@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def needed(arguments: Sequence[str]) -> Iterable[str]:
-    """Return the module of the command, or all modules if the first argument is no command."""
+    """Return the module of the command, by name, or all if the first argument is no command."""
     first = arguments[0] if arguments else ""
     if first == "--version":
         return ()

@@ -123,12 +123,12 @@ def helps_of(parser: ArgumentParser) -> dict[str, str]:
 
 
 def subparsers(parser: ArgumentParser) -> Commands:
-    """Return the action that holds the commands."""
+    """Return the argparse action that holds the parsers of the commands."""
     return next(each for each in parser._actions if isinstance(each, _SubParsersAction))
 
 
 def flagged(parser: ArgumentParser) -> list[Action]:
-    """Return the options of a command."""
+    """Return the argparse actions of a command's options, without positional arguments."""
     return [action for action in parser._actions if action.option_strings]
 
 

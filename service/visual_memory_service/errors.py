@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class RequestRefusal(Exception):
-    """Root of refusals of a request; nothing was changed."""
+    """Base class of errors that refuse a request; nothing was changed."""
 
 
 class ServiceFailed(Exception):
@@ -187,7 +187,7 @@ class NotCalibrated(RequestRefusal):
 
 
 class RerankingRefusal(Exception):
-    """Root of refusals of a re-ranker; the message is a sentence to act on."""
+    """Base class of errors of a re-ranker; the message is a sentence to act on."""
 
 
 class ChatUnavailable(RerankingRefusal):

@@ -51,7 +51,7 @@ def use_all_descriptors() -> None:
 
 
 async def run(settings: Settings) -> None:
-    """Serve on the running loop; see ``serve``."""
+    """Start all parts of the server on the running event loop, and serve until a signal."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(BLOCKED_THREADS, thread_name_prefix="call"))
     stopping = stop_event()

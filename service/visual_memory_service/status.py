@@ -120,7 +120,10 @@ def answer(refusal: Exception) -> status_pb2.Status:
 
 
 def foreseen(error: Exception) -> Exception:
-    """Return the refusal to answer with for any other exception, such as MemoryError."""
+    """Return the refusal to answer with for an exception that is no refusal, such as MemoryError.
+
+    Any other than lack of RAM or of file descriptors gives ServiceFailed.
+    """
     if isinstance(error, MemoryError | EncodeError):  # our messages fail only for lack of memory
         return errors.OutOfMemory()
     if isinstance(error, OSError) and error.errno in TOO_MANY:

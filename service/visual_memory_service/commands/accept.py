@@ -29,7 +29,11 @@ def add_to(commands: Commands) -> None:
 
 
 def accept(options: Namespace) -> None:
-    """Print how a file differs from its catalog record; ``--apply`` accepts it. Raises Refused."""
+    """Print how a memory's file differs from its catalog record; ``--apply`` accepts the file.
+
+    Raises Refused if there is no such folder or memory, if a server uses the folder, or if the file
+    is damaged.
+    """
     server_libraries.need("accepting a memory")
     from visual_memory_index import Catalog, Memory
     from visual_memory_index.errors import MemoryRefusal, in_full

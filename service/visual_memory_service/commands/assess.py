@@ -177,13 +177,13 @@ def worst_labels(found: Assessment) -> list[tuple[object, ...]]:
 
 
 def as_row(label: LabelAssessment) -> tuple[object, ...]:
-    """Return a label as a row of a table."""
+    """Return label, count, accuracy, most common other predictions, and "thin" if it is so."""
     others = [f"{name} {count}" for name, count in label.called.items() if name != label.label]
     also = ", ".join(others[:CALLED_SHOWN])
     return (label.label, label.count, label.accuracy, also, "thin" if label.thin else "")
 
 
 def print_more(count: int) -> None:
-    """Print how many of ``count`` rows are not shown, if any."""
+    """Print how many of ``count`` rows follow those shown, which are the first SHOWN, if any."""
     if count > SHOWN:
         say(f"and {count - SHOWN} more")

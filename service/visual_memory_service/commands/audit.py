@@ -33,7 +33,7 @@ def add_to(commands: Commands) -> None:
 
 
 def audit(client: Client, options: Namespace) -> None:
-    """Print the last events of the log, or with ``--verify`` check the whole log."""
+    """Print the last events of a memory's audit log, or with ``--verify`` check the whole log."""
     memory = client.memory(options.name)
     if options.verify:
         head = memory.verify_audit_log()

@@ -72,5 +72,5 @@ def copy(client: Client, options: Namespace) -> None:
 
 
 def in_mebibytes(progress: Progress) -> Callable[[int, int], None]:
-    """Return a callback that takes bytes and shows progress in MiB."""
+    """Return a callback that is called with bytes (done, total), and shows them in MiB."""
     return lambda done, total: progress.reach(done // MEBIBYTE, total // MEBIBYTE)

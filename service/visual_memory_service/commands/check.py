@@ -60,7 +60,10 @@ def check(client: Client, options: Namespace) -> None:
 
 
 def check_folder(options: Namespace) -> int:
-    """Check the memories of a folder; return 1 if any is damaged, else 0. Raises Refused."""
+    """Check all memories in a server's data folder; return 1 if any is damaged, else 0.
+
+    Raises Refused if the folder cannot be used, or a server uses it.
+    """
     found = []
     for each in in_folder(options.data):
         found.append(each)
@@ -74,7 +77,10 @@ def check_folder(options: Namespace) -> int:
 
 
 def in_folder(folder: Path) -> Iterator[Found]:
-    """Check the memories of a folder one by one. Raises Refused."""
+    """Check the memories of a folder one by one, and yield the result of each.
+
+    Raises Refused if the folder is no data folder of a server, or a server uses it.
+    """
     server_libraries.need("checking a data folder")
     from visual_memory_index import Catalog, was_used
     from visual_memory_index.errors import MemoryRefusal, in_full

@@ -74,7 +74,7 @@ def add_to(commands: Commands) -> None:
 
 
 def add_vote(parser: ArgumentParser) -> None:
-    """Add the options of a vote."""
+    """Add the options of a vote, such as --k and --voting, to the parser of a command."""
     add_k(parser, "neighbours that vote")
     add_voting(parser)
     parser.add_argument("--filter", metavar="F", help=f"the entries that may vote, {FILTER}")
@@ -148,25 +148,25 @@ def classify(client: Client, options: Namespace) -> int:
 
 
 def vote(options: Namespace) -> dict[str, Any]:
-    """Return the options of a vote as arguments of ``Memory.classify``."""
+    """Return the options that ``add_vote`` adds as arguments of ``Memory.classify``."""
     names = ("k", "voting", "filter", "reliability", "reliability_k", "reranker")
     return {name: getattr(options, name) for name in names}
 
 
 def problems(decisions: Iterable[Decision]) -> Counter[str]:
-    """Count the decisions that were not re-ranked although wanted, by problem."""
+    """Count by problem the decisions that were to be re-ranked by a server, but were not."""
     rerankings = [each.reranking for each in decisions if each.reranking]
     return Counter(each.problem for each in rerankings if not each.applied)
 
 
 def report(problems: Counter[str]) -> None:
-    """Print the problems of re-rankers to standard error."""
+    """Print to standard error how many pictures were not re-ranked, for each problem."""
     for problem, count in problems.most_common():
         say(f"{plural(count, 'picture')} not re-ranked: {problem}", file=sys.stderr)
 
 
 def more(decision: Decision, options: Namespace) -> Iterator[str]:
-    """Yield a table cell for each given one of --calibrated, --coverage and --min-confidence."""
+    """Yield a table cell for each option given of --calibrated, --coverage, --min-confidence."""
     if options.calibrated:
         sure = f"{decision.calibrated_confidence:.4f}"
         yield "rejected" if decision.rejected else sure

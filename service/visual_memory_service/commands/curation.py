@@ -96,7 +96,7 @@ def add_to(commands: Commands) -> None:
 
 
 def prune(client: Client, options: Namespace) -> None:
-    """Take away the votes of entries that mislead; without ``--apply`` only show which."""
+    """Take away the votes of entries that a method or file names; without ``--apply`` list them."""
     how = parameters(options)
     if options.ids_file:
         how["ids"] = read_ids(options.ids_file)
@@ -111,7 +111,11 @@ def prune(client: Client, options: Namespace) -> None:
 
 
 def parameters(options: Namespace) -> dict[str, Any]:
-    """Return the method and its arguments. Raises WrongUsage if one is missing or not allowed."""
+    """Return the method of ``prune`` and its settings, as arguments of ``Memory.prune``.
+
+    Raises WrongUsage if the method needs an option that is missing, or does not take a given
+    option.
+    """
     method = "ids" if options.ids_file else options.method
     chosen = "--ids-file" if options.ids_file else f"--method {method}"
     given = {name: value for name in OPTIONS if (value := getattr(options, name)) is not None}
@@ -164,7 +168,10 @@ def relabel(client: Client, options: Namespace) -> None:
 
 
 def read_labels(file: Path) -> dict[str, str]:
-    """Read a CSV file as labels by id, skipping rows without a label. Raises Refused."""
+    """Read a CSV file with columns id and label; return labels by id, without rows of empty label.
+
+    Raises Refused if a column is missing, a row is invalid, or no row has a label.
+    """
     rows = csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True)
     labels: dict[str, str] = {}
     try:

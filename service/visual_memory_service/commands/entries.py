@@ -97,7 +97,7 @@ def purge(client: Client, options: Namespace) -> None:
 
 
 def as_row(entry: Entry) -> Sequence[object]:
-    """Return an entry as a row of a table."""
+    """Return id, label, creation time, metadata and pruning operation of an entry."""
     metadata = ", ".join(f"{key}={value}" for key, value in entry.metadata.items())
     return entry.id, entry.label, entry.create_time, metadata, entry.pruned_by
 
@@ -115,7 +115,7 @@ def as_json(entry: Entry) -> dict[str, Any]:
 
 
 def pair(text: str) -> tuple[str, str]:
-    """Parse ``KEY=VALUE``."""
+    """Split ``KEY=VALUE`` into (key, value). Raises ArgumentTypeError if it has another form."""
     key, equals, value = text.partition("=")
     if not key or not equals:
         raise ArgumentTypeError(f"must be KEY=VALUE, but is {text!r}")

@@ -99,7 +99,7 @@ def evaluate(client: Client, options: Namespace) -> int:
 
 
 def print_report(evaluation: Evaluation) -> None:
-    """Print the result as tables."""
+    """Print accuracy and speed as sentences, and accuracies by label and confusions as tables."""
     right = percent(evaluation.correct, evaluation.pictures)
     rate = evaluation.pictures / evaluation.seconds
     say(f"accuracy {right}: {evaluation.correct:,} of {plural(evaluation.pictures, 'picture')}.")
@@ -124,7 +124,7 @@ def print_report(evaluation: Evaluation) -> None:
 
 
 def as_json(evaluation: Evaluation, options: Namespace) -> dict[str, Any]:
-    """Return the result as JSON values, with counts by label and decided label."""
+    """Return an evaluation as JSON values, with counts of pictures by label and decided label."""
     confusion: dict[str, dict[str, int]] = {}
     for (label, decided), count in sorted(evaluation.answers.items()):
         confusion.setdefault(label, {})[decided] = count

@@ -37,11 +37,12 @@ class Plan:
 
     ``new`` items are not stored yet. ``changed`` items are stored with other content, label or
     metadata; ``relabelled`` maps an id to its (stored, new) label. ``kept`` items differ too, but
-    stay as stored. ``unsure_rows`` maps an id to the hash of its vector, to be compared with the
-    stored one. ``stored_metadata`` belongs to items whose source has no metadata. ``pruned`` items
-    do not vote in the source, ``pruned_here`` items do not in the memory. ``unlearned`` items were
-    inserted although they had been unlearned. ``bad`` maps an id to the reason why its item cannot
-    be used.
+    stay as stored. ``same`` counts the items stored already, which are skipped. ``unsure_rows``
+    maps an id to the hash of its vector, to be compared with the stored one. If a source gives no
+    metadata, ``stored_metadata`` maps an id to the metadata of its stored entry, which a
+    replacement keeps. ``pruned`` items do not vote in the source, ``pruned_here`` items do not in
+    the memory. ``unlearned`` items were inserted although they had been unlearned. ``bad`` maps an
+    id to the reason why its item cannot be used.
     """
 
     new: set[str] = field(default_factory=set)
@@ -57,10 +58,10 @@ class Plan:
     unlearned: set[str] = field(default_factory=set)
 
     def note(self, item: Item, entry: Entry) -> bool:
-        """Compare an item with the stored entry of its id.
+        """Compare an item with the stored entry of the same id, and record the result in the plan.
 
-        Metadata are compared only if the source has some. Returns False if the item's picture must
-        still be decoded.
+        Metadata are compared only if the source has some. Returns False if the item changes the
+        entry, so that its picture must still be checked, else True.
         """
         if entry.pruned_by:
             self.pruned_here.add(item.id)
@@ -91,7 +92,7 @@ class Plan:
         return sorted(self.pruned - stay)
 
     def relabelling(self, verb: str) -> str:
-        """Return a sentence that counts label changes, with this ``verb``; empty if none change."""
+        """Return ``That VERB labels: …`` with the count of each label change; empty without any."""
         counts = Counter(self.new_labels().values())
         changes = [f"{n:,} from {old} to {new}" for (old, new), n in sorted(counts.items())]
         return f"That {verb} labels: {listed(changes)}." if changes else ""
@@ -206,7 +207,10 @@ def report_unlearned(memory: str, ids: Sequence[str]) -> None:
 
 
 def so_far(done: int, options: Namespace, *, gone: bool) -> str:
-    """Write which items were stored before an error, or are ``gone`` with a deleted memory."""
+    """Return a sentence on the ``done`` items stored before an error, for its message.
+
+    If ``gone`` is True, the memory was deleted meanwhile, and these items with it.
+    """
     if gone:
         return f"It was deleted meanwhile, with the {done:,} that were stored before."
     return f"The {done:,} before are stored in {options.name}; the same command goes on after them."
@@ -346,7 +350,10 @@ def store(
 
 @contextmanager
 def noting_unlearned(plan: Plan) -> Iterator[None]:
-    """Context manager that adds the ``unlearned`` ids of an error or interrupt to the plan."""
+    """Context manager that adds the ids in an exception's attribute ``unlearned`` to the plan.
+
+    Errors and interrupts of an insertion have it; the exception is raised again.
+    """
     try:
         yield
     except BaseException as ended:
@@ -355,7 +362,7 @@ def noting_unlearned(plan: Plan) -> Iterator[None]:
 
 
 def counting(progress: Progress) -> Callable[[int, int], None]:
-    """Return a progress callback that adds the items already done to the count it is given."""
+    """Return a progress callback that adds the count of items done before to the count it gets."""
     before = progress.done
     return lambda done, total: progress.reach(before + done)
 
@@ -387,7 +394,10 @@ def prune(memory: Memory, ids: list[str]) -> PruneResult | None:
 def report(
     plan: Plan, source: Source, seconds: float, pruned: PruneResult | None, options: Namespace
 ) -> None:
-    """Print what was stored and what was left out."""
+    """Print how many items were stored, replaced, skipped and left out, and which are bad.
+
+    ``pruned`` is the result of pruning after the insertion, or None if there was nothing to prune.
+    """
     replaced = len(plan.replaced)
     inserted = len(plan.new - plan.bad.keys())
     if options.json:

@@ -106,7 +106,7 @@ def delete_memory(client: Client, options: Namespace) -> None:
 
 
 def content_of(info: MemoryInfo) -> str:
-    """Describe what a memory stores."""
+    """Describe the content of a memory: images or vectors, their dimension, kept pictures."""
     kept = ", and keeps the pictures" if info.store_images else ""
     if info.embedder:
         return f"images as {info.embedder.name} sees them, in {info.dimension} dimensions{kept}"

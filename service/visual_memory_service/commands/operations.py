@@ -79,7 +79,7 @@ def print_operations(found: list[Operation], options: Namespace) -> None:
 
 
 def as_row(operation: Operation) -> tuple[str, ...]:
-    """Return an operation as a row of a table."""
+    """Return name, kind, state with progress, start and time of the undo of an operation."""
     times = [
         time.strftime("%Y-%m-%d %H:%M:%S") if time else ""
         for time in (operation.create_time, operation.undo_time)

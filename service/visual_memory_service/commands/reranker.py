@@ -121,7 +121,10 @@ def chat(options: Namespace) -> None:
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Context manager that turns an error at the start of a re-ranker into Refused."""
+    """Context manager that turns a bad setting or embedder of a re-ranker into Refused.
+
+    Raises MissingExtra before the block if a server's library is not installed.
+    """
     server_libraries.need("a re-ranker")
     from visual_memory_embedders.errors import EmbeddingRefusal
 
@@ -138,5 +141,5 @@ def at_least_one(name: str, value: int) -> None:
 
 
 def graph_cache() -> Path:
-    """Return the user's cache folder for this program."""
+    """Return the folder for an embedder's network graph, in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "visual-memory"

@@ -87,7 +87,7 @@ def serve(options: Namespace) -> NoReturn:
 
 
 class StandardError:
-    """The file of the log. A line that cannot be written is dropped, so that no call fails."""
+    """Standard error as the file of log lines; a line that cannot be written is dropped."""
 
     def write(self, text: str) -> None:
         with suppress(OSError, ValueError):  # ValueError if it is closed

@@ -134,12 +134,12 @@ def show(client: Client, ids: list[str], found: UnlearnResult, options: Namespac
 
 
 def not_stored(count: int, ids: Iterable[str]) -> list[str]:
-    """Return a sentence on ids that are not stored, if there are any."""
+    """Return a sentence on ``count`` ids that are not stored, with examples ``ids``; [] for 0."""
     return [f"{plural(count, 'id')} not stored, such as {listed(ids)}."] if count else []
 
 
 def save(certificate: Certificate, options: Namespace) -> None:
-    """Save a certificate, unless the file holds it already.
+    """Save a certificate to the file of --certificate, unless the file holds this one already.
 
     Raises Refused if the file holds anything else and --force is not given.
     """
@@ -214,7 +214,10 @@ def keys(client: Client, options: Namespace) -> None:
 
 
 def rotate(options: Namespace) -> None:
-    """Make a new signing key. Raises Refused while a server uses the folder."""
+    """Make a new key to sign certificates for a data folder; the former key stays published.
+
+    Raises Refused if a server uses the folder, or a key file cannot be read or written.
+    """
     server_libraries.need("making a key")
     from visual_memory_index import FolderLock
     from visual_memory_index.errors import FileUnavailable, FolderInUse, in_full

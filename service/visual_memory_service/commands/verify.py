@@ -61,7 +61,10 @@ def add_to(commands: Commands) -> None:
 
 
 def verify(options: Namespace) -> None:
-    """Check a certificate and print its content. Raises InvalidCertificate, Refused."""
+    """Check a certificate, and print its content and which of the ids of --id it covers.
+
+    Raises InvalidCertificate if the check fails, Refused if it does not cover one of these ids.
+    """
     if options.server:
         with connect(options) as client:
             found = client.verify(options.file, options.public_key, memory=options.memory)
@@ -103,7 +106,11 @@ def as_json(found: Verification) -> dict[str, Any]:
 
 
 def print_verification(found: Verification, server: str | None) -> None:
-    """Print a certificate as sentences and tables."""
+    """Print a verified certificate as sentences and tables.
+
+    ``server`` is the address of the server whose audit log holds the certificate, or None if no
+    server was called.
+    """
     entries, memory = plural(found.count, "entry"), found.memory
     time = printable(found.time)
     say(f"The certificate is whole. Erased at {time} UTC: {entries} of {memory}.")

@@ -94,7 +94,10 @@ def find_pictures(
 
 
 def fetch(memory: Memory, ids: Iterable[str], what: str, **parts: bool) -> dict[str, Entry]:
-    """Get ``parts`` of entries by id, skipping deleted entries; progress is shown as ``what``."""
+    """Get entries by id, skipping deleted ones; progress is shown under the name ``what``.
+
+    ``parts`` are the arguments of ``Memory.get`` that say what to read, such as ``include_vector``.
+    """
     wanted = list(dict.fromkeys(ids))
 
     def get(id: str) -> Entry | None:
@@ -115,7 +118,7 @@ def fetch(memory: Memory, ids: Iterable[str], what: str, **parts: bool) -> dict[
 def to_cases(
     memory: Memory, suspects: Sequence[Suspect], entries: Mapping[str, Entry]
 ) -> list[Case]:
-    """Search the nearest entries of each suspect."""
+    """Search the memory for the entries nearest to each suspect; ``entries`` has its vector."""
     vectors = [v for each in suspects if (v := entries[each.id].vector) is not None]
     found = memory.search(vectors=np.stack(vectors), k=NEAR) if vectors else []
     cases = []
@@ -180,7 +183,7 @@ def suspects(found: Assessment, cases: Sequence[Case], pictures: Pictures | None
 
 
 def pairs(found: Assessment, conflicts: Sequence[Conflict], pictures: Pictures | None) -> str:
-    """Render the conflicts shown, the nearest first."""
+    """Render the ``conflicts`` to show, pairs of almost equal entries with different labels."""
     if not conflicts:
         return "<p class=note>No two entries with different labels are all but the same.</p>"
     shown = "".join(pair(conflict, pictures) for conflict in conflicts)
@@ -188,7 +191,10 @@ def pairs(found: Assessment, conflicts: Sequence[Conflict], pictures: Pictures |
 
 
 def cut(shown: int, count: int, which: str) -> str:
-    """Render a note that only ``shown`` of ``count`` are shown, or nothing if all are."""
+    """Render a note such as ``the nearest 20 of 312``, or nothing if all are shown.
+
+    ``which`` is the word before ``shown``.
+    """
     if shown == count:
         return ""
     return (
@@ -198,7 +204,7 @@ def cut(shown: int, count: int, which: str) -> str:
 
 
 def card(case: Case, pictures: Pictures | None) -> str:
-    """Render a suspect with its evidence and the choices."""
+    """Render a suspect with its nearest entries of both labels and the form of choices."""
     each = case.suspect
     return (
         f"<article>{figure(each.id, pictures)}<div>"
@@ -212,7 +218,7 @@ def card(case: Case, pictures: Pictures | None) -> str:
 
 
 def strip(label: str, near: Sequence[Neighbor], pictures: Pictures | None) -> str:
-    """Render the nearest entries of a label."""
+    """Render the entries of one label that are nearest to a suspect, the nearest first."""
     items = "".join(
         f'<li title="{escape(each.id)}">{picture(each.id, pictures)}'
         f"<em>{escape(each.id)}</em><small>{each.distance:.4f}</small></li>"
@@ -238,7 +244,7 @@ def pair(conflict: Conflict, pictures: Pictures | None) -> str:
 
 
 def figure(id: str, pictures: Pictures | None) -> str:
-    """Render a picture as a figure, or nothing if there are no pictures."""
+    """Render the picture of an entry as a figure, or nothing if ``pictures`` is None."""
     return f"<figure>{picture(id, pictures)}</figure>" if pictures is not None else ""
 
 
@@ -253,7 +259,10 @@ def picture(id: str, pictures: Pictures | None) -> str:
 
 
 def choice(id: str, label: str, proposed: str) -> str:
-    """Render the choices for an entry, with values as JSON, which the script reads exactly."""
+    """Render the form of choices for an entry: keep its label, set another one, or prune it.
+
+    Id and labels are attributes in JSON, from which the page's script reads them exactly.
+    """
     values = {"id": id, "label": label, "proposed": proposed}
     data = " ".join(f'data-{key}="{escape(json.dumps(value))}"' for key, value in values.items())
     choices = {"keep": f"keep <b>{escape(label)}</b>", "proposed": f"set <b>{escape(proposed)}</b>"}

@@ -14,7 +14,10 @@ STANDARD_INPUT = Path("-")
 
 
 def read_ids(file: Path) -> list[str]:
-    """Return the ids in a file, each once, in ascending order. Raises Refused."""
+    """Return the ids in a file, one a line, each once, in ascending order.
+
+    Raises Refused if the file cannot be read, mixes line ends, or names no id or too many.
+    """
     text = read_text(file)
     if "\0" in text:
         raise Refused(f"{file} is no text; wanted is one id a line.")
@@ -34,7 +37,10 @@ def read_ids(file: Path) -> list[str]:
 
 
 def read_text(file: Path) -> str:
-    """Read text in UTF-8 from a file, or standard input for ``-``. Raises Refused."""
+    """Read text in UTF-8 from a file, or standard input for ``-``.
+
+    Raises Refused if it cannot be read, is not UTF-8, or exceeds CHARACTERS_MAX.
+    """
     place = 0 if file == STANDARD_INPUT else file
     try:
         with open(place, encoding="utf-8-sig", newline="", closefd=place != 0) as opened:

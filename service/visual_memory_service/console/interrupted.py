@@ -30,7 +30,7 @@ def report_running_operations(client: Client, memory: str) -> Iterator[None]:
 
 @contextmanager
 def report_stored(memory: str, progress: Progress, count: int) -> Iterator[None]:
-    """Context manager: on Ctrl-C, print how many of ``count`` items the memory has stored."""
+    """Context manager: on Ctrl-C, print how many of ``count`` items are stored, and raise again."""
     try:
         yield
     except KeyboardInterrupt:

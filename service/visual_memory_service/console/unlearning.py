@@ -25,7 +25,7 @@ def outcome(statement: Statement) -> str:
 
 
 def ram_clause(statement: Statement) -> str:
-    """Return the clause that RAM was not searched, or "" if it was."""
+    """Return a clause that RAM is not vouched for, or "" if it was searched and is clean."""
     return RAM_NOT_SEARCHED if len(statement.searched) == 1 else ""
 
 
@@ -37,7 +37,10 @@ def exception_clause(statement: Statement) -> str:
 
 
 def holders(memory: str, also_in: Sequence[str]) -> str:
-    """List the memories that hold the same content as the entries unlearned from ``memory``."""
+    """Return a phrase that lists the memories with the content that was unlearned from ``memory``.
+
+    If ``memory`` itself is in ``also_in``, other entries of it have the same content.
+    """
     others = [name for name in also_in if name != memory]
     own = [f"other entries of {memory}"] if memory in also_in else []
     return listed([*others, *own])
@@ -46,7 +49,10 @@ def holders(memory: str, also_in: Sequence[str]) -> str:
 def remaining(
     memory: str, also_in: Sequence[str], backups: Sequence[datetime], not_asked: Sequence[str]
 ) -> Iterator[str]:
-    """Yield sentences on memories and backups that keep the content despite the unlearning."""
+    """Yield sentences on memories and backups that keep the content despite the unlearning.
+
+    The memories ``not_asked`` could not be read, and may hold it; ``backups`` are their times.
+    """
     if also_in:
         yield f"The same is also in {holders(memory, also_in)}, where it stays: unlearn it there."
     if not_asked:

@@ -64,7 +64,7 @@ def from_info(
 
 
 def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:
-    """Build the message of an embedder spec from its stored JSON."""
+    """Build the message of an embedder spec from its stored JSON; None for a memory of vectors."""
     if text is None:
         return None
     spec = EmbedderSpec.from_json(text)
@@ -116,7 +116,10 @@ def from_entries(
 
 
 def from_purged(ids: Sequence[str], applied: bool) -> pb.PurgeEntriesResponse:
-    """Build the answer to a purge: the number of its entries, and a sample of their ids."""
+    """Build the answer to a purge: the number of its entries, and a sample of their ids.
+
+    ``applied`` is False for a dry run, which deleted nothing.
+    """
     return pb.PurgeEntriesResponse(
         purge_count=len(ids), sample_ids=ids[:SAMPLE_MAX], applied=applied
     )

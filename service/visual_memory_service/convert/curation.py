@@ -82,7 +82,11 @@ def to_relabel(request: pb.RelabelEntriesRequest) -> dict[str, str]:
 def from_counts(
     counts: Counts, after: str, size: int, request: pb.GetMisleadingCountsRequest, memory: Memory
 ) -> pb.GetMisleadingCountsResponse:
-    """Build the answer of up to ``size`` misleading counts by id, beginning after ``after``."""
+    """Build the answer of up to ``size`` counts by id, the first id being the next after ``after``.
+
+    A count says how often an entry is among the nearest of entries with another label, and of
+    entries with the same label.
+    """
     order = counts.ids.argsort()
     first = int(np.searchsorted(counts.ids[order], after, side="right")) if after else 0
     page = order[first : first + size]
@@ -109,7 +113,7 @@ def from_valuing(step: Valuing) -> Iterator[pb.ValueEntriesResponse]:
 
 
 def to_assessing(request: pb.AssessMemoryRequest) -> tuple[int, Voting, int, Request]:
-    """Read K, voting, the fewest entries of a judged label, and request_id. Raises BadField."""
+    """Read K, voting, entries that a judged label needs, and request_id. Raises BadField."""
     k = requests.to_counts_k(request.k if request.HasField("k") else K, "k")
     thin = request.thin if request.HasField("thin") else THIN
     return k, to_voting(request), requests.to_number(thin, "thin", 1), requests.to_request(request)

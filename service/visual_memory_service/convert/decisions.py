@@ -61,7 +61,7 @@ def to_question(request: pb.ClassifyRequest | pb.SearchRequest, settings: Settin
 
 
 def to_reliability_k(request: pb.ClassifyRequest) -> int | None:
-    """Read the K of reliability weights, or None if all votes count fully. Raises BadField."""
+    """Read K of reliability weights; None if misleading entries vote fully. Raises BadField."""
     if request.reliability not in ("", "none", "soft"):
         raise BadField("reliability", f"must be none or soft, but is {request.reliability[:80]!r}")
     k = request.reliability_k if request.HasField("reliability_k") else RELIABILITY_K
@@ -127,7 +127,8 @@ def from_classified(
 ) -> pb.ClassifyResponse:
     """Build the answer of decisions with their first ``shown`` neighbours, or all if None.
 
-    ``stale`` is True if the calibration is outdated; ``rerankings`` is empty if none were wanted.
+    ``stale`` is True if the calibration is outdated; ``rerankings`` has one for each decision, or
+    is empty if no re-ranker was called.
     """
     return pb.ClassifyResponse(
         decisions=[
@@ -259,7 +260,10 @@ def to_what_if(request: pb.ExplainDecisionRequest, dimension: int, settings: Set
 
 
 def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
-    """Build the answer of a decision before and after the changes, and the smallest flip."""
+    """Build the answer: the decision before and after the changes, and the smallest flip.
+
+    The smallest flip is the smallest set of entries whose removal changes the label.
+    """
     after, flip = explanation.after, explanation.minimal_flip
     return pb.ExplainDecisionResponse(
         before=from_decision(explanation.before, None),

@@ -29,7 +29,10 @@ def to_timeout(request: pb.WaitOperationRequest) -> float | None:
 def from_operation(
     operation: Operation, job: Job | None = None, *, with_result: bool = True
 ) -> operation_pb2.Operation:
-    """Convert an operation to a message, with progress and problem of its ``job`` if it runs."""
+    """Convert an operation to a message, with progress and problem of its ``job`` if it runs.
+
+    The result of an operation that is done is included if ``with_result`` is True.
+    """
     ended, undone = operation.ended_at, operation.undone_at
     message = operation_pb2.Operation(
         name=operation.name,
@@ -63,7 +66,10 @@ def from_operation(
 
 
 def from_dry_run(memory: str, kind: str, **result: Any) -> operation_pb2.Operation:
-    """Build the message of a dry run, as an operation that was never stored."""
+    """Build the message of a finished dry run, an operation that was never stored.
+
+    ``result`` is one field with its result, such as ``relabel=…``.
+    """
     state = operation_pb2.Operation.DONE
     return operation_pb2.Operation(memory=memory, kind=kind, state=state, **result)
 

@@ -23,7 +23,10 @@ FREE = ("page_size", "page_token", "include_vectors", "include_images", "include
 
 
 def to_page_bounds(request: Any, memory: Memory | None = None) -> tuple[str, int]:
-    """Read the last id or name of the previous page, and the page size. Raises BadField."""
+    """Read the last id or name of the previous page, and the page size.
+
+    Raises BadField if the size is not allowed, or the token is of another request or ``memory``.
+    """
     size, most = SIZES[request.DESCRIPTOR.name]
     if not 0 <= request.page_size <= most:
         raise BadField("page_size", f"must be 0 to {most}, but is {request.page_size}")
@@ -31,7 +34,10 @@ def to_page_bounds(request: Any, memory: Memory | None = None) -> tuple[str, int
 
 
 def to_token(request: Any, memory: Memory | None = None) -> str:
-    """Read the last id or name of the previous page, empty for the first. Raises BadField."""
+    """Read the last id or name of the previous page, empty for the first.
+
+    Raises BadField if the token is not from this call, or is of another filter or ``memory``.
+    """
     if not request.page_token:
         return ""
     try:

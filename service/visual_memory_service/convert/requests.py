@@ -46,7 +46,10 @@ def to_name(name: str, path: str) -> str:
 
 
 def to_creation(request: pb.CreateMemoryRequest) -> tuple[str | None, int | None]:
-    """Read the embedder's name or the dimension. Raises BadField."""
+    """Read what a new memory takes: an embedder's name, or a dimension, and None for the other.
+
+    Raises BadField if neither is given, or it is not valid.
+    """
     content = request.WhichOneof("content")
     if content is None:
         raise BadField("embedder", "or dimension must be given")
@@ -74,7 +77,7 @@ async def to_pieces(
 
 
 def to_restoring(first: pb.RestoreMemoryRequest, file_sha256: bytes) -> index.Request:
-    """Return the request_id of a restore and a fingerprint of its file. Raises BadField."""
+    """Return the request_id of a restore and a fingerprint of name and file. Raises BadField."""
     about = pb.RestoreMemoryRequest(name=first.name, request_id=first.request_id)
     return to_request(about, [file_sha256])
 
@@ -94,7 +97,10 @@ def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
 
 
 def to_alive_seconds(start: pb.ImportStart) -> float | None:
-    """Read the seconds between messages that the import is working, or None. Raises BadField."""
+    """Read the seconds after which an import says that it is still working; None if never.
+
+    Raises BadField if they are too few or too many.
+    """
     if not start.HasField("alive_every"):
         return None
     seconds = to_seconds(start.alive_every, "start.alive_every")
@@ -236,7 +242,7 @@ def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDA
 
 
 def to_count(count: int, path: str, settings: Settings) -> None:
-    """Raise BadField if one message holds too many items."""
+    """Raise BadField at ``path`` if ``count`` items are more than one message may hold."""
     if count > settings.items_max:
         raise BadField(
             path, f"are {count}, but one message takes {settings.items_max}; send several"
@@ -278,7 +284,7 @@ def check_labels(labels: Mapping[str, str], path: str) -> None:
 
 
 def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[str, str]:
-    """Check and return metadata. Raises BadField at ``path``, of item ``number``."""
+    """Check and return metadata. Raises BadField at ``path``, where ``{}`` becomes ``number``."""
     metadata = dict(given)
     if not metadata:
         return metadata
@@ -294,7 +300,7 @@ def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[st
 
 
 def to_counts_k(k: int, path: str) -> int:
-    """Return a number of neighbours, from 1 to 1000, else raise BadField at ``path``."""
+    """Return the K of misleading counts, from 1 to 1000, else raise BadField at ``path``."""
     return to_number(k, path, 1, COUNTS_K_MAX)
 
 
@@ -369,7 +375,7 @@ def to_purge(request: pb.PurgeEntriesRequest) -> index.Filter:
 
 
 def to_audit_page(request: pb.ListAuditEventsRequest, memory: index.Memory) -> tuple[int, int]:
-    """Read the number of the first event, and the page size. Raises BadField."""
+    """Read the first event's number from the page token, and the page size. Raises BadField."""
     token, size = to_page_bounds(request, memory)
     first = token or "0"
     if not (first.isascii() and first.isdecimal() and len(first) <= DIGITS_MAX):
@@ -409,7 +415,7 @@ async def joined(messages: AsyncIterator[pb.UnlearnEntriesRequest]) -> pb.Unlear
 
 
 def to_unlearning(message: pb.UnlearnEntriesRequest) -> tuple[list[str], index.Request]:
-    """Read the ids and the request_id of an unlearning. Raises BadField."""
+    """Read the ids and, unless it is a dry run, the request_id. Raises BadField."""
     ids = to_texts(message.ids, "ids")
     asked = pb.UnlearnEntriesRequest(
         memory=message.memory,

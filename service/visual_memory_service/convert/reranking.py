@@ -105,5 +105,5 @@ def check_weights(weights: Mapping[str, float]) -> None:
 
 
 def shown(id: str) -> str:
-    """Return the beginning of an id as a JSON string on one line."""
+    """Return the beginning of an id, quoted and escaped as JSON, for one line of a message."""
     return json.dumps(id[:SHOWN_MAX], ensure_ascii=not id.isprintable())

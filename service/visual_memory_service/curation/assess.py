@@ -33,7 +33,11 @@ class Assessment:
 def assess(
     snapshot: index.RamCopy, k: int, voting: index.Voting, thin: int, job: Job
 ) -> Assessment:
-    """Assess every voting entry by its k nearest neighbours. Raises EmptyMemory, Cancelled."""
+    """Assess every voting entry by its k nearest neighbours, itself excluded.
+
+    Entries of labels with fewer than ``thin`` entries vote, but are never suspects. Raises
+    EmptyMemory if fewer than two entries vote, Cancelled if the job is cancelled.
+    """
     if len(snapshot) < 2:
         raise EmptyMemory("At least two voting entries are needed to judge each other.")
     judged = leave_one_out(snapshot, k, voting, job)
@@ -54,7 +58,7 @@ def assess(
 
 
 def nearest(judged: assessment.LeaveOneOut, k: int) -> assessment.LeaveOneOut:
-    """Return ``judged`` with only the ``k`` nearest neighbours of each entry."""
+    """Return ``judged`` cut to the first ``k`` neighbours of each entry, which are the nearest."""
     return replace(
         judged,
         neighbors=judged.neighbors[:, :k],
@@ -66,7 +70,10 @@ def nearest(judged: assessment.LeaveOneOut, k: int) -> assessment.LeaveOneOut:
 def leave_one_out(
     snapshot: index.RamCopy, k: int, voting: index.Voting, job: Job
 ) -> assessment.LeaveOneOut:
-    """Find the k nearest neighbours of every entry. Raises Cancelled."""
+    """Find the k nearest neighbours of every voting entry, itself excluded, weighted by ``voting``.
+
+    Raises Cancelled if the job is cancelled.
+    """
     ids, labels = snapshot.columns()
     row_of = {id: row for row, id in enumerate(ids)}
     k = min(k, len(ids) - 1)

@@ -8,7 +8,10 @@ from visual_memory_service.runtime.threads import in_thread
 
 
 def find_counts(k: int, memory: Memory, operations: Operations) -> Operation | None:
-    """Find or start the operation that computes the counts for ``k``; None if that is quick."""
+    """Return the operation that computes misleading counts for ``k``, and start it if needed.
+
+    Returns None if none runs and the counts can be had within about a second.
+    """
     kind = f"counts k={k}"
     running = operations.running(memory.identity.name, kind)
     if running is not None or memory.knows_counts(k):
@@ -21,7 +24,10 @@ def find_counts(k: int, memory: Memory, operations: Operations) -> Operation | N
 
 
 async def await_counts(k: int, memory: Memory, operations: Operations) -> None:
-    """Wait until the neighbour lists for ``k`` are computed. Raises NotDone."""
+    """Wait until misleading counts for ``k`` are computed, or can be within about a second.
+
+    Raises NotDone if the operation that computes them fails or is cancelled.
+    """
     operation = await in_thread(find_counts, k, memory, operations)
     if operation is None:
         return

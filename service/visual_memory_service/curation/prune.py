@@ -48,7 +48,11 @@ def prune(
     apply: bool,
     request: index.Request,
 ) -> index.Operation:
-    """Start a prune, or without ``apply`` its dry run. Raises NotVoting, RequestReused."""
+    """Start a prune, or without ``apply`` its dry run, and return the operation.
+
+    A repeated request returns the earlier operation. Raises NotVoting if an id given does not vote,
+    RequestReused.
+    """
     if (again := repeated(request, memory)) is not None:
         return again
     if isinstance(method, prune_methods.Ids):
@@ -58,10 +62,11 @@ def prune(
 
 
 def carry_out(method: prune_methods.Method, job: Job, *, apply: bool) -> str | None:
-    """Prune, or without ``apply`` only choose entries and return the dry run's result as JSON.
+    """Prune the chosen entries and return None, or without ``apply`` return the result as JSON.
 
     Entries are chosen in a snapshot while writes go on. Unless ids were given, entries that were
-    deleted, replaced, pruned or relabelled since are left out. Raises EmptyMemory, Cancelled.
+    deleted, replaced, pruned or relabelled since are left out. A prune stores its result with the
+    end of the operation. Raises EmptyMemory if no entry votes, Cancelled if the job is cancelled.
     """
     memory, snapshot = job.memory, job.memory.snapshot()
     if not len(snapshot):
@@ -86,7 +91,10 @@ def carry_out(method: prune_methods.Method, job: Job, *, apply: bool) -> str | N
 
 
 def chosen(method: prune_methods.Method, snapshot: index.RamCopy, job: Job) -> list[str]:
-    """Return the ids to prune, in byte order. Raises BadParameter, NotVoting, Cancelled."""
+    """Return the ids that ``method`` chooses to prune, in byte order.
+
+    Raises BadParameter or NotVoting if the method cannot be applied, Cancelled.
+    """
     ids, labels = snapshot.columns()
 
     def counts(k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -140,7 +148,8 @@ def relabel(
 ) -> index.Operation | RelabelResult:
     """Set labels by id in one transaction, or without ``apply`` list the ids that would change.
 
-    Raises UnknownEntries, RequestReused, FileUnavailable.
+    Returns the operation, also of a repeated request, or a result if nothing is applied. Raises
+    UnknownEntries, RequestReused, FileUnavailable.
     """
     if (again := repeated(request, memory)) is not None:
         return again

@@ -40,11 +40,11 @@ async def value_entries(
     memory: Memory,
     operations: Operations,
 ) -> AsyncGenerator[Valuing, None]:
-    """Yield progress, then the KNN-Shapley value of each voting entry.
+    """Yield progress, then the KNN-Shapley value of each voting entry, for ``k`` neighbours.
 
     A value says how much the entry helps to classify ``queries``, unit vectors (n, d) with their
     true ``labels``, or without queries the other entries. Closing the generator cancels the
-    operation. Raises NotDone.
+    operation. Raises NotDone if the operation fails or another caller cancels it.
     """
     found: list[Values] = []
 
@@ -69,7 +69,10 @@ async def value_entries(
 def query_values(
     snapshot: RamCopy, k: int, queries: NDArray[np.float32], labels: Sequence[str], job: Job
 ) -> Values:
-    """Return entry values for unit ``queries`` (n, d) with these ``labels``. Raises Cancelled."""
+    """Return KNN-Shapley values of the entries for unit ``queries`` (n, d) with true ``labels``.
+
+    Raises Cancelled if the job is cancelled.
+    """
     ids, of_row = snapshot.columns()
     valuation = Valuation(of_row, k)
     step = max(1, PAIRS_AT_ONCE // max(1, len(ids)))
@@ -81,7 +84,10 @@ def query_values(
 
 
 def leave_one_out_values(snapshot: RamCopy, k: int, job: Job) -> Values:
-    """Return entry values with the entries as queries, each left out in turn. Raises Cancelled."""
+    """Return KNN-Shapley values with each entry as a query that values all other entries.
+
+    A value is the mean over the queries. Raises Cancelled if the job is cancelled.
+    """
     ids, labels = snapshot.columns()
     valuation = Valuation(labels, k)
     by_id = np.argsort(ids)  # sums round alike, whatever the order of rows

@@ -19,7 +19,12 @@ from visual_memory_service.runtime.threads import in_thread
 
 @dataclass(frozen=True, slots=True)
 class DecisionOptions:
-    """Wanted annotations; ``calibrated`` and ``coverage`` need a calibration for k and voting."""
+    """Annotations to add to a decision made with ``k`` and ``voting``.
+
+    ``calibrated`` and ``coverage`` need a calibration for the same k and voting; ``coverage`` asks
+    for a set of labels by the conformal ``rule``, which ``allow_empty`` lets be empty. ``level`` or
+    ``min_confidence`` ask for a taxonomy node.
+    """
 
     k: int
     voting: str
@@ -109,7 +114,10 @@ def label_set(
 
 
 def node(decision: Decision, options: DecisionOptions, taxonomy: Taxonomy) -> Node | None:
-    """Return the node at ``level``, or the deepest of ``min_confidence``; None if unset."""
+    """Return the taxonomy node at ``options.level``, or the deepest node of ``min_confidence``.
+
+    Returns None if neither is set.
+    """
     if options.level is not None:
         return at_depth(taxonomy, decision.scores, options.level)
     if options.min_confidence is not None:

@@ -34,7 +34,7 @@ class Question:
     neighbors_max: int = sys.maxsize
 
     def check_answer(self, each: int, what: str) -> None:
-        """Raise AnswerTooLarge if ``each`` per query exceed the limit; ``what`` is their noun."""
+        """Raise AnswerTooLarge if ``each`` items a query are too many; ``what`` names the items."""
         queries = len(self.queries)
         if queries > 1 and queries * each > self.neighbors_max:
             raise AnswerTooLarge(queries, each, what, self.neighbors_max)
@@ -56,7 +56,10 @@ class Classification:
     shown: int | None
 
     async def check(self, served: ServedMemory, *, reranked: bool) -> None:
-        """Raise BadField if annotations exclude a re-ranker, AnswerTooLarge for too many labels."""
+        """Raise BadField if ``reranked`` decisions are to get annotations that need a calibration.
+
+        Raises AnswerTooLarge if label sets are wanted and the memory has too many labels.
+        """
         if self.options is None:
             return
         if reranked and (self.options.calibrated or self.options.coverage is not None):

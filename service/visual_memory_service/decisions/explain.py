@@ -77,9 +77,10 @@ class Explanation:
 def explain(
     question: ExplainQuestion, query: NDArray[np.float32], memory: Memory, over: threading.Event
 ) -> Explanation:
-    """Explain the decision about one unit ``query`` (1, d); end early once ``over`` is set.
+    """Explain the decision about one unit ``query`` (1, d).
 
-    Raises EmptyMemory, NotVoting for entries of ``what_if`` that do not vote.
+    Once ``over`` is set, the search for the smallest flip ends with what it has found. Raises
+    EmptyMemory if no entry is left to vote, NotVoting for entries of ``what_if`` that do not vote.
     """
     k, voting, what_if = question.k, question.voting, question.what_if
     ranking = without(memory.ranking(query), question.exclude_ids)

@@ -39,7 +39,11 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Answers on classes inserted first, and on a new class before, with and after its entries."""
+    """The answers of the demo: ``known`` on the classes inserted first, the others on a new class.
+
+    They were taken ``before`` its entries were inserted, with them (``learnt``), and after their
+    deletion (``forgotten``).
+    """
 
     known: Answers
     before: Answers
@@ -49,7 +53,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The lines printed so far, each with the title of its step."""
+    """The lines that the demo has printed, each with the title of its step."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
 

@@ -45,7 +45,7 @@ def page_path(folder: Path) -> Path:
 
 
 def write_page(page: Path, log: Log, collection: Collection, outcome: Outcome) -> None:
-    """Write the page: the log, the numbers and the pictures with their neighbours."""
+    """Write the page: the demo's printed lines, scores, and pictures with their neighbours."""
     paths = {p.id: p.path for pictures in collection.seen.values() for p in pictures}
     learnt = outcome.learnt.pictures[:NEW_SHOWN]
     known, new = len(collection.known(collection.seen)), len(collection.seen[collection.held_back])
@@ -67,7 +67,7 @@ def write_page(page: Path, log: Log, collection: Collection, outcome: Outcome) -
 
 
 def tiles(outcome: Outcome, new: str) -> Iterator[str]:
-    """Render the numbers at the top."""
+    """Render the scores at the top of the page; ``new`` is the name of the new class."""
     count = len(outcome.known.pictures)
     yield tile(outcome.known, f"right on {plural(count, 'picture')} it has never seen")
     yield tile(outcome.before, f"of “{new}” before it was shown any")
@@ -97,7 +97,10 @@ def chosen(answers: Answers) -> list[Classified]:
 def three_times(
     picture: Picture, decisions: Sequence[Decision], paths: dict[str, Path], voters: Sequence[int]
 ) -> str:
-    """Render a picture of the new class with the decisions before, with and after its entries."""
+    """Render a picture of the new class with the decisions before, with and after its entries.
+
+    ``paths`` are the entries' pictures by id; ``voters`` counts the neighbours of each decision.
+    """
     names = ("before", "learnt", "forgotten")
     stages = "".join(
         f"<div class=stage><h4>{name}</h4>{verdict(picture, decision)}"
@@ -108,7 +111,7 @@ def three_times(
 
 
 def card(picture: Picture, decision: Decision, paths: dict[str, Path], voters: int) -> str:
-    """Render a picture with its decision and neighbours."""
+    """Render a picture with its decision and the neighbours shown, of ``voters`` that voted."""
     kind = "right" if picture.label == decision.label else "wrong"
     return (
         f"<article class='card {kind}'>{query(picture)}<div>{verdict(picture, decision)}"
@@ -135,7 +138,7 @@ def verdict(picture: Picture, decision: Decision) -> str:
 
 
 def strip(neighbors: Sequence[Neighbor], paths: dict[str, Path], voters: int) -> str:
-    """Render the nearest voters with distance and weight as bars."""
+    """Render neighbours with distance and weight as bars; ``voters`` is how many voted in all."""
     heaviest = max(each.weight for each in neighbors)
     shown = f"{len(neighbors)} of the {plural(voters, 'neighbour')} that vote"
     return (
@@ -145,7 +148,7 @@ def strip(neighbors: Sequence[Neighbor], paths: dict[str, Path], voters: int) ->
 
 
 def near(neighbor: Neighbor, paths: dict[str, Path], heaviest: float) -> str:
-    """Render one neighbour."""
+    """Render one neighbour with its picture; ``heaviest`` is the weight of a full bar."""
     image = thumbnail(paths[neighbor.id], NEIGHBOR_PIXELS)
     return (
         f"<li title='{escape(neighbor.id)}'><img src='{image}' alt=''>"

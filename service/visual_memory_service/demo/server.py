@@ -18,7 +18,10 @@ DRAIN_SECONDS = 10.0
 
 @contextmanager
 def running_server(folder: Path) -> Iterator[str]:
-    """Run a server on ``folder``; yield its address, HOST:PORT. Raises Refused."""
+    """Context manager that runs a server with its data in ``folder``; yields its HOST:PORT.
+
+    Raises Refused if the server does not start.
+    """
     command = [sys.executable, "-m", "visual_memory_service", "serve"]
     flags = ["--data", str(folder / "data"), "--listen", "127.0.0.1:0", "--log-level", "warning"]
     with (
@@ -34,7 +37,11 @@ def running_server(folder: Path) -> Iterator[str]:
 
 
 def address(server: subprocess.Popen[str], log: str) -> str:
-    """Wait until the server answers; return its address. Raises Refused with its message."""
+    """Wait until the server answers; return its address, HOST:PORT.
+
+    Raises Refused with the last line of the file ``log`` if the server ends, or is not ready in
+    time.
+    """
     assert server.stdout is not None
     watch = Timer(READY_SECONDS, server.kill)
     watch.start()

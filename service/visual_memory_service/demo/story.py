@@ -79,7 +79,7 @@ def demo(options: Namespace) -> None:
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Exit with clean-up and a shell's exit code for this signal."""
+    """Signal handler that exits with clean-up and the exit code that a shell expects."""
     sys.exit(128 + number)
 
 
@@ -154,7 +154,7 @@ def escaped(label: str) -> str:
 
 
 def check(outcome: Outcome, new: str) -> None:
-    """Raise Refused if a claim of the demo does not hold; the message lists these claims."""
+    """Raise Refused with the claims of the demo on the class ``new`` that do not hold, if any."""
     claims = {
         "it classified no picture right": outcome.known.right > 0,
         f"it knew “{new}” before it was shown any": not outcome.before.mentions(new),

@@ -46,7 +46,10 @@ def overwrite_freed() -> None:
 
 
 def search(patterns: ResiduePatterns) -> Findings:
-    """Search all memory that this process can write to for ``patterns``."""
+    """Search all memory that this process can write to for ``patterns``, but for its own buffer.
+
+    Returns the number of bytes searched and the pieces found, masked.
+    """
     buffer = bytearray(READ_AT_ONCE + OVERLAP)
     own = ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))
     found: set[bytes] = set()
@@ -73,12 +76,15 @@ def search(patterns: ResiduePatterns) -> Findings:
 
 
 def find_in_program(patterns: ResiduePatterns) -> frozenset[bytes]:
-    """Return the pieces of ``patterns``, masked, that occur in the files of the program's code."""
+    """Return the pieces of ``patterns`` that occur in the files of the program's code.
+
+    The pieces are masked, or a search of this process would find them.
+    """
     return search_files(open_each(program_files()), patterns).found
 
 
 def open_each(paths: Iterable[Path]) -> Iterator[int]:
-    """Yield a descriptor of each file that can be opened, one open at a time."""
+    """Yield a descriptor of each file that can be opened, and close it before opening the next."""
     for path in paths:
         with suppress(OSError), path.open("rb") as file:  # such as one that an upgrade replaced
             yield file.fileno()
@@ -98,7 +104,10 @@ def program_files() -> set[Path]:
 
 
 def writable_ranges(pages: io.FileIO, left_out: int, until: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of resident writable pages, except from ``left_out`` to ``until``."""
+    """Yield (start, end) of the writable pages in RAM of this process, from low to high address.
+
+    Addresses from ``left_out`` to ``until`` are skipped; ``pages`` is ``/proc/self/pagemap``, open.
+    """
     for line in MAPS.read_text().splitlines():
         match = REGION.match(line)
         if match is None or not match[3].startswith("rw"):
@@ -110,7 +119,10 @@ def writable_ranges(pages: io.FileIO, left_out: int, until: int) -> Iterator[tup
 
 
 def resident_ranges(pages: io.FileIO, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of a region's existing pages; reading other pages would create them."""
+    """Yield (start, end) of the pages between ``start`` and ``end`` that are in RAM or swapped out.
+
+    Reading other pages would create them. ``pages`` is ``/proc/self/pagemap``, open for reading.
+    """
     pages.seek(start // mmap.PAGESIZE * PAGE_ENTRY_BYTES)
     data = pages.read((end - start) // mmap.PAGESIZE * PAGE_ENTRY_BYTES)
     there = np.frombuffer(data, "<u8") >> np.uint64(PAGE_THERE) != 0

@@ -23,9 +23,10 @@ log = structlog.get_logger()
 def erase_files(
     job: Job, memory: Memory, memories: Memories, patterns: ResiduePatterns | None
 ) -> Findings:
-    """Erase residues from the files of a memory and of the catalog until none is found.
+    """Erase residues from the files of a memory and of the catalog; return once none is found.
 
-    Raises Cancelled.
+    If ``patterns`` is None, the memory's file is rewritten instead of searched. After some tries
+    ``job.problem`` says why it takes long. Raises Cancelled if the job is cancelled.
     """
     for tried, pause in enumerate(pauses()):
         searched = job.retry_while(

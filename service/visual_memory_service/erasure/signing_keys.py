@@ -28,7 +28,11 @@ class BadKey(BadSetting):
 
 
 class SigningKeys:
-    """The private key that signs, and all public keys. Raises FileUnavailable, BadKey."""
+    """The private key that signs certificates, in a data folder, and all public keys.
+
+    A key is made if there is none. Raises FileUnavailable if a file cannot be written, BadKey if
+    the key cannot be read.
+    """
 
     def __init__(self, data: Path) -> None:
         self._path = data / "keys" / PRIVATE
@@ -63,7 +67,7 @@ class SigningKeys:
 
 
 def read(path: Path) -> Ed25519PrivateKey:
-    """Read a private key from a PEM file. Raises BadKey."""
+    """Read an Ed25519 private key from a PEM file. Raises BadKey if there is no usable key."""
     try:
         key = serialization.load_pem_private_key(read_small(path), None)
     except OSError as problem:

@@ -72,7 +72,10 @@ class Search:
 
 
 def draft(facts: Facts, asked: int, duplicates: Duplicates) -> str:
-    """Return as JSON, without ids, the facts of a certificate that deletion alone determines."""
+    """Return as JSON, without ids, the facts of a certificate that are known after the deletion.
+
+    ``asked`` counts the ids of the request, ``duplicates`` are the memories with the same content.
+    """
     salt = secrets.token_hex(32)
     return json.dumps(
         {
@@ -136,7 +139,11 @@ def to_time(microseconds: int) -> datetime:
 def not_covered(
     patterns: ResiduePatterns | None, left: int, not_asked: Sequence[str], erasure: Erasure
 ) -> tuple[str, ...]:
-    """Return sentences on all that a certificate does not promise."""
+    """Return sentences on all that a certificate does not promise.
+
+    ``patterns`` are None if a restart lost them, ``left`` counts their pieces still in RAM, and the
+    memories ``not_asked`` could not be read.
+    """
     said = [*NOT_COVERED]
     if erasure != FILES:
         said.append(DECODED)

@@ -74,10 +74,11 @@ class UnlearningWork:
     def begin(
         self, ids: Sequence[str], served: ServedMemory, *, allow_missing: bool, request: Request
     ) -> Operation:
-        """Start an erasure, unless the request is repeated or none of the ids is stored.
+        """Start an erasure and return its operation.
 
-        Raises UnknownEntries if an id is not stored and ``allow_missing`` is False, TooManyIds,
-        RequestReused, FileUnavailable.
+        If none of the ids is stored, the operation is done at once; a repeated request returns the
+        earlier operation. Raises UnknownEntries if an id is not stored and ``allow_missing`` is
+        False, TooManyIds, RequestReused, FileUnavailable.
         """
 
         def none() -> str:
@@ -93,7 +94,11 @@ class UnlearningWork:
         return started.operation
 
     def would_unlearn(self, ids: Sequence[str], served: ServedMemory) -> UnlearnResult:
-        """Return the result of a dry run: stored and unknown ids, duplicates. Raises TooManyIds."""
+        """Return the result of a dry run, which erases nothing.
+
+        It counts the stored and unknown ids, and names the memories and backups that would still
+        hold the content. Raises TooManyIds.
+        """
         known, unknown = served.memory.unlearning.preview(ids)
         duplicates = self.memories.find_duplicates(served.memory, known)
         return UnlearnResult(
@@ -159,7 +164,7 @@ class UnlearningWork:
         return json.dumps(asdict(result))
 
     def _delete(self, job: Job, memory: Memory) -> ResiduePatterns | None:
-        """Delete the entries; return their residue patterns, or None if they were gone already.
+        """Delete the entries; return the byte strings to search for, None if they were gone before.
 
         The ids must not outlive this frame, or the search of the process would find them. Other
         operations, whose results could name the entries, are suspended meanwhile.
@@ -184,7 +189,10 @@ class UnlearningWork:
     def _erase(
         self, job: Job, memory: Memory, patterns: ResiduePatterns | None, began: float
     ) -> Search:
-        """Erase residues from the files and, if ``erasure`` includes it, from the process."""
+        """Erase residues from the files and, if ``erasure`` includes it, from the process.
+
+        ``began`` is the start of the operation by ``time.perf_counter``, for the log.
+        """
         searched = erase_files(job, memory, self.memories, patterns)
         note_step(job, "erased from files", began)
         if patterns is None:

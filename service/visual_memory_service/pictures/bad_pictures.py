@@ -49,7 +49,7 @@ def remarks_on(others: Mapping[str, int], remarks: Iterable[str]) -> list[str]:
 
 
 def report_remarks(others: Mapping[str, int], remarks: Iterable[str]) -> None:
-    """Print the sentences of ``remarks_on`` to standard error."""
+    """Print to standard error a count of the files that are no pictures, and the remarks."""
     for sentence in remarks_on(others, remarks):
         say(sentence, file=sys.stderr)
 

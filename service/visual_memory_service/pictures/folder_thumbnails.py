@@ -34,7 +34,10 @@ class FolderThumbnails:
         self.unchecked = 0
 
     def look(self, entries: Collection[Entry]) -> None:
-        """Add the entries' thumbnails to ``found``; the entries must have their vectors."""
+        """Look for the entries' pictures in the folder, and add thumbnails or reasons to ``found``.
+
+        The entries must have their vectors.
+        """
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for entry, found in zip(entries, threads.map(self._one, entries), strict=True):
                 self.found[entry.id] = found

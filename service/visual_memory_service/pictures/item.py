@@ -37,7 +37,7 @@ class Item:
 
     @property
     def size(self) -> int:
-        """Return the bytes of content and image, without reading a file."""
+        """Return the size of content and image in bytes, without reading a file."""
         if isinstance(self.content, Path):
             return pictures.size(self.content)
         content = len(self.content) if isinstance(self.content, bytes) else self.content.nbytes
@@ -50,7 +50,7 @@ class Item:
 
     @property
     def held_bytes(self) -> int:
-        """Return the bytes held in RAM: none for a picture in a file."""
+        """Return the number of bytes that the item holds in RAM; 0 for a picture in a file."""
         return 0 if isinstance(self.content, Path) else self.size
 
     def read(self) -> Content:

@@ -24,9 +24,9 @@ WANTED = "id and label (text), and vector (list of float) or image (binary); met
 
 
 class File:
-    """A Parquet file, read in batches of rows. Raises Refused.
+    """A Parquet file of entries, read in batches of rows; images beside vectors only if ``kept``.
 
-    Images beside vectors are read only if ``kept`` is True.
+    Raises Refused if the file cannot be read, or lacks a needed column.
     """
 
     def __init__(self, path: Path, *, kept: bool) -> None:
@@ -54,7 +54,7 @@ class File:
         self._rows = ROWS["image" if "image" in self._columns else "vector"]
 
     def items(self) -> Iterator[Item]:
-        """Yield all rows in order. Raises Refused."""
+        """Yield the rows as items, in order. Raises Refused if a row cannot be used."""
         try:
             yield from self._read()
         except (OSError, UnicodeDecodeError, self._arrow.ArrowException) as error:
@@ -77,7 +77,10 @@ class File:
                 number += 1
 
     def _check(self, schema: Any) -> str:
-        """Check columns; return the content's column, ``vector`` or ``image``. Raises Refused."""
+        """Return the name of the content's column, ``vector`` or ``image``.
+
+        Raises Refused if a needed column is missing or has a wrong type.
+        """
         if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
             raise Refused(f"{self._path} has more than one column {listed(twice)}.")
         types = self._arrow.types

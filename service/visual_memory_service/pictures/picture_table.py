@@ -13,7 +13,7 @@ NEEDED, OPTIONAL = ("path", "label"), "id"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row; ``path`` is relative to the folder of the table."""
+    """A row of a CSV table of pictures; ``path`` is relative to the folder of the table."""
 
     id: str
     label: str
@@ -50,7 +50,7 @@ def read(file: Path) -> tuple[list[Row], dict[str, str]]:
 
 
 def check(file: Path, names: list[str]) -> None:
-    """Raise Refused if a column is missing or comes twice."""
+    """Raise Refused if ``names``, the columns of a table, lack path or label, or have one twice."""
     if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise Refused(f"{file} has more than one column {listed(twice)}.")
     if not set(NEEDED) <= set(names):

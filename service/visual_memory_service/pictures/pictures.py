@@ -61,7 +61,7 @@ class PictureFiles:
     remarks: list[str] = field(default_factory=list)
 
     def add(self, path: Path) -> None:
-        """Add a file that should be a picture."""
+        """Add a file to ``pictures``, or to ``bad`` with the reason if it cannot be read as one."""
         if why := flaw(path):
             self.bad[path] = why
         else:

@@ -35,7 +35,11 @@ class Source:
 
 
 def open_source(paths: Sequence[Path], label: str | None, memory: MemoryInfo) -> Source:
-    """Open the source at ``paths``; all pictures get the ``label`` if given. Raises Refused."""
+    """Open pictures or a Parquet file at ``paths`` to insert them into ``memory``.
+
+    All pictures get the ``label`` if given. Raises Refused if ``paths`` are missing or cannot be
+    used.
+    """
     for path in paths:
         if not os.path.exists(path):
             raise Refused(f"There is no file or folder {path}.")
@@ -48,7 +52,10 @@ def open_source(paths: Sequence[Path], label: str | None, memory: MemoryInfo) ->
 
 
 def of_rows(path: Path, memory: MemoryInfo) -> Source:
-    """Open a Parquet file with vectors or images. Raises Refused."""
+    """Open a Parquet file with vectors or images; pictures are read if ``memory`` stores them.
+
+    Raises Refused if it cannot be read, or its vectors are of another embedder than the memory's.
+    """
     embedder, file = memory.embedder, parquet.File(path, kept=memory.store_images)
     if embedder and file.embedder and file.embedder != parquet.spec(embedder):
         raise Refused(
@@ -59,7 +66,11 @@ def of_rows(path: Path, memory: MemoryInfo) -> Source:
 
 
 def of_pictures(paths: Sequence[Path], label: str | None, memory: MemoryInfo) -> Source:
-    """Open folders, files and tables of pictures. Raises Refused."""
+    """Open folders, files and CSV tables of pictures, all under one ``label`` if it is given.
+
+    Labels that hardly differ from each other or from those of ``memory`` give a remark. Raises
+    Refused if a path has no pictures or no label.
+    """
     items, bad, others, remarks = list[Item](), dict[str, str](), Counter[str](), list[str]()
     flawed: list[tuple[str, Path, str]] = []
     for path in paths:
@@ -84,7 +95,10 @@ def of_pictures(paths: Sequence[Path], label: str | None, memory: MemoryInfo) ->
 
 
 def of_one_label(path: Path, label: str) -> tuple[list[Item], PictureFiles]:
-    """List a picture, or the pictures in a folder, under one label. Raises Refused."""
+    """Return a picture, or the pictures in a folder, as items with one label, and the files found.
+
+    Raises Refused if there are no pictures, or the path is a table with its own labels.
+    """
     if path.suffix.lower() == ".csv":
         raise Refused(f"{path} has labels of its own; insert it without --label.")
     files = PictureFiles()
@@ -111,7 +125,10 @@ def below(found: Sequence[Path], folder: Path, label: str) -> list[str]:
 
 
 def of_table(file: Path) -> tuple[list[Item], PictureFiles, dict[str, str]]:
-    """List a CSV table's pictures; map the places of bad rows to reasons. Raises Refused."""
+    """Return the pictures of a CSV table as items, the files found, and reasons for bad rows.
+
+    Bad rows are named by their place in the table. Raises Refused if the table cannot be read.
+    """
     items, files = list[Item](), PictureFiles()
     rows, bad = picture_table.read(file)
     for row in rows:

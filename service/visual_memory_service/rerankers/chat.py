@@ -72,7 +72,10 @@ def text_part(text: str) -> Part:
 
 
 def image_part(picture: bytes, path: str) -> Part:
-    """Encode as upright JPEG: some servers take no other format, or ignore EXIF orientation."""
+    """Return a picture as a part of a chat message: an upright JPEG in a data URI.
+
+    Some servers take no other format, or ignore EXIF orientation. Raises BadField at ``path``.
+    """
     data = b64encode(encoded(look(picture, path), "JPEG")).decode()
     return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
 

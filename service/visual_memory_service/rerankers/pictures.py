@@ -17,7 +17,10 @@ LIMITS = ImageLimits()
 
 
 def look(data: bytes, path: str) -> Image.Image:
-    """Decode a picture, upright and at most 1024 pixels a side. Raises BadField at ``path``."""
+    """Decode a picture, upright and at most 1024 pixels a side.
+
+    Raises BadField, with ``path`` as the field, if it cannot be decoded.
+    """
     try:
         image = decode(data, limits=LIMITS)
     except BadImage as bad:

@@ -30,7 +30,7 @@ class Backups:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """Refuse new work, and stop the work under way."""
+        """Refuse new backups, restores and copies, and stop those under way."""
         self._closed.set()
         self._thread.shutdown(cancel_futures=True)
 
@@ -88,7 +88,8 @@ class Backups:
     ) -> tuple[ServedMemory, int]:
         """Make a memory from a received backup; also return the count of entries left out.
 
-        Raises BadBackup, NewerStore, MemoryExists, RequestReused, FileUnavailable.
+        Entries that were unlearned since the backup are left out. Raises BadBackup, NewerStore,
+        MemoryExists, RequestReused, FileUnavailable.
         """
         restore = partial(self._memories.restore, name, arrival, request=request)
         return await self._run(name, restore)
@@ -102,7 +103,10 @@ class Backups:
         return await self._run(name, copy)
 
     async def _run(self, name: str, work: Callable[..., T]) -> T:
-        """Run ``work(check=…)`` in the thread; ``check`` raises once the caller is cancelled."""
+        """Run ``work(check=…)`` in the backup thread and return its result; ``name`` is for errors.
+
+        ``check`` raises MemoryClosed once the caller is cancelled or the server stops.
+        """
         unwanted = threading.Event()
 
         def check() -> None:

@@ -28,10 +28,11 @@ def nearest_in_batches(
 def leave_one_out_in_batches(
     memory: RamCopy, queries: RamCopy, k: int, on_progress: Callable[[int, int], None]
 ) -> Iterator[tuple[NDArray[np.intp], Neighbors]]:
-    """Yield rows of ``queries`` with their ``k`` nearest in ``memory``, own entries excluded.
+    """Yield indices into ``queries`` with the ``k`` nearest in ``memory`` of each, batch by batch.
 
-    Rows that do not vote in ``memory`` come last; if ``k`` covers all entries, these rows have one
-    neighbour more, as they have no own entry to exclude.
+    An entry is not its own neighbour. Queries that do not vote in ``memory`` come last; if ``k``
+    covers all entries, these have one neighbour more, as they have no own entry to exclude.
+    ``on_progress`` is called with (done, total) after each batch.
     """
     ids, _ = queries.columns()
     votes = np.array([memory.votes(id) for id in ids], dtype=bool)

@@ -38,7 +38,7 @@ class Checks:
         self._resumed = 0.0
 
     def start(self, names: Iterable[str]) -> None:
-        """Check these memories from now on, in order."""
+        """Start the thread that checks the memories of these names, in this order."""
         self._left.extend(names)
         self._thread = threading.Thread(target=self._run, name="check")
         self._thread.start()
@@ -99,7 +99,10 @@ class Checks:
             return self._checking
 
     def _rest(self, done: int, total: int) -> None:
-        """Rest four times as long as the check worked since its last rest. Raises Interrupted."""
+        """Rest four times as long as the check worked since its last rest, after each step of it.
+
+        Raises Interrupted if checks are paused or closed.
+        """
         worked = time.perf_counter() - self._resumed
         rest = worked * REST_SHARE if worked >= WORK_SECONDS else 0.0
         with self._changed:

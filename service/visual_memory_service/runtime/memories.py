@@ -93,7 +93,10 @@ class ServedMemory:
         return embedder
 
     def setting(self, name: str, read: Callable[[str], T]) -> T | None:
-        """Return a setting parsed by ``read``, cached as long as its text is the same."""
+        """Return a stored setting parsed by ``read``, or None if it is not set.
+
+        The parsed value is cached until the setting changes. Raises CorruptStore if ``read`` fails.
+        """
         text = self.memory.setting(name)
         if text is None:
             return None
@@ -212,7 +215,7 @@ class Memories:
         return sorted(self._open.keys() - self._refused.keys())
 
     def note(self, memory: index.Memory) -> None:
-        """Record a memory's log position in the catalog, so that older files of it are refused.
+        """Record the end of a memory's audit log in the catalog, so that older files are refused.
 
         If the record cannot be written, the former record stays, and is still true.
         """
@@ -222,9 +225,10 @@ class Memories:
             log.error("not noted", memory=memory.identity.name, reason=errors.in_full(problem))
 
     def find_duplicates(self, memory: index.Memory, ids: Sequence[str]) -> Duplicates:
-        """Find memories with the content of these entries, and copies of this one also by the ids.
+        """Find the memories that hold the content of these entries, and those that cannot be read.
 
-        Raises CorruptStore, FileUnavailable if the entries themselves cannot be read.
+        Copies of ``memory`` are also found by the ids alone. Raises CorruptStore, FileUnavailable
+        if the entries themselves cannot be read.
         """
         sought, own = memory.unlearning.sought(ids), memory.identity.name
         found = Duplicates([], [])
@@ -251,10 +255,10 @@ class Memories:
                 self.get(name).memory.unlearning.renew_connections()
 
     def catalog_files(self) -> Sequence[int]:
-        """Return descriptors of the catalog's files, first cleared of deleted data.
+        """Return open descriptors of the catalog's files, first cleared of deleted data.
 
-        While another program reads the catalog's log, the log is not cleared. Raises
-        FileUnavailable.
+        The catalog closes them. While another program reads the catalog's write-ahead log, the log
+        is not cleared. Raises FileUnavailable.
         """
         self.catalog.files.truncate_log()
         self.catalog.reserve.renew()
@@ -309,14 +313,19 @@ class Memories:
                 log.error("file not removed", memory=name, reason=errors.in_full(full))
 
     def backup(self, name: str, *, check: Callable[[], None], request: index.Request) -> BinaryIO:
-        """Make a backup, see ``Catalog.backup``. Raises UnknownMemory."""
+        """Write a memory's current content to a file without a name, and return the open file.
+
+        The caller closes it. ``check`` is called often, and may raise. Raises UnknownMemory,
+        CorruptStore, BadAuditLog, FileUnavailable.
+        """
         memory = self.get_or_open(name).memory
         return self.catalog.backup(memory, settings=self.fitted, check=check, request=request)
 
     def arrival(self, name: str, request_id: str) -> index.IncomingBackup:
-        """Return an empty incoming backup for a new memory.
+        """Return an empty incoming backup for a new memory, to be written and restored.
 
-        Raises MemoryExists, FileUnavailable.
+        Raises MemoryExists if the name is taken, unless the request was answered before, and
+        FileUnavailable.
         """
         self._check_free(name, request_id)
         return self.catalog.arrival()
@@ -331,7 +340,8 @@ class Memories:
     ) -> tuple[ServedMemory, int]:
         """Make a memory from a received backup; also return the count of entries left out.
 
-        Raises BadBackup, NewerStore, MemoryExists, RequestReused, FileUnavailable.
+        Entries that were unlearned since the backup are left out. ``check`` is called often, and
+        may raise. Raises BadBackup, NewerStore, MemoryExists, RequestReused, FileUnavailable.
         """
         left_out = self._adopt(self.catalog.rebuilt, arrival, name, check, request)
         return self.get_or_open(name), left_out
@@ -383,7 +393,10 @@ class Memories:
         check: Callable[[], None],
         request: index.Request,
     ) -> int:
-        """Rebuild ``source`` as a new memory and serve it; return the count of entries left out."""
+        """Rebuild ``source`` as a new memory and serve it; return the count of entries left out.
+
+        Unlearned entries are left out. ``check`` is called often, and may raise.
+        """
         while True:
             answered: int | None = self.catalog.recall(request)
             if answered is not None:
@@ -411,7 +424,7 @@ class Memories:
             self.catalog.check_free(name, request_id)
 
     def _open_or_note(self, name: str) -> None:
-        """Open a memory, or keep the error for all later callers."""
+        """Open a memory and serve it, or store the error that all later callers get."""
         try:
             self._serve(name, self.catalog.open(name))
         except errors.MemoryRefusal as refusal:
@@ -429,7 +442,7 @@ class Memories:
         return refused.opening if refused is not None else nullcontext()
 
     def _refuse(self, memory: index.Memory, damage: errors.MemoryRefusal) -> None:
-        """Refuse a damaged open memory until the server is restarted."""
+        """Answer calls for an open memory with the error ``damage``, until the server restarts."""
         name = memory.identity.name
         with self._states:
             served = self._open.get(name)

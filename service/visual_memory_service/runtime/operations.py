@@ -144,9 +144,10 @@ class Operations:
     def start(
         self, memory: Memory, kind: str, work: Work, *, request: Request = WITHOUT_ID
     ) -> Operation:
-        """Start ``work``, which returns its result as JSON; a repeated request starts nothing.
+        """Start ``work``, which returns its result as JSON, and return the operation.
 
-        Raises RequestReused, FileUnavailable, MemoryClosed if the server is stopping.
+        A repeated request starts nothing and returns the earlier operation. Raises RequestReused,
+        FileUnavailable, MemoryClosed if the server is stopping.
         """
         if self._closed:
             raise errors.MemoryClosed(memory.identity.name)
@@ -220,7 +221,8 @@ class Operations:
     ) -> None:
         """Stop the operations of one memory, or of all, and wait until they have ended.
 
-        Operations of ``except_kind`` go on.
+        Operations of ``except_kind`` go on. ``reason`` is stored as the problem of the stopped
+        ones.
         """
         jobs = [
             job
@@ -239,7 +241,7 @@ class Operations:
     def suspend_others(self, memory_name: str, *, reason: str, except_kind: str) -> Iterator[None]:
         """Stop a memory's operations, and any started inside the block, except those of one kind.
 
-        Only one caller per memory may be inside at a time.
+        ``reason`` is stored as their problem. Only one caller per memory may be inside at a time.
         """
         with self._lock:
             self._suspended[memory_name] = reason, except_kind

@@ -29,7 +29,10 @@ class Searches:
         self._running: asyncio.Task[None] | None = None
 
     async def nearest(self, query: Query) -> Neighbors:
-        """Search like ``Memory.nearest``; if cancelled, wait until a begun search has ended."""
+        """Return the nearest entries of a query, as ``Memory.nearest`` does, batched with others.
+
+        If cancelled, waits until a search that has begun has ended.
+        """
         answer: asyncio.Future[Neighbors] = asyncio.get_running_loop().create_future()
         self._waiting[answer] = query
         if len(self._waiting) >= self._expected:

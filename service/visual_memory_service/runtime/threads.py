@@ -32,7 +32,10 @@ async def in_stoppable_thread(
 def run_unless(
     over: threading.Event, function: Callable[..., T], args: Any, kwargs: Mapping[str, Any]
 ) -> T | None:
-    """Run ``function`` unless ``over`` is set. (An error would keep a closure, with its data.)"""
+    """Return the function's result, or None without a call if ``over`` is set.
+
+    To raise an error instead would keep a closure, with its data, in RAM.
+    """
     return None if over.is_set() else function(*args, **kwargs)
 
 

@@ -71,7 +71,10 @@ class AdmissionControl:
         self._silent: dict[SilentCall, float] = {}  # since when; the longest silence comes first
 
     async def admit(self) -> None:
-        """Wait for a place, and begin a call. Raises ServerStopping."""
+        """Wait until fewer than ``calls_max`` calls are under way, and begin a call.
+
+        Raises ServerStopping once the server drains.
+        """
         if not self._draining:
             await self._places.take()
         if self._draining:
@@ -89,7 +92,10 @@ class AdmissionControl:
 
     @asynccontextmanager
     async def unannounced(self) -> AsyncIterator[None]:
-        """Hold one of the few places for messages of unknown size. Raises ServerStopping."""
+        """Context manager: wait for and hold one of the few places for messages of unknown size.
+
+        Raises ServerStopping.
+        """
         await self._unannounced.take()
         try:
             if self._draining:
@@ -152,7 +158,8 @@ class AdmissionControl:
     def _to_make_room(self, pressed: list[SilentCall], now: float) -> list[SilentCall]:
         """Return the largest ``pressed`` calls whose end makes room for the message refused last.
 
-        Returns none if all of them would not do, or if no message was refused lately.
+        ``pressed`` calls are silent longer than their ``patience``. Returns none if all of them
+        together would not free enough, or if no message was refused lately.
         """
         if now - self._refused_at > PRESSED_SECONDS:
             return []

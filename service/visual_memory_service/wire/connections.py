@@ -62,7 +62,7 @@ class Connections:
             del self._writing[wait]
 
     async def end(self) -> None:
-        """End calls that wait for messages; return once all other calls wait for their clients.
+        """End calls that wait for messages; return once all calls left wait for their clients.
 
         A client that takes no answers cannot be told that its call ends.
         """

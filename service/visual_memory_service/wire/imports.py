@@ -21,9 +21,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImportStream:
-    """The import that one ImportEntries call began with ``start``.
+    """The import of entries in the stream that one ImportEntries call began with ``start``.
 
-    If ``every`` is not None, the client hears after so many seconds that the import is working.
+    If ``every`` is not None, the client gets a message after each ``every`` seconds in which the
+    server works without an answer.
     """
 
     start: pb.ImportStart
@@ -33,7 +34,10 @@ class ImportStream:
     settings: Settings
 
     async def stored(self) -> AsyncIterator[pb.ImportEntriesResponse]:
-        """Yield acknowledgements of batches stored by earlier calls, then the next offset."""
+        """Yield acknowledgements of the batches that earlier calls with this request_id stored.
+
+        The last message has the offset, in entries, at which the import goes on.
+        """
         memory, catalog = self.served.memory, self.memories.catalog
         known = await in_thread(memory.stored_batches, self.start.request_id)
         for batch in known:

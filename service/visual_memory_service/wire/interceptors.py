@@ -70,7 +70,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 def with_one_answer(begin: Begin, behaviour: Any, connections: Connections) -> Any:
-    """Wrap a method with a single answer in a call scope."""
+    """Return a gRPC method that answers once, and runs ``behaviour`` in a call scope.
+
+    ``begin`` makes the scope; the call counts in ``connections``.
+    """
 
     async def answered(_: AsyncIterator[bytes], context: Any) -> Any:
         with connections.call():
@@ -81,7 +84,10 @@ def with_one_answer(begin: Begin, behaviour: Any, connections: Connections) -> A
 
 
 def with_answers(begin: Begin, behaviour: Any, connections: Connections) -> Any:
-    """Wrap a method with a stream of answers in a call scope."""
+    """Return a gRPC method that answers with a stream, and runs ``behaviour`` in a call scope.
+
+    ``begin`` makes the scope; the call counts in ``connections``.
+    """
 
     async def answered(_: AsyncIterator[bytes], context: Any) -> Any:
         with connections.call():

@@ -139,7 +139,10 @@ class Rerankers:
         return cast("reranker_pb2_grpc.RerankerAsyncStub", stub)
 
     async def _look_up(self, batch: RerankBatch, at: int) -> tuple[bytes, list[Candidate]]:
-        """Return a query and its candidates, nearest first, with pictures scaled to be sent."""
+        """Return the picture of query ``at`` and its candidates, nearest first, pictures scaled.
+
+        Candidates have no picture once the pictures would exceed PICTURES_BYTES_MAX.
+        """
         look = partial(asyncio.get_running_loop().run_in_executor, self._workers)
         query = await look(batch.served.embedders.to_send, batch.queries[at])
         ids: list[str] = batch.neighbors.ids[at].tolist()
@@ -173,7 +176,7 @@ def no_time_left(name: str) -> NotReranked:
 
 
 def problem_of(name: str, error: grpc.aio.AioRpcError, seconds: float) -> str:
-    """Return a sentence that says why a call to a re-ranker failed."""
+    """Return a sentence on why a call to the re-ranker ``name``, of ``seconds`` at most, failed."""
     code = error.code().name
     if code == "DEADLINE_EXCEEDED":
         return f'The re-ranker "{name}" did not answer in time ({seconds:.2g} s).'

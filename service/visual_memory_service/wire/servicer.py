@@ -50,7 +50,10 @@ T = TypeVar("T")
 
 
 async def read(message: Message, reading: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call ``reading`` here if ``message`` is small, else in a thread, so that no call waits."""
+    """Return the result of ``reading`` with its arguments, which convert ``message``.
+
+    It runs in a thread if the message is large, so that no other call waits.
+    """
     if message.ByteSize() <= SMALL_BYTES:
         return reading(*args, **kwargs)
     return await in_thread(reading, *args, **kwargs)
@@ -58,7 +61,7 @@ async def read(message: Message, reading: Callable[P, T], *args: P.args, **kwarg
 
 @dataclass(eq=False)
 class Servicer(service_pb2_grpc.VisualMemoryServicer):
-    """The calls of ``service.proto`` over the open memories."""
+    """The gRPC methods of ``service.proto``, for all open memories."""
 
     memories: Memories
     rerankers: rerank.Rerankers
@@ -429,7 +432,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         return self._from_operation(await in_thread(start, memory, kind, work, request=request))
 
     async def _until_ended(self, job: Job, seconds: float | None) -> None:
-        """Wait at most ``seconds`` for the end of a job. Raises ConnectionEnding."""
+        """Wait until a job has ended, for at most ``seconds``, or without limit if None.
+
+        Raises ConnectionEnding if the connection closes meanwhile.
+        """
         closing = asyncio.create_task(self.connections_closing.wait())
         ended: asyncio.Future[Any] = asyncio.wrap_future(job.ended)
         try:
@@ -442,7 +448,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             closing.cancel()
 
     def _drop(self, name: str, again: index.Request) -> None:
-        """Stop a memory's operations and delete the memory; if that fails, resume its erasures."""
+        """Stop a memory's operations and delete the memory; if that fails, resume its erasures.
+
+        ``again`` is the request; if it was answered before, nothing is done.
+        """
         if self.memories.catalog.recall(again) is not None:
             return
         self.operations.stop(name)

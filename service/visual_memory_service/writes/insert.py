@@ -30,10 +30,11 @@ class Batch:
 def insert(
     batch: Batch, served: ServedMemory, memories: Memories
 ) -> tuple[list[str], Sequence[str]]:
-    """Insert a batch, all or nothing; return ids in order, and given ids once unlearned.
+    """Insert a batch, all or nothing.
 
-    A batch of an import must begin where the stored batches end.
-    Raises ImagesNotStored, and errors of embedding and of the memory.
+    Returns the ids of all entries in order, and those given ids that were unlearned before. A batch
+    of an import must begin where the stored batches end. Raises ImagesNotStored, and errors of
+    embedding and of the memory.
     """
     entries, vectors = batch.entries, batch.rows
     given = [entry.id for entry in entries if entry.id]
@@ -57,7 +58,10 @@ def insert(
 
 
 def to_keep(entries: Sequence[Entry], served: ServedMemory) -> list[Entry]:
-    """Add thumbnails to entries with images; drop the images if the memory stores no images."""
+    """Return entries with thumbnails of their images, or without images if the memory stores none.
+
+    Raises BadField if an image cannot be decoded.
+    """
     if not served.memory.identity.store_images:
         return [replace(entry, image=b"") for entry in entries]
     pictured = [at for at, entry in enumerate(entries) if entry.image]

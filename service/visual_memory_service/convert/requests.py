@@ -135,7 +135,7 @@ def to_entries_and_rows(
     """
     if not batch.entries:
         raise BadField("entries", "must not be empty")
-    to_count(len(batch.entries), "entries", settings)
+    check_count(len(batch.entries), "entries", settings)
     name = batch.WhichOneof("content") or "images"
     content = to_content(batch, settings)
     if len(content) != len(batch.entries):
@@ -216,7 +216,7 @@ def to_images(images: entry_pb2.Images, settings: Settings) -> Sequence[bytes]:
     """Return the encoded images of a message, at least one. Raises BadField."""
     if not images.data:
         raise BadField("images", "must not be empty")
-    to_count(len(images.data), "images", settings)
+    check_count(len(images.data), "images", settings)
     return images.data
 
 
@@ -229,7 +229,7 @@ def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDA
             f"must divide the data into rows of float32, but {vectors.rows} rows do not divide "
             f"{len(data)} bytes",
         )
-    to_count(vectors.rows, "vectors.rows", settings)
+    check_count(vectors.rows, "vectors.rows", settings)
     if len(data) // (4 * vectors.rows) > DIMENSION_MAX:
         raise BadField("vectors.rows", f"must have at most {DIMENSION_MAX} dimensions")
     rows = np.frombuffer(data, "<f4").reshape(vectors.rows, -1)
@@ -241,7 +241,7 @@ def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDA
     return units
 
 
-def to_count(count: int, path: str, settings: Settings) -> None:
+def check_count(count: int, path: str, settings: Settings) -> None:
     """Raise BadField at ``path`` if ``count`` items are more than one message may hold."""
     if count > settings.items_max:
         raise BadField(

@@ -31,7 +31,7 @@ class SigningKeys:
     """The private key that signs certificates, in a data folder, and all public keys.
 
     A key is made if there is none. Raises FileUnavailable if a file cannot be written, BadKey if
-    the key cannot be read.
+    a key cannot be read.
     """
 
     def __init__(self, data: Path) -> None:
@@ -40,22 +40,19 @@ class SigningKeys:
         if not self._path.exists():
             self._write(Ed25519PrivateKey.generate())
         self.private = read(self._path)
+        self._former = read_former(self._former_path)
 
     @property
     def public(self) -> list[str]:
         """Return the public keys in hex: the current key, then former keys, latest first."""
-        return [public_hex(self.private), *reversed(self._former())]
+        return [public_hex(self.private), *reversed(self._former)]
 
     def rotate(self) -> None:
         """Sign with a new key from now on, and publish the former key."""
-        former = [*self._former(), public_hex(self.private)]
-        write_private(self._former_path, "".join(f"{key}\n" for key in former).encode())
+        self._former = [*self._former, public_hex(self.private)]
+        write_private(self._former_path, "".join(f"{key}\n" for key in self._former).encode())
         self.private = Ed25519PrivateKey.generate()
         self._write(self.private)
-
-    def _former(self) -> list[str]:
-        path = self._former_path
-        return read_small(path).decode("latin-1").split() if path.exists() else []
 
     def _write(self, key: Ed25519PrivateKey) -> None:
         pem = key.private_bytes(
@@ -77,6 +74,14 @@ def read(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise BadKey(path)
     return key
+
+
+def read_former(path: Path) -> list[str]:
+    """Return the public keys of former private keys, in hex, oldest first. Raises BadKey."""
+    try:
+        return read_small(path).decode("latin-1").split() if path.exists() else []
+    except OSError as problem:
+        raise BadKey(path, problem) from problem
 
 
 def public_hex(key: Ed25519PrivateKey) -> str:

@@ -46,11 +46,12 @@ def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
         SigningKeys(tmp_path)
 
 
-def test_a_key_that_would_never_end_is_refused(tmp_path: Path) -> None:
-    SigningKeys(tmp_path)
-    path = tmp_path / "keys" / "signing.pem"
+@pytest.mark.parametrize("name", ["signing.pem", "former.txt"])
+def test_a_key_that_would_never_end_is_refused(name: str, tmp_path: Path) -> None:
+    SigningKeys(tmp_path).rotate()
+    path = tmp_path / "keys" / name
     path.unlink()
     os.mkfifo(path)
 
-    with pytest.raises(BadKey, match=r"signing\.pem cannot be read \(Not a regular file\); let"):
+    with pytest.raises(BadKey, match=rf"{name} cannot be read \(Not a regular file\); let the"):
         SigningKeys(tmp_path)

@@ -78,7 +78,10 @@ def phase_scrambling(
 
 
 def mean_amplitudes(pictures: Iterable[Picture]) -> NDArray[np.float64]:
-    """Return the mean of |FFT|, not of its square, over pictures of one size."""
+    """Return the mean of |FFT|, not of its square, over pictures of one size: (height, width).
+
+    Raises CannotDistort if there is no picture, or there are several sizes.
+    """
     total, count = np.zeros(()), 0
     for picture in pictures:
         amplitudes = np.abs(np.fft.fft2(grey(picture), norm=filters.NORM))

@@ -85,7 +85,7 @@ class Findings:
 
     @cached_property
     def memories(self) -> list[str]:
-        """Return the names of the memories, sorted."""
+        """Return the names of the decision makers of the runs, sorted; each is a memory."""
         return sorted({record["maker"] for record in self.records}, key=_natural)
 
     def sample(self, name: str) -> str:
@@ -94,7 +94,10 @@ class Findings:
         return f"{self.parameter(name, 'seeds')} seeds of {self.size(first)}"
 
     def size(self, name: str) -> str:
-        """Describe the size of a set, as ``800 pictures``, or ``all pictures`` if unknown."""
+        """Describe the size of the picture set ``name``, as ``800 pictures``.
+
+        ``all pictures`` if there are no results of the experiment on embedders.
+        """
         rows = self.tables("embedders")["accuracy"] if self.has("embedders") else ()
         counts = {row["set"]: f"{row['pictures']:,} pictures" for row in rows}
         return counts.get(name, "all pictures")

@@ -128,7 +128,10 @@ def _memories(findings: Findings) -> str:
 
 
 def _origin(section: Section, findings: Findings, link: str) -> list[str]:
-    """Return lines on the origin of a section's numbers: papers, command, parameters, intervals."""
+    """Return lines on the origin of a section's numbers: papers, command, parameters, intervals.
+
+    ``link`` is the address of the results.
+    """
     seeds = listed([str(seed) for seed in section.papers])
     lines = [f"Seed{'s' * (len(section.papers) > 1)} {seeds}. Made by `{section.command}`."]
     for name in section.needs:

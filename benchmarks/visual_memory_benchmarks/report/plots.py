@@ -49,7 +49,11 @@ def error_bars(
     label: str,
     horizontal: bool = False,
 ) -> None:
-    """Draw values with their intervals at places, without undefined ones."""
+    """Draw estimates at ``places`` with their intervals; undefined ones are left out.
+
+    ``look`` are keywords of ``Axes.errorbar``, ``label`` names the series in the legend. Places are
+    on the x axis or, if ``horizontal``, on the y axis.
+    """
     shown = [
         (place, each)
         for place, each in zip(places, estimates, strict=True)

@@ -72,7 +72,7 @@ class Record:
         ]
 
     def ended(self) -> Record:
-        """Return the record of a finished run, to whose end the memory kept its digest."""
+        """Return the record with the end of the run; the memory's digest must not have changed."""
         return replace(self, digest_after=self.digest, end_time=now())
 
     def write(self, path: Path) -> None:
@@ -124,7 +124,7 @@ def describe_memory(info: MemoryInfo) -> Json:
 
 
 def start(server: ServerInfo) -> Json:
-    """Return the time and the software of one start of a run."""
+    """Return the time, the server's release and the software versions, for ``Record.starts``."""
     return {
         "time": now(),
         "server_version": server.version,

@@ -96,7 +96,7 @@ class Embeddings(MemoryEmbeddings):
 
 
 class VectorFile:
-    """An append-only file of one embedder's vectors: content key and row, repeated.
+    """An append-only file of one embedder's vectors, each after the ``content_key`` of its picture.
 
     Several processes may use it; a record cut short by a kill is dropped.
     """
@@ -108,14 +108,14 @@ class VectorFile:
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self) -> Vectors:
-        """Read all vectors."""
+        """Return all vectors by content key; none if there is no file."""
         data = self._path.read_bytes() if self._path.exists() else b""
         whole = len(data) // self._record.itemsize
         records = np.frombuffer(data, self._record, whole)
         return {bytes(key): row for key, row in zip(records["key"], records["row"], strict=True)}
 
     def append(self, vectors: Vectors) -> None:
-        """Append vectors, atomically."""
+        """Append vectors, given by content key; remove a record that was cut short before them."""
         records = np.empty(len(vectors), self._record)
         records["key"] = [np.void(key) for key in vectors]
         records["row"] = list(vectors.values())

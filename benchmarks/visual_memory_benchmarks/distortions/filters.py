@@ -36,7 +36,7 @@ def gaussian_weights(sigma: float, truncate: float = 4.0) -> Floats:
 
 
 def convolve(image: Floats, kernel: Floats, border: Border) -> Floats:
-    """Convolve with a kernel of odd sides, through the Fourier transform."""
+    """Convolve with a kernel of odd sides, by FFT; ``border`` is a mode of np.pad."""
     down, across = kernel.shape[0] // 2, kernel.shape[1] // 2
     margins = [(down, down), (across, across), (0, 0)][: image.ndim]
     padded = np.pad(image, margins, mode=border)

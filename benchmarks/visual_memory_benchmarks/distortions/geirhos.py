@@ -46,7 +46,10 @@ def low_pass(plane: Floats, sigma: float) -> Floats:
 
 
 def high_pass(plane: Floats, sigma: float) -> Floats:
-    """Subtract the low pass, and shift the mean to mean grey; an infinite sigma does nothing."""
+    """Subtract the low pass of ``sigma``, and shift the mean to mean grey.
+
+    An infinite sigma does nothing.
+    """
     if np.isinf(sigma):
         return plane
     rest = plane - low_pass(plane, sigma)

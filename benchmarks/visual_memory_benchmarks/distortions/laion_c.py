@@ -22,7 +22,10 @@ SIZES = (6, 15)  # of geometric shapes
 
 
 def mosaic(picture: Picture, side: int, bank: Bank) -> Picture:
-    """Replace each square by the bank's tile of nearest mean colour; squares at borders are cut."""
+    """Replace each square of ``side`` pixels by the bank's thumbnail of nearest mean colour.
+
+    Squares at borders are cut.
+    """
     height, width = picture.shape[:2]
     margins = [(extra // 2, extra - extra // 2) for extra in (-height % side, -width % side)]
     padded = np.pad(picture, [*margins, (0, 0)], mode="edge")
@@ -105,7 +108,7 @@ def _cell_means(picture: Picture, step: int, lefts: NDArray[np.float64]) -> NDAr
 
 
 def geometric_shapes(picture: Picture, count: int, rng: np.random.Generator) -> Picture:
-    """Draw triangles, squares, stars and circles of random place, size and colour.
+    """Draw ``count`` triangles, squares, stars and circles of random place, size and colour.
 
     Triangles point down. The place is the centre of a star, but the upper left of other shapes.
     """
@@ -147,7 +150,7 @@ def _star(radius: float, degrees: float) -> list[tuple[float, float]]:
 
 
 def stickers(picture: Picture, count: int, rng: np.random.Generator, bank: Bank) -> Picture:
-    """Paste pictures of 16 × 16 from the bank at random places."""
+    """Paste ``count`` random thumbnails of 16 × 16 from the bank at random places."""
     height, width = picture.shape[:2]
     side = np.arange(STICKER_SIDE)
     chosen = rng.integers(0, len(bank), count)

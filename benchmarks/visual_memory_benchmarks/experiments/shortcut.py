@@ -74,7 +74,7 @@ def shortcut(
 
 
 def stamped(picture: Picture, side: int) -> Picture:
-    """Draw a chequered square near the picture's lower right corner."""
+    """Draw a chequered square of ``side`` pixels near the picture's lower right corner."""
     height, width = picture.shape[:2]
     squares = np.arange(side) * SQUARES // side
     covered = picture.copy()

@@ -119,7 +119,10 @@ class Addition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Deal:
-    """The stored, the added and the queried pictures of one seed."""
+    """The stored, the added and the queried pictures of one seed.
+
+    ``additions`` are by kind; ``natural``, ``drawn`` (by set) and ``cues`` are queried.
+    """
 
     base: Gallery
     additions: Mapping[str, Addition]

@@ -72,7 +72,7 @@ class Record:
         ]
 
     def ended(self) -> Record:
-        """Return the record with the end of the run; the memory's digest must not have changed."""
+        """Return the record with the time of the end, for a memory that still has ``digest``."""
         return replace(self, digest_after=self.digest, end_time=now())
 
     def write(self, path: Path) -> None:
@@ -81,7 +81,7 @@ class Record:
 
 
 def read(path: Path) -> Record:
-    """Read a record. Raises BadFile."""
+    """Read the record of a run. Raises BadFile if the file holds none."""
     try:
         found = json.loads(path.read_bytes())
         return Record(**{**found, "starts": tuple(found["starts"])})

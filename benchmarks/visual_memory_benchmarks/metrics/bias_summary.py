@@ -27,7 +27,10 @@ class BiasSummary:
 
 
 def summarise_bias(panel: Panel, resampling: Resampling) -> BiasSummary:
-    """Summarise a panel of cue-conflict pictures. Raises BadTrials."""
+    """Summarise the shape bias of a panel of cue-conflict pictures.
+
+    Raises BadTrials if a picture's name has no texture category.
+    """
     conflicting = conflict(panel)
     weights = resampling.weights(conflicting.panel)
     people = [maker for maker in panel.makers if is_person(maker)]

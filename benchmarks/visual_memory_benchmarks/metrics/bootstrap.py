@@ -94,12 +94,12 @@ def estimate(values: Values, *, least: float = -np.inf) -> Estimate:
 
 
 def bca(value: float, drawn: Values, left_out: Values, reach: float = REACH) -> Estimate:
-    """Return the bias-corrected and accelerated interval (Efron, 1987).
+    """Return ``value`` with its bias-corrected and accelerated interval (Efron, 1987).
 
-    ``drawn`` are the values of draws, ``left_out`` the values without one picture, or one group, at
-    a time. If the value lies to one side of its draws, as a square does, the ends are moved as far
-    to the other side; beyond all draws a normal distribution is assumed. ``reach`` is in standard
-    deviations.
+    ``drawn`` are its values in resamples, ``left_out`` its values without one picture, or one
+    group, at a time. If the value lies to one side of its draws, as a squared difference does, the
+    ends are moved as far to the other side; beyond all draws a normal distribution is assumed.
+    ``reach`` is in standard deviations.
     """
     drawn, left_out = drawn[~np.isnan(drawn)], left_out[~np.isnan(left_out)]
     if np.isnan(value) or not drawn.size:

@@ -54,7 +54,10 @@ class Conflict:
 
 
 def conflict(panel: Panel) -> Conflict:
-    """Select the conflicting pictures. Raises BadTrials for a name without a texture's category."""
+    """Select the pictures whose shape and texture are of two categories.
+
+    Raises BadTrials if a picture's name has no texture category.
+    """
     names = [texture_category(name) for name in panel.images.tolist()]
     for image, name in zip(panel.images, names, strict=True):
         if name not in panel.categories:

@@ -60,12 +60,12 @@ class Findings:
         return bool(self.records) if name == RUNS else name in self.results
 
     def tables(self, name: str) -> Mapping[str, Rows]:
-        """Return the tables of an experiment."""
+        """Return the tables of the result of the experiment ``name``, by their names."""
         tables: Mapping[str, Rows] = self.results[name]["tables"]
         return tables
 
     def parameter(self, name: str, parameter: str) -> Any:
-        """Return a parameter of an experiment."""
+        """Return the value of a parameter with which the experiment ``name`` was run."""
         return self.results[name]["parameters"][parameter]
 
     @cached_property

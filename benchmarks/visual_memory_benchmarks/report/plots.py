@@ -36,7 +36,10 @@ class Canvas:
         self.figure.legend(*handles, loc="outside lower center", ncols=columns, title=title)
 
     def unchanged(self, axes: Axes, *, horizontal: bool = False) -> None:
-        """Draw a line at 0, where nothing changes."""
+        """Draw a line where a change is 0: a level line or, if ``horizontal``, an upright one.
+
+        Values are on the x axis if ``horizontal``, else on the y axis.
+        """
         (axes.axvline if horizontal else axes.axhline)(0, color=self.theme.faint, linewidth=1)
 
 

@@ -60,7 +60,7 @@ class Settings:
     batch: int = BATCH
 
     def name(self, memory: str) -> str:
-        """Return the name of the decision maker."""
+        """Return the name of the decision maker: ``maker`` or, if None, memory, voting and k."""
         return self.maker or f"{memory}-{self.voting}-k{self.k}"
 
 

@@ -48,7 +48,10 @@ class MemoryEmbeddings:
     def of(
         self, pictures: Sequence[Picture], names: Sequence[str] | None = None
     ) -> NDArray[np.float32]:
-        """Return unit vectors (n, d) of pictures; refusals use ``names``. Raises BadPicture."""
+        """Return the unit vectors of pictures: (n, d).
+
+        ``names`` name the pictures in messages. Raises BadPicture if one cannot be read or decoded.
+        """
         keys = [content_key(picture) for picture in pictures]
         names = names or [_name(picture, at) for at, picture in enumerate(pictures)]
         first = {key: at for at, key in reversed(list(enumerate(keys)))}

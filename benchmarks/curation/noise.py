@@ -27,7 +27,7 @@ def flipped(labels: NDArray[np.str_], share: float, rng: np.random.Generator) ->
 
 
 def accuracy(memory: Memory, method: str, queries: Vectors, labels: NDArray[np.str_]) -> float:
-    """Return the accuracy after ``method``, one of METHODS, which is undone in the end.
+    """Return the accuracy on ``queries`` after a method of METHODS, such as pruning; then undo it.
 
     All prunes take as many entries as the hard prune.
     """

@@ -45,7 +45,10 @@ def accuracy(memory: Memory, name: str, files: Sequence[Path], labels: Sequence[
 
 
 def endure(memory: Memory, files: Sequence[Path], pid: int) -> None:
-    """Classify with the re-ranker stopped, resumed and killed; print outcomes and longest calls."""
+    """Classify with the re-ranker (process ``pid``) stopped, resumed and killed.
+
+    Print, for each, the outcomes and the longest call.
+    """
     trials = (
         ("stopped (SIGSTOP)", signal.SIGSTOP),
         ("going on", signal.SIGCONT),

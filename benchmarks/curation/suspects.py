@@ -76,7 +76,10 @@ class Judges:
         self.weights = np.array([each.weights for each in near])
 
     def verdicts(self, noisy: Codes) -> list[Mask]:
-        """Return for each method a mask: the entries it takes for mislabelled under ``noisy``."""
+        """Return a mask for each method, the entries that it finds mislabelled.
+
+        ``noisy`` are the codes of the labels, some of them wrong.
+        """
         return [
             self.assessed(noisy),
             find_label_issues(noisy, self.shares(noisy), n_jobs=1),
@@ -93,7 +96,10 @@ class Judges:
         return np.array([id in suspects for id in self.ids])
 
     def shares(self, noisy: Codes) -> Scores:
-        """Return each label's share of the neighbours' votes: (m, labels), rows sum to 1."""
+        """Return each label's share of the votes of each entry's neighbours: (entries, labels).
+
+        ``noisy`` are the codes of the labels that vote. Rows sum to 1.
+        """
         votes = np.zeros((len(noisy), len(self.names)))
         np.add.at(votes, (np.arange(len(noisy))[:, np.newaxis], noisy[self.near]), self.weights)
         shares: Scores = votes / votes.sum(axis=1, keepdims=True)
@@ -102,7 +108,8 @@ class Judges:
     def regressed(self, noisy: Codes, cost: float) -> Mask:
         """Return a mask of the entries that cleanlab finds mislabelled by logistic regression.
 
-        The regression is fitted in five folds, with ``cost`` as its C.
+        ``noisy`` are label codes, some of them wrong. The regression is fitted in five folds, with
+        ``cost`` as its C.
         """
         learning = CleanLearning(
             LogisticRegression(C=cost, max_iter=1000),
@@ -114,13 +121,16 @@ class Judges:
 
 
 def quality(found: Mask, wrong: Mask) -> tuple[float, float, float]:
-    """Return precision, recall and F1."""
+    """Return precision, recall and F1 of the mask ``found`` against the mask ``wrong``."""
     hits, named, sought = (int(mask.sum()) for mask in (found & wrong, found, wrong))
     return hits / max(1, named), hits / sought, 2 * hits / (named + sought)
 
 
 def half_width(values: Scores) -> Scores:
-    """Return the half width of a 95 % interval over five seeds, the first axis, by Student's t."""
+    """Return half the width of the 95 % interval of a mean over five seeds, by Student's t.
+
+    The seeds are the first axis of ``values``.
+    """
     half: Scores = 2.776 * values.std(axis=0, ddof=1) / SEEDS**0.5
     return half
 

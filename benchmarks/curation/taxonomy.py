@@ -24,7 +24,10 @@ Vectors = NDArray[np.float32]
 
 
 def data_folder(description: str | None) -> Path:
-    """Return --data of the command line: the folder of natural16 and caltech20."""
+    """Parse the command line; return --data, the folder that has natural16 and caltech20.
+
+    ``description`` is the text of --help.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     data: Path = parser.parse_args().data
@@ -37,7 +40,7 @@ def pictures(root: Path) -> tuple[list[Path], list[str]]:
 
 
 def parents(client: Client, vectors: Vectors, labels: NDArray[np.str_]) -> None:
-    """Leave each category out in turn; print the share of its pictures with the right parent."""
+    """Leave each category out in turn; print how often its pictures get its parent in PARENTS."""
     shares = []
     for left_out in sorted(set(labels)):
         rest, queries = labels != left_out, labels == left_out

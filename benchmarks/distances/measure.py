@@ -27,8 +27,8 @@ NATURAL = "natural16"
 class Distance:
     """The difference between pictures by our code and by released code.
 
-    The share of pixels that differ; the largest and the mean difference, in levels of 255; and the
-    mean and standard deviation of all values on either side.
+    ``changed`` is the share of pixels that differ; ``largest`` and ``mean`` are differences in
+    levels of 255; ``ours`` and ``theirs`` are mean and standard deviation of all channels' values.
     """
 
     changed: float
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def chosen(folder: Path, of_each: int) -> dict[str, Picture]:
-    """Return the first ``of_each`` pictures of each category by file, cropped to 224 × 224."""
+    """Map file to picture for the first ``of_each`` of each category, cropped to 224 × 224."""
     found = load(NATURAL, folder)
     taken: dict[str, list[Stimulus]] = {}
     for each in found.stimuli:
@@ -77,7 +77,7 @@ def chosen(folder: Path, of_each: int) -> dict[str, Picture]:
 def distance(
     pictures: dict[str, Picture], name: str, level: str, peer: Released, materials: Materials
 ) -> Distance:
-    """Compare one distortion at one level with its released counterpart, ``peer``."""
+    """Compare one distortion at one level with ``peer``, its released counterpart."""
     pairs = [
         (
             distort(picture, name, level, seed=SEED, picture_id=id, materials=materials),
@@ -97,14 +97,19 @@ def distance(
 
 
 def cells(each: Distance) -> tuple[str, str, str]:
-    """Format a distance for the page, never rounding a difference to 0."""
+    """Format share, largest and mean difference as cells of a table; none but 0 is rounded to 0."""
     changed = f"{each.changed:.4f}" if each.changed >= 5e-5 or not each.changed else "<0.0001"
     mean = f"{each.mean:.3f}" if each.mean >= 5e-4 or not each.mean else "<0.001"
     return changed, str(each.largest), mean
 
 
 def page(found: dict[str, dict[str, Distance]], peers: dict[str, Released], pictures: int) -> str:
-    """Return the text of docs/distortions.md."""
+    """Return the text of docs/distortions.md.
+
+    ``found`` has the distances by distortion, then level, ``peers`` the released code by
+    distortion; ``pictures`` is the number of pictures compared. Raises AssertionError if a
+    difference has no reason in REASONS, or a distortion is neither compared nor in NOT_COMPARED.
+    """
     commits = {repository: commit for repository, (_, commit) in FILES.items()}
     blocks = ["# Distortions against released code", *map(paragraph, method(pictures, commits))]
     blocks += ["## Distance by level", rows_of(HEADER, _rows(found, peers))]
@@ -161,7 +166,10 @@ def _names(reasons: Iterable[tuple[str, str]]) -> set[str]:
 def _rows(
     found: dict[str, dict[str, Distance]], peers: dict[str, Released]
 ) -> list[Sequence[object]]:
-    """Return a row for each level, or one for a whole distortion if no level differs."""
+    """Return the rows of the table of distances: one for each level of each distortion.
+
+    A distortion of which no level differs has one row; those with other random numbers have none.
+    """
     rows: list[Sequence[object]] = []
     for name, levels in found.items():
         if not peers[name].same_draws:

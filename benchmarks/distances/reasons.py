@@ -6,7 +6,10 @@ from collections.abc import Mapping
 
 
 def method(pictures: int, commits: Mapping[str, str]) -> list[str]:
-    """Return the paragraphs on the method."""
+    """Return the paragraphs of docs/distortions.md on how the distortions were compared.
+
+    ``commits`` maps each repository of released code to its commit.
+    """
     checkouts = " and ".join(f"{name} at {commit}" for name, commit in commits.items())
     return [
         "Published rows and curves of people stand beside distortions that were made by code. That "

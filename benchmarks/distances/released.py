@@ -50,7 +50,7 @@ Peer = Callable[[Picture, str, np.random.Generator], Picture]
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A distortion by released code from ``source``.
+    """A distortion made by released code; ``source`` names the code, ``make`` runs it.
 
     ``same_draws`` is True if the code gets the random numbers that ours draws.
     """
@@ -61,7 +61,10 @@ class Released:
 
 
 class Source:
-    """The functions and constants of a file, run with ``names`` in place of its imports."""
+    """The named functions and constants of a source file, run without the rest of the file.
+
+    ``names`` stand in for its imports.
+    """
 
     def __init__(self, path: Path, **names: Any) -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -72,14 +75,18 @@ class Source:
         self._names = names
 
     def with_numpy(self, numpy: Any) -> Mapping[str, Any]:
-        """Return the functions by name, with ``numpy`` in the place of NumPy."""
+        """Return the functions and constants by name, run with ``numpy`` in place of NumPy."""
         space = {**self._names, "np": numpy}
         exec(self._code, space)
         return space
 
 
 def table(folder: Path, amplitudes: NDArray[np.float64]) -> dict[str, Released]:
-    """Map names of our distortions to their released counterparts, read from ``folder``."""
+    """Map names of our distortions to their released counterparts.
+
+    Files are read from checkouts in ``folder``; ``amplitudes`` are the mean amplitudes for
+    ``power_equalisation``. Raises SystemExit if a file is missing.
+    """
     for repository, (path, commit) in FILES.items():
         if not (folder / path).is_file():
             raise SystemExit(
@@ -98,7 +105,10 @@ def table(folder: Path, amplitudes: NDArray[np.float64]) -> dict[str, Released]:
 
 
 def _geirhos(source: Source, amplitudes: NDArray[np.float64]) -> dict[str, Released]:
-    """Return the released distortions of Geirhos et al. by name."""
+    """Return the released distortions of Geirhos et al. by the names of ours.
+
+    ``amplitudes`` are as returned by ``geirhos.mean_amplitudes``.
+    """
     plain = source.with_numpy(np)
     centred = np.fft.fftshift(amplitudes)
     light = MONITOR.astype(np.float64)
@@ -174,7 +184,10 @@ def _laion_c(source: Source) -> dict[str, Released]:
 
 
 def _shapes(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> Iterator[Any]:
-    """Yield the numbers that ``geometric_shapes`` draws, in the order of the released code."""
+    """Yield the random numbers of ``count`` shapes that our ``geometric_shapes`` draws.
+
+    They come in the order in which the released code draws them.
+    """
     height, width = shape[:2]
     kinds = rng.integers(0, 4, count).tolist()
     places = rng.integers(0, (width, height), (count, 2)).tolist()
@@ -230,7 +243,10 @@ def _corrupted(name: str, picture: Picture, level: str, rng: np.random.Generator
 def _shifts(
     rng: np.random.Generator, shift: int, times: int, shape: tuple[int, ...]
 ) -> Iterator[tuple[int, int]]:
-    """Yield the shifts (across, down) that ``glass_blur`` draws, from the last pixel backwards."""
+    """Yield the shifts (across, down) that ``glass_blur`` draws for an image of ``shape``.
+
+    They come in ``times`` passes, each from the last pixel backwards.
+    """
     for _ in range(times):
         down, across = rng.integers(-shift, shift, (2, shape[0] - 2 * shift, shape[1] - 2 * shift))
         yield from zip(across.ravel()[::-1].tolist(), down.ravel()[::-1].tolist(), strict=True)

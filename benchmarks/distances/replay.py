@@ -25,7 +25,7 @@ class Replay:
         self._rng, self._drawn = rng, deque(drawn)
 
     def seed(self, seed: object = None) -> None:
-        """Ignore the seed."""
+        """Ignore the seed, as the numbers are given."""
 
     def normal(self, loc: float = 0, scale: float = 1, size: Any = None) -> NDArray[Any]:
         drawn = self._drawn.popleft() if self._drawn else normals(self._rng, tuple(size))
@@ -56,7 +56,7 @@ class Replay:
 
 
 class Numpy:
-    """NumPy with another ``random``."""
+    """NumPy with a stand-in, such as a ``Replay``, for its module ``random``."""
 
     def __init__(self, random: Replay) -> None:
         self.random = random

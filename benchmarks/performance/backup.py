@@ -35,7 +35,7 @@ class Clients:
         self._number = 0
 
     async def ask(self, seconds: float) -> list[Span]:
-        """Send calls back to back from each client; return start and end of each decision."""
+        """Send calls back to back from each client; return start and end of each classification."""
         decisions: list[Span] = []
         end = time.perf_counter() + seconds
 
@@ -81,7 +81,10 @@ class Clients:
 
 
 def back_up(address: str, path: Path, pipe: Connection) -> None:
-    """Back up repeatedly between two messages on ``pipe``; then send back each start and end."""
+    """Back up to ``path`` again and again, from one message on ``pipe`` to the next.
+
+    Then send the start and end of each backup through ``pipe``.
+    """
     spans: list[Span] = []
     with visual_memory.connect(address) as client:
         client.server_info()
@@ -94,7 +97,11 @@ def back_up(address: str, path: Path, pipe: Connection) -> None:
 
 
 async def measure(address: str, path: Path, seconds: float) -> tuple[list[Span], ...]:
-    """Return the times of decisions before and during the backups, and of the backups."""
+    """Return start and end of each decision before and during backups, and of each backup.
+
+    Decisions are calls of Classify to the server at ``address``, for ``seconds`` before backups
+    begin and for as long beside them; backups are written to ``path``.
+    """
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=back_up, args=(address, path, theirs))
@@ -122,7 +129,7 @@ def during(spans: list[Span], others: list[Span]) -> list[Span]:
 
 
 def halves(client: visual_memory.Client, path: Path) -> int:
-    """Count the batches of which the backup at ``path`` holds only a part."""
+    """Restore the backup at ``path``; count the batches inserted of which it has only a part."""
     restored = client.restore(path, name="restored").info.name
     entries = client.memory(restored).entries('label = "new"')
     sizes = Counter(entry.metadata["batch"] for entry in entries)

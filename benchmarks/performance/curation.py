@@ -25,7 +25,7 @@ Vectors = NDArray[np.float32]
 
 
 def clusters(rows: int, seed: int) -> tuple[Vectors, NDArray[np.int64]]:
-    """Return unit vectors scattered around one centre for each label, and their labels."""
+    """Return unit vectors (rows, DIMENSION) scattered around one centre per label, and labels."""
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(0).standard_normal((LABELS, DIMENSION))
     labels = rng.integers(0, LABELS, rows)

@@ -76,7 +76,10 @@ def line(
 
 
 def single_entries(name: str, writers: int, each: int) -> Messages:
-    """Return messages that insert one entry, ``each`` for every writer; ids begin with ``name``."""
+    """Return the messages of each writer, ``each`` of them, which insert one entry each.
+
+    Ids begin with ``name``.
+    """
     vectors = unit(writers * each, DIMENSION, 2)
     messages = [
         pb.InsertEntriesRequest(
@@ -93,7 +96,10 @@ def single_entries(name: str, writers: int, each: int) -> Messages:
 
 
 def write_together(address: str, messages: Messages) -> Answered:
-    """Send messages from each writer back to back, on a connection of its own."""
+    """Send each writer's messages one after another, all writers at once; return count and times.
+
+    Each writer has a connection of its own.
+    """
 
     async def write(calls: Any, own: Sequence[pb.InsertEntriesRequest]) -> None:
         for message in own:
@@ -116,7 +122,10 @@ def write_together(address: str, messages: Messages) -> Answered:
 
 
 def writing(work: Path, each: int) -> bool:
-    """Time writes and the same requests again; return True if the ratio of rates is high enough."""
+    """Print the rate of writes and of the same requests sent again.
+
+    Return True if the ratio of the two meets the goal.
+    """
     pairs = []
     with served(work / "writing") as server:
         stub(server).CreateMemory(pb.CreateMemoryRequest(name="written", dimension=DIMENSION))
@@ -137,7 +146,10 @@ def writing(work: Path, each: int) -> bool:
 
 
 def syncing(work: Path, each: int) -> bool:
-    """Print writes per fsync of all writers and of one. Raises RuntimeError if a repeat syncs."""
+    """Print writes per fsync of all writers and of one; return True if the goal for all is met.
+
+    Raises RuntimeError if messages that are sent once more are synced.
+    """
     log = work / "syncs"
     data = str(work / "syncing")
     with started("serve", "--data", data, under=(*STRACE, "-o", str(log))) as server:
@@ -165,7 +177,10 @@ def syncing(work: Path, each: int) -> bool:
 
 
 def deletion(server: Served, bare: sqlite3.Connection, ids: Sequence[str]) -> bool:
-    """Print the time of a deletion and its reference; return True if the goal is met."""
+    """Print the time to delete one entry, beside that of a row of SQLite plus an empty call.
+
+    Return True if the goal is met.
+    """
     calls = stub(server)
     ours, theirs, empty = [], [], []
     for id in ids:
@@ -196,8 +211,8 @@ class Unlearned(NamedTuple):
 def unlearn(server: Served, client: visual_memory.Client, ids: Sequence[str]) -> Unlearned:
     """Time the stages of unlearning entries, until the certificate is signed.
 
-    The time of the deletion is read from the audit log. The first WaitOperation ends when the files
-    have been searched, for then the server closes its connections, or else with the operation.
+    The time of the deletion is read from the audit log. Files have been searched when the first
+    WaitOperation returns, as the server then closes its connections, or the operation ends.
     """
     memory = client.memory("bench")
     began = time.time()
@@ -218,7 +233,10 @@ def unlearn(server: Served, client: visual_memory.Client, ids: Sequence[str]) ->
 
 
 def bare_erase(path: Path, bare: sqlite3.Connection, ids: Sequence[str]) -> None:
-    """Delete the rows, checkpoint the log, and search the file for one of the rows' vectors."""
+    """Delete rows by SQLite alone, checkpoint its WAL, and search its file for one of the vectors.
+
+    ``path`` is the database of the connection ``bare``. Raises RuntimeError if the vector is found.
+    """
     find = "SELECT vector FROM entries WHERE id = ?"
     vector = bare.execute(find, ids[:1]).fetchone()[0]
     bare.execute("BEGIN IMMEDIATE")
@@ -236,7 +254,10 @@ def bare_erase(path: Path, bare: sqlite3.Connection, ids: Sequence[str]) -> None
 def unlearning(
     server: Served, path: Path, bare: sqlite3.Connection, ids: Sequence[str], counts: Sequence[int]
 ) -> None:
-    """Print the time to unlearn each of ``counts`` entries, against bare SQLite."""
+    """Print the times to unlearn entries, and to erase the same ids in bare SQLite, for each count.
+
+    ``ids`` are taken in order, each once; ``bare`` is a connection to the database at ``path``.
+    """
     with visual_memory.connect(server.address, timeout=LONG_SECONDS) as client:
         client.server_info()
         for count in counts:

@@ -35,7 +35,10 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A line of the report; ``ok`` if the goal is met."""
+    """A line of the report: this service's figure, the bare library's, and their ratio ``value``.
+
+    ``ok`` is True if the ratio meets ``goal``.
+    """
 
     name: str
     ours: str
@@ -46,7 +49,10 @@ class Ratio:
 
 
 def of_rates(name: str, rates: Sequence[tuple[float, float]], *, least: float) -> Ratio:
-    """Return the line of paired rates of both sides: their medians, and the median of ratios."""
+    """Return the report's line on pairs of rates, this service's and the bare library's.
+
+    It has the medians of both, and the median of their ratios, which has to be at least ``least``.
+    """
     ours, bare = (statistics.median(side) for side in zip(*rates, strict=True))
     share = statistics.median(one / other for one, other in rates)
     goal = f"≥ {least:.2f}".replace("0.", ".")

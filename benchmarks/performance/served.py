@@ -42,7 +42,10 @@ class Served:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory_bytes(self, kind: str) -> int:
-        """Return the server's RAM as the kernel counts it: VmRSS in use, VmHWM at its peak."""
+        """Return the server's RAM in bytes; ``kind`` is VmRSS for now, or VmHWM for the peak.
+
+        Raises RuntimeError if the server has ended.
+        """
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith(kind):
                 return int(line.split()[1]) * 1024
@@ -51,7 +54,7 @@ class Served:
 
 @contextmanager
 def served(data: Path, *flags: str) -> Iterator[Served]:
-    """Serve ``data`` until the block ends."""
+    """Run ``visual-memory serve`` on the folder ``data``, with ``flags``, until the block ends."""
     with started("serve", "--data", str(data), *flags) as server:
         yield server
 

@@ -91,7 +91,7 @@ class CannotEmbed(BenchmarkRefusal):
 
 
 class CannotSplit(BenchmarkRefusal):
-    """A study of edits needs more pictures of a category to add than there are."""
+    """A study of edits that needs more pictures of a category to add than there are."""
 
 
 class UnknownBenchmark(BenchmarkRefusal):

@@ -77,7 +77,10 @@ def list_experiments(options: Namespace) -> int:
 
 
 def run_experiments(client: Client, options: Namespace) -> int:
-    """Run experiments, unless results with the same data, parameters and embedders exist."""
+    """Run the experiments named in the options; return the exit code.
+
+    Results of the same data, parameters and embedders are not computed again.
+    """
     chosen = choose(options.name)
     load = cache(lambda name: stimuli.load(name, options.data / name))
     embed = cache(lambda name: Embeddings(client, name, options.out / VECTORS))
@@ -144,7 +147,10 @@ def _run(
 
 
 def _run_edits(client: Client, options: Namespace, folder: Path) -> Any:
-    """Run the study of edits; a killed study resumes from a file of its measurements."""
+    """Run the study of edits, write its result into ``folder``, and return it.
+
+    A killed study resumes from a file of its measurements.
+    """
     say(f"{EDITS}: {TITLES[EDITS]} …", file=sys.stderr)
     with Progress(EDITS) as progress:
         material = gather(client, options.data, options.embedder, options.out / VECTORS)

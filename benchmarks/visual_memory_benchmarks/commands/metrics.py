@@ -38,7 +38,7 @@ def add_to(commands: Commands) -> None:
 
 
 def metrics(options: Namespace) -> int:
-    """Print the summary of all tables of trials below the folders."""
+    """Print a summary of all tables of trials below the given folders; return the exit code."""
     resampling = Resampling(options.resamples, options.seed)
     found = summarise(*options.folders, resampling=resampling)
     if options.json:
@@ -49,7 +49,7 @@ def metrics(options: Namespace) -> int:
 
 
 def print_summary(found: Json) -> None:
-    """Print likeness to people, over all datasets and in each."""
+    """Print accuracy, consistency with people and shape bias, over all datasets and for each."""
     bias = found["shape_bias"] or {"humans": None}
     rows = [] if found["humans"] is None else [_row(PEOPLE, found["humans"], bias["humans"])]
     rows += [

@@ -55,7 +55,10 @@ def add_to(commands: Commands) -> None:
 
 
 def export(client: Client, options: Namespace) -> int:
-    """Write the entries nearest to each picture of a folder to a neighbour-information file."""
+    """Write the entries nearest to each picture of a folder to a neighbour-information file.
+
+    Return the exit code.
+    """
     memory = client.memory(options.memory)
     info = memory.info()
     found = stimuli.load(options.folder.name, options.folder)
@@ -91,7 +94,10 @@ def export(client: Client, options: Namespace) -> int:
 
 
 def compare_files(options: Namespace) -> int:
-    """Print how far two files agree. Raises BadFile if they have no query in common."""
+    """Print how far two neighbour-information files agree; return the exit code.
+
+    Raises BadFile if they have no query in common.
+    """
     found = compare(neighbor_files.read(options.first), neighbor_files.read(options.second))
     if found is None:
         problem = f"it has no query in common with {options.second}"

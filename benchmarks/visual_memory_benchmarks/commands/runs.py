@@ -96,7 +96,10 @@ def list_benchmarks(options: Namespace) -> int:
 
 
 def run_benchmarks(client: Client, options: Namespace) -> int:
-    """Run benchmarks one by one; answered questions are not asked again."""
+    """Run benchmarks one by one; return the exit code.
+
+    Questions already answered by an earlier, unfinished run are skipped.
+    """
     chosen = choose(options.name)
     settings = Settings(
         k=options.k,

@@ -61,7 +61,7 @@ def list_sets(options: Namespace) -> int:
 
 
 def get(options: Namespace) -> int:
-    """Download, verify and unpack a dataset."""
+    """Download, verify and unpack a dataset; return the exit code."""
     source = data.source(options.name)
     with Progress("bytes") as progress:
         notes = data.get(source, options.data, progress.reach)

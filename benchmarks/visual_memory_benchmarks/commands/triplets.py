@@ -35,9 +35,9 @@ def add_to(commands: Commands) -> None:
 
 
 def answer(client: Client, options: Namespace) -> int:
-    """Print the share of triplets that distances answer as people do.
+    """Print how often a memory's distances answer triplets as people did; return the exit code.
 
-    Its interval is by resampling the pictures o, to which y and z are compared.
+    A triplet asks which of y and z is more like o. The interval is by resampling the pictures o.
     """
     queries = triplets.read(options.file)
     names = sorted({name for each in queries for name in (each.o, each.y, each.z)})

@@ -42,10 +42,10 @@ class Bank:
         return self._tiles[side]
 
     def nearest(self, side: int, colours: NDArray[np.float32]) -> NDArray[np.intp]:
-        """Return for each colour (m × 3) the number of the thumbnail whose mean is nearest.
+        """Return the number of the thumbnail nearest in mean colour to each colour (m, 3): (m,).
 
-        Of equally near thumbnails the first is returned. The time is proportional to the size of
-        the bank.
+        Thumbnails are those of ``side`` pixels. Of equally near ones the first is returned. The
+        time is proportional to the size of the bank.
         """
         means = self._colours[side]
         step = max(1, _AT_ONCE // len(means))
@@ -57,7 +57,7 @@ class Bank:
 
 
 def _distances(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the squared distance of every colour of one list to every colour of the other."""
+    """Return the squared distances between two lists of colours: (len(some), len(others))."""
     red, green, blue = (np.subtract.outer(some[:, at], others[:, at]) ** 2 for at in range(3))
     distances: NDArray[np.float32] = red + green + blue
     return distances

@@ -21,7 +21,11 @@ Need: TypeAlias = Literal["bank", "amplitudes"]
 
 @dataclass(frozen=True, slots=True)
 class Materials:
-    """Inputs that some distortions need besides the picture."""
+    """The inputs that some distortions need besides the picture; None if no distortion needs it.
+
+    ``bank`` has thumbnails to paste, ``amplitudes`` the mean Fourier amplitudes of a set of
+    pictures.
+    """
 
     bank: Bank | None = None
     amplitudes: NDArray[np.float64] | None = None  # of ``geirhos.mean_amplitudes``

@@ -32,7 +32,11 @@ NOISE_MAX = 127.5
 
 @dataclass(frozen=True, slots=True)
 class Disarray:
-    """The reach of displacements, the share common to all scales, the sigma of the other share."""
+    """Parameters of the displacements of slices.
+
+    ``reach`` scales the displacements, ``coherence`` is the share of noise that a slice has in
+    common with coarser ones, ``grain`` is the sigma in pixels of the rest, its own noise.
+    """
 
     reach: float
     coherence: float
@@ -66,9 +70,9 @@ def embedded(plane: Floats) -> Floats:
 
 
 def slices(plane: Floats) -> Iterator[Floats]:
-    """Yield the difference of each blurred plane to the next coarser one, coarsest first.
+    """Yield the difference of each blur of the plane to the next coarser blur, coarsest first.
 
-    The differences sum to the plane blurred by the smallest sigma.
+    Blurs are by SIGMAS. The differences sum to the plane blurred by the smallest sigma.
     """
     spectrum = np.fft.rfft2(plane, norm=NORM)
     coarser = np.zeros_like(plane)
@@ -80,7 +84,10 @@ def slices(plane: Floats) -> Iterator[Floats]:
 
 
 def displacements(disarray: Disarray, rng: np.random.Generator) -> Iterator[Floats]:
-    """Yield each slice's displacement along one axis for reach 1: 256 × 256, coarsest first."""
+    """Yield the displacements of each slice along one axis, coarsest slice first: 256 × 256.
+
+    They are for a reach of 1, to be multiplied by the reach.
+    """
     coherence = np.float32(disarray.coherence)
     shared = np.zeros((PLANE, PLANE // 2 + 1), np.complex64)
     noise = Noise(rng)
@@ -105,7 +112,11 @@ class Noise:
         self._rows = np.empty((PLANE, PLANE // 2 + 1), np.complex64)
 
     def spectrum(self, sigma: float) -> Complexes:
-        """Return the half spectrum of a new blurred plane, without the last columns, near 0."""
+        """Return the half spectrum of a new plane of noise, blurred by ``sigma``.
+
+        As in the toolbox, its mean divided by its standard deviation is subtracted. The last
+        columns, near 0, are left out.
+        """
         plane = filters.normals(self._rng, self._plane.shape, self._plane)
         plane *= np.float32(NOISE_MAX) / max(plane.max(), -plane.min())
         np.clip(plane, -127, 127, out=plane)
@@ -123,7 +134,11 @@ class Noise:
 
 
 def _plane(spectrum: Complexes, part: slice = slice(None)) -> Floats:
-    """Return the plane of a half spectrum, or a square ``part``; missing last columns are 0."""
+    """Return the real plane of a half spectrum by the inverse FFT.
+
+    The spectrum's missing last columns are taken as 0. ``part`` selects the rows, and the same
+    columns, of the plane to return.
+    """
     rows = np.fft.ifft(spectrum, axis=0, norm=NORM)[part]
     plane: Floats = np.fft.irfft(rows, PLANE, axis=1, norm=NORM)[:, part]
     return plane
@@ -131,7 +146,10 @@ def _plane(spectrum: Complexes, part: slice = slice(None)) -> Floats:
 
 @lru_cache(maxsize=len(SIGMAS) + 1)
 def _transfer(sigma: float) -> Floats:
-    """Return the transfer function of a circular blur, without columns below float32's epsilon."""
+    """Return the transfer function of a circular Gaussian blur for a half spectrum.
+
+    Last columns are left out where it is below float32's epsilon.
+    """
     kept = np.exp(-2 * (np.pi * sigma * np.fft.fftfreq(PLANE)) ** 2)
     across = kept[: PLANE // 2 + 1]
     return np.outer(kept, across[across > np.finfo(np.float32).eps]).astype(np.float32)

@@ -22,7 +22,7 @@ NORM: Literal["ortho"] = "ortho"
 
 
 def gaussian(image: Floats, sigma: float, border: Border, truncate: float = 4.0) -> Floats:
-    """Apply a Gaussian filter, cut off at ``truncate`` sigmas."""
+    """Apply a Gaussian filter, cut off at ``truncate`` sigmas; ``border`` is a mode of np.pad."""
     weights = gaussian_weights(sigma, truncate)
     return convolve(image, np.outer(weights, weights), border)
 
@@ -36,7 +36,7 @@ def gaussian_weights(sigma: float, truncate: float = 4.0) -> Floats:
 
 
 def convolve(image: Floats, kernel: Floats, border: Border) -> Floats:
-    """Convolve with a kernel of odd sides, through the Fourier transform."""
+    """Convolve with a kernel of odd sides, by FFT; ``border`` is a mode of np.pad."""
     down, across = kernel.shape[0] // 2, kernel.shape[1] // 2
     margins = [(down, down), (across, across), (0, 0)][: image.ndim]
     padded = np.pad(image, margins, mode=border)
@@ -50,7 +50,10 @@ def convolve(image: Floats, kernel: Floats, border: Border) -> Floats:
 
 
 def motion_kernel(radius: int, sigma: float, degrees: float) -> Floats:
-    """Return a kernel of a one-sided streak: 2 · ``radius`` + 1 steps that fade as a Gaussian."""
+    """Return the kernel of a one-sided streak from the centre, at an angle of ``degrees``.
+
+    It has 2 · ``radius`` + 1 steps of a pixel, which fade as a Gaussian of ``sigma``.
+    """
     reach = 2 * radius
     steps = np.arange(reach + 1)
     weights = np.exp(-0.5 * (steps / sigma) ** 2)
@@ -74,7 +77,10 @@ def sample(image: Floats, rows: Floats, columns: Floats) -> Floats:
 
 
 def _between(places: Floats, length: int) -> tuple[NDArray[np.intp], Floats]:
-    """Return the pixel before each fractional place, and the distance from it (…, 1)."""
+    """Return the pixel before each fractional place, and the place's distance from it (…, 1).
+
+    Places beyond an axis of ``length`` pixels are mirrored into it.
+    """
     mirrored = np.abs(places + 0.5) - 0.5
     mirrored = length - 0.5 - np.abs(length - 0.5 - mirrored)
     inside = np.clip(mirrored, 0, length - 1)

@@ -73,7 +73,10 @@ def crystals(height: int, width: int, rng: np.random.Generator) -> Floats:
 
 
 def _drawn(needles: _Needles, points: int, height: int, width: int) -> Floats:
-    """Return the length of needles in each pixel (h × w), counted by ``points`` on each needle."""
+    """Return the approximate length of the needles inside each pixel: (height, width).
+
+    Each needle is counted by ``points`` points at equal distances.
+    """
     rows, columns = needles.along((np.arange(points) + 0.5) / points)
     weights = np.broadcast_to((needles.lengths / points)[:, np.newaxis], rows.shape)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)

@@ -46,7 +46,10 @@ def low_pass(plane: Floats, sigma: float) -> Floats:
 
 
 def high_pass(plane: Floats, sigma: float) -> Floats:
-    """Subtract the low pass, and shift the mean to mean grey; an infinite sigma does nothing."""
+    """Subtract the low pass of ``sigma``, and shift the mean to mean grey.
+
+    An infinite sigma does nothing.
+    """
     if np.isinf(sigma):
         return plane
     rest = plane - low_pass(plane, sigma)
@@ -78,7 +81,10 @@ def phase_scrambling(
 
 
 def mean_amplitudes(pictures: Iterable[Picture]) -> NDArray[np.float64]:
-    """Return the mean of |FFT|, not of its square, over pictures of one size."""
+    """Return the mean of |FFT|, not of its square, over pictures of one size: (height, width).
+
+    Raises CannotDistort if there is no picture, or there are several sizes.
+    """
     total, count = np.zeros(()), 0
     for picture in pictures:
         amplitudes = np.abs(np.fft.fft2(grey(picture), norm=filters.NORM))

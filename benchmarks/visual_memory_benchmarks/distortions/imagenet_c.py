@@ -21,7 +21,7 @@ def gaussian_noise(image: Floats, deviation: float, rng: np.random.Generator) ->
 
 
 def speckle_noise(image: Floats, deviation: float, rng: np.random.Generator) -> Floats:
-    """Add normal noise in proportion to each value."""
+    """Add to each value the value times normal noise of standard deviation ``deviation``."""
     return image + image * np.float32(deviation) * filters.normals(rng, image.shape)
 
 
@@ -97,7 +97,10 @@ def _followed(source: NDArray[np.intp], moved: NDArray[np.bool_]) -> NDArray[np.
 
 
 def motion_blur(image: Floats, radius: int, sigma: float, rng: np.random.Generator) -> Floats:
-    """Blur each point to a streak of 2 · ``radius`` at a random angle within 45° of horizontal."""
+    """Blur each point to a streak at a random angle within 45° of horizontal.
+
+    The streak is 2 · ``radius`` pixels long and fades as a Gaussian of ``sigma``.
+    """
     kernel = filters.motion_kernel(radius, sigma, rng.uniform(-45, 45))
     return filters.convolve(image, kernel, "edge")
 
@@ -109,7 +112,7 @@ def zoom_factors(end: float, step: float) -> list[float]:
 
 
 def zoom_blur(image: Floats, end: float, step: float) -> Floats:
-    """Return the mean of the image and of its centre enlarged by each factor."""
+    """Return the mean of the image and of its centre enlarged by each of ``zoom_factors``."""
     factors = zoom_factors(end, step)
     total = image.copy()
     for factor in factors:
@@ -159,7 +162,7 @@ def elastic_transform(image: Floats, strength: float, rng: np.random.Generator) 
 
 
 def pixelate(picture: Picture, scale: float) -> Picture:
-    """Shrink by means over boxes, and enlarge by repetition."""
+    """Shrink both sides to ``scale`` times by means over boxes, and enlarge again by repetition."""
     image = Image.fromarray(picture)
     small = (int(image.width * scale), int(image.height * scale))
     pixels = image.resize(small, Image.Resampling.BOX).resize(image.size, Image.Resampling.NEAREST)

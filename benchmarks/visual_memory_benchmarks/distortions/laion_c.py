@@ -22,7 +22,10 @@ SIZES = (6, 15)  # of geometric shapes
 
 
 def mosaic(picture: Picture, side: int, bank: Bank) -> Picture:
-    """Replace each square by the bank's tile of nearest mean colour; squares at borders are cut."""
+    """Replace each square of ``side`` pixels by the bank's thumbnail of nearest mean colour.
+
+    Squares at borders are cut.
+    """
     height, width = picture.shape[:2]
     margins = [(extra // 2, extra - extra // 2) for extra in (-height % side, -width % side)]
     padded = np.pad(picture, [*margins, (0, 0)], mode="edge")
@@ -35,10 +38,10 @@ def mosaic(picture: Picture, side: int, bank: Bank) -> Picture:
 
 
 def glitched(picture: Picture, amount: int) -> Picture:
-    """Roll bands sideways and one channel down, and blacken every second row.
+    """Roll 2 · ``amount`` bands sideways and one channel down, and blacken every second row.
 
-    As published, Python's generator draws from fixed seeds, so all pictures of one size are
-    glitched alike, and draws no place for a band that would not move.
+    Shifts are larger with ``amount``. As published, Python's generator draws from fixed seeds, so
+    all pictures of one size are glitched alike, and draws no place for a band that would not move.
     """
     height, width = picture.shape[:2]
     furthest = int(amount**2 / 100 * width)
@@ -85,9 +88,10 @@ def vertical_lines(picture: Picture, columns: int, step: int) -> Picture:
 
 
 def _cell_means(picture: Picture, step: int, lefts: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return means of R, G, B and Pillow's grey in each cell, rounded down: rows × columns × 4.
+    """Return the means of R, G, B and Pillow's grey in each cell, rounded down: (rows, columns, 4).
 
-    If a picture has fewer pixels across than columns, cells without a pixel are black.
+    Cells are ``step`` pixels high; column j begins at ``lefts[j]``. If a picture has fewer pixels
+    across than columns, cells without a pixel are black.
     """
     height, width = picture.shape[:2]
     grey = np.asarray(Image.fromarray(picture).convert("L"))[..., np.newaxis]
@@ -104,7 +108,7 @@ def _cell_means(picture: Picture, step: int, lefts: NDArray[np.float64]) -> NDAr
 
 
 def geometric_shapes(picture: Picture, count: int, rng: np.random.Generator) -> Picture:
-    """Draw triangles, squares, stars and circles of random place, size and colour.
+    """Draw ``count`` triangles, squares, stars and circles of random place, size and colour.
 
     Triangles point down. The place is the centre of a star, but the upper left of other shapes.
     """
@@ -136,14 +140,17 @@ def geometric_shapes(picture: Picture, count: int, rng: np.random.Generator) -> 
 
 
 def _star(radius: float, degrees: float) -> list[tuple[float, float]]:
-    """Return the corners (x, y) of a star: five points, with five at half the radius between."""
+    """Return the ten corners (x, y) of a star around 0, turned by ``degrees``.
+
+    Five points are at ``radius``; the corners between them are at half of it.
+    """
     radii = np.where(np.arange(10) % 2, radius / 2, radius)
     angles = np.deg2rad(degrees + 36 * np.arange(10))
     return list(zip(radii * np.sin(angles), radii * np.cos(angles), strict=True))
 
 
 def stickers(picture: Picture, count: int, rng: np.random.Generator, bank: Bank) -> Picture:
-    """Paste pictures of 16 × 16 from the bank at random places."""
+    """Paste ``count`` random thumbnails of 16 × 16 from the bank at random places."""
     height, width = picture.shape[:2]
     side = np.arange(STICKER_SIDE)
     chosen = rng.integers(0, len(bank), count)
@@ -159,7 +166,10 @@ def stickers(picture: Picture, count: int, rng: np.random.Generator, bank: Bank)
 def luminance_checkerboard(
     picture: Picture, least: int, most: int, rng: np.random.Generator
 ) -> Picture:
-    """Make cells of 14 × 14 alternately lighter and darker, by random amounts in levels of 255."""
+    """Make cells of 14 × 14 pixels alternately lighter and darker.
+
+    The change of each cell is drawn from ``least`` to ``most``, in levels of 255.
+    """
     height, width = picture.shape[:2]
     rows, columns = -(-height // CELL_SIDE), -(-width // CELL_SIDE)
     signs = 1 - 2 * (np.add.outer(np.arange(rows), np.arange(columns)) % 2)

@@ -37,7 +37,10 @@ TO_OPPONENT = np.array(  # luminance, L – M, S – luminance
 
 
 def _monotone(points: Floats64, heights: Floats64, at: Floats64) -> Floats64:
-    """Interpolate cubically without overshoot (Fritsch and Butland's harmonic slopes)."""
+    """Interpolate ``heights``, given at ``points``, to the places ``at`` without overshoot.
+
+    The interpolation is cubic, with Fritsch and Butland's harmonic slopes.
+    """
     steps, slopes = np.diff(points), np.diff(heights) / np.diff(points)
     early, late = 2 * steps[1:] + steps[:-1], steps[1:] + 2 * steps[:-1]
     inner = (early + late) / (early / slopes[:-1] + late / slopes[1:])

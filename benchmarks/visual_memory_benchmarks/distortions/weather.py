@@ -25,7 +25,10 @@ def _noise(image: Floats, mean: float, deviation: float, rng: np.random.Generato
 
 @dataclass(frozen=True, slots=True)
 class Snow:
-    """Parameters of snow: noise, threshold and blur, and the share of the picture that is kept."""
+    """Parameters of snow: mean, deviation and zoom of noise, threshold, and blur of its flakes.
+
+    ``kept`` is the weight of the picture against a whitened copy of it.
+    """
 
     mean: float
     deviation: float
@@ -70,7 +73,10 @@ def fog(image: Floats, strength: float, decay: float, rng: np.random.Generator) 
 
 @dataclass(frozen=True, slots=True)
 class Spatter:
-    """Parameters of drops; ``strength`` is the light of water drops, or the blur of ``mud``."""
+    """Parameters of drops of water or, if ``mud``, of mud, cut from blurred noise at a threshold.
+
+    ``strength`` is the light of water drops, or the blur of mud.
+    """
 
     mean: float
     deviation: float
@@ -93,7 +99,10 @@ def spatter(image: Floats, weather: Spatter, rng: np.random.Generator) -> Floats
 
 
 def _drops(liquid: Floats, strength: float) -> Floats:
-    """Return light in drops: brighter away from their outline, embossed as if lit from the side."""
+    """Return the light of water drops, at most ``strength``, where ``liquid`` is above 0.
+
+    It is brighter away from the drops' outline, and embossed as if lit from the side.
+    """
     wet = liquid > 0
     depth = np.minimum(distance(wet & ~_eroded(wet), FURTHEST), FURTHEST)
     levels = (filters.convolve(depth, _BOX, "reflect") + 1e-3).astype(np.uint8)
@@ -127,7 +136,7 @@ def distance(mask: NDArray[np.bool_], furthest: int) -> Floats:
 
 
 def _equalised(levels: NDArray[np.uint8]) -> Floats:
-    """Equalise the histogram of levels 0 to 255."""
+    """Equalise the histogram of ``levels``; return the new levels 0 to 255 as float32."""
     below = np.cumsum(np.bincount(levels.ravel(), minlength=256))
     least = below[below > 0][0]
     spread = (below - least) / max(levels.size - least, 1) * 255

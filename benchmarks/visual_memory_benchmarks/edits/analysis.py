@@ -43,9 +43,10 @@ SEEDS, SHAPES, PHOTOGRAPHS = range(3)  # each is drawn by a generator of its own
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dealt:
-    """A seed's split, measurements, and the populations by which its test sets are resampled.
+    """A seed's split, its edited memories, and the items by which its test sets are resampled.
 
-    ``edited`` and ``controls`` are the indices in ``states`` of each edit and of its control.
+    ``states`` has the measurements; ``edited`` and ``controls`` are the indices in it of each edit
+    and of its control.
     """
 
     split: Split
@@ -55,7 +56,7 @@ class Dealt:
     controls: tuple[int, ...]
 
     def weights(self, draws: slice) -> Weights:
-        """Return the weights (draws, n) of the pictures of each test set in some of the draws."""
+        """Map each test set to the weights of its n pictures in the draws selected: (draws, n)."""
         return {
             name: self.populations[name].weights(tests.items, draws)
             for name, tests in self.split.tests.items()
@@ -67,9 +68,10 @@ def analyse(
 ) -> Json:
     """Return the result as JSON: the measurements, outcomes before any edit, and contrasts.
 
-    A contrast compares an edit with its control by one k and outcome: both means over seeds, and
-    their difference with its interval and p-value. The p-values of one k are adjusted as one
-    family. Outcomes that are not tested are given for the first k alone.
+    ``people`` has people's answers by test set. A contrast compares an edit with its control by one
+    k and outcome: both means over seeds, and their difference with its interval and p-value. The
+    p-values of one k are adjusted as one family. Outcomes that are not tested are given for the
+    first k alone.
     """
     draws = seed_weights(len(splits), protocol.resamples, SEEDS)
     dealt = _dealt(splits, states, protocol)
@@ -99,7 +101,10 @@ def analyse(
 
 
 def _dealt(splits: Sequence[Split], states: States, protocol: Protocol) -> list[Dealt]:
-    """Collect each seed's measurements in the order of edits; all seeds share their resamples."""
+    """Return each seed's measurements in ``states``, in the order of ``Protocol.all``.
+
+    All seeds share the resamples of their pictures.
+    """
     shapes = _population(splits, SEEN_BY_PEOPLE, protocol.resamples, SHAPES)
     photographs = _population(splits, (NATURAL,), protocol.resamples, PHOTOGRAPHS)
     populations = {NATURAL: photographs, **dict.fromkeys(SEEN_BY_PEOPLE, shapes)}
@@ -133,7 +138,11 @@ def _contrasts(
     draws: Draws,
     edits: Sequence[Edit],
 ) -> tuple[Json, list[Json]]:
-    """Return an outcome's mean before any edit, and a row for each edit against its control."""
+    """Return an outcome's mean before any edit, and a row for each edit against its control.
+
+    ``draws`` are the weights of the seeds in each draw; ``dealt`` and ``seeds_answers`` have an
+    element for each seed.
+    """
     level = np.zeros(len(draws))
     drawn = np.zeros((len(edits), len(draws)))
     edited = np.empty((len(dealt), len(edits)))
@@ -172,7 +181,11 @@ def _adjusted(rows: Sequence[Json]) -> list[Json]:
 
 
 def _statistics(splits: Sequence[Split], contrasts: Sequence[Json], protocol: Protocol) -> Json:
-    """Describe the statistics; ``tests`` is the mean number of pictures per seed, by set."""
+    """Describe the statistics as JSON: parameters, p-values per family, pictures tested.
+
+    ``families`` has the number of p-values for each k, ``tests`` the mean number of pictures per
+    seed in each test set.
+    """
     tested = Counter(str(row["k"]) for row in contrasts if row["p"] is not None)
     return {
         "seeds": len(splits),

@@ -16,9 +16,10 @@ REMOVAL: Control = "random-removal"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A way to edit a memory, at each of ``doses`` (measured in ``unit``).
+    """A way to edit a memory, such as adding silhouettes; ``what`` describes it.
 
-    Each dose is compared with the edit ``control`` of the same size.
+    It is applied at each of ``doses``, measured in ``unit``. Each dose is compared with an edit of
+    the same size, of the kind ``control``.
     """
 
     what: str
@@ -33,7 +34,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edit:
-    """A dose of one kind of edit."""
+    """One edit of a memory: a kind of edit, by its name, and its dose."""
 
     kind: str
     dose: float

@@ -109,7 +109,10 @@ class Material:
 
 
 def gather(client: visual_memory.Client, folder: Path, embedder: str, cache: Path) -> Material:
-    """Load sets and people's answers below ``folder``, and embed pictures. Raises MissingData."""
+    """Load pictures and people's answers below ``folder``, and embed the pictures.
+
+    Vectors are kept in ``cache``. Raises MissingData if a set is missing or incomplete.
+    """
     embeddings = Embeddings(client, embedder, cache)
     sets = {name: stimuli.load(name, folder / path) for name, path in FOLDERS.items()}
     shapes = {each.attributes["shape_source"] for each in sets[CUE_CONFLICT].stimuli}
@@ -177,7 +180,10 @@ def pictures(chosen: StimulusSet, vectors: NDArray[np.float32], suffix: str = ""
 
 
 def _distorted(chosen: StimulusSet, name: str, embeddings: Embeddings) -> NDArray[np.float32]:
-    """Embed distorted pictures in batches, since pixels need much more RAM than vectors."""
+    """Embed a set's pictures under the distortion ``name``: float32 (n, d).
+
+    Batches are distorted one by one, since pixels need much more RAM than vectors.
+    """
     rows = chosen.stimuli
     batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
     return np.concatenate(

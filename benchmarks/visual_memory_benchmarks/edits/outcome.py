@@ -63,7 +63,10 @@ def seed_answers(
 
 
 def _same(people: Panel, panel: Panel) -> Panel:
-    """Select people's answers to the pictures of a panel."""
+    """Select people's answers to the pictures of ``panel``.
+
+    Raises UnmatchedImages if people lack one of them.
+    """
     found = people.at(np.isin(people.images, panel.images))
     if missing := sorted(set(panel.images.tolist()) - set(found.images.tolist())):
         raise UnmatchedImages(
@@ -73,7 +76,10 @@ def _same(people: Panel, panel: Panel) -> Panel:
 
 
 def votes(seed_answers: SeedAnswers, weights: Weights) -> shape_bias.Votes:
-    """Count each memory's answers by shape and by texture to pictures whose cues conflict."""
+    """Count each memory's answers by shape and by texture to pictures whose cues conflict.
+
+    There is a count for each row of ``weights``, which weighs the pictures.
+    """
     panel = seed_answers.states[CUE_CONFLICT]
     found = shape_bias.conflict(panel)
     chosen = np.isin(panel.images, found.panel.images)
@@ -81,12 +87,18 @@ def votes(seed_answers: SeedAnswers, weights: Weights) -> shape_bias.Votes:
 
 
 def bias(seed_answers: SeedAnswers, weights: Weights) -> Values:
-    """Return each memory's shape bias: shape answers / (shape + texture answers)."""
+    """Return each memory's shape bias for each row of ``weights``: (memories, rows).
+
+    Shape bias is shape answers / (shape + texture answers); nan if there are neither.
+    """
     return votes(seed_answers, weights).bias
 
 
 def share(seed_answers: SeedAnswers, weights: Weights, *, cue: str) -> Values:
-    """Return each memory's share of answers by ``cue``, shape or texture; both affect the bias."""
+    """Return each memory's share of answers by ``cue``, shape or texture: (memories, rows).
+
+    Columns are the rows of ``weights``. The two shares show by which of them a shape bias changed.
+    """
     found = votes(seed_answers, weights)
     with np.errstate(invalid="ignore"):  # draws without any of the pictures
         shares: Values = getattr(found, cue) / found.trials
@@ -94,7 +106,10 @@ def share(seed_answers: SeedAnswers, weights: Weights, *, cue: str) -> Values:
 
 
 def accuracy(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Values:
-    """Return each memory's share of right answers to one set."""
+    """Return each memory's share of right answers for each row of weights: (memories, rows).
+
+    Answers are to the pictures of ``dataset``.
+    """
     each = weights[dataset]
     with np.errstate(invalid="ignore"):  # draws without any of the pictures
         shares: Values = (seed_answers.states[dataset].correct @ each.T) / each.sum(axis=1)
@@ -102,7 +117,10 @@ def accuracy(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Va
 
 
 def likeness(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Values:
-    """Return each memory's error consistency with people, averaged over persons."""
+    """Return each memory's mean error consistency with persons: (memories, rows).
+
+    Answers are to the pictures of ``dataset``; columns are the rows of ``weights``.
+    """
     people, states = seed_answers.people[dataset].correct, seed_answers.states[dataset].correct
     found = []
     for start in range(0, len(states), STATES_AT_ONCE):
@@ -116,7 +134,10 @@ def likeness(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Va
 
 
 def steadiness(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> Values:
-    """Return each edited memory's error consistency with the memory before any edit."""
+    """Return each memory's error consistency with the memory before any edit: (memories, rows).
+
+    Answers are to the pictures of ``dataset``; columns are the rows of ``weights``.
+    """
     correct = seed_answers.states[dataset].correct
     rows = np.arange(len(correct))
     found = consistency.compare(correct, rows, np.zeros_like(rows), weights[dataset])
@@ -125,7 +146,7 @@ def steadiness(seed_answers: SeedAnswers, weights: Weights, *, dataset: str) -> 
 
 
 def _over_sets(measure: Callable[..., Values]) -> Callable[[SeedAnswers, Weights], Values]:
-    """Make a measure that averages ``measure`` over the sets that people saw."""
+    """Return a measure that averages ``measure`` over the datasets in SEEN_BY_PEOPLE."""
 
     def mean(seed_answers: SeedAnswers, weights: Weights) -> Values:
         found = [measure(seed_answers, weights, dataset=name) for name in SEEN_BY_PEOPLE]
@@ -136,7 +157,10 @@ def _over_sets(measure: Callable[..., Values]) -> Callable[[SeedAnswers, Weights
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A measure of a memory's answers; if not ``tested``, it is descriptive and gets no p-value."""
+    """A measure of a memory's answers; if not ``tested``, it is descriptive and gets no p-value.
+
+    ``measure`` returns a value for each memory and row of weights; ``what`` describes it.
+    """
 
     what: str
     measure: Callable[[SeedAnswers, Weights], Values]

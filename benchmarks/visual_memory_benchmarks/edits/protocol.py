@@ -40,12 +40,15 @@ class Protocol:
 
     @property
     def _added(self) -> list[Edit]:
-        """Return the controls of additions."""
+        """Return the controls of edits that add pictures, which are additions, too."""
         kinds = [kind for kind in self.kinds.values() if kind.control != REMOVAL]
         return sorted({kind.control_of(dose, 0) for kind in kinds for dose in kind.doses})
 
     def control(self, edit: Edit, seed: int, states: States) -> Edit:
-        """Return the control of an edit, sized as the edit measured with ``seed`` in ``states``."""
+        """Return the control of an edit.
+
+        A random removal is as large as the edit was, measured with ``seed`` in ``states``.
+        """
         return self.kinds[edit.kind].control_of(edit.dose, states[seed, edit].size)
 
     def all(self, seed: int, states: States) -> list[Edit]:

@@ -21,13 +21,20 @@ Draws = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
-    """Items, and how often each is in each draw: (1 + resamples, items); all 1 in row 0."""
+    """The items, such as objects, by which pictures are resampled, and the draws of them.
+
+    ``counts`` says how often each item is in each draw: (1 + resamples, items); row 0 has each
+    once.
+    """
 
     items: Texts
     counts: Draws
 
     def weights(self, items: Texts, draws: slice = slice(None)) -> Draws:
-        """Return the weight of each picture, that of its item, in some of the draws: (draws, n)."""
+        """Return the weight of each of n pictures, the count of its item, in the draws: (draws, n).
+
+        ``items`` names the item of each picture.
+        """
         weights: Draws = self.counts[draws, np.searchsorted(self.items, items)]
         return weights
 
@@ -51,9 +58,10 @@ def seed_weights(seeds: int, resamples: int, seed: int) -> Draws:
 
 
 def p_value(draws: Draws) -> float | None:
-    """Return the two-sided p-value of the difference in row 0: twice the share of draws beyond 0.
+    """Return the two-sided p-value of a difference, twice the share of draws on the far side of 0.
 
-    The value is at least 2 / (1 + resamples), and 1 if nothing differs; None if row 0 is undefined.
+    ``draws`` has the difference in row 0, then its values in resamples. At least 2 / (1 +
+    resamples), and 1 if nothing differs; None if row 0 or all resamples are undefined.
     """
     drawn = draws[1:][~np.isnan(draws[1:])]
     if np.isnan(draws[0]) or not drawn.size:

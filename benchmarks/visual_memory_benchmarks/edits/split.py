@@ -101,7 +101,10 @@ def split(material: Material, seed: int, dose_max: int) -> Split:
 
 
 def _dealt(categories: Texts, rng: np.random.Generator) -> list[NDArray[np.intp]]:
-    """Deal the rows of each category at random to memory, additions and tests."""
+    """Deal the pictures of each category at random to three parts; return the row numbers of each.
+
+    The parts are memory, additions and tests.
+    """
     parts: list[list[NDArray[np.intp]]] = [[], [], []]
     for rows in _by_category(categories, rng):
         test, pool = round(TEST_SHARE * len(rows)), round(POOL_SHARE * len(rows))
@@ -131,7 +134,10 @@ def _by_category(categories: Texts, rng: np.random.Generator) -> Iterator[NDArra
 def _drawings(
     sets: Mapping[str, Pictures], shapes: Texts, rng: np.random.Generator
 ) -> dict[str, Pictures]:
-    """Return silhouettes and edge drawings of the same shape items, in the same order."""
+    """Return edge drawings and silhouettes of the shape items ``shapes``, both in the same order.
+
+    Items without a silhouette have an edge drawing only.
+    """
     edges, silhouettes = sets[EDGE], sets[SILHOUETTE]
     chosen = _ranked(edges.at(np.isin(edges.items, shapes)), rng)
     rows = {item: row for row, item in enumerate(silhouettes.items.tolist())}

@@ -143,7 +143,10 @@ def _remove_half(memory: visual_memory.Memory, edit: Edit, split: Split) -> int:
 def _remove_highest(
     memory: visual_memory.Memory, edit: Edit, split: Split, counts: Mapping[str, int]
 ) -> int:
-    """Delete a fraction of the entries, highest counts first, equal ones at random."""
+    """Delete a fraction of the entries, those of the highest ``counts``, ties in random order.
+
+    ``counts`` is by id, 0 if absent. Return the number deleted.
+    """
     ids = split.memory.ids[split.removal].tolist()
     ids.sort(key=lambda id: -counts.get(id, 0))
     return _delete(memory, ids[: round(edit.dose * len(ids))])
@@ -190,7 +193,10 @@ def _prune_by_value(memory: visual_memory.Memory, edit: Edit, split: Split) -> i
 def _prune_by_prototype(
     memory: visual_memory.Memory, edit: Edit, split: Split, *, keep: str
 ) -> int:
-    """Prune by distance to the prototypes of as many clusters as categories, without labels."""
+    """Prune by distance to the prototypes of as many clusters as categories, without labels.
+
+    ``keep`` is easy or hard, as in ``Memory.prune``. Return the number of entries pruned.
+    """
     clusters = {"clusters": len(split.categories), "seed": split.seed, "keep": keep}
     return _prune(memory, method="prototype", fraction=edit.dose, **clusters)
 

@@ -62,7 +62,7 @@ def augmentation(
     embed = laboratory.embedders[0].of
 
     def seen(part: int, name: str) -> Gallery:
-        """Return one third of the pictures, embedded under the distortion ``name``."""
+        """Return the third ``part`` of the pictures, embedded under the distortion ``name``."""
         chosen = gallery.at(numbers[part])
         shown = [pictures[at] for at in numbers[part]]
         if name == UNDISTORTED:
@@ -99,7 +99,12 @@ def augmentation(
 
 
 def _transfer(name: str, levels: Mapping[str, str], right: Mapping[tuple[str, str], Values]) -> Row:
-    """Return the mean gain of the memory ``name`` on its distortion, on others, and on none."""
+    """Return the gain in accuracy of the memory ``name`` over the memory without copies.
+
+    It is given under the distortion ``name`` (None if this is not in ``levels``), as the mean under
+    other distortions, and without distortion. ``right`` has 1 for right answers, by memory and
+    distortion.
+    """
     gains = {each: right[name, each] - right[ALONE, each] for each in (UNDISTORTED, *levels)}
     others = [gains[each] for each in levels if each != name]
     return {

@@ -75,9 +75,10 @@ def dichotomy(
 
 
 def shares(correct: Mask) -> Row:
-    """Return shares of pictures by difficulty, and the mean error consistency.
+    """Return shares of pictures by difficulty, and the mean error consistency of decision makers.
 
-    Consistency is given on all pictures, and on those that some but not all makers get right.
+    ``correct`` is (makers, n). Consistency is given on all pictures, and on those that some but not
+    all makers get right.
     """
     found = difficulty(correct)
     weights = intervals.weights(correct.shape[1])
@@ -90,7 +91,10 @@ def shares(correct: Mask) -> Row:
 
 
 def _consistency(correct: Mask, weights: Values) -> Values:
-    """Return the mean error consistency of all pairs of decision makers by row of weights."""
+    """Return the mean error consistency of all pairs of decision makers: (rows,).
+
+    ``correct`` is (makers, n); each row of ``weights`` (rows, n) weighs the pictures.
+    """
     pairs = list(combinations(range(len(correct)), 2))
     first, second = np.array(pairs, np.intp).reshape(-1, 2).T
     measures = consistency.compare(correct, first, second, weights)

@@ -88,14 +88,21 @@ def distortions(
 
 
 def _groups(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the groups of distortions to average over, if all their members are in ``names``."""
+    """Return the names of the distortions in each group to average over.
+
+    A group is left out if any member is not among ``names``.
+    """
     laion = [name for name, each in DISTORTIONS.items() if each.family == "laion-c"]
     groups = {"imagenet-c, the 15 common": list(COMMON), "laion-c": laion}
     return {of: found for of, found in groups.items() if set(found) <= set(names)}
 
 
 def _mean(found: Sequence[str], right: Mapping[tuple[str, str], Mask], clean: Mask) -> Row:
-    """Return the mean accuracy over all levels of distortions, and its ratio to clean accuracy."""
+    """Return the mean accuracy over all levels of some distortions, and its ratio to ``clean``.
+
+    ``found`` names the distortions; ``right`` has right answers by distortion and level; ``clean``
+    those to undistorted pictures.
+    """
     scores = np.mean(
         [right[name, level] for name in found for level in DISTORTIONS[name].levels], axis=0
     )

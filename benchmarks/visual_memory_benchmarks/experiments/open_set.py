@@ -111,7 +111,11 @@ def separation(known: Values, unknown: Values) -> Row:
 
 
 def _limits(known: Values, weights: Values) -> Values:
-    """Return for each row of weights the smallest score that accepts 95 % of the known."""
+    """Return the smallest threshold that accepts 95 % of the known pictures: (rows,).
+
+    There is one for each row of ``weights``. ``known`` are the pictures' scores (n,); a score at
+    most the threshold is accepted.
+    """
     order = np.argsort(known)
     wanted = np.ceil(KEPT * weights.sum(axis=1, keepdims=True))
     kept = weights[:, order].cumsum(axis=1) >= wanted

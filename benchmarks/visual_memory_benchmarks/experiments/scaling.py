@@ -72,7 +72,10 @@ def _between(pool: Gallery, before: int, size: int) -> Gallery:
 
 
 def fit(law: str, k: int, sizes: Values, errors: Values) -> Row:
-    """Fit a law, a line over logarithms, to mean errors over ``sizes``; means of 0 are left out."""
+    """Fit a law of LAWS, a line over logarithms, to the mean error at each of ``sizes``.
+
+    ``errors`` are (seeds, sizes). Means of 0 are left out; nan if fewer than two are left.
+    """
 
     def line(drawn: Values) -> tuple[float, float, float]:
         means = drawn.mean(axis=0)

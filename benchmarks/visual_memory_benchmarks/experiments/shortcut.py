@@ -74,7 +74,7 @@ def shortcut(
 
 
 def stamped(picture: Picture, side: int) -> Picture:
-    """Draw a chequered square near the picture's lower right corner."""
+    """Draw a chequered square of ``side`` pixels near the picture's lower right corner."""
     height, width = picture.shape[:2]
     squares = np.arange(side) * SQUARES // side
     covered = picture.copy()
@@ -87,7 +87,7 @@ def stamped(picture: Picture, side: int) -> Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold:
-    """All pictures without and with a stamp, and the numbers of the known and the queried ones."""
+    """All pictures without and with a stamp, and the rows of those to store and to query."""
 
     clean: Gallery
     marked: Gallery
@@ -95,12 +95,12 @@ class Fold:
     queries: Numbers
 
     def entries(self, bears: Mask) -> Gallery:
-        """Return the known pictures, with the stamp where ``bears`` is True."""
+        """Return the pictures to store, with the stamp where ``bears``, a mask of all, is True."""
         vectors = np.where(bears[:, None], self.marked.vectors, self.clean.vectors)
         return replace(self.clean, vectors=vectors).at(self.known)
 
     def answers(self, memory: Memory, k: int) -> tuple[Texts, Texts]:
-        """Classify the queried pictures, without and with the stamp."""
+        """Classify the queried pictures; return the labels without, then with the stamp."""
         plain, bearing = (
             questions.labels(questions.classify(memory, each.at(self.queries), k=k))
             for each in (self.clean, self.marked)
@@ -111,9 +111,10 @@ class Fold:
 def _measured(
     laboratory: Laboratory, state: str, folds: Sequence[Fold], half: Mask, k: int
 ) -> dict[str, Values]:
-    """Return MEASURES of the n pictures (5, n) by kind of memory.
+    """Return the five MEASURES of all n pictures (5, n) for each kind of memory.
 
-    ``half`` is a mask of the pictures that are stamped in the kind HALF.
+    Kinds are CLEAN (no stamps), HALF and SHORTCUT (all entries of one label are stamped). ``half``
+    is a mask of the pictures that are stamped in the kind HALF.
     """
     labels = folds[0].clean.labels
     names = np.unique(labels).tolist()

@@ -119,7 +119,10 @@ class Addition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Deal:
-    """The stored, the added and the queried pictures of one seed."""
+    """The stored, the added and the queried pictures of one seed.
+
+    ``additions`` are by kind; ``natural``, ``drawn`` (by set) and ``cues`` are queried.
+    """
 
     base: Gallery
     additions: Mapping[str, Addition]
@@ -181,7 +184,11 @@ def add(memory: Memory, kind: str, addition: Addition) -> None:
 
 
 def _measured(memory: Memory, deal: Deal, filter: str, k: int) -> list[float]:
-    """Return the measures in the order of MEASURES."""
+    """Return the MEASURES, in their order, of a memory of which the entries of ``filter`` vote.
+
+    They are shape bias (nan without answers by shape or texture) and shares of answers, on the
+    queried pictures of ``deal``.
+    """
     galleries = [deal.cues, deal.natural, *(deal.drawn[name] for name in DRAWN)]
     queries = joined(galleries)
     called = questions.labels(questions.classify(memory, queries, k=k, filter=filter))

@@ -118,7 +118,10 @@ def _by_rank(found: Sequence[Neighbors], gallery: Gallery, ranks: int) -> Values
 
 
 def reliability(correct: Values) -> list[Row]:
-    """Fit the accuracy of the j-th nearest neighbour as a · ln j + b."""
+    """Fit the accuracy of the j-th nearest neighbour as a · ln j + b.
+
+    ``correct`` (n, ranks) is 1 where a picture's j-th neighbour has its label. Empty for one rank.
+    """
     logs = np.log(np.arange(1, correct.shape[1] + 1))
     if len(logs) < 2:
         return []

@@ -72,7 +72,7 @@ class Record:
         ]
 
     def ended(self) -> Record:
-        """Return the record of a finished run, to whose end the memory kept its digest."""
+        """Return the record with the time of the end, for a memory that still has ``digest``."""
         return replace(self, digest_after=self.digest, end_time=now())
 
     def write(self, path: Path) -> None:
@@ -81,7 +81,7 @@ class Record:
 
 
 def read(path: Path) -> Record:
-    """Read a record. Raises BadFile."""
+    """Read the record of a run. Raises BadFile if the file holds none."""
     try:
         found = json.loads(path.read_bytes())
         return Record(**{**found, "starts": tuple(found["starts"])})
@@ -124,7 +124,7 @@ def describe_memory(info: MemoryInfo) -> Json:
 
 
 def start(server: ServerInfo) -> Json:
-    """Return the time and the software of one start of a run."""
+    """Return the time, the server's release and the software versions, for ``Record.starts``."""
     return {
         "time": now(),
         "server_version": server.version,

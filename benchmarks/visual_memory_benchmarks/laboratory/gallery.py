@@ -61,7 +61,10 @@ def parts(groups: Texts, shares: Sequence[float], rng: np.random.Generator) -> l
 
 
 def one_by_one(groups: Texts, rng: np.random.Generator) -> Numbers:
-    """Rank each picture at random within its group, from 0: ranks below x are x of each group."""
+    """Rank the pictures of each group at random, from 0; return the rank of each picture: (n,).
+
+    Ranks below x select x pictures of each group.
+    """
     places = np.empty(len(groups), np.intp)
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)

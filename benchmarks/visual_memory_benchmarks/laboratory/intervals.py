@@ -31,7 +31,10 @@ Values = bootstrap.Values
 
 
 def weights(n: int, seed: int = 0) -> Values:
-    """Return bootstrap weights of n pictures."""
+    """Return the weights of n pictures in each row of the bootstrap: (1 + RESAMPLES + GROUPS, n).
+
+    Row 0 has 1 for each, the next rows are resamples, and the last leave out one group each.
+    """
     return bootstrap.weights(n, RESAMPLES, [seed, n])
 
 
@@ -78,7 +81,10 @@ def over_seeds(values: ArrayLike, statistic: Callable[[Values], float] | None = 
 
 
 def student(freedom: int) -> float:
-    """Return the 97.5 % point of Student's t; beyond the table it is approximate, to .1 %."""
+    """Return the 97.5 % quantile of Student's t for ``freedom`` degrees of freedom.
+
+    Beyond the table it is approximate, to .1 %.
+    """
     if freedom <= len(STUDENT):
         return STUDENT[freedom - 1]
     z = REACH

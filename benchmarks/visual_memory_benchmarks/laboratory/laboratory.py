@@ -17,7 +17,7 @@ from visual_memory_benchmarks.stimuli.stimuli import StimulusSet, decode
 
 
 class Embedder(Protocol):
-    """An embedder of pictures: ``Embeddings``, or a fake of tests."""
+    """An embedder of pictures, as ``Embeddings`` is, or a fake in tests."""
 
     @property
     def spec(self) -> Mapping[str, Any]: ...
@@ -86,7 +86,7 @@ class Laboratory(ExitStack):
 def remember(
     memory: Memory, gallery: Gallery, metadata: Sequence[Mapping[str, str]] | None = None
 ) -> None:
-    """Insert the pictures of a gallery, if it has any."""
+    """Insert the pictures of a gallery, with ``metadata`` for each; do nothing if it is empty."""
     if len(gallery):
         memory.insert(
             vectors=gallery.vectors,

@@ -17,14 +17,20 @@ from visual_memory_benchmarks.trials.trials import is_person
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BiasSummary:
-    """A summary of shape bias as JSON; ``models`` has each model's bias by row of weights (r,)."""
+    """A summary of shape bias as JSON, and the bias of each model.
+
+    ``models`` has the biases by name, one for each row of bootstrap weights: (rows,).
+    """
 
     models: Mapping[str, Draws]
     json: Json
 
 
 def summarise_bias(panel: Panel, resampling: Resampling) -> BiasSummary:
-    """Summarise a panel of cue-conflict pictures. Raises BadTrials."""
+    """Summarise the shape bias of a panel of cue-conflict pictures.
+
+    Raises BadTrials if a picture's name has no texture category.
+    """
     conflicting = conflict(panel)
     weights = resampling.weights(conflicting.panel)
     people = [maker for maker in panel.makers if is_person(maker)]
@@ -42,7 +48,7 @@ def summarise_bias(panel: Panel, resampling: Resampling) -> BiasSummary:
 
 
 def _describe(conflicting: Conflict, names: Sequence[str], weights: Draws) -> Json:
-    """Summarise some decision makers taken together, and each by itself."""
+    """Summarise the answers of some decision makers together, by category, and of each maker."""
     chosen = conflicting.of(names)
     counted = votes(chosen, weights)
     members = {
@@ -71,7 +77,10 @@ def _describe(conflicting: Conflict, names: Sequence[str], weights: Draws) -> Js
 
 
 def _pooled(counted: Votes) -> Json:
-    """Return all makers' counts together, their shares of conflicting trials, and the bias."""
+    """Return all makers' answers by shape and by texture, their shares, and the shape bias.
+
+    Shares are of all conflicting trials, None if there are none.
+    """
     together = counted.pooled
     shape, texture, trials = (int(each[0, 0]) for each in together.columns)
     return {

@@ -33,16 +33,21 @@ class Resampling:
     seed: int = 0
 
     def weights(self, panel: Panel) -> Values:
-        """Return the weights of the panel's n pictures: (1 + resamples + GROUPS, n).
+        """Return the weights of the panel's n pictures in each row: (1 + resamples + GROUPS, n).
 
-        Weights depend on seed, dataset, condition and n alone: two runs over the same pictures draw
-        alike.
+        Row 0 has 1 for each, the next rows are resamples, and the last leave out one group of
+        pictures each. Weights depend on seed, dataset, condition and n alone: two runs over the
+        same pictures draw alike.
         """
         return weights(len(panel.images), self.resamples, [self.seed, *panel.key.encode()])
 
 
 def weights(n: int, resamples: int, seed: list[int]) -> Values:
-    """Return the weights of n pictures, whole numbers: (1 + resamples + GROUPS, n)."""
+    """Return the weights of n pictures in each row, whole numbers: (1 + resamples + GROUPS, n).
+
+    Row 0 has 1 for each, the next rows are resamples, and the last leave out one of GROUPS random
+    groups of pictures each.
+    """
     generator = np.random.default_rng(seed)
     drawn = counts(n, resamples, generator)
     group = generator.permutation(n) % GROUPS
@@ -60,7 +65,7 @@ def counts(n: int, resamples: int, generator: np.random.Generator) -> Values:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its interval; None where it is undefined."""
+    """A value with its interval, ``low`` to ``high``; None where undefined."""
 
     value: float | None
     low: float | None
@@ -76,10 +81,10 @@ def number(value: float) -> float | None:
 
 
 def estimate(values: Values, *, least: float = -np.inf) -> Estimate:
-    """Make an estimate from one value for each row of weights, nan where undefined.
+    """Return the estimate of a statistic from its value for each row, as of ``weights``.
 
-    No end is below ``least``. The interval is widened if it misses the value, which happens for a
-    square near 0, as its draws lie above the value.
+    Values are nan where undefined. No end of the interval is below ``least``. It is widened if it
+    misses the value of row 0, which happens for a square near 0, as its draws lie above the value.
     """
     found = bca(values[0], values[1:-GROUPS], values[-GROUPS:])
     if found.value is None or found.low is None or found.high is None:
@@ -89,12 +94,12 @@ def estimate(values: Values, *, least: float = -np.inf) -> Estimate:
 
 
 def bca(value: float, drawn: Values, left_out: Values, reach: float = REACH) -> Estimate:
-    """Return the bias-corrected and accelerated interval (Efron, 1987).
+    """Return ``value`` with its bias-corrected and accelerated interval (Efron, 1987).
 
-    ``drawn`` are the values of draws, ``left_out`` the values without one picture, or one group, at
-    a time. If the value lies to one side of its draws, as a square does, the ends are moved as far
-    to the other side; beyond all draws a normal distribution is assumed. ``reach`` is in standard
-    deviations.
+    ``drawn`` are its values in resamples, ``left_out`` its values without one picture, or one
+    group, at a time. If the value lies to one side of its draws, as a squared difference does, the
+    ends are moved as far to the other side; beyond all draws a normal distribution is assumed.
+    ``reach`` is in standard deviations.
     """
     drawn, left_out = drawn[~np.isnan(drawn)], left_out[~np.isnan(left_out)]
     if np.isnan(value) or not drawn.size:
@@ -110,7 +115,11 @@ def bca(value: float, drawn: Values, left_out: Values, reach: float = REACH) -> 
 
 
 def _acceleration(left_out: Values) -> float:
-    """Return the BCa acceleration, estimated from the values ``left_out``; at most ± 1/6."""
+    """Return the acceleration of a BCa interval, at most ± 1/6; 0 if it is undefined.
+
+    The jackknife estimates it: ``left_out`` are values without one picture, or one group, at a
+    time.
+    """
     influence = left_out.mean() - left_out if left_out.size else left_out
     size = (influence**2).sum() ** 1.5
     return float((influence**3).sum() / (6 * size)) if size else 0.0
@@ -130,7 +139,10 @@ def _quantile(drawn: Values, z: float) -> float:
 
 
 def percentiles(value: float, drawn: Values) -> Estimate:
-    """Return the percentile interval, for a value about which draws scatter evenly, like a mean."""
+    """Return ``value`` with the percentile interval of the values ``drawn`` by resampling.
+
+    It suits a value about which draws scatter evenly, as about a mean; nan among draws is left out.
+    """
     drawn = drawn[~np.isnan(drawn)]
     if np.isnan(value) or not drawn.size:
         return Estimate(number(value), None, None)

@@ -24,9 +24,10 @@ def compare(
     """Return the four MEASURES of pairs of decision makers on one condition: (4, pairs, r).
 
     MEASURES are the squared accuracy difference and the observed, expected and error consistency.
-    ``correct`` is (m, n); ``first`` and ``second`` are the rows of ``correct`` of each pair;
-    ``weights`` (r, n) say how often each picture counts. Error consistency is nan if both makers
-    are always right, or both always wrong: chance then explains all agreement. Toolboxes give 1.
+    ``correct`` (m, n) says which of n pictures m makers got right; ``first`` and ``second`` are its
+    rows for each pair; the r rows of ``weights`` (r, n) say how often each picture counts. Error
+    consistency is nan if both makers are always right, or both always wrong: chance then explains
+    all agreement. Toolboxes give 1.
     """
     first, second = np.asarray(first, np.intp), np.asarray(second, np.intp)
     counts = weights.sum(axis=1)
@@ -43,7 +44,7 @@ def compare(
 
 
 def mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Average over an axis, without nan; nan if all values are nan."""
+    """Average over an axis and leave nan out; nan where all values are nan."""
     defined = ~np.isnan(values)
     count = defined.sum(axis=axis)
     total = np.where(defined, values, 0.0).sum(axis=axis)
@@ -53,7 +54,7 @@ def mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
 
 
 def average(conditions: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Average measures over conditions, pair by pair: (4, pairs, r).
+    """Average measures, as returned by ``compare``, over conditions: (4, pairs, rows).
 
     Conditions are not pooled, since their differences in difficulty would count as agreement.
     """

@@ -29,7 +29,10 @@ Pair: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """Scores on one dataset: accuracy (r,), and the mean of the MEASURES against people (4, r)."""
+    """Scores on one dataset, a column for each row of bootstrap weights.
+
+    ``accuracy`` is (rows,); ``measures``, the mean MEASURES of pairs with people, is (4, rows).
+    """
 
     accuracy: Draws
     measures: Draws
@@ -37,7 +40,11 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DatasetSummary:
-    """The summary of one dataset; ``pairs`` has MEASURES (4, r) of two models, by their names."""
+    """The summary of one dataset as JSON, and the scores of people, of models and of their pairs.
+
+    ``models`` and ``pairs`` are by name; ``people`` is None without people. A pair has the MEASURES
+    of two models: (4, rows of weights).
+    """
 
     people: Scores | None
     models: Mapping[str, Scores]
@@ -80,7 +87,10 @@ def pairs_json(pairs: Mapping[Pair, Draws]) -> list[Json]:
 
 
 def measures_json(draws: Draws) -> Json:
-    """Convert measures (4, r) to JSON."""
+    """Return each of the four MEASURES with its interval as JSON.
+
+    ``draws`` is (4, rows), a column for each row of bootstrap weights.
+    """
     squared = MEASURES[consistency.ACCURACY_DIFFERENCE]
     return {
         name: estimate(row, least=0.0 if name == squared else -np.inf).to_json()
@@ -89,7 +99,7 @@ def measures_json(draws: Draws) -> Json:
 
 
 class Compared:
-    """The measures of all pairs of a panel's decision makers, computed once."""
+    """The four MEASURES of consistency of all pairs of a panel's decision makers, computed once."""
 
     def __init__(self, panel: Panel, weights: Draws) -> None:
         self._rows = {maker: row for row, maker in enumerate(panel.makers)}
@@ -99,14 +109,14 @@ class Compared:
         self._measures = consistency.compare(panel.correct, first, second, weights)
 
     def of(self, pairs: Sequence[Pair]) -> Draws:
-        """Return the four MEASURES of ``pairs`` of makers for r rows of weights: (4, pairs, r)."""
+        """Return the MEASURES of ``pairs`` of decision makers: (4, pairs, rows of weights)."""
         first = [self._rows[first] for first, _ in pairs]
         second = [self._rows[second] for _, second in pairs]
         return self._measures[:, self._at[first, second]]
 
 
 class Answers:
-    """The panels of one dataset with the weights of their pictures."""
+    """The answers to one dataset as a panel for each condition, with bootstrap weights."""
 
     def __init__(self, trials: Trials, resampling: Resampling) -> None:
         self.dataset: Dataset = trials.dataset
@@ -129,23 +139,32 @@ class Answers:
                 )
 
     def scores(self, names: Sequence[str], pairs: Sequence[Pair]) -> Scores:
-        """Return accuracy of ``names`` and mean measures of ``pairs`` over the kept conditions."""
+        """Return the accuracy of ``names``, and the mean MEASURES of ``pairs``.
+
+        Both are over the conditions that scores are averaged over (``Dataset.kept``).
+        """
         return Scores(
             self.accuracy(names, self.dataset.kept),
             consistency.mean(self.measures(pairs, self.dataset.kept), axis=1),
         )
 
     def accuracy(self, names: Sequence[str], conditions: Iterable[str]) -> Draws:
-        """Return the accuracy of decision makers, pooled over them and conditions: (r,)."""
+        """Return the share of right answers of all of ``names`` in all ``conditions`` together.
+
+        One for each row of weights: (rows,).
+        """
         conditions = list(conditions)
         return accuracy(self._of(names, conditions), [self.weights[name] for name in conditions])
 
     def measures(self, pairs: Sequence[Pair], conditions: Iterable[str]) -> Draws:
-        """Average the measures over conditions, pair by pair: (4, pairs, r)."""
+        """Return each pair's MEASURES, averaged over conditions: (4, pairs, rows of weights)."""
         return consistency.average([self.compared[name].of(pairs) for name in conditions])
 
     def describe(self, names: Sequence[str], pairs: Sequence[Pair]) -> Json:
-        """Summarise some decision makers taken together, and pairs of decision makers."""
+        """Summarise as JSON the answers of decision makers together, and the MEASURES of ``pairs``.
+
+        Both are given over all kept conditions, and by condition and category.
+        """
         kept = self.dataset.kept
         everywhere = [name for name in self.panels if self._has(name, names)]
         used = self._of(names, kept)
@@ -171,7 +190,10 @@ class Answers:
         }
 
     def split(self, names: Sequence[str]) -> Json:
-        """Count the pictures that all or none get right; give the makers' measures on the rest."""
+        """Count the pictures that all, none or some of the decision makers get right.
+
+        The mean MEASURES of their pairs on pictures that some get right are given, too.
+        """
         used = self._of(names, self.dataset.kept)
         found = [difficulty(panel.correct) for panel in used]
         pairs = list(combinations(names, 2))
@@ -220,8 +242,9 @@ class Answers:
 
 
 def _pair_counts(found: Sequence[Draws]) -> Json:
-    """Count all pairs, pairs without error consistency, and identical pairs, over conditions.
+    """Count pairs, pairs without error consistency, and pairs right on the same pictures.
 
+    ``found`` has the MEASURES of the pairs in each condition; counts are summed over conditions.
     Published tools give an undefined error consistency as 1; here it is left out.
     """
     return {

@@ -14,9 +14,9 @@ SHARES = ("0.0", "0.1", "0.2", "0.35")
 
 @dataclass(frozen=True, slots=True)
 class ShapeBias:
-    """Answers by shape and by texture among conflicting pictures.
+    """Answers by shape and by texture to pictures whose two cues conflict.
 
-    ``subjects`` and the mean over them are None for models.
+    ``subjects`` is the number of persons; it and ``mean_over_subjects`` are None for models.
     """
 
     subjects: int | None
@@ -34,7 +34,7 @@ class ShapeBias:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """The accuracy at one strength of a distortion."""
+    """The accuracy and the number of trials at one strength of a distortion."""
 
     accuracy: float
     trials: int

@@ -54,7 +54,10 @@ class Conflict:
 
 
 def conflict(panel: Panel) -> Conflict:
-    """Select the conflicting pictures. Raises BadTrials for a name without a texture's category."""
+    """Select the pictures whose shape and texture are of two categories.
+
+    Raises BadTrials if a picture's name has no texture category.
+    """
     names = [texture_category(name) for name in panel.images.tolist()]
     for image, name in zip(panel.images, names, strict=True):
         if name not in panel.categories:
@@ -69,7 +72,10 @@ def conflict(panel: Panel) -> Conflict:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Votes:
-    """Counts (m, r) of answers by shape, by texture, and in all, for each maker."""
+    """Counts of answers by shape, by texture, and in all: (m, r) each.
+
+    There are m decision makers, and r rows of weights of the pictures.
+    """
 
     shape: NDArray[np.float64]
     texture: NDArray[np.float64]
@@ -77,7 +83,7 @@ class Votes:
 
     @property
     def columns(self) -> tuple[NDArray[np.float64], ...]:
-        """Return the counts of shape, texture and trials."""
+        """Return the counts ``shape``, ``texture`` and ``trials``, each (m, r), in this order."""
         return self.shape, self.texture, self.trials
 
     @property
@@ -87,7 +93,7 @@ class Votes:
 
     @property
     def bias(self) -> NDArray[np.float64]:
-        """Return shape / (shape + texture) answers (m, r); nan if there are neither."""
+        """Return shape / (shape + texture) answers: (m, r); nan where there are neither."""
         total = self.shape + self.texture
         shares: NDArray[np.float64] = np.full(total.shape, np.nan)
         np.divide(self.shape, total, out=shares, where=total > 0)
@@ -95,7 +101,10 @@ class Votes:
 
 
 def votes(conflict: Conflict, weights: NDArray[np.float64]) -> Votes:
-    """Count answers over the conflicting pictures, weighed by ``weights`` (r, n)."""
+    """Count each maker's answers by shape and texture to the n conflicting pictures.
+
+    Pictures count as each of the r rows of ``weights`` (r, n) says.
+    """
     shape = conflict.panel.correct @ weights.T
     texture = (conflict.panel.responses == conflict.textures) @ weights.T
     return Votes(shape, texture, np.broadcast_to(weights.sum(axis=1), shape.shape))

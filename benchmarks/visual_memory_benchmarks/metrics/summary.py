@@ -96,7 +96,7 @@ def _models(datasets: Mapping[str, DatasetSummary]) -> dict[str, dict[str, Score
 
 
 def _averaged(found: Sequence[Scores]) -> Draws:
-    """Average accuracy and the measures over datasets: (1 + 4, r)."""
+    """Average accuracy (row 0) and the four MEASURES over datasets: (5, rows of weights)."""
     stacked = np.stack([np.concatenate([each.accuracy[None], each.measures]) for each in found])
     return consistency.mean(stacked, axis=0)
 
@@ -107,7 +107,10 @@ def _overall(found: Sequence[Scores]) -> Json:
 
 
 def _row(found: Sequence[Scores], bias: Draws | None) -> dict[str, float]:
-    """Return every metric of a model, nan where it is undefined."""
+    """Return every metric of a model by name, nan where it is undefined.
+
+    ``found`` are its scores on each dataset; ``bias`` is None without cue-conflict trials.
+    """
     values = dict(zip(("ood_accuracy", *MEASURES), _averaged(found)[:, 0].tolist(), strict=True))
     return values | {"shape_bias": np.nan if bias is None else float(bias[0])}
 
@@ -126,7 +129,10 @@ def _pairs(datasets: Mapping[str, DatasetSummary]) -> list[Json]:
 def _compared(
     rows: Mapping[str, Mapping[str, float]], short: Mapping[str, str], metrics: Iterable[str]
 ) -> tuple[dict[str, Mapping[str, float]], dict[str, str]]:
-    """Return the rows of models that have every metric and dataset, and why others are left out."""
+    """Return the rows of the models that have every metric, and why others are left out.
+
+    ``short`` has the reasons known already, by model.
+    """
     left_out = dict(short)
     for name, row in rows.items():
         if lacking := [metric for metric in metrics if np.isnan(row[metric])]:

@@ -16,12 +16,13 @@ DEPTHS = (1, 10, 50, 100)
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The agreement of two files on their common queries.
+    """The agreement of two neighbour-information files on the queries that both have.
 
-    ``overlap`` is the mean share of common neighbours by depth; ``largest_difference`` is between
-    distances to the same neighbour, None if no query has a common one; ``other_classes`` counts
-    common neighbours of different classes; the accuracies are of the nearest neighbour's class,
-    among queries that have a class.
+    ``same_nearest`` is the share of queries with the same nearest neighbour, ``same_order`` with
+    the same neighbours in order, down to the shortest list of all; ``overlap`` is the mean share of
+    common neighbours by depth; ``largest_difference`` is between distances to the same neighbour,
+    None if no query has a common one; ``other_classes`` counts common neighbours of different
+    classes; the accuracies are of the nearest neighbour's class, among queries that have a class.
     """
 
     queries: int
@@ -44,7 +45,11 @@ def compare(
     second: Mapping[str, NeighborInfo],
     depths: Iterable[int] = DEPTHS,
 ) -> Comparison | None:
-    """Compare two files; None without a common query. Depths over the shortest list are omitted."""
+    """Compare the neighbours in two neighbour-information files, query by query.
+
+    Neighbours are compared down to each of ``depths``, but for those beyond the shortest list. None
+    if no query is in both.
+    """
     pairs = [(first[key], second[key]) for key in first if key in second]
     if not pairs:
         return None

@@ -25,7 +25,10 @@ SLACK = 1e-6  # how far rounding may take a distance out of [0, 2] or out of ord
 
 
 def file_name(memory: str, memory_split: str, query: str, query_split: str, model: str) -> str:
-    """Return the name of a file; callers join several memories, or splits, by ``-and-``."""
+    """Return the name of a neighbour-information file, which names both sets with their splits.
+
+    Callers join several memories, or splits, by ``-and-``; ``model`` is the embedder.
+    """
     memory, memory_split, query, query_split = (
         each.replace("_", "-").replace("/", "-")
         for each in (memory, memory_split, query, query_split)
@@ -38,9 +41,10 @@ def file_name(memory: str, memory_split: str, query: str, query_split: str, mode
 
 @dataclass(frozen=True, slots=True)
 class NeighborInfo:
-    """The neighbours of one query, nearest first.
+    """The neighbours of one query, nearest first, with their classes and distances.
 
-    ``image_class`` has several values for relabelled ImageNet (ReaL): any of them is right.
+    ``image_class`` is the query's class; it has several values for relabelled ImageNet (ReaL): any
+    of them is right. ``featurizer`` names the embedder.
     """
 
     featurizer: str
@@ -58,7 +62,10 @@ class NeighborInfo:
 
 
 def read(path: Path) -> dict[str, NeighborInfo]:
-    """Read a file: the neighbours of each query, by its id. Raises BadFile."""
+    """Read a neighbour-information file: each query's neighbours, by the query's id.
+
+    Raises BadFile if it cannot be read or has another format.
+    """
     try:
         queries = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -106,7 +113,10 @@ def _info(value: dict[str, Any]) -> NeighborInfo:
 
 
 def write(path: Path, queries: Iterable[NeighborInfo]) -> None:
-    """Write queries to a file one by one; the file appears whole or not at all."""
+    """Write a neighbour-information file, which appears whole or not at all.
+
+    Queries are taken one at a time, so an iterator needs no RAM for all.
+    """
     with whole_file(path, overwrite=True) as file:
         separator = "{"
         for each in queries:
@@ -128,10 +138,11 @@ def export(
     images: Sequence[Any] | None = None,
     k: int,
 ) -> list[NeighborInfo]:
-    """Find the ``k`` entries of a served memory nearest to each query, given as vectors or images.
+    """Find the ``k`` entries nearest to each query, given as vectors or images.
 
-    ``classes`` numbers the labels of queries and entries. Raises UnnumberedLabels and the errors of
-    ``search``.
+    ``ids`` and ``labels`` are the queries'; ``classes`` numbers the labels of queries and entries;
+    ``featurizer`` names the embedder. Raises UnnumberedLabels if a label has no number, and the
+    errors of ``Memory.search``.
     """
     found = memory.search(vectors=vectors, images=images, k=k)
     known = {*labels, *(label for each in found for label in each.labels)}

@@ -60,12 +60,12 @@ class Findings:
         return bool(self.records) if name == RUNS else name in self.results
 
     def tables(self, name: str) -> Mapping[str, Rows]:
-        """Return the tables of an experiment."""
+        """Return the tables of the result of the experiment ``name``, by their names."""
         tables: Mapping[str, Rows] = self.results[name]["tables"]
         return tables
 
     def parameter(self, name: str, parameter: str) -> Any:
-        """Return a parameter of an experiment."""
+        """Return the value of a parameter with which the experiment ``name`` was run."""
         return self.results[name]["parameters"][parameter]
 
     @cached_property
@@ -85,7 +85,7 @@ class Findings:
 
     @cached_property
     def memories(self) -> list[str]:
-        """Return the names of the memories, sorted."""
+        """Return the names of the decision makers of the runs, sorted; each is a memory."""
         return sorted({record["maker"] for record in self.records}, key=_natural)
 
     def sample(self, name: str) -> str:
@@ -94,7 +94,10 @@ class Findings:
         return f"{self.parameter(name, 'seeds')} seeds of {self.size(first)}"
 
     def size(self, name: str) -> str:
-        """Describe the size of a set, as ``800 pictures``, or ``all pictures`` if unknown."""
+        """Describe the size of the picture set ``name``, as ``800 pictures``.
+
+        ``all pictures`` if there are no results of the experiment on embedders.
+        """
         rows = self.tables("embedders")["accuracy"] if self.has("embedders") else ()
         counts = {row["set"]: f"{row['pictures']:,} pictures" for row in rows}
         return counts.get(name, "all pictures")

@@ -16,7 +16,10 @@ STUCK = "\0"  # replaces a space at which no line may break
 
 
 def number(value: float | None, digits: int = 3, sign: str = "") -> str:
-    """Format a number with the sign − if negative; None as a dash."""
+    """Format a number with ``digits`` decimals and the sign −; None as a dash.
+
+    ``sign`` is as in Python's format: ``+`` also marks positive numbers.
+    """
     if value is None:
         return UNDEFINED
     nearest = round(value, digits) + 0.0  # which makes 0 of −0
@@ -24,7 +27,10 @@ def number(value: float | None, digits: int = 3, sign: str = "") -> str:
 
 
 def interval(estimate: Estimate | None, digits: int = 3, sign: str = "") -> str:
-    """Format an estimate: ``0.215 [0.192, 0.239]``."""
+    """Format an estimate: ``0.215 [0.192, 0.239]``; a dash if undefined.
+
+    ``digits`` and ``sign`` are as in ``number``.
+    """
     if estimate is None or estimate["value"] is None:
         return UNDEFINED
     value, low, high = (number(estimate[key], digits, sign) for key in ("value", "low", "high"))
@@ -69,7 +75,10 @@ def bullets(texts: Iterable[str]) -> str:
 
 
 def paragraph(text: str, first: str = "", rest: str = "") -> str:
-    """Wrap a text to the page's width; code is not broken."""
+    """Wrap a text to the page's width; code in backticks is not broken.
+
+    The first line begins with ``first``, the others with ``rest``.
+    """
     kept = CODE.sub(lambda found: found[0].replace(" ", STUCK), text)
     lines = textwrap.fill(
         kept,

@@ -128,7 +128,10 @@ def _memories(findings: Findings) -> str:
 
 
 def _origin(section: Section, findings: Findings, link: str) -> list[str]:
-    """Return lines on the origin of a section's numbers: papers, command, parameters, intervals."""
+    """Return lines on the origin of a section's numbers: papers, command, parameters, intervals.
+
+    ``link`` is the path from the page to the folder of results.
+    """
     seeds = listed([str(seed) for seed in section.papers])
     lines = [f"Seed{'s' * (len(section.papers) > 1)} {seeds}. Made by `{section.command}`."]
     for name in section.needs:
@@ -197,7 +200,7 @@ def _parameters(parameters: Mapping[str, Any]) -> str:
 
 
 def _values(value: Any) -> str:
-    """Format a parameter, long lists by their length."""
+    """Format a parameter as text: long lists by their length, None as all."""
     match value:
         case dict():
             return ", ".join(f"{key} {_values(each)}" for key, each in value.items())

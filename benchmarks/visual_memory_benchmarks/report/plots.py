@@ -36,7 +36,10 @@ class Canvas:
         self.figure.legend(*handles, loc="outside lower center", ncols=columns, title=title)
 
     def unchanged(self, axes: Axes, *, horizontal: bool = False) -> None:
-        """Draw a line at 0, where nothing changes."""
+        """Draw a line where a change is 0: a level line or, if ``horizontal``, an upright one.
+
+        Values are on the x axis if ``horizontal``, else on the y axis.
+        """
         (axes.axvline if horizontal else axes.axhline)(0, color=self.theme.faint, linewidth=1)
 
 
@@ -49,7 +52,11 @@ def error_bars(
     label: str,
     horizontal: bool = False,
 ) -> None:
-    """Draw values with their intervals at places, without undefined ones."""
+    """Draw estimates at ``places`` with their intervals; undefined ones are left out.
+
+    ``look`` are keywords of ``Axes.errorbar``, ``label`` names the series in the legend. Places are
+    on the x axis or, if ``horizontal``, on the y axis.
+    """
     shown = [
         (place, each)
         for place, each in zip(places, estimates, strict=True)

@@ -29,7 +29,10 @@ PEERS = MappingProxyType(
 
 
 def distorted(name: str, distortion: Distortion, at: TaskInputs) -> Task:
-    """Make a task of pictures clean, then at every level. Raises MissingData, BadPicture."""
+    """Make a task of the pictures, undistorted and then under each level of a distortion.
+
+    Raises MissingData, BadPicture.
+    """
     found = clean_pictures(at)
     data = {found.name: found.sha256}
     materials = Materials()

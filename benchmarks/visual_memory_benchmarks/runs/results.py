@@ -64,7 +64,7 @@ def _accuracy(found: Sequence[Panel], resampling: Resampling) -> Json:
 
 
 def _by_category_mean(found: Sequence[Panel], resampling: Resampling) -> Json:
-    """Return the mean of the accuracies for each category shown."""
+    """Return the mean of the accuracies on each category shown, with its interval."""
     weights = [resampling.weights(panel) for panel in found]
     shown = sorted({int(each) for panel in found for each in panel.shown})
     rates = [

@@ -60,7 +60,7 @@ class Settings:
     batch: int = BATCH
 
     def name(self, memory: str) -> str:
-        """Return the name of the decision maker."""
+        """Return the name of the decision maker: ``maker`` or, if None, memory, voting and k."""
         return self.maker or f"{memory}-{self.voting}-k{self.k}"
 
 
@@ -132,7 +132,7 @@ def run(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluator:
-    """A memory with all that is needed to answer the questions of a task."""
+    """A memory and a task, with all that is needed to answer the task's questions."""
 
     memory: Memory
     task: Task
@@ -222,7 +222,10 @@ def check_names(task: Task) -> None:
 
 
 def without_label(task: Task, meant: Mapping[str, str]) -> dict[str, int]:
-    """Count the questions of each category that no label maps to."""
+    """Count the questions of each category that no label of the memory maps to.
+
+    ``meant`` maps each label to a category.
+    """
     shown = Counter(each.stimulus.category for each in task.questions)
     return {each: shown[each] for each in sorted(shown.keys() - set(meant.values()))}
 
@@ -235,7 +238,10 @@ def finish(
     settings: Settings,
     lacking: Mapping[str, int],
 ) -> None:
-    """Write the results, and the trials as Parquet."""
+    """Write the result of a run as JSON, and its trials as Parquet.
+
+    ``begun`` is the run's record; ``lacking`` counts questions whose category no label maps to.
+    """
     trials = trial_files.read([files.trials], task.dataset)
     value: Json = {
         "benchmark": begun.benchmark,

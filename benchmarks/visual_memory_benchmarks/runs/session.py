@@ -42,14 +42,14 @@ class RunFiles:
 
     @classmethod
     def of(cls, out: Path, dataset: str, maker: str) -> RunFiles:
-        """Return the paths in ``out``/DATASET."""
+        """Return the paths of a run in the folder ``out``/DATASET; they need not exist."""
         stem = file_name(dataset, maker, SESSION).removesuffix(".csv")
         ends = ("csv", "answers.jsonl", "record.json", "results.json", "parquet")
         return cls(*(out / dataset / f"{stem}.{end}" for end in ends))
 
 
 class Session:
-    """The files of a run, to which answers are appended in the order of the questions.
+    """The files of a run, the trials and the answers, to which rows are appended in question order.
 
     Answers already in them are kept; a last line that is cut short, or is in one of the two files
     only, is dropped. Raises OtherRun if another process writes, BadFile if the rows are not of

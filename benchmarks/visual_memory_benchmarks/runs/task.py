@@ -46,7 +46,11 @@ class Task:
 
 
 def table_name(number: int, code: str, condition: str, category: str, id: str) -> str:
-    """Return a picture's name as in published tables; the last part, ``id``, has no underscore."""
+    """Return a picture's name as published tables have it, parts joined by underscores.
+
+    ``number`` is the trial's, ``code`` stands for the dataset. The last part, ``id``, must have no
+    underscore.
+    """
     return f"{number:04}_{code}_dnn_{'0' if condition == ALL else condition}_{category}_00_{id}"
 
 

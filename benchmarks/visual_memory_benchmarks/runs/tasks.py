@@ -35,7 +35,10 @@ SETS = frozenset({NATURAL, BANK, *SOURCES, *(folder for folder, _ in BY_SHAPE.va
 
 @dataclass(frozen=True, slots=True)
 class TaskInputs:
-    """The data folder, the memory's name and entries, and the sample to take of each category."""
+    """Inputs of a task: the data folder, the memory's name and entries, and a sample size.
+
+    At most ``limit`` pictures of each category are taken, chosen by ``seed``; all if None.
+    """
 
     data: Path
     memory: str
@@ -45,13 +48,19 @@ class TaskInputs:
 
 
 def place(name: str, data: Path) -> Path | None:
-    """Return the folder of a set: as published or, if missing, as texture-vs-shape has it."""
+    """Return the folder of a set or, if missing, its folder in the repository texture-vs-shape.
+
+    None if neither is in ``data``.
+    """
     names = (name, *BY_SHAPE.get(name, ())[:1])
     return next((data / each for each in names if (data / each).is_dir()), None)
 
 
 def people(dataset: Dataset, at: TaskInputs) -> Task:
-    """Make the task of one of the 17 datasets, as published or as texture-vs-shape has it."""
+    """Make the task of one of the 17 datasets that people answered.
+
+    Folders are as published, or as in the repository texture-vs-shape. Raises MissingData.
+    """
     folder = place(dataset.name, at.data)
     if folder is None:
         raise _missing(dataset.name, at.data)
@@ -147,7 +156,10 @@ def clean_pictures(at: TaskInputs) -> StimulusSet:
 
 
 def _check_categories(categories: Iterable[str], name: str, at: TaskInputs, remedy: str) -> None:
-    """Raise MissingData if a category has the name of a dataset in the same data folder."""
+    """Raise MissingData if a category has the name of a dataset and is no label of the memory.
+
+    A folder of the dataset was then taken for a category; ``remedy`` says how to avoid that.
+    """
     if sets := sorted(SETS.intersection(categories) - at.remembered.labels):
         lie, are = ("lies", "is a set") if len(sets) == 1 else ("lie", "are sets")
         raise MissingData(
@@ -159,7 +171,10 @@ def _check_categories(categories: Iterable[str], name: str, at: TaskInputs, reme
 
 
 def numbered(code: str, pairs: Iterable[tuple[str, Stimulus]]) -> tuple[Question, ...]:
-    """Make a question of each condition and picture, numbered and named as in tables."""
+    """Make a question of each condition and picture, numbered from 1, with its ``table_name``.
+
+    ``code`` is the part of the name that stands for the dataset.
+    """
     return tuple(
         Question(
             table_name(number, code, condition, each.category, picture_id(each.file)),

@@ -44,7 +44,7 @@ def get(source: Source, data: Path, progress: Progress = lambda done, total: Non
 
 
 def file_name(archive: Archive) -> str:
-    """Return the last part of an archive's address. Raises BadDownload."""
+    """Return the file's name, the last part of the address. Raises BadDownload if it has none."""
     parts = [each for each in urlsplit(archive.url).path.split("/") if each != "content"]
     name = parts[-1]
     if not name or name.startswith("."):

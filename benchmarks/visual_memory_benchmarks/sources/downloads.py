@@ -61,7 +61,10 @@ def _open(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
 
 
 def _download(archive: Archive, partial: Path, progress: Progress) -> None:
-    """Download until the file is complete. Raises BadDownload."""
+    """Download the rest of a file to ``partial``, which is kept if the connection breaks.
+
+    Raises BadDownload.
+    """
     tag = partial.with_name(f"{partial.name}.tag")
     try:
         with partial.open("ab") as file:
@@ -75,7 +78,10 @@ def _download(archive: Archive, partial: Path, progress: Progress) -> None:
 
 
 def _receive(archive: Archive, file: IO[bytes], tag: Path, progress: Progress) -> None:
-    """Append the missing bytes; start over if the server has another version by now."""
+    """Append the bytes of an archive that ``file`` lacks, or all if the server has a new version.
+
+    ``tag`` is a file that holds the version of the bytes received so far.
+    """
     done = file.tell()
     version = tag.read_text(encoding="utf-8") if tag.exists() else ""
     headers = {"Range": f"bytes={done}-", "If-Range": version} if done and version else {}
@@ -116,7 +122,11 @@ def _reason(error: Exception) -> str:
 
 
 def _verify(archive: Archive, path: Path, lock: Path) -> None:
-    """Compare a file with its published checksum, or the first download. Raises BadDownload."""
+    """Compare a file with its published checksum and the first download; delete it if it differs.
+
+    ``lock`` is the JSON file of earlier downloads, to which this one is added. Raises BadDownload
+    if the file differs.
+    """
     md5, sha256 = _hashes(path)
     if archive.md5 is not None and md5 != archive.md5:
         path.unlink()

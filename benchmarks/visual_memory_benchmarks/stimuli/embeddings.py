@@ -48,7 +48,10 @@ class MemoryEmbeddings:
     def of(
         self, pictures: Sequence[Picture], names: Sequence[str] | None = None
     ) -> NDArray[np.float32]:
-        """Return unit vectors (n, d) of pictures; refusals use ``names``. Raises BadPicture."""
+        """Return the unit vectors of pictures: (n, d).
+
+        ``names`` name the pictures in messages. Raises BadPicture if one cannot be read or decoded.
+        """
         keys = [content_key(picture) for picture in pictures]
         names = names or [_name(picture, at) for at, picture in enumerate(pictures)]
         first = {key: at for at, key in reversed(list(enumerate(keys)))}
@@ -96,7 +99,7 @@ class Embeddings(MemoryEmbeddings):
 
 
 class VectorFile:
-    """An append-only file of one embedder's vectors: content key and row, repeated.
+    """An append-only file of one embedder's vectors, each after the ``content_key`` of its picture.
 
     Several processes may use it; a record cut short by a kill is dropped.
     """
@@ -108,14 +111,14 @@ class VectorFile:
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self) -> Vectors:
-        """Read all vectors."""
+        """Return all vectors by content key; none if there is no file."""
         data = self._path.read_bytes() if self._path.exists() else b""
         whole = len(data) // self._record.itemsize
         records = np.frombuffer(data, self._record, whole)
         return {bytes(key): row for key, row in zip(records["key"], records["row"], strict=True)}
 
     def append(self, vectors: Vectors) -> None:
-        """Append vectors, atomically."""
+        """Append vectors, given by content key; remove a record that was cut short before them."""
         records = np.empty(len(vectors), self._record)
         records["key"] = [np.void(key) for key in vectors]
         records["row"] = list(vectors.values())

@@ -114,9 +114,9 @@ def some(found: StimulusSet, limit: int | None, seed: int) -> StimulusSet:
 
 
 def check_complete(dataset: Dataset, names: Sequence[str], data: Path) -> None:
-    """Check that all pictures in people's tables are among ``names``, if there are tables.
+    """Check that all pictures in people's tables of a dataset are among ``names``.
 
-    Raises MissingData.
+    ``data`` is the folder with the tables; nothing is checked without them. Raises MissingData.
     """
     tables = sorted((data / PEOPLE / dataset.name).glob("*.csv*"))
     if not tables:

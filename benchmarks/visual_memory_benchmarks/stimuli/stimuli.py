@@ -38,7 +38,10 @@ class Stimulus:
 
 @dataclass(frozen=True, slots=True)
 class StimulusSet:
-    """Pictures of one folder; ``sha256`` is the hash of the manifest, or of names and hashes."""
+    """Pictures of one folder; ``sha256`` is the hash of the manifest, or the ``fingerprint``.
+
+    The fingerprint is taken if there is no manifest, or some pictures only were selected.
+    """
 
     name: str
     folder: Path
@@ -162,7 +165,10 @@ def decode(found: StimulusSet, stimulus: Stimulus) -> Picture:
 
 
 def unreadable(error: InvalidArgument, names: Sequence[str]) -> BadPicture:
-    """Return a BadPicture that names the picture at fault; raise ``error`` if there is none."""
+    """Return a BadPicture that names the picture which the server could not decode.
+
+    ``names`` are those of the pictures sent. Raises ``error`` itself if no picture is at fault.
+    """
     for path, wish in error.field_violations:
         if found := POSITION.match(path):
             return BadPicture(names[int(found[1])], wish.rstrip("."))

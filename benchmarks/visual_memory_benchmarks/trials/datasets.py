@@ -57,7 +57,10 @@ def _value(token: str) -> float | str:
 
 
 def _eidolon(name: str, coherence: int, kept: tuple[int, ...]) -> Dataset:
-    """Make an eidolon dataset: reach 2^0 to 2^7 at one coherence; the grain is 10."""
+    """Make an eidolon dataset: reach 2^0 to 2^7 at one coherence; the grain is 10.
+
+    Scores are averaged over the reaches in ``kept``.
+    """
     conditions = {reach: f"{reach}-{coherence}-10" for reach in (1, 2, 4, 8, 16, 32, 64, 128)}
     excluded = tuple(token for reach, token in conditions.items() if reach not in kept)
     return Dataset(name, "parametric", tuple(conditions.values()), excluded)

@@ -122,7 +122,11 @@ def _parquet(path: Path) -> tuple[list[str], list[int], list[list[str]]]:
 
 
 def _typed(columns: Sequence[list[str]], dataset: Dataset, place: Callable[[int], str]) -> Trials:
-    """Convert columns to numbers and canonical tokens; unknown tokens are kept for ``check``."""
+    """Convert the text columns of a table to trials, with numbers and canonical condition tokens.
+
+    Unknown tokens are kept for ``check``; ``place`` names the place of a row. Raises BadTrials for
+    a number that cannot be parsed.
+    """
     makers, sessions, numbers, seconds, responses, categories, tokens, names = columns
     canonical = {token: dataset.canonical(token) or token for token in set(tokens)}
     return Trials(

@@ -119,7 +119,10 @@ def check(trials: Trials, place: Callable[[int], str] = lambda row: f"trial {row
 def _repeated(
     trials: Trials, image: NDArray[np.intp], place: Callable[[int], str]
 ) -> tuple[NDArray[np.bool_], Callable[[int], str]]:
-    """Return a mask of rows that answer a picture again, and a function to describe such a row."""
+    """Return a mask of rows that answer a picture again, and a function to describe such a row.
+
+    ``image`` numbers the picture of each row; ``place`` names the place of a row.
+    """
     _, maker = np.unique(trials.makers, return_inverse=True)
     _, condition = np.unique(trials.conditions, return_inverse=True)
     keys = (maker * (condition.max(initial=0) + 1) + condition) * (image.max(initial=0) + 1) + image

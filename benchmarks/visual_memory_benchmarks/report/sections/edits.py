@@ -151,7 +151,10 @@ def _before(result: Mapping[str, Any], outcome: str) -> float:
 
 
 def _shares(result: Mapping[str, Any], found: Sequence[Contrast]) -> list[str]:
-    """Describe how each kind of edit that raised shape bias changed shape and texture answers."""
+    """Return a sentence on shape and texture answers for each kind of edit that raised shape bias.
+
+    ``found`` are the significant contrasts.
+    """
     largest = _largest([row for row in found if row["outcome"] == SHAPE_BIAS], 1)
     return [
         f"With {row['kind']} at {row['dose']:g} answers by shape "

@@ -86,7 +86,7 @@ def all_of(findings: Findings) -> dict[str, Json]:
 
 
 def plotted(described: Mapping[str, Json]) -> dict[str, Json]:
-    """Select people, one memory and some networks to plot."""
+    """Select from ``all_of`` the bias of people, one memory and NETWORKS, those to plot."""
     memory = next((name for name in described if name.endswith("k10")), None)
     names = [PEOPLE, *([memory] if memory else []), *NETWORKS]
     return {name: described[name] for name in names if name in described}

@@ -15,7 +15,11 @@ from visual_memory_embedders.spec import Preprocessing
 
 
 def load(name: str, network: str) -> Loaded:
-    """Load ``network``, NAME/PRETRAINED. Raises MissingWeights, UnsupportedNetwork."""
+    """Load open_clip's ``network``, NAME/PRETRAINED, for the embedder called ``name``.
+
+    Returns the weights' SHA-256, the preprocessing and the network. Raises MissingWeights,
+    UnsupportedNetwork.
+    """
     architecture, _, pretrained = network.partition("/")
     model = _create(name, architecture, pretrained)
     preprocessing = _preprocessing(name, model.visual.preprocess_cfg)

@@ -18,7 +18,11 @@ from visual_memory_embedders.spec import Preprocessing
 
 
 def load(name: str, network: str) -> Loaded:
-    """Load ``network``, NAME or NAME@FILE. Raises MissingWeights, UnsupportedNetwork."""
+    """Load timm's ``network``, NAME or NAME@FILE, for the embedder called ``name``.
+
+    Returns the weights' SHA-256, the preprocessing and the network. Raises MissingWeights,
+    UnsupportedNetwork.
+    """
     architecture, at, file = network.partition("@")
     if at and not Path(file).is_file():
         raise MissingWeights(name, f"there is no file {file}", f"put the weights at {file}")

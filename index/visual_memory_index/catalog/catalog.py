@@ -98,7 +98,7 @@ class Catalog:
             self._registry.close()
 
     def names(self) -> list[str]:
-        """Return all memories' names, sorted, also of files that the registry has lost."""
+        """Return the names of all memories, sorted, also of those that the registry has lost."""
         with self._registry.reading() as read:
             return sorted({*self._lost, *read.names()})
 
@@ -126,7 +126,11 @@ class Catalog:
     def _compare(
         self, path: Path, name: str
     ) -> tuple[Found, Noted | None, errors.MemoryRefusal | None]:
-        """Return what a file holds, what was noted of it, and why it is refused, or None."""
+        """Return the state of a memory's file, the state that the catalog recorded, and a refusal.
+
+        The second is None if nothing is recorded, the third if the file is accepted. Raises the
+        errors of ``look`` and ``look_through``.
+        """
         known = self._noted(path.name)
         found = look(path, known)
         refused = refusal(path, name, found, known)
@@ -139,7 +143,7 @@ class Catalog:
         return Memory.open(path, keep, self.reserve.give_up, self._indexes)
 
     def note(self, memory: Memory) -> None:
-        """Record a memory's current log position and unfinished unlearning in the registry.
+        """Record a memory's audit log position in the registry, and any unfinished unlearning.
 
         Raises FileUnavailable.
         """
@@ -301,10 +305,10 @@ class Catalog:
 
     @contextmanager
     def accepting(self, doubt: Doubt, *, settings: Iterable[str]) -> Iterator[Rebuilt]:
-        """Yield a memory whose file was refused, rebuilt without unlearned entries, for ``accept``.
+        """Yield the memory of ``doubt`` without unlearned entries, to be passed to ``accept``.
 
-        The refused file is not changed. Raises CorruptStore, BadAuditLog, NewerStore,
-        FileUnavailable.
+        It is a copy. If any entries are left out, so are the settings named in ``settings``. The
+        refused file is not changed. Raises CorruptStore, BadAuditLog, NewerStore, FileUnavailable.
         """
         with self._unfinished.file() as copy, self._unfinished.file() as path:
             copy_database(doubt.path, copy)
@@ -349,7 +353,8 @@ class Catalog:
     ) -> Iterator[Rebuilt]:
         """Yield a copy of a memory under another ``name``, without entries waiting to be unlearned.
 
-        If any entries are waiting, the settings named in ``settings`` are left out, too. Raises
+        If any entries are waiting, the settings named in ``settings`` are left out, too. ``check``
+        is called often, and may raise. The copy is not registered: see ``adopt``. Raises
         CorruptStore, BadAuditLog, FileUnavailable.
         """
         with self._unfinished.file() as path:
@@ -370,7 +375,8 @@ class Catalog:
     def adopt(self, rebuilt: Rebuilt, answer: Any, request: Request) -> Memory | None:
         """Register a rebuilt memory and open it; return None if this request was answered before.
 
-        Raises MemoryExists, RequestReused, FileUnavailable, Outdated.
+        ``answer`` is stored as the answer to ``request``. Raises MemoryExists, RequestReused,
+        FileUnavailable, and Outdated if entries in it were unlearned meanwhile.
         """
 
         def make(path: Path) -> Memory:
@@ -430,9 +436,11 @@ class Catalog:
         request: Request,
         check: Callable[[RegistryReader, Memory], None] = lambda read, memory: None,
     ) -> Memory | None:
-        """Register the memory that ``make`` makes, unless ``check`` raises; return the memory.
+        """Register the memory that ``make`` makes at the path passed to it, and return the memory.
 
-        Return None if this request was answered before. Raises MemoryExists, RequestReused.
+        ``check`` may raise before the memory is set ready; then its file is removed. ``answer`` is
+        stored as the answer to ``request``. Return None if this request was answered before. Raises
+        MemoryExists, RequestReused.
         """
         self.clear()  # a full disk may have prevented undoing the last one
         file = new_name(name)
@@ -459,7 +467,7 @@ class Catalog:
         return memory
 
     def _path(self, name: str) -> Path:
-        """Return the file of a memory.
+        """Return the path of the file of the memory ``name``.
 
         Raises UnknownMemory, UnlistedFile, CorruptStore, FileUnavailable.
         """

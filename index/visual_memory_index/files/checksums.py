@@ -65,15 +65,15 @@ def move(db: sqlite3.Connection, count: int, sum: int, *, table: str = ENTRIES) 
 
 
 def write(db: sqlite3.Connection) -> None:
-    """Compute and store the totals of all tables."""
+    """Compute and store the row count and the checksum total of each table."""
     for table, row in summed(db).items():
         db.execute(f"INSERT OR REPLACE INTO sums SELECT '{table}', {total(row)} FROM {table}")
 
 
 def check(db: sqlite3.Connection) -> None:
-    """Compare all tables with their totals and their indices.
+    """Compare all tables with their stored row counts and checksum totals, and check their indices.
 
-    Raises NotAsWritten.
+    Does nothing if the file has no totals. Raises NotAsWritten for the first table that differs.
     """
     if not are_kept(db):
         return
@@ -97,12 +97,15 @@ def check_structure(db: sqlite3.Connection, table: str) -> None:
 
 
 def are_kept(db: sqlite3.Connection) -> bool:
-    """Return True if the file has a table of totals, which files of older releases lack."""
+    """Return True if the file has the table of checksum totals; older releases made none."""
     return db.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'sums'").fetchone() is not None
 
 
 def are_deleted(db: sqlite3.Connection) -> bool:
-    """Return True if all totals were deleted by hand. Raises NotAsWritten."""
+    """Return True if a person deleted all rows of the table of totals, to change the file by hand.
+
+    Raises NotAsWritten if that table is damaged.
+    """
     if not are_kept(db) or db.execute("SELECT 1 FROM sums").fetchone():
         return False
     check_structure(db, "sums")
@@ -110,7 +113,7 @@ def are_deleted(db: sqlite3.Connection) -> bool:
 
 
 def summed(db: sqlite3.Connection) -> dict[str, str]:
-    """Map each table with totals to the SQL of a row's checksum, with {} before each column."""
+    """Map each table that has totals to the SQL template of a row's checksum, see ``summand``."""
     tables = db.execute(
         "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
     ).fetchall()
@@ -118,7 +121,11 @@ def summed(db: sqlite3.Connection) -> dict[str, str]:
 
 
 def summand(db: sqlite3.Connection, table: str) -> str:
-    """Return the SQL of a row's checksum: in ``entries`` a column, else made of all values."""
+    """Return an SQL template of a row's checksum, with {0} for a prefix such as "NEW.".
+
+    In ``entries`` the checksum is a column; in another ``table`` it is computed from all columns
+    but ``digest``.
+    """
     if table == ENTRIES:
         return "{0}checksum"
     columns = db.execute("SELECT name FROM pragma_table_info(?, 'main')", (table,))

@@ -41,7 +41,10 @@ def open_to_write(path: Path) -> int:
 
 
 def new_file(path: Path) -> BinaryIO:
-    """Create a file for its owner alone and open it for writing. Raises FileUnavailable."""
+    """Create a file that only its owner may read and write, and return it open for writing.
+
+    Raises FileUnavailable, also if the file exists.
+    """
     with translate_os_errors(path):
         return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
@@ -82,7 +85,7 @@ def database_files(path: Path) -> tuple[Path, Path, Path]:
 
 
 def copy_database(path: Path, to: Path) -> None:
-    """Copy a database that nobody has open, with its log. Raises FileUnavailable."""
+    """Copy a database that nobody has open, with its write-ahead log. Raises FileUnavailable."""
     for source, copy in zip(database_files(path)[:2], database_files(to)[:2], strict=True):
         if source.exists():
             with source.open("rb") as read, new_file(copy) as file, translate_os_errors(copy):

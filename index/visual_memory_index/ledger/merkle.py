@@ -32,7 +32,10 @@ def append(size: int, peaks: bytes, leaf: bytes) -> bytes:
 
 
 def root(size: int, peaks: bytes) -> bytes:
-    """Return the root hash of the tree with these peaks. Raises ValueError."""
+    """Return the root hash of a tree of ``size`` leaves with these peaks, see ``append``.
+
+    Raises ValueError if the number of peaks does not fit ``size``.
+    """
     hashes = split(size, peaks) or [hashlib.sha256(b"").digest()]
     return reduce(lambda below, peak: node_hash(peak, below), reversed(hashes))
 

@@ -86,10 +86,11 @@ class MisleadingCountsCache:
     def get(
         self, k: int, on_progress: Progress, beside: Callable[[RamCopy], T]
     ) -> tuple[Counts, T]:
-        """Return the counts for k ≥ 1 and ``beside(copy)``, both of one moment during the call.
+        """Return the counts for k ≥ 1, and the result of ``beside`` for the same entries.
 
-        ``copy`` is the copy in RAM. The readers' lock is released after each part of the work. If
-        ``on_progress`` raises, the work ends.
+        ``beside`` is called with the copy in RAM at the moment that the counts are for, under the
+        readers' lock. The lock is released after each part of the work. If ``on_progress`` raises,
+        the work ends.
         """
         with self._reading() as ram:
             if (counts := self._fresh(k, ram)) is not None:
@@ -133,9 +134,10 @@ class MisleadingCountsCache:
         on_progress: Progress,
         beside: Callable[[RamCopy], T],
     ) -> tuple[Counts, T]:
-        """Return the counts and ``beside(copy)``, as ``get`` does.
+        """Compute the missing neighbour lists; return the counts and ``beside(copy)``, see ``get``.
 
-        The work is done in parts; for each, ``hold()`` is entered, which locks and yields the copy.
+        The work is done in parts; for each, ``hold()`` is entered, which locks and yields the copy
+        in RAM.
         """
         with self._checked_out(k, on_progress) as lists:
             with hold() as ram:
@@ -254,12 +256,20 @@ class MisleadingCountsCache:
 
 
 def stored_name(kind: str, scan: str, k: int) -> str:
-    """Return the name under which the store has the ``kind`` LISTS or KNOWN for one scan and K."""
+    """Return the name in the store of data derived for the neighbour lists of one scan and K.
+
+    With the ``kind`` LISTS that is the lists themselves, with KNOWN the keys of the entries whose
+    lists are computed.
+    """
     return f"{kind}{scan}.{k}"
 
 
 def keep_within_bounds(sizes: Mapping[int, int]) -> set[int]:
-    """Return the K whose lists fit within the limits; ``sizes`` has their bytes, latest first."""
+    """Return the K whose neighbour lists are kept: those used last, within two limits.
+
+    ``sizes`` maps each K to the bytes of its lists, the K used last first; that one is always kept.
+    The limits are on the bytes and on the number of K.
+    """
     stay, total = set[int](), 0
     for k, size in sizes.items():
         total += size
@@ -284,7 +294,7 @@ def count_common(known: Keys, keys: Keys) -> int:
 
 
 def list_cost(m: int, dimension: int, k: int) -> float:
-    """Return the cost of finding one of ``m`` lists, in multiplications."""
+    """Return the cost of finding one neighbour list among ``m`` entries, in multiplications."""
     return m * dimension + SELECTION_PRODUCTS * width(k, m)
 
 

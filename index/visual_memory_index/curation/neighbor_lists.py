@@ -72,11 +72,11 @@ class NeighborLists:
         return self.keys[~self.stale]
 
     def follow(self, keys: Keys, scan: str) -> None:
-        """Update to the rows of ``keys``: lists with a removed row become stale, as do added rows.
+        """Update the lists to the entries ``keys``, by row: removed rows go, added rows come.
 
-        Added rows are ``new``, too. All lists become stale if more than a quarter of the rows are
-        new, if the length of a list changes, or if ``scan`` is another. If no row left its place,
-        no list is looked at.
+        An added row is ``stale`` and ``new``; a list that has a removed row becomes stale. All
+        lists become stale if more than a quarter of the rows are new, if the length of a list
+        changes, or if ``scan`` is another. If no row left its place, no list is read.
         """
         m, before = len(keys), len(self.keys)
         both = min(m, before)
@@ -103,7 +103,7 @@ class NeighborLists:
             column[came[end]] = rows
 
     def to_bytes(self) -> bytes:
-        """Serialise all fields."""
+        """Serialise all fields but ``revision``, in NumPy's npz format."""
         file = io.BytesIO()
         columns: dict[str, Any] = dict(zip(COLUMNS, self._columns(), strict=True))
         np.savez(file, k=np.int64(self.k), scan=np.str_(self.scan), **columns)

@@ -200,7 +200,11 @@ def _pair_distances(
 
 
 def _means(vectors: Vectors, groups: NDArray[np.intp], fallback: Vectors) -> Vectors:
-    """Return each group's mean direction, or its row of ``fallback`` if it has none."""
+    """Return the mean direction of each group of unit rows ``vectors`` (m, d): unit rows (g, d).
+
+    ``groups`` (m,) has each row's group, from 0 to g − 1. A group that is empty, or whose sum is
+    zero, gets its row of ``fallback`` (g, d).
+    """
     means = np.zeros(fallback.shape)
     order = np.argsort(groups, kind="stable")
     bounds = np.searchsorted(groups[order], np.arange(len(fallback) + 1))

@@ -34,7 +34,10 @@ class Listed:
         self._silent = dict(ram.pruned)
 
     def follow(self, entries: Sequence[StoredEntry]) -> bool:
-        """Return True if the next entries in RAM have the ids, labels and votes of ``entries``."""
+        """Compare the next entries in RAM, by key, with the next stored ``entries``.
+
+        Return True if they have the same ids, labels and votes.
+        """
         voting = [(each.key, each.id, each.label) for each in entries if each.votes]
         silent = [each for each in entries if not each.votes]
         return list(islice(self._voting, len(voting))) == voting and all(

@@ -89,10 +89,11 @@ class Memory:
         give_up: Callable[[], bool] = lambda: False,
         indexes: IndexFactory | None = None,
     ) -> Memory:
-        """Open the file at ``path``; ``committed`` gets the log position after each write.
+        """Open the memory in the file at ``path``.
 
-        ``Writer`` explains ``give_up``; without ``indexes`` the memory scans in threads of its own.
-        Raises CorruptStore, BadAuditLog, NewerStore, FileUnavailable.
+        ``committed`` is called with the audit log position after each write, ``give_up`` to make
+        room on a full disk, see ``Writer``. Without ``indexes`` the memory scans in threads of its
+        own. Raises CorruptStore, BadAuditLog, NewerStore, FileUnavailable.
         """
         with damage_of(path), keeping_log(path):
             return cls._of(SqliteStore(path, committed), give_up, indexes)
@@ -155,7 +156,10 @@ class Memory:
             )
 
     def noted(self, erasing: str | None = None) -> Noted:
-        """Return the record for the catalog now; ``erasing`` names an operation about to erase."""
+        """Return the state for the catalog to record: the memory's uid and audit log position now.
+
+        ``erasing``, if any, names an operation that is about to erase entries.
+        """
         with self._engine.reading_file() as store:
             standing = Standing.of(store.audit_events(0, 0).head)
             return Noted(self.identity.uid, standing, erasing)

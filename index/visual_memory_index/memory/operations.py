@@ -62,7 +62,10 @@ class Operations:
         *,
         frees: bool = False,
     ) -> StartedOperation:
-        """Start the operation whose name ``write`` returns, unless this request did so before."""
+        """Start the operation whose name ``write`` returns, unless this request did so before.
+
+        Then return that operation. ``frees`` is as for ``Writer.do``.
+        """
 
         def once(transaction: Transaction) -> tuple[StartedOperation, Change | None]:
             if (answered := transaction.recall(request)) is not None:
@@ -145,10 +148,10 @@ class Operations:
     ) -> Operation:
         """Prune ``ids``, so that they lose their votes, and end the operation.
 
-        ``result`` makes its result from the pruned ids. If a ``snapshot`` is given, entries that no
-        longer vote with the vector and label they have in it are left out; without a snapshot all
-        ``ids`` must vote. ``check`` is called first, and may raise. Raises UnknownEntries,
-        FileUnavailable.
+        ``result`` makes the operation's result, a JSON text, from the pruned ids. If a ``snapshot``
+        is given, entries that no longer vote with the vector and label they have in it are left
+        out; without a snapshot all ``ids`` must vote. ``check`` is called first, and may raise.
+        Raises UnknownEntries, FileUnavailable.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, Change]:
@@ -176,8 +179,8 @@ class Operations:
     ) -> Operation:
         """Set the label of each id, as an operation that can be undone.
 
-        ``result`` makes its result from the ids whose labels changed. Raises UnknownEntries,
-        RequestReused, FileUnavailable.
+        ``result`` makes the operation's result, a JSON text, from the ids whose labels changed.
+        Raises UnknownEntries, RequestReused, FileUnavailable.
         """
 
         def write(transaction: Transaction) -> tuple[str, Change | None]:

@@ -38,10 +38,11 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Compares a field with a value; ``key`` is for metadata, and entries without it do not match.
+    """A comparison of one field of an entry with a value.
 
-    ``operator`` is one of = != < <= > >=; a text's ``:`` becomes = with a pattern. A time is an
-    int, the microseconds since the epoch; a pattern comes only with = and !=.
+    ``field`` is one of ``FIELDS`` or "metadata"; then ``key`` is the metadata's key, and entries
+    without it do not match. ``operator`` is one of = != < <= > >=; the filter's ``:`` is = with a
+    pattern. A time is an int, the microseconds since 1970; a pattern comes only with = and !=.
     """
 
     field: str

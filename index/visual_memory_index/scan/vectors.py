@@ -16,9 +16,10 @@ Rows = NDArray[np.intp]
 
 
 class Unresolved(NamedTuple):
-    """Queries with equal vectors, by number, and candidate rows that include their nearest.
+    """Queries with equal vectors that need exact distances, and the rows to compute these for.
 
-    The query's own row may be among the candidates.
+    ``numbers`` are the positions of the queries. ``candidates`` include their nearest rows, and
+    perhaps the query's own row.
     """
 
     numbers: list[int]
@@ -81,7 +82,7 @@ class VectorIndex(Protocol):
         """
 
     def reserve(self, count: int) -> None:
-        """Make room for ``count`` rows, so that ``append`` cannot fail."""
+        """Make room for ``count`` rows in all, so that ``append`` cannot fail."""
 
     def append(self, vectors: NDArray[np.float32]) -> None:
         """Add ``vectors`` (b, d) after the last row."""

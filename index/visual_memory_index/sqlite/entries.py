@@ -151,7 +151,7 @@ def read_standing(db: sqlite3.Connection) -> tuple[digests.State, Head]:
 
 
 class Share(NamedTuple):
-    """The contribution of some entries to the digest and to the checksum totals."""
+    """The part of some entries in the digest's ``state``, the row count and the checksum total."""
 
     state: digests.State
     size: int
@@ -170,7 +170,10 @@ def rows_of(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[list[tuple[
 
 
 def share_of(db: sqlite3.Connection, keys: Sequence[int]) -> Share:
-    """Return the contribution of the entries with these keys. Raises NotAsWritten."""
+    """Return what the entries with these ``keys`` add to the digest and to the checksum totals.
+
+    Raises NotAsWritten.
+    """
     share = Share(digests.empty(), 0, 0)
     for rows in rows_of(db, keys):
         share = Share(
@@ -182,7 +185,10 @@ def share_of(db: sqlite3.Connection, keys: Sequence[int]) -> Share:
 
 
 def share_of_all(db: sqlite3.Connection) -> Share:
-    """Return the contribution of all entries. Raises NotAsWritten."""
+    """Return what all entries together add to the digest and to the checksum totals.
+
+    Raises NotAsWritten.
+    """
     return share_of(db, [key for (key,) in db.execute("SELECT key FROM entries")])
 
 

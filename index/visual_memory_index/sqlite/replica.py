@@ -190,7 +190,7 @@ def check_tables(path: Path) -> None:
 
 
 def do_not_sync(db: sqlite3.Connection, schema: str) -> None:
-    """Turn off journal and fsync for a file that is discarded after a crash."""
+    """Turn off journal and fsync of the database ``schema``, whose file a crash discards."""
     db.execute(f"PRAGMA {schema}.journal_mode = OFF")
     db.execute(f"PRAGMA {schema}.synchronous = OFF")
 
@@ -207,7 +207,7 @@ def to_insert(db: sqlite3.Connection, table: str) -> str:
 
 
 def as_stored(entries: Sequence[StoredEntry]) -> digests.State:
-    """Return the digest's state for ``entries``, with their images as stored now."""
+    """Return the digest's state for ``entries``; their images are hashed as they are stored now."""
     hashes = [b"" if each.image is None else sha256(each.image).digest() for each in entries]
     return state_of(entries, hashes)
 

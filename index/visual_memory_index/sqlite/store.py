@@ -52,7 +52,7 @@ from visual_memory_index.store.store import AuditPage, Identity, Page, Sought
 class SqliteStore:
     """A ``Store`` and its ``StoredFiles`` at ``path``. Opening raises CorruptStore, NewerStore.
 
-    ``committed`` is called with the log position after each transaction.
+    ``committed`` is called with the audit log position after each transaction.
     """
 
     derived_bytes_max = 900_000_000  # SQLite takes a billion
@@ -306,7 +306,7 @@ class SqliteStore:
 
 
 def checksum_of(name: str, value: bytes) -> int:
-    """Return the checksum of a derived value and its name."""
+    """Return CRC-32 of the name and value of derived data, see ``Store.keep_derived``."""
     return crc32(value, crc32(name.encode()))
 
 

@@ -65,7 +65,7 @@ def with_checksum(
 
 
 class SqliteTransaction(SqliteOperations, SqliteRequests, SqliteUnlearning):
-    """A ``Transaction`` in SQL, for a memory of this ``kind``; ``state`` is that of the digest."""
+    """A ``Transaction`` in SQL; ``state`` is the digest's, ``kind`` is ``Identity.kind``."""
 
     def __init__(self, db: sqlite3.Connection, path: Path, kind: str) -> None:
         super().__init__(db)

@@ -60,7 +60,7 @@ class Page(NamedTuple):
 
 
 class AuditPage(NamedTuple):
-    """Consecutive audit events, with the head of the log and the memory's digest at that moment."""
+    """Consecutive audit events, with the log's head and the memory's digest at that moment."""
 
     events: list[Event]
     head: Head
@@ -91,7 +91,7 @@ class Sought:
 
 
 def hashed(vector: bytes) -> bytes:
-    """Return the short hash by which ``Sought`` compares vectors."""
+    """Return the 16-byte hash of a vector's bytes that ``Sought.vectors`` has."""
     return blake2b(vector, digest_size=16).digest()
 
 
@@ -161,7 +161,8 @@ class Transaction(Protocol):
     def unprune(self, operation: str, dimension: int) -> VotingEntries:
         """Let the entries that an operation pruned vote again, and return them by key.
 
-        Counts one more revision. Raises CorruptStore.
+        ``dimension`` is that of the memory's vectors. The revision grows by 1. Raises CorruptStore
+        if a stored vector is damaged.
         """
 
     def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:

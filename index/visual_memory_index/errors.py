@@ -34,7 +34,7 @@ def listed(ids: Sequence[str]) -> str:
 
 
 class MemoryRefusal(Exception):
-    """A request that cannot be met; nothing was changed."""
+    """The base of all refusals: a request that cannot be met, without any change made."""
 
 
 class FileRefusal(MemoryRefusal):
@@ -219,7 +219,7 @@ class CorruptStore(FileRefusal):
 
 
 class CorruptCopy(MemoryRefusal):
-    """A copy in RAM that differs from its intact file."""
+    """Entries in RAM that differ from those in the memory's file, which is intact."""
 
     def __init__(self, memory: str) -> None:
         super().__init__(

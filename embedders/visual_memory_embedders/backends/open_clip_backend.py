@@ -36,7 +36,11 @@ def _create(name: str, architecture: str, pretrained: str) -> Any:
 
 
 def _preprocessing(name: str, config: dict[str, Any]) -> Preprocessing:
-    """Return the preprocessing that open_clip's ``image_transform`` builds for evaluation."""
+    """Return the preprocessing that open_clip's ``image_transform`` builds for evaluation.
+
+    ``config`` is the network's ``preprocess_cfg``. Raises UnsupportedNetwork, which names the
+    embedder by ``name``.
+    """
     size, mode = config["size"], config["resize_mode"]
     height, width = (size, size) if isinstance(size, int) else size
     if mode not in ("shortest", "squash") or (mode == "shortest" and height != width):

@@ -46,7 +46,11 @@ def _create(name: str, architecture: str, overlay: dict[str, str] | None) -> Any
 
 
 def _preprocessing(name: str, config: Mapping[str, Any]) -> Preprocessing:
-    """Return the preprocessing that timm's ``transforms_imagenet_eval`` builds."""
+    """Return the preprocessing that timm's ``transforms_imagenet_eval`` builds.
+
+    ``config`` is what timm's ``resolve_model_data_config`` returns. Raises UnsupportedNetwork,
+    which names the embedder by ``name``.
+    """
     channels, height, width = config["input_size"]
     mode = config["crop_mode"]
     if channels != 3 or mode not in ("center", "squash") or (mode == "center" and height != width):

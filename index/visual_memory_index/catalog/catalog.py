@@ -70,7 +70,7 @@ class Catalog:
             undo.pop_all()
 
     def _begin(self) -> None:
-        """Open the registry, and finish what a crash interrupted."""
+        """Open the registry, list the files it has lost, and finish what a crash interrupted."""
         path = self.folder / CATALOG
         with attribute_damage(path, errors.FOLDER_BACK):
             if was_used(self.folder) and not schema_of(path):

@@ -151,7 +151,12 @@ def suspects(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Verdict:
-    """A verdict on each entry (m,): if it is suspect, the rival label, and that label's margin."""
+    """The judgement of ``_VotingPairs.verdict`` on each entry, as arrays (m,).
+
+    ``rival`` is the number of the label with the largest share of an entry's votes, perhaps its own
+    label; ``margin`` is that share less the share of its own label, and ``suspect`` is True if the
+    margin is large enough.
+    """
 
     suspect: NDArray[np.bool_]
     margin: NDArray[np.float64]

@@ -104,9 +104,10 @@ class MisleadingCountsCache:
         return self._find(k, lambda: nullcontext(snapshot), on_progress, lambda ram: None)[0]
 
     def forget(self) -> None:
-        """Drop all lists and counts, also those being found; the caller holds the lock for writing.
+        """Drop all lists and counts, also those that another thread is computing.
 
-        The store drops its lists itself, together with the entries they were found for.
+        The store drops its lists itself, together with the entries they were found for. The caller
+        holds the lock for writing.
         """
         with self._guard:
             self._oldest = self._ram().revision
@@ -233,9 +234,10 @@ class MisleadingCountsCache:
                     self._drop_unused()
 
     def _drop_unused(self) -> None:
-        """Drop stored lists that save no time or are too many; the caller holds the writer's lock.
+        """Drop stored neighbour lists that save no time or are too many.
 
-        Lists of another scan, and lists mostly of deleted entries, save no time.
+        Lists of another scan, and lists mostly of deleted entries, save no time. The caller holds
+        the writer's lock.
         """
         keys, scan = self._ram().keys_of_rows(), self._ram().vectors.scan
         sizes = self._store.derived_sizes(LISTS)
@@ -299,7 +301,7 @@ def list_cost(m: int, dimension: int, k: int) -> float:
 
 
 def update_lists(lists: NeighborLists, ram: RamCopy, part: int = 1) -> tuple[int, int] | None:
-    """Compute some of the missing neighbour lists; return how many are computed, and of how many.
+    """Compute some missing neighbour lists; return how many of all are computed: (computed, all).
 
     Return None if none is missing any more. A larger ``part`` computes more lists in one call.
     """

@@ -123,7 +123,11 @@ class NeighborLists:
         return self.keys, self.lists, self.score_bounds, self.stale, self.new
 
     def _renumber(self, gone: Rows, start: Rows, end: Rows) -> None:
-        """Renumber rows in lists: ``gone`` left their places, some moved ``start`` to ``end``."""
+        """Renumber the rows in all lists after a change of rows.
+
+        Rows that moved from ``start`` get the numbers ``end``. All other rows in ``gone`` were
+        removed: lists that have one become stale.
+        """
         to = np.arange(len(self.keys), dtype=np.int32)
         to[gone] = -1
         to[start] = end

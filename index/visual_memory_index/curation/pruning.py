@@ -121,8 +121,8 @@ def prototype_difficulties(
 ) -> Values:
     """Return the distance of every unit row (m, d) to the nearest prototype, float64 (m,).
 
-    Labels are not used (Sorscher et al., 2022). Raises BadParameter, and whatever ``on_progress``
-    raises.
+    The prototypes are those of ``prototypes``, with the same parameters. Labels are not used
+    (Sorscher et al., 2022). Raises BadParameter, and whatever ``on_progress`` raises.
     """
     found = prototypes(vectors, ids, clusters=clusters, seed=seed, on_progress=on_progress)
     return nearest_prototypes(vectors, found, _in_round(ITERATIONS_MAX, on_progress))[1]
@@ -182,7 +182,7 @@ def nearest_prototypes(
 
 
 def _in_round(number: int, on_progress: Progress) -> Progress:
-    """Return a callback that reports progress in round ``number`` as progress of all rounds."""
+    """Return a callback for round ``number`` of k-means that reports progress of all rounds."""
     return lambda done, m: on_progress(number * m + done, (ITERATIONS_MAX + 1) * m)
 
 

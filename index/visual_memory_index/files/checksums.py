@@ -44,7 +44,10 @@ def add_functions(db: sqlite3.Connection) -> None:
 
 
 def add_triggers(db: sqlite3.Connection) -> None:
-    """Create the triggers that update the totals with each write of this connection."""
+    """Create the triggers that update row counts and checksum totals with this connection's writes.
+
+    Tables in ``OF_MANY`` have none, see ``move``. Does nothing if the file has no totals.
+    """
     if not are_kept(db):
         return
     db.execute("PRAGMA recursive_triggers = ON")  # or what REPLACE deletes would be missed
@@ -58,7 +61,10 @@ def add_triggers(db: sqlite3.Connection) -> None:
 
 
 def move(db: sqlite3.Connection, count: int, sum: int, *, table: str = ENTRIES) -> None:
-    """Add ``count`` rows, with ``sum`` as the sum of their checksums, to the totals of a table."""
+    """Update the totals of a table after a write: row count and sum of the rows' checksums.
+
+    ``count`` and ``sum`` are added, and are negative if rows were deleted.
+    """
     db.execute(
         "UPDATE sums SET count = count + ?, sum = sum + ? WHERE name = ?", (count, sum, table)
     )
@@ -134,5 +140,8 @@ def summand(db: sqlite3.Connection, table: str) -> str:
 
 
 def total(row: str) -> str:
-    """Return the SQL of a table's count and checksum total."""
+    """Return the SQL of a table's row count and checksum total.
+
+    ``row`` is the template of a row's checksum, see ``summand``.
+    """
     return f"count(*), coalesce(sum({row.format('')}), 0)"

@@ -33,9 +33,10 @@ def make_folder(path: Path) -> None:
 
 
 def open_to_write(path: Path) -> int:
-    """Return a descriptor of a file, which is made if it is missing, for its owner alone.
+    """Open a file for writing, and return its descriptor, which the caller closes.
 
-    Raises OSError, also if the file is a FIFO that nobody reads.
+    A missing file is made, for its owner alone. Raises OSError, also if the file is a FIFO that
+    nobody reads.
     """
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
 
@@ -122,7 +123,10 @@ def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
 
 
 def file_unavailable(path: Path, problem: OSError, *, opening: bool = False) -> FileUnavailable:
-    """Return the refusal for an OSError about a file. Raises MemoryError if memory ran out."""
+    """Return the refusal for an OSError about a file.
+
+    ``opening`` is True if the file was only to be read. Raises MemoryError if memory ran out.
+    """
     if problem.errno == errno.ENOMEM:
         raise MemoryError from problem
     complaint = (problem.strerror or str(problem)).lower()

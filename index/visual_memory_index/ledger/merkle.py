@@ -41,7 +41,10 @@ def root(size: int, peaks: bytes) -> bytes:
 
 
 def split(size: int, peaks: bytes) -> list[bytes]:
-    """Return the hash of each peak. Raises ValueError."""
+    """Return the hash of each peak, largest subtree first.
+
+    Raises ValueError if their number does not fit ``size``.
+    """
     hashes = [peaks[start : start + HASH_BYTES] for start in range(0, len(peaks), HASH_BYTES)]
     if len(hashes) != size.bit_count():
         raise ValueError(f"{size} leaves have {size.bit_count()} peaks, not {len(hashes)}")

@@ -87,7 +87,7 @@ class Found:
         return not self.lags(noted.kept) and (self.knows_unlearning or not noted.unlearning)
 
     def lags(self, noted: Standing) -> str | None:
-        """Return how the file falls short of the ``noted`` position, or None if it does not."""
+        """Say in what the file falls short of the ``noted`` position; return None if in nothing."""
         lost = noted.size - self.standing.size
         if lost > 0:
             return (

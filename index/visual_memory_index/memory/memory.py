@@ -387,7 +387,7 @@ class Memory:
         return self._counting.get(k, on_progress, lambda ram: None)[0]
 
     def knows_counts(self, k: int) -> bool:
-        """Return True if ``misleading_counts`` takes about a second at most."""
+        """Return True if ``misleading_counts`` for ``k`` would take about a second at most."""
         with self._engine.lock.reading():
             return self._counting.is_quick(k)
 

@@ -77,7 +77,10 @@ class Operations:
         return self._engine.writer.do(once, frees=frees)
 
     def new(self, transaction: Transaction, kind: str, request: Request) -> str:
-        """Add a running operation to the store, and return its name."""
+        """Add a running operation of this ``kind`` to the store, and return its name.
+
+        The name is the memory's name, a slash and an id that sorts by time.
+        """
         name = f"{self._engine.identity.name}/{self._ids.make()}"
         transaction.begin(name, kind, request.principal)
         return name
@@ -119,7 +122,10 @@ class Operations:
         return ended
 
     def put_off(self, operation: Operation, problem: str) -> None:
-        """Report an unlearning as failed until the memory is closed; reopening resumes it."""
+        """Report an unlearning as failed, with ``problem`` as the reason.
+
+        That is kept only in RAM: when the memory is opened again, the unlearning is resumed.
+        """
         self._remember(operation, "failed", problem)
 
     def _remember(self, operation: Operation, state: State, problem: str | None) -> Operation:
@@ -128,7 +134,7 @@ class Operations:
         return self._known(operation)
 
     def _known(self, stored: Operation) -> Operation:
-        """Return an operation as ``stored``, or as it ended if its end is kept only in RAM."""
+        """Return an operation as ``stored``, or as it ended if its end could not be written."""
         return self._unwritten.get(stored.name, stored) if stored.state == "running" else stored
 
     def drop_problems(self) -> None:

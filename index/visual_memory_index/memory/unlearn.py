@@ -67,9 +67,9 @@ class Unlearning:
     ) -> StartedOperation:
         """Start the operation that erases these entries, and is resumed after a restart.
 
-        If no id is stored, the operation is done at once, with the result of ``none``, which may be
-        called twice. Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused,
-        FileUnavailable.
+        If no id is stored, the operation is done at once. Its result is then the JSON text that
+        ``none`` makes, which may be called twice. Raises UnknownEntries, unless ``allow_missing``,
+        TooManyIds, RequestReused, FileUnavailable.
         """
         check_count(ids)
 

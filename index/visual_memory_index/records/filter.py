@@ -164,7 +164,7 @@ class Reader:
         return Comparison(field, *self.restriction())
 
     def metadata(self) -> Comparison:
-        """Parse ``:KEY``, or ``.KEY`` with a restriction of its value, after ``metadata``."""
+        """Parse the rest of ``metadata:KEY`` or ``metadata.KEY``, an operator and a value."""
         if self.take(HAS):
             return Comparison("metadata", "=", Pattern(("", "")), self.key())
         if not self.take(DOT):
@@ -184,7 +184,11 @@ class Reader:
         return key
 
     def restriction(self) -> tuple[str, str | Pattern]:
-        """Parse an operator and a text; only = and != allow wildcards in the text."""
+        """Parse an operator and a text; return the operator and the text, or its ``Pattern``.
+
+        ``:TEXT`` is returned as = with TEXT between two wildcards. Other operators than = and !=
+        allow no wildcards.
+        """
         operator = self.operator()
         start = self.position
         pieces = self.value()

@@ -64,7 +64,7 @@ class VectorIndex(Protocol):
 
     @property
     def scan(self) -> str:
-        """The name of the scan's implementation; ``score_bounds`` hold for its scores alone."""
+        """The name of the scan that makes the scores; ``score_bounds`` hold for it alone."""
 
     @property
     def dimension(self) -> int:
@@ -76,9 +76,9 @@ class VectorIndex(Protocol):
 
     @property
     def scanned_max(self) -> int:
-        """The largest k plus number of excluded rows that needs no scoring of every row.
+        """The largest sum of k and excluded rows for which ``candidates`` scores not every row.
 
-        Beyond it ``candidates_among`` is quicker, if there are many queries.
+        For a larger one ``candidates_among`` is quicker, if there are many queries.
         """
 
     def reserve(self, count: int) -> None:

@@ -134,7 +134,10 @@ def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
 
 
 def voting(rows: Sequence[tuple[Any, ...]], dimension: int, path: Path) -> VotingEntries:
-    """Convert rows selected by ``ROWS``. Raises NotAsWritten, CorruptStore."""
+    """Return the entries in rows selected by ``ROWS``, after comparing their checksums.
+
+    Raises NotAsWritten for a row that differs, CorruptStore if a vector is not of this dimension.
+    """
     for row in rows:
         check_row(row)
     keys, ids, labels, *_, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())

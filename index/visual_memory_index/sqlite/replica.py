@@ -196,7 +196,7 @@ def do_not_sync(db: sqlite3.Connection, schema: str) -> None:
 
 
 def to_insert(db: sqlite3.Connection, table: str) -> str:
-    """Return the SQL that copies rows of a table from the source to the target."""
+    """Return the SQL that copies all rows of a table from the database main to target."""
     rows = db.execute("SELECT name FROM pragma_table_info(?, 'target')", (table,))
     columns = [name for (name,) in rows]
     values = [NAMES.get((table, column), column) for column in columns]
@@ -213,7 +213,10 @@ def as_stored(entries: Sequence[StoredEntry]) -> digests.State:
 
 
 def check_vectors(entries: Sequence[StoredEntry], dimension: int, path: Path) -> None:
-    """Check that all vectors are finite and of this dimension. Raises CorruptStore."""
+    """Check that all vectors are finite and have this dimension.
+
+    Raises CorruptStore about the file at ``path``.
+    """
     if any(len(each.vector) != 4 * dimension for each in entries):
         raise CorruptStore(path, "a vector has another length than the rest")
     vectors = np.frombuffer(b"".join(each.vector for each in entries), "<f4")

@@ -111,7 +111,8 @@ class SqliteStore:
     def complete(self) -> None:
         """Add the uid and the digest that a file of an older release lacks.
 
-        Before that, all data that ``rows`` and later reads do not check is compared with checksums.
+        Before that, all data that ``rows`` and later reads do not check is compared with its
+        checksum totals.
         """
         self.database.check()
         with self.database.reading() as db:

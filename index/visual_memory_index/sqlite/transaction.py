@@ -271,7 +271,7 @@ class SqliteTransaction(SqliteOperations, SqliteRequests, SqliteUnlearning):
         return read_ids(self._db, filter)
 
     def _set(self, columns: Sequence[str], values: Mapping[int, Sequence[str | None]]) -> None:
-        """Set columns of entries, by key, and update the digest and the checksum totals."""
+        """Set ``columns`` of entries to ``values``, by key; update the digest and the totals."""
         update = f"UPDATE entries SET {' = ?, '.join(columns)} = ?, checksum = ? WHERE key = ?"
         grown = 0
         for rows in rows_of(self._db, list(values)):

@@ -61,10 +61,10 @@ class SqliteUnlearning:
         return gone
 
     def drop_results(self, operation: str, labels: Sequence[str]) -> None:
-        """Erase results and problems of operations that name ``labels`` or unlearned entries.
+        """Drop results and problems of operations that name ``labels`` or unlearned entries.
 
-        The entries are those whose ids ``operation`` still has to unlearn. Results of unlearn
-        operations are kept.
+        A problem is replaced by a text that says so. The entries are those whose ids ``operation``
+        still has to unlearn. Results of unlearn operations are kept.
         """
         named = json.dumps(list(labels))
         self._db.execute(

@@ -98,6 +98,7 @@ def in_order(
 def check_log(contents: Contents, name: str, kind: str, on_progress: Callable[[int], None]) -> int:
     """Check that all audit events fit together and end with the memory's digest; count them.
 
+    ``name`` is the memory's name, for the error, and ``kind`` its ``Identity.kind``.
     ``on_progress`` is called with the number of events read, and may raise. Raises BadAuditLog.
     """
     with audit.name_memory(name):

@@ -18,7 +18,7 @@ from visual_memory_index.store.store import Transaction
 class Remains:
     """The bytes to search for in stored files after entries were erased.
 
-    They are the entries' texts, and each entry's content hash, vector and pictures.
+    ``texts`` are the entries' texts; ``contents`` has (content hash, vector, pictures) of each.
     """
 
     texts: set[str] = field(default_factory=set)
@@ -47,13 +47,13 @@ class StoredFiles(Protocol):
 
     @property
     def path(self) -> Path:
-        """The main file."""
+        """The path of the main file, beside which SQLite keeps the others."""
 
     def descriptors(self) -> list[int]:
         """Return a read-only descriptor of each existing file; the store closes them."""
 
     def truncate_log(self) -> bool:
-        """Empty the write-ahead log; return False if a reader still needs it."""
+        """Fold the write-ahead log into the main file and empty it; return False if it is in use."""
 
     def rewrite(self) -> None:
         """Rewrite the main file without unused space. Raises FileUnavailable."""

@@ -437,7 +437,7 @@ class BadNode(BadTaxonomy):
 
 
 class TwoParents(BadTaxonomy):
-    """A node with two parents."""
+    """A taxonomy node with two parents."""
 
     def __init__(self, child: str, parents: tuple[str, str]) -> None:
         super().__init__(
@@ -447,7 +447,7 @@ class TwoParents(BadTaxonomy):
 
 
 class Cycle(BadTaxonomy):
-    """Nodes that are their own ancestors; the last of ``nodes`` repeats the first."""
+    """Taxonomy nodes that are their own ancestors; the last of ``nodes`` repeats the first."""
 
     def __init__(self, nodes: tuple[str, ...]) -> None:
         shown = (*nodes[:SHOWN_MAX], "…") if len(nodes) > SHOWN_MAX else nodes

@@ -117,7 +117,10 @@ def reading(path: Path) -> Iterator[Connection]:
 
 
 def hashes(db: Connection, noted: Noted) -> dict[int, str]:
-    """Map event numbers to hashes in the file, for the last event of each position in ``noted``."""
+    """Map event numbers to hashes in the file, for the last event of each position in ``noted``.
+
+    An event that the file does not have is absent.
+    """
     found = {}
     for size, _ in noted.standings:
         row = db.execute("SELECT event FROM audit WHERE number = ?", (size - 1,)).fetchone()

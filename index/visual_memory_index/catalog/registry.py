@@ -54,10 +54,16 @@ class RegistryReader(Protocol):
     def unlearned_since(
         self, secret: bytes, uid: str, ids: Iterable[str], since: int
     ) -> Iterator[str]:
-        """Yield the ``ids`` that were unlearned after the logical time ``since``."""
+        """Yield the ``ids`` that were unlearned after the logical time ``since``.
+
+        Counted are unlearnings in the memory ``uid`` and its copies, recorded under ``secret``.
+        """
 
     def unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> list[str]:
-        """Return the ``ids`` that were unlearned in the memory ``uid`` or a copy of it."""
+        """Return the ``ids`` that were ever unlearned in the memory ``uid`` or a copy of it.
+
+        They were recorded as HMACs under ``secret``, see ``mark_unlearned``.
+        """
 
 
 class RegistryTransaction(RegistryReader, Protocol):

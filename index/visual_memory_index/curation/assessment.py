@@ -112,7 +112,7 @@ def thin_labels(labels: Labels, *, trusted_min: int = TRUSTED_MIN) -> dict[str, 
 def conflicts(judged: LeaveOneOut, *, tolerance: float = NEAR_DUPLICATE) -> list[Conflict]:
     """Return pairs of neighbours with different labels, at most ``tolerance`` apart.
 
-    They are sorted by distance, then by ids. Raises BadParameter.
+    They are sorted by distance, then by ids. Raises BadParameter if ``tolerance`` is not in [0, 2].
     """
     if not 0.0 <= tolerance <= 2.0:
         raise BadParameter("tolerance", "from 0 to 2", tolerance)
@@ -138,7 +138,7 @@ def suspects(
     more.
 
     Entries of labels with fewer than ``trusted_min`` entries vote but are not judged, since too few
-    entries could support their labels. Raises BadParameter.
+    entries could support their labels. Raises BadParameter if ``lead`` is not in (0, 1].
     """
     if not 0.0 < lead <= 1.0:
         raise BadParameter("lead", "above 0 and at most 1", lead)

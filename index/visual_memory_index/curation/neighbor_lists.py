@@ -111,7 +111,7 @@ class NeighborLists:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> NeighborLists:
-        """Parse the bytes that ``to_bytes`` returned. Raises ValueError."""
+        """Parse the bytes that ``to_bytes`` returned. Raises ValueError if they are damaged."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 owned = (np.require(arrays[column], requirements=["O"]) for column in COLUMNS)

@@ -67,10 +67,11 @@ def check(
 ) -> Checked:
     """Compare a file with its digest and its audit log, and with the entries in RAM at that moment.
 
-    ``listed`` has the entries in RAM, or is None if these are not to be compared. ``has_vectors``
-    returns True if RAM has the stored vectors of the entries passed to it. ``on_progress`` is
-    called with the number of entries and events done and the total, and may raise. Raises
-    CorruptStore, BadAuditLog, CorruptCopy.
+    ``name`` is the memory's name, for errors, and ``kind`` its ``Identity.kind``. ``listed`` has
+    the entries in RAM, or is None if these are not to be compared. ``has_vectors`` returns True if
+    RAM has the stored vectors of the entries passed to it. ``on_progress`` is called with the
+    number of entries and events done and the total, and may raise. Raises CorruptStore,
+    BadAuditLog, CorruptCopy.
     """
     total = contents.count() + contents.head.size
     contents.check_file(lambda: on_progress(0, total))

@@ -452,7 +452,7 @@ class Memory:
         return [next(answers[query.counts_k]) for query in queries]
 
     def _nearest(self, queries: Sequence[Query], counts_k: int | None) -> list[Neighbors]:
-        """Search for queries that all have the same ``counts_k``."""
+        """Return the result of queries that all have the same ``counts_k``."""
         counts, found = None, None
         while found is None:
             if counts_k is None:

@@ -49,7 +49,7 @@ class Operations:
             return [*map(self._known, store.operations(before=before, limit=limit))]
 
     def begin(self, kind: str, *, request: Request = WITHOUT_ID) -> StartedOperation:
-        """Start a long operation; for a repeated request return the operation started before.
+        """Start a long operation of this ``kind``; for a repeated request return the former one.
 
         Raises RequestReused, FileUnavailable.
         """

@@ -29,7 +29,10 @@ class Scan(Protocol):
     error_max: float
 
     def errors(self, rows: Rows) -> NDArray[np.float64]:
-        """Return the errors of ``rows``, in their shape. See ``bound``."""
+        """Return the bound of the error of each row's scores, in the shape of ``rows``.
+
+        See the module ``bound``.
+        """
 
     def best(
         self, queries: NDArray[np.float32], most: int, *, background: bool

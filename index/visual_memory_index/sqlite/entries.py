@@ -94,7 +94,10 @@ def read_entries(
     limit: int,
     parts: Parts = Parts.NONE,
 ) -> Iterator[Entry]:
-    """Yield the entries that match an SQL condition. Raises NotAsWritten."""
+    """Yield up to ``limit`` entries that match an SQL condition with these ``parameters``.
+
+    Of the large ``parts`` of an entry only those are read. Raises NotAsWritten.
+    """
     columns = [
         f"(SELECT {column} FROM {table} WHERE {table}.key = entries.key)"
         if part in parts

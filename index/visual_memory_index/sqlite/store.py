@@ -230,7 +230,10 @@ class SqliteStore:
 
     @contextmanager
     def transaction(self) -> Iterator[SqliteTransaction]:
-        """Yield a transaction: all or nothing, and on disk when it ends. One thread at a time."""
+        """Yield a transaction: all or nothing, and on disk when it ends.
+
+        Only one thread at a time may be in one.
+        """
         with self.database.transaction() as db:
             transaction = SqliteTransaction(db, self.path, self._kind)
             yield transaction

@@ -201,7 +201,10 @@ class Transaction(Protocol):
         """Return the digest of the entries as this transaction sees them."""
 
     def begin(self, name: str, kind: str, principal: str) -> None:
-        """Add a running operation of the ``principal``; ``name`` sorts after earlier names."""
+        """Add a running operation of this ``kind``, begun by ``principal``.
+
+        ``name`` has to sort after the names of earlier operations.
+        """
 
     def draft(self, name: str, result: str) -> None:
         """Store a preliminary result of a running operation."""
@@ -250,7 +253,10 @@ class Store(Protocol):
         """The size in bytes of the largest value that ``keep_derived`` stores."""
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """Begin a transaction: all or nothing, and durable when it ends. One thread at a time."""
+        """Begin a transaction: all or nothing, and durable when it ends.
+
+        Only one thread at a time may be in one.
+        """
 
     def complete(self) -> None:
         """Compute data that an older release did not store; to be called before anything else."""
@@ -267,7 +273,7 @@ class Store(Protocol):
     def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
         """Yield the revision and the voting entries of one committed state, by key, in parts.
 
-        The last part is empty.
+        The last part is empty. ``dimension`` is that of the vectors.
         """
 
     def pruned(self) -> list[tuple[int, str, str]]:
@@ -346,10 +352,13 @@ class Store(Protocol):
         """Map the names of derived data that begin with ``prefix`` to their bytes, newest first."""
 
     def keep_derived(self, name: str, value: bytes) -> None:
-        """Store data that can be computed again, unless it is too large. One thread at a time."""
+        """Store data that can be computed again, unless it has more than ``derived_bytes_max``.
+
+        Only one thread at a time may call this.
+        """
 
     def drop_derived(self, names: Iterable[str]) -> None:
-        """Delete derived data. One thread at a time."""
+        """Delete derived data of these ``names``. Only one thread at a time may call this."""
 
     def close(self) -> None:
         """Release the store; no other method may be called afterwards."""

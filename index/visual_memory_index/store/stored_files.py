@@ -53,7 +53,7 @@ class StoredFiles(Protocol):
         """Return a read-only descriptor of each existing file; the store closes them."""
 
     def truncate_log(self) -> bool:
-        """Fold the write-ahead log into the main file and empty it; return False if it is in use."""
+        """Fold the write-ahead log into the main file and empty it; return False if in use."""
 
     def rewrite(self) -> None:
         """Rewrite the main file without unused space. Raises FileUnavailable."""

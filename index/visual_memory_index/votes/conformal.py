@@ -83,7 +83,7 @@ def calibration_scores(scored: Iterable[Mapping[str, float]], labels: Iterable[s
 def q_hat(calibration: Sequence[float], coverage: float) -> float:
     """Return the ⌈(n + 1) · coverage⌉-th smallest of n ascending scores, infinity if there is none.
 
-    Raises BadCoverage.
+    Raises BadCoverage if ``coverage`` is not strictly between 0 and 1.
     """
     rank = rank_at(coverage, len(calibration) + 1)
     return calibration[rank - 1] if rank <= len(calibration) else math.inf

@@ -163,8 +163,9 @@ class Catalog:
         store_images: bool = False,
         request: Request = WITHOUT_ID,
     ) -> Memory | None:
-        """Make a new memory; return None if this request was answered before.
+        """Make a new memory for vectors of this ``dimension``, without entries.
 
+        See ``Identity`` for the other parameters. Return None if this request was answered before.
         Raises MemoryExists, RequestReused, FileUnavailable.
         """
 

@@ -89,5 +89,5 @@ class Latest:
 
 
 def check_of(text: str) -> str:
-    """Return a checksum of a line, by which a line that was written only in part is recognised."""
+    """Return the checksum at the end of a line, which tells that the line was written in full."""
     return sha256(text.encode("latin-1")).hexdigest()[:CHECK_CHARACTERS]

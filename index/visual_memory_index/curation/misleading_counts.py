@@ -98,7 +98,7 @@ class MisleadingCountsCache:
         return self._find(k, self._reading, on_progress, beside)
 
     def count_in(self, k: int, snapshot: RamCopy, on_progress: Progress) -> Counts:
-        """Return the counts of a snapshot of the memory, unaffected by later writes."""
+        """Return the misleading counts of a snapshot of the memory, unaffected by later writes."""
         with self._reading():  # or raise MemoryClosed
             pass
         return self._find(k, lambda: nullcontext(snapshot), on_progress, lambda ram: None)[0]
@@ -115,7 +115,7 @@ class MisleadingCountsCache:
                 kept.clear()
 
     def save(self) -> None:
-        """Move the lists from RAM to the store."""
+        """Write the neighbour lists in RAM to the store, and drop them from RAM."""
         with self._guard:
             kept = dict(self._lists)
             self._lists.clear()

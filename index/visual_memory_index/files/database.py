@@ -289,9 +289,10 @@ def schema_of(path: Path) -> int:
 
 @contextmanager
 def translate_errors(path: Path, target: Path | None = None) -> Iterator[None]:
-    """Re-raise SQLite's errors as refusals about the file at ``path``, or ``target`` for writes.
+    """Re-raise SQLite's errors as refusals about the file at ``path``.
 
-    Raises CorruptStore, FileUnavailable, MemoryError.
+    A file that cannot be written is taken to be ``target``, if given. Raises CorruptStore,
+    FileUnavailable, MemoryError.
     """
     try:
         yield
@@ -315,9 +316,10 @@ def translate_errors(path: Path, target: Path | None = None) -> Iterator[None]:
 
 
 def io_error(path: Path, extended: int, complaint: str) -> FileUnavailable:
-    """Return the refusal for an SQLite error code, after looking for the cause on the disk.
+    """Return the refusal for an SQLite error, after looking for the cause on the disk.
 
-    Raises MemoryError.
+    ``extended`` is SQLite's extended error code, ``complaint`` its message. Raises MemoryError if
+    memory ran out.
     """
     code = extended & 0xFF
     if code == sqlite3.SQLITE_BUSY:

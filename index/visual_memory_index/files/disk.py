@@ -23,7 +23,7 @@ SMALL_BYTES = 1 << 20
 def make_folder(path: Path) -> None:
     """Make a folder for its owner alone, with its parents, synced to disk.
 
-    Raises OSError, FileUnavailable.
+    Raises OSError if one cannot be made, FileUnavailable if it cannot be synced.
     """
     for each in reversed([each for each in (path, *path.parents) if not each.exists()]):
         each.mkdir(mode=0o700, exist_ok=True)

@@ -189,8 +189,9 @@ class Memory:
     ) -> list[str]:
         """Insert all ``entries`` with unit ``vectors`` (b, d), or none; return their ids.
 
-        An empty id is replaced by a new one. A repeated request stores nothing, and returns the
-        same ids. Raises EntriesExist, WrongDimension, RequestReused, WrongOffset, FileUnavailable.
+        An empty id is replaced by a new one. Stored entries with the same ids are replaced if
+        ``replace_existing``; else EntriesExist is raised. A repeated request stores nothing, and
+        returns the same ids. Raises WrongDimension, RequestReused, WrongOffset, FileUnavailable.
         """
         self.check_dimension(vectors)
         given = [entry.id for entry in entries if entry.id]
@@ -378,8 +379,9 @@ class Memory:
         *,
         snapshot: RamCopy | None = None,
     ) -> Counts:
-        """Count how often each entry misleads others, for k ≥ 1, now or in a ``snapshot``.
+        """Return the misleading counts of all voting entries for k ≥ 1, now or in a ``snapshot``.
 
+        They count how often an entry is among the k nearest of others, see ``Counts``.
         ``on_progress`` is called often. Raises MemoryClosed, and what ``on_progress`` raises.
         """
         if snapshot is not None:

@@ -29,7 +29,7 @@ class Facts:
 
     Times are in microseconds since 1970. ``audit_index`` and ``audit_event`` are the number and
     hash of the erasure's event in the audit log, ``audit_root`` is the log's root up to that event.
-    ``backups`` are the times of the backups made before.
+    ``backups`` are the times of the backups made before the erasure.
     """
 
     ids: Sequence[str]

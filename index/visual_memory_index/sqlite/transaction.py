@@ -249,7 +249,11 @@ class SqliteTransaction(SqliteOperations, SqliteRequests, SqliteUnlearning):
         return restored
 
     def _unrelabel(self, operation: str) -> tuple[dict[str, str], set[str]]:
-        """Restore former labels; return them by id, and the operations that had set them."""
+        """Restore the labels that an operation replaced, unless set since.
+
+        Return the restored labels by id, and the names of earlier operations that had set such
+        labels.
+        """
         rows = self._db.execute(
             "SELECT key, id, before.label, before.relabelled_by "
             "FROM relabels AS before JOIN entries USING (key) "

@@ -153,7 +153,7 @@ class Transaction(Protocol):
         """
 
     def update(self, key: int, entry: Entry) -> None:
-        """Set label and metadata of one entry."""
+        """Set label and metadata of the entry ``key`` to those of ``entry``."""
 
     def prune(self, keys: Sequence[int], operation: str) -> None:
         """Mark these entries as pruned by a running operation, so that they no longer vote."""
@@ -195,7 +195,10 @@ class Transaction(Protocol):
         """
 
     def log(self, call: str, count: int, principal: str) -> Event:
-        """Append an event to the audit log: ``principal`` did ``call`` to ``count`` entries."""
+        """Append an event to the audit log, that ``principal`` did ``call`` to ``count`` entries.
+
+        Return the event, with its number, time and hashes.
+        """
 
     def digest(self) -> str:
         """Return the digest of the entries as this transaction sees them."""

@@ -16,7 +16,7 @@ KEPT = 0.95
 def rank_at(coverage: float, count: int) -> int:
     """Return ⌈coverage · count⌉, exact for the shortest decimal form of ``coverage``.
 
-    Raises BadCoverage outside of (0, 1).
+    Raises BadCoverage if ``coverage`` is not strictly between 0 and 1.
     """
     if not 0.0 < coverage < 1.0:
         raise BadCoverage(coverage)

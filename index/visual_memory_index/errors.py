@@ -312,7 +312,7 @@ class LostCatalog(FileRefusal):
 
 
 class LostSecret(FileRefusal):
-    """A used data folder whose secret, the key of its records of unlearnings, is missing or another."""
+    """A used data folder whose secret, the key of its unlearning records, is missing or changed."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(

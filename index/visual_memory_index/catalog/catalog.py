@@ -51,11 +51,10 @@ class Catalog:
 
     The registry says which memories there are. A memory is registered as ``creating`` before its
     file is made, and a file as dropped before it is removed, so that opening the catalog finishes
-    what a crash interrupted. Any other file in the folder belongs to a memory that the registry has
-    lost. Files that are not registered yet are in the folder ``unfinished``, which is emptied when
-    the catalog is opened. The caller lets one thread at a time into ``create``, ``adopt``,
-    ``accept``, ``drop`` and ``clear``. Raises FolderInUse, LostCatalog, CorruptStore, NewerStore,
-    LostSecret.
+    what a crash interrupted. Other files in the folder ``memories`` are of memories that the
+    registry has lost. Files that are not registered yet are in ``unfinished``, which opening the
+    catalog empties. The caller lets one thread at a time into ``create``, ``adopt``, ``accept``,
+    ``drop`` and ``clear``. Raises FolderInUse, LostCatalog, CorruptStore, NewerStore, LostSecret.
     """
 
     def __init__(self, folder: Path, indexes: IndexFactory | None = None) -> None:
@@ -126,11 +125,7 @@ class Catalog:
     def _compare(
         self, path: Path, name: str
     ) -> tuple[Found, Noted | None, errors.MemoryRefusal | None]:
-        """Return the state of a memory's file, the state that the catalog recorded, and a refusal.
-
-        The second is None if nothing is recorded, the third if the file is accepted. Raises the
-        errors of ``look`` and ``look_through``.
-        """
+        """Return a file's state, the state that was recorded or None, and a refusal or None."""
         known = self._noted(path.name)
         found = look(path, known)
         refused = refusal(path, name, found, known)
@@ -163,9 +158,8 @@ class Catalog:
         store_images: bool = False,
         request: Request = WITHOUT_ID,
     ) -> Memory | None:
-        """Make a new memory for vectors of this ``dimension``, without entries.
+        """Make a new memory without entries; return None if this request was answered before.
 
-        See ``Identity`` for the other parameters. Return None if this request was answered before.
         Raises MemoryExists, RequestReused, FileUnavailable.
         """
 
@@ -354,9 +348,8 @@ class Catalog:
     ) -> Iterator[Rebuilt]:
         """Yield a copy of a memory under another ``name``, without entries waiting to be unlearned.
 
-        If any entries are waiting, the settings named in ``settings`` are left out, too. ``check``
-        is called often, and may raise. The copy is not registered: see ``adopt``. Raises
-        CorruptStore, BadAuditLog, FileUnavailable.
+        If any are waiting, the settings in ``settings`` are left out, too. ``check`` is called
+        often, and may raise. Raises CorruptStore, BadAuditLog, FileUnavailable.
         """
         with self._unfinished.file() as path:
             since = self._ticks()
@@ -376,8 +369,8 @@ class Catalog:
     def adopt(self, rebuilt: Rebuilt, answer: Any, request: Request) -> Memory | None:
         """Register a rebuilt memory and open it; return None if this request was answered before.
 
-        ``answer`` is stored as the answer to ``request``. Raises MemoryExists, RequestReused,
-        FileUnavailable, and Outdated if entries in it were unlearned meanwhile.
+        ``answer`` is kept for ``request``. Raises MemoryExists, RequestReused, FileUnavailable,
+        Outdated.
         """
 
         def make(path: Path) -> Memory:
@@ -439,9 +432,8 @@ class Catalog:
     ) -> Memory | None:
         """Register the memory that ``make`` makes at the path passed to it, and return the memory.
 
-        ``check`` may raise before the memory is set ready; then its file is removed. ``answer`` is
-        stored as the answer to ``request``. Return None if this request was answered before. Raises
-        MemoryExists, RequestReused.
+        Undo this if ``check`` raises. ``answer`` is stored for ``request``; return None if the
+        request was answered before. Raises MemoryExists, RequestReused.
         """
         self.clear()  # a full disk may have prevented undoing the last one
         file = new_name(name)

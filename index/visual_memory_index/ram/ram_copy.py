@@ -116,7 +116,7 @@ class RamCopy:
         *,
         replaced: Iterable[str] = (),
     ) -> None:
-        """Add voting entries with ``vectors`` (b, d); remove former entries of the ids ``replaced``."""
+        """Add voting entries with ``vectors`` (b, d); remove the old ones with ids ``replaced``."""
         self.reserve(len(ids))
         start, end = len(self), len(self) + len(ids)
         gone = self._rows_to_go(replaced)

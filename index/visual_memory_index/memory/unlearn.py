@@ -134,7 +134,7 @@ class Unlearning:
         beside: Sequence[int] = (),
         there: Callable[[ResiduePatterns], frozenset[bytes]] = lambda patterns: frozenset(),
     ) -> Findings | None:
-        """Search the file, and files ``beside`` it, for residue; rewrite the file if it has any.
+        """Search the file and the descriptors ``beside``; rewrite the file if residue is found.
 
         Found pieces of ``patterns`` that stored entries have, or that ``there(patterns)`` returns,
         are no residue. If ``patterns`` is None, as from ``erase``, the file is rewritten in any

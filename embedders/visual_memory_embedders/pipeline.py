@@ -60,9 +60,10 @@ def embedder_of(
     workers: Executor,
     limits: ImageLimits,
 ) -> NetworkEmbedder:
-    """Return the embedder of a network; its dimension d is found by running the network once.
+    """Return the embedder of a network that a backend loaded, see ``NetworkEmbedder``.
 
-    Raises UnsupportedNetwork if the output is not (1, d[, 1, 1]).
+    Its dimension d is found by running the network once. Raises UnsupportedNetwork if the output is
+    not (1, d[, 1, 1]).
     """
     black = np.zeros((1, 3, *preprocessing.crop), dtype=np.float32)
     try:

@@ -17,7 +17,7 @@ from visual_memory_embedders.spec import Embedder, Preprocessing
 
 @dataclass(frozen=True, slots=True)
 class LiteNetwork:
-    """An EfficientNet-Lite: the hash of its weight file, and what that file does not say."""
+    """An EfficientNet-Lite: hash of its weight file, blocks in each stage, preprocessing."""
 
     weights_sha256: str
     blocks: tuple[int, ...]
@@ -93,7 +93,11 @@ def build(name: str, *, cache: Path, workers: Executor, limits: ImageLimits) -> 
 
 
 def _import(name: str, module: str, extra: str) -> ModuleType:
-    """Import a backend when it is needed: its libraries are large and may not be installed."""
+    """Import the backend ``module`` only now, when the embedder called ``name`` needs it.
+
+    Its libraries are large and may not be installed: MissingExtra then names the pip ``extra`` that
+    installs them.
+    """
     # ONNX Runtime reads this variable when it loads; without it, it writes telemetry files.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:

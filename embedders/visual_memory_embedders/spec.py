@@ -67,7 +67,7 @@ class EmbedderSpec:
 
     @classmethod
     def from_json(cls, text: str) -> "EmbedderSpec":
-        """Parse the JSON text that ``to_json`` returned. Raises ValueError."""
+        """Parse the JSON text that ``to_json`` returned. Raises ValueError if it is no spec."""
         try:
             fields = json.loads(text)
         except RecursionError:

@@ -34,7 +34,7 @@ def listed(ids: Sequence[str]) -> str:
 
 
 class MemoryRefusal(Exception):
-    """A request that cannot be met; nothing was changed."""
+    """The base of all refusals: a request that cannot be met, without any change made."""
 
 
 class FileRefusal(MemoryRefusal):
@@ -219,7 +219,7 @@ class CorruptStore(FileRefusal):
 
 
 class CorruptCopy(MemoryRefusal):
-    """A copy in RAM that differs from its intact file."""
+    """Entries in RAM that differ from those in the memory's file, which is intact."""
 
     def __init__(self, memory: str) -> None:
         super().__init__(
@@ -312,7 +312,7 @@ class LostCatalog(FileRefusal):
 
 
 class LostSecret(FileRefusal):
-    """A used data folder whose secret for marks of unlearned entries is missing or replaced."""
+    """A used data folder whose secret, the key of its unlearning records, is missing or changed."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
@@ -437,7 +437,7 @@ class BadNode(BadTaxonomy):
 
 
 class TwoParents(BadTaxonomy):
-    """A node with two parents."""
+    """A taxonomy node with two parents."""
 
     def __init__(self, child: str, parents: tuple[str, str]) -> None:
         super().__init__(
@@ -447,7 +447,7 @@ class TwoParents(BadTaxonomy):
 
 
 class Cycle(BadTaxonomy):
-    """Nodes that are their own ancestors; the last of ``nodes`` repeats the first."""
+    """Taxonomy nodes that are their own ancestors; the last of ``nodes`` repeats the first."""
 
     def __init__(self, nodes: tuple[str, ...]) -> None:
         shown = (*nodes[:SHOWN_MAX], "…") if len(nodes) > SHOWN_MAX else nodes

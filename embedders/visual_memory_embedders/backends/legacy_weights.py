@@ -18,7 +18,7 @@ MAGIC = (0x1950A86A20F9469CFC6C, 1001)  # torch/serialization.py: MAGIC_NUMBER, 
 
 
 def read_legacy_weights(data: bytes) -> dict[str, NDArray[Any]]:
-    """Return the arrays in ``data``, the content of such a file, by name and in the file's order.
+    """Return the arrays in ``data``, a file in PyTorch's legacy format, by name in file order.
 
     Raises UnpicklingError if the file contains anything but tensors, or is not in this format.
     """
@@ -38,7 +38,11 @@ def read_legacy_weights(data: bytes) -> dict[str, NDArray[Any]]:
 def _tensor(
     storage: NDArray[Any], offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
 ) -> NDArray[Any]:
-    """Return a view of ``storage``, filled later, in place of PyTorch's _rebuild_tensor_v2."""
+    """Return a view of ``storage``, in place of PyTorch's _rebuild_tensor_v2.
+
+    ``offset`` and ``strides`` count elements; other arguments are ignored. The storage is filled
+    after all pickles are read. Raises UnpicklingError if the view would reach beyond it.
+    """
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if min((offset, *strides, *shape)) < 0 or last >= storage.size:
         raise pickle.UnpicklingError("a tensor reaches beyond its storage")

@@ -17,7 +17,11 @@ from visual_memory_embedders.registry import LiteNetwork
 
 
 def load(name: str, network: LiteNetwork, cache: Path) -> Loaded:
-    """Load a built-in network, its graph kept in ``cache``. Raises MissingWeights, WrongWeights."""
+    """Load a built-in network for the embedder called ``name``; its graph is kept in ``cache``.
+
+    Returns the weights' SHA-256, the preprocessing and the network. Raises MissingWeights,
+    WrongWeights.
+    """
 
     def make() -> bytes:
         weights = read_legacy_weights(weight_file(name, network))

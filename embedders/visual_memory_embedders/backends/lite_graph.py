@@ -60,7 +60,11 @@ class _Graph:
         self._constant("six", np.float32(6))
 
     def block(self, before: str, name: str, *, stride: int) -> str:
-        """Add an inverted residual: expand, filter per channel, project; shortcut if shapes fit."""
+        """Add the inverted residual block called ``name`` after ``before``, the output of a node.
+
+        It expands, filters each channel with this ``stride``, projects, and adds its input if the
+        shapes are equal.
+        """
         last = before
         if f"{name}._expand_conv.weight" in self._weights:
             last = self.conv(last, f"{name}._expand_conv", f"{name}._bn0")
@@ -75,7 +79,11 @@ class _Graph:
     def conv(
         self, before: str, name: str, norm: str, *, stride: int = 1, relu6: bool = True
     ) -> str:
-        """Add a convolution with its batch norm folded in, and padded as TensorFlow does."""
+        """Add a convolution of ``before``, the output of a node, with its batch norm folded in.
+
+        ``name`` and ``norm`` are the names of both among the weights. Padding is TensorFlow's;
+        unless ``relu6`` is False, the result is clipped to [0, 6].
+        """
         weight, bias = self._folded(name, norm)
         inputs = [before, self._constant(f"{name}.weight", weight)]
         last = self.node(

@@ -29,7 +29,11 @@ FLOATS = ("tensor(float16)", "tensor(float)", "tensor(double)")
 
 
 def load(name: str, path: str) -> Loaded:
-    """Load the network in the file ``path``. Raises MissingWeights, UnsupportedNetwork."""
+    """Load the network in the ONNX file ``path`` for the embedder called ``name``.
+
+    Returns the weights' SHA-256, the preprocessing and the network. Raises MissingWeights,
+    UnsupportedNetwork.
+    """
     try:
         graph = Path(path).read_bytes()
     except OSError as problem:

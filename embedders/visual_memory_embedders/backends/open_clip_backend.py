@@ -15,7 +15,11 @@ from visual_memory_embedders.spec import Preprocessing
 
 
 def load(name: str, network: str) -> Loaded:
-    """Load ``network``, NAME/PRETRAINED. Raises MissingWeights, UnsupportedNetwork."""
+    """Load open_clip's ``network``, NAME/PRETRAINED, for the embedder called ``name``.
+
+    Returns the weights' SHA-256, the preprocessing and the network. Raises MissingWeights,
+    UnsupportedNetwork.
+    """
     architecture, _, pretrained = network.partition("/")
     model = _create(name, architecture, pretrained)
     preprocessing = _preprocessing(name, model.visual.preprocess_cfg)
@@ -32,7 +36,11 @@ def _create(name: str, architecture: str, pretrained: str) -> Any:
 
 
 def _preprocessing(name: str, config: dict[str, Any]) -> Preprocessing:
-    """Return the preprocessing that open_clip's ``image_transform`` builds for evaluation."""
+    """Return the preprocessing that open_clip's ``image_transform`` builds for evaluation.
+
+    ``config`` is the network's ``preprocess_cfg``. Raises UnsupportedNetwork, which names the
+    embedder by ``name``.
+    """
     size, mode = config["size"], config["resize_mode"]
     height, width = (size, size) if isinstance(size, int) else size
     if mode not in ("shortest", "squash") or (mode == "shortest" and height != width):

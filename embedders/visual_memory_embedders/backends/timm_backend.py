@@ -18,7 +18,11 @@ from visual_memory_embedders.spec import Preprocessing
 
 
 def load(name: str, network: str) -> Loaded:
-    """Load ``network``, NAME or NAME@FILE. Raises MissingWeights, UnsupportedNetwork."""
+    """Load timm's ``network``, NAME or NAME@FILE, for the embedder called ``name``.
+
+    Returns the weights' SHA-256, the preprocessing and the network. Raises MissingWeights,
+    UnsupportedNetwork.
+    """
     architecture, at, file = network.partition("@")
     if at and not Path(file).is_file():
         raise MissingWeights(name, f"there is no file {file}", f"put the weights at {file}")
@@ -42,7 +46,11 @@ def _create(name: str, architecture: str, overlay: dict[str, str] | None) -> Any
 
 
 def _preprocessing(name: str, config: Mapping[str, Any]) -> Preprocessing:
-    """Return the preprocessing that timm's ``transforms_imagenet_eval`` builds."""
+    """Return the preprocessing that timm's ``transforms_imagenet_eval`` builds.
+
+    ``config`` is what timm's ``resolve_model_data_config`` returns. Raises UnsupportedNetwork,
+    which names the embedder by ``name``.
+    """
     channels, height, width = config["input_size"]
     mode = config["crop_mode"]
     if channels != 3 or mode not in ("center", "squash") or (mode == "center" and height != width):

@@ -51,11 +51,10 @@ class Catalog:
 
     The registry says which memories there are. A memory is registered as ``creating`` before its
     file is made, and a file as dropped before it is removed, so that opening the catalog finishes
-    what a crash interrupted. Any other file in the folder belongs to a memory that the registry has
-    lost. Files that are not registered yet are in the folder ``unfinished``, which is emptied when
-    the catalog is opened. The caller lets one thread at a time into ``create``, ``adopt``,
-    ``accept``, ``drop`` and ``clear``. Raises FolderInUse, LostCatalog, CorruptStore, NewerStore,
-    LostSecret.
+    what a crash interrupted. Other files in the folder ``memories`` are of memories that the
+    registry has lost. Files that are not registered yet are in ``unfinished``, which opening the
+    catalog empties. The caller lets one thread at a time into ``create``, ``adopt``, ``accept``,
+    ``drop`` and ``clear``. Raises FolderInUse, LostCatalog, CorruptStore, NewerStore, LostSecret.
     """
 
     def __init__(self, folder: Path, indexes: IndexFactory | None = None) -> None:
@@ -70,7 +69,7 @@ class Catalog:
             undo.pop_all()
 
     def _begin(self) -> None:
-        """Open the registry, and finish what a crash interrupted."""
+        """Open the registry, list the files it has lost, and finish what a crash interrupted."""
         path = self.folder / CATALOG
         with attribute_damage(path, errors.FOLDER_BACK):
             if was_used(self.folder) and not schema_of(path):
@@ -98,7 +97,7 @@ class Catalog:
             self._registry.close()
 
     def names(self) -> list[str]:
-        """Return all memories' names, sorted, also of files that the registry has lost."""
+        """Return the names of all memories, sorted, also of those that the registry has lost."""
         with self._registry.reading() as read:
             return sorted({*self._lost, *read.names()})
 
@@ -126,7 +125,7 @@ class Catalog:
     def _compare(
         self, path: Path, name: str
     ) -> tuple[Found, Noted | None, errors.MemoryRefusal | None]:
-        """Return what a file holds, what was noted of it, and why it is refused, or None."""
+        """Return a file's state, the state that was recorded or None, and a refusal or None."""
         known = self._noted(path.name)
         found = look(path, known)
         refused = refusal(path, name, found, known)
@@ -139,7 +138,7 @@ class Catalog:
         return Memory.open(path, keep, self.reserve.give_up, self._indexes)
 
     def note(self, memory: Memory) -> None:
-        """Record a memory's current log position and unfinished unlearning in the registry.
+        """Record a memory's audit log position in the registry, and any unfinished unlearning.
 
         Raises FileUnavailable.
         """
@@ -159,7 +158,7 @@ class Catalog:
         store_images: bool = False,
         request: Request = WITHOUT_ID,
     ) -> Memory | None:
-        """Make a new memory; return None if this request was answered before.
+        """Make a new memory without entries; return None if this request was answered before.
 
         Raises MemoryExists, RequestReused, FileUnavailable.
         """
@@ -301,10 +300,10 @@ class Catalog:
 
     @contextmanager
     def accepting(self, doubt: Doubt, *, settings: Iterable[str]) -> Iterator[Rebuilt]:
-        """Yield a memory whose file was refused, rebuilt without unlearned entries, for ``accept``.
+        """Yield the memory of ``doubt`` without unlearned entries, to be passed to ``accept``.
 
-        The refused file is not changed. Raises CorruptStore, BadAuditLog, NewerStore,
-        FileUnavailable.
+        It is a copy. If any entries are left out, so are the settings named in ``settings``. The
+        refused file is not changed. Raises CorruptStore, BadAuditLog, NewerStore, FileUnavailable.
         """
         with self._unfinished.file() as copy, self._unfinished.file() as path:
             copy_database(doubt.path, copy)
@@ -349,8 +348,8 @@ class Catalog:
     ) -> Iterator[Rebuilt]:
         """Yield a copy of a memory under another ``name``, without entries waiting to be unlearned.
 
-        If any entries are waiting, the settings named in ``settings`` are left out, too. Raises
-        CorruptStore, BadAuditLog, FileUnavailable.
+        If any are waiting, the settings in ``settings`` are left out, too. ``check`` is called
+        often, and may raise. Raises CorruptStore, BadAuditLog, FileUnavailable.
         """
         with self._unfinished.file() as path:
             since = self._ticks()
@@ -370,7 +369,8 @@ class Catalog:
     def adopt(self, rebuilt: Rebuilt, answer: Any, request: Request) -> Memory | None:
         """Register a rebuilt memory and open it; return None if this request was answered before.
 
-        Raises MemoryExists, RequestReused, FileUnavailable, Outdated.
+        ``answer`` is kept for ``request``. Raises MemoryExists, RequestReused, FileUnavailable,
+        Outdated.
         """
 
         def make(path: Path) -> Memory:
@@ -430,9 +430,10 @@ class Catalog:
         request: Request,
         check: Callable[[RegistryReader, Memory], None] = lambda read, memory: None,
     ) -> Memory | None:
-        """Register the memory that ``make`` makes, unless ``check`` raises; return the memory.
+        """Register the memory that ``make`` makes at the path passed to it, and return the memory.
 
-        Return None if this request was answered before. Raises MemoryExists, RequestReused.
+        Undo this if ``check`` raises. ``answer`` is stored for ``request``; return None if the
+        request was answered before. Raises MemoryExists, RequestReused.
         """
         self.clear()  # a full disk may have prevented undoing the last one
         file = new_name(name)
@@ -459,7 +460,7 @@ class Catalog:
         return memory
 
     def _path(self, name: str) -> Path:
-        """Return the file of a memory.
+        """Return the path of the file of the memory ``name``.
 
         Raises UnknownMemory, UnlistedFile, CorruptStore, FileUnavailable.
         """

@@ -1,4 +1,4 @@
-"""The log position of a memory, read from its file before anything in it is changed."""
+"""The audit log position of a memory, read from its file before anything in it is changed."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def look(path: Path, noted: Noted | None) -> Found:
 
 
 def look_through(path: Path) -> None:
-    """Compare a file and its write-ahead log with its digest and audit log, as ``check`` does.
+    """Compare a file and its write-ahead log with its digest and audit log, see ``memory.check``.
 
-    Does nothing if the file has another schema. Raises CorruptStore, BadAuditLog.
+    Does nothing if the file has the schema of another release. Raises CorruptStore, BadAuditLog.
     """
     with reading(path) as db:
         if db.execute("PRAGMA user_version").fetchone()[0] != len(MEMORY_STEPS):
@@ -85,9 +85,10 @@ def name_in(path: Path) -> str:
 
 
 def whose(db: Connection, version: int) -> Found:
-    """Return the name, uid and log position of a file's memory, all empty if its creation was lost.
+    """Return the name, uid and audit log position in a file with this schema ``version``.
 
-    Raises NotAsWritten.
+    All are empty if no memory is stored in it, since the write that made it was lost. Raises
+    NotAsWritten.
     """
     if not version:
         return Found("", "", Standing(0, ""))
@@ -105,7 +106,10 @@ def whose(db: Connection, version: int) -> Found:
 
 @contextmanager
 def reading(path: Path) -> Iterator[Connection]:
-    """Yield a read-only connection to one state of a file with its log. Raises CorruptStore."""
+    """Yield a read-only connection to one state of a file with its write-ahead log.
+
+    Raises CorruptStore.
+    """
     with damage_of(path), translate_errors(path), closing(connect_read_only(path)) as db:
         db.execute("PRAGMA trusted_schema = OFF")
         db.execute("BEGIN")
@@ -113,7 +117,10 @@ def reading(path: Path) -> Iterator[Connection]:
 
 
 def hashes(db: Connection, noted: Noted) -> dict[int, str]:
-    """Map event numbers to hashes in the file, for the last event of each position in ``noted``."""
+    """Map event numbers to hashes in the file, for the last event of each position in ``noted``.
+
+    An event that the file does not have is absent.
+    """
     found = {}
     for size, _ in noted.standings:
         row = db.execute("SELECT event FROM audit WHERE number = ?", (size - 1,)).fetchone()

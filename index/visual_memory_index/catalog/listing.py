@@ -19,10 +19,10 @@ STEM_CHARACTERS, HASH_CHARACTERS = 54, 8  # with a full stop between: 63, the lo
 
 
 def unlisted(known: Mapping[str, str], folder: Path) -> dict[str, UnlistedFile]:
-    """Return the non-empty memory files in ``folder`` that are not in ``known``, by a free name.
+    """Map a free memory name to each non-empty memory file in ``folder`` that is not in ``known``.
 
-    ``known`` maps file names to names of memories. A free name is that of the memory in the file,
-    or else of the memory that the file was made for, unless ``called`` has to choose another.
+    ``known`` maps file names to names of memories. The free name is that of the memory in the file,
+    or else of the memory that the file was made for; ``called`` chooses another if it is taken.
     """
     paths = [
         path
@@ -59,7 +59,7 @@ def called(meant: Mapping[str, str], taken: Collection[str]) -> dict[str, str]:
 
 
 def names_of(stem: str) -> Iterator[str]:
-    """Yield an endless sequence of names for a file, the same on every call."""
+    """Yield endless names for a memory whose file has this ``stem``, the same on every call."""
     if NAME.fullmatch(stem):
         yield stem
     text = NOT_IN_NAMES.sub("-", stem.lower()).lstrip("._-")[:STEM_CHARACTERS] or "unlisted"

@@ -1,9 +1,9 @@
-"""Notes of the log position of each memory, to detect an older file in its place.
+"""Notes of the audit log position of each memory, to detect an older file in its place.
 
-The registry keeps a note for good. A small file beside it has the position after the memory's last
-commit. The small file is written after each commit, but not synced, so that no write waits for it:
-a killed process loses none of it, a power loss its last seconds. It is never ahead of the commits
-on disk.
+The registry keeps a note for good. A small file beside it, the position file, has the position
+after the memory's last commit. It is written after each commit, but not synced, so that no write
+waits for it: a killed process loses none of it, a power loss its last seconds. It is never ahead of
+the commits on disk.
 """
 
 from __future__ import annotations
@@ -27,14 +27,18 @@ CHECK_CHARACTERS = 16
 
 
 class Latest:
-    """Small files in ``folder``, one for each file in the folder ``memories``: its log position."""
+    """The position files in ``folder``: for each memory's file its latest audit log position.
+
+    ``memories`` is the folder of the memories' files, whose names are the parameters ``file``. A
+    position file is not synced, so it may be missing or written only in part.
+    """
 
     def __init__(self, folder: Path, memories: Path) -> None:
         self._folder, self._memories = folder, memories
         make_folder(folder)
 
     def keep(self, file: str, standing: Standing) -> None:
-        """Write the log position of a memory to its small file at once, but ignore an OSError."""
+        """Write a memory's audit log position to its position file, but ignore an OSError."""
         with suppress(OSError):  # a full disk, say; the write is done, and the next one notes it
             text = f"{standing.size:020} {standing.last} {self._modified(file):020}"
             data = f"{text} {check_of(text)}\n".encode()
@@ -45,7 +49,10 @@ class Latest:
                 os.close(descriptor)
 
     def add_to(self, noted: Noted | None, file: str) -> Noted | None:
-        """Return ``noted`` with the position in the small file of ``file``, if one is intact."""
+        """Return ``noted`` with ``latest`` and ``modified`` from the position file of ``file``.
+
+        If that is missing or damaged, or ``noted`` is None, return ``noted`` unchanged.
+        """
         try:
             text, _, check = read_small(self._path(file)).decode("latin-1").rpartition(" ")
         except OSError:
@@ -56,20 +63,21 @@ class Latest:
         return replace(noted, latest=Standing(int(size), last), modified=int(modified))
 
     def may_be_mixed(self, noted: Noted | None, file: str) -> bool:
-        """Return True if a file that has a log was modified since its small file was written.
+        """Return True if ``file`` has a write-ahead log that may belong to another file.
 
-        The log may then belong to another file.
+        That is, if ``file`` was modified since its position file was written, or has no intact one.
+        Return False if nothing is ``noted``.
         """
         if noted is None or not has_log(self._memories / file):
             return False
         return noted.modified != self._modified(file)
 
     def has(self, file: str) -> bool:
-        """Return True if ``file`` has a small file, so that its memory was ready at some time."""
+        """Return True if ``file`` has a position file: its memory was ready at some time."""
         return self._path(file).exists()
 
     def drop(self, file: str) -> None:
-        """Remove the small file of a dropped memory. Raises FileUnavailable."""
+        """Remove the position file of a dropped memory, if it has one. Raises FileUnavailable."""
         with translate_os_errors(self._path(file)):
             self._path(file).unlink(missing_ok=True)
 
@@ -81,5 +89,5 @@ class Latest:
 
 
 def check_of(text: str) -> str:
-    """Return a checksum of a line, by which a line that was written only in part is recognised."""
+    """Return the checksum at the end of a line, which tells that the line was written in full."""
     return sha256(text.encode("latin-1")).hexdigest()[:CHECK_CHARACTERS]

@@ -62,10 +62,12 @@ def rebuild(
     settings: Iterable[str],
     check: Callable[[], None] = lambda: None,
 ) -> Rebuilt:
-    """Copy a memory without entries unlearned after ``since``; the copy's audit log names ``call``.
+    """Copy a memory from the file ``source`` to ``target`` without entries unlearned since.
 
-    ``since`` is a logical time; if None, that of the backup in ``source``. Raises CorruptStore,
-    NewerStore, BadAuditLog, FileUnavailable.
+    ``since`` is the logical time after which they were unlearned; if None, that of the backup in
+    ``source``. If any entries are left out, so are the settings named in ``settings``. The copy's
+    audit log names ``call`` and the ``principal``. ``check`` is called often, and may raise. Raises
+    CorruptStore, NewerStore, BadAuditLog, FileUnavailable.
     """
     with registry.reading() as read:
         now = read.ticks()

@@ -34,7 +34,10 @@ class RegistryReader(Protocol):
         """Return the files of dropped memories, which are to be removed."""
 
     def noted(self, file: str) -> Noted | None:
-        """Return the log position recorded of the memory in a file, or None."""
+        """Return the audit log position and unlearning recorded of the memory in ``file``, or None.
+
+        The position in the position file (``Noted.latest``) is not read.
+        """
 
     def recall(self, request: Request) -> Any:
         """Return the answer that a request got before; None if it is new. Raises RequestReused."""
@@ -51,10 +54,16 @@ class RegistryReader(Protocol):
     def unlearned_since(
         self, secret: bytes, uid: str, ids: Iterable[str], since: int
     ) -> Iterator[str]:
-        """Yield the ``ids`` that were unlearned after the logical time ``since``."""
+        """Yield the ``ids`` that were unlearned after the logical time ``since``.
+
+        Counted are unlearnings in the memory ``uid`` and its copies, recorded under ``secret``.
+        """
 
     def unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> list[str]:
-        """Return the ``ids`` that were unlearned in the memory ``uid`` or a copy of it."""
+        """Return the ``ids`` that were ever unlearned in the memory ``uid`` or a copy of it.
+
+        They were recorded as HMACs under ``secret``, see ``mark_unlearned``.
+        """
 
 
 class RegistryTransaction(RegistryReader, Protocol):
@@ -85,7 +94,10 @@ class RegistryTransaction(RegistryReader, Protocol):
         """Empty the list of dropped files, after they were removed."""
 
     def note(self, file: str, noted: Noted) -> None:
-        """Store the log position of the memory in a registered file."""
+        """Record the audit log position and unlearning ``noted`` of the memory in a file.
+
+        It does nothing if the file is not registered.
+        """
 
     def keep(self, request: Request, answer: Any) -> None:
         """Remember the answer to a request that has an id, for two days at least."""

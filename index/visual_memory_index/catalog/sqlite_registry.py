@@ -204,5 +204,5 @@ class SqliteRegistry:
 
 
 def places(values: Sequence[bytes]) -> str:
-    """Return an SQL placeholder for each value."""
+    """Return "?, ?, …", the placeholders of these ``values`` in an SQL statement."""
     return ", ".join("?" * len(values))

@@ -21,7 +21,10 @@ CHECK = b"visual-memory tombstones 1"
 
 
 def mark(secret: bytes, uid: str, id: str) -> bytes:
-    """Return the HMAC that stands for the entry ``id`` of the memory ``uid`` and of its copies."""
+    """Return the HMAC that is recorded if an entry ``id`` of the memory ``uid`` is unlearned.
+
+    Copies of the memory have the same ``uid``.
+    """
     return hmac.digest(secret, b"\0".join((uid.encode(), id.encode())), "sha256")
 
 

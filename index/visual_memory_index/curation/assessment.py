@@ -112,7 +112,7 @@ def thin_labels(labels: Labels, *, trusted_min: int = TRUSTED_MIN) -> dict[str, 
 def conflicts(judged: LeaveOneOut, *, tolerance: float = NEAR_DUPLICATE) -> list[Conflict]:
     """Return pairs of neighbours with different labels, at most ``tolerance`` apart.
 
-    They are sorted by distance, then by ids. Raises BadParameter.
+    They are sorted by distance, then by ids. Raises BadParameter if ``tolerance`` is not in [0, 2].
     """
     if not 0.0 <= tolerance <= 2.0:
         raise BadParameter("tolerance", "from 0 to 2", tolerance)
@@ -138,7 +138,7 @@ def suspects(
     more.
 
     Entries of labels with fewer than ``trusted_min`` entries vote but are not judged, since too few
-    entries could support their labels. Raises BadParameter.
+    entries could support their labels. Raises BadParameter if ``lead`` is not in (0, 1].
     """
     if not 0.0 < lead <= 1.0:
         raise BadParameter("lead", "above 0 and at most 1", lead)
@@ -151,7 +151,12 @@ def suspects(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Verdict:
-    """A verdict on each entry (m,): if it is suspect, the rival label, and that label's margin."""
+    """The judgement of ``_VotingPairs.verdict`` on each entry, as arrays (m,).
+
+    ``rival`` is the number of the label with the largest share of an entry's votes, perhaps its own
+    label; ``margin`` is that share less the share of its own label, and ``suspect`` is True if the
+    margin is large enough.
+    """
 
     suspect: NDArray[np.bool_]
     margin: NDArray[np.float64]

@@ -88,18 +88,28 @@ class _Ballot:
         return next(iter(tally(self.labels[kept], self._voting(self._distances[kept]))))
 
     def extent(self, size: int) -> tuple[int, int]:
-        """Count the nearest entries that matter, and the voters, if ``size`` entries go."""
+        """Return (``end``, ``voters``) for the removal of ``size`` entries.
+
+        Only the ``end`` nearest entries can matter, either removed or as voters; ``voters`` of them
+        are left to vote.
+        """
         end = min(len(self.labels), self.k + size)
         return end, end - size
 
     def weights(self, start: int, end: int) -> Weights:
-        """Return the weight of each entry from ``start`` to ``end`` in each place: (…, k)."""
+        """Return the weights (end − start, k) of the entries ranked ``start`` to ``end`` − 1.
+
+        Each column has the weights that they would have at one of the k places of the vote.
+        """
         distances = self._distances[start:end, np.newaxis]
         return self._voting(np.broadcast_to(distances, (end - start, self.k)))
 
 
 def _nearest_flip(ballot: _Ballot) -> Ranks:
-    """Return the ranks of just enough of the winner's nearest entries to flip the label."""
+    """Return the ranks of the winner's nearest entries, as many as flip the label if removed.
+
+    Their number is found by bisection, and may not be the smallest.
+    """
     own = np.flatnonzero(ballot.labels == ballot.winner).tolist()
     too_few, enough = 0, len(own)
     while enough - too_few > 1:
@@ -127,13 +137,13 @@ def _first_of_smallest(ballot: _Ballot, check_time: Callable[[], None]) -> Ranks
 def _possible_rivals(
     ballot: _Ballot, check_time: Callable[[], None]
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield each number of removed entries, with the rivals that may win without them.
+    """Yield each number of removed entries, from 1 on, with the rivals that may win without them.
 
     A rival may win if its best lead over the winner is −doubt, the rounding error, or more. Each
-    entry along the ranking is removed, or takes the next place and gets the weight of that place.
-    So the best lead with p places taken follows from the best leads one entry before with p and
-    with p − 1: k steps an entry and rival instead of all subsets, whichever labels are removed. Row
-    0 of ``leads`` stands for every label that was not met yet.
+    entry, nearest first, is removed, or takes the next of the k places and gets the weight of that
+    place. So the best lead with p places taken follows from the best leads one entry before with p
+    and with p − 1: k steps an entry and rival instead of all subsets, whichever labels are removed.
+    Row 0 of ``leads`` stands for every label that was not met yet.
     """
     leads = np.full((1, ballot.k + 1), -np.inf)
     leads[0, 0] = 0.0
@@ -160,9 +170,10 @@ def _possible_rivals(
 
 
 class _Walk(NamedTuple):
-    """A state of a walk along the ranking: next rank, next place, totals of rival and winner.
+    """A state of the search in ``_first_flip_to``, which goes along the ranking.
 
-    The totals are summed in the order of ``tally``.
+    ``rank`` is that of the next entry, ``place`` the number of the next of the k votes. The rest
+    are the weights summed so far for the rival and for the winner, in the order of ``tally``.
     """
 
     rank: int
@@ -171,7 +182,10 @@ class _Walk(NamedTuple):
     of_winner: float
 
     def keep(self, voter: int, weight: float) -> _Walk:
-        """Return the state after the next entry votes: for the rival (1), winner (−1), none (0)."""
+        """Return the state after the next entry votes with this ``weight``.
+
+        ``voter`` is 1 if it votes for the rival, −1 for the winner, and 0 for another label.
+        """
         return _Walk(
             self.rank + 1,
             self.place + 1,
@@ -180,7 +194,7 @@ class _Walk(NamedTuple):
         )
 
     def remove(self) -> _Walk:
-        """Return the state after the next entry is removed."""
+        """Return the state after the next entry is removed, so that it does not vote."""
         return self._replace(rank=self.rank + 1)
 
 
@@ -189,12 +203,12 @@ def _first_flip_to(
 ) -> Ranks | None:
     """Return the lexicographically first ``size`` ranks without which ``rival`` wins, or None.
 
-    A walk removes or else keeps each entry in turn, and ends if the rival's best lead is surely
-    negative. Of walks that reach the same state only the first is continued. They may differ in the
-    label that voted last, which decides a tie, but the rival never wins after a later walk alone:
-    such a walk kept an entry of the winner behind all of the rival, where the first did not; the
-    first walk with that entry kept and a nearer entry of the winner removed instead precedes both,
-    and has the rival win.
+    A walk goes along the ranking, removes or keeps each entry, and ends if the rival's best lead is
+    surely negative. Of walks that reach the same state only the first is continued. They may differ
+    in the label that voted last, which decides a tie, but the rival never wins after a later walk
+    alone: such a walk kept an entry of the winner behind all of the rival, where the first did not;
+    the first walk with that entry kept and a nearer entry of the winner removed instead precedes
+    both, and has the rival win.
     """
     end, places = ballot.extent(size)
     weights, labels = ballot.weights(0, end), ballot.labels[:end]

@@ -86,10 +86,11 @@ class MisleadingCountsCache:
     def get(
         self, k: int, on_progress: Progress, beside: Callable[[RamCopy], T]
     ) -> tuple[Counts, T]:
-        """Return the counts for k ≥ 1 and ``beside(copy)``, both of one moment during the call.
+        """Return the counts for k ≥ 1, and the result of ``beside`` for the same entries.
 
-        ``copy`` is the copy in RAM. The readers' lock is released after each part of the work. If
-        ``on_progress`` raises, the work ends.
+        ``beside`` is called with the copy in RAM at the moment that the counts are for, under the
+        readers' lock. The lock is released after each part of the work. If ``on_progress`` raises,
+        the work ends.
         """
         with self._reading() as ram:
             if (counts := self._fresh(k, ram)) is not None:
@@ -97,15 +98,16 @@ class MisleadingCountsCache:
         return self._find(k, self._reading, on_progress, beside)
 
     def count_in(self, k: int, snapshot: RamCopy, on_progress: Progress) -> Counts:
-        """Return the counts of a snapshot of the memory, unaffected by later writes."""
+        """Return the misleading counts of a snapshot of the memory, unaffected by later writes."""
         with self._reading():  # or raise MemoryClosed
             pass
         return self._find(k, lambda: nullcontext(snapshot), on_progress, lambda ram: None)[0]
 
     def forget(self) -> None:
-        """Drop all lists and counts, also those being found; the caller holds the lock for writing.
+        """Drop all lists and counts, also those that another thread is computing.
 
-        The store drops its lists itself, together with the entries they were found for.
+        The store drops its lists itself, together with the entries they were found for. The caller
+        holds the lock for writing.
         """
         with self._guard:
             self._oldest = self._ram().revision
@@ -113,7 +115,7 @@ class MisleadingCountsCache:
                 kept.clear()
 
     def save(self) -> None:
-        """Move the lists from RAM to the store."""
+        """Write the neighbour lists in RAM to the store, and drop them from RAM."""
         with self._guard:
             kept = dict(self._lists)
             self._lists.clear()
@@ -133,9 +135,10 @@ class MisleadingCountsCache:
         on_progress: Progress,
         beside: Callable[[RamCopy], T],
     ) -> tuple[Counts, T]:
-        """Return the counts and ``beside(copy)``, as ``get`` does.
+        """Compute the missing neighbour lists; return the counts and ``beside(copy)``, see ``get``.
 
-        The work is done in parts; for each, ``hold()`` is entered, which locks and yields the copy.
+        The work is done in parts; for each, ``hold()`` is entered, which locks and yields the copy
+        in RAM.
         """
         with self._checked_out(k, on_progress) as lists:
             with hold() as ram:
@@ -231,9 +234,10 @@ class MisleadingCountsCache:
                     self._drop_unused()
 
     def _drop_unused(self) -> None:
-        """Drop stored lists that save no time or are too many; the caller holds the writer's lock.
+        """Drop stored neighbour lists that save no time or are too many.
 
-        Lists of another scan, and lists mostly of deleted entries, save no time.
+        Lists of another scan, and lists mostly of deleted entries, save no time. The caller holds
+        the writer's lock.
         """
         keys, scan = self._ram().keys_of_rows(), self._ram().vectors.scan
         sizes = self._store.derived_sizes(LISTS)
@@ -254,12 +258,20 @@ class MisleadingCountsCache:
 
 
 def stored_name(kind: str, scan: str, k: int) -> str:
-    """Return the name under which the store has the ``kind`` LISTS or KNOWN for one scan and K."""
+    """Return the name in the store of data derived for the neighbour lists of one scan and K.
+
+    With the ``kind`` LISTS that is the lists themselves, with KNOWN the keys of the entries whose
+    lists are computed.
+    """
     return f"{kind}{scan}.{k}"
 
 
 def keep_within_bounds(sizes: Mapping[int, int]) -> set[int]:
-    """Return the K whose lists fit within the limits; ``sizes`` has their bytes, latest first."""
+    """Return the K whose neighbour lists are kept: those used last, within two limits.
+
+    ``sizes`` maps each K to the bytes of its lists, the K used last first; that one is always kept.
+    The limits are on the bytes and on the number of K.
+    """
     stay, total = set[int](), 0
     for k, size in sizes.items():
         total += size
@@ -284,12 +296,12 @@ def count_common(known: Keys, keys: Keys) -> int:
 
 
 def list_cost(m: int, dimension: int, k: int) -> float:
-    """Return the cost of finding one of ``m`` lists, in multiplications."""
+    """Return the cost of finding one neighbour list among ``m`` entries, in multiplications."""
     return m * dimension + SELECTION_PRODUCTS * width(k, m)
 
 
 def update_lists(lists: NeighborLists, ram: RamCopy, part: int = 1) -> tuple[int, int] | None:
-    """Compute some of the missing neighbour lists; return how many are computed, and of how many.
+    """Compute some missing neighbour lists; return how many of all are computed: (computed, all).
 
     Return None if none is missing any more. A larger ``part`` computes more lists in one call.
     """

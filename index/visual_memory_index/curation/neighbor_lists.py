@@ -72,11 +72,11 @@ class NeighborLists:
         return self.keys[~self.stale]
 
     def follow(self, keys: Keys, scan: str) -> None:
-        """Update to the rows of ``keys``: lists with a removed row become stale, as do added rows.
+        """Update the lists to the entries ``keys``, by row: removed rows go, added rows come.
 
-        Added rows are ``new``, too. All lists become stale if more than a quarter of the rows are
-        new, if the length of a list changes, or if ``scan`` is another. If no row left its place,
-        no list is looked at.
+        An added row is ``stale`` and ``new``; a list that has a removed row becomes stale. All
+        lists become stale if more than a quarter of the rows are new, if the length of a list
+        changes, or if ``scan`` is another. If no row left its place, no list is read.
         """
         m, before = len(keys), len(self.keys)
         both = min(m, before)
@@ -103,7 +103,7 @@ class NeighborLists:
             column[came[end]] = rows
 
     def to_bytes(self) -> bytes:
-        """Serialise all fields."""
+        """Serialise all fields but ``revision``, in NumPy's npz format."""
         file = io.BytesIO()
         columns: dict[str, Any] = dict(zip(COLUMNS, self._columns(), strict=True))
         np.savez(file, k=np.int64(self.k), scan=np.str_(self.scan), **columns)
@@ -111,7 +111,7 @@ class NeighborLists:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> NeighborLists:
-        """Parse the bytes that ``to_bytes`` returned. Raises ValueError."""
+        """Parse the bytes that ``to_bytes`` returned. Raises ValueError if they are damaged."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 owned = (np.require(arrays[column], requirements=["O"]) for column in COLUMNS)
@@ -123,7 +123,11 @@ class NeighborLists:
         return self.keys, self.lists, self.score_bounds, self.stale, self.new
 
     def _renumber(self, gone: Rows, start: Rows, end: Rows) -> None:
-        """Renumber rows in lists: ``gone`` left their places, some moved ``start`` to ``end``."""
+        """Renumber the rows in all lists after a change of rows.
+
+        Rows that moved from ``start`` get the numbers ``end``. All other rows in ``gone`` were
+        removed: lists that have one become stale.
+        """
         to = np.arange(len(self.keys), dtype=np.int32)
         to[gone] = -1
         to[start] = end

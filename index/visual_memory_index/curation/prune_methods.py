@@ -45,7 +45,10 @@ class Hard:
     minus_correct: bool
 
     def rows(self, voters: Voters) -> Rows:
-        """Select rows by their counts. Raises BadParameter."""
+        """Return the rows to prune, those with large misleading counts.
+
+        Raises BadParameter if a parameter of the method is out of range.
+        """
         v, c = voters.counts(self.k)
         return pruning.prune_misleading(v, c, threshold=self.threshold, net=self.minus_correct)
 
@@ -58,7 +61,10 @@ class Random:
     seed: int
 
     def rows(self, voters: Voters) -> Rows:
-        """Select rows by keyed hashes of their ids. Raises BadParameter."""
+        """Return the rows to prune, chosen by keyed hashes of their ids.
+
+        Raises BadParameter if a parameter of the method is out of range.
+        """
         count = pruning.portion(self.fraction, len(voters.ids))
         return pruning.prune_random(voters.ids, count=count, seed=self.seed)
 
@@ -78,7 +84,10 @@ class Prototype:
     seed: int
 
     def rows(self, voters: Voters) -> Rows:
-        """Select rows by their difficulty. Raises BadParameter."""
+        """Return the rows to prune, chosen by the distance to their prototype.
+
+        Raises BadParameter if a parameter of the method is out of range.
+        """
         ids, vectors = voters.ids, voters.vectors()
         _, codes = np.unique(voters.labels, return_inverse=True)
         difficulties = (
@@ -106,7 +115,10 @@ class Value:
     k: int
 
     def rows(self, voters: Voters) -> Rows:
-        """Select rows by their values. Raises BadParameter."""
+        """Return the rows to prune, those of the lowest values.
+
+        Raises BadParameter if a parameter of the method is out of range.
+        """
         count = pruning.portion(self.fraction, len(voters.ids))
         return pruning.prune_worthless(voters.values(self.k), voters.ids, count=count)
 
@@ -118,7 +130,10 @@ class Ids:
     ids: Sequence[str]
 
     def rows(self, voters: Voters) -> Rows:
-        """Select the rows of these ids. Raises NotVoting."""
+        """Return the rows of these ids, ascending.
+
+        Raises NotVoting if an id is not among the voters.
+        """
         row_of = {id: row for row, id in enumerate(voters.ids)}
         if unknown := [id for id in self.ids if id not in row_of]:
             raise NotVoting(unknown)

@@ -51,21 +51,31 @@ def misleading_counts(neighbors: AnyInts, labels: AnyInts) -> tuple[Counts, Coun
 
 
 def portion(fraction: float, m: int) -> int:
-    """Return the whole number nearest to ``fraction`` of ``m``, halves up. Raises BadParameter."""
+    """Return the whole number nearest to ``fraction`` of ``m``, halves up.
+
+    Raises BadParameter if ``fraction`` is not from 0 to 1.
+    """
     if not 0.0 <= fraction <= 1.0:
         raise BadParameter("fraction", "from 0 to 1", fraction)
     return math.floor(fraction * m + 0.5)
 
 
 def prune_misleading(v: Counts, c: Counts, *, threshold: int, net: bool = False) -> Rows:
-    """Return rows with v ≥ threshold, or v − c ≥ threshold if ``net``. Raises BadParameter."""
+    """Return rows with v ≥ threshold, or v − c ≥ threshold if ``net``.
+
+    ``v`` and ``c`` are those of ``misleading_counts``. Raises BadParameter if ``threshold`` is
+    below 1.
+    """
     if threshold < 1:
         raise BadParameter("threshold", "at least 1", threshold)
     return np.flatnonzero((v - c if net else v) >= threshold)
 
 
 def prune_worthless(values: Values, ids: Ids, *, count: int) -> Rows:
-    """Return the ``count`` rows of lowest value, equal values by id. Raises BadParameter."""
+    """Return the ``count`` rows of lowest value, equal values by id.
+
+    Raises BadParameter if ``count`` is not from 0 to the number of rows, or a value is NaN.
+    """
     _check_count(count, len(ids))
     if np.isnan(values).any():
         raise BadParameter("values", "numbers", math.nan)
@@ -73,9 +83,10 @@ def prune_worthless(values: Values, ids: Ids, *, count: int) -> Rows:
 
 
 def prune_random(ids: Ids, *, count: int, seed: int) -> Rows:
-    """Return the ``count`` rows whose ids have the lowest keyed hashes. Raises BadParameter.
+    """Return the ``count`` rows whose ids have the lowest hashes keyed by ``seed``.
 
     The order of the rows does not matter, and a larger count includes the rows of a smaller one.
+    Raises BadParameter if ``count`` is not from 0 to the number of rows.
     """
     _check_count(count, len(ids))
     return np.sort(_shuffled(ids, seed)[:count])
@@ -84,11 +95,11 @@ def prune_random(ids: Ids, *, count: int, seed: int) -> Rows:
 def prune_by_difficulty(
     difficulties: Values, ids: Ids, labels: AnyInts, *, kept: int, keep: str, balance: float = 0.0
 ) -> Rows:
-    """Return all rows but the ``kept`` easiest or hardest, as ``keep`` says; equal ones by id.
+    """Return all rows but the ``kept`` easiest or hardest; of equal ones the first ids are kept.
 
-    If every label were pruned alike, ⌊kept · entries of the label / m⌋ of each would be kept; at
-    least ``balance`` times that number are kept of each label (Sorscher et al., 2022). Raises
-    BadParameter.
+    ``keep`` says which, "easy" or "hard". If every label were pruned alike, ⌊kept ·
+    entries of the label / m⌋ of each would be kept; at least ``balance`` times that number are kept
+    of each label (Sorscher et al., 2022). Raises BadParameter if a parameter is out of range.
     """
     _check_count(kept, len(ids), name="kept")
     if keep not in KEEPS:
@@ -121,8 +132,8 @@ def prototype_difficulties(
 ) -> Values:
     """Return the distance of every unit row (m, d) to the nearest prototype, float64 (m,).
 
-    Labels are not used (Sorscher et al., 2022). Raises BadParameter, and whatever ``on_progress``
-    raises.
+    The prototypes are those of ``prototypes``, with the same parameters. Labels are not used
+    (Sorscher et al., 2022). Raises BadParameter, and whatever ``on_progress`` raises.
     """
     found = prototypes(vectors, ids, clusters=clusters, seed=seed, on_progress=on_progress)
     return nearest_prototypes(vectors, found, _in_round(ITERATIONS_MAX, on_progress))[1]
@@ -182,7 +193,7 @@ def nearest_prototypes(
 
 
 def _in_round(number: int, on_progress: Progress) -> Progress:
-    """Return a callback that reports progress in round ``number`` as progress of all rounds."""
+    """Return a callback for round ``number`` of k-means that reports progress of all rounds."""
     return lambda done, m: on_progress(number * m + done, (ITERATIONS_MAX + 1) * m)
 
 
@@ -200,7 +211,11 @@ def _pair_distances(
 
 
 def _means(vectors: Vectors, groups: NDArray[np.intp], fallback: Vectors) -> Vectors:
-    """Return each group's mean direction, or its row of ``fallback`` if it has none."""
+    """Return the mean direction of each group of unit rows ``vectors`` (m, d): unit rows (g, d).
+
+    ``groups`` (m,) has each row's group, from 0 to g − 1. A group that is empty, or whose sum is
+    zero, gets its row of ``fallback`` (g, d).
+    """
     means = np.zeros(fallback.shape)
     order = np.argsort(groups, kind="stable")
     bounds = np.searchsorted(groups[order], np.arange(len(fallback) + 1))

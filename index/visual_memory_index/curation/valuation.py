@@ -30,7 +30,7 @@ def shapley(matches: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
 
 
 class Valuation:
-    """The mean value of every entry over the queries added so far.
+    """The mean KNN-Shapley value of every entry over the queries added so far.
 
     If a query is an entry itself, only the m − 1 other entries are valued by it. The mean of an
     entry is over the queries that valued it, so over m − 1 if every entry is a query once. Each

@@ -34,8 +34,9 @@ class ResiduePatterns:
     If there is very much data, only some fragments are searched for; whole vectors and pictures are
     still found. Content that also occurs in ``others``, content of the remaining entries, is not
     searched for, nor are numbers that occur in many places. Texts are also found in the forms in
-    which JSON and Python write them, and also if many have the same beginning or end. Patterns are
-    kept masked (see ``masked``), or the search would find them in its own memory.
+    which JSON and Python write them, and also if many have the same beginning or end. A search
+    looks up probes, 8 bytes of each fragment or text, and then compares the bytes around them.
+    Patterns are kept masked (see ``masked``), or the search would find them in its own memory.
     """
 
     def __init__(
@@ -66,11 +67,14 @@ class ResiduePatterns:
 
     @property
     def texts(self) -> frozenset[bytes]:
-        """Return the text pieces among the patterns, masked."""
+        """Return the pieces of texts among the patterns, masked."""
         return frozenset(self._texts.values())
 
     def found_in(self, data: bytes | bytearray | memoryview) -> set[bytes]:
-        """Return the pieces of the patterns in ``data``, masked: texts, or at least 32 bytes."""
+        """Return the pieces of the patterns that occur in ``data``, masked.
+
+        They are whole pieces of texts, and parts of vectors and pictures of at least 32 bytes.
+        """
         return set(self._pieces(memoryview(data)))
 
     def _pieces(self, whole: memoryview) -> Iterator[bytes]:
@@ -117,7 +121,10 @@ class ResiduePatterns:
         return count
 
     def _note(self, data: bytes, places: Iterable[int]) -> list[int]:
-        """Add fragments of a vector or picture; return their probes, the 8 bytes at ``places``."""
+        """Add the fragments of a vector or picture around each of ``places``; return their probes.
+
+        A probe is the 8 bytes at the place. A fragment with too few different bytes is left out.
+        """
         whole, probes = masked(data), []
         for place in places:
             near = min(place, len(data) - FRAGMENT_BYTES)
@@ -133,10 +140,10 @@ class ResiduePatterns:
         return probes
 
     def _drop_shared(self, others: Iterable[bytes]) -> None:
-        """Drop the 8-byte probes that prove nothing when they are found.
+        """Drop the probes that prove nothing if they are found.
 
-        These occur beside more than SHARED_MAX different byte sequences, or in ``others``, which
-        are parts of pictures that stay.
+        These occur in more than SHARED_MAX different fragments, or in ``others``, which are
+        pictures of entries that are still stored.
         """
         shared = {probe for probe, known in self._probes.items() if len(known) > SHARED_MAX}
         for other in others:
@@ -155,7 +162,7 @@ class ResiduePatterns:
         self._table[self._hashed(self._values)] = True
 
     def _near(self, words: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Return the positions of the ``words`` of 8 bytes that are probes."""
+        """Return the positions in ``words``, numbers of 8 bytes, at which there are probes."""
         near = np.flatnonzero(self._table.take(self._hashed(words)))
         if not len(near):
             return near
@@ -171,9 +178,10 @@ class ResiduePatterns:
 
 
 def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
-    """Return the part of the masked pattern ``around`` that ``data`` has, or b"" if below 32 bytes.
+    """Return the bytes of ``around``, a masked fragment, that ``data`` has around a probe.
 
-    The pattern's probe is at ``place`` in it, and was found ``at`` a position in ``data``.
+    The probe is the 8 bytes at ``place`` in ``around``, and at ``at`` in ``data``. Return b"" if
+    fewer than 32 bytes around it are equal.
     """
     if not (
         alike(data, at - BESIDE, around, place - BESIDE)
@@ -190,7 +198,10 @@ def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
 
 
 def alike(data: memoryview, at: int, around: bytes, place: int) -> bool:
-    """Return True if ``data`` at ``at`` has the BESIDE masked bytes of ``around`` at ``place``."""
+    """Return True if BESIDE bytes of ``data`` from ``at``, masked, equal ``around`` from ``place``.
+
+    Return False if either has fewer.
+    """
     here, there = data[max(0, at) : at + BESIDE], around[max(0, place) : place + BESIDE]
     return len(here) == len(there) == BESIDE and masked(here) == there
 
@@ -213,7 +224,10 @@ def written(text: str) -> set[bytes]:
 
 
 def places_in(data: bytes) -> list[int]:
-    """Return the best place for a probe in each quarter of ``data``, last first, if good enough."""
+    """Return places for a probe of 8 bytes in ``data``: one a quarter at most, the last first.
+
+    In each quarter the place with the most different bytes is chosen, if there are enough.
+    """
     last = len(data) - PROBE_BYTES
     places = []
     for number in range(TEXT_STRETCHES, 0, -1):
@@ -240,5 +254,5 @@ def distinct(data: bytes, at: int) -> int:
 
 
 def masked(data: bytes | memoryview) -> bytes:
-    """XOR bytes with the mask, which masks or unmasks them."""
+    """XOR bytes with MASK, which masks them, or unmasks masked bytes."""
     return (np.frombuffer(data, np.uint8) ^ np.uint8(MASK)).tobytes()

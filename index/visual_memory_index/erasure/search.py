@@ -15,7 +15,7 @@ READ_AT_ONCE, OVERLAP = 1 << 24, 1 << 15
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The number of bytes searched, and the pieces of patterns found in them, masked."""
+    """Result of a search for residue: bytes searched, and pieces of patterns found, masked."""
 
     size: int
     found: frozenset[bytes]

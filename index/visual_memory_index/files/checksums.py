@@ -44,7 +44,10 @@ def add_functions(db: sqlite3.Connection) -> None:
 
 
 def add_triggers(db: sqlite3.Connection) -> None:
-    """Create the triggers that update the totals with each write of this connection."""
+    """Create the triggers that update row counts and checksum totals with this connection's writes.
+
+    Tables in ``OF_MANY`` have none, see ``move``. Does nothing if the file has no totals.
+    """
     if not are_kept(db):
         return
     db.execute("PRAGMA recursive_triggers = ON")  # or what REPLACE deletes would be missed
@@ -58,22 +61,25 @@ def add_triggers(db: sqlite3.Connection) -> None:
 
 
 def move(db: sqlite3.Connection, count: int, sum: int, *, table: str = ENTRIES) -> None:
-    """Add ``count`` rows, with ``sum`` as the sum of their checksums, to the totals of a table."""
+    """Update the totals of a table after a write: row count and sum of the rows' checksums.
+
+    ``count`` and ``sum`` are added, and are negative if rows were deleted.
+    """
     db.execute(
         "UPDATE sums SET count = count + ?, sum = sum + ? WHERE name = ?", (count, sum, table)
     )
 
 
 def write(db: sqlite3.Connection) -> None:
-    """Compute and store the totals of all tables."""
+    """Compute and store the row count and the checksum total of each table."""
     for table, row in summed(db).items():
         db.execute(f"INSERT OR REPLACE INTO sums SELECT '{table}', {total(row)} FROM {table}")
 
 
 def check(db: sqlite3.Connection) -> None:
-    """Compare all tables with their totals and their indices.
+    """Compare all tables with their stored row counts and checksum totals, and check their indices.
 
-    Raises NotAsWritten.
+    Does nothing if the file has no totals. Raises NotAsWritten for the first table that differs.
     """
     if not are_kept(db):
         return
@@ -97,12 +103,15 @@ def check_structure(db: sqlite3.Connection, table: str) -> None:
 
 
 def are_kept(db: sqlite3.Connection) -> bool:
-    """Return True if the file has a table of totals, which files of older releases lack."""
+    """Return True if the file has the table of checksum totals; older releases made none."""
     return db.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'sums'").fetchone() is not None
 
 
 def are_deleted(db: sqlite3.Connection) -> bool:
-    """Return True if all totals were deleted by hand. Raises NotAsWritten."""
+    """Return True if a person deleted all rows of the table of totals, to change the file by hand.
+
+    Raises NotAsWritten if that table is damaged.
+    """
     if not are_kept(db) or db.execute("SELECT 1 FROM sums").fetchone():
         return False
     check_structure(db, "sums")
@@ -110,7 +119,7 @@ def are_deleted(db: sqlite3.Connection) -> bool:
 
 
 def summed(db: sqlite3.Connection) -> dict[str, str]:
-    """Map each table with totals to the SQL of a row's checksum, with {} before each column."""
+    """Map each table that has totals to the SQL template of a row's checksum, see ``summand``."""
     tables = db.execute(
         "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
     ).fetchall()
@@ -118,7 +127,11 @@ def summed(db: sqlite3.Connection) -> dict[str, str]:
 
 
 def summand(db: sqlite3.Connection, table: str) -> str:
-    """Return the SQL of a row's checksum: in ``entries`` a column, else made of all values."""
+    """Return an SQL template of a row's checksum, with {0} for a prefix such as "NEW.".
+
+    In ``entries`` the checksum is a column; in another ``table`` it is computed from all columns
+    but ``digest``.
+    """
     if table == ENTRIES:
         return "{0}checksum"
     columns = db.execute("SELECT name FROM pragma_table_info(?, 'main')", (table,))
@@ -127,5 +140,8 @@ def summand(db: sqlite3.Connection, table: str) -> str:
 
 
 def total(row: str) -> str:
-    """Return the SQL of a table's count and checksum total."""
+    """Return the SQL of a table's row count and checksum total.
+
+    ``row`` is the template of a row's checksum, see ``summand``.
+    """
     return f"count(*), coalesce(sum({row.format('')}), 0)"

@@ -53,7 +53,8 @@ def damage_of(path: Path) -> Iterator[None]:
 def attribute_damage(path: Path, way_out: str = "") -> Iterator[None]:
     """Re-raise CorruptStore and NewerStore as errors about the file at ``path``.
 
-    ``way_out`` is added to a CorruptStore that has no way out of its own.
+    ``way_out``, a sentence that tells the operator what to do, is added to a CorruptStore that has
+    none.
     """
     try:
         with damage_of(path):

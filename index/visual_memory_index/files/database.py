@@ -81,7 +81,10 @@ class Database:
                 raise
 
     def check(self) -> None:
-        """Compare the small tables with their checksums and their indices. Raises CorruptStore."""
+        """Compare the tables with their checksum totals and their indices, see ``checksums.check``.
+
+        Vectors and pictures are not read. Raises CorruptStore.
+        """
         with self.reading() as db:
             sums.check(db)
 
@@ -122,7 +125,7 @@ class Database:
             yield reader
 
     def truncate_log(self) -> bool:
-        """Fold the log into the file and truncate it; return False if a reader still needs it.
+        """Fold the write-ahead log into the file and truncate it; return False if it is in use.
 
         Nothing else may write. All idle connections are replaced.
         """
@@ -169,10 +172,10 @@ class Database:
         return sum(each.stat().st_size for each in (file, log) if each.exists())
 
     def descriptors(self) -> list[int]:
-        """Return descriptors of the files, open for reading until the database is closed.
+        """Return read-only descriptors of the file, its write-ahead log and the log's index.
 
-        They stay open because a process that closes a file loses all its locks on it, also
-        SQLite's.
+        Files that do not exist are left out. ``close`` closes the descriptors, and the caller must
+        not: a process that closes a file loses all its locks on it, also SQLite's.
         """
         for path in database_files(self.path):
             if path not in self._read and path.exists():
@@ -180,7 +183,7 @@ class Database:
         return list(self._read.values())
 
     def close(self) -> None:
-        """Fold the log into the file and close all connections."""
+        """Fold the write-ahead log into the file, and close all connections and descriptors."""
         with self._idle_lock:
             for reader in self._idle:
                 reader.close()
@@ -219,7 +222,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """Connect to a file that no one else has open, without changing the file or its log.
+    """Connect to a file that no one else has open, without changing it or its write-ahead log.
 
     A connection that may write would fold the log into the file on closing, and an ordinary
     read-only connection would make an empty log. Raises CorruptStore, FileUnavailable.
@@ -231,7 +234,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def keeping_log(path: Path) -> Iterator[None]:
-    """Keep the log of a file as it is if opening the file inside the context fails.
+    """Keep the write-ahead log of a file as it is if opening the file inside the context fails.
 
     The last connection to close would fold the log into the file and delete it. A connection that
     may not write, and so does neither, is kept open meanwhile. Raises CorruptStore,
@@ -246,7 +249,7 @@ def keeping_log(path: Path) -> Iterator[None]:
 
 
 def check_not_emptied(path: Path) -> None:
-    """Check that an empty file has no log beside it, which SQLite would delete.
+    """Check that a file is not empty while its write-ahead log, which SQLite would delete, is not.
 
     Raises CorruptStore, FileUnavailable.
     """
@@ -286,9 +289,10 @@ def schema_of(path: Path) -> int:
 
 @contextmanager
 def translate_errors(path: Path, target: Path | None = None) -> Iterator[None]:
-    """Re-raise SQLite's errors as refusals about the file at ``path``, or ``target`` for writes.
+    """Re-raise SQLite's errors as refusals about the file at ``path``.
 
-    Raises CorruptStore, FileUnavailable, MemoryError.
+    A file that cannot be written is taken to be ``target``, if given. Raises CorruptStore,
+    FileUnavailable, MemoryError.
     """
     try:
         yield
@@ -312,9 +316,10 @@ def translate_errors(path: Path, target: Path | None = None) -> Iterator[None]:
 
 
 def io_error(path: Path, extended: int, complaint: str) -> FileUnavailable:
-    """Return the refusal for an SQLite error code, after looking for the cause on the disk.
+    """Return the refusal for an SQLite error, after looking for the cause on the disk.
 
-    Raises MemoryError.
+    ``extended`` is SQLite's extended error code, ``complaint`` its message. Raises MemoryError if
+    memory ran out.
     """
     code = extended & 0xFF
     if code == sqlite3.SQLITE_BUSY:
@@ -331,7 +336,7 @@ def io_error(path: Path, extended: int, complaint: str) -> FileUnavailable:
 
 
 def file_trouble(path: Path) -> OSError | None:
-    """Return an OSError that says why a database file or its log cannot be written, or None.
+    """Return an OSError that says why a database file or its log (-wal) cannot be written, or None.
 
     No file is opened, since a process that closes a file loses all its locks on it, also SQLite's.
     """

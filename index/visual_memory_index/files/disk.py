@@ -23,7 +23,7 @@ SMALL_BYTES = 1 << 20
 def make_folder(path: Path) -> None:
     """Make a folder for its owner alone, with its parents, synced to disk.
 
-    Raises OSError, FileUnavailable.
+    Raises OSError if one cannot be made, FileUnavailable if it cannot be synced.
     """
     for each in reversed([each for each in (path, *path.parents) if not each.exists()]):
         each.mkdir(mode=0o700, exist_ok=True)
@@ -33,15 +33,19 @@ def make_folder(path: Path) -> None:
 
 
 def open_to_write(path: Path) -> int:
-    """Return a descriptor of a file, which is made if it is missing, for its owner alone.
+    """Open a file for writing, and return its descriptor, which the caller closes.
 
-    Raises OSError, also if the file is a FIFO that nobody reads.
+    A missing file is made, for its owner alone. Raises OSError, also if the file is a FIFO that
+    nobody reads.
     """
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
 
 
 def new_file(path: Path) -> BinaryIO:
-    """Create a file for its owner alone and open it for writing. Raises FileUnavailable."""
+    """Create a file that only its owner may read and write, and return it open for writing.
+
+    Raises FileUnavailable, also if the file exists.
+    """
     with translate_os_errors(path):
         return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
@@ -82,7 +86,7 @@ def database_files(path: Path) -> tuple[Path, Path, Path]:
 
 
 def copy_database(path: Path, to: Path) -> None:
-    """Copy a database that nobody has open, with its log. Raises FileUnavailable."""
+    """Copy a database that nobody has open, with its write-ahead log. Raises FileUnavailable."""
     for source, copy in zip(database_files(path)[:2], database_files(to)[:2], strict=True):
         if source.exists():
             with source.open("rb") as read, new_file(copy) as file, translate_os_errors(copy):
@@ -119,7 +123,10 @@ def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
 
 
 def file_unavailable(path: Path, problem: OSError, *, opening: bool = False) -> FileUnavailable:
-    """Return the refusal for an OSError about a file. Raises MemoryError if memory ran out."""
+    """Return the refusal for an OSError about a file.
+
+    ``opening`` is True if the file was only to be read. Raises MemoryError if memory ran out.
+    """
     if problem.errno == errno.ENOMEM:
         raise MemoryError from problem
     complaint = (problem.strerror or str(problem)).lower()

@@ -205,9 +205,10 @@ def migrate(
 ) -> None:
     """Bring ``db`` to the newest schema, in one transaction that also computes the totals anew.
 
-    If a person deleted the totals to change the file by hand, they are computed without a new
-    schema, too. ``compare`` is called before the commit; if it raises, nothing is changed. Raises
-    NewerStore, and NotAsWritten if the file does not match its totals.
+    ``steps`` are the SQL scripts from each schema version to the next; the totals are those of
+    ``checksums``. If a person deleted the totals to change the file by hand, they are computed
+    without a new schema, too. ``compare`` is called before the commit; if it raises, nothing is
+    changed. Raises NewerStore, and NotAsWritten if the file does not match its totals.
     """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(steps):
@@ -226,9 +227,9 @@ def migrate(
 
 
 def check_schema(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> None:
-    """Compare the tables and indices of ``db`` with those that the steps build.
+    """Compare the tables and indices of ``db`` with those that the migration ``steps`` make.
 
-    Raises CorruptStore.
+    Raises CorruptStore about the file at ``path`` if they differ.
     """
     found, made = schema(db), made_by(steps)
     for name in sorted(found.keys() | made.keys()):
@@ -238,7 +239,7 @@ def check_schema(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> 
 
 @cache
 def made_by(steps: tuple[str, ...]) -> Schema:
-    """Return the schema that the steps build."""
+    """Return the schema that the migration ``steps`` make in an empty database."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         migrate(db, steps, Path())
         return schema(db)

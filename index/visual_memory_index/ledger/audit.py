@@ -37,7 +37,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The end of a log: its size, the peaks of its Merkle tree, the hash of its last event."""
+    """The end of an audit log: its size, its Merkle tree's peaks, the hash of its last event."""
 
     size: int = 0
     peaks: bytes = b""

@@ -92,7 +92,10 @@ def moved(state: State, *, came: Iterable[bytes] = (), went: Iterable[bytes] = (
 
 
 def shown(state: State, kind: str) -> str:
-    """Return the digest as lower-case hex; ``kind`` is the memory's embedder or dimension."""
+    """Return the memory's digest as lower-case hex; it also covers ``kind``.
+
+    ``kind`` is ``Identity.kind``: the memory's embedder or dimension.
+    """
     named = kind.encode()
     header = SHOWN + len(named).to_bytes(8, "little") + named
     return hashlib.sha256(header + to_bytes(state)).hexdigest()

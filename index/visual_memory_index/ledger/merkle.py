@@ -32,13 +32,19 @@ def append(size: int, peaks: bytes, leaf: bytes) -> bytes:
 
 
 def root(size: int, peaks: bytes) -> bytes:
-    """Return the root hash of the tree with these peaks. Raises ValueError."""
+    """Return the root hash of a tree of ``size`` leaves with these peaks, see ``append``.
+
+    Raises ValueError if the number of peaks does not fit ``size``.
+    """
     hashes = split(size, peaks) or [hashlib.sha256(b"").digest()]
     return reduce(lambda below, peak: node_hash(peak, below), reversed(hashes))
 
 
 def split(size: int, peaks: bytes) -> list[bytes]:
-    """Return the hash of each peak. Raises ValueError."""
+    """Return the hash of each peak, largest subtree first.
+
+    Raises ValueError if their number does not fit ``size``.
+    """
     hashes = [peaks[start : start + HASH_BYTES] for start in range(0, len(peaks), HASH_BYTES)]
     if len(hashes) != size.bit_count():
         raise ValueError(f"{size} leaves have {size.bit_count()} peaks, not {len(hashes)}")

@@ -6,7 +6,7 @@ The position of a memory in its audit log, its ``Standing``, is kept in three pl
 place                       written                                        read as
 ==========================  =============================================  ==================
 ``catalog.sqlite``          at start, stop, backup and unlearning, synced  ``Noted.kept``
-a small file in ``noted/``  after each commit, not synced                  ``Noted.latest``
+position file, ``noted/``   after each commit, not synced                  ``Noted.latest``
 the memory's own file       with each commit, synced                       ``Found.standing``
 ==========================  =============================================  ==================
 
@@ -37,7 +37,7 @@ class Standing(NamedTuple):
 
     @classmethod
     def of(cls, head: Head) -> Standing:
-        """Return the position of a log with this head."""
+        """Return the position of an audit log with this head."""
         return cls(head.size, head.last)
 
 
@@ -46,12 +46,12 @@ OnStanding: TypeAlias = Callable[[Standing], None]
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """The log positions and the unlearning that the catalog recorded of the memory ``uid``.
+    """The audit log positions and the unlearning that the catalog recorded of the memory ``uid``.
 
-    ``kept`` is the log position in the registry, ``latest`` that in the small file (see
-    ``Latest``), ``unlearning`` an operation that had not deleted its entries when ``kept`` was
-    recorded, and ``modified`` the file's time of modification in nanoseconds when ``latest`` was
-    written.
+    ``kept`` is the position in the registry, ``latest`` the position in the position file (see
+    ``Latest``), None if that is missing. ``unlearning`` names an operation that had not deleted its
+    entries when ``kept`` was recorded. ``modified`` is the time at which the memory's file was
+    modified, in nanoseconds since 1970, as recorded with ``latest``.
     """
 
     uid: str
@@ -62,7 +62,7 @@ class Noted:
 
     @property
     def standings(self) -> list[Standing]:
-        """Return the log positions ``kept`` and ``latest``, the longer log first."""
+        """Return the positions ``kept`` and ``latest``, if known, the longer log first."""
         return sorted((each for each in (self.kept, self.latest) if each), reverse=True)
 
 
@@ -83,11 +83,11 @@ class Found:
     knows_unlearning: bool = False
 
     def has_all_of(self, noted: Noted) -> bool:
-        """Return True if the file has the log position ``noted.kept`` and ``noted.unlearning``."""
+        """Return True if the file has the position ``noted.kept`` and ``noted.unlearning``."""
         return not self.lags(noted.kept) and (self.knows_unlearning or not noted.unlearning)
 
     def lags(self, noted: Standing) -> str | None:
-        """Return how the file falls short of the ``noted`` position, or None if it does not."""
+        """Say in what the file falls short of the ``noted`` position; return None if in nothing."""
         lost = noted.size - self.standing.size
         if lost > 0:
             return (

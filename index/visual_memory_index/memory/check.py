@@ -34,7 +34,10 @@ class Listed:
         self._silent = dict(ram.pruned)
 
     def follow(self, entries: Sequence[StoredEntry]) -> bool:
-        """Return True if the next entries in RAM have the ids, labels and votes of ``entries``."""
+        """Compare the next entries in RAM, by key, with the next stored ``entries``.
+
+        Return True if they have the same ids, labels and votes.
+        """
         voting = [(each.key, each.id, each.label) for each in entries if each.votes]
         silent = [each for each in entries if not each.votes]
         return list(islice(self._voting, len(voting))) == voting and all(
@@ -64,10 +67,11 @@ def check(
 ) -> Checked:
     """Compare a file with its digest and its audit log, and with the entries in RAM at that moment.
 
-    ``listed`` has the entries in RAM, or is None if these are not to be compared. ``has_vectors``
-    returns True if RAM has the stored vectors of the entries passed to it. ``on_progress`` is
-    called with the number of entries and events done and the total, and may raise. Raises
-    CorruptStore, BadAuditLog, CorruptCopy.
+    ``name`` is the memory's name, for errors, and ``kind`` its ``Identity.kind``. ``listed`` has
+    the entries in RAM, or is None if these are not to be compared. ``has_vectors`` returns True if
+    RAM has the stored vectors of the entries passed to it. ``on_progress`` is called with the
+    number of entries and events done and the total, and may raise. Raises CorruptStore,
+    BadAuditLog, CorruptCopy.
     """
     total = contents.count() + contents.head.size
     contents.check_file(lambda: on_progress(0, total))

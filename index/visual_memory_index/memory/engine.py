@@ -22,8 +22,8 @@ class Engine:
     """A ``store`` with its copy in RAM: a write is committed first, then readers see it as a whole.
 
     ``lock`` guards the copy in RAM, ``file_reads`` guards reads of the file. Checks and copies,
-    during which the log cannot be truncated, hold ``long_reads``, which is taken before all other
-    locks.
+    during which the write-ahead log cannot be truncated, hold ``long_reads``, which is taken before
+    all other locks.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Engine:
 
     @contextmanager
     def reading_file(self) -> Iterator[Store]:
-        """Yield the store; until the end its file stays open and its log is not truncated."""
+        """Yield the store; until the end its file is open, its write-ahead log untruncated."""
         with self.file_reads.reading():
             self.check_open()
             yield self.store
@@ -97,7 +97,11 @@ class Engine:
         *,
         frees: bool = False,
     ) -> list[str]:
-        """Do a write, logged as ``call``; return its ids. A repeated request only returns ids."""
+        """Do a write, logged as ``call``, and return the ids that it returns.
+
+        If the request was answered before, nothing is written, and the ids of that answer are
+        returned. ``frees`` is as for ``Writer.do``.
+        """
 
         def once(transaction: Transaction) -> tuple[list[str], Change | None]:
             if (answered := transaction.recall(request)) is not None:
@@ -114,7 +118,7 @@ class Engine:
         self.ram.reserve(sum(len(each.added.ids) for each in changes if each.added))
 
     def _publish(self, changes: Sequence[Change]) -> None:
-        """Apply committed changes to the copy in RAM; if that fails, load it anew from the store.
+        """Apply committed changes to the copy in RAM; on an error load it anew and re-raise.
 
         If loading fails, too, all later calls raise CorruptCopy.
         """

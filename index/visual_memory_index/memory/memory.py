@@ -89,10 +89,11 @@ class Memory:
         give_up: Callable[[], bool] = lambda: False,
         indexes: IndexFactory | None = None,
     ) -> Memory:
-        """Open the file at ``path``; ``committed`` gets the log position after each write.
+        """Open the memory in the file at ``path``.
 
-        ``Writer`` explains ``give_up``; without ``indexes`` the memory scans in threads of its own.
-        Raises CorruptStore, BadAuditLog, NewerStore, FileUnavailable.
+        ``committed`` is called with the audit log position after each write, ``give_up`` to make
+        room on a full disk, see ``Writer``. Without ``indexes`` the memory scans in threads of its
+        own. Raises CorruptStore, BadAuditLog, NewerStore, FileUnavailable.
         """
         with damage_of(path), keeping_log(path):
             return cls._of(SqliteStore(path, committed), give_up, indexes)
@@ -155,7 +156,10 @@ class Memory:
             )
 
     def noted(self, erasing: str | None = None) -> Noted:
-        """Return the record for the catalog now; ``erasing`` names an operation about to erase."""
+        """Return the state for the catalog to record: the memory's uid and audit log position now.
+
+        ``erasing``, if any, names an operation that is about to erase entries.
+        """
         with self._engine.reading_file() as store:
             standing = Standing.of(store.audit_events(0, 0).head)
             return Noted(self.identity.uid, standing, erasing)
@@ -185,8 +189,9 @@ class Memory:
     ) -> list[str]:
         """Insert all ``entries`` with unit ``vectors`` (b, d), or none; return their ids.
 
-        An empty id is replaced by a new one. A repeated request stores nothing, and returns the
-        same ids. Raises EntriesExist, WrongDimension, RequestReused, WrongOffset, FileUnavailable.
+        An empty id is replaced by a new one. Stored entries with the same ids are replaced if
+        ``replace_existing``; else EntriesExist is raised. A repeated request stores nothing, and
+        returns the same ids. Raises WrongDimension, RequestReused, WrongOffset, FileUnavailable.
         """
         self.check_dimension(vectors)
         given = [entry.id for entry in entries if entry.id]
@@ -374,8 +379,9 @@ class Memory:
         *,
         snapshot: RamCopy | None = None,
     ) -> Counts:
-        """Count how often each entry misleads others, for k ≥ 1, now or in a ``snapshot``.
+        """Return the misleading counts of all voting entries for k ≥ 1, now or in a ``snapshot``.
 
+        They count how often an entry is among the k nearest of others, see ``Counts``.
         ``on_progress`` is called often. Raises MemoryClosed, and what ``on_progress`` raises.
         """
         if snapshot is not None:
@@ -383,7 +389,7 @@ class Memory:
         return self._counting.get(k, on_progress, lambda ram: None)[0]
 
     def knows_counts(self, k: int) -> bool:
-        """Return True if ``misleading_counts`` takes about a second at most."""
+        """Return True if ``misleading_counts`` for ``k`` would take about a second at most."""
         with self._engine.lock.reading():
             return self._counting.is_quick(k)
 
@@ -448,7 +454,7 @@ class Memory:
         return [next(answers[query.counts_k]) for query in queries]
 
     def _nearest(self, queries: Sequence[Query], counts_k: int | None) -> list[Neighbors]:
-        """Search for queries that all have the same ``counts_k``."""
+        """Return the result of queries that all have the same ``counts_k``."""
         counts, found = None, None
         while found is None:
             if counts_k is None:

@@ -49,7 +49,7 @@ class Operations:
             return [*map(self._known, store.operations(before=before, limit=limit))]
 
     def begin(self, kind: str, *, request: Request = WITHOUT_ID) -> StartedOperation:
-        """Start a long operation; for a repeated request return the operation started before.
+        """Start a long operation of this ``kind``; for a repeated request return the former one.
 
         Raises RequestReused, FileUnavailable.
         """
@@ -62,7 +62,10 @@ class Operations:
         *,
         frees: bool = False,
     ) -> StartedOperation:
-        """Start the operation whose name ``write`` returns, unless this request did so before."""
+        """Start the operation whose name ``write`` returns, unless this request did so before.
+
+        Then return that operation. ``frees`` is as for ``Writer.do``.
+        """
 
         def once(transaction: Transaction) -> tuple[StartedOperation, Change | None]:
             if (answered := transaction.recall(request)) is not None:
@@ -74,7 +77,10 @@ class Operations:
         return self._engine.writer.do(once, frees=frees)
 
     def new(self, transaction: Transaction, kind: str, request: Request) -> str:
-        """Add a running operation to the store, and return its name."""
+        """Add a running operation of this ``kind`` to the store, and return its name.
+
+        The name is the memory's name, a slash and an id that sorts by time.
+        """
         name = f"{self._engine.identity.name}/{self._ids.make()}"
         transaction.begin(name, kind, request.principal)
         return name
@@ -116,7 +122,10 @@ class Operations:
         return ended
 
     def put_off(self, operation: Operation, problem: str) -> None:
-        """Report an unlearning as failed until the memory is closed; reopening resumes it."""
+        """Report an unlearning as failed, with ``problem`` as the reason.
+
+        That is kept only in RAM: when the memory is opened again, the unlearning is resumed.
+        """
         self._remember(operation, "failed", problem)
 
     def _remember(self, operation: Operation, state: State, problem: str | None) -> Operation:
@@ -125,7 +134,7 @@ class Operations:
         return self._known(operation)
 
     def _known(self, stored: Operation) -> Operation:
-        """Return an operation as ``stored``, or as it ended if its end is kept only in RAM."""
+        """Return an operation as ``stored``, or as it ended if its end could not be written."""
         return self._unwritten.get(stored.name, stored) if stored.state == "running" else stored
 
     def drop_problems(self) -> None:
@@ -145,10 +154,10 @@ class Operations:
     ) -> Operation:
         """Prune ``ids``, so that they lose their votes, and end the operation.
 
-        ``result`` makes its result from the pruned ids. If a ``snapshot`` is given, entries that no
-        longer vote with the vector and label they have in it are left out; without a snapshot all
-        ``ids`` must vote. ``check`` is called first, and may raise. Raises UnknownEntries,
-        FileUnavailable.
+        ``result`` makes the operation's result, a JSON text, from the pruned ids. If a ``snapshot``
+        is given, entries that no longer vote with the vector and label they have in it are left
+        out; without a snapshot all ``ids`` must vote. ``check`` is called first, and may raise.
+        Raises UnknownEntries, FileUnavailable.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, Change]:
@@ -176,8 +185,8 @@ class Operations:
     ) -> Operation:
         """Set the label of each id, as an operation that can be undone.
 
-        ``result`` makes its result from the ids whose labels changed. Raises UnknownEntries,
-        RequestReused, FileUnavailable.
+        ``result`` makes the operation's result, a JSON text, from the ids whose labels changed.
+        Raises UnknownEntries, RequestReused, FileUnavailable.
         """
 
         def write(transaction: Transaction) -> tuple[str, Change | None]:

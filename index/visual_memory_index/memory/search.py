@@ -13,7 +13,10 @@ from visual_memory_index.store.store import Store
 
 
 def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] | None:
-    """Search for all queries together; return None if a filter saw a commit not yet in RAM."""
+    """Return the result of each query, or None if the search has to be repeated.
+
+    It has to if the file, which filters read, has a commit that the copy in RAM does not have yet.
+    """
     admitted = [admit(query, ram, store) for query in queries]
     if any(revision != ram.revision for revision, _ in admitted):
         return None
@@ -39,7 +42,7 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
 
 
 def admit(query: Query, ram: RamCopy, store: Store) -> tuple[int, Rows | None]:
-    """Return the revision at which a query's filter was read, and the rows to search.
+    """Return the revision of the entries that a query's filter was read from, and rows to search.
 
     The rows are None if there is no filter and k is small, so that the query can be searched
     together with others.

@@ -29,7 +29,7 @@ class Facts:
 
     Times are in microseconds since 1970. ``audit_index`` and ``audit_event`` are the number and
     hash of the erasure's event in the audit log, ``audit_root`` is the log's root up to that event.
-    ``backups`` are the times of the backups made before.
+    ``backups`` are the times of the backups made before the erasure.
     """
 
     ids: Sequence[str]
@@ -67,9 +67,9 @@ class Unlearning:
     ) -> StartedOperation:
         """Start the operation that erases these entries, and is resumed after a restart.
 
-        If no id is stored, the operation is done at once, with the result of ``none``, which may be
-        called twice. Raises UnknownEntries, unless ``allow_missing``, TooManyIds, RequestReused,
-        FileUnavailable.
+        If no id is stored, the operation is done at once. Its result is then the JSON text that
+        ``none`` makes, which may be called twice. Raises UnknownEntries, unless ``allow_missing``,
+        TooManyIds, RequestReused, FileUnavailable.
         """
         check_count(ids)
 
@@ -108,7 +108,7 @@ class Unlearning:
 
         Return patterns of their bytes, or None if the entries are gone already and their bytes are
         unknown: this operation deleted them before a restart, or others did. In the latter case the
-        operation is done, with the result of ``none``.
+        operation is done, and its result is the JSON text that ``none`` makes.
         """
 
         def write(transaction: Transaction) -> tuple[ResiduePatterns | None, Change | None]:
@@ -134,11 +134,12 @@ class Unlearning:
         beside: Sequence[int] = (),
         there: Callable[[ResiduePatterns], frozenset[bytes]] = lambda patterns: frozenset(),
     ) -> Findings | None:
-        """Remove residues of erased entries from the file; search it and the files ``beside`` it.
+        """Search the file and the descriptors ``beside``; rewrite the file if residue is found.
 
-        Pieces of ``patterns`` that ``there`` returns, or that stored entries have, are no residues.
-        If ``patterns`` is None, as from ``erase``, the file is rewritten in any case. Return None
-        if a reader still needs the write-ahead log, and try again later. Raises FileUnavailable.
+        Found pieces of ``patterns`` that stored entries have, or that ``there(patterns)`` returns,
+        are no residue. If ``patterns`` is None, as from ``erase``, the file is rewritten in any
+        case. Return the findings of the last search, or None if a reader still needs the
+        write-ahead log: then try again later. Raises FileUnavailable.
         """
         files = (*self._engine.files.descriptors(), *beside)
         if not self._cut_log():  # or rewriting the file would only lengthen the log
@@ -176,7 +177,10 @@ class Unlearning:
         return replace(searched, found=unexplained(searched.found, pieces))
 
     def pieces_of(self, patterns: ResiduePatterns) -> frozenset[bytes]:
-        """Return the pieces of ``patterns`` found in texts and blobs still stored, masked."""
+        """Return the pieces of ``patterns`` that occur in texts and blobs that are still stored.
+
+        Pieces are masked, as ``ResiduePatterns.found_in`` returns them.
+        """
         self._engine.check_open()
         return self._engine.files.found_in(patterns)
 
@@ -251,7 +255,10 @@ def erase(
 def to_patterns(
     transaction: SearchableTransaction, remains: Remains, names: Iterable[str]
 ) -> ResiduePatterns:
-    """Return patterns of erased ``names`` and ``remains``, less content that entries still have."""
+    """Return patterns of the bytes of erased entries, given by ``names`` and ``remains``.
+
+    ``names`` are ids and labels. Vectors and pictures that stored entries have, too, are left out.
+    """
     same_content = transaction.same_content(hash for hash, *_ in remains.contents)
     alone = [each for each in remains.contents if each[:2] not in same_content]
     vectors = [vector for _, vector, _ in alone]

@@ -36,7 +36,7 @@ class Job:
 
 
 class _FailedHalfway(Exception):
-    """A write, number ``at``, failed halfway, so that its whole transaction is undone."""
+    """A failure of a batch's write at index ``at``, so that the batch's transaction is undone."""
 
     def __init__(self, at: int) -> None:
         self.at = at
@@ -71,10 +71,10 @@ class Writer:
         self.turn = threading.Lock()
 
     def do(self, write: Write[T], *, frees: bool = False) -> T:
-        """Return the result of ``write`` once it is on disk.
+        """Do ``write`` and return its result, once it is on disk.
 
-        ``frees``: the write frees disk space, and may use the reserve. Raises the errors of
-        ``write``, and FileUnavailable.
+        ``frees`` is True if the write frees disk space, so that on a full disk ``give_up`` may make
+        room for it. Raises the errors of ``write``, and FileUnavailable.
         """
         job = Job(write, frees)
         with self._queue:
@@ -93,7 +93,10 @@ class Writer:
         return answer
 
     def _take_waiting(self) -> list[Job]:
-        """Empty the queue and return its writes, after a short wait for as many as last time."""
+        """Empty the queue and return its writes, after a short wait for as many as last time.
+
+        The number of the writes taken last is ``_together_before``; if it was 1, there is no wait.
+        """
         with self._queue:
             if self._together_before > 1:
                 self._queue.wait_for(

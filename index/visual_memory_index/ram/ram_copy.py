@@ -116,7 +116,7 @@ class RamCopy:
         *,
         replaced: Iterable[str] = (),
     ) -> None:
-        """Add voting entries with ``vectors`` (b, d), and remove the ``replaced`` ids."""
+        """Add voting entries with ``vectors`` (b, d); remove the old ones with ids ``replaced``."""
         self.reserve(len(ids))
         start, end = len(self), len(self) + len(ids)
         gone = self._rows_to_go(replaced)
@@ -146,7 +146,7 @@ class RamCopy:
         self._remove(np.sort(rows))
 
     def silence(self, ids: Sequence[str], keys: Sequence[int], labels: Sequence[str]) -> None:
-        """Add entries that do not vote."""
+        """Add entries that do not vote, given by id, key and label."""
         self.pruned.update(zip(ids, map(PrunedEntry, keys, labels), strict=True))
         self.pruned_counts.update(labels)
 
@@ -168,7 +168,7 @@ class RamCopy:
         return row is not None and self._keys[row] == key and self._labels[row] == label
 
     def keys_of_rows(self) -> NDArray[np.int64]:
-        """Return the store's keys, by row."""
+        """Return the key in the store of the entry in each row: int64 (m,)."""
         return self._keys[: len(self)]
 
     def columns(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
@@ -176,12 +176,15 @@ class RamCopy:
         return self._ids[: len(self)].copy(), self._labels[: len(self)].copy()
 
     def rows_of_ids(self, ids: Iterable[str]) -> Rows:
-        """Return the rows of the ``ids`` that vote, ascending."""
+        """Return the rows of the ``ids`` that vote, ascending; other ids are ignored."""
         rows = {self._row_of[id] for id in ids if id in self._row_of}
         return np.array(sorted(rows), dtype=np.intp)
 
     def rows_of_keys(self, keys: NDArray[np.int64]) -> Rows:
-        """Return the rows of the store's ``keys``, ascending."""
+        """Return the rows of the entries with these ``keys`` in the store, ascending.
+
+        Keys of other entries are ignored.
+        """
         return np.flatnonzero(np.isin(self._keys[: len(self)], keys))
 
     def find(self, queries: NDArray[np.float32], k: int, candidates: Sequence[Rows]) -> Found:

@@ -110,7 +110,10 @@ class IdMaker:
 
 
 def to_number(id: str) -> int:
-    """Return the number that an id encodes; 0 if it is empty."""
+    """Return the number of 130 bits that an id of ``IdMaker`` encodes; 0 for an empty text.
+
+    Characters after the first 26 are ignored.
+    """
     number = 0
     for character in id[:26]:
         number = number << 5 | CROCKFORD.find(character) & 31

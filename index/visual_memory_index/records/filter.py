@@ -38,10 +38,11 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Compares a field with a value; ``key`` is for metadata, and entries without it do not match.
+    """A comparison of one field of an entry with a value.
 
-    ``operator`` is one of = != < <= > >=; a text's ``:`` becomes = with a pattern. A time is an
-    int, the microseconds since the epoch; a pattern comes only with = and !=.
+    ``field`` is one of ``FIELDS`` or "metadata"; then ``key`` is the metadata's key, and entries
+    without it do not match. ``operator`` is one of = != < <= > >=; the filter's ``:`` is = with a
+    pattern. A time is an int, the microseconds since 1970; a pattern comes only with = and !=.
     """
 
     field: str
@@ -163,7 +164,7 @@ class Reader:
         return Comparison(field, *self.restriction())
 
     def metadata(self) -> Comparison:
-        """Parse ``:KEY``, or ``.KEY`` with a restriction of its value, after ``metadata``."""
+        """Parse the rest of ``metadata:KEY`` or ``metadata.KEY``, an operator and a value."""
         if self.take(HAS):
             return Comparison("metadata", "=", Pattern(("", "")), self.key())
         if not self.take(DOT):
@@ -183,7 +184,11 @@ class Reader:
         return key
 
     def restriction(self) -> tuple[str, str | Pattern]:
-        """Parse an operator and a text; only = and != allow wildcards in the text."""
+        """Parse an operator and a text; return the operator and the text, or its ``Pattern``.
+
+        ``:TEXT`` is returned as = with TEXT between two wildcards. Other operators than = and !=
+        allow no wildcards.
+        """
         operator = self.operator()
         start = self.position
         pieces = self.value()

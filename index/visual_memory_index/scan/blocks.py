@@ -39,7 +39,7 @@ class Blocks:
         self._blocks: list[NDArray[np.float32]] = []
 
     def reserve(self, count: int) -> None:
-        """Make room for ``count`` rows, in memory pages that the system has already provided."""
+        """Make room for ``count`` rows in all, in memory pages that the system has provided."""
         while len(self._blocks) * self._block_rows < count:
             self._blocks.append(fresh_block(self._block_rows, self.dimension))
         for number, block in enumerate(self._blocks):

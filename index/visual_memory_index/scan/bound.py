@@ -16,7 +16,10 @@ from visual_memory_index.scan.distances import UNIT_TOLERANCE
 
 
 def product_bound(scores: NDArray[np.float32], errors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a lower bound of the dot products of rows that have these scores: (…, k) to (…)."""
+    """Return a lower bound of the k dot products that have these scores and errors.
+
+    ``scores`` and ``errors`` are (…, k), the bounds (…).
+    """
     lowest: NDArray[np.float64] = np.min(scores - errors, axis=-1)
     return np.minimum(lowest, 1.0)
 

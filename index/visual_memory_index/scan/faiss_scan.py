@@ -93,13 +93,13 @@ class FaissScan:
         return np.concatenate(list(self._threads.background.map(best_of, self._parts())))
 
     def reserve(self, count: int) -> None:
-        """Do nothing, since nothing is kept beside the vectors."""
+        """Do nothing, whatever the ``count``: this scan keeps no data beside the vectors."""
 
     def append(self, vectors: NDArray[np.float32]) -> None:
-        """Do nothing, since nothing is kept beside the vectors."""
+        """Do nothing with ``vectors``: this scan keeps no data beside them."""
 
     def remove(self, rows: Rows) -> None:
-        """Do nothing, since nothing is kept beside the vectors."""
+        """Do nothing, whatever the ``rows``: this scan keeps no data beside the vectors."""
 
     def _parts(self) -> list[tuple[int, NDArray[np.float32]]]:
         """Return arrays to be scanned at the same time, each with the number of its first row."""

@@ -17,11 +17,11 @@ SCORED_AT_ONCE = 64
 
 
 class Scan(Protocol):
-    """Scores all rows: a score is at most the row's error from the row's product with a unit query.
+    """A quick scan: scores of all rows that approximate the dot products with unit queries.
 
-    ``name`` identifies the scores, with all that decides their errors. If more than ``best_max``
-    best rows are wanted, scoring every row is quicker than ``best``. ``error_max`` is the largest
-    error that a row can have.
+    A score differs from the dot product by the row's error at most. ``name`` identifies the scores,
+    with all that decides their errors. If more than ``best_max`` best rows are wanted, scoring
+    every row is quicker than ``best``. ``error_max`` is the largest error that a row can have.
     """
 
     name: str
@@ -29,7 +29,10 @@ class Scan(Protocol):
     error_max: float
 
     def errors(self, rows: Rows) -> NDArray[np.float64]:
-        """Return the errors of ``rows``, in their shape. See ``bound``."""
+        """Return the bound of the error of each row's scores, in the shape of ``rows``.
+
+        See the module ``bound``.
+        """
 
     def best(
         self, queries: NDArray[np.float32], most: int, *, background: bool
@@ -46,13 +49,13 @@ class Scan(Protocol):
         """Return for each row its best score with any of ``queries`` (n, d), n ≥ 1: (m,)."""
 
     def reserve(self, count: int) -> None:
-        """Make room for the data kept beside the vectors of ``count`` rows."""
+        """Make room for the scan's own data for ``count`` rows in all."""
 
     def append(self, vectors: NDArray[np.float32]) -> None:
-        """Store the data kept beside ``vectors`` (b, d), which are the next rows."""
+        """Store the scan's own data, such as codes, for ``vectors`` (b, d), the next rows."""
 
     def remove(self, rows: Rows) -> None:
-        """Remove the data kept beside ``rows``, ascending, before the rows; see ``moves``."""
+        """Remove the scan's own data for ascending ``rows``, before these go; see ``moves``."""
 
 
 class ScannedIndex:
@@ -150,7 +153,7 @@ class ScannedIndex:
         )
 
     def _tied(self, queries: NDArray[np.float32], numbers: Rows, k: int) -> Iterator[Unresolved]:
-        """Yield candidates for queries whose k-th score ties with more rows than were scanned.
+        """Yield candidates for queries with more rows tied at the k-th score than a scan returned.
 
         ``numbers`` are the positions of these queries in ``queries`` (n, d). Queries with equal
         vectors are searched once.

@@ -16,9 +16,10 @@ Rows = NDArray[np.intp]
 
 
 class Unresolved(NamedTuple):
-    """Queries with equal vectors, by number, and candidate rows that include their nearest.
+    """Queries with equal vectors that need exact distances, and the rows to compute these for.
 
-    The query's own row may be among the candidates.
+    ``numbers`` are the positions of the queries. ``candidates`` include their nearest rows, and
+    perhaps the query's own row.
     """
 
     numbers: list[int]
@@ -63,7 +64,7 @@ class VectorIndex(Protocol):
 
     @property
     def scan(self) -> str:
-        """The name of the scan's implementation; ``score_bounds`` hold for its scores alone."""
+        """The name of the scan that makes the scores; ``score_bounds`` hold for it alone."""
 
     @property
     def dimension(self) -> int:
@@ -75,13 +76,13 @@ class VectorIndex(Protocol):
 
     @property
     def scanned_max(self) -> int:
-        """The largest k plus number of excluded rows that needs no scoring of every row.
+        """The largest sum of k and excluded rows for which ``candidates`` scores not every row.
 
-        Beyond it ``candidates_among`` is quicker, if there are many queries.
+        For a larger one ``candidates_among`` is quicker, if there are many queries.
         """
 
     def reserve(self, count: int) -> None:
-        """Make room for ``count`` rows, so that ``append`` cannot fail."""
+        """Make room for ``count`` rows in all, so that ``append`` cannot fail."""
 
     def append(self, vectors: NDArray[np.float32]) -> None:
         """Add ``vectors`` (b, d) after the last row."""

@@ -33,9 +33,9 @@ class IncomingBackup:
         remove_database(self.path)
 
     def write(self, piece: bytes | memoryview) -> None:
-        """Append the next piece.
+        """Append the next piece, of any length.
 
-        Raises FileUnavailable, and BadBackup for a file of another kind.
+        Raises FileUnavailable, and BadBackup if the first piece does not begin like an SQLite file.
         """
         begins = bytes(piece[: len(BEGINNING)]) == BEGINNING[: len(piece)]
         if not begins and not self._file.tell():

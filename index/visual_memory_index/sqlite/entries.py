@@ -94,7 +94,10 @@ def read_entries(
     limit: int,
     parts: Parts = Parts.NONE,
 ) -> Iterator[Entry]:
-    """Yield the entries that match an SQL condition. Raises NotAsWritten."""
+    """Yield up to ``limit`` entries that match an SQL condition with these ``parameters``.
+
+    Of the large ``parts`` of an entry only those are read. Raises NotAsWritten.
+    """
     columns = [
         f"(SELECT {column} FROM {table} WHERE {table}.key = entries.key)"
         if part in parts
@@ -134,7 +137,10 @@ def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
 
 
 def voting(rows: Sequence[tuple[Any, ...]], dimension: int, path: Path) -> VotingEntries:
-    """Convert rows selected by ``ROWS``. Raises NotAsWritten, CorruptStore."""
+    """Return the entries in rows selected by ``ROWS``, after comparing their checksums.
+
+    Raises NotAsWritten for a row that differs, CorruptStore if a vector is not of this dimension.
+    """
     for row in rows:
         check_row(row)
     keys, ids, labels, *_, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
@@ -151,7 +157,7 @@ def read_standing(db: sqlite3.Connection) -> tuple[digests.State, Head]:
 
 
 class Share(NamedTuple):
-    """The contribution of some entries to the digest and to the checksum totals."""
+    """The part of some entries in the digest's ``state``, the row count and the checksum total."""
 
     state: digests.State
     size: int
@@ -170,7 +176,10 @@ def rows_of(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[list[tuple[
 
 
 def share_of(db: sqlite3.Connection, keys: Sequence[int]) -> Share:
-    """Return the contribution of the entries with these keys. Raises NotAsWritten."""
+    """Return what the entries with these ``keys`` add to the digest and to the checksum totals.
+
+    Raises NotAsWritten.
+    """
     share = Share(digests.empty(), 0, 0)
     for rows in rows_of(db, keys):
         share = Share(
@@ -182,7 +191,10 @@ def share_of(db: sqlite3.Connection, keys: Sequence[int]) -> Share:
 
 
 def share_of_all(db: sqlite3.Connection) -> Share:
-    """Return the contribution of all entries. Raises NotAsWritten."""
+    """Return what all entries together add to the digest and to the checksum totals.
+
+    Raises NotAsWritten.
+    """
     return share_of(db, [key for (key,) in db.execute("SELECT key FROM entries")])
 
 

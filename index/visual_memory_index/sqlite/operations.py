@@ -20,7 +20,10 @@ class SqliteOperations:
         self._db = db
 
     def begin(self, name: str, kind: str, principal: str) -> None:
-        """Insert a running operation; delete old ones but prunes, relabellings and unlearnings."""
+        """Insert a running operation, and delete operations that ended more than 30 days ago.
+
+        Prunes, relabellings and unlearnings are never deleted.
+        """
         self._db.execute(
             "DELETE FROM operations "
             "WHERE kind NOT IN ('prune', 'relabel', 'unlearn') AND ended_at < ?",

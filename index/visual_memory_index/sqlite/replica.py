@@ -190,13 +190,13 @@ def check_tables(path: Path) -> None:
 
 
 def do_not_sync(db: sqlite3.Connection, schema: str) -> None:
-    """Turn off journal and fsync for a file that is discarded after a crash."""
+    """Turn off journal and fsync of the database ``schema``, whose file a crash discards."""
     db.execute(f"PRAGMA {schema}.journal_mode = OFF")
     db.execute(f"PRAGMA {schema}.synchronous = OFF")
 
 
 def to_insert(db: sqlite3.Connection, table: str) -> str:
-    """Return the SQL that copies rows of a table from the source to the target."""
+    """Return the SQL that copies all rows of a table from the database main to target."""
     rows = db.execute("SELECT name FROM pragma_table_info(?, 'target')", (table,))
     columns = [name for (name,) in rows]
     values = [NAMES.get((table, column), column) for column in columns]
@@ -207,13 +207,16 @@ def to_insert(db: sqlite3.Connection, table: str) -> str:
 
 
 def as_stored(entries: Sequence[StoredEntry]) -> digests.State:
-    """Return the digest's state for ``entries``, with their images as stored now."""
+    """Return the digest's state for ``entries``; their images are hashed as they are stored now."""
     hashes = [b"" if each.image is None else sha256(each.image).digest() for each in entries]
     return state_of(entries, hashes)
 
 
 def check_vectors(entries: Sequence[StoredEntry], dimension: int, path: Path) -> None:
-    """Check that all vectors are finite and of this dimension. Raises CorruptStore."""
+    """Check that all vectors are finite and have this dimension.
+
+    Raises CorruptStore about the file at ``path``.
+    """
     if any(len(each.vector) != 4 * dimension for each in entries):
         raise CorruptStore(path, "a vector has another length than the rest")
     vectors = np.frombuffer(b"".join(each.vector for each in entries), "<f4")

@@ -30,7 +30,7 @@ ERASED = "null"  # the answer to a write whose entries were unlearned
 
 
 class SqliteRequests:
-    """The part of a ``Transaction``, and of the registry's, that keeps answers to requests."""
+    """The methods of ``Transaction`` and ``RegistryTransaction`` that store answers to requests."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db

@@ -35,7 +35,10 @@ def retained_bytes(db: sqlite3.Connection) -> Iterator[bytes]:
 
 
 def indexed(db: sqlite3.Connection) -> Iterator[bytes]:
-    """Yield each id with its key's bytes, which follow it in the index and may look like text."""
+    """Yield each id followed by the bytes of its key, as they lie in the index of ids.
+
+    The key's bytes may look like text that belongs to the id.
+    """
     for id, key in db.execute("SELECT CAST(id AS BLOB), key FROM entries"):
         yield id + key.to_bytes(8, "big").lstrip(b"\0")
 

@@ -41,7 +41,10 @@ def sought(db: sqlite3.Connection, uid: str, ids: Sequence[str]) -> Sought:
 
 
 def holds(db: sqlite3.Connection, uid: str, sought: Sought, without: Sequence[str]) -> bool:
-    """Return True if an entry not in ``without`` is one of ``sought`` or has the same content."""
+    """Return True if an entry not in ``without`` is one of ``sought`` or has the same content.
+
+    ``uid`` is that of the memory in ``db``, see ``Store.holds``.
+    """
     left_out = json.dumps(list(without))
 
     def ask(select: str, values: Iterable[str | int]) -> sqlite3.Cursor:

@@ -52,7 +52,7 @@ from visual_memory_index.store.store import AuditPage, Identity, Page, Sought
 class SqliteStore:
     """A ``Store`` and its ``StoredFiles`` at ``path``. Opening raises CorruptStore, NewerStore.
 
-    ``committed`` is called with the log position after each transaction.
+    ``committed`` is called with the audit log position after each transaction.
     """
 
     derived_bytes_max = 900_000_000  # SQLite takes a billion
@@ -111,7 +111,8 @@ class SqliteStore:
     def complete(self) -> None:
         """Add the uid and the digest that a file of an older release lacks.
 
-        Before that, all data that ``rows`` and later reads do not check is compared with checksums.
+        Before that, all data that ``rows`` and later reads do not check is compared with its
+        checksum totals.
         """
         self.database.check()
         with self.database.reading() as db:
@@ -229,7 +230,10 @@ class SqliteStore:
 
     @contextmanager
     def transaction(self) -> Iterator[SqliteTransaction]:
-        """Yield a transaction: all or nothing, and on disk when it ends. One thread at a time."""
+        """Yield a transaction: all or nothing, and on disk when it ends.
+
+        Only one thread at a time may be in one.
+        """
         with self.database.transaction() as db:
             transaction = SqliteTransaction(db, self.path, self._kind)
             yield transaction
@@ -306,7 +310,7 @@ class SqliteStore:
 
 
 def checksum_of(name: str, value: bytes) -> int:
-    """Return the checksum of a derived value and its name."""
+    """Return CRC-32 of the name and value of derived data, see ``Store.keep_derived``."""
     return crc32(value, crc32(name.encode()))
 
 

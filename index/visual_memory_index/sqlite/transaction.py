@@ -65,7 +65,7 @@ def with_checksum(
 
 
 class SqliteTransaction(SqliteOperations, SqliteRequests, SqliteUnlearning):
-    """A ``Transaction`` in SQL, for a memory of this ``kind``; ``state`` is that of the digest."""
+    """A ``Transaction`` in SQL; ``state`` is the digest's, ``kind`` is ``Identity.kind``."""
 
     def __init__(self, db: sqlite3.Connection, path: Path, kind: str) -> None:
         super().__init__(db)
@@ -249,7 +249,11 @@ class SqliteTransaction(SqliteOperations, SqliteRequests, SqliteUnlearning):
         return restored
 
     def _unrelabel(self, operation: str) -> tuple[dict[str, str], set[str]]:
-        """Restore former labels; return them by id, and the operations that had set them."""
+        """Restore the labels that an operation replaced, unless set since.
+
+        Return the restored labels by id, and the names of earlier operations that had set such
+        labels.
+        """
         rows = self._db.execute(
             "SELECT key, id, before.label, before.relabelled_by "
             "FROM relabels AS before JOIN entries USING (key) "
@@ -271,7 +275,7 @@ class SqliteTransaction(SqliteOperations, SqliteRequests, SqliteUnlearning):
         return read_ids(self._db, filter)
 
     def _set(self, columns: Sequence[str], values: Mapping[int, Sequence[str | None]]) -> None:
-        """Set columns of entries, by key, and update the digest and the checksum totals."""
+        """Set ``columns`` of entries to ``values``, by key; update the digest and the totals."""
         update = f"UPDATE entries SET {' = ?, '.join(columns)} = ?, checksum = ? WHERE key = ?"
         grown = 0
         for rows in rows_of(self._db, list(values)):

@@ -61,10 +61,10 @@ class SqliteUnlearning:
         return gone
 
     def drop_results(self, operation: str, labels: Sequence[str]) -> None:
-        """Erase results and problems of operations that name ``labels`` or unlearned entries.
+        """Drop results and problems of operations that name ``labels`` or unlearned entries.
 
-        The entries are those whose ids ``operation`` still has to unlearn. Results of unlearn
-        operations are kept.
+        A problem is replaced by a text that says so. The entries are those whose ids ``operation``
+        still has to unlearn. Results of unlearn operations are kept.
         """
         named = json.dumps(list(labels))
         self._db.execute(
@@ -87,10 +87,11 @@ class SqliteUnlearning:
 
     @contextmanager
     def dropping_results(self, keys: Sequence[int]) -> Iterator[None]:
-        """On leaving, drop results that name labels of these entries which no entry has any more.
+        """On leaving, drop results of operations that name labels which no entry has any more.
 
-        A label that an undo would restore counts as in use. If no results are stored, no label is
-        looked up, since that may read all entries.
+        Only labels of the entries with these ``keys`` are considered. A label that an undo would
+        restore counts as in use. If no results are stored, no label is looked up, since that may
+        read all entries.
         """
         if self._db.execute(NAMING_LABELS).fetchone() is None:
             yield

@@ -69,7 +69,10 @@ class Contents(Protocol):
 
 
 def state_of(entries: Sequence[StoredEntry], image_hashes: Sequence[bytes]) -> digests.State:
-    """Return the digest's state for ``entries``, with the hashes of their images as stored now."""
+    """Return the digest's state for ``entries``, whose images have these SHA-256 ``image_hashes``.
+
+    A hash is empty if the entry has no image.
+    """
     return digests.total(
         [
             digests.element(
@@ -95,6 +98,7 @@ def in_order(
 def check_log(contents: Contents, name: str, kind: str, on_progress: Callable[[int], None]) -> int:
     """Check that all audit events fit together and end with the memory's digest; count them.
 
+    ``name`` is the memory's name, for the error, and ``kind`` its ``Identity.kind``.
     ``on_progress`` is called with the number of events read, and may raise. Raises BadAuditLog.
     """
     with audit.name_memory(name):
@@ -103,9 +107,10 @@ def check_log(contents: Contents, name: str, kind: str, on_progress: Callable[[i
 
 
 def check_end(contents: Contents, name: str, kind: str) -> None:
-    """Check that the last audit event is that of the log's head and records the memory's digest.
+    """Check that the last audit event is the one in the log's head and has the memory's digest.
 
-    Raises BadAuditLog.
+    ``name`` is the memory's name, for the error, and ``kind`` its ``Identity.kind``. Raises
+    BadAuditLog.
     """
     digest = digests.shown(contents.state, kind)
     with audit.name_memory(name):

@@ -60,7 +60,7 @@ class Page(NamedTuple):
 
 
 class AuditPage(NamedTuple):
-    """Consecutive audit events, with the head of the log and the memory's digest at that moment."""
+    """Consecutive audit events, with the log's head and the memory's digest at that moment."""
 
     events: list[Event]
     head: Head
@@ -91,7 +91,7 @@ class Sought:
 
 
 def hashed(vector: bytes) -> bytes:
-    """Return the short hash by which ``Sought`` compares vectors."""
+    """Return the 16-byte hash of a vector's bytes that ``Sought.vectors`` has."""
     return blake2b(vector, digest_size=16).digest()
 
 
@@ -153,7 +153,7 @@ class Transaction(Protocol):
         """
 
     def update(self, key: int, entry: Entry) -> None:
-        """Set label and metadata of one entry."""
+        """Set label and metadata of the entry ``key`` to those of ``entry``."""
 
     def prune(self, keys: Sequence[int], operation: str) -> None:
         """Mark these entries as pruned by a running operation, so that they no longer vote."""
@@ -161,7 +161,8 @@ class Transaction(Protocol):
     def unprune(self, operation: str, dimension: int) -> VotingEntries:
         """Let the entries that an operation pruned vote again, and return them by key.
 
-        Counts one more revision. Raises CorruptStore.
+        ``dimension`` is that of the memory's vectors. The revision grows by 1. Raises CorruptStore
+        if a stored vector is damaged.
         """
 
     def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
@@ -194,13 +195,19 @@ class Transaction(Protocol):
         """
 
     def log(self, call: str, count: int, principal: str) -> Event:
-        """Append an event to the audit log: ``principal`` did ``call`` to ``count`` entries."""
+        """Append an event to the audit log, that ``principal`` did ``call`` to ``count`` entries.
+
+        Return the event, with its number, time and hashes.
+        """
 
     def digest(self) -> str:
         """Return the digest of the entries as this transaction sees them."""
 
     def begin(self, name: str, kind: str, principal: str) -> None:
-        """Add a running operation of the ``principal``; ``name`` sorts after earlier names."""
+        """Add a running operation of this ``kind``, begun by ``principal``.
+
+        ``name`` has to sort after the names of earlier operations.
+        """
 
     def draft(self, name: str, result: str) -> None:
         """Store a preliminary result of a running operation."""
@@ -249,7 +256,10 @@ class Store(Protocol):
         """The size in bytes of the largest value that ``keep_derived`` stores."""
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """Begin a transaction: all or nothing, and durable when it ends. One thread at a time."""
+        """Begin a transaction: all or nothing, and durable when it ends.
+
+        Only one thread at a time may be in one.
+        """
 
     def complete(self) -> None:
         """Compute data that an older release did not store; to be called before anything else."""
@@ -266,7 +276,7 @@ class Store(Protocol):
     def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
         """Yield the revision and the voting entries of one committed state, by key, in parts.
 
-        The last part is empty.
+        The last part is empty. ``dimension`` is that of the vectors.
         """
 
     def pruned(self) -> list[tuple[int, str, str]]:
@@ -345,10 +355,13 @@ class Store(Protocol):
         """Map the names of derived data that begin with ``prefix`` to their bytes, newest first."""
 
     def keep_derived(self, name: str, value: bytes) -> None:
-        """Store data that can be computed again, unless it is too large. One thread at a time."""
+        """Store data that can be computed again, unless it has more than ``derived_bytes_max``.
+
+        Only one thread at a time may call this.
+        """
 
     def drop_derived(self, names: Iterable[str]) -> None:
-        """Delete derived data. One thread at a time."""
+        """Delete derived data of these ``names``. Only one thread at a time may call this."""
 
     def close(self) -> None:
         """Release the store; no other method may be called afterwards."""

@@ -18,7 +18,7 @@ from visual_memory_index.store.store import Transaction
 class Remains:
     """The bytes to search for in stored files after entries were erased.
 
-    They are the entries' texts, and each entry's content hash, vector and pictures.
+    ``texts`` are the entries' texts; ``contents`` has (content hash, vector, pictures) of each.
     """
 
     texts: set[str] = field(default_factory=set)
@@ -33,10 +33,13 @@ class SearchableTransaction(Transaction, Protocol):
         """Return the bytes of these entries, up to ``limit_bytes``."""
 
     def same_content(self, hashes: Iterable[bytes]) -> set[tuple[bytes, bytes]]:
-        """Return hash and vector of every entry whose content has one of these ``hashes``."""
+        """Return (content hash, vector) of all stored entries with one of these SHA-256 ``hashes``.
+
+        An entry without a content hash is not found.
+        """
 
     def sample_images(self, limit: int) -> Iterator[bytes]:
-        """Yield thumbnail and image of up to ``limit`` entries."""
+        """Yield the thumbnail, then the image, of up to ``limit`` entries that have them."""
 
 
 class StoredFiles(Protocol):
@@ -44,13 +47,13 @@ class StoredFiles(Protocol):
 
     @property
     def path(self) -> Path:
-        """The main file."""
+        """The path of the main file, beside which SQLite keeps the others."""
 
     def descriptors(self) -> list[int]:
-        """Return descriptors of the files, open for reading until the store is closed."""
+        """Return a read-only descriptor of each existing file; the store closes them."""
 
     def truncate_log(self) -> bool:
-        """Empty the write-ahead log; return False if a reader still needs it."""
+        """Fold the write-ahead log into the main file and empty it; return False if in use."""
 
     def rewrite(self) -> None:
         """Rewrite the main file without unused space. Raises FileUnavailable."""
@@ -59,4 +62,7 @@ class StoredFiles(Protocol):
         """Replace all connections, as their buffers hold deleted bytes; no write may run then."""
 
     def found_in(self, patterns: ResiduePatterns) -> frozenset[bytes]:
-        """Return the pieces of ``patterns`` found in texts and blobs still stored, masked."""
+        """Return the pieces of ``patterns`` that occur in texts and blobs that are still stored.
+
+        Pieces are masked, as ``ResiduePatterns.found_in`` returns them.
+        """

@@ -96,9 +96,10 @@ class Pool(NamedTuple):
 
 
 def check_calibratable(label_counts: Mapping[str, int], queries: int | None = None) -> None:
-    """Check that a memory with these labels can be calibrated by this number of ``queries``.
+    """Check that a memory can be calibrated, given the number of its entries with each label.
 
-    If ``queries`` is None, the memory's own entries are the queries. Raises TooFewItems, OneLabel.
+    ``queries`` is the number of queries to calibrate by; if None, the memory's own entries are the
+    queries. Raises TooFewItems, OneLabel.
     """
     items = "entries" if queries is None else "queries"
     asked = sum(label_counts.values()) if queries is None else queries

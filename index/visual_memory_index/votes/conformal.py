@@ -32,21 +32,27 @@ def shares(votes: Votes) -> dict[str, float]:
 
 
 def lac(votes: Votes, draw: float) -> dict[str, float]:
-    """Score each label 1 − its share: the smallest sets on average (Sadinle et al., 2019)."""
+    """Score each label 1 − its share of the votes; ``draw`` is ignored.
+
+    This gives the smallest sets on average (Sadinle et al., 2019).
+    """
     return {label: 1.0 - share for label, share in shares(votes).items()}
 
 
 def aps(votes: Votes, draw: float) -> dict[str, float]:
-    """Score a label by its share plus the shares before it in ``shares`` (Romano et al., 2020).
+    """Score each label by its share plus all shares before it, as ``shares`` orders them.
 
-    If more than 1 − coverage of the calibration's decisions are unanimous and right, every set is
-    all labels.
+    ``draw`` is ignored (Romano et al., 2020). If more than 1 − coverage of the calibration's
+    decisions are unanimous and right, every set is all labels.
     """
     return randomized_aps(votes, 0.0)
 
 
 def randomized_aps(votes: Votes, draw: float) -> dict[str, float]:
-    """Score as ``aps`` less ``draw`` · share, so as not to over-cover (Romano et al., 2020)."""
+    """Score as ``aps``, less ``draw``, in [0, 1), times the label's share (Romano et al., 2020).
+
+    Without it sets would cover more than they have to.
+    """
     ordered = shares(votes)
     reached = accumulate(ordered.values())
     return {
@@ -77,7 +83,7 @@ def calibration_scores(scored: Iterable[Mapping[str, float]], labels: Iterable[s
 def q_hat(calibration: Sequence[float], coverage: float) -> float:
     """Return the ⌈(n + 1) · coverage⌉-th smallest of n ascending scores, infinity if there is none.
 
-    Raises BadCoverage.
+    Raises BadCoverage if ``coverage`` is not strictly between 0 and 1.
     """
     rank = rank_at(coverage, len(calibration) + 1)
     return calibration[rank - 1] if rank <= len(calibration) else math.inf

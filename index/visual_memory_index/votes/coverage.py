@@ -16,7 +16,7 @@ KEPT = 0.95
 def rank_at(coverage: float, count: int) -> int:
     """Return ⌈coverage · count⌉, exact for the shortest decimal form of ``coverage``.
 
-    Raises BadCoverage outside of (0, 1).
+    Raises BadCoverage if ``coverage`` is not strictly between 0 and 1.
     """
     if not 0.0 < coverage < 1.0:
         raise BadCoverage(coverage)
@@ -27,8 +27,8 @@ def rank_at(coverage: float, count: int) -> int:
 def threshold(known: NDArray[np.float64], kept: float = KEPT) -> float:
     """Return the largest distance to accept: the ⌈kept · n⌉-th smallest of ``known`` (n,).
 
-    ``known`` has the distance of each calibration query to its nearest entry. Raises TooFewItems,
-    BadCoverage.
+    ``known`` has the distance of each calibration query to its nearest entry. Raises TooFewItems if
+    it is empty, BadCoverage if ``kept`` is not strictly between 0 and 1.
     """
     rank = rank_at(kept, len(known))
     if not rank:

@@ -40,7 +40,10 @@ def softmax(distances: Weights) -> Weights:
 
 
 def rank(distances: Weights) -> Weights:
-    """Return weights 1 / (2 + rank), whatever the distances (Geirhos et al., 2024, section 3)."""
+    """Return weights 1 / (2 + rank), the nearest of rank 0 (Geirhos et al., 2024, section 3).
+
+    Of ``distances`` only the shape is used.
+    """
     ranks = np.arange(distances.shape[-1])
     return np.broadcast_to(1.0 / (RANK_OFFSET + ranks), distances.shape)
 

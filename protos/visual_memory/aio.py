@@ -669,7 +669,7 @@ class Memory:
     async def set_taxonomy(
         self, parents: Mapping[str, str], *, request_id: str | None = None
     ) -> types.Taxonomy:
-        """Replace the tree over the labels, given as the parent of each node.
+        """Replace the tree over the labels, given as the parent of each node; return the new tree.
 
         Raises InvalidArgument for a cycle.
         """
@@ -733,7 +733,7 @@ class Memory:
         return await self._transport.do(_audit.get_certificate(result.operation))
 
     def audit_events(self) -> AsyncIterator[types.AuditEvent]:
-        """Iterate over the writes to the memory, the oldest first, page by page, unverified."""
+        """Iterate over the audit log's events, one for each write, oldest first, unverified."""
         return self._client._pages(partial(_audit.audit_events, self.name))
 
     async def verify_audit_log(self) -> types.AuditHead:
@@ -769,6 +769,9 @@ class Memory:
         return await self._transport.do(_curation.undo(self.name, operation, request_id))
 
     async def embed(self, images: Images) -> NDArray[np.float32]:
-        """Return the float32 unit vectors (n, d) of images. Raises InvalidArgument."""
+        """Return the float32 unit vectors (n, d) of images by the memory's embedder.
+
+        Raises InvalidArgument, and FailedPrecondition for a memory of vectors.
+        """
         queries = await asyncio.to_thread(_queries.embed, self.name, images)
         return np.concatenate(await self._client._ask(queries))

@@ -83,7 +83,7 @@ def with_checksum(database: BinaryIO) -> Iterator[bytes]:
 
 
 class BackupReader:
-    """Separates a backup that comes in pieces into its database and its checksum."""
+    """A reader that separates a backup, given in pieces, into its database and its checksum."""
 
     def __init__(self) -> None:
         self._hasher, self._length = hashlib.sha256(), 0

@@ -80,7 +80,7 @@ class Neighbors(Sequence[Neighbor]):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A label or a node above it in the taxonomy, with its depth and its share of the votes."""
+    """A node of the taxonomy, a label or above one: depth (0 for a root), share of the votes."""
 
     name: str
     depth: int
@@ -268,7 +268,10 @@ class InsertResult:
 
 @dataclass(frozen=True, slots=True)
 class PurgeResult:
-    """The number of entries deleted, or to be deleted, with up to 100 of their ids."""
+    """The number of entries deleted, or to be deleted, with up to 100 of their ids.
+
+    ``applied`` is True if they were deleted.
+    """
 
     count: int
     sample_ids: list[str]
@@ -432,10 +435,10 @@ class Assessment:
 class Explanation:
     """The explanation of a decision: as it is, and after hypothetical changes.
 
-    ``after`` is None without changes. ``minimal_flip`` are the ids whose removal flips the label,
-    None if no removal does, as all entries have it; ``proven_minimal`` is False if time was up
-    before smaller sets were excluded. ``thumbnails`` are small JPEGs of the neighbours and of the
-    flip, by id, if requested and stored.
+    ``after`` is None without changes. ``minimal_flip`` are the ids whose removal flips the label to
+    ``flipped_label``; both are None if no removal does, as all entries have it. ``proven_minimal``
+    is False if time was up before smaller sets were excluded. ``thumbnails`` are small JPEGs of the
+    neighbours and of the flip, by id, if requested and stored.
     """
 
     before: Decision

@@ -25,7 +25,7 @@ PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA", "F")  # F is refus
 
 
 def is_one_image(images: object) -> bool:
-    """Return True if ``images`` is a single image, not a list of images."""
+    """Return True for one image: a path, bytes, a PIL image or a uint8 array of 2 or 3 axes."""
     if isinstance(images, np.ndarray):
         return images.dtype == np.uint8 and images.ndim in (2, 3)
     return isinstance(images, str | bytes | bytearray | os.PathLike) or is_pil(images)

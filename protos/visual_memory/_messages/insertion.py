@@ -66,7 +66,7 @@ class Insertion:
 
     @property
     def pictures(self) -> int:
-        """Count the pictures that the server has to decode."""
+        """Count the pictures that the server has to decode, 0 for vectors alone."""
         return len(self) if self.beside or isinstance(self.contents, Pictures) else 0
 
     def is_one_message(self, limits: Limits, *, atomic: bool | None) -> bool:

@@ -126,7 +126,7 @@ def send(
 
 
 def pieces(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """Yield a file in pieces. Raises InvalidArgument if it cannot be read."""
+    """Yield a file in pieces of up to 256 KiB. Raises InvalidArgument if it cannot be read."""
     with refusing(path, "path"), open(path, "rb") as file:
         while piece := file.read(PIECE_BYTES):
             yield piece

@@ -72,7 +72,7 @@ class Transport:
         return self.channel.ask(call.method, call.sent(), budget.remaining())
 
     def _receive(self, call: Call[T], budget: RetryBudget, first: PendingAnswer) -> T:
-        """Wait for the answer to the first try and return it; if that fails, retry the call."""
+        """Return the answer to ``first``, the first try of a call; if that fails, retry it."""
         tries = [first]
 
         def attempt() -> T:

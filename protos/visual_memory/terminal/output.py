@@ -57,7 +57,10 @@ def say(*lines: str, file: TextIO | None = None) -> None:
 
 
 def printable(value: object) -> str:
-    """Format a value as text, with control characters escaped: ``\\n``, ``\\x1b``, ``\\u202e``."""
+    """Format a value as text, with control characters escaped: ``\\n``, ``\\x1b``, ``\\u202e``.
+
+    Floats have 4 decimals, datetimes whole seconds.
+    """
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, datetime):

@@ -38,7 +38,7 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Return the seconds since the start."""
+        """Return the seconds since this progress was created."""
         return time.monotonic() - self._began
 
     def add(self, count: int) -> None:

@@ -32,14 +32,14 @@ TO_BLOCK = (
 
 
 def generate() -> None:
-    """Generate all files beside their sources."""
+    """Generate the stubs beside the .proto files, and ``client.py`` from ``aio.py``."""
     write_stubs()
     source = (PROTOS / ASYNCIO).read_text(encoding="utf-8")
     (PROTOS / BLOCKING).write_text(blocking(source), encoding="utf-8")
 
 
 def write_stubs() -> None:
-    """Generate messages, services and their types."""
+    """Generate the Python and type stubs of every .proto below this folder, with protoc."""
     subprocess.run(
         [
             TOOLS / "python",

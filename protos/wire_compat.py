@@ -32,7 +32,10 @@ def files() -> list[FileDescriptorProto]:
 
 
 def wire_lines(protos: Iterable[FileDescriptorProto]) -> set[str]:
-    """Return the lines of ``protos``. A new line is an addition, a missing one breaks clients."""
+    """Return a line for each message, field, enum value and call of ``protos``.
+
+    A line that was added is harmless, one that is missing breaks clients.
+    """
     return {line for proto in protos for line in _of_file(proto)}
 
 

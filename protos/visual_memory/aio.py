@@ -108,7 +108,7 @@ class Client:
         return Memory(self, name)
 
     async def memories(self) -> list[types.MemoryInfo]:
-        """Return all memories, by name."""
+        """Return all memories, sorted by name."""
         return [memory async for memory in self._pages(_memories.list_memories)]
 
     async def delete_memory(self, name: str, *, request_id: str | None = None) -> None:
@@ -126,7 +126,8 @@ class Client:
         """Back up a memory, as it is now, to a file and return its size in bytes.
 
         The file appears once it is complete. ``progress`` is called with the bytes received and an
-        estimate of all. Raises NotFound, AlreadyExists.
+        estimate of all. Raises NotFound, and AlreadyExists if the file exists, unless
+        ``overwrite``.
         """
         receive = partial(_backups.receive, name, path, overwrite)
         return await self._transport.transfer(receive, progress)
@@ -161,10 +162,11 @@ class Client:
         return self._pages(partial(_operations.list_operations, memory))
 
     async def wait(self, operation: str, *, progress: Progress | None = None) -> types.Operation:
-        """Wait until an operation has ended and return it; ``progress`` is called meanwhile.
+        """Wait until an operation has ended and return it.
 
-        Raises FailedPrecondition if the operation cannot go on for now, such as while the disk is
-        full; the server resumes it.
+        ``progress`` is called meanwhile, with the steps done and all steps. Raises
+        FailedPrecondition if the operation cannot go on for now, such as while the disk is full;
+        the server resumes it.
         """
         while True:
             found = await self._transport.do(_operations.wait_operation(operation))
@@ -205,7 +207,10 @@ class Client:
         return found
 
     async def cancel(self, operation: str) -> types.Operation:
-        """Cancel an operation, unless it ends first. Raises FailedPrecondition."""
+        """Cancel an operation and return it. Cancelling it again is no error.
+
+        Raises NotFound, and FailedPrecondition if it ended otherwise or is an unlearning.
+        """
         return await self._transport.do(_operations.cancel_operation(operation))
 
     async def _ask(self, queries: _queries.Queries[T]) -> list[T]:
@@ -229,7 +234,11 @@ class Client:
                 return
 
     async def _audit_log(self, info: types.MemoryInfo) -> tuple[Log, types.AuditHead]:
-        """Fetch and check the whole audit log of a memory; return it with its head."""
+        """Fetch and check the whole audit log of a memory; return it with its head.
+
+        ``info`` must be the memory's, fetched before the call. Raises Error for a log that was
+        changed.
+        """
         log, token = Log(info), ""
         while True:
             events, head, token = await self._transport.do(_audit.audit_page(info.name, token))
@@ -274,7 +283,7 @@ class Client:
 
 
 class Memory:
-    """A memory of a server, by name."""
+    """A memory on a server: a named collection of entries, with the calls on it."""
 
     def __init__(self, client: Client, name: str) -> None:
         self._client, self._transport = client, client._transport
@@ -315,14 +324,15 @@ class Memory:
         """Insert images, or vectors (n, d), with their labels.
 
         With both, the vectors vote, and the images (None for no image) are stored beside them.
-        ``content_sha256`` are the hashes of the pictures that vectors were computed from, as
-        lower-case hex, or empty strings; the hash of an entry is then that of its picture.
-        Entries that fit one message, and at most 256 pictures, are stored all or none. More are
-        sent in batches: an error then says how many leading entries are ``stored``, and the same
-        call with its ``request_id`` resumes after them. ``atomic=True`` stores all or none, or
-        refuses; ``atomic=False`` allows smaller batches. ``progress`` is called with the entries
-        stored and all entries. Without ``ids`` the server makes them.
-        Raises InvalidArgument, AlreadyExists.
+        ``content_sha256`` are the hashes (lower-case hex, or empty) of the pictures that vectors
+        were computed from; each is then the entry's hash, in place of the vector's. Entries that
+        fit one message, and at most 256 pictures, are stored all or none. More are sent in batches:
+        an error then says how many leading entries are ``stored``, and the same call with its
+        ``request_id`` resumes after them. ``atomic=True`` stores all or none, or raises
+        InvalidArgument if they do not fit one message; ``atomic=False`` allows smaller batches.
+        ``progress`` is called with the entries stored and all entries. Without ``ids`` the server
+        makes them. Raises InvalidArgument, and AlreadyExists for ids that are stored, unless
+        ``replace_existing`` replaces their entries.
         """
         insertion = await asyncio.to_thread(
             Insertion,
@@ -341,14 +351,20 @@ class Memory:
     async def delete(
         self, ids: Iterable[str], *, allow_missing: bool = False, request_id: str | None = None
     ) -> int:
-        """Delete entries, all or none, and return their number. Raises NotFound for unknown ids."""
+        """Delete entries, all or none, and return their number.
+
+        Raises NotFound for unknown ids, unless ``allow_missing``.
+        """
         call = _entries.delete_entries(self.name, ids, allow_missing, request_id)
         return await self._transport.do(call)
 
     async def purge(
         self, filter: str, *, apply: bool = False, request_id: str | None = None
     ) -> types.PurgeResult:
-        """Delete the entries that match ``filter``; without ``apply`` only show which."""
+        """Delete the entries that match ``filter``; without ``apply`` only show which.
+
+        Raises InvalidArgument for a filter that is empty or does not parse.
+        """
         call = _entries.purge_entries(self.name, filter, apply, request_id)
         return await self._transport.do(call)
 
@@ -378,7 +394,7 @@ class Memory:
         include_images: bool = False,
         include_thumbnails: bool = False,
     ) -> AsyncIterator[types.Entry]:
-        """Iterate over the entries that match ``filter``, by id, fetched page by page."""
+        """Iterate over the entries that match ``filter``, or all, by id, fetched page by page."""
         page = partial(
             _entries.list_entries,
             self.name,
@@ -397,7 +413,10 @@ class Memory:
         metadata: Metadata | None = None,
         request_id: str | None = None,
     ) -> types.Entry:
-        """Set the label or metadata of an entry, or both. Raises NotFound."""
+        """Set the label of an entry, its metadata as a whole, or both; return the entry.
+
+        Raises NotFound, and InvalidArgument if both are None.
+        """
         call = _entries.update_entry(self.name, id, label, metadata, request_id)
         return await self._transport.do(call)
 
@@ -424,17 +443,19 @@ class Memory:
     ) -> list[types.Decision]:
         """Classify each query by the vote of its ``k`` nearest entries, in order.
 
-        Only entries that match ``filter`` and are not in ``exclude_ids`` vote; a decision carries
-        the first ``neighbors``, or all k. With ``reliability="soft"`` the votes of entries that
-        mislead their ``reliability_k`` nearest count less. With ``calibrated`` a decision says how
-        often such decisions are right, and is ``rejected`` if the query is unlike all entries;
-        with a ``coverage`` it holds a set of labels, by the rule ``conformal``. With
+        ``voting`` weights the votes: plurality, distance, softmax or rank. Only entries that match
+        ``filter`` and are not in ``exclude_ids`` vote; a decision carries the first ``neighbors``,
+        or all k. With ``reliability="soft"`` the votes of misleading entries, among the
+        ``reliability_k`` nearest of entries with another label, count less. With ``calibrated`` a
+        decision says how often such decisions are right, and is ``rejected`` if the query is unlike
+        all entries; with a ``coverage`` in (0, 1) it holds a set of labels, by the rule
+        ``conformal`` (lac, aps or randomized_aps), which ``allow_empty`` allows to be empty. With
         ``min_confidence`` it holds the deepest node of the taxonomy with that share of the votes,
-        with ``level`` the node with most votes at this depth. A ``reranker`` of the server compares
-        the pictures of the query and its k neighbours and reweights them, within
-        ``rerank_seconds`` for each query; None means the memory's, ``"none"`` none.
-        Raises InvalidArgument, NotFound for an unknown re-ranker, and FailedPrecondition for a
-        memory that is empty, not calibrated for these votes, or stores no images to re-rank.
+        with ``level`` instead the node with most votes at this depth. A ``reranker`` of the server
+        compares the pictures of the query and its k neighbours and reweights them, within
+        ``rerank_seconds`` for each query; None means the memory's, ``"none"`` none. Raises
+        InvalidArgument, NotFound for an unknown re-ranker, and FailedPrecondition for a memory that
+        is empty, not calibrated for these votes, or stores no images to re-rank.
         """
         queries = await asyncio.to_thread(
             _queries.classify,
@@ -468,7 +489,12 @@ class Memory:
         filter: str | None = None,
         exclude_ids: Iterable[str] = (),
     ) -> list[types.Neighbors]:
-        """Return the ``k`` nearest entries of each query, in order. Raises as ``classify`` does."""
+        """Return the ``k`` nearest voting entries of each query, in order.
+
+        Only entries that match ``filter`` and are not in ``exclude_ids`` are returned. Raises
+        InvalidArgument, and FailedPrecondition if the memory is empty or none of its entries is
+        admitted.
+        """
         queries = await asyncio.to_thread(
             _queries.search,
             self.name,
@@ -483,7 +509,7 @@ class Memory:
     async def misleading_counts(
         self, k: int = 100, *, progress: Progress | None = None
     ) -> dict[str, int]:
-        """Map each id to how often its entry is among the ``k`` nearest of one with another label.
+        """Map each id to the number of entries of other labels with it among their ``k`` nearest.
 
         The first call takes long: ``progress`` is called with the entries examined and all entries.
         """
@@ -508,11 +534,12 @@ class Memory:
         progress: Progress | None = None,
         **how: Unpack[_curation.PruneHow],
     ) -> types.PruneResult | types.Operation:
-        """Take away the votes of entries that mislead; without ``apply`` only show which.
+        """Take away the votes of entries that a method selects; without ``apply`` only show which.
 
-        ``how`` is a method with its parameters, as ``PruneHow`` lists them. Entries stay stored,
+        ``how`` is the method with its parameters, as ``PruneHow`` lists them. Entries stay stored,
         and ``undo`` restores their votes. With ``wait=False`` the operation is returned at once.
-        Raises InvalidArgument, NotFound for ids that do not vote, FailedPrecondition.
+        Raises InvalidArgument, NotFound for ids that do not vote, FailedPrecondition if no entry
+        votes.
         """
         return await self._result(_curation.prune(self.name, **how), wait, progress)
 
@@ -527,9 +554,10 @@ class Memory:
     ) -> dict[str, float]:
         """Compute the exact KNN-Shapley value of each voting entry, by id.
 
-        The value is for the queries given with their ``labels``, or else for the other entries
-        (leave-one-out). ``progress`` is called with the queries done and all. Raises
-        InvalidArgument.
+        Values are means over labelled queries: the images or vectors with their ``labels`` or,
+        without any, the voting entries, each of which values the others. The utility is the share
+        of the ``k`` nearest that have the query's label. ``progress`` is called with the queries
+        done and all queries. Raises InvalidArgument.
         """
         request = _curation.value_entries(
             self.name,
@@ -558,10 +586,12 @@ class Memory:
     ) -> types.Explanation:
         """Explain the decision on one query, and decide again after hypothetical changes.
 
-        Entries may be removed, relabelled or added in this call alone. A smallest set of entries
+        In this call alone, entries may be left out (``remove``), have other labels (``relabel``, by
+        id), or be added (``add_vectors`` (n, d) with ``add_labels``). A smallest set of entries
         whose removal flips the label is searched for, ``search_seconds`` at most.
         ``include_thumbnails`` adds thumbnails of the entries, if the memory stores images. Raises
-        InvalidArgument, NotFound for entries that do not vote.
+        InvalidArgument, NotFound for entries that do not vote, FailedPrecondition if no entry is
+        left to vote.
         """
         call = _decisions.explain(
             self.name,
@@ -591,10 +621,11 @@ class Memory:
         wait: Literal[True] = True,
         progress: Progress | None = None,
     ) -> types.Assessment | types.Operation:
-        """Classify each voting entry by the others and find those whose labels look wrong.
+        """Classify each voting entry by its ``k`` nearest others, and find labels that look wrong.
 
-        Labels of fewer than ``thin`` entries are not judged. With ``wait=False`` the operation is
-        returned at once. Raises FailedPrecondition.
+        Entries of labels with fewer than ``thin`` entries are classified, but never reported as
+        wrong. With ``wait=False`` the operation is returned at once. Raises FailedPrecondition if
+        fewer than two entries vote.
         """
         call = _curation.assess(self.name, k=k, voting=voting, thin=thin, request_id=request_id)
         return await self._result(call, wait, progress)
@@ -612,11 +643,12 @@ class Memory:
         wait: Literal[True] = True,
         progress: Progress | None = None,
     ) -> types.Calibration | types.Operation:
-        """Fit confidences, label sets and rejection to the present entries, ``k`` and ``voting``.
+        """Fit confidences, label sets and rejection for decisions with this ``k`` and ``voting``.
 
         The fit uses images or vectors that are not stored, with their labels; without any it uses
-        the entries (leave-one-out), which guarantees no coverage. With ``wait=False`` the operation
-        is returned at once. Raises FailedPrecondition if these are too few, or all of one label.
+        the entries, each classified by the others, which guarantees no coverage. With
+        ``wait=False`` the operation is returned at once. Raises FailedPrecondition if the queries
+        or entries are too few, or all entries have one label.
         """
         call = _decisions.calibrate(
             self.name,
@@ -631,13 +663,13 @@ class Memory:
         return await self._result(call, wait, progress)
 
     async def taxonomy(self) -> types.Taxonomy:
-        """Return the tree over the labels."""
+        """Return the taxonomy, the tree over the labels; without edges if none was set."""
         return await self._transport.do(_decisions.get_taxonomy(self.name))
 
     async def set_taxonomy(
         self, parents: Mapping[str, str], *, request_id: str | None = None
     ) -> types.Taxonomy:
-        """Replace the tree over the labels, given as the parent of each node.
+        """Replace the tree over the labels, given as the parent of each node; return the new tree.
 
         Raises InvalidArgument for a cycle.
         """
@@ -682,7 +714,7 @@ class Memory:
     ) -> Certificate | types.Operation | types.UnlearnResult:
         """Delete entries, erase every trace of them, and return a certificate of the erasure.
 
-        Before it signs, the server searches its files and its own memory for residues.
+        Before it signs, the server searches its files, and its RAM if it can, for residues.
         ``dry_run`` only counts the entries. Raises NotFound for unknown ids, unless
         ``allow_missing``; if none is stored, nothing is erased or certified, and waiting raises
         FailedPrecondition. With ``wait=False`` the operation is returned at once; it resumes after
@@ -701,7 +733,7 @@ class Memory:
         return await self._transport.do(_audit.get_certificate(result.operation))
 
     def audit_events(self) -> AsyncIterator[types.AuditEvent]:
-        """Iterate over the writes to the memory, the oldest first, page by page, unverified."""
+        """Iterate over the audit log's events, one for each write, oldest first, unverified."""
         return self._client._pages(partial(_audit.audit_events, self.name))
 
     async def verify_audit_log(self) -> types.AuditHead:
@@ -731,11 +763,15 @@ class Memory:
     async def undo(self, operation: str, *, request_id: str | None = None) -> int:
         """Undo a prune or a relabel, except for entries changed since; return the number undone.
 
-        Raises NotFound, and FailedPrecondition if the operation was undone before.
+        Raises NotFound, and FailedPrecondition if ``operation`` is neither, not done, or undone
+        before.
         """
         return await self._transport.do(_curation.undo(self.name, operation, request_id))
 
     async def embed(self, images: Images) -> NDArray[np.float32]:
-        """Return the float32 unit vectors (n, d) of images. Raises InvalidArgument."""
+        """Return the float32 unit vectors (n, d) of images by the memory's embedder.
+
+        Raises InvalidArgument, and FailedPrecondition for a memory of vectors.
+        """
         queries = await asyncio.to_thread(_queries.embed, self.name, images)
         return np.concatenate(await self._client._ask(queries))

@@ -70,7 +70,7 @@ class Error(Exception):
         return f"{self.message} {self.advice}".rstrip()
 
     def shift(self, start: int) -> None:
-        """Add ``start``, the items of earlier messages, to the item numbers in the error."""
+        """Add ``start``, the items in earlier messages, to the item numbers in the error."""
 
         def shifted(text: str) -> str:
             return ITEM.sub(lambda found: f"{found[1]}[{int(found[2]) + start}]", text)
@@ -86,7 +86,7 @@ class InvalidArgument(Error):
 
 
 class InvalidCertificate(InvalidArgument):
-    """A certificate is damaged, forged, signed by another key or of another memory than asked."""
+    """A certificate is damaged or forged, or of another key or memory than the caller requires."""
 
 
 class NotFound(Error):
@@ -114,13 +114,13 @@ class ResourceExhausted(Error):
 
 
 class Unauthenticated(Error):
-    """The key is missing or unknown."""
+    """The API key is missing or unknown."""
 
     status = grpc.StatusCode.UNAUTHENTICATED
 
 
 class PermissionDenied(Error):
-    """The key does not allow the call."""
+    """The API key does not allow the call."""
 
     status = grpc.StatusCode.PERMISSION_DENIED
 
@@ -143,7 +143,10 @@ CLASSES: dict[grpc.StatusCode | None, type[Error]] = {
 
 
 def refuse(path: str, wish: str, *, separator: str = " ") -> NoReturn:
-    """Raise InvalidArgument for the field ``path``; ``wish`` says what it must be."""
+    """Raise InvalidArgument for the field ``path``; ``wish`` says what it must be.
+
+    The message is path, ``separator``, ``wish`` and a full stop.
+    """
     sentence = f"{path}{separator}{wish}."
     raise InvalidArgument(sentence, reason="BAD_FIELD", field_violations=[(path, wish)])
 
@@ -169,7 +172,10 @@ def too_large(error: grpc.RpcError) -> bool:
 
 
 def from_rpc(error: grpc.RpcError, target: str) -> Error:
-    """Convert an error of gRPC, with the details that the server sent."""
+    """Convert an error of gRPC to an Error of its status, with the details that the server sent.
+
+    ``target`` is the server's address, which some messages name.
+    """
     code, message = error.code(), error.details() or ""
     if never_connected(error):
         if HANDSHAKE.search(message):
@@ -194,7 +200,10 @@ def from_rpc(error: grpc.RpcError, target: str) -> Error:
 
 
 def details(error: grpc.RpcError) -> tuple[str, list[tuple[str, str]]]:
-    """Return the reason of ErrorInfo and the field violations of BadRequest, if sent."""
+    """Return the reason (of ErrorInfo) and the field violations (of BadRequest), empty if not sent.
+
+    A violation is (field, description).
+    """
     try:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]  # is both on the client's side
     except (DecodeError, ValueError):  # details of a proxy

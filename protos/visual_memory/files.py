@@ -14,43 +14,55 @@ from typing import Any, BinaryIO, cast
 from visual_memory.errors import AlreadyExists, refuse
 
 
-def file_size(file: str | os.PathLike[str], path: str) -> int:
-    """Return the size of a file in bytes. Raises InvalidArgument if there is no such file."""
-    check_path(file, path)
-    with refusing(file, path):
+def file_size(file: str | os.PathLike[str], field: str) -> int:
+    """Return the size of a file in bytes.
+
+    Raises InvalidArgument, naming the argument ``field``, if it is missing or a folder.
+    """
+    check_path(file, field)
+    with refusing(file, field):
         found = os.stat(file)
     if stat.S_ISDIR(found.st_mode):
-        refuse(path, f"is a folder: {os.fspath(file)}", separator=": ")
+        refuse(field, f"is a folder: {os.fspath(file)}", separator=": ")
     return found.st_size
 
 
-def read_file(file: str | os.PathLike[str], path: str) -> bytes:
-    """Read a file. Raises InvalidArgument if it cannot be read."""
-    check_path(file, path)
-    with refusing(file, path), open(file, "rb") as opened:
+def read_file(file: str | os.PathLike[str], field: str) -> bytes:
+    """Read a file. Raises InvalidArgument, naming the argument ``field``, if it cannot be read."""
+    check_path(file, field)
+    with refusing(file, field), open(file, "rb") as opened:
         return opened.read()
 
 
-def check_path(file: str | os.PathLike[str], path: str) -> None:
-    """Raise InvalidArgument unless ``file`` is a path; ``open`` would accept a descriptor."""
+def check_path(file: str | os.PathLike[str], field: str) -> None:
+    """Raise InvalidArgument, naming the argument ``field``, unless ``file`` is a path.
+
+    A descriptor is refused, too, although ``open`` would accept it.
+    """
     name = os.fspath(file) if isinstance(file, str | os.PathLike) else None
     if not isinstance(name, str) or "\0" in name:
-        refuse(path, f"must be the path of a file, but is {file!r:.80}")
+        refuse(field, f"must be the path of a file, but is {file!r:.80}")
 
 
 @contextmanager
-def refusing(file: str | os.PathLike[str], path: str) -> Iterator[None]:
-    """Context manager: turn an OSError of the block, which uses ``file``, into InvalidArgument."""
+def refusing(file: str | os.PathLike[str], field: str) -> Iterator[None]:
+    """Context manager: turn an OSError of the block into InvalidArgument.
+
+    The error names the argument ``field``, and ``file``, which the block uses.
+    """
     try:
         yield
     except OSError as problem:
         missing = isinstance(problem, FileNotFoundError)
         why = "no such file" if missing else (problem.strerror or str(problem)).lower()
-        refuse(path, f"{why}: {os.fspath(file)}", separator=": ")
+        refuse(field, f"{why}: {os.fspath(file)}", separator=": ")
 
 
 class NamedOutput:
-    """A temporary file whose write errors are raised as InvalidArgument for the final file."""
+    """An open temporary file; a failed ``write`` raises InvalidArgument, naming ``path``.
+
+    The ``path`` is the name that the file will get.
+    """
 
     def __init__(self, file: FileIO, path: Path) -> None:
         self._file, self._path = file, path
@@ -68,9 +80,10 @@ class NamedOutput:
 
 @contextmanager
 def whole_file(file: str | os.PathLike[str], *, overwrite: bool) -> Iterator[BinaryIO]:
-    """Open a temporary file that becomes ``file``, synced to disk, if the block succeeds.
+    """Context manager: open a temporary file that becomes ``file`` if the block succeeds.
 
-    Raises AlreadyExists, InvalidArgument if it cannot be written.
+    It is synced to disk, or removed if the block raises. Raises AlreadyExists if ``file`` exists,
+    unless ``overwrite``, and InvalidArgument if it cannot be written.
     """
     check_path(file, "path")
     path = Path(file)
@@ -104,7 +117,7 @@ def whole_file(file: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Bin
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync the names in a folder to disk, if its file system can."""
+    """Sync a folder to disk, so that new names of files in it persist, if its file system can."""
     with suppress(OSError):
         opened = os.open(folder, os.O_RDONLY)
         try:
@@ -120,9 +133,10 @@ def check_free(path: Path) -> None:
 
 
 def name(part: Path, path: Path) -> None:
-    """Rename a file to ``path``, unless another process has created ``path`` meanwhile.
+    """Rename the file ``part`` to ``path``, which is never replaced.
 
-    Raises AlreadyExists, OSError.
+    Raises AlreadyExists if another process has created ``path`` meanwhile, OSError if renaming
+    fails.
     """
     try:
         os.link(part, path)

@@ -73,7 +73,7 @@ def fingerprint(message: Message, hashes: Iterable[bytes] = ()) -> bytes:
 
 
 def with_checksum(database: BinaryIO) -> Iterator[bytes]:
-    """Yield a backup in pieces: a database, then its length and SHA-256."""
+    """Yield a backup in pieces: the database, then a trailer of its length and SHA-256."""
     hasher, length = hashlib.sha256(), 0
     while piece := database.read(PIECE_BYTES):
         hasher.update(piece)
@@ -83,7 +83,7 @@ def with_checksum(database: BinaryIO) -> Iterator[bytes]:
 
 
 class BackupReader:
-    """Separates a backup that comes in pieces into its database and its checksum."""
+    """A reader that separates a backup, given in pieces, into its database and its checksum."""
 
     def __init__(self) -> None:
         self._hasher, self._length = hashlib.sha256(), 0
@@ -104,7 +104,10 @@ class BackupReader:
         return self._hasher.digest()
 
     def check(self) -> None:
-        """Check the trailer after the last piece. Raises ValueError with a clause that says why."""
+        """Check the trailer, after the last piece.
+
+        Raises ValueError, with a clause that says why, if the backup is incomplete or altered.
+        """
         if not self._last.startswith(BACKUP_END) or len(self._last) != TRAILER_BYTES:
             raise ValueError("its end is missing, so it was cut short or is another kind of file")
         length = int.from_bytes(self._last[len(BACKUP_END) : -HASH_BYTES], "little")
@@ -115,6 +118,6 @@ class BackupReader:
 
 
 def choices(request: type[Message], oneof: str) -> str:
-    """List the fields of a oneof: ``a, b or c``."""
+    """Return the names of a oneof's fields in a request, joined as ``a, b or c``."""
     *others, last = [field.name for field in request.DESCRIPTOR.oneofs_by_name[oneof].fields]
     return f"{', '.join(others)} or {last}"

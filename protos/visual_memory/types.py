@@ -27,8 +27,9 @@ class Neighbor:
 class Neighbors(Sequence[Neighbor]):
     """The nearest entries of one query by ascending distance, equal distances by id.
 
-    A sequence of ``Neighbor`` and, for computing, four columns of the same length; distances and
-    weights are float64 arrays that cannot be written to.
+    A re-ranker of a decision may order them otherwise. A sequence of ``Neighbor`` and, for
+    computing, four columns of the same length; distances and weights are float64 arrays that cannot
+    be written to.
     """
 
     ids: list[str]
@@ -79,7 +80,7 @@ class Neighbors(Sequence[Neighbor]):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A label or a node above it in the taxonomy, with its depth and its share of the votes."""
+    """A node of the taxonomy, a label or above one: depth (0 for a root), share of the votes."""
 
     name: str
     depth: int
@@ -88,7 +89,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Reranking:
-    """The re-ranker of a decision; if it was not ``applied``, ``problem`` says why."""
+    """The re-ranker of a decision; if not ``applied``, ``problem`` says why it had no effect."""
 
     reranker: str
     applied: bool
@@ -97,11 +98,12 @@ class Reranking:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The label of a query, its share of all weights, and the score of every label, winner first.
+    """The label of a query, its share of all vote weights, and the weight of every label.
 
-    If requested, ``calibrated_confidence`` is how often such decisions are right, ``rejected`` is
-    True for a query unlike all entries, ``label_set`` holds the right label at the requested
-    coverage, and ``node`` is the taxonomy node on which the votes agree. ``calibration_stale``
+    ``confidence`` is the share, ``scores`` the weights, winner first. If requested,
+    ``calibrated_confidence`` is how often such decisions are right, ``rejected`` is True for a
+    query unlike all entries, ``label_set`` holds the right label at the requested coverage, and
+    ``node`` is the taxonomy node on which the votes agree, None if on none. ``calibration_stale``
     says that entries were changed since the calibration. ``reranking`` is None without a re-ranker.
     """
 
@@ -140,9 +142,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class EmbedderSpec:
-    """All that determines a vector; ``preprocessing`` is JSON with sorted keys.
+    """The embedder of a memory, with all that determines a vector of an image.
 
-    ``bit_equal`` is True if vectors have the same bits at every batch size and number of threads.
+    ``preprocessing`` is JSON with sorted keys. ``bit_equal`` is True if vectors have the same bits
+    at every batch size and number of threads.
     """
 
     name: str
@@ -166,9 +169,9 @@ class CalibrationState:
 class Calibration:
     """A calibration by ``count`` queries, or by the entries themselves (leave-one-out).
 
-    ``error_before`` is the calibration error of vote shares, ``error_after`` that of calibrated
-    confidences, fitted to one half of the queries and measured on the other. Queries whose nearest
-    entry is farther than ``rejection_distance`` are rejected.
+    ``error_before`` is the expected calibration error (15 bins) of vote shares, ``error_after``
+    that of calibrated confidences, fitted to one half of the queries and measured on the other.
+    Queries whose nearest entry is farther than ``rejection_distance`` are rejected.
     """
 
     k: int
@@ -222,7 +225,7 @@ class MemoryInfo:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one message: its bytes, its items, and the size of each image.
+    """Limits of one message: its bytes, its items, and the bytes and pixels of each image.
 
     ``neighbors`` is the limit of neighbours in one answer, 0 for none.
     """
@@ -254,7 +257,8 @@ class ServerInfo:
 class InsertResult:
     """The ids of the inserted entries, in order, and the id of the request.
 
-    ``unlearned`` are the inserted ids that an earlier unlearning named, stored then or not.
+    ``unlearned`` are those of the ids that this memory, or a copy of it, was asked to unlearn
+    before, whether or not they were stored then.
     """
 
     ids: list[str]
@@ -264,7 +268,10 @@ class InsertResult:
 
 @dataclass(frozen=True, slots=True)
 class PurgeResult:
-    """The number of entries deleted, or to be deleted, with up to 100 of their ids."""
+    """The number of entries deleted, or to be deleted, with up to 100 of their ids.
+
+    ``applied`` is True if they were deleted.
+    """
 
     count: int
     sample_ids: list[str]
@@ -305,7 +312,7 @@ class AuditHead:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The numbers of entries and audit events that a check compared and found sound; the digest."""
+    """The numbers of entries and audit events that a check found intact, and the digest (hex)."""
 
     entry_count: int
     event_count: int
@@ -315,12 +322,12 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class UnlearnResult:
-    """The number of entries erased, or to be erased, and some of the ids that were not stored.
+    """The number of entries erased, or to be erased, and of the ids that were not stored.
 
-    ``also_in`` names memories that still hold the same content, as copies or otherwise, and the
-    memory itself if another of its entries does. ``not_asked`` names memories that may hold the
-    content but could not be searched, such as damaged ones. ``backups`` are the times of backups of
-    the memory, which may hold the content.
+    ``unknown_ids`` are the first 100 of the latter. ``also_in`` names memories that still hold the
+    same content, as copies or otherwise, and the memory itself if another of its entries does.
+    ``not_asked`` names memories that may hold the content but could not be searched, such as
+    damaged ones. ``backups`` are the times of backups of the memory, which may hold the content.
     """
 
     count: int
@@ -359,7 +366,10 @@ class PruneResult:
 
 @dataclass(frozen=True, slots=True)
 class RelabelResult:
-    """The entries relabelled, or to be relabelled; ``operation`` is empty if none was."""
+    """The ids of the entries that got, or would get, another label than they had.
+
+    ``operation`` is the name that ``undo`` takes, empty if no label was set.
+    """
 
     ids: list[str]
     applied: bool
@@ -368,7 +378,7 @@ class RelabelResult:
 
 @dataclass(frozen=True, slots=True)
 class LabelAssessment:
-    """Leave-one-out accuracy of one label, and the labels its entries were predicted as.
+    """Leave-one-out accuracy of one label; ``called`` counts its entries by predicted label.
 
     ``thin`` is True for a label with too few entries to judge.
     """
@@ -382,7 +392,10 @@ class LabelAssessment:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """An entry whose label is likely wrong, with the ``proposed`` label; score in (0, 1]."""
+    """An entry whose label is likely wrong, with the ``proposed`` label.
+
+    ``score`` is the lead of the proposed label as a share of all votes, in (0, 1].
+    """
 
     id: str
     label: str
@@ -404,8 +417,9 @@ class Conflict:
 class Assessment:
     """The leave-one-out assessment of the voting entries.
 
-    ``accuracy`` is the share of entries whose label the others predict. ``suspects`` are ordered by
-    descending score, ``conflicts`` by ascending distance.
+    ``accuracy`` is the share of entries whose label the others predict, ``calibration_error`` the
+    expected calibration error (15 bins) of the vote shares. ``suspects`` are ordered by descending
+    score, ``conflicts`` by ascending distance.
     """
 
     count: int
@@ -421,10 +435,10 @@ class Assessment:
 class Explanation:
     """The explanation of a decision: as it is, and after hypothetical changes.
 
-    ``after`` is None without changes. ``minimal_flip`` are the ids whose removal flips the label,
-    None if no removal does, as all entries have it; ``proven_minimal`` is False if time was up
-    before smaller sets were excluded. ``thumbnails`` are small JPEGs of the neighbours and of the
-    flip, by id, if requested and stored.
+    ``after`` is None without changes. ``minimal_flip`` are the ids whose removal flips the label to
+    ``flipped_label``; both are None if no removal does, as all entries have it. ``proven_minimal``
+    is False if time was up before smaller sets were excluded. ``thumbnails`` are small JPEGs of the
+    neighbours and of the flip, by id, if requested and stored.
     """
 
     before: Decision

@@ -22,7 +22,11 @@ AuditPage: TypeAlias = tuple[list[AuditEvent], AuditHead, str]
 
 
 def audit_page(memory: str, page_token: str) -> Call[AuditPage]:
-    """Return a call that reads consecutive events, the log's head, and the next page's token."""
+    """Return a call that reads a page of a memory's audit log, oldest events first.
+
+    The answer is the events, consecutive, the log's head, and the next page's token, empty after
+    the last page. An empty ``page_token`` is that of the first page.
+    """
 
     def read(answer: pb.ListAuditEventsResponse) -> AuditPage:
         events, token = to_page("events", to_audit_event, answer)
@@ -57,9 +61,11 @@ def verified(
     memory: str | None,
     server: ServerInfo,
 ) -> Verification:
-    """Verify that one of the server's keys signed a certificate. Raises InvalidCertificate.
+    """Verify that one of the keys of ``server`` signed a certificate; return its verified content.
 
-    If ``public_key`` or ``memory`` is given, the certificate must be of that key or memory, too.
+    If ``public_key`` is given, that key, or one of several, must have signed it, too; if ``memory``
+    is given, the certificate must be of that memory. Raises InvalidCertificate if anything differs,
+    and InvalidArgument for a ``public_key`` that is no key.
     """
     from visual_memory.proofs.certificate import Certificate, verify  # which few need
 

@@ -34,9 +34,12 @@ CountsPage = tuple[Operation | None, dict[str, int], str]
 
 
 def misleading_counts(memory: str, k: int, page_token: str) -> Call[CountsPage]:
-    """Return a call that reads a page of counts. Raises InvalidArgument.
+    """Return a call that reads a page of the misleading counts of a memory's entries.
 
-    If the counts are not computed yet, the answer has the operation that computes them.
+    A misleading count is how often an entry is among the ``k`` nearest of an entry with another
+    label. The answer is (operation, count by id, next page's token). The operation is None, or
+    computes the counts if that is not done yet: the page is then empty. Raises InvalidArgument for
+    a ``k`` below 1.
     """
 
     def read(answer: pb.GetMisleadingCountsResponse) -> CountsPage:
@@ -52,8 +55,13 @@ def misleading_counts(memory: str, k: int, page_token: str) -> Call[CountsPage]:
 class PruneHow(TypedDict, total=False):
     """The arguments of ``prune``: a method with its parameters, and whether to apply it.
 
-    ``method="hard"`` (``k``, ``threshold``, ``minus_correct``) prunes entries that mislead often,
-    ``"prototype"``, ``"value"`` and ``"random"`` a ``fraction``, ``"ids"`` the given ``ids``.
+    ``method="hard"`` prunes entries that are among the ``k`` nearest of at least ``threshold``
+    entries with another label, less those with the same label if ``minus_correct``; ``"ids"``
+    prunes ``ids``. The others prune a ``fraction``: ``"value"`` of the lowest KNN-Shapley values
+    for ``value_k`` neighbours, ``"random"`` by ``seed``, and ``"prototype"`` all but the entries
+    farthest from (``keep="hard"``) or nearest to (``"easy"``) a prototype. There are ``clusters``
+    prototypes, or if 0 one for each label; at least the share ``balance`` of a label's proportional
+    part is kept.
     """
 
     method: str
@@ -79,7 +87,10 @@ def prune(
     request_id: str | None = None,
     **given: Any,
 ) -> Pending[PruneResult]:
-    """Return the call of a prune. Raises InvalidArgument, also for parameters of another method."""
+    """Return a call that prunes by ``method``, with its parameters ``given`` as in PruneHow.
+
+    Raises InvalidArgument for values that cannot be used and for parameters of another method.
+    """
     if not isinstance(method, str) or method not in TAKEN:
         names = choices(pb.PruneEntriesRequest, "method")
         refuse("method", f"must be {names}, but is {method!r:.80}")

@@ -26,9 +26,10 @@ def create_memory(
     store_images: bool,
     request_id: str | None,
 ) -> Call[MemoryInfo]:
-    """Return a call that creates a memory. Raises InvalidArgument.
+    """Return a call that creates a memory for images (``embedder``) or vectors (``dimension``).
 
-    Reading the answer raises FailedPrecondition if the server cannot store images.
+    If both are None, the embedder is ``EMBEDDER``; if both are given, InvalidArgument is raised.
+    Reading the answer raises FailedPrecondition if the server is too old for ``store_images``.
     """
     if embedder is not None and dimension is not None:
         refuse("embedder", "and dimension exclude each other: give one of them")

@@ -27,7 +27,11 @@ RERANKED_ITEMS = 8  # a re-ranker may need seconds for each
 
 @dataclass(frozen=True, slots=True)
 class Queries(Generic[T]):
-    """The images or vectors to send to ``method``, and the fields that every message repeats."""
+    """The images or vectors to send to ``method``, and the fields that every message repeats.
+
+    ``read`` converts the answer to one message into a list of results. ``items`` is the most images
+    or vectors of one message.
+    """
 
     method: str
     header: pb.ClassifyRequest | pb.SearchRequest | pb.EmbedRequest
@@ -36,13 +40,14 @@ class Queries(Generic[T]):
     items: int = PART_ITEMS
 
     def depends_on_memory(self, server: ServerInfo) -> bool:
-        """Return True if ``sized_for`` is needed, as the message size depends on the memory."""
+        """Return True if ``sized_for`` is to be called, as message sizes depend on the memory."""
         return self._may_be_reranked(server) or self._may_answer_too_much(server.limits)
 
     def sized_for(self, memory: MemoryInfo, server: ServerInfo) -> Queries[T]:
         """Return a copy with fewer items a message, if the memory's re-ranker or size needs that.
 
-        The neighbours in an answer stay within the limit, even if the memory doubles.
+        The number of neighbours in an answer stays within the server's limit, even if the memory
+        doubles.
         """
         queries = self
         if memory.reranker and self._may_be_reranked(server):
@@ -78,7 +83,11 @@ class Queries(Generic[T]):
         return isinstance(self.header, pb.ClassifyRequest) and self.header.HasField("coverage")
 
     def calls(self, limits: Limits, pace: Pace) -> Iterator[Call[list[T]]]:
-        """Yield calls of one message each, in order, built on demand. Raises InvalidArgument."""
+        """Yield calls of one message each, in order, built on demand.
+
+        A message has at most ``pace.items`` items. Raises InvalidArgument for an item that
+        ``limits`` exclude.
+        """
         self.contents.check(limits)
         most, at_most = room(limits, self.header), min(self.items, limits.items)
         for part in parts(self.contents, most=most, items=lambda: min(pace.items, at_most)):
@@ -87,7 +96,7 @@ class Queries(Generic[T]):
             yield Call(self.method, request, self._timed(len(part), pace), part.start)
 
     def _timed(self, count: int, pace: Pace) -> Callable[[Any], list[T]]:
-        """Return a reader of the answer that also tells ``pace`` how long the answer took."""
+        """Return a reader of the answer to ``count`` items, which tells ``pace`` its time."""
         began = time.monotonic()
 
         def read(answer: Any) -> list[T]:
@@ -98,7 +107,7 @@ class Queries(Generic[T]):
 
 
 def part_neighbors(limits: Limits) -> int:
-    """Return the most neighbours that one answer should hold."""
+    """Return the most neighbours to have in one answer: the server's limit, at most 2^18."""
     return min(limits.neighbors, PART_NEIGHBORS)
 
 
@@ -140,6 +149,9 @@ def search(
 
 
 def embed(memory: str, images: Images) -> Queries[NDArray[np.float32]]:
-    """Return the queries of Embed; each answer is an array (n, d). Raises InvalidArgument."""
+    """Return the queries that embed images; each answer is a list of one float32 array (n, d).
+
+    Raises InvalidArgument for anything that is not an image.
+    """
     header = message(pb.EmbedRequest, memory=memory)
     return Queries("Embed", header, Pictures(images), lambda answer: [to_vectors(answer.vectors)])

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def to_record(kind: Callable[..., T], message: Message, **others: Any) -> T:
-    """Make a record of type ``kind`` from ``others`` and the message's fields of the same names."""
+    """Make a dataclass ``kind`` of ``others`` and, for its other fields, the message's."""
     names = [each.name for each in fields(kind) if each.name not in others]  # type: ignore[arg-type]  # a dataclass
     return kind(**{name: plain(getattr(message, name)) for name in names}, **others)
 
@@ -43,7 +43,10 @@ def given(message: Any, name: str, read: Callable[[Any], T]) -> T | None:
 
 
 def to_page(field: str, read: Callable[[Any], T], answer: Any) -> tuple[list[T], str]:
-    """Return the items of a page, and the token of the next page."""
+    """Return the items of a page and the token of the next page, empty after the last.
+
+    The items are in ``field`` of the answer; ``read`` converts each.
+    """
     return [read(each) for each in getattr(answer, field)], answer.next_page_token
 
 

@@ -19,8 +19,8 @@ D_co = TypeVar("D_co", covariant=True)
 class Call(Generic[T]):
     """A request to a method, and the reader of its answer.
 
-    ``start`` is the number of items sent in earlier calls. If the method takes a stream, ``parts``
-    are the messages after the first.
+    ``read`` converts the answer to the result. ``start`` is the number of items sent in earlier
+    calls. If the method takes a stream, ``parts`` are the messages after ``request``.
     """
 
     method: str

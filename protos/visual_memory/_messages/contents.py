@@ -33,8 +33,8 @@ MARGIN_BYTES = 1 << 16
 class Pictures:
     """Images that are read, or encoded as PNG, when their message is written.
 
-    With ``optional``, None stands for no image. Raises InvalidArgument for a missing file and for
-    anything that is not an image.
+    With ``optional``, None in the list stands for no image. Raises InvalidArgument for a missing
+    file and for anything that is not an image.
     """
 
     name = "images"
@@ -59,7 +59,10 @@ class Pictures:
         return len(self._images)
 
     def check(self, limits: Limits) -> None:
-        """Raise InvalidArgument for an image larger than the server allows."""
+        """Raise InvalidArgument for an image of more bytes or pixels than the server allows.
+
+        Must be called before ``size``, ``write`` and ``take``.
+        """
         self._bytes_max = limits.image_bytes
         for number, (image, size) in enumerate(zip(self._images, self._sizes, strict=True)):
             self._check_size(number, size)
@@ -71,7 +74,7 @@ class Pictures:
                 )
 
     def size(self, number: int) -> int:
-        """Load an image and return its size in bytes."""
+        """Load image ``number`` and return its size in bytes."""
         if number not in self._loaded:
             data = load(self._images[number], f"images[{number}]")
             self._check_size(number, len(data))
@@ -79,11 +82,11 @@ class Pictures:
         return len(self._loaded[number])
 
     def write(self, part: range, message: Holder) -> None:
-        """Write the images of a part into a message, and release the loaded copies."""
+        """Write the images numbered ``part`` into a message, and release the loaded copies."""
         message.images.data.extend(self.take(number) for number in part)
 
     def take(self, number: int) -> bytes:
-        """Return the bytes of an image, and release the loaded copy."""
+        """Return the bytes of image ``number``, b"" for no image, and release the loaded copy."""
         self.size(number)
         return self._loaded.pop(number, b"")
 
@@ -132,7 +135,7 @@ class Rows:
         return self._row_bytes
 
     def write(self, part: range, message: Holder) -> None:
-        """Pack rows into a message."""
+        """Pack the rows numbered ``part`` into the field ``vectors`` of a message."""
         message.vectors.rows = len(part)
         message.vectors.data = self._packed(part.start, part.stop).tobytes()
 
@@ -154,7 +157,10 @@ Holder: TypeAlias = Any  # a message with the fields images and vectors, or with
 
 
 def contents(images: SomeImages | None, vectors: ArrayLike | None, path: str) -> Contents:
-    """Wrap the images or vectors, exactly one of which must be given. Raises InvalidArgument."""
+    """Wrap images as Pictures or vectors (n, d) as Rows; exactly one of the two must be given.
+
+    ``path`` is that of Rows, the name of a row in errors. Raises InvalidArgument.
+    """
     if images is not None and vectors is not None:
         refuse("images", "and vectors exclude each other: give one of them")
     if images is not None:
@@ -175,9 +181,10 @@ def parts(
 ) -> Iterator[range]:
     """Yield ranges of item numbers from ``start``: at most ``items()`` items and ``soft`` bytes.
 
-    A single item may need up to ``most`` bytes; InvalidArgument is raised if one needs more.
-    ``items`` is called for each range, so that it can depend on earlier answers. ``extra`` returns
-    the bytes that an item, by its number, needs besides its image or vector.
+    An item that alone needs more than ``soft`` bytes has a range of its own, up to ``most`` bytes;
+    InvalidArgument is raised if one needs more. ``items`` is called for each range, so that it can
+    depend on earlier answers. ``extra`` returns the bytes that an item, by its number, needs
+    besides its image or vector.
     """
     first, filled, soft = start, 0, min(soft, most)
     for number in range(start, len(contents)):
@@ -196,7 +203,7 @@ def parts(
 
 
 def room(limits: Limits, header: Message) -> int:
-    """Return the number of bytes that a message with this header has left for items."""
+    """Return the bytes that a message with this header has left for items, within ``limits``."""
     margin = min(MARGIN_BYTES, limits.message_bytes // 16)
     return limits.message_bytes - margin - header.ByteSize()
 
@@ -208,7 +215,11 @@ def write_labelled(
     vectors: ArrayLike | None,
     labels: Iterable[str] | None,
 ) -> None:
-    """Write labelled queries, if given, into one request. Raises InvalidArgument."""
+    """Write images or vectors with their labels, if given, into a request of one message.
+
+    Raises InvalidArgument unless there is one label for each, and if the request exceeds
+    ``limits``.
+    """
     if images is None and vectors is None:
         if labels is not None:
             refuse("labels", "belong to images or vectors, of which there are none")

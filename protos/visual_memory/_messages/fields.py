@@ -36,7 +36,10 @@ WISHES = {
 
 
 def message(kind: Callable[P, M], *_: P.args, **fields: P.kwargs) -> M:
-    """Build a message. Raises InvalidArgument for a field of a wrong type."""
+    """Build a protobuf message of the class ``kind`` from its fields.
+
+    Raises InvalidArgument, naming the field, for a value of a wrong type.
+    """
     try:
         return kind(**fields)  # type: ignore[call-arg]  # fields alone, which messages are made of
     except (TypeError, ValueError, OverflowError):
@@ -46,7 +49,7 @@ def message(kind: Callable[P, M], *_: P.args, **fields: P.kwargs) -> M:
 
 
 def check_field(kind: Callable[..., Message], name: str, value: object) -> None:
-    """Raise InvalidArgument if a value has the wrong type for a field of a message."""
+    """Raise InvalidArgument if ``value`` has the wrong type for the scalar field ``name``."""
     field = kind.DESCRIPTOR.fields_by_name[name]  # type: ignore[attr-defined]  # a class of messages
     try:
         kind(**{name: value})
@@ -58,14 +61,15 @@ def check_field(kind: Callable[..., Message], name: str, value: object) -> None:
 
 
 def or_new_id(request_id: str | None) -> str:
-    """Return the request_id, or a new one if none is given."""
+    """Return the request_id, or a new random one if it is None or empty."""
     return uuid.uuid4().hex if request_id is None or request_id == "" else request_id
 
 
 def whole(value: int, path: str, *, least: int) -> int:
-    """Return a whole number, at most the largest int32, which the server takes as "all".
+    """Return a whole number as int, or the largest int32 if it is larger.
 
-    Raises InvalidArgument if the number is below ``least``.
+    The server takes so large a number to mean all there are. Raises InvalidArgument, naming the
+    field ``path``, for other types and numbers below ``least``.
     """
     number = to_index(value, path)
     if number < least:
@@ -74,7 +78,7 @@ def whole(value: int, path: str, *, least: int) -> int:
 
 
 def to_seed(seed: int, path: str) -> int:
-    """Return a seed as int. Raises InvalidArgument unless it is a whole number from 0."""
+    """Return a seed as int. Raises InvalidArgument, naming ``path``, unless it is 0 to 2^63 − 1."""
     number = to_index(seed, path)
     if not 0 <= number <= INT64_MAX:
         refuse(path, f"must be 0 to {INT64_MAX}, but is {number}")
@@ -82,7 +86,10 @@ def to_seed(seed: int, path: str) -> int:
 
 
 def to_index(value: int, path: str) -> int:
-    """Convert a whole number of any type, such as NumPy's, to int. Raises InvalidArgument."""
+    """Convert a whole number of any type, such as NumPy's, to int.
+
+    Raises InvalidArgument, naming the field ``path``, for other types.
+    """
     try:
         return operator.index(value)
     except TypeError:
@@ -90,14 +97,20 @@ def to_index(value: int, path: str) -> int:
 
 
 def to_duration(seconds: float, path: str) -> Duration:
-    """Convert 0 to 600 seconds to a Duration message. Raises InvalidArgument."""
+    """Convert seconds to a Duration message.
+
+    Raises InvalidArgument, naming the field ``path``, unless they are 0 to 600.
+    """
     if not isinstance(seconds, Real) or not 0 <= seconds <= SECONDS_MAX:
         refuse(path, f"must be 0 to {SECONDS_MAX}, but are {seconds!r:.80}")
     return Duration(nanos=int(seconds % 1 * 1e9), seconds=int(seconds))
 
 
 def strings(values: Iterable[str], path: str) -> list[str]:
-    """Return the strings as a list; a single string is refused. Raises InvalidArgument."""
+    """Return the strings as a list.
+
+    Raises InvalidArgument, naming the field ``path``, for a single string and for other items.
+    """
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         refuse(path, f"must be a list of strings, but is {values!r:.80}")
     listed = list(values)
@@ -107,7 +120,10 @@ def strings(values: Iterable[str], path: str) -> list[str]:
 
 
 def mappings(metadata: Iterable[Metadata]) -> list[Metadata]:
-    """Return the mappings as a list; a single mapping is refused. Raises InvalidArgument."""
+    """Return the metadata of several entries as a list.
+
+    Raises InvalidArgument, naming ``metadata``, for a single mapping. Items are not checked.
+    """
     if isinstance(metadata, Mapping):
         refuse("metadata", "must be a list with one mapping for each entry, but is one mapping")
     if not isinstance(metadata, Iterable):
@@ -116,7 +132,11 @@ def mappings(metadata: Iterable[Metadata]) -> list[Metadata]:
 
 
 def check_metadata(metadata: Metadata, path: str) -> None:
-    """Check the metadata of an entry. Raises InvalidArgument."""
+    """Check that an entry's metadata maps strings to strings, with at most 16,384 bytes in all.
+
+    Keys must be valid as in ``check_text``. Raises InvalidArgument; ``path`` is the entry's in
+    errors.
+    """
     check_mapping(metadata, f"{path}.metadata", "strings to strings")
     size = 0
     for key, value in metadata.items():
@@ -127,7 +147,10 @@ def check_metadata(metadata: Metadata, path: str) -> None:
 
 
 def check_labels(labels: Mapping[str, str], path: str) -> None:
-    """Check that ``labels`` maps valid ids to valid labels. Raises InvalidArgument at ``path``."""
+    """Check that ids and labels in ``labels`` (label by id) are valid as in ``check_text``.
+
+    Raises InvalidArgument, naming the field ``path``.
+    """
     check_mapping(labels, path, "ids to labels")
     for id, label in labels.items():
         check_text(id, f"{path} key")
@@ -135,7 +158,11 @@ def check_labels(labels: Mapping[str, str], path: str) -> None:
 
 
 def check_mapping(mapping: Mapping[str, str], path: str, wish: str) -> None:
-    """Check that a mapping maps strings to strings. Raises InvalidArgument with ``wish``."""
+    """Check that a mapping maps strings to strings.
+
+    Raises InvalidArgument, naming the field ``path``; ``wish``, such as "ids to labels", says there
+    what it must map if it is no mapping.
+    """
     if not isinstance(mapping, Mapping):
         refuse(path, f"must map {wish}, but is {mapping!r:.80}")
     for key, value in mapping.items():
@@ -144,14 +171,20 @@ def check_mapping(mapping: Mapping[str, str], path: str, wish: str) -> None:
 
 
 def check_text(text: str, path: str) -> None:
-    """Check the length of an id, a label or a key of metadata. Raises InvalidArgument."""
+    """Check that an id, a label or a key of metadata is 1 to 256 UTF-8 bytes without NUL.
+
+    Raises InvalidArgument, naming the field ``path``.
+    """
     size = text_bytes(text, path)
     if not 1 <= size <= TEXT_BYTES_MAX or "\0" in text:
         refuse(path, f"must be 1 to {TEXT_BYTES_MAX} UTF-8 bytes without NUL, but has {size}")
 
 
 def text_bytes(text: str, path: str) -> int:
-    """Return the length in UTF-8 bytes. Raises InvalidArgument, also for lone surrogates."""
+    """Return the length of a text in UTF-8 bytes.
+
+    Raises InvalidArgument, naming the field ``path``, for other types and lone surrogates.
+    """
     if not isinstance(text, str):
         refuse(path, f"must be a string, but is {text!r:.80}")
     try:
@@ -161,7 +194,10 @@ def text_bytes(text: str, path: str) -> int:
 
 
 def share(fraction: float | None, path: str) -> float:
-    """Return ``fraction``. Raises InvalidArgument unless it is in (0, 1)."""
+    """Return ``fraction`` if it is between 0 and 1, both excluded.
+
+    Raises InvalidArgument, naming the field ``path``, for other values and None.
+    """
     if not isinstance(fraction, Real) or not 0 < fraction < 1:
         refuse(path, f"must be between 0 and 1, both excluded, but is {fraction!r:.80}")
     return fraction
@@ -191,9 +227,10 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
 
 
 def checked(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options, each checked by the rule for its name in ``CHECKS``.
+    """Return a call's options by name, those in ``CHECKS`` checked and converted by its rules.
 
-    Types are left for ``message`` to check. Raises InvalidArgument.
+    Raises InvalidArgument, naming the option. Other options stay as they are; ``message`` checks
+    the types of their values.
     """
     return {
         name: CHECKS[name](value, name) if name in CHECKS else value

@@ -25,7 +25,7 @@ PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA", "F")  # F is refus
 
 
 def is_one_image(images: object) -> bool:
-    """Return True if ``images`` is a single image, not a list of images."""
+    """Return True for one image: a path, bytes, a PIL image or a uint8 array of 2 or 3 axes."""
     if isinstance(images, np.ndarray):
         return images.dtype == np.uint8 and images.ndim in (2, 3)
     return isinstance(images, str | bytes | bytearray | os.PathLike) or is_pil(images)
@@ -38,7 +38,11 @@ def is_pil(image: object) -> bool:
 
 
 def measure(image: Image, path: str) -> int:
-    """Return an image's size in bytes, 0 if it is not encoded yet. Raises InvalidArgument."""
+    """Return the size in bytes of an image given as bytes or a path, 0 for a PIL image or an array.
+
+    Raises InvalidArgument, naming the field ``path``, for a missing file, empty bytes, an array
+    that is not uint8 (h, w, 3), and anything that is not an image.
+    """
     if isinstance(image, bytes | bytearray | memoryview):
         if not len(image):
             refuse(path, "is empty: send the bytes of an image file")
@@ -56,7 +60,7 @@ def measure(image: Image, path: str) -> int:
 
 
 def dimensions(image: Image) -> tuple[int, int]:
-    """Return width and height in pixels, or (0, 0) for a file or bytes."""
+    """Return width and height in pixels of a PIL image or array, (0, 0) for bytes or a path."""
     if isinstance(image, np.ndarray):
         return image.shape[1], image.shape[0]
     width, height = getattr(image, "size", (0, 0)) if is_pil(image) else (0, 0)
@@ -64,7 +68,10 @@ def dimensions(image: Image) -> tuple[int, int]:
 
 
 def load(image: Image, path: str) -> bytes:
-    """Return an image as the bytes of a file, PNG if not encoded yet. Raises InvalidArgument."""
+    """Return the bytes of an encoded image: as given, read from its path, or encoded as PNG.
+
+    Raises InvalidArgument, naming the field ``path``, if a file cannot be read or an image encoded.
+    """
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
     if isinstance(image, str | os.PathLike):
@@ -73,7 +80,10 @@ def load(image: Image, path: str) -> bytes:
 
 
 def to_png(image: pil.Image | NDArray[np.uint8], path: str) -> bytes:
-    """Encode an image as PNG, with EXIF orientation applied. Raises InvalidArgument."""
+    """Encode a PIL image or a uint8 array (h, w, 3) as PNG, with EXIF orientation applied.
+
+    Raises InvalidArgument, naming the field ``path``, if the image cannot be encoded.
+    """
     from PIL import Image, ImageOps
 
     data = io.BytesIO()

@@ -66,7 +66,7 @@ class Insertion:
 
     @property
     def pictures(self) -> int:
-        """Count the pictures that the server has to decode."""
+        """Count the pictures that the server has to decode, 0 for vectors alone."""
         return len(self) if self.beside or isinstance(self.contents, Pictures) else 0
 
     def is_one_message(self, limits: Limits, *, atomic: bool | None) -> bool:
@@ -109,9 +109,10 @@ class Insertion:
     def batches(
         self, limits: Limits, start: int, pace: Pace | None
     ) -> Iterator[pb.ImportEntriesRequest]:
-        """Yield the entries from ``start`` on as messages of an import.
+        """Yield the entries from number ``start`` on as messages of an import.
 
-        If ``pace`` is None, each message is as large as the server allows.
+        A message has at most ``pace.items`` entries; if ``pace`` is None, as many as the server
+        allows.
         """
         most = room(limits, self._header())
         if pace is None:
@@ -123,7 +124,7 @@ class Insertion:
         return map(self.batch, parts)
 
     def batch(self, part: range) -> pb.ImportEntriesRequest:
-        """Return a part of the entries as a message of an import."""
+        """Return the entries numbered ``part`` as a message of an import."""
         batch = pb.ImportBatch(offset=part.start, count=len(self))
         self._write(part, batch.batch)
         return pb.ImportEntriesRequest(batch=batch)

@@ -22,7 +22,7 @@ class Pace:
         self._last = self._other = (0, 0.0)  # the other has half as many items, or twice
 
     def note(self, items: int, seconds: float) -> None:
-        """Adapt the number to a message of ``items`` items that took ``seconds``."""
+        """Set the number of items for the next message after one of ``items`` took ``seconds``."""
         work = max(seconds - self._waiting(items, seconds), 1e-6)
         fitting = int(items * self._seconds / work)
         if work > self._seconds:
@@ -31,7 +31,11 @@ class Pace:
             self.items = max(self.items, min(fitting, GROWTH * items))
 
     def _waiting(self, items: int, seconds: float) -> float:
-        """Estimate the latency in seconds: the intercept of the line through two measurements."""
+        """Record a message and estimate its latency: the seconds of a message without items.
+
+        The estimate is the intercept of the line through the last two messages whose numbers of
+        items ``differ``, or 0.0 if there are no two.
+        """
         if differ(self._last[0], items):
             self._other = self._last
         self._last = (items, seconds)
@@ -42,5 +46,5 @@ class Pace:
 
 
 def differ(one: int, other: int) -> bool:
-    """Return True if two sizes differ by a factor of two or more."""
+    """Return True if two positive numbers of items differ by a factor of two or more."""
     return min(one, other) > 0 and max(one, other) >= 2 * min(one, other)

@@ -92,8 +92,8 @@ class Transport:
     async def _retry(self, attempt: Callable[[], Awaitable[T]], budget: RetryBudget) -> T:
         """Repeat an attempt until it succeeds; return its result.
 
-        Raises Error if there is no next try, and FailedPrecondition (CLIENT_CLOSED) if the
-        transport is closed.
+        Raises Error if the failure cannot be retried or ``budget`` has no time left, and
+        FailedPrecondition (CLIENT_CLOSED) if the transport is closed.
         """
         while True:
             try:
@@ -112,7 +112,7 @@ class Transport:
             await asyncio.sleep(next_delay)
 
     async def ask(self, calls: Iterator[Call[list[T]]]) -> list[T]:
-        """Make calls, two at a time, and return their answers joined in order."""
+        """Make calls, two in flight at a time, and return their answers as one list, in order."""
         answers: list[T] = []
         in_flight: deque[asyncio.Task[list[T]]] = deque()
         try:
@@ -131,7 +131,10 @@ class Transport:
     async def values(
         self, request: pb.ValueEntriesRequest, progress: Progress | None
     ) -> dict[str, float]:
-        """Return KNN-Shapley values by id from a stream, which is restarted if it breaks."""
+        """Return KNN-Shapley values by id from a stream, which is restarted if it breaks.
+
+        ``progress``, if not None, is called with the queries done and all queries.
+        """
         budget = self.endpoint.budget()
 
         async def attempt() -> dict[str, float]:
@@ -152,7 +155,9 @@ class Transport:
     ) -> T:
         """Run a blocking file transfer in a thread, over a connection of its own.
 
-        grpc.aio is not used: it loses the status of a call refused during a pending write.
+        ``run`` gets the connection and a function that has ``progress``, if not None, called in the
+        event loop. Returns the result of ``run``. grpc.aio is not used: it loses the status of a
+        call refused during a pending write.
         """
         loop = asyncio.get_running_loop()
 
@@ -208,7 +213,10 @@ class Transport:
                 await stream.write(request)
 
     async def _read(self, stream: Any, budget: RetryBudget) -> Any:
-        """Return the next answer, or None after the last."""
+        """Return the stream's next answer, or None after the last.
+
+        Raises TimeoutError if ``budget`` has no time left.
+        """
         async with asyncio.timeout(budget.remaining()):
             answer = await stream.read()
         return None if answer is grpc.aio.EOF else answer

@@ -36,7 +36,11 @@ def receive(
     transport: Transport,
     report_progress: Progress,
 ) -> int:
-    """Write the backup of a memory to a file and return its size in bytes."""
+    """Write the backup of a memory to the file ``path`` and return its size in bytes.
+
+    ``report_progress`` is called with the bytes received and an estimate of all. Raises
+    AlreadyExists if the file exists, unless ``overwrite``.
+    """
     with whole_file(path, overwrite=overwrite) as file:
         info = message(pb.GetMemoryRequest, name=memory)
         size = transport.do(Call("GetMemory", info, to_memory)).disk_bytes
@@ -62,7 +66,10 @@ def receive(
 
 
 def incomplete_backup(memory: str, problem: str) -> grpc.RpcError:
-    """Return the error for a stream that ended normally with an incomplete or altered backup."""
+    """Return the error for a stream that ended normally with an incomplete or altered backup.
+
+    ``problem`` is a clause for its message. The error counts as retriable.
+    """
     sentence = f"The backup of {memory} did not come whole ({problem}), so no file was written."
     return Failed(grpc.StatusCode.UNAVAILABLE, sentence)
 
@@ -76,7 +83,8 @@ def send(
 ) -> RestoreResult:
     """Restore the backup at ``path`` as the memory ``name``.
 
-    Raises InvalidArgument if the file cannot be read.
+    ``report_progress`` is called with the bytes sent and all bytes. Raises InvalidArgument if the
+    file cannot be read.
     """
     check_path(path, "path")
     first = message(pb.RestoreMemoryRequest, name=name, request_id=or_new_id(request_id))
@@ -118,7 +126,7 @@ def send(
 
 
 def pieces(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """Yield a file in pieces. Raises InvalidArgument if it cannot be read."""
+    """Yield a file in pieces of up to 256 KiB. Raises InvalidArgument if it cannot be read."""
     with refusing(path, "path"), open(path, "rb") as file:
         while piece := file.read(PIECE_BYTES):
             yield piece
@@ -129,7 +137,8 @@ def retry_transfer(
 ) -> T:
     """Repeat a transfer until it succeeds; return its result.
 
-    Progress renews the budget of an attempt. Retries end one timeout after the first break.
+    Each attempt gets a new budget, which its progress renews; ``call``, if given, is the write
+    whose request_id errors name. Retries end one timeout after the first break.
     """
     retries: RetryBudget | None = None
     while True:

@@ -55,7 +55,11 @@ class Transport:
             return self._receive(call, budget, self._send(call, budget))
 
     def _retry(self, attempt: Callable[[], T], budget: RetryBudget) -> T:
-        """Repeat an attempt until it succeeds, or raise Error; return its result."""
+        """Repeat an attempt until it succeeds; return its result.
+
+        Raises Error if the failure cannot be retried or ``budget`` has no time left, and
+        FailedPrecondition (CLIENT_CLOSED) if the transport is closed.
+        """
         while True:
             try:
                 return attempt()
@@ -68,7 +72,7 @@ class Transport:
         return self.channel.ask(call.method, call.sent(), budget.remaining())
 
     def _receive(self, call: Call[T], budget: RetryBudget, first: PendingAnswer) -> T:
-        """Wait for the answer to the first try and return it; if that fails, retry the call."""
+        """Return the answer to ``first``, the first try of a call; if that fails, retry it."""
         tries = [first]
 
         def attempt() -> T:
@@ -78,7 +82,7 @@ class Transport:
         return self._retry(attempt, budget)
 
     def ask(self, calls: Iterator[Call[list[T]]]) -> list[T]:
-        """Make calls, two at a time, and return their answers joined in order."""
+        """Make calls, two in flight at a time, and return their answers as one list, in order."""
         answers: list[T] = []
         in_flight: deque[tuple[Call[list[T]], RetryBudget, PendingAnswer]] = deque()
 
@@ -98,7 +102,10 @@ class Transport:
     def values(
         self, request: pb.ValueEntriesRequest, progress: Progress | None
     ) -> dict[str, float]:
-        """Return KNN-Shapley values by id from a stream, which is restarted if it breaks."""
+        """Return KNN-Shapley values by id from a stream, which is restarted if it breaks.
+
+        ``progress``, if not None, is called with the queries done and all queries.
+        """
         budget = self.endpoint.budget()
 
         def attempt() -> dict[str, float]:
@@ -114,7 +121,7 @@ class Transport:
         return self._retry(attempt, budget)
 
     def transfer(self, run: Callable[[Transport, Progress], T], progress: Progress | None) -> T:
-        """Run a file transfer over this connection; ``progress`` may be None."""
+        """Return the result of ``run`` with this transport and ``progress``, which may be None."""
         return run(self, progress or (lambda done, total: None))
 
     def import_entries(self, importing: Import) -> None:

@@ -58,7 +58,10 @@ class Channel:
         self._workers.start(self, self._grpc_channel.close)
 
     def ask(self, method: str, request: Any, timeout: float) -> PendingAnswer:
-        """Start a call of one message, or several, with one answer within ``timeout`` seconds."""
+        """Start a call with one answer within ``timeout`` seconds; return the answer to wait for.
+
+        ``request`` is a message, or an iterator of messages if the method takes a stream.
+        """
         self.check_open()
         grpc_channel, pending = self._grpc_channel, PendingAnswer(self)
         outcomes, metadata = pending.outcomes, self._call_metadata(request)
@@ -129,7 +132,8 @@ class PendingAnswer:
     def get(self, remaining: Remaining) -> Any:
         """Wait for the answer while ``remaining()`` is positive, then 0.2 s for gRPC's status.
 
-        Raises grpc.RpcError, and FailedPrecondition once the channel is closed.
+        Raises grpc.RpcError if the call fails or is late, and FailedPrecondition once the channel
+        is closed.
         """
         while True:
             left = remaining()
@@ -161,7 +165,7 @@ class Stream(PendingAnswer):
         self.cancel()
 
     def read(self, remaining: Remaining) -> Any:
-        """Return the next answer, or None after the last. Raises as ``get`` does."""
+        """Return the next answer, or None after the last. Raises as ``PendingAnswer.get`` does."""
         self._request_read(True)
         return self.get(remaining)
 
@@ -178,7 +182,7 @@ class GrpcChannel:
         self._closed = False
 
     def method(self, name: str) -> Any:
-        """Return the stub of a method. Raises FailedPrecondition if the channel is closed."""
+        """Return the stub's method ``name``. Raises FailedPrecondition if the channel is closed."""
         with self._lock:
             if self._closed:
                 refuse_closed()
@@ -200,7 +204,7 @@ class GrpcChannel:
             self._tasks.discard(task)
 
     def put_outcome(self, act: Callable[[], Any], outcomes: OutcomeQueue) -> None:
-        """Put the result of ``act``, or its error, into the queue."""
+        """Put (None, result of ``act``) or, if it raises, (the error, None) into the queue."""
         try:
             outcomes.put((None, act()))
         except BaseException as error:
@@ -218,7 +222,7 @@ class GrpcChannel:
         self._workers.end()
 
     def _without_frames(self, error: BaseException) -> BaseException:
-        """Return the error without gRPC's objects, which no thread of a caller may free."""
+        """Return an error without gRPC's objects, which only worker threads may hold and free."""
         error.__traceback__ = None
         if isinstance(error, grpc.RpcError):
             return Failed(error.code(), error.details() or "", error.trailing_metadata())

@@ -34,19 +34,19 @@ class Endpoint:
     timeout: float
 
     def channel(self, api: Any) -> Any:
-        """Create a channel of ``grpc`` or ``grpc.aio``, which connects with the first call."""
+        """Create a channel of module ``grpc`` or ``grpc.aio``, connected with the first call."""
         if self.credentials is None:
             return api.insecure_channel(self.target, options=self.options)
         return api.secure_channel(self.target, self.credentials, options=self.options)
 
     def call_metadata(self, sent: Message | Iterator[Message]) -> tuple[tuple[str, str], ...]:
-        """Return the metadata of a call, with the message size if it is a single message."""
+        """Return the gRPC metadata of a call; with the size of ``sent`` if that is one message."""
         if not isinstance(sent, Message):
             return self.metadata
         return (*self.metadata, (MESSAGE_BYTES, str(sent.ByteSize())))
 
     def budget(self, call: Call[Any] | None = None) -> RetryBudget:
-        """Create the retry budget of one message."""
+        """Create the retry budget of one message; of ``call``, errors name request_id and items."""
         if call is None:
             return RetryBudget(self.target, self.timeout)
         request_id: str = getattr(call.request, "request_id", "")

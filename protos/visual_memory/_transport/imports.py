@@ -52,7 +52,7 @@ class Import:
         return self.resumed and self.stored == len(self._insertion)
 
     def start_stream(self) -> pb.ImportEntriesRequest:
-        """Return the first message of a new stream."""
+        """Reset the state of the stream, and return the first message of a new one."""
         self.resumed = False
         self.sent = deque[float]()  # the times of batches that are not acknowledged yet
         self._answer_time = time.monotonic()
@@ -115,7 +115,8 @@ class Import:
     def annotate_errors(self) -> Iterator[None]:
         """Context manager: add to an error or interrupt how much is stored, and how to resume.
 
-        ``unlearned`` of the error or interrupt lists the stored ids that were unlearned before.
+        An interrupt is a Ctrl-C or a cancellation. ``unlearned`` of the error or interrupt lists
+        the stored ids that had been unlearned before.
         """
         try:
             yield
@@ -177,10 +178,10 @@ class Import:
 
 
 def refuse_other_import() -> NoReturn:
-    """Raise InvalidArgument: the request_id belongs to an import of other entries."""
+    """Raise InvalidArgument that says: the request_id belongs to an import of other entries."""
     refuse("request_id", "belongs to an import of other entries; repeat that one exactly")
 
 
 def incomplete_import() -> Error:
-    """Return the error for a stream that ended early without a status."""
+    """Return the error for a stream that ended without an error before all entries were stored."""
     return Error("The server ended the import before everything was stored.")

@@ -55,11 +55,11 @@ class RetryBudget:
 
     @property
     def alive_seconds(self) -> float:
-        """Return the seconds between keep-alive answers to ask the server for."""
+        """Return the interval, in seconds, for the server to report that it works on an import."""
         return max(ALIVE_SECONDS_MIN, min(ALIVE_SECONDS, self._timeout / 4))
 
     def extend(self, since: float) -> None:
-        """Extend the deadline by the time since ``since``, a reading of the clock."""
+        """Extend the deadline by the time since ``since``, in seconds of the budget's clock."""
         self._deadline += self._clock() - since
 
     def remaining(self) -> float:
@@ -67,9 +67,10 @@ class RetryBudget:
         return max(self._deadline - self._clock(), 0.0)
 
     def next_delay(self, error: grpc.RpcError) -> float:
-        """Return the seconds to wait before the next try, which is logged once it waits for long.
+        """Return the seconds to wait before the next try of a call that failed with ``error``.
 
-        Raises Error if there is no next try.
+        A warning is logged when the delays reach their maximum of 2 s. Raises Error if the call
+        cannot be retried or no time is left.
         """
         code, now = error.code(), self._clock()
         late = code is grpc.StatusCode.CANCELLED and now >= self._deadline
@@ -91,7 +92,7 @@ class RetryBudget:
         return next_delay
 
     def raise_timeout(self) -> NoReturn:
-        """Raise DeadlineExceeded, with the error of the last try."""
+        """Raise DeadlineExceeded, with the error of the try before, if any, in its message."""
         sentence = f"No answer from {self._target} within the timeout of {self._timeout:g} s"
         if self._request_id:
             sentence += "; whether it was done is not known"
@@ -104,7 +105,10 @@ class RetryBudget:
 
     @contextmanager
     def annotate_interrupts(self) -> Iterator[None]:
-        """Context manager: add to an interrupt the request_id with which to repeat the write."""
+        """Context manager: add to an interrupt the request_id with which to repeat the write.
+
+        An interrupt is a Ctrl-C or a cancellation.
+        """
         try:
             yield
         except INTERRUPTS as ended:

@@ -20,9 +20,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Log:
-    """The hashes and digests of an audit log, which is read and checked from its beginning.
+    """A memory's audit log as hashes and digests, checked event by event from its beginning.
 
-    ``info`` must have been fetched before the log.
+    ``info`` is the memory's, and must have been fetched before the log.
     """
 
     def __init__(self, info: MemoryInfo) -> None:
@@ -32,7 +32,7 @@ class Log:
         self._erasures: dict[int, tuple[datetime, int]] = {}  # when, how many entries
 
     def add(self, events: Iterable[AuditEvent]) -> None:
-        """Check and add the next events. Raises Error if an event does not follow the last."""
+        """Check and add the next events. Raises Error for one that does not follow the last."""
         for event in events:
             expected = len(self._leaves)
             if event.number != expected:
@@ -47,7 +47,10 @@ class Log:
                 self._erasures[expected] = (event.time.replace(microsecond=0), event.count)
 
     def end(self, head: AuditHead) -> None:
-        """Check that the log ends with ``head`` and has the memory's digest. Raises Error."""
+        """Check that the events are the whole log of ``head`` and lead to the memory's digest.
+
+        Raises Error if not.
+        """
         size, root = len(self._leaves), root_of(self._leaves).hex()
         if (size, root, self._last()) != (head.size, head.root, head.last):
             raise self._bad(f"its {size} events do not lead to its head, which has {head.size}")
@@ -57,7 +60,10 @@ class Log:
             raise self._bad("no event led to the digest that the memory is said to have")
 
     def check_certificate(self, certificate: Statement) -> None:
-        """Check that the log contains the event of a certificate. Raises InvalidCertificate."""
+        """Check that the log contains the erasure that a certificate states, as it states it.
+
+        Raises InvalidCertificate if not, or if the certificate is of another memory.
+        """
         if certificate.memory_uid != self._info.uid:
             raise unknown_memory(certificate)
         at = certificate.audit_index
@@ -100,14 +106,14 @@ def unknown_memory(certificate: Statement) -> InvalidCertificate:
 
 
 def text_of(event: AuditEvent) -> str:
-    """Return the canonical text of an event, which is hashed."""
+    """Return an event's fields as canonical JSON, the text whose hash is in the log."""
     names = ("call", "count", "digest", "number", "previous", "principal")
     hashed = {name: getattr(event, name) for name in names}
     return canonical(hashed | {"time": (event.time - EPOCH) // timedelta(microseconds=1)})
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:
-    """Return the Merkle tree hash over hashes of leaves (RFC 6962, section 2.1)."""
+    """Return the Merkle tree hash (RFC 6962, section 2.1) of leaves, which are given as hashes."""
     if len(leaves) < 2:
         return leaves[0] if leaves else sha256(b"").digest()
     split = 1 << (len(leaves) - 1).bit_length() - 1

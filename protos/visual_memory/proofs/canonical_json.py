@@ -10,14 +10,14 @@ DIGITS_MAX = len(str(WHOLE_MAX))
 
 
 def canonical(value: Any) -> str:
-    """Write JSON by RFC 8785, for strings and whole numbers, with ASCII names."""
+    """Return a value as canonical JSON (RFC 8785); numbers must be whole and names ASCII."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 def parse(data: str | bytes) -> Any:
     """Parse JSON without repeated names, whose numbers are whole and not negative.
 
-    Raises ValueError with a phrase on ``data``, such as "is not UTF-8".
+    Raises ValueError with a predicate of ``data``, such as "is not UTF-8".
     """
     try:
         text = data if isinstance(data, str) else data.decode()
@@ -37,7 +37,7 @@ def parse(data: str | bytes) -> Any:
 
 
 def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of pairs. Raises ValueError for a repeated name."""
+    """Make a dict of the pairs of name and value. Raises ValueError for a repeated name."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("has the same name twice in one object")
@@ -45,7 +45,7 @@ def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def to_whole(number: str) -> int:
-    """Parse a whole number of at most 16 digits. Raises ValueError."""
+    """Parse a number of at most 16 decimal digits. Raises ValueError for any other number."""
     if len(number) > DIGITS_MAX or not number.isdecimal():
         raise ValueError(f"has {number:.40} where only a whole number from 0 can be")
     return int(number)

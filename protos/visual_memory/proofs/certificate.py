@@ -99,7 +99,10 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate(Statement):
-    """A statement with a signature, which ``verify`` checks and ``read`` does not."""
+    """A statement with its signer's public key and signature, both in hex.
+
+    ``verify`` checks the signature, ``read`` does not.
+    """
 
     public_key: str
     signature: str
@@ -129,7 +132,7 @@ class Certificate(Statement):
 
     @property
     def signer(self) -> str:
-        """Return the fingerprint of the key that is said to have signed."""
+        """Return the fingerprint of ``public_key``, the key that is said to have signed."""
         return fingerprint(bytes.fromhex(self.public_key))
 
     def to_json(self) -> str:
@@ -139,7 +142,8 @@ class Certificate(Statement):
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the certificate to a file, whole or not at all.
 
-        Raises AlreadyExists, InvalidArgument.
+        Raises AlreadyExists if the file exists, unless ``overwrite``, and InvalidArgument if it
+        cannot be written.
         """
         with whole_file(path, overwrite=overwrite) as file:
             file.write(self.to_json().encode())
@@ -160,7 +164,7 @@ class Verification(Statement):
 
 
 def sign(statement: Statement, private_key: Ed25519PrivateKey) -> Certificate:
-    """Sign a statement. Raises InvalidCertificate if nobody could read the certificate."""
+    """Sign a statement. Raises InvalidCertificate if the certificate could not be read back."""
     unsigned = Certificate(
         **values(statement),
         public_key=private_key.public_key().public_bytes_raw().hex(),
@@ -235,12 +239,15 @@ def signed(certificate: Certificate) -> bytes:
 
 
 def values(statement: Statement) -> dict[str, Any]:
-    """Return the fields of ``Statement`` by name, without those that a certificate adds."""
+    """Return the fields of a statement by name; of a certificate, all but key and signature."""
     return {each.name: getattr(statement, each.name) for each in fields(Statement)}
 
 
 def from_certificate(certificate: Certificate) -> dict[str, Any]:
-    """Convert a certificate to a JSON object; fields in ``LATER`` are left out if empty."""
+    """Convert a certificate to a JSON object.
+
+    Fields that the first certificates lack (``LATER``) are left out if empty.
+    """
     said = {name: plain(getattr(certificate, name)) for name in READERS}
     return {**CONSTANTS} | {name: said[name] for name in READERS if said[name] or name not in LATER}
 
@@ -255,7 +262,10 @@ def plain(value: object) -> object:
 
 
 def content(source: Source) -> str | bytes:
-    """Return JSON: ``source`` itself, or what its file holds. Raises InvalidCertificate."""
+    """Return the JSON of a certificate: ``source`` itself or, if it is a path, the file's content.
+
+    Raises InvalidCertificate if the file cannot be read.
+    """
     if isinstance(source, bytes):
         return source
     if not isinstance(source, str | os.PathLike):
@@ -275,7 +285,8 @@ def content(source: Source) -> str | bytes:
 def to_document(data: str | bytes) -> dict[str, object]:
     """Parse JSON to an object with exactly the fields of a certificate.
 
-    Fields in ``LATER`` may be missing. Raises Flaw, InvalidCertificate for another version.
+    Fields that the first certificates lack (``LATER``) may be missing. Raises Flaw, and
+    InvalidCertificate for another version.
     """
     if len(data) > CERTIFICATE_BYTES_MAX:
         raise Flaw(f"has more than {CERTIFICATE_BYTES_MAX} bytes")
@@ -307,7 +318,10 @@ def check_version(version: object) -> None:
 
 
 def to_field(document: Mapping[str, object], name: str) -> Any:
-    """Read a field by its reader in ``READERS``; one in ``LATER`` is never empty. Raises Flaw."""
+    """Read the field ``name`` of a certificate's JSON by its reader in ``READERS``.
+
+    Raises Flaw if the value is invalid, or empty where the field could be left out (``LATER``).
+    """
     try:
         found = READERS[name](document[name])
     except ValueError as wish:
@@ -343,7 +357,7 @@ def whole(value: object) -> int:
 
 
 def moment(value: object) -> datetime:
-    """Parse a time written exactly as in ``TIME``, zeros included. Raises ValueError."""
+    """Parse a UTC time such as ``2026-01-31T12:00:00Z``. Raises ValueError for any other form."""
     try:
         found = datetime.strptime(text(value), TIME).replace(tzinfo=UTC)
     except ValueError:
@@ -354,14 +368,20 @@ def moment(value: object) -> datetime:
 
 
 def place(value: object) -> Searched:
-    """Parse the name of a searched place and its size in bytes. Raises ValueError."""
+    """Parse a searched place of JSON, with its name ``where`` and its size ``bytes``.
+
+    Raises ValueError if it has other fields or values.
+    """
     if not isinstance(value, dict) or value.keys() != {"where", "bytes"}:
         raise ValueError("must have where and bytes in each")
     return Searched(text(value["where"]), whole(value["bytes"]))
 
 
 def matching(form: str, wish: str) -> Reader:
-    """Return a reader of text that matches the regular expression ``form``."""
+    """Return a reader of text that matches the regular expression ``form``.
+
+    For any other value the reader raises ValueError with ``wish``, which says how it must be.
+    """
     pattern = re.compile(form)
 
     def read(value: object) -> str:
@@ -373,7 +393,7 @@ def matching(form: str, wish: str) -> Reader:
 
 
 def hexadecimal(size: int) -> Reader:
-    """Return a reader of ``size`` bytes in lower-case hex."""
+    """Return a reader of text that is ``size`` bytes in lower-case hex, and returns the text."""
     return matching(f"[0-9a-f]{{{2 * size}}}", f"must be {2 * size} digits of lower-case hex")
 
 
@@ -386,7 +406,7 @@ def key(value: object) -> str:
 
 
 def every(read: Reader) -> Reader:
-    """Return a reader of a list that reads each item with ``read``."""
+    """Return a reader of a JSON list, which returns a tuple of its items, each read by ``read``."""
 
     def read_all(value: object) -> tuple[Any, ...]:
         if type(value) is not list:
@@ -429,14 +449,17 @@ LATER = frozenset({"also_in", "erasure"})  # than the first certificates, which 
 
 
 def damaged(problem: object) -> InvalidCertificate:
-    """Return the error for a certificate that is not as its signer made it."""
+    """Return the error for a certificate that is not as its signer made it.
+
+    ``problem`` is a predicate of the certificate for its message.
+    """
     return InvalidCertificate(
         f"The certificate {problem}; get it again from the server that made it."
     )
 
 
 def wrong(document: Mapping[str, object], name: str, wish: str) -> Flaw:
-    """Return the error for a field; ``wish`` says how its value must be."""
+    """Return the error for the field ``name``; ``wish`` says how its value must be."""
     return Flaw(f"says {name}: {shown(document[name])}, which {wish}")
 
 

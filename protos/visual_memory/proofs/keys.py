@@ -36,7 +36,10 @@ def is_weak(key: bytes) -> bool:
 
 
 def to_keys(given: PublicKey | Iterable[PublicKey], path: str) -> list[bytes]:
-    """Return the 32 bytes of one key or several. Raises InvalidArgument."""
+    """Return the 32 bytes of each key of ``given``, one key or several, as ``to_key`` does.
+
+    Raises InvalidArgument, naming the argument ``path``, also if there is none.
+    """
     if isinstance(given, str | bytes | os.PathLike):
         return [to_key(given, path)]
     if not isinstance(given, Iterable):
@@ -50,7 +53,7 @@ def to_keys(given: PublicKey | Iterable[PublicKey], path: str) -> list[bytes]:
 def to_key(given: PublicKey, path: str) -> bytes:
     """Return the 32 bytes of a key, given as bytes, hex, PEM or a file with one of these.
 
-    Raises InvalidArgument.
+    Raises InvalidArgument, naming the argument ``path``, if it is no key, or a weak one.
     """
     key = read_key(given, path)
     if is_weak(key):
@@ -59,7 +62,10 @@ def to_key(given: PublicKey, path: str) -> bytes:
 
 
 def read_key(given: PublicKey, path: str) -> bytes:
-    """Return the 32 bytes of a key, weak or not. Raises InvalidArgument."""
+    """Return the 32 bytes of a key, weak or not, given as for ``to_key``.
+
+    Raises InvalidArgument, naming the argument ``path``, if it is no key.
+    """
     data = content(given, path)
     if len(data) == KEY_BYTES:
         return data
@@ -79,7 +85,10 @@ def read_key(given: PublicKey, path: str) -> bytes:
 
 
 def content(given: PublicKey, path: str) -> bytes:
-    """Return a key given as bytes or text, or else what its file holds. Raises InvalidArgument."""
+    """Return a key given as bytes or text as bytes, or else the content of the file it names.
+
+    Raises InvalidArgument, naming the argument ``path``, if the file cannot be read.
+    """
     if isinstance(given, bytes):
         return given
     if isinstance(given, str):

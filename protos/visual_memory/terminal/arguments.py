@@ -29,7 +29,7 @@ class ShowVersion(Action):
 
 
 def program(name: str, description: str) -> ArgumentParser:
-    """Create the parser of a program."""
+    """Create the parser of a program, with --version."""
     parser = ArgumentParser(
         prog=name,
         description=description,
@@ -43,9 +43,9 @@ def program(name: str, description: str) -> ArgumentParser:
 
 
 def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code, or 0 if the command returns None.
+    """Parse arguments, run their command and return its exit code, 0 if it returns None.
 
-    Raises Refused, Error, SystemExit with 2.
+    Raises SystemExit with 2 for wrong usage, and Refused and Error as the command does.
     """
     options, unknown = parser.parse_known_args(arguments)
     if unknown:  # argparse itself would show the usage of the whole program
@@ -59,7 +59,7 @@ def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
 
 
 def add(commands: Commands, name: str, help: str) -> ArgumentParser:
-    """Add a command, with its help as description too."""
+    """Add the command ``name`` and return its parser; ``help`` is its description, too."""
     parser = commands.add_parser(
         name, help=help, description=f"{help[0].upper()}{help[1:]}.", allow_abbrev=False
     )
@@ -68,7 +68,10 @@ def add(commands: Commands, name: str, help: str) -> ArgumentParser:
 
 
 def ask_server(parser: ArgumentParser, command: Command) -> None:
-    """Add --server and --timeout, and run ``command`` with a client of that server."""
+    """Add --server and --timeout to a command's parser, and have it call ``command``.
+
+    ``command`` gets a client of that server and the parsed options.
+    """
     parser.add_argument(
         "--server",
         metavar="HOST:PORT",
@@ -101,19 +104,19 @@ def connect(options: Namespace) -> visual_memory.Client:
 
 
 def add_json(parser: ArgumentParser) -> None:
-    """Add --json."""
+    """Add the option --json to a command's parser."""
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def file_or_folder(text: str) -> Path:
-    """Parse a path; an empty one, as of an unset shell variable, would be the current folder."""
+    """Parse a path. Raises ArgumentTypeError for an empty one, as of an unset shell variable."""
     if not text:
         raise ArgumentTypeError("must name a file or folder, but is empty")
     return Path(text)
 
 
 def seconds(text: str) -> float:
-    """Parse a positive number of seconds."""
+    """Parse a positive number of seconds. Raises ArgumentTypeError or ValueError."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise ArgumentTypeError(f"must be a positive number of seconds, but is {text}")
@@ -121,7 +124,7 @@ def seconds(text: str) -> float:
 
 
 def natural(text: str) -> int:
-    """Parse a whole number from 0."""
+    """Parse a whole number from 0. Raises ArgumentTypeError or ValueError."""
     value = int(text)
     if value < 0:
         raise ArgumentTypeError(f"must not be negative, but is {text}")

@@ -18,7 +18,7 @@ UNWRITTEN = (errno.ENOSPC, errno.EIO, errno.EBADF)
 
 
 class StandardError(logging.Handler):
-    """Prints what the client logs, such as what a call is waiting for."""
+    """A log handler that prints on standard error, such as what a call is waiting for."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(record.getMessage(), file=sys.stderr)
@@ -28,7 +28,7 @@ STANDARD_ERROR = StandardError()
 
 
 def run_program(run: Callable[[Sequence[str]], int]) -> int:
-    """Run a program with this process's arguments and return its exit code.
+    """Call ``run`` with this process's arguments and return the exit code of the program.
 
     Refusals, errors of calls and errors of named files become sentences on standard error, and exit
     code 1.

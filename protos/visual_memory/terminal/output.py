@@ -44,7 +44,7 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def fitted(widths: Sequence[int], room: int) -> list[int]:
-    """Reduce the widest columns until all fit into a terminal of ``room`` columns."""
+    """Return the widths of columns, the widest cut to no less than 8 until all fit ``room``."""
     most = max(widths, default=0)
     while most > CELL_MIN and sum(min(each, most) + 2 for each in widths) - 2 > room:
         most -= 1
@@ -57,7 +57,10 @@ def say(*lines: str, file: TextIO | None = None) -> None:
 
 
 def printable(value: object) -> str:
-    """Format a value as text, with control characters escaped: ``\\n``, ``\\x1b``, ``\\u202e``."""
+    """Format a value as text, with control characters escaped: ``\\n``, ``\\x1b``, ``\\u202e``.
+
+    Floats have 4 decimals, datetimes whole seconds.
+    """
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, datetime):
@@ -84,7 +87,7 @@ def distinguishable(texts: Iterable[str]) -> dict[str, str]:
 
 
 def with_ends(text: str) -> str:
-    """Write blanks at the ends as ``\\x20``."""
+    """Return a text with each space at its ends written as ``\\x20``."""
     inner = text.strip(" ")
     if not inner:
         return BLANK * len(text)
@@ -121,7 +124,7 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 
 def plain(value: object) -> str:
-    """Convert a datetime for JSON. Raises TypeError for other types."""
+    """Convert a datetime to ISO 8601, for JSON. Raises TypeError for other types."""
     if isinstance(value, datetime):
         return value.isoformat()
     raise TypeError(f"{value!r} has no form in JSON")
@@ -134,10 +137,10 @@ def plural(count: int, noun: str) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """Write a share as a percentage."""
+    """Format ``part`` of ``whole`` as a percentage, or as a dash if ``whole`` is 0."""
     return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
 def size(count: int) -> str:
-    """Write bytes as MiB."""
+    """Format a number of bytes as MiB."""
     return f"{count / MEBIBYTE:,.1f} MiB"

@@ -15,9 +15,10 @@ LOG_SECONDS = 5.0
 class Progress:
     """A progress line on a terminal: ``512/828 pictures, 143/s, 2 s left``.
 
-    If the output is no terminal, a line is printed every 5 seconds, or ``every`` if given, and none
-    for shorter work. The rate counts from the first report on, since resumed work starts with much
-    done. ``done`` is the count of the last report.
+    ``what`` names the items, ``total`` is their number. If the output is no terminal, a line is
+    printed every 5 seconds, or ``every`` if given, and none for shorter work. The rate counts from
+    the first report on, since resumed work starts with much done. ``done`` is the count of the last
+    report.
     """
 
     def __init__(self, what: str, total: int = 0, *, every: float | None = None) -> None:
@@ -37,15 +38,15 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Return the seconds since the start."""
+        """Return the seconds since this progress was created."""
         return time.monotonic() - self._began
 
     def add(self, count: int) -> None:
-        """Report that ``count`` more are done."""
+        """Report that ``count`` more items are done."""
         self.reach(self.done + count)
 
     def reach(self, done: int, total: int | None = None) -> None:
-        """Report that ``done`` are done in all, of ``total`` if given."""
+        """Report that ``done`` items are done in all; ``total``, if given, is the new total."""
         self.done, self._total = done, self._total if total is None else total
         self._first = self._first or (done, time.monotonic())
         self.say(self.line())

@@ -24,7 +24,7 @@ class WrongUsage(Exception):
 
 
 class MissingExtra(Refused):
-    """A library is missing that the base install leaves out."""
+    """A Python package is missing that only the extra ``extra`` of the project installs."""
 
     def __init__(self, module: str, *, extra: str, purpose: str) -> None:
         super().__init__(
@@ -44,7 +44,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def in_quotes(shown: str) -> str:
-    """Return printable text, in quotes if a list would otherwise hide its ends."""
+    """Return a name, in quotes if it is empty or has a comma, a quote or spaces at its ends."""
     if shown and shown.strip() == shown and not set(shown) & {",", '"'}:
         return shown
     return '"' + shown.replace('"', '\\"') + '"'

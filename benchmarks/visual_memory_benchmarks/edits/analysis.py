@@ -66,11 +66,12 @@ class Dealt:
 def analyse(
     people: Mapping[str, Panel], splits: Sequence[Split], states: States, protocol: Protocol
 ) -> Json:
-    """Return the result as JSON: the measurements, outcomes before any edit, and contrasts.
+    """Return measurements of edited memories, their outcomes, and contrasts of edits, as JSON.
 
-    ``people`` has people's answers by test set. A contrast compares an edit with its control by one
-    k and outcome: both means over seeds, and their difference with its interval and p-value. The
-    p-values of one k are adjusted as one family. Outcomes that are not tested are given for the
+    ``people`` has people's answers by test set, ``states`` the memories' answers before and after
+    each edit of ``protocol``, for each of ``splits``. A contrast compares an edit with its control
+    by one k and outcome: both means over seeds, and their difference with its interval and p-value.
+    The p-values of one k are adjusted as one family. Outcomes that are not tested are given for the
     first k alone.
     """
     draws = seed_weights(len(splits), protocol.resamples, SEEDS)

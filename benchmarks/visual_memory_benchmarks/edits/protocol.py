@@ -40,7 +40,7 @@ class Protocol:
 
     @property
     def _added(self) -> list[Edit]:
-        """Return the controls of edits that add pictures, which are additions, too."""
+        """Return the control edits of edits that add pictures; these controls add pictures, too."""
         kinds = [kind for kind in self.kinds.values() if kind.control != REMOVAL]
         return sorted({kind.control_of(dose, 0) for kind in kinds for dose in kind.doses})
 

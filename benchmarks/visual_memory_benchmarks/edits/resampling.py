@@ -31,9 +31,9 @@ class Population:
     counts: Draws
 
     def weights(self, items: Texts, draws: slice = slice(None)) -> Draws:
-        """Return the weight of each of n pictures, the count of its item, in the draws: (draws, n).
+        """Return how often each resampling draw has each picture's item, as weights (draws, n).
 
-        ``items`` names the item of each picture.
+        ``items`` names the item of each of the n pictures; ``draws`` selects draws.
         """
         weights: Draws = self.counts[draws, np.searchsorted(self.items, items)]
         return weights

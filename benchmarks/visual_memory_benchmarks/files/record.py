@@ -72,7 +72,7 @@ class Record:
         ]
 
     def ended(self) -> Record:
-        """Return the record with the time of the end, for a memory that still has ``digest``."""
+        """Return the record, ended now. The caller has checked that ``digest`` is still right."""
         return replace(self, digest_after=self.digest, end_time=now())
 
     def write(self, path: Path) -> None:

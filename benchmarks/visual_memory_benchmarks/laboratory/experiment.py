@@ -34,7 +34,7 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """Return the name of the function."""
+        """Return the experiment's name, which is that of ``function``."""
         return self.function.__name__
 
     @property

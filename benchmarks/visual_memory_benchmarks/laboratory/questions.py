@@ -46,7 +46,10 @@ def right(memory: Memory, gallery: Gallery, **how: Any) -> Mask:
 
 
 def accuracy(memory: Memory, gallery: Gallery, **how: Any) -> float:
-    """Return the share of pictures classified right; nan if no entry votes."""
+    """Return the share of a gallery's pictures classified right; nan if the memory has no voter.
+
+    ``how`` are options of ``Memory.classify``.
+    """
     try:
         return float(right(memory, gallery, **how).mean())
     except FailedPrecondition as error:

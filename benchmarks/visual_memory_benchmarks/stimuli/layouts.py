@@ -114,9 +114,10 @@ def some(found: StimulusSet, limit: int | None, seed: int) -> StimulusSet:
 
 
 def check_complete(dataset: Dataset, names: Sequence[str], data: Path) -> None:
-    """Check that all pictures in people's tables of a dataset are among ``names``.
+    """Check that ``names``, the pictures of a dataset, include all that people answered.
 
-    ``data`` is the folder with the tables; nothing is checked without them. Raises MissingData.
+    ``data`` is the folder with the tables of people's answers; without them nothing is checked.
+    Raises MissingData if a picture is missing.
     """
     tables = sorted((data / PEOPLE / dataset.name).glob("*.csv*"))
     if not tables:

@@ -322,7 +322,7 @@ class Catalog:
             yield rebuilt
 
     def accept(self, doubt: Doubt, rebuilt: Rebuilt) -> None:
-        """Register the rebuilt file in place of the refused one. Raises FileUnavailable."""
+        """Register the rebuilt file in place of the file of ``doubt``. Raises FileUnavailable."""
         path = self._memories / new_name(doubt.name)
         with self._registry.transaction() as write:  # so that a crash here removes it
             write.drop(path.name)

@@ -25,8 +25,8 @@ class Outdated(Exception):
 class Rebuilt:
     """A memory rebuilt in a file that is not registered yet, and the ``name`` to register it under.
 
-    ``left_out`` counts entries that were left out. Entries unlearned up to the logical time
-    ``since`` (``RegistryReader.ticks``) are not in the file.
+    ``left_out`` entries of the source are not in it, since they were unlearned before the logical
+    time ``since`` (``RegistryReader.ticks``); of what is unlearned later it knows nothing.
     """
 
     path: Path

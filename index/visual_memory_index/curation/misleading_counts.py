@@ -86,11 +86,11 @@ class MisleadingCountsCache:
     def get(
         self, k: int, on_progress: Progress, beside: Callable[[RamCopy], T]
     ) -> tuple[Counts, T]:
-        """Return the counts for k ≥ 1, and the result of ``beside`` for the same entries.
+        """Return how often each entry misleads for k ≥ 1, and the result of ``beside``.
 
-        ``beside`` is called with the copy in RAM at the moment that the counts are for, under the
-        readers' lock. The lock is released after each part of the work. If ``on_progress`` raises,
-        the work ends.
+        ``beside`` is called with the copy in RAM that the counts are for, under the readers' lock.
+        While counting, the lock is released between parts of the work. An exception of
+        ``on_progress`` ends the work and is passed on.
         """
         with self._reading() as ram:
             if (counts := self._fresh(k, ram)) is not None:

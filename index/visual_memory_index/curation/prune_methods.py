@@ -45,7 +45,7 @@ class Hard:
     minus_correct: bool
 
     def rows(self, voters: Voters) -> Rows:
-        """Return the rows to prune, those with large misleading counts.
+        """Return the rows that misled the votes of others at least ``threshold`` times, to prune.
 
         Raises BadParameter if a parameter of the method is out of range.
         """

@@ -31,12 +31,13 @@ SEARCHED_AT_ONCE = 1 << 18  # so that all arrays stay in the processor's cache
 class ResiduePatterns:
     """Byte patterns of texts, vectors and pictures to search for, unless they may occur by chance.
 
-    If there is very much data, only some fragments are searched for; whole vectors and pictures are
-    still found. Content that also occurs in ``others``, content of the remaining entries, is not
-    searched for, nor are numbers that occur in many places. Texts are also found in the forms in
-    which JSON and Python write them, and also if many have the same beginning or end. A search
-    looks up probes, 8 bytes of each fragment or text, and then compares the bytes around them.
-    Patterns are kept masked (see ``masked``), or the search would find them in its own memory.
+    Vectors and pictures are searched for by fragments, and if there is very much data, by some that
+    still find whole ones. What also occurs in ``others``, content of the remaining entries, is not
+    searched for, nor are 8 bytes that occur in many different fragments. Texts are also found in
+    the forms in which JSON and Python write them, and also if many have the same beginning or end.
+    A search looks up probes, 8 bytes of each fragment or text, and then compares the bytes around
+    them. Patterns are kept masked (see ``masked``), or the search would find them in its own
+    memory.
     """
 
     def __init__(

@@ -138,7 +138,7 @@ class Operations:
         return self._unwritten.get(stored.name, stored) if stored.state == "running" else stored
 
     def drop_problems(self) -> None:
-        """Drop the problems kept only in RAM, since they may name unlearned entries."""
+        """Drop error messages of operations that only RAM has: they may name unlearned entries."""
         for name, ended in [*self._unwritten.items()]:
             if ended.problem:
                 self._unwritten[name] = replace(ended, problem=GONE)

@@ -134,12 +134,12 @@ class Unlearning:
         beside: Sequence[int] = (),
         there: Callable[[ResiduePatterns], frozenset[bytes]] = lambda patterns: frozenset(),
     ) -> Findings | None:
-        """Search the file and the descriptors ``beside``; rewrite the file if residue is found.
+        """Search the memory's file for residue of ``patterns``; rewrite the file if some is found.
 
-        Found pieces of ``patterns`` that stored entries have, or that ``there(patterns)`` returns,
-        are no residue. If ``patterns`` is None, as from ``erase``, the file is rewritten in any
-        case. Return the findings of the last search, or None if a reader still needs the
-        write-ahead log: then try again later. Raises FileUnavailable.
+        Open file descriptors ``beside`` are searched, too. Pieces that stored entries have, or that
+        ``there(patterns)`` returns, are no residue. If ``patterns`` is None, as from ``erase``, the
+        file is rewritten in any case. Return the findings of the last search, or None if a reader
+        still needs the write-ahead log: then try again later. Raises FileUnavailable.
         """
         files = (*self._engine.files.descriptors(), *beside)
         if not self._cut_log():  # or rewriting the file would only lengthen the log
@@ -185,7 +185,7 @@ class Unlearning:
         return self._engine.files.found_in(patterns)
 
     def sought(self, ids: Sequence[str]) -> Sought:
-        """Return the ``ids`` that are stored, in a form to be searched for in any memory."""
+        """Return ids and content hashes of the ``ids`` that are stored, to find them elsewhere."""
         self._engine.check_open()
         return self._engine.store.sought(ids)
 

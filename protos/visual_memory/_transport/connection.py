@@ -46,7 +46,7 @@ class Endpoint:
         return (*self.metadata, (MESSAGE_BYTES, str(sent.ByteSize())))
 
     def budget(self, call: Call[Any] | None = None) -> RetryBudget:
-        """Create the retry budget of one message; of ``call``, errors name request_id and items."""
+        """Create the retry budget of one message, whose errors name the request_id of ``call``."""
         if call is None:
             return RetryBudget(self.target, self.timeout)
         request_id: str = getattr(call.request, "request_id", "")

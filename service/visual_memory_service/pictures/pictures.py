@@ -133,7 +133,10 @@ def find_files(paths: Iterable[Path]) -> PictureFiles:
 
 
 def labelled(folder: Path) -> tuple[list[Picture], PictureFiles]:
-    """Find a labelled folder's pictures, sorted by id, and all its files. Raises Refused."""
+    """Find the pictures, sorted by id, and all files of a folder with a folder for each label.
+
+    Raises Refused if there is no such folder, or no picture in one for a label.
+    """
     if not folder.is_dir():
         raise Refused(f"There is no folder {folder}.")
     found = PictureFiles()

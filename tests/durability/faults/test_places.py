@@ -59,6 +59,7 @@ def written_to(start: Start, folder: Path, operation: str) -> set[Path]:
     python.chmod(0o700)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "executable", str(python))
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # or Python writes to its own folders
         server = start()
     with visual_memory.connect(server.address) as client:
         assert client.wait(operation).state == "done"

@@ -7,7 +7,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from visual_memory_index.errors import DiskFull, FolderInUse
 from visual_memory_index.files.disk import (
     make_folder,
     open_to_write,
+    read_small,
     remove_database,
     translate_os_errors,
 )
@@ -38,24 +39,35 @@ def new_name(memory: str) -> str:
 
 
 class FolderLock:
-    """A lock on a data folder, held until closed or the process ends. Raises FolderInUse."""
+    """A lock on a data folder, held until closed or the process ends. Raises FolderInUse.
+
+    The folder itself is locked; its file ``server.lock`` only names the process, and may be lost.
+    """
 
     def __init__(self, folder: Path) -> None:
         path = folder / "server.lock"
-        with translate_os_errors(path, opening=True):
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with translate_os_errors(path, opening=True), ExitStack() as undo:
+            self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            undo.callback(os.close, self._folder)
             try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                owner = os.pread(self._file, 32, 0).decode(errors="replace").strip()
-                os.close(self._file)
-                raise FolderInUse(str(folder), owner or "unknown") from None
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, str(os.getpid()).encode(), 0)
+                raise FolderInUse(str(folder), owner(path)) from None
+            with open(open_to_write(path), "wb") as file:
+                file.truncate()
+                file.write(str(os.getpid()).encode())
+            undo.pop_all()
 
     def close(self) -> None:
         """Release the lock."""
-        os.close(self._file)
+        os.close(self._folder)
+
+
+def owner(path: Path) -> str:
+    """Return the number of the process that a file ``server.lock`` names, or "unknown"."""
+    with suppress(OSError):
+        return read_small(path).decode(errors="replace").strip() or "unknown"
+    return "unknown"
 
 
 class Reserve:
@@ -99,13 +111,14 @@ class Reserve:
 
 
 class Unfinished:
-    """A folder for files that no catalog lists yet; creating the object empties it."""
+    """A folder for files that no catalog lists yet; creating the object removes its files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         make_folder(folder)
         for path in folder.iterdir():
-            path.unlink()
+            if path.is_symlink() or not path.is_dir():
+                path.unlink()
 
     def path(self) -> Path:
         """Return a new path in the folder."""

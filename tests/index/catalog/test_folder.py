@@ -13,7 +13,7 @@ import pytest
 
 from visual_memory_index import Catalog
 from visual_memory_index.catalog.folder import RESERVE_BYTES_MAX, Reserve
-from visual_memory_index.errors import FileUnavailable, LostCatalog
+from visual_memory_index.errors import FileUnavailable, FolderInUse, LostCatalog
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
@@ -73,12 +73,28 @@ def test_a_file_in_place_of_a_folder_is_named(folder: Path, name: str) -> None:
     assert refused.value.filename == str(folder / name)
 
 
-def test_a_folder_in_place_of_a_file_is_named(folder: Path) -> None:
-    (folder / "unfinished" / "x").mkdir()
-    with pytest.raises(IsADirectoryError) as refused:
-        Catalog(folder)
-    assert refused.value.filename == str(folder / "unfinished" / "x")
+def test_a_folder_among_unfinished_files_is_left_alone(folder: Path) -> None:
+    (folder / "unfinished" / "lost+found").mkdir()
+    (folder / "unfinished" / "a link").symlink_to(folder / "memories")
+    (folder / "unfinished" / "a file").touch()
 
+    Catalog(folder).close()
+
+    assert [path.name for path in (folder / "unfinished").iterdir()] == ["lost+found"]
+    assert list((folder / "memories").iterdir())
+
+
+def test_a_lock_holds_though_its_file_is_removed(folder: Path) -> None:
+    with closing(Catalog(folder)):
+        (folder / "server.lock").unlink()
+        with pytest.raises(FolderInUse, match=r"Another server \(process unknown\) is using"):
+            Catalog(folder)
+
+    Catalog(folder).close()
+    assert (folder / "server.lock").read_text() == str(os.getpid())
+
+
+def test_a_folder_in_place_of_a_file_is_named(folder: Path) -> None:
     (folder / "server.lock").unlink()
     (folder / "server.lock").mkdir()
     with pytest.raises(

@@ -105,8 +105,8 @@ class Catalog:
         """Open a memory; if the disk is full, the reserve file is removed to make space.
 
         If the write-ahead log may not belong to the file, both are checked in full. Raises
-        UnknownMemory, UnlistedFile, OtherMemory, OlderMemory, OlderCatalog, and the errors of
-        ``Memory.open``.
+        UnknownMemory, UnlistedFile, OtherMemory, OlderMemory, OlderCatalog, FileUnavailable if the
+        memory's position file cannot be read or written, and the errors of ``Memory.open``.
         """
         return self.reserve.freeing(partial(self._open, name))
 
@@ -117,9 +117,12 @@ class Catalog:
             if refused:
                 raise refused
             memory = self._open_file(path)
-        with suppress(errors.FileUnavailable):  # the former note stays true
-            self.note(memory)
-        self._latest.keep(path.name, memory.noted().kept)
+        with ExitStack() as undo:
+            undo.callback(memory.close)
+            with suppress(errors.FileUnavailable):  # the former note stays true
+                self.note(memory)
+            self._latest.begin(path.name, memory.noted().kept)
+            undo.pop_all()
         return memory
 
     def _compare(

@@ -14,6 +14,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+from visual_memory_index.errors import DiskFull
 from visual_memory_index.files.database import has_log
 from visual_memory_index.files.disk import (
     make_folder,
@@ -37,26 +38,31 @@ class Latest:
         self._folder, self._memories = folder, memories
         make_folder(folder)
 
+    def begin(self, file: str, standing: Standing) -> None:
+        """Write the audit log position of a memory that is opened, if the disk has space.
+
+        Raises FileUnavailable if the position file cannot be written for another reason.
+        """
+        with suppress(DiskFull), translate_os_errors(self._path(file), opening=True):
+            self._write(file, standing)
+
     def keep(self, file: str, standing: Standing) -> None:
         """Write a memory's audit log position to its position file, but ignore an OSError."""
         with suppress(OSError):  # a full disk, say; the write is done, and the next one notes it
-            text = f"{standing.size:020} {standing.last} {self._modified(file):020}"
-            data = f"{text} {check_of(text)}\n".encode()
-            descriptor = open_to_write(self._path(file))
-            try:
-                os.pwrite(descriptor, data, 0)
-            finally:
-                os.close(descriptor)
+            self._write(file, standing)
 
     def add_to(self, noted: Noted | None, file: str) -> Noted | None:
         """Return ``noted`` with ``latest`` and ``modified`` from the position file of ``file``.
 
-        If that is missing or damaged, or ``noted`` is None, return ``noted`` unchanged.
+        If that is missing or damaged, or ``noted`` is None, return ``noted`` unchanged. Raises
+        FileUnavailable if it cannot be read.
         """
-        try:
-            text, _, check = read_small(self._path(file)).decode("latin-1").rpartition(" ")
-        except OSError:
-            return noted
+        with translate_os_errors(self._path(file), opening=True):
+            try:
+                data = read_small(self._path(file))
+            except FileNotFoundError:
+                return noted
+        text, _, check = data.decode("latin-1").rpartition(" ")
         if noted is None or check != f"{check_of(text)}\n":
             return noted
         size, last, modified = text.split(" ")
@@ -80,6 +86,15 @@ class Latest:
         """Remove the position file of a dropped memory, if it has one. Raises FileUnavailable."""
         with translate_os_errors(self._path(file)):
             self._path(file).unlink(missing_ok=True)
+
+    def _write(self, file: str, standing: Standing) -> None:
+        text = f"{standing.size:020} {standing.last} {self._modified(file):020}"
+        data = f"{text} {check_of(text)}\n".encode()
+        descriptor = open_to_write(self._path(file))
+        try:
+            os.pwrite(descriptor, data, 0)
+        finally:
+            os.close(descriptor)
 
     def _modified(self, file: str) -> int:
         return (self._memories / file).stat().st_mtime_ns

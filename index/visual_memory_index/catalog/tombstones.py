@@ -35,7 +35,7 @@ def check_of(secret: bytes) -> bytes:
 
 def make_secret(path: Path) -> None:
     """Write a new secret to ``path``, synced, unless one is there. Raises FileUnavailable."""
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():  # a link to nothing may be of a lost disk
         write_private(path, secrets.token_bytes(SECRET_BYTES))
 
 

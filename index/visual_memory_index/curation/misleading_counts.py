@@ -79,7 +79,7 @@ class MisleadingCountsCache:
         keys = ram.keys_of_rows()
         known = self._known.get(k)
         if known is None:
-            known = self._stored_known(k, ram.vectors.scan)
+            known = self._intact_known(k, ram.vectors.scan)
         left = missing_lists(k, known, keys)
         return left * list_cost(len(keys), ram.vectors.dimension, k) <= MOMENT * PRODUCTS_AT_ONCE
 
@@ -214,14 +214,20 @@ class MisleadingCountsCache:
         known = self._store.derived(stored_name(KNOWN, scan, k))
         return np.frombuffer(known or b"", dtype=np.int64)
 
+    def _intact_known(self, k: int, scan: str) -> Keys:
+        """Return the keys of the entries whose lists are stored; none if the lists are damaged."""
+        if self._store.derived(stored_name(LISTS, scan, k)) is None:
+            return np.empty(0, dtype=np.int64)
+        return self._stored_known(k, scan)
+
     def _keep(self, k: int, found: NeighborLists) -> None:
-        """Write lists to the store unless they are stored already or too large."""
+        """Write lists to the store unless they are stored intact already, or too large."""
         if found.nbytes > self._store.derived_bytes_max:
             return
         known, scan = found.known(), found.scan
         with suppress(FileUnavailable, CorruptStore):  # lists that are not kept are found again
             with self._reading():
-                stored = self._stored_known(k, scan)
+                stored = self._intact_known(k, scan)
             if np.array_equal(known, stored):
                 return
             data = found.to_bytes()

@@ -47,7 +47,7 @@ def new_file(path: Path) -> BinaryIO:
     Raises FileUnavailable, also if the file exists.
     """
     with translate_os_errors(path):
-        return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
+        return open(path, "xb", opener=lambda path, flags: os.open(path, flags, 0o600))
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -72,9 +72,8 @@ def read_small(path: Path) -> bytes:
 
     Raises OSError, also if the file is a FIFO or a device, whose content might not end.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", str(path))
         return file.read(SMALL_BYTES)
 

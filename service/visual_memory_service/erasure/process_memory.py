@@ -7,6 +7,7 @@ small freed arrays, which only new arrays overwrite.
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import io
 import mmap
@@ -48,7 +49,8 @@ def overwrite_freed() -> None:
 def search(patterns: ResiduePatterns) -> Findings:
     """Search all memory that this process can write to for ``patterns``, but for its own buffer.
 
-    Returns the number of bytes searched and the pieces found, masked.
+    Returns the number of bytes searched and the pieces found, masked. Raises OSError if some of the
+    memory cannot be read.
     """
     buffer = bytearray(READ_AT_ONCE + OVERLAP)
     own = ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))
@@ -66,7 +68,7 @@ def search(patterns: ResiduePatterns) -> Findings:
                     kept, at = 0, at + mmap.PAGESIZE
                     continue
                 if not read:
-                    break
+                    raise OSError(errno.EIO, f"{MEMORY} ends before {at:x}")
                 found |= patterns.found_in(memoryview(buffer)[: kept + read])
                 at, size, filled = at + read, size + read, kept + read
                 kept = min(OVERLAP, filled)
@@ -122,9 +124,13 @@ def resident_ranges(pages: io.FileIO, start: int, end: int) -> Iterator[tuple[in
     """Yield (start, end) of the pages between ``start`` and ``end`` that are in RAM or swapped out.
 
     Reading other pages would create them. ``pages`` is ``/proc/self/pagemap``, open for reading.
+    Raises OSError if not all of its entries for these pages can be read.
     """
     pages.seek(start // mmap.PAGESIZE * PAGE_ENTRY_BYTES)
-    data = pages.read((end - start) // mmap.PAGESIZE * PAGE_ENTRY_BYTES)
+    size = (end - start) // mmap.PAGESIZE * PAGE_ENTRY_BYTES
+    data = pages.read(size)
+    if len(data) < size:
+        raise OSError(errno.EIO, f"{pages.name} has {len(data)} of {size} bytes")
     there = np.frombuffer(data, "<u8") >> np.uint64(PAGE_THERE) != 0
     edges = np.flatnonzero(np.diff(there, prepend=False, append=False)).reshape(-1, 2)
     for first, last in edges.tolist():

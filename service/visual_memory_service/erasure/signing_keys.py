@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,35 +14,56 @@ from visual_memory_index import read_small, write_private
 from visual_memory_service.config import BadSetting
 
 PRIVATE, FORMER = "signing.pem", "former.txt"
+PUBLIC_HEX = re.compile("[0-9a-f]{64}")
+MISSING = (
+    "The file was missing from a data folder that was used: certificates signed by its former key "
+    "will no longer be verified by this server."
+)
+log = structlog.get_logger()
 
 
 class BadKey(BadSetting):
     """A key file that cannot be read, or holds no usable key."""
 
-    def __init__(self, path: Path, unreadable: OSError | None = None) -> None:
-        super().__init__(
-            f"{path} cannot be read ({unreadable.strerror}); let the server read it, or bring it "
-            "back from a copy of the folder."
-            if unreadable
-            else f"{path} holds no Ed25519 key without a password; bring it back from a copy of "
-            "the folder, or remove it: then a new key signs, and the former one is not published."
-        )
+    def __init__(
+        self, path: Path, unreadable: OSError | None = None, *, line: int | None = None
+    ) -> None:
+        if unreadable:
+            problem = (
+                f"{path} cannot be read ({unreadable.strerror}); let the server read it, or bring "
+                "it back from a copy of the folder."
+            )
+        elif line:
+            problem = (
+                f"{path}, line {line}, is no public key of 64 hex digits; bring the file back from "
+                "a copy of the folder, or remove the line: then that key is not published."
+            )
+        else:
+            problem = (
+                f"{path} holds no Ed25519 key without a password; bring it back from a copy of "
+                "the folder, or remove it: then a new key signs, and the former one is not "
+                "published."
+            )
+        super().__init__(problem)
 
 
 class SigningKeys:
     """The private key that signs certificates, in a data folder, and all public keys.
 
-    A key is made if there is none. Raises FileUnavailable if a file cannot be written, BadKey if
-    a key cannot be read.
+    A key is made if there is none, with a warning in the log if the folder was used. Raises
+    FileUnavailable if a file cannot be written, BadKey if a key cannot be read.
     """
 
     def __init__(self, data: Path) -> None:
         self._path = data / "keys" / PRIVATE
         self._former_path = self._path.with_name(FORMER)
-        if not self._path.exists():
+        if not is_there(self._path):
+            if is_there(self._former_path) or any((data / "memories").glob("*.sqlite")):
+                log.warning("new signing key", path=str(self._path), reason=MISSING)
             self._write(Ed25519PrivateKey.generate())
         self.private = read(self._path)
-        self._former = read_former(self._former_path)
+        current = public_hex(self.private)  # former too if a rotation was cut short
+        self._former = [key for key in read_former(self._former_path) if key != current]
 
     @property
     def public(self) -> list[str]:
@@ -79,9 +102,18 @@ def read(path: Path) -> Ed25519PrivateKey:
 def read_former(path: Path) -> list[str]:
     """Return the public keys of former private keys, in hex, oldest first. Raises BadKey."""
     try:
-        return read_small(path).decode("latin-1").split() if path.exists() else []
+        lines = read_small(path).decode("latin-1").splitlines() if is_there(path) else []
     except OSError as problem:
         raise BadKey(path, problem) from problem
+    for number, line in enumerate(lines, start=1):
+        if not PUBLIC_HEX.fullmatch(line):
+            raise BadKey(path, line=number)
+    return list(dict.fromkeys(lines))
+
+
+def is_there(path: Path) -> bool:
+    """Return True if there is a file, or a link, even one to nothing."""
+    return path.exists() or path.is_symlink()
 
 
 def public_hex(key: Ed25519PrivateKey) -> str:

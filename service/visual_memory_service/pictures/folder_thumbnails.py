@@ -16,6 +16,7 @@ from visual_memory_service.pictures.item import sha256
 from visual_memory_service.pictures.pictures import Unreadable, flaw, read, size
 
 MISSING = "not in the folder"
+LARGE = "larger than the server takes"
 OTHER = "not the picture inserted"
 BROKEN = "not decodable"
 
@@ -55,7 +56,7 @@ class FolderThumbnails:
         reasons = [found for found in self.found.values() if isinstance(found, str)]
         counts = [(len(self.found) - len(reasons), "shown")]
         counts += [(self.unchecked, "of them unchecked, since their entries are vectors")]
-        counts += [(reasons.count(why), why) for why in (MISSING, OTHER, BROKEN)]
+        counts += [(reasons.count(why), why) for why in (MISSING, LARGE, OTHER, BROKEN)]
         parts = ", ".join(f"{count:,} {what}" for count, what in counts if count)
         return f"Pictures are those in {self._folder}, by id: {parts}."
 
@@ -64,7 +65,9 @@ class FolderThumbnails:
         if id.is_absolute() or ".." in id.parts or flaw(path):
             return MISSING
         try:
-            data = read(path) if size(path) <= self._limits.bytes_max else b""
+            if size(path) > self._limits.bytes_max:
+                return LARGE
+            data = read(path)
         except Unreadable:
             return MISSING
         if self._is_of_picture(entry) and sha256(data) != entry.content_sha256:

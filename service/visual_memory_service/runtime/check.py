@@ -12,10 +12,11 @@ from typing import TypeAlias
 import structlog
 
 from visual_memory_index import Checked
-from visual_memory_index.errors import MemoryRefusal
+from visual_memory_index.errors import FileUnavailable, MemoryRefusal, in_full
 
 WORK_SECONDS = 0.02
 REST_SHARE = 4  # rest per time worked, so that checks take a fifth of one processor
+TRY_AGAIN_SECONDS = 600.0  # after files that could not be read: a check reads the whole file
 log = structlog.get_logger()
 
 OnProgress: TypeAlias = Callable[[int, int], None]
@@ -26,11 +27,15 @@ class Interrupted(Exception):
 
 
 class Checks:
-    """Runs ``check`` on one memory after another, by name, in a thread of its own."""
+    """Runs ``check`` on one memory after another, by name, in a thread of its own.
+
+    A memory whose file cannot be opened or read is checked again later.
+    """
 
     def __init__(self, check: Callable[[str, OnProgress], Checked]) -> None:
         self._check = check
         self._left: deque[str] = deque()
+        self._again: list[str] = []
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._checking = self._closed = False
@@ -69,12 +74,14 @@ class Checks:
             self._thread.join()
 
     def _run(self) -> None:
-        while self._left and self._may_begin():
-            name = self._left.popleft()
+        while (name := self._next()) is not None:
             try:
                 self._look_through(name)
             except Interrupted:
                 self._left.append(name)
+            except FileUnavailable as refusal:
+                log.warning("memory not checked", memory=name, reason=in_full(refusal))
+                self._again.append(name)
             except MemoryRefusal:  # logged if damaged, else the memory was dropped
                 pass
             except Exception as error:  # nobody waits for this thread
@@ -91,12 +98,19 @@ class Checks:
         entries, events = checked.entry_count, checked.event_count
         log.info("memory checked", memory=name, entries=entries, events=events, seconds=seconds)
 
-    def _may_begin(self) -> bool:
-        """Wait while checks are paused; return False once closed."""
+    def _next(self) -> str | None:
+        """Return the next name while checks are not paused, or None if none is left or once closed.
+
+        Names to be checked again come after all others, some minutes later.
+        """
         with self._changed:
+            if not self._left and self._again:
+                self._changed.wait_for(lambda: self._closed, TRY_AGAIN_SECONDS)
+                self._left.extend(self._again)
+                self._again.clear()
             self._changed.wait_for(lambda: self._closed or not self._pauses)
-            self._checking = not self._closed
-            return self._checking
+            self._checking = not self._closed and bool(self._left)
+            return self._left.popleft() if self._checking else None
 
     def _rest(self, done: int, total: int) -> None:
         """Rest four times as long as the check worked since its last rest, after each step of it.

@@ -64,6 +64,7 @@ class Listener:
         self._address, self._bounds = listen, bounds
         self._service, self._add, self._states = service, add, states
         self.admission = AdmissionControl(bounds)
+        self._server: Any = None
         self._draining = False
         self._changing = asyncio.Lock()
 
@@ -73,7 +74,8 @@ class Listener:
         Raises BadSetting, and BrokenPipeError if nobody reads the line.
         """
         check_free(self._address)
-        self._address = await self._begin()
+        async with self._changing:
+            self._address = await self._begin()
         for name in ("", self._service):
             await self._states.set(name, health_pb2.HealthCheckResponse.SERVING)
         try:
@@ -90,11 +92,11 @@ class Listener:
         """Close all connections, whose buffers hold data; a new server accepts connections instead.
 
         Calls under way may end first, as in a drain; streams that wait for their clients are ended.
-        Does nothing while the server drains.
+        Does nothing before the start, when there are no connections, and while the server drains.
         Raises BadSetting if no new server can listen beside the former one, which then goes on.
         """
         async with self._changing:
-            if self._draining:
+            if self._server is None or self._draining:
                 return
             former, connections = self._server, self._connections
             await self._begin()

@@ -13,7 +13,7 @@ import pytest
 
 from visual_memory_index import Catalog
 from visual_memory_index.catalog.folder import RESERVE_BYTES_MAX, Reserve
-from visual_memory_index.errors import FileUnavailable, FolderInUse, LostCatalog
+from visual_memory_index.errors import FileUnavailable, FolderInUse, LostCatalog, WriteFailed
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
@@ -105,10 +105,17 @@ def test_a_folder_in_place_of_a_file_is_named(folder: Path) -> None:
 
 def test_a_fifo_in_place_of_a_file_holds_up_nothing(folder: Path) -> None:
     (memory,) = (folder / "memories").iterdir()
-    for each in (folder / "reserve", folder / "noted" / memory.stem):
+    noted = folder / "noted" / memory.stem
+    for each in (folder / "reserve", noted):
         each.unlink()
         os.mkfifo(each)
     with closing(Catalog(folder)) as catalog:
+        with pytest.raises(
+            WriteFailed, match=r"could not be opened \(not a regular file"
+        ) as refused:
+            catalog.open("birds")
+        assert refused.value.path == noted
+        noted.unlink()
         catalog.open("birds").close()
 
         memory.unlink()

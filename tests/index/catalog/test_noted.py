@@ -24,6 +24,7 @@ from visual_memory_index.errors import (
     OlderMemory,
     OtherMemory,
     UnlistedFile,
+    WriteFailed,
 )
 from visual_memory_index.ledger.standing import Noted, Standing
 
@@ -468,10 +469,41 @@ def test_what_a_power_loss_tore_is_as_if_it_were_not_there(latest: Latest, tmp_p
         assert latest.add_to(NOTED, "a.sqlite") == NOTED
 
 
-def test_what_cannot_be_written_is_left_out(latest: Latest, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_left_out_and_named_once_it_is_read(
+    latest: Latest, tmp_path: Path
+) -> None:
     (tmp_path / "noted" / "a").mkdir()
 
     latest.keep("a.sqlite", Standing(9, "a" * 64))
+
+    with pytest.raises(WriteFailed, match=r"^a could not be opened \(is a directory\)"):
+        latest.add_to(NOTED, "a.sqlite")
+
+
+def test_a_position_file_that_cannot_be_written_is_named_when_its_memory_is_opened(
+    folder: Path,
+) -> None:
+    noted = folder / "noted" / file_of(folder, "birds").stem
+    noted.unlink()
+    noted.symlink_to(folder / "nowhere" / "noted")
+    with closing(Catalog(folder)) as catalog:
+        for _ in range(2):
+            with pytest.raises(WriteFailed, match="could not be opened") as refused:
+                catalog.open("birds")
+            assert refused.value.path == noted
+        catalog.open("fish").close()
+
+    noted.unlink()
+    assert opens(folder) == ["birds-a"]
+
+
+def test_a_position_file_that_finds_no_room_is_left_out(small_disk: SmallDisk) -> None:
+    (small_disk.folder / "memories").mkdir()
+    (small_disk.folder / "memories" / "a.sqlite").touch()
+    latest = Latest(small_disk.folder / "noted", small_disk.folder / "memories")
+    small_disk.fill()
+
+    latest.begin("a.sqlite", Standing(9, "a" * 64))
 
     assert latest.add_to(NOTED, "a.sqlite") == NOTED
 

@@ -196,3 +196,15 @@ def test_a_secret_that_is_missing_or_none_is_refused_by_its_path(
         read_secret(path)
 
     assert caught.value.path == path
+
+
+def test_a_link_to_nothing_in_the_secrets_place_is_refused_and_stays(
+    db: sqlite3.Connection, path: Path
+) -> None:
+    path.parent.mkdir()
+    path.symlink_to(path.parent / "not mounted")
+
+    with pytest.raises(LostSecret):
+        registry(db).read_secret(path)
+
+    assert path.is_symlink()

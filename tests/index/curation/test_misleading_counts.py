@@ -335,6 +335,21 @@ def test_lists_of_which_half_were_found_are_not_known(crowd: Memory, path: Path)
         assert not opened.knows_counts(1000)
 
 
+def test_damaged_lists_are_not_known_and_are_kept_again_once_they_are_found(
+    crowd: Memory, path: Path
+) -> None:
+    crowd.misleading_counts(1000)
+    crowd.close()
+    assert kept(path) == {"lists.float32.1000"}
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE derived SET value = zeroblob(length(value)) WHERE name GLOB 'lists*'")
+
+    for known in (False, True):
+        with closing(Memory.open(path)) as opened:
+            assert opened.knows_counts(1000) == known
+            opened.misleading_counts(1000)
+
+
 def test_what_is_to_be_found_is_what_is_missing_and_around_what_came_or_left() -> None:
     keys = np.arange(100, 200)
 

@@ -65,5 +65,6 @@ def test_of_a_small_file_no_more_is_read_and_what_has_no_end_is_refused(tmp_path
     for name in ("fifo", "zeros"):
         with pytest.raises(OSError, match="Not a regular file"):
             read_small(tmp_path / name)
-    with pytest.raises(OSError, match="Is a directory"):
+    with pytest.raises(OSError, match="Is a directory") as refused:
         read_small(tmp_path)
+    assert refused.value.filename == str(tmp_path)

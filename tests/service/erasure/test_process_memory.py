@@ -19,6 +19,8 @@ from visual_memory_index import ResiduePatterns
 from visual_memory_index.erasure.residue import masked
 from visual_memory_service.erasure import process_memory
 from visual_memory_service.erasure.process_memory import (
+    PAGE_ENTRY_BYTES,
+    PAGE_THERE,
     PAGES,
     program_files,
     resident_ranges,
@@ -56,6 +58,26 @@ def test_nothing_of_a_region_that_was_never_used_is_looked_at() -> None:
 
     with io.FileIO(PAGES) as pages:
         assert list(resident_ranges(pages, start, start + 64 * PAGE)) == []
+
+
+def test_pages_of_which_the_system_says_too_little_are_not_taken_for_absent(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "pagemap").write_bytes((1 << PAGE_THERE).to_bytes(PAGE_ENTRY_BYTES, "little") * 3)
+
+    with io.FileIO(tmp_path / "pagemap") as pages:
+        assert list(resident_ranges(pages, 0, 3 * PAGE)) == [(0, 3 * PAGE)]
+        with pytest.raises(OSError, match="pagemap has 24 of 32 bytes"):
+            list(resident_ranges(pages, 0, 4 * PAGE))
+
+
+def test_memory_that_ends_before_its_pages_is_not_taken_for_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process_memory, "MEMORY", Path(os.devnull))
+
+    with pytest.raises(OSError, match="/dev/null ends before"):
+        search(ResiduePatterns(["a word"]))
 
 
 def test_a_piece_of_a_vector_that_lies_across_pages_is_found() -> None:

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from visual_memory_service.erasure.signing_keys import BadKey, SigningKeys
 
@@ -55,3 +56,72 @@ def test_a_key_that_would_never_end_is_refused(name: str, tmp_path: Path) -> Non
 
     with pytest.raises(BadKey, match=rf"{name} cannot be read \(Not a regular file\); let the"):
         SigningKeys(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["signing.pem", "former.txt"])
+def test_a_link_to_nothing_is_refused_and_stays(name: str, tmp_path: Path) -> None:
+    SigningKeys(tmp_path).rotate()
+    path = tmp_path / "keys" / name
+    path.unlink()
+    path.symlink_to(tmp_path / "not mounted" / name)
+
+    with pytest.raises(BadKey, match=rf"{name} cannot be read \(No such file or directory\)"):
+        SigningKeys(tmp_path)
+
+    assert path.is_symlink()
+
+
+@pytest.mark.parametrize("used", ["memories/birds.sqlite", "keys/former.txt"])
+def test_a_key_that_is_missing_from_a_folder_that_was_used_is_logged(
+    used: str, tmp_path: Path
+) -> None:
+    with capture_logs() as logged:
+        first = SigningKeys(tmp_path)
+    assert logged == []
+    (tmp_path / used).parent.mkdir(exist_ok=True)
+    (tmp_path / used).touch()
+    with capture_logs() as logged:
+        SigningKeys(tmp_path)
+    assert logged == []
+    (tmp_path / "keys" / "signing.pem").unlink()
+
+    with capture_logs() as logged:
+        again = SigningKeys(tmp_path)
+
+    assert again.public != first.public
+    assert logged == [
+        {
+            "event": "new signing key",
+            "log_level": "warning",
+            "path": str(tmp_path / "keys" / "signing.pem"),
+            "reason": "The file was missing from a data folder that was used: certificates signed "
+            "by its former key will no longer be verified by this server.",
+        }
+    ]
+
+
+@pytest.mark.parametrize("bad", ["", "no key", "0" * 63, "g" * 64, "0" * 65, "é" * 64])
+def test_a_former_key_that_is_none_is_refused_by_its_line(bad: str, tmp_path: Path) -> None:
+    SigningKeys(tmp_path).rotate()
+    with (tmp_path / "keys" / "former.txt").open("a") as file:
+        file.write(f"{bad}\n")
+
+    with pytest.raises(BadKey, match=r"former\.txt, line 2, is no public key of 64 hex digits"):
+        SigningKeys(tmp_path)
+
+
+def test_a_rotation_that_was_cut_short_lists_no_key_twice(tmp_path: Path) -> None:
+    keys = SigningKeys(tmp_path)
+    first = keys.public[0]
+    keys.rotate()
+    second = keys.public[0]
+    with (tmp_path / "keys" / "former.txt").open("a") as file:
+        file.write(f"{second}\n")  # as before the new private key is written
+
+    again = SigningKeys(tmp_path)
+    assert again.public == [second, first]
+    again.rotate()
+
+    assert again.public[1:] == [second, first]
+    assert SigningKeys(tmp_path).public == again.public
+    assert (tmp_path / "keys" / "former.txt").read_text() == f"{first}\n{second}\n"

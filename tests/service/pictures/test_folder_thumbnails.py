@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from tests.conftest import to_picture
 from visual_memory import Client, Memory
 from visual_memory_service.pictures.folder_thumbnails import (
     BROKEN,
+    LARGE,
     MISSING,
     OTHER,
     FolderThumbnails,
@@ -51,6 +53,20 @@ def test_a_picture_is_shown_if_it_is_the_one_that_was_inserted(
     assert isinstance(shown, bytes)
     assert Image.open(BytesIO(shown)).size == (128, 64)
     assert found.found == {"cat/changed": OTHER, "cat/gone": MISSING}
+
+
+def test_a_file_over_the_size_limit_is_shown_as_that(
+    client: Client, pets: Memory, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_bytes(to_picture(1))
+    pets.insert(images=[tmp_path / "a"], labels=["cat"], ids=["a"])
+    limits = client.server_info().limits
+    os.truncate(tmp_path / "a", limits.image_bytes + 1)
+
+    found = files(client, pets, tmp_path)
+
+    assert found.found == {"a": LARGE}
+    assert found.summary().endswith("by id: 1 larger than the server takes.")
 
 
 @pytest.mark.parametrize("id", ["../secret.png", "a/../../secret.png", "{folder}/secret.png"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -14,6 +15,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from structlog.testing import capture_logs
 from tests.conftest import RemoteMemory, refusal
 from tests.sealing import alter
 
@@ -22,7 +24,7 @@ from visual_memory import Client, Error
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import WITHOUT_ID, Checked, Entry
-from visual_memory_index.errors import BadAuditLog, CorruptStore, MemoryClosed
+from visual_memory_index.errors import BadAuditLog, CorruptStore, MemoryClosed, ReadFailed
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime import check as checking
 from visual_memory_service.runtime.check import Checks, OnProgress
@@ -143,6 +145,51 @@ def test_one_that_fails_keeps_none_of_the_others_from_being_looked_through(
     assert seen == ["a", "b"]
 
 
+def test_one_whose_file_cannot_be_read_is_logged_and_checked_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checking, "TRY_AGAIN_SECONDS", 0.1)
+    seen, done = [], threading.Event()
+
+    def look(name: str, on_progress: OnProgress) -> Checked:
+        seen.append(name)
+        if seen == ["a"]:
+            raise ReadFailed(Path("/d/a.sqlite"), "disk I/O error")
+        if len(seen) == 3:
+            done.set()
+        return CHECKED
+
+    with capture_logs() as logged, closing(Checks(look)) as checks:
+        checks.start("ab")
+        assert done.wait(SECONDS)
+
+    assert seen == ["a", "b", "a"]
+    assert [each for each in logged if each["log_level"] == "warning"] == [
+        {
+            "event": "memory not checked",
+            "log_level": "warning",
+            "memory": "a",
+            "reason": "/d/a.sqlite could not be read (disk I/O error); look after the disk, or "
+            "bring the file back from a copy or a backup.",
+        }
+    ]
+
+
+def test_closing_does_not_wait_for_what_is_checked_again_later() -> None:
+    seen = threading.Event()
+
+    def look(name: str, on_progress: OnProgress) -> Checked:
+        seen.set()
+        raise ReadFailed(Path("a"), "disk I/O error")
+
+    began = time.monotonic()
+    with closing(Checks(look)) as checks:
+        checks.start("a")
+        assert seen.wait(SECONDS)
+
+    assert time.monotonic() - began < SECONDS
+
+
 def test_most_of_the_time_it_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checking, "WORK_SECONDS", 0.002)
     done = threading.Event()
@@ -210,6 +257,34 @@ def test_a_memory_that_it_finds_damaged_is_refused_and_others_are_not(tmp_path: 
         assert memories.names() == ["dogs"]
         memories.create("cats", embedder=None, dimension=4, store_images=False, request=WITHOUT_ID)
         assert memories.get("cats").memory.check().event_count == 1
+
+
+def test_a_memory_that_could_not_be_opened_at_the_start_is_checked_once_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "TRY_AGAIN_SECONDS", 0.1)
+    with closing(Memories(Settings(tmp_path), lambda *change: None)) as memories:
+        for name in ("cats", "dogs"):
+            memories.create(
+                name, embedder=None, dimension=4, store_images=False, request=WITHOUT_ID
+            )
+        file = memories.get("cats").memory.path
+    file.rename(tmp_path / "aside")
+    os.mkfifo(file)
+
+    with (
+        capture_logs() as logged,
+        closing(Memories(Settings(tmp_path), lambda *change: None)) as again,
+    ):
+        again.checks.start(again.names())
+        file.unlink()
+        (tmp_path / "aside").rename(file)
+        again.get_or_open("cats")
+        assert again.checks._thread is not None
+        again.checks._thread.join(SECONDS)
+
+    checked = [each["memory"] for each in logged if each["event"] == "memory checked"]
+    assert checked == ["dogs", "cats"]
 
 
 def test_a_memory_that_is_dropped_meanwhile_is_no_damaged_one(memories: Memories) -> None:

@@ -68,6 +68,32 @@ def test_one_that_cannot_be_made_anew_goes_on_and_still_ends() -> None:
     assert asyncio.run(told_after_all()) == [states.SERVING, states.NOT_SERVING]
 
 
+async def renewed_then_started(listener: Listener) -> str:
+    await listener.renew()
+    return await listener.start()
+
+
+async def started_while_it_is_renewed(listener: Listener) -> str:
+    address, _ = await asyncio.gather(listener.start(), listener.renew())
+    return address
+
+
+@pytest.mark.parametrize("starting", [renewed_then_started, started_while_it_is_renewed])
+def test_one_that_is_made_anew_before_it_has_started_serves(
+    starting: Callable[[Listener], Awaitable[str]],
+) -> None:
+    async def status() -> Any:
+        listener = Listener("127.0.0.1:0", BOUNDS, "none", lambda *_: None, Health())
+        address = await starting(listener)
+        async with grpc.aio.insecure_channel(address) as channel:
+            check = health_pb2_grpc.HealthStub(channel).Check
+            answer = await check(health_pb2.HealthCheckRequest(), wait_for_ready=True)
+        await listener.drain()
+        return answer.status
+
+    assert asyncio.run(status()) == health_pb2.HealthCheckResponse.SERVING
+
+
 @pytest.mark.parametrize("ending", [Listener.drain, Listener.renew])
 def test_a_health_check_without_its_message_delays_no_end(ending: Ending) -> None:
     async def ended() -> Any:

@@ -118,13 +118,13 @@ def report(
     others = certificate.count - entries
     beside = f", beside {plural(others, 'other')}" if others > 0 else ""
     count = plural(entries, "entry")
+    stays = remaining(options.name, certificate.also_in, certificate.backups, found.not_asked)
     say(
         f"{count} of {options.name} erased{when}{beside}; {outcome(certificate)}.",
         *past_sentences(past if is_new else past[1:], unknown),
         f"The certificate is {options.certificate}; visual-memory verify checks it.",
+        *(stays if is_new else ()),
     )
-    if is_new:
-        say(*remaining(options.name, certificate.also_in, certificate.backups, found.not_asked))
 
 
 def report_not_covered(past: Past, options: Namespace) -> int:

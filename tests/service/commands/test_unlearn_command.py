@@ -249,6 +249,7 @@ def test_what_was_erased_before_is_named_beside_what_is_erased_now(
     sentence = f"1 id erased before, on {first.time:%Y-%m-%d} by {first.operation}: a person 0.\n"
     assert f"1 entry of {people.name} would be erased for good.\n{sentence}" in shown.stdout
     assert f"1 entry of {people.name} erased; " in done.stdout
+    assert done.stdout.endswith("visual-memory verify checks it.\n")
     assert sentence in done.stdout
     assert (done.returncode, "out.json does not cover 1 id" in done.stderr) == (1, True)
     assert not Certificate.read("out.json").holds("a person 0")

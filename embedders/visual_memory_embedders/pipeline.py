@@ -47,7 +47,8 @@ class NetworkEmbedder:
         norm = np.linalg.norm(vector)  # in float64: float32 would overflow at 1e20
         if not np.isfinite(norm) or norm == 0:
             raise UnsupportedNetwork(
-                self.spec.name, f"it gives images[{position}] a vector without a direction"
+                self.spec.name,
+                f"it gives image {position} of a message a vector without a direction",
             )
         return (vector / norm).astype(np.float32)
 

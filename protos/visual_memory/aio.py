@@ -29,7 +29,7 @@ from visual_memory._transport import backups as _backups
 from visual_memory._transport.aio import Transport, long_running, with_dry_run
 from visual_memory._transport.connection import Endpoint, endpoint
 from visual_memory._transport.imports import Import, Progress
-from visual_memory.errors import InvalidArgument, NotFound
+from visual_memory.errors import Error, InvalidArgument, NotFound
 from visual_memory.proofs.audit import Log, unknown_memory
 
 if TYPE_CHECKING:
@@ -512,12 +512,22 @@ class Memory:
         """Map each id to the number of entries of other labels with it among their ``k`` nearest.
 
         The first call takes long: ``progress`` is called with the entries examined and all entries.
+        All counts are of one state of the memory. Raises Error with the reason COUNTS_CHANGED if
+        the memory changes all the time while they are read.
         """
         counts: dict[str, int] = {}
-        token = ""
+        token, tries = "", _curation.COUNTS_TRIES
         while True:
             call = _curation.misleading_counts(self.name, k, token)
-            finding, page, token = await self._transport.do(call)
+            try:
+                finding, page, token = await self._transport.do(call)
+            except Error as error:
+                tries -= 1
+                if error.reason != "COUNTS_CHANGED" or not tries:
+                    raise
+                counts.clear()
+                token = ""
+                continue
             if finding is not None:  # also after a write between two pages
                 counts.clear()
                 _operations.check_done(await self._client.wait(finding.name, progress=progress))

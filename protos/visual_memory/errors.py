@@ -17,7 +17,7 @@ NEVER_CONNECTED = (
     "errors resolving",
 )
 HANDSHAKE = re.compile(r"ssl|tls|handshake|certificate", re.IGNORECASE)
-ITEM = re.compile(r"\b(entries|images|vectors)\[(\d+)\]")
+ITEM = re.compile(r"(entries|images|vectors)\[(\d+)\]")  # a field's path begins with it
 # gRPC sends a status as metadata, which receivers limit to 8 KiB: its message once, with three
 # bytes for each byte that is not ASCII, and once more with the details, in base64.
 SENTENCE_BYTES_MAX, FIELD_BYTES_MAX = 1024, 256
@@ -70,12 +70,17 @@ class Error(Exception):
         return f"{self.message} {self.advice}".rstrip()
 
     def shift(self, start: int) -> None:
-        """Add ``start``, the items in earlier messages, to the item numbers in the error."""
+        """Add ``start``, the items in earlier messages, to the number of the item at fault.
+
+        Sentences are changed only where they begin with a field: they may quote ids and paths.
+        """
 
         def shifted(text: str) -> str:
-            return ITEM.sub(lambda found: f"{found[1]}[{int(found[2]) + start}]", text)
+            found = ITEM.match(text)
+            return f"{found[1]}[{int(found[2]) + start}]{text[found.end() :]}" if found else text
 
-        self.message = shifted(self.message)
+        if any(ITEM.match(field) for field, _ in self.field_violations):
+            self.message = shifted(self.message)
         self.field_violations = [(shifted(f), shifted(text)) for f, text in self.field_violations]
 
 

@@ -83,12 +83,13 @@ def whole_file(file: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Bin
     """Context manager: open a temporary file that becomes ``file`` if the block succeeds.
 
     It is synced to disk, or removed if the block raises. Raises AlreadyExists if ``file`` exists,
-    unless ``overwrite``, and InvalidArgument if it cannot be written.
+    unless ``overwrite``, and InvalidArgument if it cannot be written, such as in place of a folder.
     """
     check_path(file, "path")
     path = Path(file)
-    if os.path.exists(path) and not (path.is_file() or path.is_dir()):
-        refuse("path", f"is no file that could be replaced: {os.fspath(file)}", separator=": ")
+    if os.path.exists(path) and not path.is_file():
+        why = "is a directory" if path.is_dir() else "is no file that could be replaced"
+        refuse("path", f"{why}: {os.fspath(file)}", separator=": ")
     if overwrite and os.path.islink(path):
         path = path.resolve()
     part = path.parent / f".{secrets.token_hex(8)}.part"

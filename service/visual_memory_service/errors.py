@@ -165,6 +165,16 @@ class UnknownReranker(RequestRefusal):
         )
 
 
+class CountsChanged(RequestRefusal):
+    """A page token of misleading counts from before a change of the memory's entries."""
+
+    def __init__(self, memory: str) -> None:
+        super().__init__(
+            f'The entries of the memory "{memory}" changed after the page before; begin again with '
+            "the first page of the counts."
+        )
+
+
 class NotDone(RequestRefusal):
     """An operation that a call waited for has failed or was cancelled."""
 

@@ -37,6 +37,7 @@ CODES: dict[type[Exception], StatusCode] = {
     errors.ClientSilent: StatusCode.UNAVAILABLE,
     errors.ConnectionEnding: StatusCode.UNAVAILABLE,
     errors.ConnectionsRenewed: StatusCode.UNAVAILABLE,
+    errors.CountsChanged: StatusCode.ABORTED,
     errors.EmbedderNotAllowed: StatusCode.INVALID_ARGUMENT,
     errors.ImagesNotStored: StatusCode.FAILED_PRECONDITION,
     errors.NoCertificate: StatusCode.FAILED_PRECONDITION,

@@ -47,7 +47,7 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
         self.entries: dict[str, entry_pb2.Entry] = {}
         self.imports: dict[str, list[pb.ImportEntriesResponse]] = defaultdict(list)
         self.page = 2
-        self.counts: list[pb.GetMisleadingCountsResponse] = []
+        self.counts: list[pb.GetMisleadingCountsResponse | status_pb2.Status] = []
         self.reranker = ""
         self.most_at_once = self._at_once = 0
         self._counting, self._storing = threading.Lock(), threading.Lock()
@@ -137,7 +137,10 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
 
     def GetMisleadingCounts(self, request: Any, context: Any) -> pb.GetMisleadingCountsResponse:
         self.intercept("GetMisleadingCounts", request, context)
-        return self.counts.pop(0)
+        answer = self.counts.pop(0)
+        if isinstance(answer, status_pb2.Status):
+            refuse(context, answer)
+        return answer
 
     def WaitOperation(self, request: Any, context: Any) -> operation_pb2.Operation:
         self.intercept("WaitOperation", request, context)

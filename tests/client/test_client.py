@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
-from google.rpc import status_pb2
+from google.rpc import error_details_pb2, status_pb2
 from PIL import Image
 from tests.client.conftest import to_status
 
@@ -407,6 +407,25 @@ def test_counts_that_a_write_between_two_pages_made_stale_are_read_anew(
     assert counts == {"a": 2, "b": 3}
     asked = [request.page_token for request in service.requests["GetMisleadingCounts"]]
     assert asked == ["", "a", "", "a"]
+
+
+def test_counts_of_a_memory_that_changed_between_two_pages_are_read_anew(
+    client: Client, service: Service
+) -> None:
+    page, count = pb.GetMisleadingCountsResponse, pb.MisleadingCount
+    first = page(counts=[count(id="a", v=1)], next_page_token="a")
+    changed = to_status("changed", error_details_pb2.ErrorInfo(reason="COUNTS_CHANGED"))
+    service.counts = [first, changed, page(counts=[count(id="b", v=3)])]
+    memory = client.memory("pets")
+
+    assert memory.misleading_counts() == {"b": 3}
+    asked = [request.page_token for request in service.requests["GetMisleadingCounts"]]
+    assert asked == ["", "a", ""]
+
+    service.counts = [first, changed] * 50
+    with pytest.raises(Error, match="changed") as caught:
+        memory.misleading_counts()
+    assert caught.value.reason == "COUNTS_CHANGED"
 
 
 def test_a_client_that_was_closed_says_so(client: Client) -> None:

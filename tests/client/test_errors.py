@@ -125,6 +125,31 @@ def test_a_failed_handshake_is_not_called_a_missing_server() -> None:
     assert "root_certificates" in error.message
 
 
+def test_a_shift_changes_the_number_of_the_item_at_fault_and_no_id_or_path() -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        refuse("images[0]", "no such file: images[2020]/cat.jpg", separator=": ")
+    caught.value.shift(64)
+
+    assert caught.value.message == "images[64]: no such file: images[2020]/cat.jpg."
+    assert caught.value.field_violations == [("images[64]", "no such file: images[2020]/cat.jpg")]
+
+
+def test_a_shift_leaves_ids_in_errors_about_no_item() -> None:
+    error = AlreadyExists("Entries exist: images[900], entries[1].")
+    error.shift(64)
+
+    assert error.message == "Entries exist: images[900], entries[1]."
+
+
+def test_a_shift_leaves_a_key_in_a_field() -> None:
+    field = "entries[1].metadata['images[2]']"
+    error = InvalidArgument(f"{field} must not hold NUL.", field_violations=[(field, "must not")])
+    error.shift(64)
+
+    assert error.field_violations[0][0] == "entries[65].metadata['images[2]']"
+    assert error.message == "entries[65].metadata['images[2]'] must not hold NUL."
+
+
 def test_a_short_text_stays_as_it_is() -> None:
     assert cut("漢" * 341 + "a") == "漢" * 341 + "a"
 

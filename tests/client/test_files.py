@@ -51,6 +51,26 @@ def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_folder_is_refused_before_anything_is_written(
+    tmp_path: Path, overwrite: bool, is_link: bool
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = tmp_path / "link" if is_link else folder
+    if is_link:
+        path.symlink_to(folder)
+    with (
+        pytest.raises(InvalidArgument, match="path: is a directory: "),
+        whole_file(path, overwrite=overwrite),
+    ):
+        pytest.fail("the file was opened")
+
+    assert path.is_dir()
+    assert list(folder.iterdir()) == []
+
+
 def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
     link, file = tmp_path / "link", tmp_path / "file"
     file.write_bytes(b"old")

@@ -102,7 +102,7 @@ def test_a_vector_without_a_direction_is_refused(value: float, workers: ThreadPo
     def odd(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.full((1, 3), value, dtype=np.float32)
 
-    with pytest.raises(UnsupportedNetwork, match=r"images\[0\] a vector without a direction"):
+    with pytest.raises(UnsupportedNetwork, match=r"image 0 of a message a vector without a"):
         embedder(odd, workers).embed([colour(1)])
 
 

@@ -362,7 +362,7 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_1(
         ("classify a", "required: IMAGE"),
         ("entries a --limit -1", "--limit: must not be negative"),
         ("update a --id b --metadata c", "--metadata: must be KEY=VALUE"),
-        ("update a --id b", "one of the arguments --label --metadata is required"),
+        ("update a --id b", "one of the arguments --label --metadata --no-metadata is required"),
         ("list --timeout 0", "--timeout: must be a positive number"),
         ("purge a", "required: --filter"),
         ("prune a --method prototype", "required with --method prototype: --fraction"),
@@ -810,6 +810,9 @@ def test_entries_are_updated_and_deleted_alone_and_with_their_memory(
     updated = answer(
         run("update", rows, "--id", "id-0", "--label", "wolf", "--metadata", "a=b", "--json")
     )
+    kept = answer(run("update", rows, "--id", "id-0", "--label", "fox", "--json"))
+    emptied = answer(run("update", rows, "--id", "id-0", "--metadata", "c=", "--json"))
+    bare = answer(run("update", rows, "--id", "id-0", "--no-metadata", "--json"))
     deleted = answer(
         run("delete", rows, "--id", "id-1", "id-7", "--id", "id-2", "--allow-missing", "--json")
     )
@@ -817,6 +820,9 @@ def test_entries_are_updated_and_deleted_alone_and_with_their_memory(
     forgotten = answer(run("delete-memory", rows, "--json"))
 
     assert (updated["label"], updated["metadata"]) == ("wolf", {"a": "b"})
+    assert kept["metadata"] == {"a": "b"}
+    assert (emptied["metadata"], bare["metadata"]) == ({"c": ""}, {})
+    assert bare["label"] == "fox"
     assert deleted["deleted"] == 2
     assert [line.split()[0] for line in left.splitlines()] == ["id", "id-0"]
     assert forgotten == {"memory": rows, "deleted": True}

@@ -30,6 +30,8 @@ TAKEN: Mapping[str, Mapping[str, Any]] = MappingProxyType(  # parameters with th
 )
 DEFAULTS = {name: value for taken in TAKEN.values() for name, value in taken.items()}
 
+COUNTS_TRIES = 10  # of reading all pages before a write comes between two
+
 CountsPage = tuple[Operation | None, dict[str, int], str]
 
 

@@ -49,7 +49,7 @@ class RetryBudget:
         """Reset for the next message, whose first item is number ``start`` of the call."""
         self._start = start
         self._deadline = self._clock() + self._timeout
-        self._delay = DELAY_SECONDS
+        self._delay, self._warned = DELAY_SECONDS, False
         self._connecting_until: float | None = None
         self._refused: errors.Error | None = None
 
@@ -69,8 +69,9 @@ class RetryBudget:
     def next_delay(self, error: grpc.RpcError) -> float:
         """Return the seconds to wait before the next try of a call that failed with ``error``.
 
-        A warning is logged when the delays reach their maximum of 2 s. Raises Error if the call
-        cannot be retried or no time is left.
+        A warning is logged once the delays have reached their maximum of 2 s, unless no connection
+        was made, which is tried for 5 s only. Raises Error if the call cannot be retried or no time
+        is left.
         """
         code, now = error.code(), self._clock()
         late = code is grpc.StatusCode.CANCELLED and now >= self._deadline
@@ -87,7 +88,9 @@ class RetryBudget:
         self._refused = errors.from_rpc(error, self._target)
         if not is_retriable(error) or next_delay <= 0 or now + next_delay >= self._deadline:
             raise self._completed(self._refused) from None
-        if delay < self._delay == DELAY_SECONDS_MAX:
+        is_long = self._delay == DELAY_SECONDS_MAX and self._connecting_until is None
+        if is_long and not self._warned:
+            self._warned = True
             LOG.warning("%s Trying again for %.0f s.", self._refused.message, self.remaining())
         return next_delay
 

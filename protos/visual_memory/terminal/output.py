@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 MEBIBYTE = 1 << 20
 BLANK = "\\x20"
+ERASE_LINE = "\r\033[K"  # of a terminal
 CELL_MIN = 8  # columns, also if the terminal is narrower
 
 
@@ -52,7 +53,12 @@ def fitted(widths: Sequence[int], room: int) -> list[int]:
 
 
 def say(*lines: str, file: TextIO | None = None) -> None:
-    """Print each of ``lines`` on one line, with control characters escaped."""
+    """Print each of ``lines`` on one line, with control characters escaped.
+
+    Where standard error is a terminal, the lines take the place of a progress line.
+    """
+    if file is sys.stderr and file.isatty():
+        print(ERASE_LINE, end="", file=file)
     print(*map(printable, lines), sep="\n", file=file)
 
 

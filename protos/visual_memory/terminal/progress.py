@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Self
 
-from visual_memory.terminal.output import printable
+from visual_memory.terminal.output import ERASE_LINE, printable
 
 TERMINAL_SECONDS = 0.2
 LOG_SECONDS = 5.0
@@ -34,7 +34,7 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         if self._terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            print(ERASE_LINE, end="", file=sys.stderr, flush=True)
 
     @property
     def seconds(self) -> float:
@@ -57,7 +57,7 @@ class Progress:
         if now - self._shown < self._every:
             return
         self._shown = now
-        start, end = ("\r\033[K", "") if self._terminal else ("", "\n")
+        start, end = (ERASE_LINE, "") if self._terminal else ("", "\n")
         print(f"{start}{printable(line)}", end=end, file=sys.stderr, flush=True)
 
     def line(self) -> str:

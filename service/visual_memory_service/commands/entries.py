@@ -26,12 +26,20 @@ def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "update", update, "change the label or the metadata of an entry")
     parser.add_argument("--id", metavar="ID", required=True, help="the id of the entry; needed")
     parser.add_argument("--label", metavar="LABEL", help="its new label")
-    parser.add_argument(
+    metadata = parser.add_mutually_exclusive_group()
+    metadata.add_argument(
         "--metadata",
         metavar="KEY=VALUE",
         type=pair,
         action="append",
-        help="its new metadata, in place of all it had; repeatable",
+        help="its new metadata, in place of all it had: keys not given are removed; repeatable",
+    )
+    metadata.add_argument(
+        "--no-metadata",
+        dest="metadata",
+        action="store_const",
+        const=(),
+        help="remove all its metadata",
     )
     parser = add_asking(commands, "delete", delete, "delete entries by id, all or none")
     parser.add_argument(
@@ -63,8 +71,8 @@ def entries(client: Client, options: Namespace) -> None:
 def update(client: Client, options: Namespace) -> None:
     """Set the label or metadata of one entry, or both."""
     if options.label is None and options.metadata is None:
-        raise WrongUsage("one of the arguments --label --metadata is required")
-    metadata = dict(options.metadata) if options.metadata else None
+        raise WrongUsage("one of the arguments --label --metadata --no-metadata is required")
+    metadata = None if options.metadata is None else dict(options.metadata)
     memory = client.memory(options.name)
     entry = memory.update(options.id, label=options.label, metadata=metadata)
     if options.json:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from visual_memory import Client, FailedPrecondition, InvalidCertificate, Memory
 from visual_memory.terminal.arguments import Commands
@@ -22,6 +23,8 @@ from visual_memory_service.console.unlearning import outcome, remaining
 
 if TYPE_CHECKING:
     from visual_memory import Certificate
+
+    Past: TypeAlias = list[tuple[Certificate, list[str]]]  # ids by certificate, the latest first
 
 
 def add_to(commands: Commands) -> None:
@@ -52,10 +55,11 @@ def add_to(commands: Commands) -> None:
     parser.set_defaults(run=lambda options: rotate(options) if options.data else on_server(options))
 
 
-def unlearn(client: Client, options: Namespace) -> None:
+def unlearn(client: Client, options: Namespace) -> int:
     """Unlearn the entries that a file names and save the certificate; only preview without --apply.
 
-    Ids that are not stored are skipped, so that the same file may be given again.
+    Ids that are not stored are skipped, so that the same file may be given again. Returns the exit
+    code: 1 if the certificate does not cover some of the ids that were erased before.
     """
     ids = files.read_ids(options.ids_file)
     memory = client.memory(options.name)
@@ -63,22 +67,44 @@ def unlearn(client: Client, options: Namespace) -> None:
     if found.count:
         files.refuse(options.certificate, force=options.force)
     if not options.apply:
-        show(client, ids, found, options)
-        return
+        show(client, memory, ids, found, options)
+        return 0
     with report_running_operations(client, options.name):
-        certificate = (
-            certify(client, memory, ids) if found.count else latest_certificate(client, memory, ids)
+        new = certify(memory, ids) if found.count else None
+        if new:
+            save(new, options)
+        left = [id for id in ids if not (new and new.holds(id))]
+        past, unknown = erased_before(client, options.name, left, client.wait)
+    if not new and not past:
+        raise Refused(
+            f"None of the {plural(len(ids), 'id')} is in {memory.name}, and none was unlearned "
+            "there; there is nothing to certify."
         )
-    save(certificate, options)
-    unknown = [id for id in ids if not certificate.holds(id)]
-    entries = len(ids) - len(unknown)
+    certificate = new or past[0][0]
+    if not new:
+        save(certificate, options)
+    report(certificate, ids, found, past, unknown, options)
+    return report_not_covered(past if new else past[1:], options)
+
+
+def report(
+    certificate: Certificate,
+    ids: list[str],
+    found: UnlearnResult,
+    past: Past,
+    unknown: list[str],
+    options: Namespace,
+) -> None:
+    """Print which ids the saved certificate covers, and what became of the others."""
+    is_new = all(each is not certificate for each, _ in past)
+    entries = sum(map(certificate.holds, ids))
     if options.json:
         print_json(
             {
                 "memory": options.name,
                 "entries": entries,
-                "unknown": len(unknown),
-                "applied": bool(found.count),
+                **past_json(past, unknown),
+                "applied": is_new,
                 "operation": certificate.operation,
                 "certificate": str(options.certificate),
                 "signer": certificate.signer,
@@ -88,34 +114,47 @@ def unlearn(client: Client, options: Namespace) -> None:
             }
         )
         return
-    stays = remaining(options.name, certificate.also_in, certificate.backups, found.not_asked)
-    when = "" if found.count else f" before, on {certificate.time:%Y-%m-%d}"
+    when = "" if is_new else before(certificate)
     others = certificate.count - entries
     beside = f", beside {plural(others, 'other')}" if others > 0 else ""
     count = plural(entries, "entry")
+    stays = remaining(options.name, certificate.also_in, certificate.backups, found.not_asked)
     say(
         f"{count} of {options.name} erased{when}{beside}; {outcome(certificate)}.",
-        *not_stored(len(unknown), unknown),
+        *past_sentences(past if is_new else past[1:], unknown),
         f"The certificate is {options.certificate}; visual-memory verify checks it.",
-        *(stays if found.count else ()),
+        *(stays if is_new else ()),
     )
 
 
-def show(client: Client, ids: list[str], found: UnlearnResult, options: Namespace) -> None:
+def report_not_covered(past: Past, options: Namespace) -> int:
+    """Print the ids that the saved certificate does not cover; return the exit code, 0 if none."""
+    if not past:
+        return 0
+    count = sum(len(ids) for _, ids in past)
+    names = listed(certificate.operation for certificate, _ in past)
+    say(
+        f"{options.certificate} does not cover {plural(count, 'id')} of the file, erased before "
+        f"by {names}. To get the certificate of one of these, put the ids that it erased into "
+        f"a file of their own: visual-memory unlearn {options.name} --ids-file FILE --certificate "
+        "OTHER.json --apply",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def show(
+    client: Client, memory: Memory, ids: list[str], found: UnlearnResult, options: Namespace
+) -> None:
     """Print what would be erased, what was erased before, and where the same content remains."""
-    past = (
-        list(certificates_naming(client, options.name, ids, client.operation))
-        if found.unknown_count
-        else []
-    )
-    before = sum(any(each.holds(id) for each in past) for id in dict.fromkeys(ids))
+    left = not_stored(memory, ids, found)
+    past, unknown = erased_before(client, options.name, left, client.operation)
     if options.json:
         print_json(
             {
                 "memory": options.name,
                 "entries": found.count,
-                "unknown": found.unknown_count,
-                "erased_before": before,
+                **past_json(past, unknown),
                 "applied": False,
                 "also_in": found.also_in,
                 "not_asked": found.not_asked,
@@ -123,19 +162,67 @@ def show(client: Client, ids: list[str], found: UnlearnResult, options: Namespac
             }
         )
         return
+    stays = remaining(options.name, found.also_in, found.backups, found.not_asked)
     say(
         f"{plural(found.count, 'entry')} of {options.name} would be erased for good.",
-        *not_stored(found.unknown_count, found.unknown_ids),
+        *past_sentences(past, unknown),
+        *stays,
+        "Nothing was changed; --apply does it.",
     )
-    if before:
-        say(f"{plural(before, 'id')} erased before, on {past[0].time:%Y-%m-%d}.")
-    stays = remaining(options.name, found.also_in, found.backups, found.not_asked)
-    say(*stays, "Nothing was changed; --apply does it.")
 
 
-def not_stored(count: int, ids: Iterable[str]) -> list[str]:
-    """Return a sentence on ``count`` ids that are not stored, with examples ``ids``; [] for 0."""
-    return [f"{plural(count, 'id')} not stored, such as {listed(ids)}."] if count else []
+def not_stored(memory: Memory, ids: list[str], found: UnlearnResult) -> list[str]:
+    """Return the ids that are not stored, of which a dry run ``found`` only the first hundred."""
+    if found.unknown_count == len(found.unknown_ids):
+        return found.unknown_ids
+    stored = {entry.id for entry in memory.entries()} if found.count else ()
+    return [id for id in ids if id not in stored]
+
+
+def erased_before(
+    client: Client, memory: str, ids: list[str], get_operation: Callable[[str], Operation]
+) -> tuple[Past, list[str]]:
+    """Return the latest certificate of each id, with the ids it names, and the ids without one.
+
+    The certificates are in order, the latest first. ``get_operation`` returns an operation by its
+    name, and may wait until it has ended.
+    """
+    past: Past = []
+    for name in [each.name for each in client.operations(memory) if each.kind == "unlearn"]:
+        if not ids:
+            break
+        result = get_operation(name).result
+        if isinstance(result, UnlearnResult) and result.count:
+            certificate = client.certificate(name)
+            if named := list(filter(certificate.holds, ids)):
+                past.append((certificate, named))
+                ids = sorted(set(ids).difference(named))
+    return past, ids
+
+
+def before(certificate: Certificate) -> str:
+    return f" before, on {certificate.time:%Y-%m-%d} by {certificate.operation}"
+
+
+def past_sentences(past: Past, unknown: Sequence[str]) -> list[str]:
+    """Return sentences on the ids erased before, by certificate, and on those never erased."""
+    return [
+        *(f"{plural(len(ids), 'id')} erased{before(each)}: {listed(ids)}." for each, ids in past),
+        *(
+            [f"{plural(len(unknown), 'id')} neither stored nor erased before: {listed(unknown)}."]
+            if unknown
+            else []
+        ),
+    ]
+
+
+def past_json(past: Past, unknown: Sequence[str]) -> dict[str, Any]:
+    """Return the counts of ids that are not stored, and those erased before by operation."""
+    return {
+        "unknown": len(unknown),
+        "erased_before": sum(len(ids) for _, ids in past),
+        "erased_by": {certificate.operation: ids for certificate, ids in past},
+    }
 
 
 def save(certificate: Certificate, options: Namespace) -> None:
@@ -152,8 +239,9 @@ def save(certificate: Certificate, options: Namespace) -> None:
     certificate.save(path, overwrite=options.force)
 
 
-def certify(client: Client, memory: Memory, ids: list[str]) -> Certificate:
-    """Unlearn entries; return their certificate, the earlier one if nothing was left to unlearn."""
+def certify(memory: Memory, ids: list[str]) -> Certificate | None:
+    """Unlearn entries; return their certificate, or None if another client has just erased them."""
+    certificate = None
     with Progress("steps of erasing") as progress:
         try:
             certificate = memory.unlearn(
@@ -165,36 +253,9 @@ def certify(client: Client, memory: Memory, ids: list[str]) -> Certificate:
         except FailedPrecondition as refused:
             if refused.reason != "NO_CERTIFICATE":
                 raise
-            # Another client has unlearned them meanwhile.
-            certificate = latest_certificate(client, memory, ids)
         if memory.unlearn(ids, dry_run=True, allow_missing=True).count:
             certificate = memory.unlearn(ids, allow_missing=True, progress=progress.reach)
     return certificate
-
-
-def latest_certificate(client: Client, memory: Memory, ids: list[str]) -> Certificate:
-    """Return the latest certificate that names one of the ids. Raises Refused if there is none."""
-    for certificate in certificates_naming(client, memory.name, ids, client.wait):
-        return certificate
-    raise Refused(
-        f"None of the {plural(len(ids), 'id')} is in {memory.name}, and none was unlearned there; "
-        "there is nothing to certify."
-    )
-
-
-def certificates_naming(
-    client: Client, memory: str, ids: Sequence[str], get_operation: Callable[[str], Operation]
-) -> Iterator[Certificate]:
-    """Yield the certificates that name one of the ids, the latest first.
-
-    ``get_operation`` returns an operation by its name, and may wait until it has ended.
-    """
-    for name in [each.name for each in client.operations(memory) if each.kind == "unlearn"]:
-        result = get_operation(name).result
-        if isinstance(result, UnlearnResult) and result.count:
-            certificate = client.certificate(name)
-            if any(map(certificate.holds, ids)):
-                yield certificate
 
 
 def request_id_for(memory: Memory, ids: list[str]) -> str:

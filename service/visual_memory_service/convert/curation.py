@@ -14,7 +14,7 @@ from visual_memory_service.convert import requests
 from visual_memory_service.convert.decisions import K, to_voting
 from visual_memory_service.convert.page_token import from_token, to_page_bounds
 from visual_memory_service.curation.values import Valuing
-from visual_memory_service.errors import BadField
+from visual_memory_service.errors import BadField, CountsChanged
 
 VALUE_K = 5
 COUNTS_K = 100
@@ -26,7 +26,7 @@ VALUES_AT_ONCE = 10_000
 
 
 def to_counts_page(request: pb.GetMisleadingCountsRequest, memory: Memory) -> tuple[int, str, int]:
-    """Read K, the last id of the previous page, and the page size. Raises BadField."""
+    """Read K, the revision and last id of the previous page, and the size. Raises BadField."""
     k = requests.to_counts_k(request.k if request.HasField("k") else COUNTS_K, "k")
     return k, *to_page_bounds(request, memory)
 
@@ -80,19 +80,23 @@ def to_relabel(request: pb.RelabelEntriesRequest) -> dict[str, str]:
 
 
 def from_counts(
-    counts: Counts, after: str, size: int, request: pb.GetMisleadingCountsRequest, memory: Memory
+    counts: Counts, before: str, size: int, request: pb.GetMisleadingCountsRequest, memory: Memory
 ) -> pb.GetMisleadingCountsResponse:
-    """Build the answer of up to ``size`` counts by id, the first id being the next after ``after``.
+    """Build the answer of up to ``size`` counts by id, after the previous page.
 
     A count says how often an entry is among the nearest of entries with another label, and of
-    entries with the same label.
+    entries with the same label. ``before`` is the previous page's revision and last id, empty for
+    the first page. Raises CountsChanged if the counts are of another revision.
     """
+    revision, _, after = before.partition(" ")
+    if before and revision != str(counts.revision):
+        raise CountsChanged(memory.identity.name)
     order = counts.ids.argsort()
     first = int(np.searchsorted(counts.ids[order], after, side="right")) if after else 0
     page = order[first : first + size]
     columns = (counts.ids[page], counts.v[page].tolist(), counts.c[page].tolist())
     rows = [pb.MisleadingCount(id=id, v=v, c=c) for id, v, c in zip(*columns, strict=True)]
-    last = rows[-1].id if first + size < len(order) else ""
+    last = f"{counts.revision} {rows[-1].id}" if first + size < len(order) else ""
     token = from_token(last, request, memory)
     return pb.GetMisleadingCountsResponse(counts=rows, next_page_token=token)
 

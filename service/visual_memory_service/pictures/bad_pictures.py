@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from visual_memory import InvalidArgument
+from visual_memory.errors import ITEM
 from visual_memory.terminal.output import plural, say
 from visual_memory.terminal.refused import SHOWN_MAX, Refused, listed
 
-AT_FAULT = re.compile(r"images\[(\d+)\]|entries\[(\d+)\]\.image")
-PATH = re.compile(r"\S+\[\d+\]\S* ")
-ITEM = re.compile(r"(?:entries|images|vectors)\[(\d+)\]")
+PICTURE = re.compile(r"images\[\d+\]|entries\[\d+\]\.image")
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -71,12 +70,15 @@ def send(
         try:
             return call(batch)
         except InvalidArgument as error:
-            at = AT_FAULT.match(error.field_violations[0][0] if error.field_violations else "")
-            if not at or not options.skip_bad:
-                named = ITEM.sub(lambda found: name(batch[int(found[1])]), error.message)
-                raise Refused(named) from None
-            item = batch.pop(int(at[1] or at[2]))
-            bad[name(item)] = PATH.sub("", error.message, count=1).rstrip(".")
+            path = error.field_violations[0][0] if error.field_violations else ""
+            at = ITEM.match(path)
+            if not at or not error.message.startswith(at[0]):
+                raise Refused(error.message) from None
+            number = int(at[2])
+            if not PICTURE.fullmatch(path) or not options.skip_bad:
+                raise Refused(name(batch[number]) + error.message.removeprefix(at[0])) from None
+            problem = error.message.removeprefix(path).lstrip(": ").rstrip(".")
+            bad[name(batch.pop(number))] = problem
             del batch[: error.stored or 0]
     return None
 

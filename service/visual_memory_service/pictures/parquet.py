@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -130,14 +131,17 @@ class File:
 
     def _metadata(self, value: Any, number: int) -> dict[str, str]:
         """Convert a map, a struct or JSON text to a dict of strings. Raises Refused."""
-        try:
-            pairs = dict((json.loads(value) if isinstance(value, str) else value) or {})
-        except (TypeError, ValueError, RecursionError):
+        if isinstance(value, list) and all(isinstance(pair, tuple) for pair in value):
+            value = dict(value)  # of a map
+        elif isinstance(value, str):
+            with suppress(ValueError, RecursionError):
+                value = json.loads(value or "null")
+        if not isinstance(value, dict | None):
             raise Refused(
                 f"The metadata of {self._path} near row {number} are neither a map, a struct nor "
-                "a JSON object."
-            ) from None
-        return {str(key): str(each) for key, each in pairs.items() if each is not None}
+                "a JSON object; null or an empty text mean none."
+            )
+        return {str(key): str(each) for key, each in (value or {}).items() if each is not None}
 
 
 def write(file: BinaryIO, info: MemoryInfo, entries: Iterable[Entry]) -> int:

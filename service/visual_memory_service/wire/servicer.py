@@ -213,12 +213,12 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.GetMisleadingCountsRequest, context: Any
     ) -> pb.GetMisleadingCountsResponse:
         memory = await self._memory(request.memory)
-        k, after, size = curation.to_counts_page(request, memory)
+        k, before, size = curation.to_counts_page(request, memory)
         finding = await in_thread(find_counts, k, memory, self.operations)
         if finding is not None:
             return pb.GetMisleadingCountsResponse(operation=self._from_operation(finding))
         counts = await in_thread(memory.misleading_counts, k)
-        return await in_thread(curation.from_counts, counts, after, size, request, memory)
+        return await in_thread(curation.from_counts, counts, before, size, request, memory)
 
     async def PruneEntries(
         self, request: pb.PruneEntriesRequest, context: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -97,3 +98,33 @@ def test_where_the_answer_goes_changes_nothing_of_what_is_done(
     done = subprocess.run(["bash", "-c", command, PROGRAM], capture_output=True, text=True)
 
     assert (done.returncode, done.stdout + done.stderr) == (code, said)
+
+
+LOGGING = """
+import logging
+import sys
+from visual_memory.terminal.ending import run_program
+from visual_memory.terminal.progress import Progress
+
+def run(arguments):
+    with Progress("things", 9, every=0.0) as progress:
+        progress.reach(1)
+        logging.getLogger("visual_memory").warning("Trying again.")
+        progress.reach(2)
+    return 0
+
+sys.exit(run_program(run))
+"""
+
+
+def test_what_is_logged_on_a_terminal_takes_the_place_of_the_progress_line() -> None:
+    reader, terminal = os.openpty()
+    try:
+        done = subprocess.run([sys.executable, "-c", LOGGING], stderr=terminal)
+        os.close(terminal)
+        shown = os.read(reader, 4096).decode()
+    finally:
+        os.close(reader)
+
+    assert done.returncode == 0
+    assert "\r\033[K1/9 things\r\033[KTrying again.\r\n\r\033[K2/9 things" in shown

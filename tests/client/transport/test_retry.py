@@ -85,12 +85,18 @@ def test_a_message_that_waits_for_long_says_once_for_what(
     assert len(caplog.messages) == 2
 
 
-def test_a_refused_connection_is_tried_for_five_seconds() -> None:
+def test_a_refused_connection_is_tried_for_five_seconds_without_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     clock = Clock()
+    budget = patient(clock)
 
-    pauses = waited(patient(clock), clock, REFUSED)
+    pauses = waited(budget, clock, REFUSED)
 
     assert sum(pauses) == pytest.approx(5.0)
+    assert not caplog.messages
+    waited(budget, clock, BUSY)  # which the server that has come up meanwhile is
+    assert len(caplog.messages) == 1
 
 
 def test_a_server_that_was_reached_before_is_waited_for_until_the_timeout() -> None:

@@ -91,7 +91,7 @@ def test_without_apply_it_counts_each_id_once_and_names_what_is_unknown(
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
         f"2 entries of {people.name} would be erased for good.",
-        "1 id not stored, such as nobody.",
+        "1 id neither stored nor erased before: nobody.",
         "Nothing was changed; --apply does it.",
     ]
     assert people.info().count == 6
@@ -105,7 +105,9 @@ def test_what_is_unknown_is_named_too_where_the_others_are_erased(run: Run) -> N
 
     for done in (erased, again):
         assert done.returncode == 0
-        assert done.stdout.splitlines()[1] == "2 ids not stored, such as no one, nobody."
+        assert (
+            done.stdout.splitlines()[1] == "2 ids neither stored nor erased before: no one, nobody."
+        )
 
 
 def test_what_holds_the_same_is_named_before_it_is_erased_and_in_the_proof(
@@ -144,6 +146,8 @@ def test_the_same_ids_again_get_the_same_certificate_unless_they_came_back(
         "memory": people.name,
         "entries": 2,
         "unknown": 1,
+        "erased_before": 0,
+        "erased_by": {},
         "applied": True,
         "operation": first.operation,
         "certificate": "out.json",
@@ -166,7 +170,7 @@ def test_the_same_ids_again_get_the_same_certificate_unless_they_came_back(
     insert(people, range(1))
     refused = run(ids, "--apply")
     assert (refused.returncode, "--force" in refused.stderr) == (1, True)
-    assert run(ids, "--apply", "--force").returncode == 0
+    assert run(ids, "--apply", "--force").returncode == 1  # it does not cover a person 1
     second = Certificate.read("out.json")
     assert (second.count, second.holds("a person 0")) == (1, True)
     assert people.info().count == 4
@@ -195,11 +199,73 @@ def test_without_apply_it_says_what_was_erased_before(run: Run, people: Memory) 
 
     assert done.stdout.splitlines() == [
         f"1 entry of {people.name} would be erased for good.",
-        "3 ids not stored, such as a person 0, a person 1, nobody.",
-        f"2 ids erased before, on {first.time:%Y-%m-%d}.",
+        f"2 ids erased before, on {first.time:%Y-%m-%d} by {first.operation}: a person 0, "
+        "a person 1.",
+        "1 id neither stored nor erased before: nobody.",
         "Nothing was changed; --apply does it.",
     ]
     assert json.loads(told.stdout)["erased_before"] == 1
+
+
+def test_what_two_certificates_name_is_told_alike_before_and_after(
+    run: Run, people: Memory
+) -> None:
+    assert run(b"a person 0\n", "--apply", "--certificate", "first.json").returncode == 0
+    assert run(b"a person 1\n", "--apply", "--certificate", "second.json").returncode == 0
+    first, second = Certificate.read("first.json"), Certificate.read("second.json")
+    ids = b"a person 0\na person 1\nnobody\n"
+
+    shown, done = run(ids), run(ids, "--apply")
+    told = [json.loads(run(ids, *more, "--json").stdout) for more in ([], ["--apply"])]
+
+    days = [f"on {each.time:%Y-%m-%d} by {each.operation}" for each in (first, second)]
+    assert f"1 id erased before, {days[0]}: a person 0.\n" in shown.stdout
+    assert f"1 id erased before, {days[1]}: a person 1.\n" in shown.stdout
+    assert f"1 entry of {people.name} erased before, {days[1]}; " in done.stdout
+    assert f"1 id erased before, {days[0]}: a person 0.\n" in done.stdout
+    for out in (shown, done):
+        assert "1 id neither stored nor erased before: nobody.\n" in out.stdout
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert done.returncode == 1
+    assert f"out.json does not cover 1 id of the file, erased before by {first.operation}." in (
+        done.stderr
+    )
+    assert f"visual-memory unlearn {people.name} --ids-file FILE" in done.stderr
+    assert Certificate.read("out.json") == second
+    for each in told:
+        by = {first.operation: ["a person 0"], second.operation: ["a person 1"]}
+        assert (each["erased_by"], each["erased_before"], each["unknown"]) == (by, 2, 1)
+
+
+def test_what_was_erased_before_is_named_beside_what_is_erased_now(
+    run: Run, people: Memory
+) -> None:
+    assert run(b"a person 0\n", "--apply", "--certificate", "first.json").returncode == 0
+    first = Certificate.read("first.json")
+    ids = b"a person 0\na person 2\n"
+
+    shown, done = run(ids), run(ids, "--apply")
+
+    sentence = f"1 id erased before, on {first.time:%Y-%m-%d} by {first.operation}: a person 0.\n"
+    assert f"1 entry of {people.name} would be erased for good.\n{sentence}" in shown.stdout
+    assert f"1 entry of {people.name} erased; " in done.stdout
+    assert done.stdout.endswith("visual-memory verify checks it.\n")
+    assert sentence in done.stdout
+    assert (done.returncode, "out.json does not cover 1 id" in done.stderr) == (1, True)
+    assert not Certificate.read("out.json").holds("a person 0")
+    assert run(b"a person 0\n", "--apply", "--certificate", "again.json").returncode == 0
+    assert Certificate.read("again.json") == first
+
+
+def test_an_id_that_came_back_is_not_told_as_erased_before(run: Run, people: Memory) -> None:
+    assert run(b"a person 0\na person 1\n", "--apply").returncode == 0
+    insert(people, range(1))
+    many = "".join(f"nobody {number}\n" for number in range(101))  # a dry run lists 100
+
+    shown = run(f"a person 0\na person 1\n{many}".encode(), "--force").stdout
+
+    assert f"1 entry of {people.name} would be erased for good.\n1 id erased before, " in shown
+    assert ": a person 1.\n101 ids neither stored nor erased before: " in shown
 
 
 def test_what_another_client_erases_meanwhile_gets_its_certificate(
@@ -209,8 +275,9 @@ def test_what_another_client_erases_meanwhile_gets_its_certificate(
         people.unlearn([f"a person {number}"], wait=False)
     done = run(b"a person 2\na person 1\n", "--apply")
 
-    assert (done.returncode, done.stderr) == (0, "")
-    assert Certificate.read("out.json").holds("a person 2")
+    latest = Certificate.read("out.json")
+    assert latest.holds("a person 2")
+    assert (done.returncode, done.stderr.count("does not cover 1 id")) == (1, 1)
 
 
 def test_a_certificate_that_is_there_is_refused_before_anything_is_erased(

@@ -106,6 +106,23 @@ def test_a_token_is_of_one_memory_of_a_name(
     assert "made anew; begin again without one" in error.message
 
 
+def test_a_page_of_counts_is_of_the_state_of_the_page_before(
+    server: Server, same_content: tuple[str, str]
+) -> None:
+    with visual_memory.connect(server.address) as client:
+        client.copy(same_content[0], "page-token-changed")
+        memory = client.memory("page-token-changed")
+        before = memory.misleading_counts(2)
+        token = page(server, "GetMisleadingCounts", memory.name).next_page_token
+
+        memory.delete(["c"])
+        error = refusal(page, server, "GetMisleadingCounts", memory.name, token)
+
+        assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, "COUNTS_CHANGED")
+        assert "page-token-changed" in error.message
+        assert memory.misleading_counts(2).keys() == before.keys() - {"c"}
+
+
 def test_the_same_list_goes_on_in_pages_of_other_sizes_and_parts(
     server: Server, same_content: tuple[str, str]
 ) -> None:

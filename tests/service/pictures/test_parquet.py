@@ -41,8 +41,10 @@ def test_vectors_of_any_float_become_float32(tmp_path: Path, kind: pa.DataType) 
         pa.array([[("k", "1")], None], pa.map_(pa.string(), pa.string())),
         pa.array([{"k": 1}, {"k": None}]),
         pa.array(['{"k": 1}', "{}"]),
+        pa.array(['{"k": 1}', "null"]),
+        pa.array(['{"k": 1}', ""]),
     ],
-    ids=["map", "struct", "JSON"],
+    ids=["map", "struct", "JSON", "null", "empty"],
 )
 def test_metadata_may_be_a_map_a_struct_or_json(tmp_path: Path, metadata: pa.Array) -> None:
     rows = File(write(tmp_path / "a.parquet", metadata=metadata), kept=False).items()
@@ -51,7 +53,14 @@ def test_metadata_may_be_a_map_a_struct_or_json(tmp_path: Path, metadata: pa.Arr
 
 
 @pytest.mark.parametrize(
-    "metadata", [["no", "{}"], ["[1]", "{}"], [1, 2], ["{", ""], ["[" * 100_000, "{}"]]
+    "metadata",
+    [
+        *([text, "{}"] for text in ("no", "[1]", "{", " ", "[" * 100_000)),
+        *([text, "{}"] for text in ("0", "false", '""', "[]", '["ab", "cd"]', '[["k", "1"]]')),
+        [1, 2],
+        [["ab", "cd"], []],
+        [[["k", "1"]], []],
+    ],
 )
 def test_metadata_of_another_kind_are_refused(tmp_path: Path, metadata: list[object]) -> None:
     file = File(write(tmp_path / "a.parquet", metadata=metadata), kept=False)

@@ -33,7 +33,7 @@ from visual_memory_benchmarks.runs.tasks import TaskInputs
 from visual_memory_benchmarks.stimuli.embeddings import MemoryEmbeddings
 from visual_memory_benchmarks.stimuli.remembered import Remembered
 from visual_memory_benchmarks.trials import mapping, trial_files
-from visual_memory_benchmarks.trials.datasets import NO_ANSWER
+from visual_memory_benchmarks.trials.datasets import ALL, NO_ANSWER
 from visual_memory_benchmarks.trials.trials import image_id
 
 VECTORS = ".vectors"
@@ -85,8 +85,8 @@ def run(
     remembered = Remembered.of(found)
     task = benchmark.task(TaskInputs(data, memory, remembered, settings.limit, settings.seed))
     check_names(task)
-    categories = (*task.dataset.categories, NO_ANSWER)
-    given = mapping.read(settings.mapping, categories) if settings.mapping else {}
+    categories = task.dataset.categories
+    given = mapping.read(settings.mapping, (*categories, NO_ANSWER)) if settings.mapping else {}
     meant = mapping.complete(info.labels, given, categories)
     lacking = {} if task.strange else without_label(task, meant)
     if meant and sum(lacking.values()) == len(task.questions):
@@ -206,7 +206,14 @@ class Evaluator:
 
 
 def check_names(task: Task) -> None:
-    """Check that names of questions are distinct and fit on a line. Raises BadTrials."""
+    """Check that a table can hold the names, categories and conditions. Raises BadTrials."""
+    if any(each.stimulus.category == NO_ANSWER for each in task.questions):
+        problem = f"{NO_ANSWER!r} stands for no answer in tables, and a category is called so"
+        remedy = "rename its folder, and give with --mapping its new name to a label called so"
+        raise BadTrials(task.dataset.name, problem, remedy)
+    if ALL in task.dataset.conditions and len(task.dataset.conditions) > 1:
+        problem = f"{ALL!r} stands for no condition in tables, and one of several is called so"
+        raise BadTrials(task.dataset.name, problem, "rename its folder")
     texts = {each.name for each in task.questions} | set(task.dataset.categories)
     if broken := sorted(text for text in texts if {"\n", "\r"} & set(text)):
         problem = f"{broken[0]!r} has a line break in it"

@@ -44,6 +44,6 @@ def complete(
     Raises UnmappedLabels with all labels that are left.
     """
     found = {label: mapping.get(label, label) for label in labels}
-    if left := sorted(label for label, category in found.items() if category not in categories):
+    if left := sorted(found.keys() - mapping.keys() - set(categories)):
         raise UnmappedLabels(left, categories)
     return found

@@ -44,3 +44,11 @@ def test_labels_without_a_category_are_refused_with_all_of_them_and_the_choices(
         mapping.complete(["tabby", "cat", "accordion"], {})
 
     assert caught.value.labels == ("accordion", "tabby")
+
+
+def test_a_label_called_as_no_answer_is_needs_a_mapping() -> None:
+    with pytest.raises(UnmappedLabels, match="none of the categories: na"):
+        mapping.complete(["cat", "na"], {})
+
+    assert mapping.complete(["cat", "na"], {"na": "dog"}) == {"cat": "cat", "na": "dog"}
+    assert mapping.complete(["cat", "na"], {"na": "na"}) == {"cat": "cat", "na": "na"}

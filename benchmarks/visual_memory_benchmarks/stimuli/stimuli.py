@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from PIL import Image, ImageOps
 from visual_memory import InvalidArgument
 from visual_memory_benchmarks.distortions.picture import Picture
 from visual_memory_benchmarks.errors import BadFile, BadPicture, MissingData
+from visual_memory_benchmarks.files.folder import files_below
 
 MANIFEST = "manifest.csv"
 WHERE = "Name the folder that has it with --data DIR."
@@ -121,7 +121,7 @@ def _listed(name: str, folder: Path, data: bytes) -> StimulusSet:
 def labelled(name: str, folder: Path) -> list[tuple[str, str]]:
     """Return path and category of each picture in a folder of categories, sorted by path.
 
-    Raises MissingData.
+    Raises MissingData, BadFile.
     """
     found = sorted(path.relative_to(folder).as_posix() for path in pictures(folder))
     if loose := [file for file in found if "/" not in file]:
@@ -134,12 +134,8 @@ def labelled(name: str, folder: Path) -> list[tuple[str, str]]:
 
 
 def pictures(folder: Path) -> Iterator[Path]:
-    """Yield every picture below a folder, except hidden ones."""
-    for root, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [each for each in folders if not each.startswith(".")]
-        for file in files:
-            if not file.startswith(".") and file.lower().endswith(SUFFIXES):
-                yield Path(root) / file
+    """Yield every picture below a folder, except hidden ones. Raises BadFile."""
+    return (path for path in files_below(folder) if path.name.lower().endswith(SUFFIXES))
 
 
 def hashed(path: Path) -> str:

@@ -33,6 +33,8 @@ def read(path: Path, categories: Sequence[str] = CATEGORIES) -> dict[str, str]:
                 mapping[label] = category
     except OSError as error:
         raise BadFile(path, f"cannot be read ({error.strerror})", "look at its path") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadFile(path, f"cannot be read ({error})", "save it as CSV in UTF-8") from None
     return mapping
 
 

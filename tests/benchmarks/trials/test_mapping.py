@@ -35,6 +35,16 @@ def test_a_file_that_maps_badly_is_refused_by_line(
         mapping.read(path)
 
 
+@pytest.mark.parametrize(
+    "data", ["label,category\ncafé,cat\n".encode("latin-1"), b"label,category\n" + b"x" * 140_000]
+)
+def test_a_file_that_is_no_csv_in_utf8_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "map.csv").write_bytes(data)
+
+    with pytest.raises(BadFile, match=r"map\.csv: cannot be read \(.*CSV in UTF-8"):
+        mapping.read(tmp_path / "map.csv")
+
+
 def test_labels_that_are_categories_need_no_mapping() -> None:
     assert mapping.complete(["cat", "tabby"], {"tabby": "cat"}) == {"cat": "cat", "tabby": "cat"}
 

@@ -34,7 +34,7 @@ from visual_memory_benchmarks.stimuli.embeddings import MemoryEmbeddings
 from visual_memory_benchmarks.stimuli.remembered import Remembered
 from visual_memory_benchmarks.trials import mapping, trial_files
 from visual_memory_benchmarks.trials.datasets import ALL, NO_ANSWER
-from visual_memory_benchmarks.trials.trials import image_id
+from visual_memory_benchmarks.trials.trials import PEOPLE, image_id, is_person
 
 VECTORS = ".vectors"
 BATCH = 64
@@ -61,7 +61,7 @@ class Settings:
 
     def name(self, memory: str) -> str:
         """Return the name of the decision maker: ``maker`` or, if None, memory, voting and k."""
-        return self.maker or f"{memory}-{self.voting}-k{self.k}"
+        return f"{memory}-{self.voting}-k{self.k}" if self.maker is None else self.maker
 
 
 def run(
@@ -96,10 +96,7 @@ def run(
             "each label with --data, or say with --mapping FILE.csv what its labels stand for."
         )
     maker = settings.name(memory)
-    if not trial_files.NAME.fullmatch(maker):
-        raise BadTrials(
-            f"the maker {maker!r}", "its name makes no file name", "choose another --maker"
-        )
+    check_maker(maker)
     embeddings = MemoryEmbeddings(found, None if task.made else out / VECTORS)
     files = RunFiles.of(out, task.dataset.name, maker)
     begun = Record(
@@ -203,6 +200,17 @@ class Evaluator:
             decision.confidence,
             float(decision.neighbors.distances[0]),
         )
+
+
+def check_maker(maker: str) -> None:
+    """Check that a memory's name makes a file name and is none of people. Raises BadTrials."""
+    problem = ""
+    if not trial_files.NAME.fullmatch(maker):
+        problem = "its name makes no file name"
+    elif is_person(maker.lower()) or maker == PEOPLE:
+        problem = "tables of trials call people so"
+    if problem:
+        raise BadTrials(f"the maker {maker!r}", problem, "choose another --maker")
 
 
 def check_names(task: Task) -> None:

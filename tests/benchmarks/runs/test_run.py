@@ -369,6 +369,21 @@ def test_a_condition_called_as_a_set_without_conditions_has_it_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("maker", ["subject-07", "people", ""])
+def test_a_memory_is_not_called_as_people_are(maker: str, small: Small, tmp_path: Path) -> None:
+    with pytest.raises(BadTrials, match=f"maker '{maker}'.*; choose another --maker"):
+        run(
+            small.client,
+            small.memory.name,
+            BENCHMARKS["cue-conflict"],
+            data=small.data,
+            out=tmp_path / "out",
+            settings=replace(SETTINGS, maker=maker),
+        )
+
+    assert not (tmp_path / "out").exists()
+
+
 def test_pictures_none_of_which_shows_a_label_are_not_asked_about(
     small: Small, tmp_path: Path
 ) -> None:

@@ -13,6 +13,8 @@ from visual_memory import Client, Memory
 
 NOISE = (0.05, 0.1, 0.2, 0.4)
 K = 20  # of the counts: natural16 has about 26 pictures of a label in half of it
+HARD: dict[str, Any] = {"k": K, "threshold": K // 2}
+BY_FRACTION: dict[str, dict[str, Any]] = {"value": {}, "prototype": {"keep": "easy"}, "random": {}}
 METHODS = ("none", "soft", "mend", "hard", "value", "prototype", "random")
 
 
@@ -31,17 +33,13 @@ def accuracy(memory: Memory, method: str, queries: Vectors, labels: NDArray[np.s
 
     All prunes take as many entries as the hard prune.
     """
-    size = len(memory.prune(method="hard", k=K, threshold=K // 2).ids)
-    fraction = max(size, 1) / memory.info().count
-    hows: dict[str, dict[str, Any]] = {
-        "hard": {"k": K, "threshold": K // 2},
-        "value": {"fraction": fraction},
-        "prototype": {"fraction": fraction, "keep": "easy"},
-        "random": {"fraction": fraction},
-    }
     operation = None
-    if method in hows:
-        operation = memory.prune(method=method, apply=True, **hows[method]).operation
+    if method == "hard":
+        operation = memory.prune(method=method, apply=True, **HARD).operation
+    if method in BY_FRACTION:
+        size = len(memory.prune(method="hard", **HARD).ids)
+        how = {"fraction": max(size, 1) / memory.info().count, **BY_FRACTION[method]}
+        operation = memory.prune(method=method, apply=True, **how).operation
     if method == "mend":  # not advised: every proposal is taken unseen
         proposals = {each.id: each.proposed for each in memory.assess().suspects}
         operation = memory.relabel(proposals, apply=True).operation

@@ -55,7 +55,7 @@ class UnmappedLabels(BenchmarkRefusal):
         super().__init__(
             f"These labels are none of the categories: {listed(labels)}. Give with --mapping a CSV "
             f"file with the columns label,category that maps each to one of "
-            f"{', '.join(categories)}."
+            f"{', '.join(categories)}, or to na, which leaves its votes out."
         )
         self.labels = tuple(labels)
 

@@ -10,8 +10,7 @@ from visual_memory_benchmarks.commands.estimate import interval
 from visual_memory_benchmarks.metrics.bootstrap import RESAMPLES, Resampling
 from visual_memory_benchmarks.metrics.dataset_summary import Json
 from visual_memory_benchmarks.metrics.summary import summarise
-
-PEOPLE = "people"
+from visual_memory_benchmarks.trials.trials import PEOPLE
 
 
 def add_to(commands: Commands) -> None:

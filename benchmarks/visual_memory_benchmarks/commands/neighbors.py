@@ -124,5 +124,5 @@ def read_classes(path: Path) -> dict[str, int]:
         if header != HEADER:
             raise BadFile(path, f"the header is {','.join(header)!r}", "write label,class")
         return {label: int(value) for label, value in filter(None, rows)}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise BadFile(path, f"cannot be read ({error})", "write lines LABEL,NUMBER") from None

@@ -19,6 +19,7 @@ from visual_memory_benchmarks.edits.records import Records, States
 from visual_memory_benchmarks.edits.split import Split, split
 from visual_memory_benchmarks.edits.states import VOTING, edited, forget, remembered, visit
 from visual_memory_benchmarks.files.file_lock import lock
+from visual_memory_benchmarks.runs.cleanup import cleanup
 
 Progress: TypeAlias = Callable[[str], None]
 
@@ -72,15 +73,17 @@ def collect(
 ) -> None:
     """Measure the edits of one seed that ``records`` lacks, in a memory called ``name``."""
     memory = None
-    try:
+
+    def drop() -> None:
+        forget(client, edited(name))
+        forget(client, name)
+
+    with cleanup(drop):
         for edit in _planned(protocol, dealt.seed, records.states):
             if (dealt.seed, edit) not in records.states:
                 progress(f"seed {dealt.seed + 1} of {protocol.seeds}: {edit.name}")
                 memory = memory or remembered(client, name, dealt)
                 records.add(visit(client, memory, edit, dealt, protocol.ks))
-    finally:
-        forget(client, edited(name))
-        forget(client, name)
 
 
 def _planned(protocol: Protocol, seed: int, states: States) -> Iterator[Edit]:

@@ -59,7 +59,8 @@ class Record:
         earlier = read(path)
         if differences := self._differences(earlier):
             raise OtherRun(path, differences)
-        return replace(earlier, starts=(*earlier.starts, *self.starts), end_time=None)
+        starts = (*earlier.starts, *self.starts)
+        return replace(earlier, starts=starts, digest_after=None, end_time=None)
 
     def _differences(self, earlier: Record) -> list[str]:
         mine, other = _identity(self), _identity(earlier)
@@ -84,8 +85,11 @@ def read(path: Path) -> Record:
     """Read the record of a run. Raises BadFile if the file holds none."""
     try:
         found = json.loads(path.read_bytes())
-        return Record(**{**found, "starts": tuple(found["starts"])})
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        record = Record(**{**found, "starts": tuple(found["starts"])})
+        if not (_identity(record) and record.memory["digest"]):
+            raise ValueError("it has no digest")
+        return record
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BadFile(
             path, f"it is no record of a run ({error})", "remove all of that run"
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from visual_memory import Client, Memory, NotFound, PruneResult
 from visual_memory_benchmarks.distortions.picture import Picture, framed
 from visual_memory_benchmarks.laboratory.gallery import Gallery
+from visual_memory_benchmarks.runs.cleanup import cleanup
 from visual_memory_benchmarks.stimuli.embeddings import Picture as Embeddable
 from visual_memory_benchmarks.stimuli.stimuli import StimulusSet, decode
 
@@ -71,7 +73,7 @@ class Laboratory(ExitStack):
         with suppress(NotFound):
             self.client.delete_memory(name)
         memory = self.client.create_memory(name, dimension=gallery.vectors.shape[1])
-        self.callback(self.client.delete_memory, name)
+        self.enter_context(cleanup(partial(self.client.delete_memory, name)))
         remember(memory, gallery)
         self.note(state, memory)
         return memory
@@ -100,11 +102,8 @@ def remember(
 def without(memory: Memory, **how: Any) -> Iterator[PruneResult]:
     """Prune a memory inside the block, then undo the prune; ``how`` as in ``Memory.prune``."""
     pruned = memory.prune(apply=True, **how)
-    try:
+    with cleanup(lambda: memory.undo(pruned.operation) if pruned.ids else None):
         yield pruned
-    finally:
-        if pruned.ids:
-            memory.undo(pruned.operation)
 
 
 @contextmanager

@@ -33,18 +33,19 @@ class Triplet:
 def read(path: Path) -> list[Triplet]:
     """Read a CSV file with the columns o,y,z,answer. Raises BadFile."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
+        header = next(reader, [])
+        rows = [(reader.line_num, row) for row in reader if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadFile(path, f"it cannot be read ({error})", "give a CSV file in UTF-8") from None
-    rows = csv.reader(io.StringIO(text, newline=""))
-    if next(rows, []) != HEADER:
+    if header != HEADER:
         raise BadFile(path, "the header is another", f"write {','.join(HEADER)}")
     triplets = []
-    for row in filter(None, rows):
+    for line, row in rows:
         if len(row) != len(HEADER) or row[3] not in ("y", "z") or len(set(row[:3])) < 3:
             raise BadFile(
                 path,
-                f"line {rows.line_num} is {','.join(row)!r}",
+                f"line {line} is {','.join(row)!r}",
                 "write three different pictures and the answer y or z",
             )
         triplets.append(Triplet(*row))

@@ -11,7 +11,13 @@ from visual_memory_benchmarks.distortions.picture import Picture, framed
 from visual_memory_benchmarks.distortions.registry import distort
 from visual_memory_benchmarks.errors import MissingData
 from visual_memory_benchmarks.runs.task import Question, Task
-from visual_memory_benchmarks.runs.tasks import BANK, TaskInputs, clean_pictures, numbered
+from visual_memory_benchmarks.runs.tasks import (
+    BANK,
+    TaskInputs,
+    clean_pictures,
+    numbered,
+    with_labels,
+)
 from visual_memory_benchmarks.stimuli import stimuli
 from visual_memory_benchmarks.stimuli.stimuli import StimulusSet, decode
 from visual_memory_benchmarks.trials.datasets import Dataset
@@ -44,9 +50,8 @@ def distorted(name: str, distortion: Distortion, at: TaskInputs) -> Task:
         data["bank"] = bank.sha256
         materials = Materials(Bank(decode(bank, each) for each in bank.stimuli))
     conditions = (CLEAN, *distortion.levels)
-    categories = tuple(sorted({*found.categories, *at.remembered.labels}))
     stem = f"distortion-{name}"
-    dataset = Dataset(stem, "parametric", conditions, (CLEAN,), categories)
+    dataset = Dataset(stem, "parametric", conditions, (CLEAN,), with_labels(found, at))
     pairs = [(condition, each) for condition in conditions for each in found.stimuli]
 
     def show(question: Question) -> Picture:

@@ -14,6 +14,7 @@ from visual_memory_benchmarks.metrics.bootstrap import COVERAGE, Resampling, est
 from visual_memory_benchmarks.metrics.confusion import confusion, response_entropy
 from visual_memory_benchmarks.metrics.shape_bias import DATASET
 from visual_memory_benchmarks.runs.session import Answer
+from visual_memory_benchmarks.trials.datasets import NO_ANSWER
 from visual_memory_benchmarks.trials.panel import Panel, panels
 from visual_memory_benchmarks.trials.trials import Trials
 
@@ -35,7 +36,7 @@ def results(trials: Trials, answers: Sequence[Answer], resampling: Resampling) -
         "resampling": {**asdict(resampling), "coverage": COVERAGE},
         "trials": len(trials),
         "trials_used": sum(len(panel.images) for panel in kept),
-        "no_answer": int((trials.responses == "na").sum()),
+        "no_answer": int((trials.responses == NO_ANSWER).sum()),
         "accuracy": _accuracy(kept, resampling),
         "mean_over_categories": _by_category_mean(kept, resampling),
         "response_entropy": float(response_entropy(confusions)[0]),
@@ -90,7 +91,7 @@ def _by_category(found: Sequence[Panel]) -> Json:
 
 def _named(counts: np.ndarray[Any, np.dtype[np.int64]], categories: Sequence[str]) -> Json:
     """Map category shown → answer → number of trials, without zeros."""
-    names = [*categories, "na"]
+    names = [*categories, NO_ANSWER]
     return {
         category: {names[at]: int(row[at]) for at in np.flatnonzero(row).tolist()}
         for category, row in zip(categories, counts, strict=True)

@@ -33,8 +33,8 @@ from visual_memory_benchmarks.runs.tasks import TaskInputs
 from visual_memory_benchmarks.stimuli.embeddings import MemoryEmbeddings
 from visual_memory_benchmarks.stimuli.remembered import Remembered
 from visual_memory_benchmarks.trials import mapping, trial_files
-from visual_memory_benchmarks.trials.datasets import NO_ANSWER
-from visual_memory_benchmarks.trials.trials import image_id
+from visual_memory_benchmarks.trials.datasets import ALL, NO_ANSWER
+from visual_memory_benchmarks.trials.trials import PEOPLE, image_id, is_person
 
 VECTORS = ".vectors"
 BATCH = 64
@@ -61,7 +61,7 @@ class Settings:
 
     def name(self, memory: str) -> str:
         """Return the name of the decision maker: ``maker`` or, if None, memory, voting and k."""
-        return self.maker or f"{memory}-{self.voting}-k{self.k}"
+        return f"{memory}-{self.voting}-k{self.k}" if self.maker is None else self.maker
 
 
 def run(
@@ -85,8 +85,8 @@ def run(
     remembered = Remembered.of(found)
     task = benchmark.task(TaskInputs(data, memory, remembered, settings.limit, settings.seed))
     check_names(task)
-    categories = (*task.dataset.categories, NO_ANSWER)
-    given = mapping.read(settings.mapping, categories) if settings.mapping else {}
+    categories = task.dataset.categories
+    given = mapping.read(settings.mapping, (*categories, NO_ANSWER)) if settings.mapping else {}
     meant = mapping.complete(info.labels, given, categories)
     lacking = {} if task.strange else without_label(task, meant)
     if meant and sum(lacking.values()) == len(task.questions):
@@ -96,10 +96,7 @@ def run(
             "each label with --data, or say with --mapping FILE.csv what its labels stand for."
         )
     maker = settings.name(memory)
-    if not trial_files.NAME.fullmatch(maker):
-        raise BadTrials(
-            f"the maker {maker!r}", "its name makes no file name", "choose another --maker"
-        )
+    check_maker(maker)
     embeddings = MemoryEmbeddings(found, None if task.made else out / VECTORS)
     files = RunFiles.of(out, task.dataset.name, maker)
     begun = Record(
@@ -205,8 +202,26 @@ class Evaluator:
         )
 
 
+def check_maker(maker: str) -> None:
+    """Check that a memory's name makes a file name and is none of people. Raises BadTrials."""
+    problem = ""
+    if not trial_files.NAME.fullmatch(maker):
+        problem = "its name makes no file name"
+    elif is_person(maker.lower()) or maker == PEOPLE:
+        problem = "tables of trials call people so"
+    if problem:
+        raise BadTrials(f"the maker {maker!r}", problem, "choose another --maker")
+
+
 def check_names(task: Task) -> None:
-    """Check that names of questions are distinct and fit on a line. Raises BadTrials."""
+    """Check that a table can hold the names, categories and conditions. Raises BadTrials."""
+    if any(each.stimulus.category == NO_ANSWER for each in task.questions):
+        problem = f"{NO_ANSWER!r} stands for no answer in tables, and a category is called so"
+        remedy = "rename its folder, and give with --mapping its new name to a label called so"
+        raise BadTrials(task.dataset.name, problem, remedy)
+    if ALL in task.dataset.conditions and len(task.dataset.conditions) > 1:
+        problem = f"{ALL!r} stands for no condition in tables, and one of several is called so"
+        raise BadTrials(task.dataset.name, problem, "rename its folder")
     texts = {each.name for each in task.questions} | set(task.dataset.categories)
     if broken := sorted(text for text in texts if {"\n", "\r"} & set(text)):
         problem = f"{broken[0]!r} has a line break in it"

@@ -16,7 +16,7 @@ from visual_memory_benchmarks.stimuli import layouts, stimuli
 from visual_memory_benchmarks.stimuli.layouts import CONDITION, Placed
 from visual_memory_benchmarks.stimuli.remembered import Remembered
 from visual_memory_benchmarks.stimuli.stimuli import Stimulus, StimulusSet
-from visual_memory_benchmarks.trials.datasets import ALL, Dataset
+from visual_memory_benchmarks.trials.datasets import ALL, NO_ANSWER, Dataset
 
 Lay: TypeAlias = Callable[[str, Path], list[Placed]]
 
@@ -115,7 +115,7 @@ def _foldered(name: str, folder: Path, lay: Lay, at: TaskInputs) -> Task:
     conditions = tuple(dict.fromkeys(each.attributes[CONDITION] for each in found.stimuli))
     categories = found.categories
     if name in ("folder", "ninco"):
-        categories = tuple(sorted({*categories, *at.remembered.labels}))
+        categories = with_labels(found, at)
     dataset = Dataset(
         name,
         "nonparametric" if conditions == (ALL,) else "parametric",
@@ -136,8 +136,7 @@ def natural(at: TaskInputs) -> Task:
             f"to find among its others: {listed(strange)}. Insert the folder, or give the one it "
             "was made of."
         )
-    categories = tuple(sorted({*found.categories, *at.remembered.labels}))
-    dataset = Dataset("natural", "nonparametric", categories=categories)
+    dataset = Dataset("natural", "nonparametric", categories=with_labels(found, at))
     questions = numbered("natural", [(ALL, each) for each in found.stimuli])
     note = "Each picture against the others of its memory."
     return Task(dataset, {found.name: found.sha256}, questions, _bytes(found), own=True, note=note)
@@ -153,6 +152,11 @@ def clean_pictures(at: TaskInputs) -> StimulusSet:
     remedy = f"Move the folders of the categories into {folder}, where they are looked for first."
     _check_categories(found.categories, found.name, at, remedy)
     return layouts.some(found, at.limit, at.seed)
+
+
+def with_labels(found: StimulusSet, at: TaskInputs) -> tuple[str, ...]:
+    """Return the categories of pictures and the labels of the memory but ``na``, sorted."""
+    return tuple(sorted({*found.categories, *at.remembered.labels} - {NO_ANSWER}))
 
 
 def _check_categories(categories: Iterable[str], name: str, at: TaskInputs, remedy: str) -> None:

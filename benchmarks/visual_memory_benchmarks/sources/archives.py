@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import tarfile
 import zipfile
@@ -13,6 +14,11 @@ from visual_memory_benchmarks.errors import BadFile
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 SUFFIXES = (*TARS, ".zip")
+# A RuntimeError is raised by zipfile for what is encrypted, or compressed in an unknown way.
+DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, OSError, RuntimeError),
+)
 
 
 def unpack(archives: Sequence[Path], folder: Path, inside: str = "") -> None:
@@ -57,7 +63,7 @@ def _extract(archive: Path, folder: Path) -> None:
                 tar.extractall(folder, filter="data")
     except tarfile.FilterError as error:
         raise BadFile(archive, f"it is not safe to unpack ({error})", "do not use it") from None
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except DAMAGE as error:
         raise BadFile(archive, f"cannot be unpacked ({error})", "fetch it again") from None
 
 
@@ -65,6 +71,6 @@ def _unzip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as file:
         for name in file.namelist():
             path = PurePosixPath(name.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+            if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):
                 raise BadFile(archive, f"{name!r} would lie outside of the folder", "do not use it")
         file.extractall(folder)

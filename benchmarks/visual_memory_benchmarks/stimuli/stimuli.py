@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from PIL import Image, ImageOps
 from visual_memory import InvalidArgument
 from visual_memory_benchmarks.distortions.picture import Picture
 from visual_memory_benchmarks.errors import BadFile, BadPicture, MissingData
+from visual_memory_benchmarks.files.folder import files_below
 
 MANIFEST = "manifest.csv"
 WHERE = "Name the folder that has it with --data DIR."
@@ -88,7 +88,7 @@ def load(name: str, folder: Path) -> StimulusSet:
         raise MissingData(name, f"there is no folder {folder}", WHERE)
     manifest = folder / MANIFEST
     if manifest.is_file():
-        return _listed(name, folder, manifest.read_bytes())
+        return _listed(name, folder)
     stimuli = tuple(
         Stimulus(file, category, hashed(folder / file), MappingProxyType({}))
         for file, category in labelled(name, folder)
@@ -96,18 +96,23 @@ def load(name: str, folder: Path) -> StimulusSet:
     return StimulusSet(name, folder, stimuli, fingerprint(stimuli))
 
 
-def _listed(name: str, folder: Path, data: bytes) -> StimulusSet:
+def _listed(name: str, folder: Path) -> StimulusSet:
     path = folder / MANIFEST
-    rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
-    columns = rows.fieldnames or ()
+    try:
+        data = path.read_bytes()
+        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+        columns = reader.fieldnames or ()
+        rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadFile(path, f"cannot be read ({error})", "write or fetch it again") from None
     category = next((each for each in CATEGORY_COLUMNS if each in columns), None)
     if category is None or not {"file", "sha256"} <= set(columns):
         wanted = f"file, sha256 and {' or '.join(CATEGORY_COLUMNS)}"
         raise BadFile(path, f"it lacks some of the columns {wanted}", "write or fetch it again")
     stimuli = []
-    for row in rows:
+    for line, row in rows:
         if None in row or None in row.values():
-            raise BadFile(path, f"line {rows.line_num} is not complete", "write or fetch it again")
+            raise BadFile(path, f"line {line} is not complete", "write or fetch it again")
         others = {key: row[key] for key in columns if key not in ("file", "sha256", category)}
         stimulus = Stimulus(row["file"], row[category], row["sha256"], MappingProxyType(others))
         if not (folder / stimulus.file).is_file():
@@ -121,7 +126,7 @@ def _listed(name: str, folder: Path, data: bytes) -> StimulusSet:
 def labelled(name: str, folder: Path) -> list[tuple[str, str]]:
     """Return path and category of each picture in a folder of categories, sorted by path.
 
-    Raises MissingData.
+    Raises MissingData, BadFile.
     """
     found = sorted(path.relative_to(folder).as_posix() for path in pictures(folder))
     if loose := [file for file in found if "/" not in file]:
@@ -134,12 +139,8 @@ def labelled(name: str, folder: Path) -> list[tuple[str, str]]:
 
 
 def pictures(folder: Path) -> Iterator[Path]:
-    """Yield every picture below a folder, except hidden ones."""
-    for root, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [each for each in folders if not each.startswith(".")]
-        for file in files:
-            if not file.startswith(".") and file.lower().endswith(SUFFIXES):
-                yield Path(root) / file
+    """Yield every picture below a folder, except hidden ones. Raises BadFile."""
+    return (path for path in files_below(folder) if path.name.lower().endswith(SUFFIXES))
 
 
 def hashed(path: Path) -> str:

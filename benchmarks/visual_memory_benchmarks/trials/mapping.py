@@ -33,6 +33,8 @@ def read(path: Path, categories: Sequence[str] = CATEGORIES) -> dict[str, str]:
                 mapping[label] = category
     except OSError as error:
         raise BadFile(path, f"cannot be read ({error.strerror})", "look at its path") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadFile(path, f"cannot be read ({error})", "save it as CSV in UTF-8") from None
     return mapping
 
 
@@ -44,6 +46,6 @@ def complete(
     Raises UnmappedLabels with all labels that are left.
     """
     found = {label: mapping.get(label, label) for label in labels}
-    if left := sorted(label for label, category in found.items() if category not in categories):
+    if left := sorted(found.keys() - mapping.keys() - set(categories)):
         raise UnmappedLabels(left, categories)
     return found

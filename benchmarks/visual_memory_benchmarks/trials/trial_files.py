@@ -18,6 +18,7 @@ import numpy as np
 from visual_memory.files import whole_file
 from visual_memory.terminal.refused import MissingExtra
 from visual_memory_benchmarks.errors import BadFile, BadTrials, NoTrials
+from visual_memory_benchmarks.files.folder import files_below
 from visual_memory_benchmarks.trials.datasets import ALL, DATASETS, Dataset
 from visual_memory_benchmarks.trials.trials import COLUMNS, Trials, check, is_person
 
@@ -237,7 +238,8 @@ def pyarrow_library() -> Any:
 def find(folders: Sequence[Path]) -> dict[str, list[Path]]:
     """Find the CSV tables below some folders; the folder that holds a table names its dataset.
 
-    Paths are given by dataset, in the order of the datasets, then sorted. Raises NoTrials.
+    Paths are given by dataset, in the order of the datasets, then sorted. Raises NoTrials,
+    BadFile.
     """
     found: dict[str, list[Path]] = {name: [] for name in DATASETS}
     for path in sorted(set(_files(folders))):
@@ -253,4 +255,5 @@ def find(folders: Sequence[Path]) -> dict[str, list[Path]]:
 
 def _files(folders: Iterable[Path]) -> Iterator[Path]:
     for folder in folders:
-        yield from (path for path in folder.rglob("*") if path.name.endswith(SUFFIXES))
+        if folder.is_dir():
+            yield from (path for path in files_below(folder) if path.name.endswith(SUFFIXES))

@@ -17,6 +17,7 @@ from visual_memory_benchmarks.trials.datasets import NO_ANSWER, Dataset
 Texts: TypeAlias = NDArray[np.str_]
 
 PERSON = re.compile(r"subject-\d+")
+PEOPLE = "people"  # all of them together, in summaries
 
 
 def is_person(maker: str) -> bool:
@@ -81,6 +82,11 @@ def check(trials: Trials, place: Callable[[int], str] = lambda row: f"trial {row
         trials.makers == "",
         lambda row: "the decision maker (subj) has no name",
         "name who answered",
+    )
+    refuse(
+        trials.makers == PEOPLE,
+        lambda row: f"a decision maker is called {PEOPLE}, as all of them together are",
+        "rename it",
     )
     refuse(
         ~np.isin(trials.categories, categories),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.benchmarks.edits.made import to_kinds, to_material
-from tests.conftest import Server
+from tests.conftest import Server, Start
 
 import visual_memory
 from visual_memory_benchmarks.edits.protocol import Protocol
@@ -109,6 +109,26 @@ def test_a_study_that_was_killed_goes_on_and_says_the_same(
     assert len(told) == PROTOCOL.seeds * STATES - KILLED_AFTER + 1
     assert again == result
     assert not [each.name for each in client.memories() if each.name.startswith("edits-")]
+
+
+def test_the_error_that_ends_a_study_is_raised_where_the_server_is_gone(
+    start: Start, tmp_path: Path
+) -> None:
+    server = start()
+    small = Protocol(seeds=1, ks=(3,), resamples=10, kinds=to_kinds(edges=[1]))
+    told: list[str] = []
+
+    def leave(text: str) -> None:
+        told.append(text)
+        if len(told) == 2:
+            server.end(SIGKILL)
+            raise OSError("the disk is gone, too")
+
+    with (
+        visual_memory.connect(server.address, timeout=2) as client,
+        pytest.raises(OSError, match="the disk is gone, too"),
+    ):
+        run(client, WORLD, small, tmp_path / "edits.jsonl", leave)
 
 
 def test_one_process_at_a_time_studies(client: visual_memory.Client, tmp_path: Path) -> None:

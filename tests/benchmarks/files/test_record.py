@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_a_second_start_keeps_the_first_digest(tmp_path: Path) -> None:
 
     assert again.digest == "ab"
     assert [each["time"] for each in again.starts] == ["then", "now"]
-    assert again.end_time is None
+    assert (again.end_time, again.digest_after) == (None, None)
     assert RECORD.resumed(tmp_path / "none.json") is RECORD
 
 
@@ -76,6 +77,26 @@ def test_what_follows_from_another_choice_of_pictures_is_no_difference_of_its_ow
 
     with pytest.raises(OtherRun, match=r"another run \(limit was null and is 3\)"):
         other.resumed(tmp_path / "record.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"memory": {}},
+        {"memory": {**RECORD.memory, "digest": None}},
+        {"memory": []},
+        {"data": []},
+        {"parameters": None},
+    ],
+)
+def test_a_record_that_lacks_what_is_compared_is_refused(
+    change: dict[str, object], tmp_path: Path
+) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps({**asdict(RECORD), **change}))
+
+    with pytest.raises(BadFile, match="no record of a run"):
+        RECORD.resumed(path)
 
 
 @pytest.mark.parametrize("text", ["{}", "[" * 100_000])

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Mapping
 
 import numpy as np
 import pytest
 from tests.benchmarks.experiments.made import Cellular
+from tests.conftest import Start
 
 import visual_memory
 from visual_memory_benchmarks.laboratory.laboratory import Laboratory, without, without_some
@@ -44,6 +46,25 @@ def test_what_a_killed_run_left_is_dropped_by_the_next_of_the_same_name(
         memory = again.memory("one", gallery.at(np.arange(1)))
         assert (names(client), memory.info().count) == (left, 1)
     assert names(client) == []
+
+
+def test_an_error_is_what_is_raised_where_the_server_is_gone(
+    start: Start, sets: Mapping[str, StimulusSet]
+) -> None:
+    server = start()
+
+    def fail(client: visual_memory.Client) -> None:
+        with Laboratory(client, "trial", sets, [Cellular()]) as laboratory:
+            memory = laboratory.memory("all", laboratory.gallery("natural16"))
+            with without(memory, method="random", fraction=0.1):
+                server.end(signal.SIGKILL)
+                raise OSError("the disk is gone, too")
+
+    with (
+        visual_memory.connect(server.address, timeout=2) as client,
+        pytest.raises(OSError, match="the disk is gone, too"),
+    ):
+        fail(client)
 
 
 def test_an_error_drops_them_too_and_is_what_is_raised(

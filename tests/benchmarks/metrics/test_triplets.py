@@ -47,7 +47,7 @@ def test_a_bad_file_is_refused_by_line(tmp_path: Path, text: str, sentence: str)
     assert str(refusal.value) == f"{path}: {sentence}"
 
 
-@pytest.mark.parametrize("data", [None, b"o,y,z,answer\na,b,\xff,y\n"])
+@pytest.mark.parametrize("data", [None, b"o,y,z,answer\na,b,\xff,y\n", b"x" * 140_000])
 def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, data: bytes | None) -> None:
     path = tmp_path / "triplets.csv"
     if data is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -322,6 +323,65 @@ def test_labels_that_are_no_categories_need_a_mapping(small: Small, tmp_path: Pa
 
     parameters = json.loads(files.record.read_bytes())["parameters"]
     assert parameters["mapping"] == {"laptop": "na", "tabby": "cat"}
+
+
+@pytest.mark.parametrize("name", ["folder", "distortion:rotation"])
+def test_a_folder_called_as_no_answer_is_is_refused(
+    name: str, small: Small, tmp_path: Path
+) -> None:
+    folder = small.data / "natural16"
+    (folder / "dog").rename(folder / "na")
+
+    with pytest.raises(BadTrials, match=r"'na' stands for no answer.* rename its folder"):
+        asked(replace(small, data=folder), name, tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["folder", "distortion:rotation", "cue-conflict"])
+def test_a_label_called_as_no_answer_is_needs_a_mapping(
+    name: str, small: Small, tmp_path: Path
+) -> None:
+    dogs = [entry.id for entry in small.memory.entries('label = "dog"')]
+    small.memory.relabel(dict.fromkeys(dogs, "na"), apply=True)
+    data = small.data / "natural16" if name == "folder" else small.data
+    mapping = tmp_path / "labels.csv"
+    mapping.write_text("label,category\nna,dog\n")
+    settings = replace(SETTINGS, k=1, limit=1)
+
+    with pytest.raises(UnmappedLabels, match=r"none of the categories: na\."):
+        asked(replace(small, data=data), name, tmp_path / "out", settings)
+    files = asked(replace(small, data=data), name, tmp_path, replace(settings, mapping=mapping))
+
+    assert not (tmp_path / "out").exists()
+    assert results(files)["no_answer"] == 0
+
+
+def test_a_condition_called_as_a_set_without_conditions_has_it_is_refused(
+    small: Small, tmp_path: Path
+) -> None:
+    for condition in ("all", "fog"):
+        shutil.copytree(small.data / "natural16", small.data / "imagenet-c" / condition)
+
+    with pytest.raises(BadTrials, match="'all' stands for no condition"):
+        asked(small, "imagenet-c", tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("maker", ["subject-07", "people", ""])
+def test_a_memory_is_not_called_as_people_are(maker: str, small: Small, tmp_path: Path) -> None:
+    with pytest.raises(BadTrials, match=f"maker '{maker}'.*; choose another --maker"):
+        run(
+            small.client,
+            small.memory.name,
+            BENCHMARKS["cue-conflict"],
+            data=small.data,
+            out=tmp_path / "out",
+            settings=replace(SETTINGS, maker=maker),
+        )
+
+    assert not (tmp_path / "out").exists()
 
 
 def test_pictures_none_of_which_shows_a_label_are_not_asked_about(

@@ -101,6 +101,22 @@ def test_nothing_of_a_zip_lies_outside(name: str, tmp_path: Path) -> None:
     assert not (tmp_path / "set").exists()
 
 
+def test_a_zip_may_name_its_top_folder(tmp_path: Path) -> None:
+    unpack([zipped(tmp_path / "a.zip", {"./": b"", "cat.png": b"1"})], tmp_path / "set")
+
+    assert content(tmp_path / "set") == {"cat.png": b"1"}
+
+
+def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
+    data = bytearray(zipped(tmp_path / "a.zip", {"a": b"x"}).read_bytes())
+    data[6] |= 1  # the flag of encryption, here and in the directory
+    data[data.index(b"PK\1\2") + 8] |= 1
+    (tmp_path / "a.zip").write_bytes(data)
+
+    with pytest.raises(BadFile, match=r"cannot be unpacked .*encrypted"):
+        unpack([tmp_path / "a.zip"], tmp_path / "set")
+
+
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
 def test_what_is_no_archive_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"nothing")

@@ -66,6 +66,14 @@ def test_a_bad_manifest_is_refused(manifest: str, sentence: str, tmp_path: Path)
         stimuli.load("pets", tmp_path)
 
 
+@pytest.mark.parametrize("row", ["é.png,0f,cat".encode("latin-1"), b"x" * 140_000 + b",0f,cat"])
+def test_a_manifest_that_is_no_csv_in_utf8_is_refused(row: bytes, tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_bytes(b"file,sha256,category\n" + row + b"\n")
+
+    with pytest.raises(BadFile, match=r"manifest\.csv: cannot be read \("):
+        stimuli.load("pets", tmp_path)
+
+
 def test_a_set_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         MissingData, match=r"set pets cannot be used: there is no folder .*none\. .* --data"

@@ -35,6 +35,16 @@ def test_a_file_that_maps_badly_is_refused_by_line(
         mapping.read(path)
 
 
+@pytest.mark.parametrize(
+    "data", ["label,category\ncafé,cat\n".encode("latin-1"), b"label,category\n" + b"x" * 140_000]
+)
+def test_a_file_that_is_no_csv_in_utf8_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "map.csv").write_bytes(data)
+
+    with pytest.raises(BadFile, match=r"map\.csv: cannot be read \(.*CSV in UTF-8"):
+        mapping.read(tmp_path / "map.csv")
+
+
 def test_labels_that_are_categories_need_no_mapping() -> None:
     assert mapping.complete(["cat", "tabby"], {"tabby": "cat"}) == {"cat": "cat", "tabby": "cat"}
 
@@ -44,3 +54,11 @@ def test_labels_without_a_category_are_refused_with_all_of_them_and_the_choices(
         mapping.complete(["tabby", "cat", "accordion"], {})
 
     assert caught.value.labels == ("accordion", "tabby")
+
+
+def test_a_label_called_as_no_answer_is_needs_a_mapping() -> None:
+    with pytest.raises(UnmappedLabels, match="none of the categories: na"):
+        mapping.complete(["cat", "na"], {})
+
+    assert mapping.complete(["cat", "na"], {"na": "dog"}) == {"cat": "cat", "na": "dog"}
+    assert mapping.complete(["cat", "na"], {"na": "na"}) == {"cat": "cat", "na": "na"}

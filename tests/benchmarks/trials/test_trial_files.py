@@ -83,6 +83,7 @@ def test_networks_of_one_name_are_told_apart_by_the_start_of_the_file_name(tmp_p
         (row(response=""), r"line 3: the response '' is unknown.*or write na"),
         (row(response="NaN"), r"line 3: the response 'NaN' is unknown.*or write na"),
         (row(maker=""), r"line 3: the decision maker \(subj\) has no name"),
+        (row(maker="people"), r"line 3: a decision maker is called people"),
         (row(session="one"), r"line 3: session is 'one'; write a number"),
         (row(number=""), r"line 3: trial is ''; write a number"),
         (row(session="9" * 30), r"line 3: session is '9+'; write a number"),

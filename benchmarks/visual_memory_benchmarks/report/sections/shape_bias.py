@@ -11,8 +11,8 @@ from visual_memory_benchmarks.report.picture import Picture
 from visual_memory_benchmarks.report.plots import Canvas
 from visual_memory_benchmarks.report.published import SHAPE_BIAS as PUBLISHED
 from visual_memory_benchmarks.report.section import Blocks
+from visual_memory_benchmarks.trials.trials import PEOPLE
 
-PEOPLE = "people"
 NETWORKS = ("resnet50", "resnet50-train-60-epochs", "vgg16", "caffe-alexnet")
 """What the plot has of the published networks; "train-60-epochs" are of Stylized-ImageNet."""
 AGES = {"4_6": "4–6 years", "7_9": "7–9 years", "10_12": "10–12 years", "13_15": "13–15 years"}

@@ -154,7 +154,7 @@ def save(certificate: Certificate, options: Namespace) -> None:
 
 def certify(client: Client, memory: Memory, ids: list[str]) -> Certificate:
     """Unlearn entries; return their certificate, the earlier one if nothing was left to unlearn."""
-    with Progress("steps of erasing") as progress:
+    with Progress("steps of erasing", estimate=False) as progress:
         try:
             certificate = memory.unlearn(
                 ids,

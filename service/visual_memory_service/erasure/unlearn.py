@@ -200,9 +200,12 @@ class UnlearningWork:
         files = Searched(ALL_FILES, searched.size)
         if self.erasure == FILES:
             return Search((files,))
-        job.retry_while(lambda: job.wait(self.renew()), against=BadSetting)
+
+        def close_connections() -> None:
+            job.retry_while(lambda: job.wait(self.renew()), against=BadSetting)
+
         found, also_in = job.retry_while(
-            partial(erase_memory, job, memory, self.memories, patterns)
+            partial(erase_memory, job, memory, self.memories, patterns, close_connections)
         )
         note_step(job, "erased from memory", began)
         clean = (files,) if found.found else (files, Searched(PROCESS, found.size))

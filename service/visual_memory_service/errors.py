@@ -189,10 +189,10 @@ class NotDone(RequestRefusal):
 class NotCalibrated(RequestRefusal):
     """A memory without the calibration that the wanted annotations need."""
 
-    def __init__(self, problem: str, k: int, voting: str) -> None:
+    def __init__(self, memory: str, problem: str, k: int, voting: str) -> None:
         super().__init__(
-            f"The memory {problem}; calibrate it for the votes that you ask for, with: "
-            f"visual-memory calibrate NAME --k {k} --voting {voting}"
+            f'The memory "{memory}" {problem}; calibrate it for the votes that you ask for, with: '
+            f"visual-memory calibrate {memory} --k {k} --voting {voting}"
         )
 
 

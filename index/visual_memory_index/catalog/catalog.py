@@ -141,10 +141,7 @@ class Catalog:
         return Memory.open(path, keep, self.reserve.give_up, self._indexes)
 
     def note(self, memory: Memory) -> None:
-        """Record a memory's audit log position in the registry, and any unfinished unlearning.
-
-        Raises FileUnavailable.
-        """
+        """Record a memory's audit log position and open unlearning. Raises FileUnavailable."""
         with self._registry.transaction() as write:
             known = write.noted(memory.path.name)
             unlearning = known.unlearning if known else None
@@ -210,6 +207,11 @@ class Catalog:
         with self._registry.reading() as read:
             return read.unlearned(self._secret, memory.identity.uid, ids)
 
+    def backups(self, memory: Memory) -> list[int]:
+        """Return the times of backups of a memory and its copies, in microseconds since 1970."""
+        with self._registry.reading() as read:
+            return read.backups(memory.identity.uid)
+
     def backup(
         self,
         memory: Memory,
@@ -221,16 +223,15 @@ class Catalog:
         """Write a memory's current content to a file without a name; return the open file.
 
         Entries that wait to be unlearned are left out, and if there are any, so are the settings
-        named in ``settings``. ``check`` is called often, and may raise.
-
-        Raises CorruptStore, BadAuditLog, FileUnavailable.
+        named in ``settings``. ``check`` is called often, and may raise. Raises CorruptStore,
+        BadAuditLog, FileUnavailable.
         """
         backup = secrets.token_hex(16)
 
         def begin(transaction: Transaction) -> None:
+            event = transaction.log("BackupMemory", transaction.count(), request.principal)
             with self._registry.transaction() as write:
-                write.note_backup(backup)
-            transaction.log("BackupMemory", transaction.count(), request.principal)
+                write.note_backup(backup, memory.identity.uid, event.time)
 
         with self._unfinished.file() as path:
             with memory.copying(path, check, begin) as replica:
@@ -409,10 +410,7 @@ class Catalog:
         self._lost.pop(name, None)
 
     def clear(self) -> None:
-        """Remove the files of memories that were dropped, or never finished.
-
-        Raises FileUnavailable.
-        """
+        """Remove the files of dropped and of unfinished memories. Raises FileUnavailable."""
         with self._registry.transaction() as write:
             write.drop_unfinished()
             files = write.dropped()

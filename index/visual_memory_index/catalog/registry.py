@@ -51,6 +51,12 @@ class RegistryReader(Protocol):
     def tick_of_backup(self, backup: str) -> int:
         """Return the logical time of a backup, or −1, before all others, if it is not recorded."""
 
+    def backups(self, uid: str) -> list[int]:
+        """Return the times of the recorded backups of the memory ``uid`` and its copies.
+
+        They are in microseconds since 1970. Backups that an earlier release made are left out.
+        """
+
     def unlearned_since(
         self, secret: bytes, uid: str, ids: Iterable[str], since: int
     ) -> Iterator[str]:
@@ -102,8 +108,11 @@ class RegistryTransaction(RegistryReader, Protocol):
     def keep(self, request: Request, answer: Any) -> None:
         """Remember the answer to a request that has an id, for two days at least."""
 
-    def note_backup(self, backup: str) -> None:
-        """Record that the backup of this name is made now; advance the registry's logical time."""
+    def note_backup(self, backup: str, uid: str, time: int) -> None:
+        """Record a backup of the memory ``uid`` by name; advance the registry's logical time.
+
+        ``time`` is the time of its event in the audit log.
+        """
 
     def mark_unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> int:
         """Record entries of the memory ``uid`` as unlearned; return the new logical time.

@@ -24,6 +24,7 @@ TEXTS = (
     "SELECT CAST(file AS BLOB) FROM memories",
     "SELECT CAST(file AS BLOB) FROM dropped",
     "SELECT CAST(uid AS BLOB), CAST(last AS BLOB), CAST(ifnull(erasing, '') AS BLOB) FROM noted",
+    "SELECT CAST(name AS BLOB), CAST(ifnull(uid, '') AS BLOB) FROM backups",
     "SELECT CAST(request_id AS BLOB), CAST(answer AS BLOB) FROM requests",
 )
 
@@ -69,6 +70,10 @@ class SqliteRegistryTransaction(SqliteRequests):
     def tick_of_backup(self, backup: str) -> int:
         row = self._db.execute("SELECT tick FROM backups WHERE name = ?", (backup,)).fetchone()
         return row[0] if row else BEFORE_ALL
+
+    def backups(self, uid: str) -> list[int]:
+        rows = self._db.execute("SELECT time FROM backups WHERE uid = ?", (uid,))
+        return [time for (time,) in rows]
 
     def unlearned_since(
         self, secret: bytes, uid: str, ids: Iterable[str], since: int
@@ -124,8 +129,9 @@ class SqliteRegistryTransaction(SqliteRequests):
                 (noted.uid, *noted.kept, noted.unlearning, file),
             )
 
-    def note_backup(self, backup: str) -> None:
-        self._db.execute("INSERT INTO backups VALUES (?, ?)", (backup, self._next_tick()))
+    def note_backup(self, backup: str, uid: str, time: int) -> None:
+        row = (backup, self._next_tick(), uid, time)
+        self._db.execute("INSERT INTO backups VALUES (?, ?, ?, ?)", row)
 
     def mark_unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> int:
         now = self._next_tick()

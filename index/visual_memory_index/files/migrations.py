@@ -194,6 +194,11 @@ CATALOG_STEPS = (
     ) STRICT, WITHOUT ROWID;
     """,
     SUMS,
+    # Of former backups neither is known.
+    """
+    ALTER TABLE backups ADD COLUMN uid TEXT;
+    ALTER TABLE backups ADD COLUMN time INTEGER;
+    """,
 )
 
 

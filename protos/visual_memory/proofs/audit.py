@@ -16,6 +16,7 @@ from visual_memory.types import AuditEvent, AuditHead, MemoryInfo
 if TYPE_CHECKING:
     from visual_memory.proofs.certificate import Statement
 
+REBUILT = ("RestoreMemory", "CopyMemory", "AcceptMemory")  # may begin with an earlier state
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -30,6 +31,7 @@ class Log:
         self._leaves: list[bytes] = []
         self._digests: list[str] = []
         self._erasures: dict[int, tuple[datetime, int]] = {}  # when, how many entries
+        self._rebuilt: list[AuditEvent] = []
 
     def add(self, events: Iterable[AuditEvent]) -> None:
         """Check and add the next events. Raises Error for one that does not follow the last."""
@@ -43,6 +45,8 @@ class Log:
                 raise self._bad(f"event {expected} does not follow the one before it")
             self._leaves.append(sha256(b"\0" + event.text.encode()).digest())
             self._digests.append(event.digest)
+            if event.call in REBUILT:
+                self._rebuilt.append(event)
             if event.call == "UnlearnEntries":
                 self._erasures[expected] = (event.time.replace(microsecond=0), event.count)
 
@@ -62,13 +66,17 @@ class Log:
     def check_certificate(self, certificate: Statement) -> None:
         """Check that the log contains the erasure that a certificate states, as it states it.
 
-        Raises InvalidCertificate if not, or if the certificate is of another memory.
+        The certificate's signature by a key of the server must have been verified. Raises
+        InvalidCertificate if the log does not, or if the certificate is of another memory.
         """
         if certificate.memory_uid != self._info.uid:
             raise unknown_memory(certificate)
         at = certificate.audit_index
         through = self._leaves[: at + 1]
         if len(through) <= at or through[at].hex() != certificate.audit_event:
+            for event in self._rebuilt:  # before it may be one for entries left out
+                if event.number <= at + 1 and event.time >= certificate.time:
+                    raise self._of_before(event)
             raise self._forged(f"does not hold the erasure as its event {at}")
         if root_of(through).hex() != certificate.audit_root:
             raise self._forged(f"has another past before its event {at}")
@@ -93,6 +101,14 @@ class Log:
         return InvalidCertificate(
             f'The audit log of the memory "{self._info.name}" on this server {problem}; do not '
             "rely on the certificate."
+        )
+
+    def _of_before(self, event: AuditEvent) -> InvalidCertificate:
+        return InvalidCertificate(
+            "The certificate is whole and signed by a key of this server, but the memory "
+            f'"{self._info.name}" was put back since to a state of before the erasure, by '
+            f"{event.call}, event {event.number} of its audit log, which therefore cannot confirm "
+            "the erasure."
         )
 
 

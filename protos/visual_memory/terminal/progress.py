@@ -15,14 +15,17 @@ LOG_SECONDS = 5.0
 class Progress:
     """A progress line on a terminal: ``512/828 pictures, 143/s, 2 s left``.
 
-    ``what`` names the items, ``total`` is their number. If the output is no terminal, a line is
-    printed every 5 seconds, or ``every`` if given, and none for shorter work. The rate counts from
-    the first report on, since resumed work starts with much done. ``done`` is the count of the last
+    ``what`` names the items, ``total`` is their number. Without ``estimate``, as for steps that
+    take unequal times, only the count is shown. If the output is no terminal, a line is printed
+    every 5 seconds, or ``every`` if given, and none for shorter work. The rate counts from the
+    first report on, since resumed work starts with much done. ``done`` is the count of the last
     report.
     """
 
-    def __init__(self, what: str, total: int = 0, *, every: float | None = None) -> None:
-        self._what, self._total, self.done = what, total, 0
+    def __init__(
+        self, what: str, total: int = 0, *, every: float | None = None, estimate: bool = True
+    ) -> None:
+        self._what, self._total, self.done, self._estimate = what, total, 0, estimate
         self._first: tuple[int, float] | None = None
         self._terminal = sys.stderr.isatty()
         default = TERMINAL_SECONDS if self._terminal else LOG_SECONDS
@@ -64,7 +67,7 @@ class Progress:
         """Format the count and, once they can be estimated, the rate and the time left."""
         shown = f"{self.done:,}/{self._total:,} {self._what}"
         before, since = self._first or (self.done, self._began)
-        if self.done == before:
+        if self.done == before or not self._estimate:
             return shown
         rate = (self.done - before) / max(time.monotonic() - since, 1e-9)
         left = round(max(self._total - self.done, 0) / rate)

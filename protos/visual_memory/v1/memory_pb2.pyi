@@ -69,7 +69,7 @@ class Memory(google.protobuf.message.Message):
 
     @property
     def calibration(self) -> global___CalibrationState:
-        """What decisions can be calibrated for; absent where the memory was never calibrated."""
+        """What decisions can be calibrated for; absent where it has no calibration."""
 
     def __init__(
         self,

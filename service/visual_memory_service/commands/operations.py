@@ -65,7 +65,8 @@ def operations(client: Client, options: Namespace) -> int:
 
 def wait(client: Client, operation: str) -> Operation:
     """Wait until an operation has ended, and show progress."""
-    with Progress("steps") as progress:
+    estimate = client.operation(operation).kind != "unlearn"  # its steps take unequal times
+    with Progress("steps", estimate=estimate) as progress:
         return client.wait(operation, progress=progress.reach)
 
 

@@ -242,7 +242,7 @@ def save(certificate: Certificate, options: Namespace) -> None:
 def certify(memory: Memory, ids: list[str]) -> Certificate | None:
     """Unlearn entries; return their certificate, or None if another client has just erased them."""
     certificate = None
-    with Progress("steps of erasing") as progress:
+    with Progress("steps of erasing", estimate=False) as progress:
         try:
             certificate = memory.unlearn(
                 ids,

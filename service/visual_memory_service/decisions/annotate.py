@@ -16,6 +16,10 @@ from visual_memory_service.errors import NotCalibrated
 from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.threads import in_thread
 
+NO_CALIBRATION = (
+    "has no calibration (it was never calibrated, or lost it when entries were unlearned)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class DecisionOptions:
@@ -71,10 +75,10 @@ def annotate_all(
     """Annotate as ``annotate`` does, but in the calling thread."""
     calibration = None
     if options.calibrated or options.coverage is not None:
-        calibration = calibration_of(served)
+        calibration, name = calibration_of(served), served.memory.identity.name
         if calibration is None:
-            raise NotCalibrated("was never calibrated", options.k, options.voting)
-        calibration.check(options.k, options.voting)
+            raise NotCalibrated(name, NO_CALIBRATION, options.k, options.voting)
+        calibration.check(name, options.k, options.voting)
     taxonomy = taxonomy_of(served)
     labels = served.memory.labels() if options.coverage is not None else []
     annotated = [

@@ -63,10 +63,11 @@ class Calibration:
             **fields,
         )
 
-    def check(self, k: int, voting: str) -> None:
-        """Raise NotCalibrated if the calibration was fitted to another k or voting."""
+    def check(self, memory: str, k: int, voting: str) -> None:
+        """Raise NotCalibrated if this calibration of ``memory`` is for another k or voting."""
         if (k, voting) != (self.result.k, self.result.voting):
             raise NotCalibrated(
+                memory,
                 f"is calibrated for k = {self.result.k} and {self.result.voting} voting, but was "
                 f"asked with k = {k} and {voting}",
                 k,

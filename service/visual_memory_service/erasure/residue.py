@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 
@@ -44,10 +45,16 @@ def erase_files(
 
 
 def erase_memory(
-    job: Job, memory: Memory, memories: Memories, patterns: ResiduePatterns
+    job: Job,
+    memory: Memory,
+    memories: Memories,
+    patterns: ResiduePatterns,
+    close_connections: Callable[[], None],
 ) -> tuple[Findings, frozenset[str]]:
     """Erase residues from this process until none is found, TRIES_MAX times at most.
 
+    Each time begins with ``close_connections``: a connection may have been opened since the last
+    one, and keeps in its buffers what was sent over it, such as a repeated request with the ids.
     Pieces of ``patterns`` that other memories hold, such as a copy of this memory, or that occur in
     the program's code, are no residues. Returns the findings left, and the names of other memories
     that hold the same vectors or pictures, or parts of them. Raises Cancelled, FileUnavailable.
@@ -55,6 +62,7 @@ def erase_memory(
     in_program = cache(process_memory.find_in_program)
     holding: set[str] = set()
     for _ in range(TRIES_MAX):
+        close_connections()
         memories.renew_connections()
         memories.indexes.clear_scratch(memory.identity.dimension)
         process_memory.overwrite_freed()

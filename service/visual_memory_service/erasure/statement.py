@@ -71,10 +71,11 @@ class Search:
     also_in: frozenset[str] = frozenset()
 
 
-def draft(facts: Facts, asked: int, duplicates: Duplicates) -> str:
+def draft(facts: Facts, asked: int, duplicates: Duplicates, backups: Sequence[int]) -> str:
     """Return as JSON, without ids, the facts of a certificate that are known after the deletion.
 
-    ``asked`` counts the ids of the request, ``duplicates`` are the memories with the same content.
+    ``asked`` counts the ids of the request, ``duplicates`` are the memories with the same content,
+    ``backups`` the times of backups that may hold the entries, in microseconds since 1970.
     """
     salt = secrets.token_hex(32)
     return json.dumps(
@@ -85,7 +86,7 @@ def draft(facts: Facts, asked: int, duplicates: Duplicates) -> str:
             "salt": salt,
             "commitments": sorted(commitment(salt, id) for id in facts.ids),
             **{name: getattr(facts, name) for name in LOGGED},
-            "backups": list(facts.backups),
+            "backups": list(backups),
             **duplicates._asdict(),
         }
     )

@@ -99,15 +99,16 @@ class UnlearningWork:
         It counts the stored and unknown ids, and names the memories and backups that would still
         hold the content. Raises TooManyIds.
         """
-        known, unknown = served.memory.unlearning.preview(ids)
-        duplicates = self.memories.find_duplicates(served.memory, known)
+        memory = served.memory
+        known, unknown = memory.unlearning.preview(ids)
+        duplicates = self.memories.find_duplicates(memory, known)
         return UnlearnResult(
             len(known),
             len(unknown),
             unknown[:UNKNOWN_SHOWN],
             applied=False,
             **duplicates._asdict(),
-            backups=served.memory.unlearning.backups() if known else (),
+            backups=self._backups(memory, memory.unlearning.backups()) if known else (),
         )
 
     def resume(self, name: str) -> None:
@@ -182,9 +183,19 @@ class UnlearningWork:
                     job.name,
                     none=lambda: nothing,
                     settings=self.memories.fitted,
-                    draft=lambda facts: draft(facts, asked, duplicates),
+                    draft=lambda facts: draft(
+                        facts, asked, duplicates, self._backups(memory, facts.backups)
+                    ),
                 )
             )
+
+    def _backups(self, memory: Memory, logged: Sequence[int]) -> list[int]:
+        """Return the times of backups of a memory and its copies, in microseconds since 1970.
+
+        They are those ``logged`` in its audit log, which another server may have made, and those
+        recorded in the catalog, which the log of a restored memory or a copy may lack.
+        """
+        return sorted({*logged, *self.memories.catalog.backups(memory)})
 
     def _erase(
         self, job: Job, memory: Memory, patterns: ResiduePatterns | None, began: float
@@ -200,9 +211,12 @@ class UnlearningWork:
         files = Searched(ALL_FILES, searched.size)
         if self.erasure == FILES:
             return Search((files,))
-        job.retry_while(lambda: job.wait(self.renew()), against=BadSetting)
+
+        def close_connections() -> None:
+            job.retry_while(lambda: job.wait(self.renew()), against=BadSetting)
+
         found, also_in = job.retry_while(
-            partial(erase_memory, job, memory, self.memories, patterns)
+            partial(erase_memory, job, memory, self.memories, patterns, close_connections)
         )
         note_step(job, "erased from memory", began)
         clean = (files,) if found.found else (files, Searched(PROCESS, found.size))

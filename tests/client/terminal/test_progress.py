@@ -17,6 +17,15 @@ def test_the_line_has_what_is_done_the_rate_and_the_time_left() -> None:
     assert progress.line().endswith("/s, 0 s left")
 
 
+def test_steps_that_take_unequal_times_get_no_estimate() -> None:
+    progress = Progress("steps of erasing", 4, estimate=False)
+
+    progress.reach(1)
+    progress.reach(3)
+
+    assert progress.line() == "3/4 steps of erasing"
+
+
 def test_short_work_says_nothing_where_there_is_no_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

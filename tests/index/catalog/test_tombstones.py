@@ -59,7 +59,7 @@ def test_the_sums_of_marks_move_with_them_also_of_those_that_are_made_anew(
 
 def test_each_backup_and_each_erasure_has_a_tick_of_its_own(db: sqlite3.Connection) -> None:
     first = mark_unlearned(db, "a")
-    registry(db).note_backup("monday")
+    registry(db).note_backup("monday", UID, 5)
     second = mark_unlearned(db, "b")
 
     assert (first, registry(db).tick_of_backup("monday"), second) == (1, 2, 3)
@@ -68,7 +68,7 @@ def test_each_backup_and_each_erasure_has_a_tick_of_its_own(db: sqlite3.Connecti
 
 def test_only_what_was_unlearned_later_is_buried(db: sqlite3.Connection) -> None:
     before = mark_unlearned(db, "a", "b")
-    registry(db).note_backup("monday")
+    registry(db).note_backup("monday", UID, 5)
     since = registry(db).tick_of_backup("monday")
     mark_unlearned(db, "c")
 
@@ -89,7 +89,7 @@ def test_since_a_backup_that_is_not_known_everything_may_have_been_unlearned(
 
 def test_what_is_unlearned_again_is_unlearned_later(db: sqlite3.Connection) -> None:
     mark_unlearned(db, "a")
-    registry(db).note_backup("monday")
+    registry(db).note_backup("monday", UID, 5)
 
     mark_unlearned(db, "a")
 

@@ -30,7 +30,7 @@ class DictTransaction:
     gone: list[str] = field(default_factory=list)
     standings: dict[str, Noted] = field(default_factory=dict)
     answers: dict[str, tuple[bytes, Any]] = field(default_factory=dict)
-    backups: dict[str, int] = field(default_factory=dict)
+    made: dict[str, tuple[int, str, int]] = field(default_factory=dict)  # the backups
     marks: dict[bytes, int] = field(default_factory=dict)
     tick: int = 0
     secret_check: bytes = b""
@@ -66,7 +66,10 @@ class DictTransaction:
         return self.tick
 
     def tick_of_backup(self, backup: str) -> int:
-        return self.backups.get(backup, BEFORE_ALL)
+        return self.made[backup][0] if backup in self.made else BEFORE_ALL
+
+    def backups(self, uid: str) -> list[int]:
+        return [time for _, each, time in self.made.values() if each == uid]
 
     def unlearned_since(
         self, secret: bytes, uid: str, ids: Iterable[str], since: int
@@ -112,9 +115,9 @@ class DictTransaction:
         if request.id:
             self.answers[request.id] = request.fingerprint, answer
 
-    def note_backup(self, backup: str) -> None:
+    def note_backup(self, backup: str, uid: str, time: int) -> None:
         self.tick += 1
-        self.backups[backup] = self.tick
+        self.made[backup] = self.tick, uid, time
 
     def mark_unlearned(self, secret: bytes, uid: str, ids: Iterable[str]) -> int:
         self.tick += 1

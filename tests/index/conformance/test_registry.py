@@ -130,7 +130,7 @@ def test_an_answered_request_is_remembered_by_id_and_content(registry: Registry)
 def test_unlearnings_and_backups_have_one_order(registry: Registry) -> None:
     with registry.transaction() as write:
         first = write.mark_unlearned(SECRET, UID, ["a", "b"])
-        write.note_backup("monday")
+        write.note_backup("monday", UID, 5)
         last = write.mark_unlearned(SECRET, UID, ["b", "c"])
 
     with registry.reading() as read:
@@ -159,3 +159,14 @@ def test_the_secret_is_made_once_and_its_loss_is_noticed(
     path.write_bytes(bytes(32))
     with pytest.raises(LostSecret), registry.transaction() as write:
         write.read_secret(path)
+
+
+def test_backups_are_listed_by_the_uid_of_their_memory(registry: Registry) -> None:
+    with registry.transaction() as write:
+        for name, uid, time in (("monday", UID, 5), ("other", "1" * 32, 6), ("tuesday", UID, 7)):
+            write.note_backup(name, uid, time)
+
+    with registry.reading() as read:
+        assert sorted(read.backups(UID)) == [5, 7]
+        assert read.backups("1" * 32) == [6]
+        assert read.backups("2" * 32) == []

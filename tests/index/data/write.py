@@ -53,7 +53,7 @@ def write(path: Path) -> None:
 
 
 def write_catalog(path: Path) -> None:
-    """Write a catalog: two memories, one dropped; unlearned ids; its secret in a file beside it."""
+    """Write a catalog: two memories, one dropped, backups, unlearned ids; beside it its secret."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with closing(Catalog(folder)) as catalog:
@@ -64,6 +64,7 @@ def write_catalog(path: Path) -> None:
                 assert made is not None
                 with closing(made):
                     catalog.mark_unlearned(made, ["gone"], "")
+                    catalog.backup(made, settings=(), check=lambda: None).close()
             catalog.drop("bees", request=Request("dropped", b"fingerprint"))
         shrink(folder / "catalog.sqlite")
         shutil.copy(folder / "catalog.sqlite", path)

@@ -17,25 +17,32 @@ BEGUN = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 class Slow:
-    """A client that reports progress twice before the operation ends."""
+    """A client that reports progress twice before an operation of this kind ends."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def operation(self, operation: str) -> Operation:
+        return Operation(operation, "m", self.kind, "running", 0, 0, "", BEGUN, None, None)
 
     def wait(self, operation: str, *, progress: Callable[[int, int], None]) -> Operation:
         progress(0, 9)
         progress(6, 9)
-        return Operation(operation, "m", "assess", "done", 9, 9, "", BEGUN, BEGUN, None)
+        return Operation(operation, "m", self.kind, "done", 9, 9, "", BEGUN, BEGUN, None)
 
 
+@pytest.mark.parametrize("kind", ["assess", "unlearn"])
 def test_what_is_done_of_how_much_is_told_while_it_is_waited_for(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
     options = build_parser().parse_args(["operations", "wait", "m/1"])
 
-    code = operations(cast(Client, Slow()), options)
+    code = operations(cast(Client, Slow(kind)), options)
 
     said = capsys.readouterr()
     first, second = said.err.splitlines()
     assert code == 0
     assert first == "0/9 steps"
-    assert second.startswith("6/9 steps, ")
-    assert said.out.splitlines()[1].split()[:3] == ["m/1", "assess", "done"]
+    assert second == "6/9 steps" if kind == "unlearn" else second.startswith("6/9 steps, ")
+    assert said.out.splitlines()[1].split()[:3] == ["m/1", kind, "done"]

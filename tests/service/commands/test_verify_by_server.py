@@ -8,7 +8,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -139,6 +140,30 @@ def test_what_the_audit_log_does_not_hold_is_refused_though_the_key_fits(
 
     assert (done.returncode, done.stdout) == (1, "")
     assert problem in done.stderr
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_a_certificate_of_before_a_restore_is_told_from_a_forged_one(
+    run: Run, erased: Erased, tmp_path: Path, forged: bool
+) -> None:
+    with visual_memory.connect(erased.server.address) as client:
+        owls = client.create_memory("owls", dimension=8)
+        owls.insert(vectors=np.eye(8)[:3], labels=["owl"] * 3, ids=list("xyz"))
+        client.backup("owls", tmp_path / "owls.vmb")
+        certificate = owls.unlearn(["x"])
+        client.delete_memory("owls")
+        client.restore(tmp_path / "owls.vmb", "owls")
+    if forged:  # the erasure would be of after the restore
+        later = certificate.time + timedelta(minutes=1)
+        certificate = erased._replace(certificate=certificate).forged(time=later)
+
+    done = run(certificate, "--server", erased.server.address)
+    with visual_memory.connect(erased.server.address) as client:
+        client.delete_memory("owls")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert ("do not rely on the certificate" in done.stderr) == forged
+    assert ("The certificate is whole and signed by a key of this server" in done.stderr) != forged
 
 
 def test_a_key_that_is_not_of_the_server_is_refused(run: Run, erased: Erased) -> None:

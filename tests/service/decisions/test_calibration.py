@@ -136,9 +136,11 @@ def test_edits_make_a_calibration_stale_and_it_says_so(crowd: Memory) -> None:
 def test_votes_that_were_not_calibrated_for_are_refused(crowd: Memory) -> None:
     with pytest.raises(
         FailedPrecondition,
-        match=r"never calibrated.* visual-memory calibrate NAME --k \d+ --voting \w+$",
-    ):
+        match=r"never calibrated.* visual-memory calibrate \S+ --k \d+ --voting \w+$",
+    ) as refused:
         crowd.classify(vectors=ROWS[:1], calibrated=True)
+    assert f'The memory "{crowd.name}" has no calibration' in str(refused.value)
+    assert f"visual-memory calibrate {crowd.name} --k" in str(refused.value)
     crowd.calibrate(k=20)
 
     for asked in ({"k": 21}, {"k": 20, "voting": "softmax"}):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
+import time
 from contextlib import suppress
 
 import grpc
@@ -62,6 +64,38 @@ def test_nothing_is_left_in_files_and_memory(start: Start) -> None:
         assert album.info().count == 90
         assert album.info().calibration is None
         assert album.undo(pruned.operation) == 0
+
+
+@LINUX
+@pytest.mark.parametrize("apply", [False, True], ids=["dry run", "applied"])
+def test_the_same_call_again_meanwhile_holds_nothing_that_is_found(
+    client: Client, album: Memory, server: Server, apply: bool
+) -> None:
+    ids = person_ids()
+    insert_people(album, ids)
+    begun = album.unlearn(ids, wait=False, request_id="once")
+    for _ in range(SECONDS * 100):
+        if "erased from files" in events_of(server, begun.name):
+            break
+        time.sleep(0.01)
+
+    with visual_memory.connect(server.address) as other:
+        if apply:
+            again = other.memory("album").unlearn(ids, request_id="once")
+        else:
+            other.memory("album").unlearn(ids, dry_run=True, allow_missing=True)
+            other.wait(begun.name)
+            again = other.certificate(begun.name)
+
+    assert events_of(server, begun.name).count("erasing") <= 2
+    assert len(again.searched) == 2
+    assert client.certificate(begun.name) == again
+
+
+def events_of(server: Server, operation: str) -> list[str]:
+    """Return the names of the events that a server has logged of an operation."""
+    lines = [json.loads(line) for line in server.log().splitlines() if operation in line]
+    return [line["event"] for line in lines]
 
 
 def test_from_files_alone_the_process_is_neither_searched_nor_are_connections_renewed(

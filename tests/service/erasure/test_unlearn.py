@@ -157,6 +157,29 @@ def test_what_was_deleted_before_it_was_unlearned_does_not_come_back_from_a_back
     assert client.restore(tmp_path / "before", "again").left_out == 1
 
 
+@pytest.mark.parametrize("made", ["restored", "copied", "original"])
+def test_backups_that_the_audit_log_of_the_memory_lacks_are_named(
+    client: Client, album: Memory, tmp_path: Path, made: str
+) -> None:
+    other = client.create_memory("other", dimension=32)
+    client.backup(other.name, tmp_path / "other")
+    client.backup("album", tmp_path / "first")
+    if made != "restored":
+        client.copy("album", "copied")
+        client.backup("copied", tmp_path / "of the copy")
+    client.backup("album", tmp_path / "last")
+    if made == "restored":
+        client.delete_memory("album")
+        client.restore(tmp_path / "first", "album")
+    memory = client.memory("copied" if made == "copied" else "album")
+
+    planned = memory.unlearn(["stays 001"], dry_run=True)
+    certificate = memory.unlearn(["stays 001"])
+
+    assert len(planned.backups) == (2 if made == "restored" else 3)
+    assert certificate.backups == tuple(each.replace(microsecond=0) for each in planned.backups)
+
+
 def test_a_repeated_request_has_the_same_certificate(album: Memory) -> None:
     insert_people(album, person_ids(2))
 

@@ -76,6 +76,7 @@ def unlearn(client: Client, options: Namespace) -> int:
         left = [id for id in ids if not (new and new.holds(id))]
         past, unknown = erased_before(client, options.name, left, client.wait)
     if not new and not past:
+        refuse_put_off(client, memory)
         raise Refused(
             f"None of the {plural(len(ids), 'id')} is in {memory.name}, and none was unlearned "
             "there; there is nothing to certify."
@@ -198,6 +199,13 @@ def erased_before(
                 past.append((certificate, named))
                 ids = sorted(set(ids).difference(named))
     return past, ids
+
+
+def refuse_put_off(client: Client, memory: Memory) -> None:
+    """Raise Refused if the memory has an erasure that the server has put off."""
+    for each in client.operations(memory.name):
+        if each.kind == "unlearn" and each.state == "failed":
+            raise Refused(f"The erasure {each.name} of {memory.name} has not ended: {each.problem}")
 
 
 def before(certificate: Certificate) -> str:

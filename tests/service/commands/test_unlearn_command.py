@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.conftest import Server
+from tests.conftest import Server, Start
 from tests.service.conftest import Done, Run
 
 import visual_memory
@@ -334,6 +334,29 @@ def test_what_never_was_there_is_not_certified(run: Run, server: Server, people:
     assert "there is nothing to certify" in done.stderr
     assert unlearnings(server, people) == 0
     assert not Path("out.json").exists()
+
+
+def test_an_erasure_that_was_put_off_is_not_taken_for_none(command: Run, start: Start) -> None:
+    server = start()
+    catalog = server.data / "catalog.sqlite"
+    Path("ids.txt").write_text("a person 1\n")
+    where = ("--server", server.address, "--ids-file", "ids.txt", "--certificate", "out.json")
+    with visual_memory.connect(server.address) as client:
+        insert(client.create_memory("people", dimension=8), range(6))
+        catalog.rename(f"{catalog}.away")
+        assert command("unlearn", "people", *where, "--apply").returncode == 1
+        Path(f"{catalog}.away").rename(catalog)
+        (begun,) = [each for each in client.operations("people") if each.kind == "unlearn"]
+
+    for _ in range(2):
+        again = command("unlearn", "people", *where, "--apply")
+        assert again.returncode == 1
+        assert again.stderr.startswith(f"The erasure {begun.name} of people has not ended: ")
+        assert "it goes on when the server is started again" in again.stderr
+    server.restart()
+    for _ in range(2):
+        done = command("unlearn", "people", *where[2:], "--server", server.address, "--apply")
+    assert (done.returncode, Certificate.read(Path("out.json")).operation) == (0, begun.name)
 
 
 def test_a_folder_that_is_not_there_is_refused_before_anything_is_erased(

@@ -239,9 +239,8 @@ def shell_lines() -> Iterator[str]:
 
 @pytest.mark.parametrize("line", sorted(set(shell_lines())))
 def test_every_command_of_the_documents_is_right_usage(line: str) -> None:
-    words = shlex.split(line.partition(" > ")[0], comments=True)
-
-    assert build_parser().parse_args(words[1:])
+    for command in re.split(r" \| (?=visual-memory )", line.partition(" > ")[0]):
+        assert build_parser().parse_args(shlex.split(command, comments=True)[1:])
 
 
 def scheduled() -> list[str]:

@@ -518,6 +518,17 @@ def test_the_examples_run_in_their_order(document: str, tmp_path: Path, start: S
             names |= dict(pairs)
 
 
+def test_the_guide_runs_after_the_readme(tmp_path: Path, start: Start) -> None:
+    """Nothing that the README leaves in the server or the folder stands in the way."""
+    draw_pictures(tmp_path)
+    address = start().address
+
+    for command, _ in [*runnable("README.md"), *runnable("docs/guide.md")]:
+        result = run(command, tmp_path, address)
+
+        assert not result.returncode, result.stderr
+
+
 @pytest.mark.parametrize("documents", [*zip(GUIDES), API_PAGES], ids=lambda each: each[0])
 def test_the_examples_are_in_both_languages(documents: Sequence[str]) -> None:
     languages = {command[0] for document in documents for command, _ in runnable(document)}

@@ -50,6 +50,7 @@ class RetryBudget:
         self._start = start
         self._deadline = self._clock() + self._timeout
         self._delay = DELAY_SECONDS
+        self._logged = False
         self._connecting_until: float | None = None
         self._refused: errors.Error | None = None
 
@@ -69,8 +70,9 @@ class RetryBudget:
     def next_delay(self, error: grpc.RpcError) -> float:
         """Return the seconds to wait before the next try of a call that failed with ``error``.
 
-        A warning is logged when the delays reach their maximum of 2 s. Raises Error if the call
-        cannot be retried or no time is left.
+        A warning is logged when the delays reach their maximum of 2 s, unless no server was
+        reached, since that ends after 5 s. Raises Error if the call cannot be retried or no time is
+        left.
         """
         code, now = error.code(), self._clock()
         late = code is grpc.StatusCode.CANCELLED and now >= self._deadline
@@ -87,7 +89,9 @@ class RetryBudget:
         self._refused = errors.from_rpc(error, self._target)
         if not is_retriable(error) or next_delay <= 0 or now + next_delay >= self._deadline:
             raise self._completed(self._refused) from None
-        if delay < self._delay == DELAY_SECONDS_MAX:
+        waits = self._connecting_until is None and self._delay == DELAY_SECONDS_MAX
+        if waits and not self._logged:
+            self._logged = True
             LOG.warning("%s Trying again for %.0f s.", self._refused.message, self.remaining())
         return next_delay
 

@@ -85,12 +85,29 @@ def test_a_message_that_waits_for_long_says_once_for_what(
     assert len(caplog.messages) == 2
 
 
-def test_a_refused_connection_is_tried_for_five_seconds() -> None:
+def test_a_refused_connection_is_tried_for_five_seconds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     clock = Clock()
 
     pauses = waited(patient(clock), clock, REFUSED)
 
     assert sum(pauses) == pytest.approx(5.0)
+    assert caplog.messages == []
+
+
+def test_a_server_that_is_reached_late_and_refuses_for_long_is_waited_for_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock()
+    budget = patient(clock)
+    for _ in range(7):
+        clock.now += budget.next_delay(REFUSED)
+
+    waited(budget, clock, BUSY)
+
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].endswith(" Trying again for 55 s.")
 
 
 def test_a_server_that_was_reached_before_is_waited_for_until_the_timeout() -> None:

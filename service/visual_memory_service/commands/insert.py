@@ -151,6 +151,8 @@ def insert(client: Client, options: Namespace) -> int:
     Raises Refused before anything is stored if items differ from stored entries, unless ``--keep``
     or ``--replace`` is given, or if pictures cannot be used, unless ``--skip-bad`` is given.
     """
+    if options.label == "":
+        raise Refused("The label is empty; say with --label what the pictures show.")
     memory = client.memory(options.name)
     source = open_source(options.sources, options.label, memory.info())
     limits = client.server_info().limits

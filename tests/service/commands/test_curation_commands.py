@@ -313,6 +313,15 @@ def test_what_was_undone_cannot_be_undone_again(run: Run, crowd: Memory) -> None
     assert table(crowd) == before
 
 
+def test_an_undo_that_finds_nothing_left_says_so(run: Run, crowd: Memory) -> None:
+    operation = crowd.relabel({"0001": "z"}, apply=True).operation
+    crowd.update("0001", label="y")
+
+    said = text(run("undo", crowd.name, operation))
+
+    assert said == f"0 entries restored in {crowd.name}: nothing was left to take back.\n"
+
+
 def test_operations_are_listed_newest_first_with_what_was_undone(run: Run, crowd: Memory) -> None:
     lines(Path("new.csv"), "id,label", "0001,z")
     relabelled = answer(run("relabel", crowd.name, "--from", "new.csv", "--apply", "--json"))

@@ -239,9 +239,8 @@ def shell_lines() -> Iterator[str]:
 
 @pytest.mark.parametrize("line", sorted(set(shell_lines())))
 def test_every_command_of_the_documents_is_right_usage(line: str) -> None:
-    words = shlex.split(line.partition(" > ")[0], comments=True)
-
-    assert build_parser().parse_args(words[1:])
+    for command in re.split(r" \| (?=visual-memory )", line.partition(" > ")[0]):
+        assert build_parser().parse_args(shlex.split(command, comments=True)[1:])
 
 
 def scheduled() -> list[str]:
@@ -517,6 +516,17 @@ def test_the_examples_run_in_their_order(document: str, tmp_path: Path, start: S
             assert settled(result.stdout) == settled(shown)
             pairs = zip(OPERATION.findall(shown), OPERATION.findall(result.stdout), strict=True)
             names |= dict(pairs)
+
+
+def test_the_guide_runs_after_the_readme(tmp_path: Path, start: Start) -> None:
+    """Nothing that the README leaves in the server or the folder stands in the way."""
+    draw_pictures(tmp_path)
+    address = start().address
+
+    for command, _ in [*runnable("README.md"), *runnable("docs/guide.md")]:
+        result = run(command, tmp_path, address)
+
+        assert not result.returncode, result.stderr
 
 
 @pytest.mark.parametrize("documents", [*zip(GUIDES), API_PAGES], ids=lambda each: each[0])

@@ -109,13 +109,13 @@ class OtherRun(BenchmarkRefusal):
 
 
 class MemoryChanged(BenchmarkRefusal):
-    """A memory that was edited during the run, or since."""
+    """A memory that was edited since the run began."""
 
     def __init__(self, memory: str, before: str, after: str, progress: str) -> None:
         super().__init__(
-            f"The memory {memory} was edited during the run (its digest was {before[:12]}… and is "
-            f"{after[:12]}…), and the run stops: {progress}. Begin anew with another --out, or "
-            "undo the edit and repeat the command."
+            f"The memory {memory} was edited since the run began (its digest was {before[:12]}… "
+            f"and is {after[:12]}…), and the run stops: {progress}. Begin anew with another --out, "
+            "or undo the edit and repeat the command."
         )
 
 

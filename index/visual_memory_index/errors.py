@@ -337,7 +337,10 @@ class FileUnavailable(FileRefusal):
 class DiskFull(FileUnavailable):
     """A write that failed surely or possibly for lack of space; it can be tried again."""
 
-    way_out = "make room on the disk, or let the server write there, and try again"
+    way_out = (
+        "make room on the disk of the server's data folder, or let the server write there, and try "
+        "again"
+    )
 
 
 class WriteFailed(FileUnavailable):

@@ -152,24 +152,21 @@ def read(file: Path) -> dict[str, Any]:
         raise BadSetting(f"{file} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadSetting(f"{file} is not TOML: {error}.") from None
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "data": str,
-        "listen": str,
-        "erasure": str,
-        **dict.fromkeys(LISTS, list),
-        "idle_seconds": (int, float),
-        "drain_seconds": (int, float),
+    kinds: dict[str, tuple[type | tuple[type, ...], str]] = {
+        **dict.fromkeys(("data", "listen", "erasure"), (str, "a text in quotes")),
+        **dict.fromkeys(LISTS, (list, 'a list of texts, such as ["a", "b"]')),
+        **dict.fromkeys(("idle_seconds", "drain_seconds"), ((int, float), "a number")),
     }
     known = {field.name for field in fields(Settings)}
     for name, value in values.items():
         if name not in known:
             raise BadSetting(f'{file} names "{name}"; known are {", ".join(sorted(known))}.')
-        kind = kinds.get(name, int)
+        kind, kind_name = kinds.get(name, (int, "a whole number"))
         items = value if isinstance(value, list) else []
         if (
             not isinstance(value, kind)
             or isinstance(value, bool)
             or not all(isinstance(item, str) for item in items)
         ):
-            raise BadSetting(f"{file}: {name} has the wrong type.")
+            raise BadSetting(f"{file}: {name} has the wrong type: it must be {kind_name}.")
     return values

@@ -302,6 +302,7 @@ def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
         (["update", "{empty}", "--id", "x", "--label", "cat"], "x"),
         (["delete", "{empty}", "--id", "x", "y"], "nothing was changed: x, y"),
         (["create", "{empty}", "--dimension", "4"], "exists already"),
+        (["insert", "{empty}", "labels", "--label", ""], "The label is empty"),
         (["create", "a", "--dimension", "0"], "dimension must be"),
         (["create", "a", "--embedder", "nonesuch"], '"nonesuch"'),
         (["delete-memory", "nobody"], 'no memory named "nobody"'),

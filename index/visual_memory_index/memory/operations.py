@@ -234,4 +234,5 @@ def check_undoable(operation: Operation) -> None:
     if operation.undone_at is not None:
         raise NotUndoable(operation.name, "it was undone before")
     if operation.kind not in UNDOABLE or operation.state != "done":
-        raise NotUndoable(operation.name, f"it is a {operation.kind} that is {operation.state}")
+        problem = f"its kind is {operation.kind} and its state {operation.state}"
+        raise NotUndoable(operation.name, f"{problem}; only a prune or a relabel that is done can")

@@ -81,7 +81,7 @@ def to_entry(entry: entry_pb2.Entry) -> types.Entry:
     return types.Entry(
         id=entry.id,
         label=entry.label,
-        metadata=dict(entry.metadata),
+        metadata=dict(sorted(entry.metadata.items())),
         create_time=to_time(entry.create_time),
         content_sha256=entry.content_sha256.hex(),
         pruned_by=entry.pruned_by,

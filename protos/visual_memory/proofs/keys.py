@@ -20,6 +20,7 @@ PublicKey: TypeAlias = str | bytes | os.PathLike[str]
 KEY_BYTES = 32
 HEX = re.compile(rb"[0-9a-f]{%d}" % (2 * KEY_BYTES))
 PEM = b"-----BEGIN "
+FORMER = b"(former)"  # what the command visual-memory keys prints after a former key
 P = 2**255 - 19
 Y_OF_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 WEAK = frozenset((0, 1, P - 1, Y_OF_ORDER_8, P - Y_OF_ORDER_8))  # y of each point of small order
@@ -71,6 +72,8 @@ def read_key(given: PublicKey, path: str) -> bytes:
         return data
     if HEX.fullmatch(data.strip()):
         return bytes.fromhex(data.decode().strip())
+    if data.strip().endswith(FORMER):
+        refuse(path, f"must be one key alone, without {FORMER.decode()} and other lines")
     try:
         key = load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm):
@@ -93,7 +96,8 @@ def content(given: PublicKey, path: str) -> bytes:
         return given
     if isinstance(given, str):
         data = given.encode("utf-8", "surrogateescape")
-        is_key = PEM in data or HEX.fullmatch(data.strip().lower())
+        text = data.strip().lower()
+        is_key = PEM in data or HEX.fullmatch(text.removesuffix(FORMER).strip())
         return data if is_key else read_file(given, path)
     if isinstance(given, os.PathLike):
         return read_file(given, path)

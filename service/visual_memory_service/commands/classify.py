@@ -116,7 +116,7 @@ def classify(client: Client, options: Namespace) -> int:
             **vote(options),
         )
 
-    answered = query_in_batches(client, options, pictures.find_files(options.images), decide)
+    answered = query_in_batches(client, options, find_pictures(options), decide)
     if options.min_confidence is not None and not memory.taxonomy().parents:
         say(
             f"{options.name} has no taxonomy, so its nodes are its labels; in Python set_taxonomy "
@@ -145,6 +145,13 @@ def classify(client: Client, options: Namespace) -> int:
         )
     bad_pictures.report(answered.bad)
     return 1 if answered.bad else 0
+
+
+def find_pictures(options: Namespace) -> PictureFiles:
+    """Find the pictures of a command, and report the other files in their folders."""
+    found = pictures.find_files(options.images)
+    bad_pictures.report_remarks(found.others, found.remarks)
+    return found
 
 
 def vote(options: Namespace) -> dict[str, Any]:

@@ -15,9 +15,12 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage, listed
+from visual_memory_service.commands.insert import relabelling
 from visual_memory_service.console.arguments import add_apply, add_asking, add_path
 from visual_memory_service.console.files import read_ids, read_text
 from visual_memory_service.console.interrupted import report_running_operations
+from visual_memory_service.pictures import bad_pictures
+from visual_memory_service.pictures.pictures import alike
 
 LABELS_SHOWN = 10
 
@@ -152,7 +155,9 @@ def print_prune(result: PruneResult, memory: str) -> None:
 def relabel(client: Client, options: Namespace) -> None:
     """Set labels from a CSV file; without ``--apply`` only show which would change."""
     labels = read_labels(options.from_file)
-    result = client.memory(options.name).relabel(labels, apply=options.apply)
+    memory = client.memory(options.name)
+    before = {} if options.json else {entry.id: entry.label for entry in memory.entries()}
+    result = memory.relabel(labels, apply=options.apply)
     if options.json:
         print_json(asdict(result))
         return
@@ -161,6 +166,13 @@ def relabel(client: Client, options: Namespace) -> None:
         verb = "has" if len(result.ids) == 1 else "have"
     shown = f": {listed(result.ids)}" if result.ids else ""
     say(f"{plural(len(result.ids), 'entry')} {verb} another label in {options.name}{shown}.")
+    changes = [(before[id], labels[id]) for id in result.ids if id in before]
+    if changes:
+        say(relabelling(changes, "changed" if result.applied else "would change"))
+    given = {new for _, new in changes}
+    if unknown := sorted(given.difference(before.values())):
+        say(f"Labels new to {options.name}: {listed(unknown)}.")
+    bad_pictures.report_remarks({}, alike(given, (before | labels).values()))
     if result.applied and result.ids:
         say(f"visual-memory undo {options.name} {result.operation}   takes it back.")
     elif result.ids:

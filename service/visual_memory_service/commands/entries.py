@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -14,6 +15,9 @@ from visual_memory.terminal.output import plural, print_json, print_json_array, 
 from visual_memory.terminal.refused import WrongUsage, listed
 from visual_memory.types import Entry
 from visual_memory_service.console.arguments import FILTER, add_apply, add_asking
+from visual_memory_service.console.files import print_ids
+from visual_memory_service.pictures import bad_pictures
+from visual_memory_service.pictures.pictures import alike
 
 COLUMNS = ("id", "label", "created", "metadata", "pruned by")
 ROWS = 1000  # rows that share the widths of columns
@@ -23,6 +27,9 @@ def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "entries", entries, "list the entries of a memory")
     parser.add_argument("--filter", metavar="F", help=FILTER)
     parser.add_argument("--limit", metavar="N", type=natural, help="list the first N")
+    parser.add_argument(
+        "--ids", action="store_true", help="list ids alone, one a line, as --ids-file reads them"
+    )
     parser = add_asking(commands, "update", update, "change the label or the metadata of an entry")
     parser.add_argument("--id", metavar="ID", required=True, help="the id of the entry; needed")
     parser.add_argument("--label", metavar="LABEL", help="its new label")
@@ -58,14 +65,25 @@ def add_to(commands: Commands) -> None:
 
 def entries(client: Client, options: Namespace) -> None:
     """Print the entries that match the filter, by id."""
-    found = islice(client.memory(options.name).entries(filter=options.filter), options.limit)
+    if options.ids and options.json:
+        raise WrongUsage("argument --ids: not allowed with argument --json")
+    memory = client.memory(options.name)
+    found = islice(memory.entries(filter=options.filter), options.limit)
     if options.json:
         print_json_array(map(as_json, found))
         return
-    headers: Sequence[str] = COLUMNS
+    printed = print_ids(entry.id for entry in found) if options.ids else print_entries(found)
+    if not printed and options.limit != 0:
+        say(f"0 of {memory.info().count:,} entries match.", file=sys.stderr)
+
+
+def print_entries(found: Iterator[Entry]) -> int:
+    """Print entries as a table, and return their number."""
+    printed, headers = 0, COLUMNS
     while rows := list(islice(found, ROWS)):
-        print_table(headers, map(as_row, rows))
-        headers = ("",) * len(COLUMNS)
+        print_table(headers if not printed else ("",) * len(headers), map(as_row, rows))
+        printed += len(rows)
+    return printed
 
 
 def update(client: Client, options: Namespace) -> None:
@@ -77,8 +95,10 @@ def update(client: Client, options: Namespace) -> None:
     entry = memory.update(options.id, label=options.label, metadata=metadata)
     if options.json:
         print_json(as_json(entry))
-    else:
-        print_table(COLUMNS, [as_row(entry)])
+        return
+    print_table(COLUMNS, [as_row(entry)])
+    if options.label is not None:
+        bad_pictures.report_remarks({}, alike([options.label], memory.info().labels))
 
 
 def delete(client: Client, options: Namespace) -> None:

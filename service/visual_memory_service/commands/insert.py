@@ -91,12 +91,6 @@ class Plan:
         stay = (self.pruned_here - self.changed) | self.kept | self.bad.keys()
         return sorted(self.pruned - stay)
 
-    def relabelling(self, verb: str) -> str:
-        """Return ``That VERB labels: …`` with the count of each label change; empty without any."""
-        counts = Counter(self.new_labels().values())
-        changes = [f"{n:,} from {old} to {new}" for (old, new), n in sorted(counts.items())]
-        return f"That {verb} labels: {listed(changes)}." if changes else ""
-
     def new_labels(self) -> dict[str, tuple[str, str]]:
         """Return (stored label, new label) by id, for the replaced items whose label changes."""
         replaced = self.replaced
@@ -106,6 +100,13 @@ class Plan:
     def replaced(self) -> set[str]:
         """Return the ids of items that get other content, label or metadata."""
         return self.changed - self.bad.keys()
+
+
+def relabelling(changes: Iterable[tuple[str, str]], verb: str) -> str:
+    """Return ``That VERB labels: …`` with the count of each (old, new) label; empty without any."""
+    counts = Counter(changes)
+    lines = [f"{n:,} from {old} to {new}" for (old, new), n in sorted(counts.items())]
+    return f"That {verb} labels: {listed(lines)}." if lines else ""
 
 
 def add_to(commands: Commands) -> None:
@@ -150,6 +151,8 @@ def insert(client: Client, options: Namespace) -> int:
     Raises Refused before anything is stored if items differ from stored entries, unless ``--keep``
     or ``--replace`` is given, or if pictures cannot be used, unless ``--skip-bad`` is given.
     """
+    if options.label == "":
+        raise Refused("The label is empty; say with --label what the pictures show.")
     memory = client.memory(options.name)
     source = open_source(options.sources, options.label, memory.info())
     limits = client.server_info().limits
@@ -283,7 +286,7 @@ def refuse(plan: Plan, options: Namespace) -> None:
                 "for each label, into a new memory, or a CSV table with the column id. --keep "
                 "leaves what is stored as it is and stores what is new, --replace replaces it."
             )
-        raise Refused(f"{said} {plan.relabelling('changes')}".rstrip())
+        raise Refused(f"{said} {relabelling(plan.new_labels().values(), 'changes')}".rstrip())
     bad_pictures.refuse(plan.bad, options, done="stored", do="store")
 
 
@@ -429,7 +432,7 @@ def report(
             f"{plural(inserted, source.noun)} inserted into {options.name}{also}, "
             f"{plan.same:,} there already{stay}.{rate}"
         )
-        if changes := plan.relabelling("changed"):
+        if changes := relabelling(plan.new_labels().values(), "changed"):
             say(changes)
         if pruned:
             say(

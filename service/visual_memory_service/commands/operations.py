@@ -42,7 +42,8 @@ def undo(client: Client, options: Namespace) -> None:
     if options.json:
         print_json({"memory": options.name, "restored": restored})
     else:
-        say(f"{plural(restored, 'entry')} restored in {options.name}.")
+        why = "" if restored else ": nothing was left to take back"
+        say(f"{plural(restored, 'entry')} restored in {options.name}{why}.")
 
 
 def operations(client: Client, options: Namespace) -> int:

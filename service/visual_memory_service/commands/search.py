@@ -7,9 +7,9 @@ from argparse import Namespace
 from visual_memory import Client
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import print_json_array, print_table
-from visual_memory_service.commands.classify import near_json, query_in_batches
+from visual_memory_service.commands.classify import find_pictures, near_json, query_in_batches
 from visual_memory_service.console.arguments import FILTER, add_asking, add_k, add_path
-from visual_memory_service.pictures import bad_pictures, pictures
+from visual_memory_service.pictures import bad_pictures
 
 
 def add_to(commands: Commands) -> None:
@@ -26,7 +26,7 @@ def search(client: Client, options: Namespace) -> int:
     answered = query_in_batches(
         client,
         options,
-        pictures.find_files(options.images),
+        find_pictures(options),
         lambda images: memory.search(images=images, k=options.k, filter=options.filter),
     )
     if options.json:

@@ -275,11 +275,12 @@ def request_id_for(memory: Memory, ids: list[str]) -> str:
 def keys(client: Client, options: Namespace) -> None:
     """Print the public keys of a server: the current key, then former keys."""
     public_keys = client.server_info().public_keys
+    keys = [{"public_key": key, "former": key != public_keys[0]} for key in public_keys]
     if options.json:
-        print_json(public_keys)
+        print_json(keys)
         return
-    for number, key in enumerate(public_keys):
-        say(key if number == 0 else f"{key} (former)")
+    for each in keys:
+        say(f"{each['public_key']} (former)" if each["former"] else f"{each['public_key']}")
 
 
 def rotate(options: Namespace) -> None:

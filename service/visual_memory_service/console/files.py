@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from pathlib import Path
 
-from visual_memory.terminal.refused import Refused
+from visual_memory.terminal.output import printable
+from visual_memory.terminal.refused import Refused, listed
 
 IDS_MAX = 1_000_000
 CHARACTERS_MAX = 1 << 28  # a device may have no end
+NO_LINE = re.compile("[\n\r]|^\ufeff")  # a file may begin with U+FEFF, the byte order mark
 STANDARD_INPUT = Path("-")
 
 
@@ -34,6 +39,22 @@ def read_ids(file: Path) -> list[str]:
     if len(ids) > IDS_MAX:
         raise Refused(f"{file} names {len(ids):,} ids; at most {IDS_MAX:,} are taken at once.")
     return ids
+
+
+def print_ids(ids: Iterable[str]) -> int:
+    """Print ids, one a line, as ``read_ids`` reads them, and return their number.
+
+    Raises Refused before any is printed if one cannot be read from a line.
+    """
+    ids = list(ids)
+    if odd := [id for id in ids if NO_LINE.search(id)]:
+        raise Refused(
+            f"Ids with a line break cannot be written one a line, so none is: {listed(odd)}; name "
+            "such ids in Python."
+        )
+    for id in ids:
+        print(printable(id) if sys.stdout.isatty() else id)
+    return len(ids)
 
 
 def read_text(file: Path) -> str:

@@ -123,6 +123,8 @@ def find_files(paths: Iterable[Path]) -> PictureFiles:
                 raise Refused(f"There are no pictures in {path}.", *inside.remarks)
             found.pictures += sorted(inside.pictures)
             found.bad |= inside.bad
+            found.others += inside.others
+            found.remarks += inside.remarks
         elif not os.path.exists(path):
             raise Refused(f"There is no file or folder {path}.")
         elif not path.is_file():

@@ -16,7 +16,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from visual_memory_service.config import INT32_MAX, BadSetting, Bounds
+from visual_memory_service.config import INT32_MAX, PORT_MAX, BadSetting, Bounds
 from visual_memory_service.wire.admission import AdmissionControl
 from visual_memory_service.wire.connections import Connections
 from visual_memory_service.wire.health import Health, HealthService
@@ -203,6 +203,8 @@ def address_problem(listen: str, error: OSError | None = None) -> str:
 def parse_address(listen: str) -> tuple[str, int]:
     """Split an address into host and port. Raises BadSetting."""
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise BadSetting(f'listen must be HOST:PORT, but is "{listen}".')
+    if not host or not port.isdigit() or int(port) > PORT_MAX:
+        raise BadSetting(
+            f'listen must be HOST:PORT, with PORT at most {PORT_MAX}, but is "{listen}".'
+        )
     return host, int(port)

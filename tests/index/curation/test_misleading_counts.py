@@ -410,7 +410,7 @@ def test_undoing_a_prune_that_failed_on_a_full_disk_says_that_it_failed(memory: 
     writer.execute("PRAGMA max_page_count = 1")
     memory.operations.end(name, "failed", problem="x" * 100_000)
 
-    with pytest.raises(NotUndoable, match="a prune that is failed"):
+    with pytest.raises(NotUndoable, match="its kind is prune and its state failed; only"):
         memory.operations.undo(name)
 
 

@@ -20,8 +20,8 @@ from visual_memory_index.files.disk import (
 @pytest.mark.parametrize(
     ("number", "kind", "way_out"),
     [
-        (errno.ENOSPC, DiskFull, "make room on the disk"),
-        (errno.EDQUOT, DiskFull, "make room on the disk"),
+        (errno.ENOSPC, DiskFull, "make room on the disk of the server's data folder, or"),
+        (errno.EDQUOT, DiskFull, "make room on the disk of the server's data folder, or"),
         (errno.EROFS, WriteFailed, "let the server write there"),
         (errno.EACCES, WriteFailed, "let the server write there"),
         (errno.EIO, WriteFailed, "look after the disk"),

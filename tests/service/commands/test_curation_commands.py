@@ -211,6 +211,33 @@ def test_the_labels_of_a_file_are_set_and_undone(run: Run, crowd: Memory) -> Non
     assert unchanged == before == table(crowd)
 
 
+def test_a_relabel_shows_what_labels_become_and_which_are_new(run: Run, crowd: Memory) -> None:
+    a, b = [id for id in IDS if NAMES[id] == "a"], [id for id in IDS if NAMES[id] == "b"]
+    lines(Path("new.csv"), "id,label", f"{a[0]},B", f"{a[1]},B", f"{b[0]},c", f"{b[1]},b")
+    command = ("relabel", crowd.name, "--from", "new.csv")
+    alike = (
+        "Labels that differ only by blanks, by case or by how Unicode writes their letters are "
+        "different labels: B, b.\n"
+    )
+
+    shown, did = run(*command), run(*command, "--apply")
+
+    changes = "labels: 2 from a to B, 1 from b to c."
+    new = f"Labels new to {crowd.name}: B.\n"
+    assert f"\nThat would change {changes}\n{new}" in shown.stdout
+    assert f"\nThat changed {changes}\n{new}" in did.stdout
+    assert (shown.stderr, did.stderr) == (alike, alike)
+
+
+def test_a_label_that_replaces_all_that_it_resembles_is_not_remarked(
+    run: Run, crowd: Memory
+) -> None:
+    rows = (f"{id},B" for id in IDS if NAMES[id] == "b")
+    lines(Path("new.csv"), "id,label", *rows)
+
+    text(run("relabel", crowd.name, "--from", "new.csv", "--apply"))
+
+
 def test_rows_without_a_label_are_left_out(run: Run, crowd: Memory) -> None:
     before = table(crowd)
     Path("new.csv").write_bytes(
@@ -284,6 +311,15 @@ def test_what_was_undone_cannot_be_undone_again(run: Run, crowd: Memory) -> None
     assert "dry-run" in never
     assert "nothing" in unknown
     assert table(crowd) == before
+
+
+def test_an_undo_that_finds_nothing_left_says_so(run: Run, crowd: Memory) -> None:
+    operation = crowd.relabel({"0001": "z"}, apply=True).operation
+    crowd.update("0001", label="y")
+
+    said = text(run("undo", crowd.name, operation))
+
+    assert said == f"0 entries restored in {crowd.name}: nothing was left to take back.\n"
 
 
 def test_operations_are_listed_newest_first_with_what_was_undone(run: Run, crowd: Memory) -> None:

@@ -331,7 +331,7 @@ def test_ids_that_do_not_vote_are_refused(crowd: Memory) -> None:
 def test_what_cannot_be_undone_or_cancelled_says_why(client: Client, crowd: Memory) -> None:
     dry = crowd.prune(method="ids", ids=WRONG)
 
-    with pytest.raises(FailedPrecondition, match="it is a dry-run"):
+    with pytest.raises(FailedPrecondition, match="its kind is dry-run and its state done; only"):
         crowd.undo(dry.operation)
     with pytest.raises(FailedPrecondition, match="it is done already"):
         client.cancel(dry.operation)

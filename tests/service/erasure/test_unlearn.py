@@ -428,7 +428,9 @@ def test_an_id_that_comes_twice_is_counted_as_it_is_sent(album: Memory) -> None:
     assert album.unlearn(["stays 001", "stays 001"]).count == 1
 
 
-def test_a_certificate_by_a_former_key_is_still_trusted(server: Server, album: Memory) -> None:
+def test_a_certificate_by_a_former_key_is_still_trusted(
+    server: Server, album: Memory, capsys: pytest.CaptureFixture[str]
+) -> None:
     from visual_memory_service.cli import run
 
     insert_people(album, person_ids(1))
@@ -439,7 +441,13 @@ def test_a_certificate_by_a_former_key_is_still_trusted(server: Server, album: M
 
     with visual_memory.connect(server.address) as client:
         keys = client.server_info().public_keys
+    capsys.readouterr()
+    assert run(["keys", "--json", "--server", server.address]) == 0
 
+    assert json.loads(capsys.readouterr().out) == [
+        {"public_key": keys[0], "former": False},
+        {"public_key": keys[1], "former": True},
+    ]
     assert len(keys) == 2
     assert visual_memory.verify(certificate, keys).trusted
     with pytest.raises(InvalidCertificate):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from visual_memory import Certificate, Client, Memory
 [SCRIPT] = [block for block in blocks("docs/unlearn.md", "python") if "csv.DictReader" in block]
 LABELS = ("accordion", "bonsai", "crab")
 EACH = 8
-LETTERS = ("a", "b", "c", "d")
+LONG = "ü" * 128
+LETTERS = ("a", "b", "c", "d", "a,b.jpg", 'say "b"', LONG)
 
 
 @pytest.fixture(scope="module")
@@ -323,22 +325,49 @@ def test_a_file_that_is_not_the_certificate_is_reported_and_the_others_are_saved
     assert not three.exists()
 
 
+NEEDED = "every line needs a request and an id"
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "where", "why"),
     [
-        "request,id\n1,accordion/0\n2,\n",
-        "request,id\n,accordion/0\n",
-        "1,accordion/0\n2,bonsai/0\n",
+        ("request,id\n1,a\n2,\n", 3, NEEDED),
+        ("request,id\n1,a\n2\n", 3, NEEDED),
+        ("request,id\n,a\n", 2, NEEDED),
+        ("1,a\n2,b\n", 2, NEEDED),
+        ("request,id\n1,a\n2,a,b.jpg\n", 3, NEEDED),
+        ("request,id\n1,a\n2,b\0\n", 3, NEEDED),
+        (f"request,id\n1,a\n2,{'b' * 257}\n", 3, NEEDED),
+        (f"request,id\n1,a\n2,{'ü' * 129}\n", 3, NEEDED),
+        ('request,id\n1,"a\n2,b"\n', 3, NEEDED),
+        ("request,id,id\n1,a,b\n", 2, NEEDED),
+        ("request,id,id\n1,a,b,a\n", 2, NEEDED),
+        ("request,id,request\n1,a,2\n", 2, NEEDED),
+        ('request,id\n1,a\n2,"a\n3,b\n', 2, "unexpected end of data"),
+        ('request,id\n1,a\n2,"a"b\n', 2, "expected after"),
     ],
 )
-def test_a_line_that_lacks_something_ends_it_before_anything_is_erased(
-    server: Server, client: Client, pets: Memory, tmp_path: Path, text: str
+def test_a_line_that_is_not_right_ends_it_before_anything_is_erased(
+    server: Server, client: Client, letters: Memory, tmp_path: Path, text: str, where: int, why: str
 ) -> None:
     (tmp_path / "requests.csv").write_text(text)
 
-    code, problems = run(tmp_path, server, pets)
+    code, problems = run(tmp_path, server, letters)
 
     assert code == 1
-    assert "every line needs a request and an id" in problems
+    assert re.match(rf"requests.csv, (after )?line {where}: .*{re.escape(why)}", problems)
     assert "Traceback" not in problems
-    assert unlearnings(client, pets) == []
+    assert unlearnings(client, letters) == []
+    assert letters.info().count == len(LETTERS)
+
+
+def test_ids_may_have_256_bytes_commas_and_quotes_and_lines_more_columns(
+    server: Server, letters: Memory, tmp_path: Path
+) -> None:
+    lines = ("note,id,request", f",{LONG},1", 'x,"a,b.jpg",1', '"y, z","say ""b""",2')
+    (tmp_path / "requests.csv").write_text("\n".join(lines))
+
+    assert run(tmp_path, server, letters) == (0, "")
+
+    assert [row[:3] for row in report(tmp_path).values()] == [["2", "2", "0"], ["1", "1", "0"]]
+    assert {entry.id for entry in letters.entries()} == {"a", "b", "c", "d"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.conftest import Server
 from tests.test_docs import SERVER, blocks
@@ -20,6 +22,8 @@ from visual_memory import Certificate, Client, Memory
 [SCRIPT] = [block for block in blocks("docs/unlearn.md", "python") if "csv.DictReader" in block]
 LABELS = ("accordion", "bonsai", "crab")
 EACH = 8
+LONG = "ü" * 128
+LETTERS = ("a", "b", "c", "d", "a,b.jpg", 'say "b"', LONG)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,21 @@ def pets(server: Server, client: Client, pictures: list[Path]) -> Iterator[Memor
         again.delete_memory(name)  # what another memory holds, too, would be found in RAM
 
 
+@pytest.fixture
+def letters(client: Client) -> Iterator[Memory]:
+    """A memory of a few vectors."""
+    name = f"m{uuid.uuid4().hex}"
+    yield insert_letters(client, name)
+    client.delete_memory(name)
+
+
+def insert_letters(client: Client, name: str) -> Memory:
+    letters = client.create_memory(name, dimension=len(LETTERS))
+    vectors = np.eye(len(LETTERS), dtype=np.float32)
+    letters.insert(vectors=vectors, labels=["letter"] * len(LETTERS), ids=LETTERS)
+    return letters
+
+
 def begin(folder: Path, server: Server, memory: Memory) -> subprocess.Popen[str]:
     """Start the script of the document in a process of its own."""
     script = SCRIPT.replace(SERVER, server.address).replace('"pets"', f'"{memory.name}"')
@@ -86,9 +105,14 @@ def report(folder: Path) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows}
 
 
-def saved(folder: Path) -> dict[str, Certificate]:
-    paths = (folder / "certificates").iterdir()
-    return {path.name: Certificate.read(path) for path in sorted(paths)}
+def counts(folder: Path) -> dict[str, list[str]]:
+    """Read the report without the names of files."""
+    return {request: [*row[:3], row[4]] for request, row in report(folder).items()}
+
+
+def saved(folder: Path, request: str) -> list[Path]:
+    """Return the certificate files of a request, as the report names them."""
+    return [folder / name for name in report(folder)[request][3].split()]
 
 
 def unlearnings(client: Client, memory: Memory) -> list[str]:
@@ -120,24 +144,29 @@ def test_each_request_has_its_certificate_and_its_row(
 
     assert run(tmp_path, server, pets) == (0, "")
 
-    assert report(tmp_path) == {
-        "1": ["2", "2", "0", "1.json", "yes"],
-        "2": ["1", "1", "0", "2.json", "yes"],
-        "3": ["1", "1", "0", "3.json", "yes"],
-        "4": ["1", "0", "1", "", ""],
-        "5": ["1", "1", "0", "5.json", "yes"],
-        "6/7 ü": ["2", "1", "1", "6%2F7%20%C3%BC.json", "yes"],
-        "8": ["2", "2", "0", "8.json 8.2.json", "yes"],
+    assert counts(tmp_path) == {
+        "1": ["2", "2", "0", "yes"],
+        "2": ["1", "1", "0", "yes"],
+        "3": ["1", "1", "0", "yes"],
+        "4": ["1", "0", "1", ""],
+        "5": ["1", "1", "0", "yes"],
+        "6/7 ü": ["2", "1", "1", "yes"],
+        "8": ["2", "2", "0", "yes"],
     }
-    certificates = saved(tmp_path)
-    assert certificates["1.json"].count == 2
-    assert all(certificates["1.json"].holds(f"accordion/{number}") for number in (0, 1))
-    assert not certificates["1.json"].holds("bonsai/0")
-    assert certificates["3.json"] == certificates["1.json"]
-    assert certificates["5.json"] == certificates["8.json"] == by_hand
-    assert certificates["8.2.json"].holds("crab/1")
-    for name in certificates:
-        assert client.verify(tmp_path / "certificates" / name, memory=pets.name).trusted
+    assert saved(tmp_path, "4") == []
+    [first] = map(Certificate.read, saved(tmp_path, "1"))
+    assert first.count == 2
+    assert all(first.holds(f"accordion/{number}") for number in (0, 1))
+    assert not first.holds("bonsai/0")
+    assert saved(tmp_path, "3") == saved(tmp_path, "1")
+    assert [Certificate.read(path) for path in saved(tmp_path, "5")] == [by_hand]
+    earlier, later = map(Certificate.read, saved(tmp_path, "8"))
+    assert earlier == by_hand
+    assert later.holds("crab/1")
+    files = set((tmp_path / "certificates").iterdir())
+    assert files == {path for request in report(tmp_path) for path in saved(tmp_path, request)}
+    for path in files:
+        assert client.verify(path, memory=pets.name).trusted
     gone = {"accordion/0", "accordion/1", "bonsai/0", "crab/0", "crab/1", "crab/7"}
     left = {entry.id for entry in pets.entries()}
     assert len(left) == len(LABELS) * EACH - len(gone)
@@ -176,10 +205,10 @@ def test_a_run_that_was_killed_goes_on(
 
     assert run(tmp_path, server, pets) == (0, "")
 
-    assert report(tmp_path) == {
-        "1": ["1", "1", "0", "1.json", "yes"],
-        "2": ["2", "2", "0", "2.json", "yes"],
-        "3": ["1", "1", "0", "3.json", "yes"],
+    assert counts(tmp_path) == {
+        "1": ["1", "1", "0", "yes"],
+        "2": ["2", "2", "0", "yes"],
+        "3": ["1", "1", "0", "yes"],
     }
     with visual_memory.connect(server.address) as again:
         assert len(unlearnings(again, pets)) == 3
@@ -195,16 +224,18 @@ def test_what_was_inserted_again_is_erased_again_and_what_was_altered_is_reporte
 
     assert run(tmp_path, server, pets) == (0, "")
 
-    assert report(tmp_path)["1"] == ["1", "1", "0", "1.json 1.2.json", "yes"]
+    assert counts(tmp_path)["1"] == ["1", "1", "0", "yes"]
+    assert len(saved(tmp_path, "1")) == 2
     assert pets.info().count == len(LABELS) * EACH - 1
 
-    path = tmp_path / "certificates" / "1.2.json"
+    path = saved(tmp_path, "1")[1]
     altered = path.read_text().replace('"found":0', '"found":1')
     path.write_text(altered)
     _, problems = run(tmp_path, server, pets)
 
-    assert "1.2.json" in problems
-    assert report(tmp_path)["1"] == ["1", "0", "1", "1.json 1.2.json", "no"]
+    assert path.name in problems
+    assert counts(tmp_path)["1"] == ["1", "0", "1", "no"]
+    assert path in saved(tmp_path, "1")
     assert path.read_text() == altered
 
 
@@ -216,27 +247,128 @@ def test_one_unlearning_may_be_for_all_requests(
 
     assert run(tmp_path, server, pets) == (0, "")
 
-    assert report(tmp_path)["2"] == ["2", "2", "0", "2.json", "yes"]
-    assert saved(tmp_path) == {"1.json": shared, "2.json": shared}
+    assert counts(tmp_path)["2"] == ["2", "2", "0", "yes"]
+    assert saved(tmp_path, "1") == saved(tmp_path, "2")
+    assert [Certificate.read(path) for path in saved(tmp_path, "2")] == [shared]
     assert len(unlearnings(client, pets)) == 1
 
 
+def certified(client: Client, memory: Memory, folder: Path, request: str, *ids: str) -> bool:
+    """Return True if the files of a request are of this memory, and name exactly these ids."""
+    found = [client.verify(path, memory=memory.name) for path in saved(folder, request)]
+    return {id for each in found for id in LETTERS if each.holds(id)} == set(ids)
+
+
+def test_a_memory_that_was_made_again_under_its_name_has_certificates_of_its_own(
+    server: Server, client: Client, letters: Memory, tmp_path: Path
+) -> None:
+    ask(tmp_path, "R,a")
+    assert run(tmp_path, server, letters) == (0, "")
+    client.delete_memory(letters.name)
+    again = insert_letters(client, letters.name)
+
+    assert run(tmp_path, server, again) == (0, "")
+
+    assert counts(tmp_path)["R"] == ["1", "1", "0", "yes"]
+    assert certified(client, again, tmp_path, "R", "a")
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("first", "then"),
     [
-        "request,id\n1,accordion/0\n2,\n",
-        "request,id\n,accordion/0\n",
-        "1,accordion/0\n2,bonsai/0\n",
+        ([("R", "b")], [("R", "c")]),
+        ([("R", "b")], [("R", "b"), ("R", "a")]),
+        ([("R.2", "c")], [("R", "a"), ("R", "b"), ("R.2", "c")]),
+        ([("R", "a"), ("R", "b")], [("R", "a"), ("R", "b"), ("R.2", "c")]),
+        ([("é" * 60, "b")], [("é" * 60, "b"), ("..", "c"), (".", "d")]),
+    ],
+    ids=["another id", "an older certificate", "R.2 before R", "R before R.2", "long and dots"],
+)
+def test_each_request_has_the_certificates_that_name_its_ids(
+    server: Server,
+    client: Client,
+    letters: Memory,
+    tmp_path: Path,
+    first: list[tuple[str, str]],
+    then: list[tuple[str, str]],
+) -> None:
+    letters.unlearn(["a"])
+    for asked in (first, then):
+        ask(tmp_path, *map(",".join, asked))
+
+        assert run(tmp_path, server, letters) == (0, "")
+
+        for request, (_, erased, _, verified) in counts(tmp_path).items():
+            ids = [id for name, id in asked if name == request]
+            assert (erased, verified) == (str(len(ids)), "yes")
+            assert certified(client, letters, tmp_path, request, *ids)
+
+
+def test_a_file_that_is_not_the_certificate_is_reported_and_the_others_are_saved(
+    server: Server, client: Client, letters: Memory, tmp_path: Path
+) -> None:
+    ask(tmp_path, "1,a", "2,b", "3,c")
+    assert run(tmp_path, server, letters) == (0, "")
+    [one], [two], [three] = (saved(tmp_path, request) for request in "123")
+    two.write_bytes(one.read_bytes())
+    three.unlink()
+    three.symlink_to("nowhere")
+    ask(tmp_path, "1,a", "2,b", "3,c", "4,d")
+
+    code, problems = run(tmp_path, server, letters)
+
+    assert code == 0
+    assert [row[3] for row in counts(tmp_path).values()] == ["yes", "no", "no", "yes"]
+    assert [path.name in problems for path in (one, two, three)] == [False, True, True]
+    assert certified(client, letters, tmp_path, "4", "d")
+    assert two.read_bytes() == one.read_bytes()
+    assert not three.exists()
+
+
+NEEDED = "every line needs a request and an id"
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "why"),
+    [
+        ("request,id\n1,a\n2,\n", "line 3", NEEDED),
+        ("request,id\n1,a\n2\n", "line 3", NEEDED),
+        ("request,id\n,a\n", "line 2", NEEDED),
+        ("1,a\n2,b\n", "line 2", NEEDED),
+        ("request,id\n1,a\n2,a,b.jpg\n", "line 3", NEEDED),
+        ("request,id\n1,a\n2,b\0\n", "line 3", NEEDED),
+        (f"request,id\n1,a\n2,{'b' * 257}\n", "line 3", NEEDED),
+        (f"request,id\n1,a\n2,{'ü' * 129}\n", "line 3", NEEDED),
+        ('request,id\n1,"a\n2,b"\n', "line 3", NEEDED),
+        ("request,id,id\n1,a,b\n", "line 2", NEEDED),
+        ("request,id,id\n1,a,b,a\n", "line 2", NEEDED),
+        ("request,id,request\n1,a,2\n", "line 2", NEEDED),
+        ('request,id\n1,a\n2,"a\n3,b\n', "after line 2", "unexpected end of data"),
+        ('request,id\n1,a\n2,"a"b\n', "after line 2", "expected after"),
+        ("request,id\n1,a\n2,\udce9\n", "after line 0", "can't decode byte 0xe9"),
     ],
 )
-def test_a_line_that_lacks_something_ends_it_before_anything_is_erased(
-    server: Server, client: Client, pets: Memory, tmp_path: Path, text: str
+def test_a_line_that_is_not_right_ends_it_before_anything_is_erased(
+    server: Server, client: Client, letters: Memory, tmp_path: Path, text: str, where: str, why: str
 ) -> None:
-    (tmp_path / "requests.csv").write_text(text)
+    (tmp_path / "requests.csv").write_text(text, errors="surrogateescape")
 
-    code, problems = run(tmp_path, server, pets)
+    code, problems = run(tmp_path, server, letters)
 
     assert code == 1
-    assert "every line needs a request and an id" in problems
+    assert re.match(rf"requests.csv, {where}: .*{re.escape(why)}", problems)
     assert "Traceback" not in problems
-    assert unlearnings(client, pets) == []
+    assert unlearnings(client, letters) == []
+    assert letters.info().count == len(LETTERS)
+
+
+def test_ids_may_have_256_bytes_commas_and_quotes_and_lines_more_columns(
+    server: Server, letters: Memory, tmp_path: Path
+) -> None:
+    lines = ("note,id,request", f",{LONG},1", 'x,"a,b.jpg",1', '"y, z","say ""b""",2')
+    (tmp_path / "requests.csv").write_text("\n".join(lines))
+
+    assert run(tmp_path, server, letters) == (0, "")
+
+    assert [row[:3] for row in report(tmp_path).values()] == [["2", "2", "0"], ["1", "1", "0"]]
+    assert {entry.id for entry in letters.entries()} == {"a", "b", "c", "d"}

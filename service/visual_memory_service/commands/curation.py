@@ -210,7 +210,7 @@ def read_labels(file: Path) -> dict[str, str]:
                     f"{file}, line {rows.line_num}: {id} is there twice, with other labels."
                 )
     except csv.Error as problem:
-        raise Refused(f"{file}, line {rows.line_num}: {problem}.") from None
+        raise Refused(f"{file}, after line {rows.line_num}: {problem}.") from None
     if not labels:
         raise Refused(f"{file} gives no entry a label.")
     return labels

@@ -270,7 +270,7 @@ def test_labels_that_are_there_already_change_nothing(run: Run, crowd: Memory) -
         (b"id,label\n0001,z\n0002,z\n0001,y\n", "line 4: 0001 is there twice"),
         (b"id,label\n0001,z\n,y\n", "line 3: the id is empty"),
         (b"id,label\n0001,big, brown z\n", "line 2 has more cells than the first line has columns"),
-        (b'id,label\n0001,"z\n0002,y\n', "unexpected end of data"),
+        (b'id,label\n0001,"z\n0002,y\n', "new.csv, after line 1: unexpected end of data"),
         (b"id,label,id\n0001,z,0002\n", "more than one column id."),
         (b"id,label\n0001,z\nnobody,z\n", "nobody"),
         (b"id,label\n0001,\xff\n", "new.csv cannot be read: "),

@@ -313,6 +313,28 @@ def test_a_file_that_is_gone_is_not_made_anew_by_who_reads_it(database: Database
     assert not database.path.exists()
 
 
+def test_nothing_is_committed_to_a_file_that_is_gone_or_replaced(database: Database) -> None:
+    found: list[CorruptStore] = []
+    database.damaged = found.append
+    away = database.path.with_name("away")
+
+    database.path.rename(away)
+    with pytest.raises(CorruptStore, match="the file is missing"):
+        insert(database, "lost")
+    shutil.copy(away, database.path)
+    with pytest.raises(CorruptStore, match="another file was put in its place"):
+        insert(database, "lost")
+    away.replace(database.path)
+
+    insert(database, "kept")
+    with database.reading() as db:
+        assert db.execute("SELECT x FROM a").fetchall() == [("kept",)]
+    assert [each.problem for each in found] == [
+        "the file is missing",
+        "another file was put in its place",
+    ]
+
+
 @pytest.fixture
 def files_max() -> Iterator[Callable[[int], None]]:
     """Yield a function that limits the open files of this process until the test is over."""

@@ -63,8 +63,8 @@ def send(
 ) -> Answer | None:
     """Send a batch; return the answer, or None if all items were bad or stored.
 
-    With ``--skip-bad`` an item that the server cannot decode moves from ``batch`` to ``bad``, items
-    that the server has stored are taken out of ``batch``, and the rest is sent again. Raises
+    With ``--skip-bad`` an item that cannot be read or decoded moves from ``batch`` to ``bad``,
+    items that the server has stored are taken out of ``batch``, and the rest is sent again. Raises
     Refused for any other invalid argument; its message has items' names, not their numbers.
     """
     while batch:
@@ -76,9 +76,16 @@ def send(
                 named = ITEM.sub(lambda found: name(batch[int(found[1])]), error.message)
                 raise Refused(named) from None
             item = batch.pop(int(at[1] or at[2]))
-            bad[name(item)] = PATH.sub("", error.message, count=1).rstrip(".")
+            bad[name(item)] = reason(error)
             del batch[: error.stored or 0]
     return None
+
+
+def reason(error: InvalidArgument) -> str:
+    """Return why a picture cannot be used, as a phrase that follows its name."""
+    field, why = error.field_violations[0][0], PATH.sub("", error.message, count=1).rstrip(".")
+    unread = error.message.startswith(f"{field}: ")  # by the client, which adds the file's path
+    return f"cannot be read: {why.partition(': ')[0]}" if unread else why
 
 
 def lines(bad: Mapping[str, str]) -> list[str]:

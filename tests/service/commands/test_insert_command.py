@@ -27,7 +27,8 @@ from tests.service.slow import write_network
 import visual_memory
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused
-from visual_memory_service.commands.insert import Plan, store
+from visual_memory_service.commands.insert import Plan, compare, store
+from visual_memory_service.pictures import bad_pictures
 from visual_memory_service.pictures.source import open_source
 
 if TYPE_CHECKING:
@@ -561,6 +562,33 @@ def test_a_memory_that_is_deleted_meanwhile_is_not_said_to_hold_anything(
     assert gone.startswith('There is no memory named "pets"')
     assert deleted.startswith("It was deleted meanwhile, with the ")
     assert "goes on" not in problems
+
+
+def test_a_picture_that_vanishes_meanwhile_is_left_out_as_other_bad_ones_are(
+    client: visual_memory.Client, pets: str, tmp_path: Path
+) -> None:
+    put(tmp_path, *(f"folder/cat/{number}.png" for number in range(6)))
+    memory, options = client.memory(pets), Namespace(keep=False, replace=False, skip_bad=True)
+    source = open_source([tmp_path / "folder"], None, memory.info())
+
+    (tmp_path / "folder" / "cat" / "1.png").unlink()
+    plan = compare(source, {}, client.server_info().limits)
+    (tmp_path / "folder" / "cat" / "3.png").unlink()
+    items = [item for item in source.items() if item.id not in plan.bad]
+    progress = Progress("pictures", len(items))
+    bad_pictures.send(
+        lambda items: store(memory, items, plan, progress, options),
+        items,
+        lambda item: item.id,
+        plan.bad,
+        options,
+    )
+
+    assert plan.bad == {
+        "cat/1.png": "cannot be read: No such file or directory",
+        "cat/3.png": "cannot be read: no such file",
+    }
+    assert [each.id[4] for each in memory.entries()] == ["0", "2", "4", "5"]
 
 
 def test_two_commands_that_insert_the_same_do_not_disturb_each_other(

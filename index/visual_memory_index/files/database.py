@@ -361,6 +361,8 @@ def io_error(path: Path, extended: int, complaint: str) -> FileUnavailable:
     if code == sqlite3.SQLITE_READONLY:
         return WriteFailed(path, complaint)
     opening = code == sqlite3.SQLITE_CANTOPEN
+    if link := next((file for file in database_files(path)[1:] if file.is_symlink()), None):
+        return WriteFailed(link, "it is a link, which SQLite does not follow", opening=opening)
     if trouble := file_trouble(path) or probe_folder(path.parent):
         return file_unavailable(path, trouble, opening=opening)
     kind = DiskFull if opening or extended in NO_ROOM else WriteFailed

@@ -246,6 +246,19 @@ def test_an_error_of_sqlite_is_told_as_a_full_disk_where_room_may_mend_it(
     assert type(io_error(database.path, code, "disk I/O error")) is kind
 
 
+@pytest.mark.parametrize("which", [1, 2])
+def test_a_log_that_is_a_link_is_named_and_not_told_as_a_full_disk(
+    which: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.sqlite"
+    Database(path, STEPS).close()
+    file = database_files(path)[which]
+    file.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(WriteFailed, match=rf"^{file.name} could not be opened \(it is a link"):
+        Database(path, STEPS)
+
+
 def test_a_failed_read_says_nothing_of_a_write(database: Database) -> None:
     refusal = io_error(database.path, sqlite3.SQLITE_IOERR_READ, "disk I/O error")
 

@@ -29,7 +29,7 @@ from visual_memory_index.catalog.rebuilt import Doubt, Outdated, Rebuilt, rebuil
 from visual_memory_index.catalog.registry import Registry, RegistryReader
 from visual_memory_index.catalog.sqlite_registry import SqliteRegistry
 from visual_memory_index.files.damage import attribute_damage
-from visual_memory_index.files.database import keeping_log, schema_of
+from visual_memory_index.files.database import keeping_log, missing, schema_of
 from visual_memory_index.files.disk import (
     copy_database,
     make_folder,
@@ -474,7 +474,7 @@ class Catalog:
         path = self._memories / file
         with translate_os_errors(path, opening=True):
             if not path.exists():
-                raise errors.CorruptStore(path, "the file is missing", way_out=errors.PUT_BACK)
+                raise missing(path)
         return path
 
     def _noted(self, file: str) -> Noted | None:

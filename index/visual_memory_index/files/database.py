@@ -9,11 +9,11 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 from visual_memory_index.errors import (
     EMPTIED,
+    PUT_BACK,
     CorruptStore,
     DiskFull,
     FileHeld,
@@ -52,7 +52,8 @@ class Database:
     """An SQLite file with a writing connection, and a reading one for each concurrent read.
 
     The caller lets one thread at a time into ``transaction``. Raises CorruptStore, FileUnavailable,
-    and NewerStore at opening. See ``migrate`` for ``steps`` and ``compare``.
+    and NewerStore at opening. See ``migrate`` for ``steps`` and ``compare``. ``damaged`` is called
+    with each CorruptStore before it is raised.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Database:
         compare: Callable[[sqlite3.Connection], None] = lambda db: None,
     ) -> None:
         self.path = path
-        self._translate_errors = partial(translate_errors, path)
+        self.damaged: Callable[[CorruptStore], None] = lambda damage: None
         self._idle: list[sqlite3.Connection] = []
         self._read: dict[Path, int] = {}
         self._idle_lock = threading.Lock()
@@ -76,6 +77,7 @@ class Database:
                 migrate(self._writer, steps, path, compare)
                 check_schema(self._writer, steps, path)
                 sums.add_triggers(self._writer)
+                self._inode = self._stat()
             except BaseException:
                 self._writer.close()
                 raise
@@ -90,11 +92,17 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Yield the writing connection; at the end commit with an fsync, on an error roll back."""
+        """Yield the writing connection; at the end commit with an fsync, on an error roll back.
+
+        Nothing is committed to a file that was deleted or replaced, which a restart would lack.
+        """
         with self._translate_errors():
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
+                if self._stat() != self._inode:
+                    problem = "another file was put in its place"
+                    raise CorruptStore(self.path, problem, way_out=PUT_BACK)
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:
@@ -192,6 +200,25 @@ class Database:
         for descriptor in self._read.values():
             os.close(descriptor)
         self._read.clear()
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        try:
+            with translate_errors(self.path):
+                yield
+        except CorruptStore as damage:
+            self.damaged(damage)
+            raise
+
+    def _stat(self) -> tuple[int, int]:
+        """Return device and inode of the file at ``path``. Raises CorruptStore, FileUnavailable."""
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            raise missing(self.path) from None
+        except OSError as error:
+            raise file_unavailable(self.path, error, opening=True) from error
+        return found.st_dev, found.st_ino
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self.path)
@@ -309,10 +336,15 @@ def translate_errors(path: Path, target: Path | None = None) -> Iterator[None]:
         if extended in NO_MEMORY:
             raise MemoryError from error
         if code == sqlite3.SQLITE_CANTOPEN and not path.exists():
-            raise CorruptStore(path, "the file is missing") from None
+            raise missing(path) from None
         if code in UNWRITABLE:
             raise io_error(target or path, extended, str(error)) from error
         raise
+
+
+def missing(path: Path) -> CorruptStore:
+    """Return the refusal of a file that was there before."""
+    return CorruptStore(path, "the file is missing", way_out=PUT_BACK)
 
 
 def io_error(path: Path, extended: int, complaint: str) -> FileUnavailable:
@@ -329,6 +361,8 @@ def io_error(path: Path, extended: int, complaint: str) -> FileUnavailable:
     if code == sqlite3.SQLITE_READONLY:
         return WriteFailed(path, complaint)
     opening = code == sqlite3.SQLITE_CANTOPEN
+    if link := next((file for file in database_files(path)[1:] if file.is_symlink()), None):
+        return WriteFailed(link, "it is a link, which SQLite does not follow", opening=opening)
     if trouble := file_trouble(path) or probe_folder(path.parent):
         return file_unavailable(path, trouble, opening=opening)
     kind = DiskFull if opening or extended in NO_ROOM else WriteFailed

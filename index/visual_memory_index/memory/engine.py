@@ -6,7 +6,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from visual_memory_index.errors import CorruptCopy, MemoryClosed, UnknownEntries
+from visual_memory_index.errors import (
+    BadAuditLog,
+    CorruptCopy,
+    CorruptStore,
+    MemoryClosed,
+    MemoryRefusal,
+    UnknownEntries,
+)
 from visual_memory_index.memory.writer import Writer
 from visual_memory_index.ram.lock import ReadWriteLock
 from visual_memory_index.ram.ram_copy import Change, RamCopy
@@ -40,7 +47,7 @@ class Engine:
             check_end(contents, self.identity.name, self.identity.kind)
         self.lock, self.long_reads, self.file_reads = (ReadWriteLock() for _ in range(3))
         self.writer = Writer(store, self.check_open, self._prepare, self._publish, give_up)
-        self.lost: Callable[[CorruptCopy], None] = lambda damage: None
+        self.lost: Callable[[MemoryRefusal], None] = lambda damage: None
         self._closed = False
         self._behind = False  # True if the copy in RAM does not match the file
         self._reading_settings = threading.Lock()  # or an earlier reading could replace a later one
@@ -58,6 +65,15 @@ class Engine:
             raise MemoryClosed(self.identity.name)
         if self._behind:
             raise CorruptCopy(self.identity.name)
+
+    @contextmanager
+    def reporting_damage(self) -> Iterator[None]:
+        """Call ``lost`` with damage that is found inside the block, before it is raised."""
+        try:
+            yield
+        except (BadAuditLog, CorruptCopy, CorruptStore) as damage:
+            self.lost(damage)
+            raise
 
     def close(self) -> None:
         """Wait for the writer and the readers, then close the file."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from visual_memory_index.curation.misleading_counts import Counts, MisleadingCountsCache
 from visual_memory_index.errors import (
-    CorruptCopy,
     DeletedSince,
     EntriesExist,
+    MemoryRefusal,
     UnknownEntries,
     WrongDimension,
 )
@@ -78,6 +78,7 @@ class Memory:
         self._counting = MisleadingCountsCache(
             engine.store, engine.reading_ram, engine.writer.turn, engine.current_ram
         )
+        self.reporting_damage = engine.reporting_damage
         self.operations = Operations(engine)
         self.unlearning = Unlearning(engine, self.operations, self._counting)
 
@@ -117,13 +118,18 @@ class Memory:
         cls, store: SqliteStore, give_up: Callable[[], bool], indexes: IndexFactory | None
     ) -> Memory:
         try:
-            return cls(Engine(store, store, give_up, indexes))
+            engine = Engine(store, store, give_up, indexes)
+            store.database.damaged = lambda damage: engine.lost(damage)
+            return cls(engine)
         except BaseException:
             store.close()
             raise
 
-    def watch(self, lost: Callable[[CorruptCopy], None]) -> None:
-        """Call ``lost``, which may not use this memory, once all calls raise CorruptCopy."""
+    def watch(self, lost: Callable[[MemoryRefusal], None]) -> None:
+        """Call ``lost``, which may not use this memory, with any damage that a call finds.
+
+        That is BadAuditLog, CorruptCopy or CorruptStore, the last perhaps about another file.
+        """
         self._engine.lost = lost
 
     def close(self, *, keep: bool = True) -> None:
@@ -310,7 +316,8 @@ class Memory:
 
     def audit_events(self, first: int = 0, *, limit: int) -> AuditPage:
         """Return up to ``limit`` audit events from number ``first`` on. Raises BadAuditLog."""
-        with self._engine.reading_file() as store, audit.name_memory(self.identity.name):
+        named = audit.name_memory(self.identity.name)
+        with self.reporting_damage(), self._engine.reading_file() as store, named:
             return store.audit_events(first, limit)
 
     def check(self, on_progress: Progress = lambda done, total: None) -> Checked:
@@ -329,7 +336,7 @@ class Memory:
             self._engine.check_open()
             on_progress(done, total)
 
-        with self._engine.long_reads.reading(), ExitStack() as reading:
+        with self.reporting_damage(), self._engine.long_reads.reading(), ExitStack() as reading:
             with self._engine.writer.turn, self._engine.reading_ram() as ram:
                 listed = Listed(ram)  # to be compared with the file, which begins at this moment
                 contents = reading.enter_context(self._engine.store.contents())
@@ -423,7 +430,7 @@ class Memory:
             self._engine.check_open()
             check()
 
-        with self._engine.long_reads.reading(), ExitStack() as copying:
+        with self.reporting_damage(), self._engine.long_reads.reading(), ExitStack() as copying:
             with self._engine.writer.turn:  # or it could be dropped while its file is opened
                 self._engine.check_open()
                 replica = copying.enter_context(Replica(self.path, target, go_on))

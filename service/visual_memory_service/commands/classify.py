@@ -106,7 +106,7 @@ def classify(client: Client, options: Namespace) -> int:
     if shown is None and not options.json:
         shown = 1
 
-    def decide(images: Sequence[bytes]) -> list[Decision]:
+    def decide(images: Sequence[Path]) -> list[Decision]:
         return memory.classify(
             images=images,
             calibrated=options.calibrated,
@@ -187,13 +187,13 @@ def query_in_batches(
     client: Client,
     options: Namespace,
     files: PictureFiles,
-    question: Callable[[Sequence[bytes]], Sequence[Answer]],
+    question: Callable[[Sequence[Path]], Sequence[Answer]],
 ) -> Answered[Answer]:
     """Send pictures in batches; return the answers, and the reasons for pictures left out.
 
-    ``question`` sends the bytes of a batch and returns an answer for each picture. Raises Refused
-    before anything is sent if pictures cannot be used and ``--skip-bad`` is not given, or
-    afterwards if all pictures were left out.
+    ``question`` sends a batch and returns an answer for each picture. Raises Refused before
+    anything is sent if pictures cannot be used and ``--skip-bad`` is not given, or afterwards if
+    all pictures were left out.
     """
     client.memory(options.name).info()  # raises if there is none, before pictures are checked
     bad = {str(path): why for path, why in files.bad.items()}
@@ -204,13 +204,7 @@ def query_in_batches(
     with Progress("pictures", len(good)) as progress:
         for batch in batches(good):
             count = len(batch)
-            answered = bad_pictures.send(
-                lambda batch: question([pictures.read(path) for path in batch]),
-                batch,
-                str,
-                bad,
-                options,
-            )
+            answered = bad_pictures.send(question, batch, str, bad, options)
             answers.extend(zip(batch, answered or (), strict=True))
             progress.add(count)
         seconds = progress.seconds

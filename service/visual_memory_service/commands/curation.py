@@ -205,12 +205,17 @@ def read_labels(file: Path) -> dict[str, str]:
                 )
             if not id:
                 raise Refused(f"{file}, line {rows.line_num}: the id is empty.")
+            if label and not label.strip():
+                raise Refused(
+                    f"{file}, line {rows.line_num}: the label of {id} is only blanks; leave it "
+                    "empty to skip the row."
+                )
             if label and labels.setdefault(id, label) != label:
                 raise Refused(
                     f"{file}, line {rows.line_num}: {id} is there twice, with other labels."
                 )
-    except csv.Error as problem:
-        raise Refused(f"{file}, after line {rows.line_num}: {problem}.") from None
+    except csv.Error as problem:  # in the row after the last one read
+        raise Refused(f"{file}, line {rows.line_num + 1}: {problem}.") from None
     if not labels:
         raise Refused(f"{file} gives no entry a label.")
     return labels

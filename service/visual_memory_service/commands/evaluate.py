@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from visual_memory import Client
@@ -74,7 +75,7 @@ def evaluate(client: Client, options: Namespace) -> int:
         bad_pictures.report_remarks(files.others, remarks)
     reranked = bool(options.reranker or info.reranker)  # so the nearest need not be the first
 
-    def decide(images: Sequence[bytes]) -> list[Decision]:
+    def decide(images: Sequence[Path]) -> list[Decision]:
         return memory.classify(images=images, neighbors=None if reranked else 1, **vote(options))
 
     answered = query_in_batches(client, options, files, decide)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from visual_memory import Client, FailedPrecondition, InvalidCertificate, Memory
+from visual_memory import Client, FailedPrecondition, InvalidArgument, InvalidCertificate, Memory
 from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.ending import without_field
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, listed
@@ -236,7 +237,7 @@ def past_json(past: Past, unknown: Sequence[str]) -> dict[str, Any]:
 def save(certificate: Certificate, options: Namespace) -> None:
     """Save a certificate to the file of --certificate, unless the file holds this one already.
 
-    Raises Refused if the file holds anything else and --force is not given.
+    Raises Refused if the file holds anything else and --force is not given, or cannot be written.
     """
     path = options.certificate
     if path.is_file():
@@ -244,7 +245,14 @@ def save(certificate: Certificate, options: Namespace) -> None:
             if certificate.read(path) == certificate:
                 return
     files.refuse(path, force=options.force)
-    certificate.save(path, overwrite=options.force)
+    try:
+        certificate.save(path, overwrite=options.force)
+    except InvalidArgument as problem:
+        raise Refused(
+            without_field(problem),
+            "The entries are erased; the same command saves their certificate once the file can "
+            "be written.",
+        ) from None
 
 
 def certify(memory: Memory, ids: list[str]) -> Certificate | None:

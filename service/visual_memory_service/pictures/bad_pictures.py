@@ -62,8 +62,8 @@ def send(
 ) -> Answer | None:
     """Send a batch; return the answer, or None if all items were bad or stored.
 
-    With ``--skip-bad`` an item that the server cannot decode moves from ``batch`` to ``bad``, items
-    that the server has stored are taken out of ``batch``, and the rest is sent again. Raises
+    With ``--skip-bad`` an item that cannot be read or decoded moves from ``batch`` to ``bad``,
+    items that the server has stored are taken out of ``batch``, and the rest is sent again. Raises
     Refused for any other invalid argument; its message has items' names, not their numbers.
     """
     while batch:
@@ -77,10 +77,16 @@ def send(
             number = int(at[2])
             if not PICTURE.fullmatch(path) or not options.skip_bad:
                 raise Refused(name(batch[number]) + error.message.removeprefix(at[0])) from None
-            problem = error.message.removeprefix(path).lstrip(": ").rstrip(".")
-            bad[name(batch.pop(number))] = problem
+            bad[name(batch.pop(number))] = reason(error.message.removeprefix(path))
             del batch[: error.stored or 0]
     return None
+
+
+def reason(problem: str) -> str:
+    """Return why a picture cannot be used, as a phrase that follows its name."""
+    if problem.startswith(": "):  # by the client, which could not read it and adds the file's path
+        return f"cannot be read: {problem.removeprefix(': ').partition(': ')[0]}"
+    return problem.strip().rstrip(".")
 
 
 def lines(bad: Mapping[str, str]) -> list[str]:

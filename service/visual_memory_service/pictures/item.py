@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,14 @@ class Item:
 
     @property
     def size(self) -> int:
-        """Return the size of content and image in bytes, without reading a file."""
+        """Return the size of content and image in bytes, without reading a file.
+
+        A file that cannot be read, such as one that was deleted since, has the size 0.
+        """
         if isinstance(self.content, Path):
-            return pictures.size(self.content)
+            with suppress(pictures.Unreadable):
+                return pictures.size(self.content)
+            return 0
         content = len(self.content) if isinstance(self.content, bytes) else self.content.nbytes
         return content + len(self.image or b"")
 

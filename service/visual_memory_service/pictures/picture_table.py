@@ -69,7 +69,7 @@ def to_row(names: list[str], cells: list[str]) -> Row | str:
         if cell and not name:
             return f"has a cell in column {column}, which has no name"
     texts = {name: cell for name, cell in zip(names, cells, strict=True) if name}
-    if missing := [name for name in NEEDED if not texts[name]]:
+    if missing := [name for name in NEEDED if not texts[name].strip()]:
         return f"has no {' and no '.join(missing)}"
     path, label = (texts.pop(name) for name in NEEDED)
     id = texts.pop(OPTIONAL, "") or Path(path).as_posix()

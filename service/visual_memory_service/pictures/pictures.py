@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from io import BytesIO
 from pathlib import Path
 
@@ -68,11 +69,16 @@ class PictureFiles:
             self.pictures.append(path)
 
     def walk(self, folder: Path) -> None:
-        """Add all files below a folder, also through links; hidden files are left out."""
-        followed, loops = list[Path](), list[Path]()
-        left: list[tuple[Path, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
-        while left:
-            here, above = left.pop()
+        """Add all files below a folder, also through links; hidden files are left out.
+
+        Each folder is read once: where it lies, or by the first of the shortest links to it.
+        """
+        followed, loops, twice = list[Path](), list[Path](), list[Path]()
+        seen = set[tuple[int, int]]()
+        left = [(folder, frozenset(seen))]
+        links = list[tuple[int, Path, frozenset[tuple[int, int]]]]()
+        while left or links:
+            here, above = left.pop() if left else heappop(links)[1:]
             try:
                 found = here.stat()
                 names = os.listdir(here)
@@ -80,21 +86,25 @@ class PictureFiles:
                 self.bad[here] = f"cannot be looked into: {error.strerror}"
                 continue
             own = (found.st_dev, found.st_ino)
-            if own in above:
-                loops.append(here)
+            if own in seen:
+                (loops if own in above else twice).append(here)
                 continue
+            seen.add(own)
             self.folders.append(here)
             if here.is_symlink() and above:
                 followed.append(here)
             for path in (here / name for name in names if not name.startswith(".")):
                 if not os.path.isdir(path):  # also if it cannot be examined
                     self._file(path)
-                elif is_utf8(path):
-                    left.append((path, above | {own}))
-                else:
+                elif not is_utf8(path):
                     self.bad[path] = NOT_UTF8
+                elif path.is_symlink():
+                    heappush(links, (len(path.parts), path, above | {own}))
+                else:
+                    left.append((path, above | {own}))
         self.bad = dict(sorted(self.bad.items()))
         self._remark(followed, "Followed, as links to folders")
+        self._remark(twice, "Linked twice, and read once")
         self._remark(loops, "Not followed, as links to folders that they lie in")
         if self.unread:
             self.remarks.append(f"{HEIC}, such as with: magick mogrify -format jpg *.heic")

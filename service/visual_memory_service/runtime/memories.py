@@ -102,7 +102,7 @@ class ServedMemory:
             return None
         known, value = self.read.get(name, ("", None))
         if known is not text:
-            with index.damage_of(self.memory.path):
+            with self.memory.reporting_damage(), index.damage_of(self.memory.path):
                 value = read(text)
             self.read[name] = (text, value)
             if self.memory.setting(name) is not text:  # it may have been erased
@@ -158,9 +158,7 @@ class Memories:
         self._closed = False
         self._open: dict[str, ServedMemory] = {}
         self._refused: dict[str, RefusedMemory] = {}
-        self.checks = Checks(
-            lambda name, on_progress: self.check(self.get(name).memory, on_progress)
-        )
+        self.checks = Checks(lambda name, on_progress: self.get(name).memory.check(on_progress))
         self.catalog = index.Catalog(settings.data, self.indexes)
         with ExitStack() as undo:
             undo.callback(self.close)
@@ -221,7 +219,7 @@ class Memories:
         """
         try:
             self.catalog.note(memory)
-        except errors.FileUnavailable as problem:
+        except (errors.CorruptStore, errors.FileUnavailable) as problem:
             log.error("not noted", memory=memory.identity.name, reason=errors.in_full(problem))
 
     def find_duplicates(self, memory: index.Memory, ids: Sequence[str]) -> Duplicates:
@@ -237,7 +235,7 @@ class Memories:
         for name in names if sought.ids else ():
             try:
                 asked = memory if name == own else self.get(name).memory
-                with index.damage_of(asked.path):
+                with asked.reporting_damage(), index.damage_of(asked.path):
                     if asked.unlearning.holds(
                         sought, without=sought.ids if asked is memory else ()
                     ):
@@ -359,17 +357,6 @@ class Memories:
             self._adopt(self.catalog.copied, memory, new_name, check, request)
         return self.get_or_open(new_name)
 
-    def check(self, memory: index.Memory, on_progress: Callable[[int, int], None]) -> index.Checked:
-        """Check a memory for damage; refuse a damaged memory from then on.
-
-        Raises CorruptStore, BadAuditLog, CorruptCopy, and exceptions of ``on_progress``.
-        """
-        try:
-            return memory.check(on_progress)
-        except (errors.BadAuditLog, errors.CorruptCopy, errors.CorruptStore) as damage:
-            self._refuse(memory, damage)
-            raise
-
     def close(self) -> None:
         """Close every memory and unlock the folder, even if one of these steps raises."""
         self.checks.close()
@@ -407,6 +394,8 @@ class Memories:
                     read_spec(made.identity.embedder, made.path)
                     memory = self.catalog.adopt(made, made.left_out, request)
                 except errors.CorruptStore as damage:
+                    if damage.path == self.catalog.files.path:
+                        raise
                     raise errors.BadBackup(damage.problem) from damage
                 except index.Outdated:
                     continue
@@ -442,8 +431,13 @@ class Memories:
         return refused.opening if refused is not None else nullcontext()
 
     def _refuse(self, memory: index.Memory, damage: errors.MemoryRefusal) -> None:
-        """Answer calls for an open memory with the error ``damage``, until the server restarts."""
+        """Answer calls for an open memory with the error ``damage``, until the server restarts.
+
+        Damage of another file, such as the catalog's, is not the memory's.
+        """
         name = memory.identity.name
+        if isinstance(damage, errors.CorruptStore) and damage.path != memory.path:
+            return
         with self._states:
             served = self._open.get(name)
             if served is None or served.memory is not memory or name in self._refused:

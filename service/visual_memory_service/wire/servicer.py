@@ -347,7 +347,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memory = await self._memory(request.memory)
 
         def work(job: Job) -> str:
-            return json.dumps(asdict(self.memories.check(memory, job.report_progress)))
+            return json.dumps(asdict(memory.check(job.report_progress)))
 
         again = requests.to_request(request)
         return await self._start(memory, "check", work, again)

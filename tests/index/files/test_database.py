@@ -246,6 +246,19 @@ def test_an_error_of_sqlite_is_told_as_a_full_disk_where_room_may_mend_it(
     assert type(io_error(database.path, code, "disk I/O error")) is kind
 
 
+@pytest.mark.parametrize("which", [1, 2])
+def test_a_log_that_is_a_link_is_named_and_not_told_as_a_full_disk(
+    which: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.sqlite"
+    Database(path, STEPS).close()
+    file = database_files(path)[which]
+    file.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(WriteFailed, match=rf"^{file.name} could not be opened \(it is a link"):
+        Database(path, STEPS)
+
+
 def test_a_failed_read_says_nothing_of_a_write(database: Database) -> None:
     refusal = io_error(database.path, sqlite3.SQLITE_IOERR_READ, "disk I/O error")
 
@@ -311,6 +324,28 @@ def test_a_file_that_is_gone_is_not_made_anew_by_who_reads_it(database: Database
         pass
 
     assert not database.path.exists()
+
+
+def test_nothing_is_committed_to_a_file_that_is_gone_or_replaced(database: Database) -> None:
+    found: list[CorruptStore] = []
+    database.damaged = found.append
+    away = database.path.with_name("away")
+
+    database.path.rename(away)
+    with pytest.raises(CorruptStore, match="the file is missing"):
+        insert(database, "lost")
+    shutil.copy(away, database.path)
+    with pytest.raises(CorruptStore, match="another file was put in its place"):
+        insert(database, "lost")
+    away.replace(database.path)
+
+    insert(database, "kept")
+    with database.reading() as db:
+        assert db.execute("SELECT x FROM a").fetchall() == [("kept",)]
+    assert [each.problem for each in found] == [
+        "the file is missing",
+        "another file was put in its place",
+    ]
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ from tests.service.slow import write_network
 import visual_memory
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused
-from visual_memory_service.commands.insert import Plan, store
+from visual_memory_service.commands.insert import Plan, compare, store
+from visual_memory_service.pictures import bad_pictures
 from visual_memory_service.pictures.source import open_source
 
 if TYPE_CHECKING:
@@ -377,22 +378,13 @@ def test_links_to_folders_empty_folders_and_other_files_are_remarked(
 
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "Left out, as no pictures: 2 .txt.",
-        "Followed, as links to folders: pictures/cat/aside, pictures/dog/back, pictures/fox.",
-        "Not followed, as links to folders that they lie in: pictures/cat/aside/back, "
-        "pictures/cat/up, pictures/dog/back/aside, pictures/dog/back/up.",
-        "Labels are the names of the folders in pictures, also for pictures in folders inside "
-        "these: cat (1), dog (1). Where the inner folders are the labels, give pictures/cat, "
-        "pictures/dog instead.",
+        "Left out, as no pictures: 1 .txt.",
+        "Followed, as links to folders: pictures/fox.",
+        "Linked twice, and read once: pictures/cat/aside, pictures/dog/back.",
+        "Not followed, as links to folders that they lie in: pictures/cat/up.",
         "No pictures are in bird.",
     ]
-    assert labels().keys() == {
-        "cat/2.png",
-        "cat/aside/3.png",
-        "dog/3.png",
-        "dog/back/2.png",
-        "fox/1.png",
-    }
+    assert labels().keys() == {"cat/2.png", "dog/3.png", "fox/1.png"}
 
 
 def test_a_table_with_labels_that_hardly_differ_is_remarked(
@@ -570,6 +562,33 @@ def test_a_memory_that_is_deleted_meanwhile_is_not_said_to_hold_anything(
     assert gone.startswith('There is no memory named "pets"')
     assert deleted.startswith("It was deleted meanwhile, with the ")
     assert "goes on" not in problems
+
+
+def test_a_picture_that_vanishes_meanwhile_is_left_out_as_other_bad_ones_are(
+    client: visual_memory.Client, pets: str, tmp_path: Path
+) -> None:
+    put(tmp_path, *(f"folder/cat/{number}.png" for number in range(6)))
+    memory, options = client.memory(pets), Namespace(keep=False, replace=False, skip_bad=True)
+    source = open_source([tmp_path / "folder"], None, memory.info())
+
+    (tmp_path / "folder" / "cat" / "1.png").unlink()
+    plan = compare(source, {}, client.server_info().limits)
+    (tmp_path / "folder" / "cat" / "3.png").unlink()
+    items = [item for item in source.items() if item.id not in plan.bad]
+    progress = Progress("pictures", len(items))
+    bad_pictures.send(
+        lambda items: store(memory, items, plan, progress, options),
+        items,
+        lambda item: item.id,
+        plan.bad,
+        options,
+    )
+
+    assert plan.bad == {
+        "cat/1.png": "cannot be read: No such file or directory",
+        "cat/3.png": "cannot be read: no such file",
+    }
+    assert [each.id[4] for each in memory.entries()] == ["0", "2", "4", "5"]
 
 
 def test_two_commands_that_insert_the_same_do_not_disturb_each_other(

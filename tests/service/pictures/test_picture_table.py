@@ -68,6 +68,7 @@ def test_what_is_no_such_table_is_refused_with_its_place(
         (b"1.png", "has more or fewer cells than there are columns"),
         (b"1.png,cat,more", "has more or fewer cells than there are columns"),
         (b"1.png,", "has no label"),
+        (b"1.png, \t", "has no label"),
         (b",cat", "has no path"),
         (b",", "has no path and no label"),
     ],

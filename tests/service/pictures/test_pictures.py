@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,42 @@ def test_a_folder_of_heic_pictures_alone_is_told_so(tmp_path: Path) -> None:
 
     with pytest.raises(Refused, match=r"no pictures in .* HEIC is not read"):
         labelled(tmp_path)
+
+
+def test_each_folder_is_read_once_however_links_cross(tmp_path: Path) -> None:
+    for name in "abcdefg":
+        put(tmp_path, f"all/{name}/1.png")
+        for other in "abcdefg".replace(name, ""):
+            (tmp_path / "all" / name / f"to-{other}").symlink_to(tmp_path / "all" / other)
+
+    found, files = labelled(tmp_path / "all")
+
+    assert [picture.id for picture in found] == [f"{name}/1.png" for name in "abcdefg"]
+    assert [remark[:29] for remark in files.remarks] == ["Linked twice, and read once: "]
+
+
+def test_a_chain_of_doubled_links_is_walked_link_by_link(tmp_path: Path) -> None:
+    folders = [tmp_path / "all" / "a", *(tmp_path / f"{number:02}" for number in range(25))]
+    for here, there in pairwise(folders):
+        here.mkdir(parents=True)
+        for name in "xy":
+            (here / name).symlink_to(there)
+    put(folders[-1], "1.png")
+
+    found, files = labelled(tmp_path / "all")
+
+    assert [picture.id for picture in found] == [f"a/{'x/' * 25}1.png"]
+    assert len(files.folders) == 27
+
+
+def test_a_folder_elsewhere_is_read_by_the_link_that_is_a_label(tmp_path: Path) -> None:
+    put(tmp_path, "elsewhere/1.png", "all/a/2.png")
+    (tmp_path / "all" / "a" / "deep").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "all" / "fox").symlink_to(tmp_path / "elsewhere")
+
+    found, _ = labelled(tmp_path / "all")
+
+    assert [picture.id for picture in found] == ["a/2.png", "fox/1.png"]
 
 
 def test_a_link_to_a_folder_is_followed_and_one_to_above_is_not(tmp_path: Path) -> None:

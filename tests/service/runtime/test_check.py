@@ -292,7 +292,7 @@ def test_a_memory_that_is_dropped_meanwhile_is_no_damaged_one(memories: Memories
     memory.insert([Entry("a", "cat")], ROWS[:1])
 
     with pytest.raises(MemoryClosed):
-        memories.check(memory, lambda done, total: memories.drop("cats", request=WITHOUT_ID))
+        memory.check(lambda done, total: memories.drop("cats", request=WITHOUT_ID))
 
     assert memories.names() == ["dogs"]
 
@@ -417,7 +417,68 @@ def test_what_is_damaged_under_a_server_is_refused_when_it_is_read(
 
     assert (of_one.code, of_one.reason) == (grpc.StatusCode.DATA_LOSS, "CORRUPT_STORE")
     assert str(of_all) == str(of_one)
-    assert server.stub.GetEntry(pb.GetEntryRequest(memory="pets", id="a")).label == "cat"
+    of_other = refusal(server.stub.GetEntry, pb.GetEntryRequest(memory="pets", id="a"))
+    assert str(of_other) == str(of_one)
+
+
+WRITES: dict[str, Callable[[Client, Path], object]] = {
+    "insert": lambda client, to: client.memory("pets").insert(vectors=ROWS[:1], labels=["cat"]),
+    "delete": lambda client, to: client.memory("pets").delete(["a"]),
+    "unlearn": lambda client, to: client.memory("pets").unlearn(["a"]),
+    "backup": lambda client, to: client.backup("pets", to / "pets.vmb"),
+    "copy": lambda client, to: client.copy("pets", "copied"),
+    "check": lambda client, to: client.memory("pets").check(),
+}
+
+
+@pytest.mark.parametrize("first", WRITES)
+def test_a_memory_whose_file_is_gone_is_refused_from_the_first_call_that_notices(
+    start: Start, first: str, tmp_path: Path
+) -> None:
+    server = start()
+    filled(server, "pets", "others")
+    file_of(server, "pets").rename(tmp_path / "away.sqlite")
+
+    with visual_memory.connect(server.address) as client:
+        with pytest.raises(Error, match="the file is missing"):
+            WRITES[first](client, tmp_path)
+        for write in WRITES.values():
+            with pytest.raises(Error, match="the file is missing") as again:
+                write(client, tmp_path)
+            assert again.value.reason == "CORRUPT_STORE"
+        client.memory("others").delete(["a"])
+    assert server.end() == 0
+
+
+def test_a_memory_whose_log_is_gone_is_refused_once_that_is_noticed(
+    start: Start, tmp_path: Path
+) -> None:
+    server = start()
+    filled(server, "pets")
+    log = file_of(server, "pets")
+    log.with_name(f"{log.name}-wal").unlink()
+
+    with visual_memory.connect(server.address) as client:
+        with pytest.raises(Error):
+            client.copy("pets", "copied")
+        for write in WRITES.values():
+            with pytest.raises(Error) as again:
+                write(client, tmp_path)
+            assert again.value.reason == "CORRUPT_STORE"
+
+
+def test_a_memory_is_not_refused_for_the_damage_of_the_catalog(
+    start: Start, tmp_path: Path
+) -> None:
+    server = start()
+    filled(server, "pets")
+    (server.data / "catalog.sqlite").rename(tmp_path / "away.sqlite")
+
+    with visual_memory.connect(server.address) as client:
+        for write in ("unlearn", "backup", "copy"):
+            with pytest.raises(Error, match=r"catalog\.sqlite is damaged"):
+                WRITES[write](client, tmp_path)
+        assert client.memory("pets").delete(["b"]) == 1
     server.end()
     assert "failed" not in server.last_log
 

@@ -11,7 +11,7 @@ from visual_memory.errors import refuse
 from visual_memory.terminal.refused import Refused
 from visual_memory_service.pictures import bad_pictures
 
-GONE = "cannot be read: no such file"
+GONE = "no such file: photos/images[2020]/cat.jpg"
 
 
 def call(batch: list[str]) -> str:

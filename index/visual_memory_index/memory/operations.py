@@ -11,7 +11,7 @@ from visual_memory_index.errors import FileUnavailable, NotUndoable, UnknownEntr
 from visual_memory_index.memory.engine import Engine, check_known
 from visual_memory_index.ram.ram_copy import Change, RamCopy
 from visual_memory_index.records.entry import IdMaker, now
-from visual_memory_index.records.operation import GONE, UNLEARN, Operation, State
+from visual_memory_index.records.operation import GONE, Operation, State
 from visual_memory_index.records.request import WITHOUT_ID, Request
 from visual_memory_index.store.store import Transaction
 
@@ -49,7 +49,7 @@ class Operations:
             return [*map(self._known, store.operations(before=before, limit=limit))]
 
     def begin(self, kind: str, *, request: Request = WITHOUT_ID) -> StartedOperation:
-        """Start a long operation of this ``kind``; for a repeated request see ``start``.
+        """Start a long operation of this ``kind``; for a repeated request return the former one.
 
         Raises RequestReused, FileUnavailable.
         """
@@ -64,30 +64,17 @@ class Operations:
     ) -> StartedOperation:
         """Start the operation whose name ``write`` returns, unless this request did so before.
 
-        Then return that operation. If it failed, and so changed nothing, another one is started. An
-        unlearning goes on instead. ``frees`` is as for ``Writer.do``.
+        Then return that operation. ``frees`` is as for ``Writer.do``.
         """
 
         def once(transaction: Transaction) -> tuple[StartedOperation, Change | None]:
             if (answered := transaction.recall(request)) is not None:
-                earlier = self._known(transaction.operation(answered[0]))
-                if not is_to_repeat(earlier):
-                    return StartedOperation(earlier, again=True), None
+                return StartedOperation(transaction.operation(answered[0]), again=True), None
             name, change = write(transaction)
             transaction.keep(request, [name])
             return StartedOperation(transaction.operation(name), again=False), change
 
         return self._engine.writer.do(once, frees=frees)
-
-    def repeated(self, request: Request) -> Operation | None:
-        """Return the operation that ``start`` would return for a repeated request, or None.
-
-        Raises RequestReused.
-        """
-        with self._engine.reading_file() as store:
-            names = store.recall(request)
-        earlier = self.get(names[0]) if names else None
-        return None if earlier is None or is_to_repeat(earlier) else earlier
 
     def new(self, transaction: Transaction, kind: str, request: Request) -> str:
         """Add a running operation of this ``kind`` to the store, and return its name.
@@ -240,11 +227,6 @@ class Operations:
             return list(labels), Change(relabelled=labels)
 
         return self._engine.do_once("Undo", request, write)
-
-
-def is_to_repeat(operation: Operation) -> bool:
-    """Return True if a repeated request starts the operation again, because it failed."""
-    return operation.state == "failed" and operation.kind != UNLEARN
 
 
 def check_undoable(operation: Operation) -> None:

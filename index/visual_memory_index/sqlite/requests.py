@@ -60,7 +60,7 @@ class SqliteRequests:
         age = before + min(max(time - then, 1), STEP)
         self._db.execute(FORGET, (age - REMEMBERED, WHOLE))
         self._db.execute(
-            "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)",
             (request.id, request.start, request.fingerprint, json.dumps(answer), time, age),
         )
         if request.start != WHOLE:

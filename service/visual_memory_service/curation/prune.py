@@ -16,7 +16,7 @@ from visual_memory_index.curation import prune_methods
 from visual_memory_index.errors import EmptyMemory, NotVoting
 from visual_memory_service.curation.values import leave_one_out_values
 from visual_memory_service.runtime.batches import leave_one_out_in_batches
-from visual_memory_service.runtime.operations import Job, Operations
+from visual_memory_service.runtime.operations import Job, Operations, repeated
 
 JUDGED_K, JUDGED_VOTING = 50, "rank"
 
@@ -50,10 +50,10 @@ def prune(
 ) -> index.Operation:
     """Start a prune, or without ``apply`` its dry run, and return the operation.
 
-    A repeated request returns the earlier operation, unless that failed. Raises NotVoting if an id
-    given does not vote, RequestReused.
+    A repeated request returns the earlier operation. Raises NotVoting if an id given does not vote,
+    RequestReused.
     """
-    if (again := memory.operations.repeated(request)) is not None:
+    if (again := repeated(request, memory)) is not None:
         return again
     if isinstance(method, prune_methods.Ids):
         check_votes(method.ids, memory)
@@ -151,7 +151,7 @@ def relabel(
     Returns the operation, also of a repeated request, or a result if nothing is applied. Raises
     UnknownEntries, RequestReused, FileUnavailable.
     """
-    if (again := memory.operations.repeated(request)) is not None:
+    if (again := repeated(request, memory)) is not None:
         return again
     if not apply:
         return RelabelResult(sorted(memory.operations.would_relabel(labels)), applied=False)

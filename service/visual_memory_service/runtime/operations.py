@@ -146,7 +146,7 @@ class Operations:
     ) -> Operation:
         """Start ``work``, which returns its result as JSON, and return the operation.
 
-        A repeated request returns the earlier operation, unless that failed. Raises RequestReused,
+        A repeated request starts nothing and returns the earlier operation. Raises RequestReused,
         FileUnavailable, MemoryClosed if the server is stopping.
         """
         if self._closed:
@@ -308,3 +308,9 @@ def check_done(memory: Memory, name: str) -> None:
     ended = memory.operations.get(name)
     if ended.state != "done":
         raise NotDone(ended.name, ended.state, ended.problem)
+
+
+def repeated(request: Request, memory: Memory) -> Operation | None:
+    """Return the operation that this request started before, or None. Raises RequestReused."""
+    names = memory.recall(request)
+    return memory.operations.get(names[0]) if names else None

@@ -15,7 +15,7 @@ from tests.databases import database_of
 
 import visual_memory
 from visual_memory import Client
-from visual_memory_index import CUT_SHORT, UNLEARN, Catalog, Memory, Operation, Query, Request
+from visual_memory_index import CUT_SHORT, UNLEARN, Catalog, Memory, Query, Request
 from visual_memory_index.errors import MemoryClosed, OperationEnded
 from visual_memory_service.runtime.operations import AT_ONCE, Job, Operations, Work
 
@@ -159,26 +159,6 @@ def test_one_whose_result_finds_no_room_on_the_disk_has_failed(
     assert (ended.state, ended.result) == ("failed", None)
     assert ended.problem is not None
     assert "make room on the disk" in ended.problem
-
-
-def test_a_repeated_request_starts_again_what_found_no_room_until_that_is_done(
-    memory: Memory, operations: Operations
-) -> None:
-    def start() -> Operation:
-        request = Request("once", b"x")
-        started = operations.start(memory, "x", lambda job: "0" * 1_000_000, request=request)
-        if job := operations.job(started.name):
-            job.ended.result(20)
-        return memory.operations.get(started.name)
-
-    writer = database_of(memory)._writer
-    writer.execute("PRAGMA max_page_count = 1")
-    full = start()
-    writer.execute("PRAGMA max_page_count = 100000")
-    done, again = start(), start()
-
-    assert (full.state, done.state) == ("failed", "done")
-    assert again == done
 
 
 def test_a_repeated_request_does_the_work_once(memory: Memory, operations: Operations) -> None:

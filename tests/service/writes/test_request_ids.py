@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from tests.conftest import RemoteMemory, Server, refusal, to_batch
 
-import visual_memory
-from visual_memory import FailedPrecondition, Memory
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 
@@ -238,28 +236,3 @@ def test_a_repeated_update_of_an_entry_that_was_deleted_since_says_so(pets: Remo
 
     assert error.reason == "DELETED_SINCE"
     assert 'The request "update, gone" changed the entry "a" before' in error.message
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda memory: memory.prune(method="hard", apply=True, request_id="once"),
-        lambda memory: memory.assess(request_id="once"),
-        lambda memory: memory.calibrate(k=1, request_id="once"),
-    ],
-    ids=["prune", "assess", "calibrate"],
-)
-def test_an_operation_that_failed_has_not_used_its_request_id_up(
-    pets: RemoteMemory, call: Callable[[Memory], Any]
-) -> None:
-    rows, labels = np.random.default_rng(0).normal(size=(60, 4)), ["cat", "dog"] * 30
-    with visual_memory.connect(pets.server.address) as client:
-        memory = client.memory(pets.name)
-        memory.delete(["a", "b", "c"])
-        with pytest.raises(FailedPrecondition):
-            call(memory)
-        memory.insert(vectors=rows, labels=labels)
-
-        done = call(memory)
-
-        assert call(memory).operation == done.operation

@@ -8,12 +8,22 @@ from pathlib import Path
 
 from visual_memory_benchmarks.errors import BadFile
 
+Folders = dict[tuple[int, int], Path]  # paths by device and inode
 
-def files_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+
+def files_below(folder: Path) -> Iterator[Path]:
     """Yield every file below a folder, also through links to folders, except hidden files.
 
-    A link to a folder that it lies in is not followed; ``above`` has device and inode of those
-    folders. Raises BadFile if a folder or link cannot be read.
+    A link to a folder that it lies in is not followed. Raises BadFile if a folder or link cannot be
+    read, or if links lead to a folder that is there already: its files would count twice.
+    """
+    return walk(folder, {}, frozenset())
+
+
+def walk(folder: Path, read: Folders, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    """Yield the files below a folder, which is added to ``read``; ``above`` are those it lies in.
+
+    Raises BadFile.
     """
     try:
         found = folder.stat()
@@ -25,8 +35,11 @@ def files_below(folder: Path, above: frozenset[tuple[int, int]] = frozenset()) -
     own = (found.st_dev, found.st_ino)
     if own in above:
         return
+    if (same := read.setdefault(own, folder)) != folder:
+        problem = f"is the same folder as {same}"
+        raise BadFile(folder, problem, "remove one of them, or the link that leads there")
     for path, is_folder in inside:
         if is_folder:
-            yield from files_below(path, above | {own})
+            yield from walk(path, read, above | {own})
         else:
             yield path

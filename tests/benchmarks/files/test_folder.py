@@ -48,6 +48,17 @@ def test_a_link_to_a_folder_that_it_lies_in_is_not_followed(tmp_path: Path) -> N
     assert below(tmp_path / "set") == ["cat/a.png", "other/b.png"]
 
 
+def test_a_folder_that_links_lead_to_twice_is_refused(tmp_path: Path) -> None:
+    names = [f"{number}" for number in range(20)]
+    to_folder(tmp_path, *(f"{name}/a.png" for name in names))
+    for name in names:
+        for other in set(names) - {name}:
+            (tmp_path / name / f"to {other}").symlink_to(f"../{other}")
+
+    with pytest.raises(BadFile, match=r"is the same folder as .*; remove one of them"):
+        below(tmp_path)
+
+
 def test_a_link_to_nothing_may_have_been_a_folder_and_is_refused(tmp_path: Path) -> None:
     to_folder(tmp_path, "cat/a.png")
     (tmp_path / "dog").symlink_to("moved")

@@ -30,7 +30,11 @@ class Protocol:
 
     @property
     def first(self) -> list[Edit]:
-        """Return the edits to make first: NOTHING (none), ``edits``, and controls of additions."""
+        """Return the edits whose size is known beforehand, which are made before the others.
+
+        These are NOTHING (no edit), ``edits``, and the controls that add as many random pictures as
+        an edit adds. Controls that remove pictures follow, when the sizes of edits are measured.
+        """
         return [NOTHING, *self.edits, *self._added]
 
     @property

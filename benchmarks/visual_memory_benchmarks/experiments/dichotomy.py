@@ -45,7 +45,9 @@ def dichotomy(
     ),
     seed: int = 0,
 ) -> Tables:
-    """Compare decision makers: each embedder under each voting.
+    """Measure which pictures all makers, some and none get right, and error consistency.
+
+    A decision maker is an embedder under a voting.
 
     Each half of natural16 is classified by a memory of the other half; the other sets by the first
     half's memory.

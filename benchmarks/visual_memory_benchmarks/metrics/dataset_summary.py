@@ -157,7 +157,10 @@ class Answers:
         return accuracy(self._of(names, conditions), [self.weights[name] for name in conditions])
 
     def measures(self, pairs: Sequence[Pair], conditions: Iterable[str]) -> Draws:
-        """Return each pair's MEASURES, averaged over conditions: (4, pairs, rows of weights)."""
+        """Return the four MEASURES of pairs of decision makers, averaged over conditions.
+
+        The shape is (4, pairs, rows of weights).
+        """
         return consistency.average([self.compared[name].of(pairs) for name in conditions])
 
     def describe(self, names: Sequence[str], pairs: Sequence[Pair]) -> Json:

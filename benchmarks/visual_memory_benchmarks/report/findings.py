@@ -70,7 +70,10 @@ class Findings:
 
     @cached_property
     def summary(self) -> Json:
-        """Compare people, networks and memories on the same pictures. Raises MissingData."""
+        """Return accuracy, shape bias and error consistency of people, networks and memories.
+
+        All answered the same pictures. Raises MissingData.
+        """
         folders = [self.people / PEOPLE, self.people / NETWORKS]
         if lacking := [name for name in DATASETS if not (folders[0] / name).is_dir()]:
             raise MissingData(

@@ -14,7 +14,7 @@ DOWNLOADS = ".downloads"
 
 
 def source(name: str) -> Source:
-    """Return the source of a dataset. Raises MissingData."""
+    """Return where a dataset is downloaded from. Raises MissingData if ``name`` is unknown."""
     if name not in SOURCES:
         raise MissingData(name, f"nothing is known of it; there are {', '.join(SOURCES)}")
     return SOURCES[name]

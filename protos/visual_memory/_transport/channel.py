@@ -222,7 +222,10 @@ class GrpcChannel:
         self._workers.end()
 
     def _without_frames(self, error: BaseException) -> BaseException:
-        """Return an error without gRPC's objects, which only worker threads may hold and free."""
+        """Return an error that holds no object of gRPC, neither in its fields nor in its traceback.
+
+        Only worker threads may hold and free such objects.
+        """
         error.__traceback__ = None
         if isinstance(error, grpc.RpcError):
             return Failed(error.code(), error.details() or "", error.trailing_metadata())

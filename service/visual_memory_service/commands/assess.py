@@ -171,7 +171,7 @@ def print_assessment(found: Assessment, options: Namespace) -> None:
 
 
 def worst_labels(found: Assessment) -> list[tuple[object, ...]]:
-    """Return the labels as rows of a table, the least accurate first."""
+    """Return the least accurate labels, SHOWN at most, as rows of a table, the worst first."""
     worst = sorted(found.labels, key=lambda each: (each.accuracy, each.label))
     return [as_row(each) for each in worst[:SHOWN]]
 

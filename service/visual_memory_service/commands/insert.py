@@ -365,7 +365,10 @@ def noting_unlearned(plan: Plan) -> Iterator[None]:
 
 
 def counting(progress: Progress) -> Callable[[int, int], None]:
-    """Return a progress callback that adds the count of items done before to the count it gets."""
+    """Return a progress callback for calls with (done, total); ``total`` is ignored.
+
+    ``done`` counts from this moment; what ``progress`` has counted until now is added to it.
+    """
     before = progress.done
     return lambda done, total: progress.reach(before + done)
 

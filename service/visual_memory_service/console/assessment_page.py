@@ -161,7 +161,7 @@ def tiles(found: Assessment) -> str:
 
 
 def no_pictures(info: MemoryInfo) -> str:
-    """Render a note on how to get pictures."""
+    """Render a note for a memory that stores no pictures: how to get them shown."""
     return (
         f"<p class=note>{escape(info.name)} keeps no pictures, so their ids have to do. With "
         "<code>--images FOLDER</code> they are taken from the folder that was inserted; a memory "

@@ -200,7 +200,7 @@ class UnlearningWork:
     def _erase(
         self, job: Job, memory: Memory, patterns: ResiduePatterns | None, began: float
     ) -> Search:
-        """Erase residues from the files and, if ``erasure`` includes it, from the process.
+        """Erase residues from the files and, if the server is set to do so, from the process.
 
         ``began`` is the start of the operation by ``time.perf_counter``, for the log.
         """

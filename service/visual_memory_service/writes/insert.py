@@ -58,7 +58,7 @@ def insert(
 
 
 def to_keep(entries: Sequence[Entry], served: ServedMemory) -> list[Entry]:
-    """Return entries with thumbnails of their images, or without images if the memory stores none.
+    """Return entries with thumbnails added, or without images if the memory stores none.
 
     Raises BadField if an image cannot be decoded.
     """

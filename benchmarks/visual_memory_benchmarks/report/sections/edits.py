@@ -142,7 +142,7 @@ def significant(result: Mapping[str, Any], k: int) -> list[Contrast]:
 
 
 def _before(result: Mapping[str, Any], outcome: str) -> float:
-    """Return an outcome's value before any edit, for the first k."""
+    """Return an outcome's value before any edit, for the first of the study's k."""
     k = result["study"]["ks"][0]
     (level,) = (
         row["value"] for row in result["before"] if row["k"] == k and row["outcome"] == outcome

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 FRAGMENT_BYTES = 32  # of a vector or picture: the least that is residue
@@ -18,8 +19,9 @@ DISTINCT_MIN = 12  # different bytes that a fragment must have, so that it is no
 HEAD_SHARE = 4  # this part of a picture is left out: headers are alike
 PROBE_BYTES = 8
 PROBE_DISTINCT_MIN = 4  # zeros, for example, are everywhere
-STEP = FRAGMENT_BYTES - PROBE_BYTES  # so every fragment contains a whole probe
-BESIDE = STEP // 2  # bytes of a fragment before its probe, or behind it, at least
+STRIDE = 4  # bytes from one place of the data where probes are looked up to the next
+CONTEXT_BYTES = FRAGMENT_BYTES - PROBE_BYTES  # of a fragment before its probes, at most
+BESIDE = (CONTEXT_BYTES - STRIDE + 1) // 2  # bytes before the probes, or behind them, at least
 PROBES_MAX = 400_000
 SHARED_MAX = 4  # different contexts that a probe may have
 TABLE_BITS_MIN, TABLE_BITS_MAX = 14, 24
@@ -35,9 +37,12 @@ class ResiduePatterns:
     still find whole ones. What also occurs in ``others``, content of the remaining entries, is not
     searched for, nor are 8 bytes that occur in many different fragments. Texts are also found in
     the forms in which JSON and Python write them, and also if many have the same beginning or end.
-    A search looks up probes, 8 bytes of each fragment or text, and then compares the bytes around
-    them. Patterns are kept masked (see ``masked``), or the search would find them in its own
-    memory.
+
+    A search looks up 8 bytes of the data at every fourth byte, and compares what is around them. So
+    each fragment and text has four probes, 8 bytes each, at places that follow each other: wherever
+    it lies, one of them is looked up. If some have not four good probes, or there are very many,
+    each has one, and the data is looked up at every byte. Patterns are kept masked (see
+    ``masked``), or the search would find them in its own memory.
     """
 
     def __init__(
@@ -49,21 +54,29 @@ class ResiduePatterns:
     ) -> None:
         self._texts: dict[bytes, bytes] = {}  # each written form to the UTF-8 form
         self._text_probes: dict[int, set[tuple[int, int]]] = {}  # to (offset, text length)
-        self._probes: dict[int, list[tuple[bytes, int]]] = {}  # to (context, offset)
-        text_count = self._note_texts(set(texts))
+        self._probes: dict[int, list[tuple[bytes, int, int]]] = {}  # to (context, place, number)
+        known = {each for each in texts if len(each.encode()) >= TEXT_BYTES_MIN}
         contents = [(each, 0) for each in dict.fromkeys(vectors)]
         contents += [(each, len(each) // HEAD_SHARE) for each in dict.fromkeys(pictures)]
-        wanted = sum(len(data) // STEP for data, _ in contents)
-        step = STEP * max(1, -(-wanted // PROBES_MAX))
+        contents = [(data, start) for data, start in contents if len(data) >= FRAGMENT_BYTES]
+        self._stride = STRIDE if have_good_probes(known, contents) else 1
+        self._length = PROBE_BYTES + self._stride - 1  # of all probes of a fragment together
+        text_count = self._note_texts(known)
+        step = FRAGMENT_BYTES - self._length  # so every fragment contains all probes of a place
+        wanted = sum(len(data) // step for data, _ in contents)
+        step *= max(1, -(-wanted * self._stride // PROBES_MAX))
+        fragments: dict[tuple[bytes, int], list[int]] = {}  # (context, place) to its probes
         noted = [
-            self._note(data, range(start, len(data) - PROBE_BYTES + 1, step))
+            self._note(data, range(start, len(data) - self._length + 1, step), fragments)
             for data, start in contents
-            if len(data) >= FRAGMENT_BYTES
         ]
-        self._index(self._probes.keys())
-        self._drop_shared(others)
+        shared = self._shared(fragments.values(), others)
+        for (context, place), probes in fragments.items():
+            if shared.isdisjoint(probes):
+                for number, probe in enumerate(probes):
+                    self._probes.setdefault(probe, []).append((context, place, number))
         self._index(self._probes.keys() | self._text_probes.keys())
-        self.count = text_count + sum(not self._probes.keys().isdisjoint(each) for each in noted)
+        self.count = text_count + sum(any(map(shared.isdisjoint, each)) for each in noted)
         """How many are looked for."""
 
     @property
@@ -81,90 +94,105 @@ class ResiduePatterns:
     def _pieces(self, whole: memoryview) -> Iterator[bytes]:
         if not len(self._values):  # nothing can be searched for
             return
+        room = np.empty(SEARCHED_AT_ONCE // PROBE_BYTES + 1, np.uint64)
         for start in range(0, len(whole), SEARCHED_AT_ONCE):
             part = whole[start : start + SEARCHED_AT_ONCE + PROBE_BYTES]
-            for offset in range(min(PROBE_BYTES, len(part))):
+            for offset in range(0, min(PROBE_BYTES, len(part)), self._stride):
                 words = np.frombuffer(part, "<u8", (len(part) - offset) // PROBE_BYTES, offset)
-                for near in self._near(words).tolist():
+                for near in self._near(words, room).tolist():
                     at, probe = start + offset + near * PROBE_BYTES, int(words[near])
                     for place, length in self._text_probes.get(probe, ()):
                         text = masked(whole[max(0, at - place) : at - place + length])
                         if text in self._texts:
                             yield self._texts[text]
-                    for around, place in self._probes.get(probe, ()):
-                        piece = held(whole, at, around, place)
+                    for context, place, number in self._probes.get(probe, ()):
+                        piece = held(whole, at - number, context, place, self._length)
                         if piece:
                             yield piece
 
     def _note_texts(self, texts: Iterable[str]) -> int:
         """Add patterns of texts; return the number of texts that can be searched for."""
-        forms: dict[bytes, list[int]] = {}  # with places for a probe
+        forms: dict[bytes, list[int]] = {}  # with places for their first probe
         count = 0
         for text in texts:
             looked_for = False
-            if len(text.encode()) < TEXT_BYTES_MIN:
-                continue
             for piece in pieces_of(text):
                 whole = piece.encode()
-                if places := places_in(whole):
+                if places := places_in(whole, self._stride):
                     looked_for = True
                     kept = masked(whole)
                     for form in written(piece):
-                        if found := places if form == whole else places_in(form):
+                        if found := places if form == whole else places_in(form, self._stride):
                             forms[form] = found
                             self._texts[kept if form == whole else masked(form)] = kept
             count += looked_for
         compared = list(forms)[:: max(1, -(-len(forms) // TEXTS_COMPARED))]
-        often = Counter(probe_at(form, at) for form in compared for at in forms[form])
+        often = Counter(
+            probe for form in compared for at in forms[form] for probe in self._probes_at(form, at)
+        )
         for form, places in forms.items():
-            place = min(places, key=lambda at: often[probe_at(form, at)])
-            self._text_probes.setdefault(probe_at(form, place), set()).add((place, len(form)))
+            rarest = min(
+                places, key=lambda at: max(often[each] for each in self._probes_at(form, at))
+            )
+            for at, probe in enumerate(self._probes_at(form, rarest), rarest):
+                self._text_probes.setdefault(probe, set()).add((at, len(form)))
         return count
 
-    def _note(self, data: bytes, places: Iterable[int]) -> list[int]:
-        """Add the fragments of a vector or picture around each of ``places``; return their probes.
+    def _note(
+        self, data: bytes, places: range, fragments: dict[tuple[bytes, int], list[int]]
+    ) -> list[list[int]]:
+        """Add the fragments of a vector or picture around each of ``places`` to ``fragments``.
 
-        A probe is the 8 bytes at the place. A fragment with too few different bytes is left out.
+        Returns the probes of each. A fragment with too few different bytes is left out.
         """
-        whole, probes = masked(data), []
-        for place in places:
-            near = min(place, len(data) - FRAGMENT_BYTES)
-            fragment = data[near : near + FRAGMENT_BYTES]
-            if distinct(data, place) >= PROBE_DISTINCT_MIN and len(set(fragment)) >= DISTINCT_MIN:
-                start = max(0, place - STEP)
-                around = (whole[start : place + FRAGMENT_BYTES], place - start)
-                probe = probe_at(data, place)
-                known = self._probes.setdefault(probe, [])
-                if len(known) <= SHARED_MAX and around not in known:
-                    known.append(around)
-                probes.append(probe)
-        return probes
+        first = np.minimum(places, len(data) - FRAGMENT_BYTES).astype(np.intp)
+        probes = probes_at(data, places, self._stride)
+        good = distinct(probes[:, 0]) >= PROBE_DISTINCT_MIN
+        good &= distinct(windows(data, FRAGMENT_BYTES)[first]) >= DISTINCT_MIN
+        noted: list[list[int]] = probes[good].view("<u8")[..., 0].tolist()
+        whole = masked(data)
+        for place, numbers in zip(itertools.compress(places, good), noted, strict=True):
+            start = max(0, place - CONTEXT_BYTES)
+            fragments[whole[start : place + FRAGMENT_BYTES], place - start] = numbers
+        return noted
 
-    def _drop_shared(self, others: Iterable[bytes]) -> None:
-        """Drop the probes that prove nothing if they are found.
+    def _shared(self, fragments: Iterable[list[int]], others: Iterable[bytes]) -> set[int]:
+        """Return the probes that prove nothing if they are found.
 
         These occur in more than SHARED_MAX different fragments, or in ``others``, which are
         pictures of entries that are still stored.
         """
-        shared = {probe for probe, known in self._probes.items() if len(known) > SHARED_MAX}
-        for other in others:
+        often = Counter(itertools.chain.from_iterable(fragments))
+        shared = {probe for probe, count in often.items() if count > SHARED_MAX}
+        for number, other in enumerate(others):
+            if not number:
+                self._index(often.keys())
             for offset in range(min(PROBE_BYTES, len(other))):
                 count = (len(other) - offset) // PROBE_BYTES
                 words = np.frombuffer(other, "<u8", count, offset)
-                shared.update(words[self._near(words)].tolist())
-        for probe in shared & self._probes.keys():
-            del self._probes[probe]
+                shared.update(words[self._near(words, np.empty(count, np.uint64))].tolist())
+        return shared
+
+    def _probes_at(self, data: bytes, place: int) -> list[int]:
+        """Return the probes of a fragment or text, the first of them at ``place``."""
+        return [probe_at(data, place + number) for number in range(self._stride)]
 
     def _index(self, probes: Set[int]) -> None:
         bits = min(max(len(probes).bit_length() + 8, TABLE_BITS_MIN), TABLE_BITS_MAX)
         self._shift = np.uint64(64 - bits)
-        self._values = np.array(sorted(probes), dtype=np.uint64)
+        self._values = np.unique(np.fromiter(probes, np.uint64, len(probes)))
         self._table = np.zeros(1 << bits, dtype=bool)
-        self._table[self._hashed(self._values)] = True
+        self._table[(self._values * MULTIPLIER) >> self._shift] = True
 
-    def _near(self, words: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Return the positions in ``words``, numbers of 8 bytes, at which there are probes."""
-        near = np.flatnonzero(self._table.take(self._hashed(words)))
+    def _near(self, words: NDArray[np.uint64], room: NDArray[np.uint64]) -> NDArray[np.intp]:
+        """Return the positions in ``words``, numbers of 8 bytes, at which there are probes.
+
+        ``room``, as many numbers at least, is written to: new memory would take longer than the
+        search.
+        """
+        hashed = np.multiply(words, MULTIPLIER, out=room[: len(words)])
+        hashed >>= self._shift
+        near = np.flatnonzero(self._table.take(hashed.view(np.int64), mode="clip"))
         if not len(near):
             return near
         values = words[near]
@@ -173,29 +201,47 @@ class ResiduePatterns:
         probes: NDArray[np.intp] = near[self._values[places] == values]
         return probes
 
-    def _hashed(self, words: NDArray[np.uint64]) -> NDArray[np.int64]:
-        places = (words * MULTIPLIER) >> self._shift
-        return places.view(np.int64)  # the type that ``take`` needs no conversion of
 
+def have_good_probes(texts: Iterable[str], contents: Sequence[tuple[bytes, int]]) -> bool:
+    """Return True if each text and fragment has STRIDE good probes, and they are not too many.
 
-def held(data: memoryview, at: int, around: bytes, place: int) -> bytes:
-    """Return the bytes of ``around``, a masked fragment, that ``data`` has around a probe.
-
-    The probe is the 8 bytes at ``place`` in ``around``, and at ``at`` in ``data``. Return b"" if
-    fewer than 32 bytes around it are equal.
+    ``contents`` are vectors and pictures, each with the place from which on it is searched for.
     """
-    if not (
-        alike(data, at - BESIDE, around, place - BESIDE)
-        or alike(data, at + PROBE_BYTES, around, place + PROBE_BYTES)
+    length = PROBE_BYTES + STRIDE - 1
+    forms = {form for text in texts for piece in pieces_of(text) for form in written(piece)}
+    places = [
+        (data, range(start, len(data) - length + 1, FRAGMENT_BYTES - length))
+        for data, start in contents
+    ]
+    return (
+        STRIDE * (len(forms) + sum(len(each) for _, each in places)) <= PROBES_MAX
+        and all(places_in(form, STRIDE) or not places_in(form, 1) for form in forms)
+        and all(
+            (distinct(probes_at(data, each, STRIDE)) >= PROBE_DISTINCT_MIN).all()
+            for data, each in places
+        )
+    )
+
+
+def held(data: memoryview, at: int, context: bytes, place: int, length: int) -> bytes:
+    """Return the bytes of ``context``, of a masked fragment, that ``data`` has around its probes.
+
+    The probes are the ``length`` bytes at ``place`` in ``context``, and at ``at`` in ``data``.
+    Return b"" if ``data`` does not have all of them, or fewer than 32 equal bytes around them.
+    """
+    if at < 0 or not (
+        alike(data, at - BESIDE, context, place - BESIDE)
+        or alike(data, at + length, context, place + length)
     ):
         return b""
-    start, end = max(0, place - at), min(len(around), place + len(data) - at)
+    start, end = max(0, place - at), min(len(context), place + len(data) - at)
     here = np.frombuffer(data[at + start - place : at + end - place], np.uint8) ^ np.uint8(MASK)
-    differing = np.flatnonzero(here != np.frombuffer(around, np.uint8)[start:end])
+    differing = np.flatnonzero(here != np.frombuffer(context, np.uint8)[start:end])
     before, after = differing[differing < place - start], differing[differing >= place - start]
     first = start + int(before[-1]) + 1 if len(before) else start
     last = start + int(after[0]) if len(after) else end
-    return around[first:last] if last - first >= FRAGMENT_BYTES else b""
+    whole = last >= place + length and last - first >= FRAGMENT_BYTES
+    return context[first:last] if whole else b""
 
 
 def alike(data: memoryview, at: int, around: bytes, place: int) -> bool:
@@ -224,23 +270,24 @@ def written(text: str) -> set[bytes]:
     return {text.encode(), text.encode(coding), *(each.encode() for each in escaped)}
 
 
-def places_in(data: bytes) -> list[int]:
-    """Return places for a probe of 8 bytes in ``data``: one a quarter at most, the last first.
+def places_in(data: bytes, count: int) -> list[int]:
+    """Return places for ``count`` probes in ``data``: one a quarter at most, the last first.
 
-    In each quarter the place with the most different bytes is chosen, if there are enough.
+    In each quarter the place with the most different bytes is chosen, if each of its probes has
+    enough.
     """
-    last = len(data) - PROBE_BYTES
     places = []
+    last = len(data) - PROBE_BYTES - count + 1
+    varied = [len(set(data[at : at + PROBE_BYTES])) for at in range(last + count)]
     for number in range(TEXT_STRETCHES, 0, -1):
-        most = PROBE_DISTINCT_MIN - 1
         start, end = ((last + 1) * each // TEXT_STRETCHES for each in (number - 1, number))
-        for at in range(end - 1, start - 1, -1):
-            if (here := distinct(data, at)) > most:
-                place, most = at, here
-                if most == PROBE_BYTES:
-                    break
-        if most >= PROBE_DISTINCT_MIN:
-            places.append(place)
+        good = [
+            at
+            for at in range(end - 1, start - 1, -1)
+            if min(varied[at : at + count]) >= PROBE_DISTINCT_MIN
+        ]
+        if good:
+            places.append(max(good, key=varied.__getitem__))
     return places
 
 
@@ -249,9 +296,22 @@ def probe_at(data: bytes, place: int) -> int:
     return int.from_bytes(data[place : place + PROBE_BYTES], "little")
 
 
-def distinct(data: bytes, at: int) -> int:
-    """Count the different bytes among the 8 bytes at ``at``."""
-    return len(set(data[at : at + PROBE_BYTES]))
+def probes_at(data: bytes, places: range, count: int) -> NDArray[np.uint8]:
+    """Return the ``count`` probes from each of ``places`` on: (places, count, 8)."""
+    first = np.asarray(places, np.intp)
+    probes: NDArray[np.uint8] = windows(data, PROBE_BYTES)[first[:, None] + np.arange(count)]
+    return probes
+
+
+def windows(data: bytes, size: int) -> NDArray[np.uint8]:
+    """Return the ``size`` bytes at each place of ``data``, as a view: (places, size)."""
+    return sliding_window_view(np.frombuffer(data, np.uint8), size)
+
+
+def distinct(rows: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Count the different bytes of each row, along the last axis."""
+    counts: NDArray[np.intp] = np.count_nonzero(np.diff(np.sort(rows)), axis=-1) + 1
+    return counts
 
 
 def masked(data: bytes | memoryview) -> bytes:

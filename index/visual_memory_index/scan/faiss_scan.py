@@ -137,7 +137,7 @@ class FaissIndexes:
 
         def pack(together: threading.Barrier) -> None:
             together.wait()
-            faiss.knn(zeros, zeros, 1, metric=faiss.METRIC_INNER_PRODUCT)
+            faiss.knn(zeros[:TOGETHER], zeros, 1, metric=faiss.METRIC_INNER_PRODUCT)
             np.matmul(zeros, zeros.T)
 
         for threads in (self._threads.queries, self._threads.background):

@@ -57,7 +57,21 @@ def test_what_is_found_in_one_place_explains_the_same_in_another(
     there = patterns.found_in(bytes(other) + fragment + bytes(9))
 
     assert len(found) > 1
+    assert found == there
     assert not unexplained(frozenset(found), frozenset(there))
+
+
+@pytest.mark.parametrize("at", range(8))
+@pytest.mark.parametrize("poor", [b"000000000abc", bytes(24) + VECTOR[:40]])
+def test_what_has_too_few_good_probes_is_found_anywhere_and_so_is_what_is_beside_it(
+    poor: bytes, at: int
+) -> None:
+    texts, vectors = ([poor.decode()], []) if poor.isalnum() else ([], [poor])
+    patterns = ResiduePatterns([TEXT, *texts], [VECTOR, *vectors])
+
+    assert patterns.found_in(bytes(at) + poor)
+    assert patterns.found_in(bytes(at) + VECTOR[100 : 100 + FRAGMENT_BYTES])
+    assert masked(TEXT.encode()) in patterns.found_in(bytes(at) + TEXT.encode())
 
 
 @given(st.integers(0, 16), st.sampled_from(["person-00000000012", "000000000abc", "aaaaaaaabcde"]))
@@ -294,7 +308,7 @@ def test_what_is_looked_for_is_not_kept_as_it_was() -> None:
     (piece,) = patterns.found_in(TEXT.encode())
 
     assert masked(piece) == TEXT.encode()
-    around = [each for known in patterns._probes.values() for each, _ in known]
+    around = [each for known in patterns._probes.values() for each, *_ in known]
     assert not patterns.found_in(b"".join([*patterns._texts, *patterns._texts.values(), *around]))
     assert masked(masked(b"abc")) == b"abc"
 

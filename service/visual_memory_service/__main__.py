@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
-from visual_memory_service.config import FILES_AND_MEMORY, early_erasure
 from visual_memory_service.erasure.allocator import overwrite_freed_memory
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -17,7 +17,7 @@ def main() -> int:
         "GRPC_VERBOSITY", "NONE"
     )  # before gRPC is loaded; our messages are enough
     try:
-        if sys.argv[1:2] == ["serve"] and early_erasure(sys.argv[2:]) == FILES_AND_MEMORY:
+        if sys.argv[1:2] == ["serve"] and erases_memory(sys.argv[2:]):
             overwrite_freed_memory()  # may execute the program again, so before all is loaded
         from visual_memory.terminal.ending import run_program
         from visual_memory_service import cli
@@ -26,6 +26,19 @@ def main() -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
+
+
+def erases_memory(arguments: Sequence[str]) -> bool:
+    """Return True if ``serve`` with these arguments erases from RAM, too, as is the default.
+
+    Settings are loaded only for an argument that may be --erasure or --config, or a beginning of
+    one: a process that is to overwrite freed memory loads twice all that is loaded until then.
+    """
+    if not any(each.startswith(("--e", "--c")) for each in arguments):
+        return True
+    from visual_memory_service.config import FILES_AND_MEMORY, early_erasure
+
+    return early_erasure(arguments) == FILES_AND_MEMORY
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -68,10 +69,13 @@ def serve(options: Namespace) -> NoReturn:
         overwrite_freed_memory()  # done by __main__, unless called in another way
     # SQLite reads it when it is loaded; its temporary files stay in the folder.
     os.environ["SQLITE_TMPDIR"] = str(settings.data / "unfinished")
+    gc.disable()  # the objects of modules stay, so no collection need examine them, now or later
     from visual_memory_embedders.errors import EmbeddingRefusal
     from visual_memory_index.errors import MemoryRefusal, in_full
     from visual_memory_service import server
 
+    gc.freeze()
+    gc.enable()
     log_to_standard_error(options.log_level)
     try:
         server.serve(settings)

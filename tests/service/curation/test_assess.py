@@ -263,14 +263,14 @@ def test_a_repeated_request_is_answered_by_the_assessment_it_began(
 def test_progress_is_told_how_many_entries_are_judged(client: Client, empty: RemoteMemory) -> None:
     on_progress: list[tuple[int, int]] = []
     memory = client.create_memory(f"{empty.name}x", dimension=32)
-    rows = np.random.default_rng(5).normal(size=(3000, 32))
-    memory.insert(vectors=rows, labels=["a", "b"] * 1500)
+    rows = np.random.default_rng(5).normal(size=(2000, 32))
+    memory.insert(vectors=rows, labels=["a", "b"] * 1000)
 
     memory.assess(k=1000, progress=lambda *counts: on_progress.append(counts))
 
     assert on_progress == sorted(on_progress) != []
-    assert all(0 <= done <= total and total in (0, 3000) for done, total in on_progress)
-    assert on_progress[-1][1] == 3000
+    assert all(0 <= done <= total and total in (0, 2000) for done, total in on_progress)
+    assert on_progress[-1][1] == 2000
 
 
 @pytest.mark.parametrize(

@@ -374,11 +374,11 @@ def test_operations_are_found_again_after_a_restart(start: Start, tmp_path: Path
 def test_an_operation_can_be_stopped_and_one_cut_short_has_failed(
     start: Start, tmp_path: Path
 ) -> None:
-    count = 30_000
-    rows = np.random.default_rng(3).normal(size=(count, 128))
+    count, dimension = 12_000, 512
+    rows = np.random.default_rng(3).normal(size=(count, dimension))
     server = start(tmp_path)
     with visual_memory.connect(server.address) as client:
-        crowd = client.create_memory("crowd", dimension=128)
+        crowd = client.create_memory("crowd", dimension=dimension)
         crowd.insert(vectors=rows, labels=["a", "b"] * (count // 2))
         cancelled = crowd.prune(method="hard", wait=False)
         client.cancel(cancelled.name)

@@ -72,4 +72,5 @@ def test_nothing_is_loaded_twice_for_it(tmp_path: Path) -> None:
 
     loaded = [line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()]
     assert loaded.count("visual_memory_service.erasure.allocator") == 2
+    assert loaded.count("visual_memory_service.config") == 1
     assert loaded.count("visual_memory_service.cli") == 1

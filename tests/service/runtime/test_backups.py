@@ -86,10 +86,10 @@ def altered(data: bytes, statement: str) -> bytes:
         return b"".join(with_checksum(io.BytesIO(db.serialize())))
 
 
-def test_restores_that_are_cancelled_at_once_leave_no_file(start: Start) -> None:
-    server, chance = start(), random.Random(0)
+def test_restores_that_are_cancelled_at_once_leave_no_file(server: Server, name: str) -> None:
+    chance = random.Random(0)
     for number in range(200):
-        request = pb.RestoreMemoryRequest(name=f"r{number}", request_id=f"{number}")
+        request = pb.RestoreMemoryRequest(name=f"{name}-{number}", request_id=f"{name} {number}")
         call = server.stub.RestoreMemory.future(iter([request]))
         time.sleep(chance.uniform(0, 0.006))
         call.cancel()
@@ -221,7 +221,7 @@ def test_a_backup_beside_eight_clients_has_whole_batches_only(
     while memory.info().count < 50:
         pass
     restored = []
-    for number in range(5):
+    for number in range(3):
         client.backup(empty.name, file, overwrite=True)
         restored.append(client.restore(file, f"{name}-{number}").info)
     over.set()
@@ -443,7 +443,7 @@ def test_who_is_not_there_is_neither_backed_up_nor_copied(server: Server, name: 
 
 
 def test_a_memory_of_an_embedder_that_is_not_allowed_is_restored_as_one_is_opened(
-    start: Start, tmp_path: Path
+    server: Server, name: str, tmp_path: Path
 ) -> None:
     spec = {
         "name": "onnx:/models/mine.onnx",
@@ -465,12 +465,11 @@ def test_a_memory_of_an_embedder_that_is_not_allowed_is_restored_as_one_is_opene
             made.insert([Entry("a", "cat")], unit_rows(np.eye(1, DIMENSION, dtype=np.float32)))
             with catalog.backup(made, settings=(), check=lambda: None) as opened:
                 data = b"".join(with_checksum(opened))
-    server = start()
 
-    server.stub.RestoreMemory(restoring("pets", data))
+    server.stub.RestoreMemory(restoring(name, data))
 
     with visual_memory.connect(server.address) as client:
-        memory = client.memory("pets")
+        memory = client.memory(name)
         assert memory.search(vectors=np.eye(1, DIMENSION), k=1)[0].ids == ["a"]
         with pytest.raises(visual_memory.InvalidArgument) as refused:
             memory.search(images=[to_picture()])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
-from tests.conftest import RemoteMemory, refusal
+from tests.conftest import RemoteMemory, Server, refusal
 from tests.sealing import alter
 
 import visual_memory
@@ -31,7 +31,7 @@ from visual_memory_service.runtime.check import Checks, OnProgress
 from visual_memory_service.runtime.memories import Memories
 
 if TYPE_CHECKING:
-    from tests.conftest import Server, Start
+    from tests.conftest import Start
 
 ROWS = np.eye(4, dtype=np.float32)
 CHECKED = Checked(0, 1, "")
@@ -356,15 +356,32 @@ def test_the_check_of_no_memory_is_not_found(client: Client) -> None:
         client.memory("nowhere").check()
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of tests that damage what they have inserted."""
+    standing = Server(tmp_path_factory.mktemp("damaged") / "data")
+    yield standing
+    assert standing.end() == 0
+
+
+@pytest.fixture
+def emptied(standing: Server) -> Iterator[Server]:
+    """That server; all memories are deleted after the test."""
+    yield standing
+    with visual_memory.connect(standing.address) as client:
+        for memory in client.memories():
+            client.delete_memory(memory.name)
+
+
 @pytest.mark.parametrize("reason", DAMAGES)
 def test_a_check_that_finds_damage_says_so_and_the_memory_is_refused(
-    start: Start, reason: str
+    emptied: Server, reason: str
 ) -> None:
-    server = start()
-    filled(server, "pets", "others")
-    DAMAGES[reason](file_of(server, "pets"))
+    logged = len(emptied.log())
+    filled(emptied, "pets", "others")
+    DAMAGES[reason](file_of(emptied, "pets"))
 
-    with visual_memory.connect(server.address) as client:
+    with visual_memory.connect(emptied.address) as client:
         with pytest.raises(Error) as caught:
             client.memory("pets").check()
         assert (caught.value.reason, caught.value.code) == (reason, grpc.StatusCode.DATA_LOSS)
@@ -376,38 +393,61 @@ def test_a_check_that_finds_damage_says_so_and_the_memory_is_refused(
         assert listed == [("others", None), ("pets", str(caught.value))]
         assert client.memory("others").classify(vectors=ROWS[:1])[0].label == "cat"
         client.delete_memory("pets")
-    server.end()
-    assert '"event": "memory damaged", "level": "error"' in server.last_log
-    assert "failed" not in server.last_log
+    log = emptied.log()[logged:]
+    assert '"event": "memory damaged", "level": "error"' in log
+    assert "failed" not in log
 
 
-@pytest.mark.parametrize("damage", [damage_vector, damage_label])
-def test_a_server_finds_by_itself_what_was_damaged_while_it_was_down(
-    start: Start, damage: Callable[[Path], None]
-) -> None:
-    server = start()
-    filled(server, "others", "pets")
+def cut_log(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("DELETE FROM audit WHERE number = 1")
+
+
+WHILE_DOWN = {"vector": damage_vector, "label": damage_label, "log": cut_log}
+
+
+@pytest.fixture(scope="module")
+def started_again(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with an undamaged memory, and one for each damage that was done in its absence."""
+    server = Server(tmp_path_factory.mktemp("down") / "data")
+    filled(server, "others", *WHILE_DOWN)
     server.end()
-    damage(file_of(server, "pets"))
+    for name, damage in WHILE_DOWN.items():
+        damage(file_of(server, name))
     server.start()
-
-    states = health_pb2_grpc.HealthStub(server.channel).Watch(
-        health_pb2.HealthCheckRequest(service="memories/pets"), timeout=SECONDS
-    )
-    assert any(state.status == NOT_SERVING for state in states)
-
-    error = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="pets"))
-    assert (error.code, error.reason) == (grpc.StatusCode.DATA_LOSS, "CORRUPT_STORE")
-    assert len(RemoteMemory(server, "others").ids()) == 4
+    yield server
     assert server.end() == 0
     assert '"memory": "others"' in server.last_log
 
 
+@pytest.mark.parametrize("damaged", ["vector", "label"])
+def test_a_server_finds_by_itself_what_was_damaged_while_it_was_down(
+    started_again: Server, damaged: str
+) -> None:
+    server = started_again
+    states = health_pb2_grpc.HealthStub(server.channel).Watch(
+        health_pb2.HealthCheckRequest(service=f"memories/{damaged}"), timeout=SECONDS
+    )
+    assert any(state.status == NOT_SERVING for state in states)
+
+    error = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name=damaged))
+    assert (error.code, error.reason) == (grpc.StatusCode.DATA_LOSS, "CORRUPT_STORE")
+    assert len(RemoteMemory(server, "others").ids()) == 4
+
+
+def test_a_log_that_was_cut_while_the_server_was_down_is_found_at_once(
+    started_again: Server,
+) -> None:
+    error = refusal(started_again.stub.GetMemory, pb.GetMemoryRequest(name="log"))
+
+    assert (error.code, error.reason) == (grpc.StatusCode.DATA_LOSS, "BAD_AUDIT_LOG")
+
+
 @pytest.mark.parametrize("damage", ["metadata = '{'", "created_at = 1 << 62", "label = 'wolf'"])
 def test_what_is_damaged_under_a_server_is_refused_when_it_is_read(
-    start: Start, damage: str
+    emptied: Server, damage: str
 ) -> None:
-    server = start()
+    server = emptied
     filled(server, "pets")
     with closing(sqlite3.connect(file_of(server, "pets"))) as db, db:
         db.execute(f"UPDATE entries SET {damage} WHERE id = 'b'")
@@ -433,13 +473,12 @@ WRITES: dict[str, Callable[[Client, Path], object]] = {
 
 @pytest.mark.parametrize("first", WRITES)
 def test_a_memory_whose_file_is_gone_is_refused_from_the_first_call_that_notices(
-    start: Start, first: str, tmp_path: Path
+    emptied: Server, first: str, tmp_path: Path
 ) -> None:
-    server = start()
-    filled(server, "pets", "others")
-    file_of(server, "pets").rename(tmp_path / "away.sqlite")
+    filled(emptied, "pets", "others")
+    file_of(emptied, "pets").rename(tmp_path / "away.sqlite")
 
-    with visual_memory.connect(server.address) as client:
+    with visual_memory.connect(emptied.address) as client:
         with pytest.raises(Error, match="the file is missing"):
             WRITES[first](client, tmp_path)
         for write in WRITES.values():
@@ -447,18 +486,16 @@ def test_a_memory_whose_file_is_gone_is_refused_from_the_first_call_that_notices
                 write(client, tmp_path)
             assert again.value.reason == "CORRUPT_STORE"
         client.memory("others").delete(["a"])
-    assert server.end() == 0
 
 
 def test_a_memory_whose_log_is_gone_is_refused_once_that_is_noticed(
-    start: Start, tmp_path: Path
+    emptied: Server, tmp_path: Path
 ) -> None:
-    server = start()
-    filled(server, "pets")
-    log = file_of(server, "pets")
+    filled(emptied, "pets")
+    log = file_of(emptied, "pets")
     log.with_name(f"{log.name}-wal").unlink()
 
-    with visual_memory.connect(server.address) as client:
+    with visual_memory.connect(emptied.address) as client:
         with pytest.raises(Error):
             client.copy("pets", "copied")
         for write in WRITES.values():
@@ -481,19 +518,6 @@ def test_a_memory_is_not_refused_for_the_damage_of_the_catalog(
         assert client.memory("pets").delete(["b"]) == 1
     server.end()
     assert "failed" not in server.last_log
-
-
-def test_a_log_that_was_cut_while_the_server_was_down_is_found_at_once(start: Start) -> None:
-    server = start()
-    filled(server, "pets")
-    server.end()
-    with closing(sqlite3.connect(file_of(server, "pets"))) as db, db:
-        db.execute("DELETE FROM audit WHERE number = 1")
-    server.start()
-
-    error = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="pets"))
-
-    assert (error.code, error.reason) == (grpc.StatusCode.DATA_LOSS, "BAD_AUDIT_LOG")
 
 
 def test_a_check_that_is_asked_for_raw_is_an_operation(pets: RemoteMemory) -> None:

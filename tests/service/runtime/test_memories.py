@@ -20,7 +20,7 @@ from tests.conftest import RemoteMemory, Server, refusal, to_vectors
 
 import visual_memory
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import WITHOUT_ID, Entry, Memory
+from visual_memory_index import WITHOUT_ID, Catalog, Entry, Memory
 from visual_memory_index.errors import CorruptStore
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.config import Settings
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 INVALID, MISSING = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 PAGE_BYTES = 16_384
+FLAGS = ("--allow-embedder", "*")
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -66,6 +67,22 @@ def file_of(server: Server, name: str) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server, of all embedders, for tests that look at all of its memories."""
+    server = Server(tmp_path_factory.mktemp("standing") / "data", *FLAGS)
+    yield server
+    assert server.end() == 0
+
+
+@pytest.fixture
+def emptied(standing: Server) -> Iterator[Server]:
+    """That server; all memories are deleted after the test."""
+    yield standing
+    for name in names(standing):
+        standing.stub.DeleteMemory(pb.DeleteMemoryRequest(name=name))
+
+
 def test_a_memory_is_answered_as_it_stands(pets: RemoteMemory) -> None:
     memory = pets.stub.GetMemory(pb.GetMemoryRequest(name=pets.name))
 
@@ -84,15 +101,14 @@ def test_an_embedder_is_told_with_its_weights(album: RemoteMemory) -> None:
     assert '"crop": [224, 224]' in memory.embedder.preprocessing
 
 
-def test_names_are_like_this(start: Start) -> None:
-    server = start()
+def test_names_are_like_this(emptied: Server) -> None:
     wanted = ["0", "a", "a.b-c_d", "x" * 63]
     for name in wanted:
-        create(server, name)
+        create(emptied, name)
 
-    server.restart()
+    emptied.restart(*FLAGS)
 
-    assert names(server) == wanted
+    assert names(emptied) == wanted
 
 
 @pytest.mark.parametrize(
@@ -135,14 +151,14 @@ def test_a_memory_of_no_kind_is_refused(
     assert names(server) == before
 
 
-def test_no_call_makes_the_server_open_a_path(start: Start, tmp_path: Path) -> None:
+def test_no_call_makes_the_server_open_a_path(server: Server, start: Start, tmp_path: Path) -> None:
     network = tmp_path / "network.onnx"
     network.write_bytes(b"not a network")
-    server = start()
 
     refused = server.stub.CreateMemory
     error = refusal(refused, pb.CreateMemoryRequest(name="new", embedder=f"onnx:{network}"))
-    server.restart("--allow-embedder", f"onnx:{network}")
+    assert "new" not in names(server)
+    server = start(None, "--allow-embedder", f"onnx:{network}")
     allowed = refusal(
         server.stub.CreateMemory, pb.CreateMemoryRequest(name="new", embedder=f"onnx:{network}")
     )
@@ -153,13 +169,11 @@ def test_no_call_makes_the_server_open_a_path(start: Start, tmp_path: Path) -> N
     assert names(server) == []
 
 
-def test_an_embedder_that_is_allowed_but_unknown_is_not_found(start: Start) -> None:
-    server = start(None, "--allow-embedder", "*")
-
+def test_an_embedder_that_is_allowed_but_unknown_is_not_found(emptied: Server) -> None:
     for name in ("nothing", "other:x", "onnx:"):
         request = pb.CreateMemoryRequest(name="new", embedder=name)
-        assert refusal(server.stub.CreateMemory, request).code is MISSING
-    assert names(server) == []
+        assert refusal(emptied.stub.CreateMemory, request).code is MISSING
+    assert names(emptied) == []
 
 
 def test_a_name_that_is_taken_is_refused(pets: RemoteMemory) -> None:
@@ -172,12 +186,11 @@ def test_a_name_that_is_taken_is_refused(pets: RemoteMemory) -> None:
     assert pets.stored() == before
 
 
-def test_memories_are_listed_by_name_page_by_page(start: Start) -> None:
-    server = start()
+def test_memories_are_listed_by_name_page_by_page(emptied: Server) -> None:
     for name in ("c", "a", "e", "b", "d"):
-        create(server, name)
+        create(emptied, name)
 
-    assert names(server, page_size=2) == ["a", "b", "c", "d", "e"]
+    assert names(emptied, page_size=2) == ["a", "b", "c", "d", "e"]
 
 
 @pytest.mark.parametrize(
@@ -196,27 +209,25 @@ def test_a_page_that_cannot_be_is_refused(
     assert (error.code, error.field_violations[0][0]) == (INVALID, field)
 
 
-def test_a_dropped_memory_is_gone_with_its_file(start: Start) -> None:
-    server = start()
-    create(server, "pets", "a")
-    file = file_of(server, "pets")
+def test_a_dropped_memory_is_gone_with_its_file(emptied: Server) -> None:
+    create(emptied, "pets", "a")
+    file = file_of(emptied, "pets")
 
-    server.stub.DeleteMemory(pb.DeleteMemoryRequest(name="pets"))
+    emptied.stub.DeleteMemory(pb.DeleteMemoryRequest(name="pets"))
 
-    assert names(server) == []
+    assert names(emptied) == []
     assert not list(file.parent.iterdir())
-    error = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="pets"))
+    error = refusal(emptied.stub.GetMemory, pb.GetMemoryRequest(name="pets"))
     assert (error.code, error.reason) == (MISSING, "UNKNOWN_MEMORY")
-    assert health(server, "pets") == NOT_SERVING
+    assert health(emptied, "pets") == NOT_SERVING
 
 
-def test_a_name_can_be_used_again(start: Start) -> None:
-    server = start()
-    create(server, "pets", "a")
-    server.stub.DeleteMemory(pb.DeleteMemoryRequest(name="pets"))
+def test_a_name_can_be_used_again(emptied: Server) -> None:
+    create(emptied, "pets", "a")
+    emptied.stub.DeleteMemory(pb.DeleteMemoryRequest(name="pets"))
 
-    again = create(server, "pets", "b")
-    server.restart()
+    again = create(emptied, "pets", "b")
+    emptied.restart(*FLAGS)
 
     assert again.ids() == ["b"]
 
@@ -352,17 +363,20 @@ def test_damaged_memories_are_listed_with_their_damage(damaged: Server) -> None:
         assert listed[name].count == 0
 
 
-def test_a_memory_that_the_catalog_does_not_know_is_named_and_can_be_dropped(start: Start) -> None:
-    server = start()
-    create(server, "known", "a")
-    server.end()
-    older = (server.data / "catalog.sqlite").read_bytes()
-    server.start()
-    create(server, "lost", "b")
+def test_a_memory_that_the_catalog_does_not_know_is_named_and_can_be_dropped(
+    start: Start, tmp_path: Path
+) -> None:
+    older, data = b"", tmp_path / "data"
+    for name in ("known", "lost"):
+        older = (data / "catalog.sqlite").read_bytes() if name == "lost" else b""
+        with closing(Catalog(data)) as catalog:
+            made = catalog.create(name, dimension=4, embedder=None)
+            assert made is not None
+            with closing(made):
+                made.insert([Entry("a", "cat")], np.eye(1, 4, dtype=np.float32))
+    (data / "catalog.sqlite").write_bytes(older)
+    server = start(data)
     file = file_of(server, "lost")
-    server.end()
-    (server.data / "catalog.sqlite").write_bytes(older)
-    server.start()
 
     error = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="lost"))
 
@@ -416,13 +430,13 @@ def test_a_name_of_a_damaged_memory_is_taken(damaged: Server) -> None:
     assert error.code is grpc.StatusCode.ALREADY_EXISTS
 
 
-def test_a_damaged_memory_can_be_dropped_and_made_anew(start: Start) -> None:
-    server = start()
+def test_a_damaged_memory_can_be_dropped_and_made_anew(emptied: Server) -> None:
+    server = emptied
     create(server, "pets", "a")
     file = file_of(server, "pets")
     server.end()
     file.write_bytes(b"x" * 9999)
-    server.start()
+    server.start(*FLAGS)
 
     server.stub.DeleteMemory(pb.DeleteMemoryRequest(name="pets"))
 

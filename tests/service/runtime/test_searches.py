@@ -21,13 +21,13 @@ QUERIES = np.random.default_rng(1).normal(size=(256, 32))
 
 @pytest.fixture(scope="module")
 def crowd(server: Server) -> Iterator[RemoteMemory]:
-    """A memory of 3,000 entries (32 dimensions), every tenth a copy of the one before."""
+    """A memory of 1,000 entries (32 dimensions), every tenth a copy of the one before."""
     crowd = RemoteMemory(server, f"m{uuid.uuid4().hex}")
     server.stub.CreateMemory(pb.CreateMemoryRequest(name=crowd.name, dimension=32))
-    rows = np.random.default_rng(2).normal(size=(3000, 32))
+    rows = np.random.default_rng(2).normal(size=(1000, 32))
     rows[9::10] = rows[8::10]
     crowd.insert(
-        rows, [f"{number:04}" for number in range(3000)], [f"label {n % 7}" for n in range(3000)]
+        rows, [f"{number:04}" for number in range(1000)], [f"label {n % 7}" for n in range(1000)]
     )
     yield crowd
     server.stub.DeleteMemory(pb.DeleteMemoryRequest(name=crowd.name))
@@ -62,7 +62,7 @@ def test_many_at_once_get_the_bits_of_one_batch(crowd: RemoteMemory) -> None:
 def test_many_questions_of_different_kinds_do_not_mix(crowd: RemoteMemory) -> None:
     kinds: list[dict[str, Any]] = [
         {"k": 1},
-        {"k": 3000, "voting": "distance"},
+        {"k": 1000, "voting": "distance"},
         {"filter": 'label = "label 3"'},
         {"exclude_ids": ["0001", "0008", "0009"]},
     ]

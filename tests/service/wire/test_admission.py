@@ -346,6 +346,7 @@ def test_who_reads_on_after_a_long_silence_is_told_the_end(start: Start, tmp_pat
     end = time.monotonic() + 7
     while time.monotonic() < end:  # the connection is not idle
         server.stub.GetServerInfo(pb.GetServerInfoRequest())
+        time.sleep(0.1)
     error = refusal(lambda: list(pieces))
 
     assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "CLIENT_SILENT")

@@ -108,7 +108,7 @@ def test_imports_backups_and_values_of_the_client_go_on_after_it(
     client: Client, tmp_path: Path
 ) -> None:
     imported = client.create_memory("imported", dimension=4)
-    rows, backed_up = np.ones((20_001, 4)), tmp_path / "large.backup"
+    rows, backed_up = np.ones((10_001, 4)), tmp_path / "large.backup"
     waiting, erased = threading.Semaphore(0), threading.Event()
 
     def told(done: int, total: int) -> None:
@@ -119,7 +119,7 @@ def test_imports_backups_and_values_of_the_client_go_on_after_it(
     with ThreadPoolExecutor(3) as threads:
         begun: list[Future[Any]] = [
             threads.submit(
-                lambda: imported.insert(vectors=rows, labels=["dog"] * 20_001, progress=told)
+                lambda: imported.insert(vectors=rows, labels=["dog"] * len(rows), progress=told)
             ),
             threads.submit(lambda: client.backup("large", backed_up, progress=told)),
             threads.submit(lambda: client.memory("large").values(progress=told)),

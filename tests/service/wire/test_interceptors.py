@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from tests.conftest import refusal, to_batch
+from tests.conftest import Server, refusal, to_batch
 from tests.service.wire.test_listener import BOUNDS
 
 import visual_memory
@@ -31,7 +32,7 @@ from visual_memory_service.wire.connections import Connections
 from visual_memory_service.wire.interceptors import CallInterceptor
 
 if TYPE_CHECKING:
-    from tests.conftest import RemoteMemory, Server, Start
+    from tests.conftest import RemoteMemory, Start
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 SERVICE = "/visual_memory.v1.VisualMemory"
@@ -217,17 +218,23 @@ def test_the_client_splits_what_one_message_does_not_hold(empty: RemoteMemory) -
     assert result.ids == ids == empty.ids()
 
 
-def test_what_is_beyond_the_limit_of_all_calls_is_refused_and_may_come_again(
-    start: Start, tmp_path: Path
-) -> None:
-    config = tmp_path / "server.toml"
-    config.write_text("pending_bytes_max = 1\n")
-    server = start(None, "--config", str(config))
+@pytest.fixture(scope="module")
+def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of small messages that takes one large message at a time."""
+    folder = tmp_path_factory.mktemp("bounded")
+    (folder / "server.toml").write_text(f"pending_bytes_max = 1\nmessage_bytes_max = {2**20}\n")
+    server = Server(folder / "data", "--config", str(folder / "server.toml"))
+    yield server
+    assert server.end() == 0
 
+
+def test_what_is_beyond_the_limit_of_all_calls_is_refused_and_may_come_again(
+    bounded: Server,
+) -> None:
     def insert(number: int) -> str:
-        request = pb.InsertEntriesRequest(memory="pets", batch=to_batch(rows, [f"{number}"]))
+        request = pb.InsertEntriesRequest(memory="large", batch=to_batch(rows, [f"{number}"]))
         try:
-            server.stub.InsertEntries(request)
+            bounded.stub.InsertEntries(request)
         except grpc.RpcError as error:
             refused = visual_memory.errors.from_rpc(error, "the server")
             assert isinstance(refused, visual_memory.ResourceExhausted)
@@ -235,22 +242,19 @@ def test_what_is_beyond_the_limit_of_all_calls_is_refused_and_may_come_again(
         return ""
 
     rows = np.ones((1, 16_384))
-    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=16_384))
+    bounded.stub.CreateMemory(pb.CreateMemoryRequest(name="large", dimension=16_384))
     with ThreadPoolExecutor(16) as threads:
         answers = list(threads.map(insert, range(400)))
-    with visual_memory.connect(server.address) as client:
-        stored = {entry.id for entry in client.memory("pets").entries()}
+    with visual_memory.connect(bounded.address) as client:
+        stored = {entry.id for entry in client.memory("large").entries()}
 
     assert {"", "OVERLOADED"} == set(answers)
     assert stored == {f"{number}" for number, answer in enumerate(answers) if not answer}
     assert insert(400) == ""
 
 
-def test_a_stream_that_breaks_off_is_not_counted_any_more(start: Start, tmp_path: Path) -> None:
-    config = tmp_path / "server.toml"
-    config.write_text("pending_bytes_max = 1\n")
-    server = start(None, "--config", str(config))
-    method: Any = server.channel.stream_stream(f"{SERVICE}/ImportEntries")
+def test_a_stream_that_breaks_off_is_not_counted_any_more(bounded: Server) -> None:
+    method: Any = bounded.channel.stream_stream(f"{SERVICE}/ImportEntries")
     large = "x" * 70_000  # what is small is taken in any case
     unknown = pb.ImportEntriesRequest(start=pb.ImportStart(memory=large, request_id="r"))
 
@@ -260,25 +264,21 @@ def test_a_stream_that_breaks_off_is_not_counted_any_more(start: Start, tmp_path
     assert broken(b"\xff" * 70_000) == "BAD_FIELD"
     assert broken(unknown.SerializeToString()) == "UNKNOWN_MEMORY"
     assert (
-        refusal(server.stub.GetMemory, pb.GetMemoryRequest(name=large)).reason == "UNKNOWN_MEMORY"
+        refusal(bounded.stub.GetMemory, pb.GetMemoryRequest(name=large)).reason == "UNKNOWN_MEMORY"
     )
 
 
-def test_health_and_what_can_never_be_read_are_told_under_any_load(
-    start: Start, tmp_path: Path
-) -> None:
-    config = tmp_path / "server.toml"
-    config.write_text(f"pending_bytes_max = 1\nmessage_bytes_max = {2**20}\n")
-    server = start(None, "--config", str(config))
-    server.stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))
+def test_health_and_what_can_never_be_read_are_told_under_any_load(bounded: Server) -> None:
+    stub = bounded.stub
+    stub.CreateMemory(pb.CreateMemoryRequest(name="pets", dimension=4))
     steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
     steps.put(pb.ImportEntriesRequest(start=pb.ImportStart(memory="pets", request_id="r")))
-    importing = server.stub.ImportEntries(iter(steps.get, None))
+    importing = stub.ImportEntries(iter(steps.get, None))
     next(importing)
 
-    overloaded = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="x" * 70_000)).reason
-    too_large = refusal(server.stub.GetMemory, pb.GetMemoryRequest(name="x" * (2**20 + 1))).reason
-    health = health_pb2_grpc.HealthStub(server.channel).Check(health_pb2.HealthCheckRequest())
+    overloaded = refusal(stub.GetMemory, pb.GetMemoryRequest(name="x" * 70_000)).reason
+    too_large = refusal(stub.GetMemory, pb.GetMemoryRequest(name="x" * (2**20 + 1))).reason
+    health = health_pb2_grpc.HealthStub(bounded.channel).Check(health_pb2.HealthCheckRequest())
 
     steps.put(None)
     list(importing)

@@ -14,7 +14,7 @@ from visual_memory_index.records.entry import Parts
 from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.store.store import new_identity
 
-EDITS = int(os.environ.get("EDITS", "1200"))
+EDITS = int(os.environ.get("EDITS", "600"))
 LOOKS, RESTARTS = EDITS // 10, 10
 DIMENSION = 8
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from visual_memory_index.errors import NotUndoable, UnknownEntries
 from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.store.store import new_identity
 
+CURATIONS = int(os.environ.get("CURATIONS", "20"))
 IDS = [f"{number:02}" for number in range(30)]
 LABELS = ["cat", "dog", "owl"]
 # Few directions, so that many entries are equally near and ids decide.
@@ -198,7 +200,7 @@ class CurationMachine(RuleBasedStateMachine):
 
 def test_counts_and_undo_are_exact_whatever_happened() -> None:
     run_state_machine_as_test(
-        CurationMachine, settings=settings(max_examples=40, stateful_step_count=40)
+        CurationMachine, settings=settings(max_examples=CURATIONS, stateful_step_count=40)
     )
 
 

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from tests.durability.ledger.workload import BROKEN, OperationFailed, Writer, cr
 
 from visual_memory import errors
 
-POINTS = int(os.environ.get("FAULT_POINTS", "2"))  # of each fault and kind of write
+POINTS = int(os.environ.get("FAULT_POINTS", "1"))  # of each fault and kind of write
 RESTARTS = int(os.environ.get("FAULT_RESTARTS", "1"))
 CLEAN = {"DISK_FULL", "WRITE_FAILED", "READ_FAILED", "CORRUPT_STORE"}
 COUNTING = 1 << 30
@@ -157,11 +158,26 @@ class Bench:
             self.start()
 
 
+@pytest.fixture(scope="module")
+def used_bench(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("bench")
+    with closing(Faults(library, folder / "control", folder / "data")) as faults:
+        bench = Bench(folder / "data", faults)
+        yield bench
+        bench.end()
+
+
 @pytest.fixture
-def bench(faults: Faults, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Bench]:
-    bench = Bench(tmp_path / "data", faults)
+def bench(used_bench: Bench, capsys: pytest.CaptureFixture[str]) -> Iterator[Bench]:
+    """The bench of all tests, with a new server if a test left the last one unsound."""
+    bench = used_bench
+    bench.faults.disarm()
+    bench.check("before it")
+    if bench.problems:
+        bench.begin()
+        bench.problems.clear()
+    bench.outcomes.clear()
     yield bench
-    bench.end()
     if "FAULT_POINTS" in os.environ:
         with capsys.disabled():
             print(f"\n{bench.outcomes.total()} faults")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
 import pytest
+from tests.conftest import Server
 from tests.conftest import refusal as refusal_of
 from tests.durability.faults.test_faults import KINDS, UNSOUND
 from tests.durability.ledger.contents import of_folder, of_server
@@ -22,7 +25,7 @@ from visual_memory import errors
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
-    from tests.conftest import Server, Start
+    from tests.conftest import Start
     from tests.index.conftest import SmallDisk
 
 IDS = [f"{number}" for number in range(300)]
@@ -79,15 +82,23 @@ def test_a_disk_that_fills_up_refuses_writes_until_there_is_room(
     writer.close()
 
 
-def served(start: Start, small_disk: SmallDisk) -> Server:
-    """Start a server whose memory "pets" is so large that an erasure needs room."""
-    server = start(small_disk.folder / "data")
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a server whose memory "pets" is so large that an erasure needs room."""
+    server = Server(tmp_path_factory.mktemp("prepared") / "data")
     rows = np.random.default_rng(0).standard_normal((len(IDS), 768), np.float32)
     with visual_memory.connect(server.address) as client:
         pets = client.create_memory("pets", dimension=768)
         pets.insert(vectors=rows, labels=IDS, ids=IDS)
-    server.restart()
-    return server
+    assert server.end() == 0
+    return server.data
+
+
+@pytest.fixture
+def served(prepared: Path, start: Start, small_disk: SmallDisk) -> Server:
+    """A server of a copy of the prepared folder; it makes a reserve that suits the small disk."""
+    without = shutil.ignore_patterns("reserve")
+    return start(Path(shutil.copytree(prepared, small_disk.folder / "data", ignore=without)))
 
 
 def use_up_reserve(server: Server, small_disk: SmallDisk) -> None:
@@ -96,14 +107,22 @@ def use_up_reserve(server: Server, small_disk: SmallDisk) -> None:
     small_disk.fill()
 
 
+def state_in_the_end(client: visual_memory.Client, operation: str) -> str:
+    """Return the state of an operation that waited for room, once it does not run any more."""
+    end = time.monotonic() + 30
+    while (state := client.operation(operation).state) == "running":
+        assert time.monotonic() < end, "nobody works on it"
+        time.sleep(0.02)
+    return state
+
+
 def test_on_a_full_disk_entries_are_deleted_and_unlearned_nevertheless(
-    start: Start, small_disk: SmallDisk
+    served: Server, small_disk: SmallDisk
 ) -> None:
-    server = served(start, small_disk)
-    with visual_memory.connect(server.address) as client:
+    with visual_memory.connect(served.address) as client:
         pets = client.memory("pets")
         small_disk.fill()
-        with visual_memory.connect(server.address, timeout=2) as hasty:
+        with visual_memory.connect(served.address, timeout=2) as hasty:
             refused = hasty.memory("pets")
             with pytest.raises(visual_memory.Error, match="make room"):
                 refused.insert(vectors=np.ones((400, 768)), labels=["x"] * 400, atomic=True)
@@ -115,30 +134,28 @@ def test_on_a_full_disk_entries_are_deleted_and_unlearned_nevertheless(
         assert certificate.count == 2
         assert visual_memory.verify(certificate).count == 2
         assert pets.info().count == len(IDS) - 5
-    server.restart(number=signal.SIGKILL)
-    with visual_memory.connect(server.address) as client:
+    served.restart(number=signal.SIGKILL)
+    with visual_memory.connect(served.address) as client:
         assert client.memory("pets").info().count == len(IDS) - 5
         small_disk.make_room(3_000_000)
         client.memory("pets").unlearn(["5"])
-    assert (server.data / "reserve").stat().st_size > 100_000
+    assert (served.data / "reserve").stat().st_size > 100_000
 
 
-def test_a_memory_can_be_dropped_on_a_full_disk(start: Start, small_disk: SmallDisk) -> None:
-    server = served(start, small_disk)
-    with visual_memory.connect(server.address) as client:
+def test_a_memory_can_be_dropped_on_a_full_disk(served: Server, small_disk: SmallDisk) -> None:
+    with visual_memory.connect(served.address) as client:
         small_disk.fill()
 
         client.delete_memory("pets")
 
         assert client.memories() == []
-        assert list((server.data / "memories").iterdir()) == []
+        assert list((served.data / "memories").iterdir()) == []
 
 
-def test_an_erasure_waits_for_room_and_says_so(start: Start, small_disk: SmallDisk) -> None:
-    server = served(start, small_disk)
-    with visual_memory.connect(server.address) as client:
+def test_an_erasure_waits_for_room_and_says_so(served: Server, small_disk: SmallDisk) -> None:
+    with visual_memory.connect(served.address) as client:
         pets = client.memory("pets")
-        use_up_reserve(server, small_disk)
+        use_up_reserve(served, small_disk)
         small_disk.make_room(200_000)
 
         with pytest.raises(visual_memory.FailedPrecondition, match="make room on the disk") as full:
@@ -148,8 +165,7 @@ def test_an_erasure_waits_for_room_and_says_so(start: Start, small_disk: SmallDi
         with pytest.raises(visual_memory.FailedPrecondition):
             client.certificate(operation.name)
         small_disk.make_room(3_000_000)
-        while client.operation(operation.name).state == "running":
-            pass
+        assert state_in_the_end(client, operation.name) == "done"
 
         certificate = client.certificate(operation.name)
         assert certificate.count == 200
@@ -158,24 +174,21 @@ def test_an_erasure_waits_for_room_and_says_so(start: Start, small_disk: SmallDi
 
 
 def test_an_erasure_goes_on_where_the_disk_refuses_to_drop_its_memory(
-    start: Start, small_disk: SmallDisk
+    served: Server, small_disk: SmallDisk
 ) -> None:
-    server = served(start, small_disk)
-    with visual_memory.connect(server.address) as client:
+    with visual_memory.connect(served.address) as client:
         pets = client.memory("pets")
-        use_up_reserve(server, small_disk)
+        use_up_reserve(served, small_disk)
         small_disk.make_room(200_000)
         with pytest.raises(visual_memory.FailedPrecondition, match="make room on the disk"):
             pets.unlearn(IDS[:200])
         (operation,) = [each for each in client.operations("pets") if each.kind == "unlearn"]
         small_disk.fill()
 
-        refused = refusal_of(server.stub.DeleteMemory, pb.DeleteMemoryRequest(name="pets"))
+        refused = refusal_of(served.stub.DeleteMemory, pb.DeleteMemoryRequest(name="pets"))
         waits = client.operation(operation.name).state
         small_disk.make_room(3_000_000)
-        end = time.monotonic() + 30
-        while (state := client.operation(operation.name).state) == "running":
-            assert time.monotonic() < end, "nobody works on it"
+        state = state_in_the_end(client, operation.name)
 
         assert refused.reason == "DISK_FULL"
         assert (waits, state) == ("running", "done")
@@ -187,25 +200,24 @@ def test_an_erasure_goes_on_where_the_disk_refuses_to_drop_its_memory(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_server_starts_on_a_full_disk_and_frees_room_there(
-    start: Start, small_disk: SmallDisk, number: signal.Signals
+    served: Server, small_disk: SmallDisk, number: signal.Signals
 ) -> None:
-    server = served(start, small_disk)
-    with visual_memory.connect(server.address) as client:
+    with visual_memory.connect(served.address) as client:
         client.create_memory("dropped", dimension=768)
     small_disk.fill()
     with (
-        visual_memory.connect(server.address, timeout=2) as hasty,
+        visual_memory.connect(served.address, timeout=2) as hasty,
         pytest.raises(visual_memory.Error, match="make room"),
     ):
         hasty.memory("pets").insert(vectors=np.ones((400, 768)), labels=["x"] * 400)
-    server.end(number)
-    for index in (server.data / "memories").glob("*-shm"):
+    served.end(number)
+    for index in (served.data / "memories").glob("*-shm"):
         index.unlink()  # so that opening each memory takes room, too
     small_disk.fill()
 
-    server.start()
+    served.start()
 
-    with visual_memory.connect(server.address) as client:
+    with visual_memory.connect(served.address) as client:
         pets = client.memory("pets")
         assert sorted(each.name for each in client.memories()) == ["dropped", "pets"]
         assert pets.info().count == len(IDS)

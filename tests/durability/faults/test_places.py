@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def delete_without_erasing(start: Start, data: Path) -> str:
             reader.execute("SELECT count(*) FROM entries").fetchone()
             operation = pets.unlearn(ids[:ERASED], wait=False)
             while pets.info().count > STAYING:
-                pass
+                time.sleep(0.01)
             server.end()
     return operation.name
 

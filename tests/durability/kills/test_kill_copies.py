@@ -6,17 +6,15 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tests.conftest import Server
 
 import visual_memory
 from visual_memory.v1 import service_pb2 as pb
-
-if TYPE_CHECKING:
-    from tests.conftest import Server, Start
 
 COUNT, DIMENSION = 4000, 128
 # When it is killed; all of them where many kills are asked for, as by ``make durability``.
@@ -24,13 +22,30 @@ SECONDS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)[:: 1 if "KILL_ROUNDS" in os.environ e
 PIECE_BYTES = 1 << 16
 
 
-def fill(server: Server) -> None:
-    """Create a memory that takes some time to copy."""
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A server with a memory that takes some time to copy, and its backup and digest."""
+
+    server: Server
+    file: Path
+    digest: str
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    """The server of all tests, which each of them kills and starts again."""
+    folder = tmp_path_factory.mktemp("filled")
+    server, file = Server(folder / "data"), folder / "pets.vmb"
     rows = np.random.default_rng(0).standard_normal((COUNT, DIMENSION))
     ids = [f"{number:06}" for number in range(COUNT)]
     with visual_memory.connect(server.address) as client:
         memory = client.create_memory("pets", dimension=DIMENSION)
         memory.insert(vectors=rows, labels=["cat"] * COUNT, ids=ids)
+        client.backup("pets", file)
+        digest = memory.info().digest
+    yield Filled(server, file, digest)
+    if server.process.poll() is None:
+        server.end(signal.SIGKILL)
 
 
 def unfinished(server: Server) -> list[str]:
@@ -44,14 +59,8 @@ def sending(data: bytes) -> Iterator[pb.RestoreMemoryRequest]:
 
 
 @pytest.mark.parametrize("seconds", SECONDS)
-def test_a_kill_in_the_middle_leaves_nothing_half_done(
-    seconds: float, start: Start, tmp_path: Path
-) -> None:
-    server, file = start(), tmp_path / "pets.vmb"
-    fill(server)
-    with visual_memory.connect(server.address) as client:
-        client.backup("pets", file)
-        digest = client.memory("pets").info().digest
+def test_a_kill_in_the_middle_leaves_nothing_half_done(seconds: float, filled: Filled) -> None:
+    server, file, digest = filled.server, filled.file, filled.digest
     calls = [
         server.stub.BackupMemory(pb.BackupMemoryRequest(memory="pets")),
         server.stub.RestoreMemory.future(sending(file.read_bytes())),
@@ -72,3 +81,6 @@ def test_a_kill_in_the_middle_leaves_nothing_half_done(
             assert (info.count, info.digest) == (COUNT, digest)
             assert client.memory(info.name).check().digest == digest
         assert client.restore(file, "again").info.digest == digest
+        for info in client.memories():
+            if info.name != "pets":
+                client.delete_memory(info.name)

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import Server, to_picture
 from tests.durability.power_loss.disk import Disk, Image
 from tests.durability.power_loss.recording import SENT, Call, Process, Recorder, calls, need
-from tests.durability.power_loss.test_power_loss import left
+from tests.durability.power_loss.test_power_loss import digest_of, left
 from tests.service.erasure.residue import Residue
 
 import visual_memory
@@ -36,19 +36,21 @@ class Erasure:
     root: Path
 
     def disks(self, *, syncs: bool = True) -> Iterator[Image]:
-        """Yield possible contents of the disk from the moment of the certificate on."""
+        """Yield the different contents the disk may have from the moment of the certificate on."""
         certified = next(
             at
             for at, call in enumerate(self.recorded)
             if call.name == SENT and CERTIFIED in call.data()
         )
         disk, chance = Disk(syncs=syncs), random.Random(random.random())
-        process = Process(disk, self.root)
+        process, known = Process(disk, self.root), set[bytes]()
         for at, call in enumerate(self.recorded):
             if (process.do(call) and at > certified) or at == certified:
-                yield from (disk.cached(), disk.kept())
-                for _ in range(VARIANTS):
-                    yield disk.remains(chance)
+                variants = (disk.remains(chance) for _ in range(VARIANTS))
+                for image in (disk.cached(), disk.kept(), *variants):
+                    if (digest := digest_of(image)) not in known:
+                        known.add(digest)
+                        yield image
 
 
 def secret(kind: str, number: int) -> str:

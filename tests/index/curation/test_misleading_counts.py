@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from visual_memory_index.curation.misleading_counts import (
 )
 from visual_memory_index.curation.neighbor_lists import NeighborLists
 from visual_memory_index.errors import NotUndoable
-from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.scan.distances import fixed_sum
 from visual_memory_index.store.store import new_identity
 
 DIMENSION = 6
@@ -46,11 +47,19 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "m.sqlite"
 
 
-@pytest.fixture
-def memory(path: Path) -> Iterator[Memory]:
-    """Open a memory of 2500 entries, more than are processed at once."""
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a memory of 2500 entries, more than are processed at once."""
+    path = tmp_path_factory.mktemp("filled") / "m.sqlite"
     with closing(Memory.create(path, new_identity("m", DIMENSION, None))) as memory:
         memory.insert(to_entries([f"{at:05}" for at in range(2500)]), random_units(2500, 0))
+    return path
+
+
+@pytest.fixture
+def memory(filled: Path, path: Path) -> Iterator[Memory]:
+    """Open a copy of the memory of 2500 entries."""
+    with closing(Memory.open(Path(shutil.copy(filled, path)))) as memory:
         yield memory
 
 
@@ -60,10 +69,12 @@ def from_scratch(snapshot: RamCopy, k: int) -> dict[str, tuple[int, int]]:
     order = np.argsort(ids)
     rows, labels = snapshot.vectors.gather(order), labels[order]
     v, c = np.zeros(len(ids), dtype=int), np.zeros(len(ids), dtype=int)
-    for at, row in enumerate(rows):
-        distances = exact_distances(row, rows)
+    wide = rows.astype(np.float64)
+    for at, row in enumerate(wide):
+        distances = np.clip(1.0 - fixed_sum(wide * row), 0.0, 2.0)
         distances[at] = np.inf
-        near = np.argsort(distances, kind="stable")[:k]
+        near = np.flatnonzero(distances <= np.partition(distances, k - 1)[k - 1])
+        near = near[np.argsort(distances[near], kind="stable")][:k]
         right = labels[near] == labels[at]
         v[near[~right]] += 1
         c[near[right]] += 1
@@ -293,11 +304,25 @@ def test_one_that_waits_for_another_with_its_k_can_be_stopped(
     assert isinstance(stopped[0], InterruptedError)
 
 
+def grow(memory: Memory) -> None:
+    """Fill a memory so that finding the 1000 nearest of all entries takes long."""
+    memory.insert(to_entries([f"more {at:05}" for at in range(1600)]), random_units(1600, 1))
+
+
 @pytest.fixture
 def crowd(memory: Memory) -> Memory:
-    """Fill a memory so that finding the 1000 nearest of all entries takes long."""
-    memory.insert(to_entries([f"more {at:05}" for at in range(2500)]), random_units(2500, 1))
+    grow(memory)
     return memory
+
+
+@pytest.fixture(scope="module")
+def crowd_with_lists(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a crowd that keeps the lists of the 1000 nearest."""
+    path = Path(shutil.copy(filled, tmp_path_factory.mktemp("crowd")))
+    with closing(Memory.open(path)) as memory:
+        grow(memory)
+        memory.misleading_counts(1000)
+    return path
 
 
 def test_lists_are_known_where_few_edits_have_to_be_made_up_for(crowd: Memory) -> None:
@@ -313,13 +338,15 @@ def test_lists_are_known_where_few_edits_have_to_be_made_up_for(crowd: Memory) -
     assert not crowd.knows_counts(1000)
 
 
-def test_lists_of_entries_that_were_all_replaced_are_not_known(crowd: Memory, path: Path) -> None:
-    crowd.misleading_counts(1000)
-    ids = [entry.id for entry in crowd.entries(limit=9999).entries]
-    crowd.insert(to_entries(ids), random_units(len(ids), 9), replace_existing=True)
+def test_lists_of_entries_that_were_all_replaced_are_not_known(
+    crowd_with_lists: Path, path: Path
+) -> None:
+    with closing(Memory.open(Path(shutil.copy(crowd_with_lists, path)))) as crowd:
+        assert crowd.knows_counts(1000)
+        ids = [entry.id for entry in crowd.entries(limit=9999).entries]
+        crowd.insert(to_entries(ids), random_units(len(ids), 9), replace_existing=True)
 
-    assert not crowd.knows_counts(1000)
-    crowd.close()
+        assert not crowd.knows_counts(1000)
     with closing(Memory.open(path)) as opened:
         assert not opened.knows_counts(1000)
 
@@ -336,10 +363,9 @@ def test_lists_of_which_half_were_found_are_not_known(crowd: Memory, path: Path)
 
 
 def test_damaged_lists_are_not_known_and_are_kept_again_once_they_are_found(
-    crowd: Memory, path: Path
+    crowd_with_lists: Path, path: Path
 ) -> None:
-    crowd.misleading_counts(1000)
-    crowd.close()
+    shutil.copy(crowd_with_lists, path)
     assert kept(path) == {"lists.float32.1000"}
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE derived SET value = zeroblob(length(value)) WHERE name GLOB 'lists*'")

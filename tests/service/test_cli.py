@@ -189,6 +189,23 @@ def test_the_version_is_told_without_what_commands_need() -> None:
     assert printed.stdout.splitlines() == [visual_memory.__version__, "[]"]
 
 
+def test_a_command_is_loaded_without_arrays_and_pictures_unless_it_reads_some() -> None:
+    readers = {
+        f"commands.{name}" for name in ("insert", "export", "classify", "evaluate", "search")
+    }
+    others = [module for module in COMMANDS if module not in {*readers, "demo.story"}]
+    program = (
+        "import sys, visual_memory.client\n"
+        "from visual_memory_service import cli\n"
+        f"cli.build_parser({others})\n"
+        "print([name for name in ('numpy', 'PIL') if name in sys.modules])"
+    )
+
+    printed = subprocess.run([*PYTHON, "-c", program], check=True, capture_output=True, text=True)
+
+    assert printed.stdout == "[]\n"
+
+
 def test_every_command_explains_itself() -> None:
     for name, command in commands_of(build_parser()).items():
         assert f"visual-memory {name}" in command.format_help()

@@ -24,6 +24,7 @@ from visual_memory import Certificate, Client, Memory
 [SCRIPT] = [block for block in blocks("docs/unlearn.md", "python") if "csv.DictReader" in block]
 LABELS = ("accordion", "bonsai", "crab")
 EACH = 3
+FLAGS = ("--erasure", "files")
 LONG = "ü" * 128
 LETTERS = ("a", "b", "c", "d", "a,b.jpg", 'say "b"', LONG)
 
@@ -38,7 +39,7 @@ def pictures(shared: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose RAM no unlearning searches, which would take ten times as long."""
-    server = Server(tmp_path_factory.mktemp("batches") / "data", "--erasure", "files")
+    server = Server(tmp_path_factory.mktemp("batches") / "data", *FLAGS)
     yield server
     assert server.end() == 0
 
@@ -209,7 +210,7 @@ def test_a_run_that_was_killed_goes_on(
         process.kill()
     assert not (tmp_path / "report.csv").exists()
     if also_the_server:
-        server.restart(number=signal.SIGKILL)
+        server.restart(*FLAGS, number=signal.SIGKILL)
 
     assert run(tmp_path, server, pets) == (0, "")
 

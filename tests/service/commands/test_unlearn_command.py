@@ -17,11 +17,8 @@ from visual_memory import Certificate, Memory
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server whose RAM no unlearning searches, which would take ten times as long."""
-    server = Server(tmp_path_factory.mktemp("unlearned") / "data", "--erasure", "files")
-    yield server
-    assert server.end() == 0
+def server(server_of_files: Server) -> Server:
+    return server_of_files
 
 
 @pytest.fixture

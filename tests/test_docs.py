@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import Field, fields
 from itertools import pairwise, product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FileDescriptor
 from PIL import Image
+from tests.conftest import Server, Start
 
 import visual_memory
 from visual_memory.v1 import (
@@ -35,9 +35,6 @@ from visual_memory_index import VOTINGS, parse
 from visual_memory_service.cli import build_parser
 from visual_memory_service.config import Settings
 from visual_memory_service.status import CODES
-
-if TYPE_CHECKING:
-    from tests.conftest import Start
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
@@ -501,32 +498,57 @@ def settled(printed: str) -> str:
 RUN = [document for document in DOCUMENTS if any(runnable(document))]
 
 
-@pytest.mark.parametrize("document", RUN)
-def test_the_examples_run_in_their_order(document: str, tmp_path: Path, start: Start) -> None:
-    """They print the output that the document shows, but for the names of operations."""
-    draw_pictures(tmp_path)
-    address = start().address
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server for all documents, whose memories are deleted after each."""
+    server = Server(tmp_path_factory.mktemp("documents") / "data")
+    yield server.address
+    assert server.end() == 0
+
+
+@pytest.fixture
+def emptied(address: str) -> Iterator[str]:
+    """The address of the server, without memories before and afterwards."""
+    with visual_memory.connect(address) as client:
+        assert [*client.memories()] == []
+        yield address
+        for memory in client.memories():
+            client.delete_memory(memory.name)
+
+
+def run_examples(document: str, folder: Path, address: str) -> None:
+    """Run the examples of a document, and compare their output with what it shows.
+
+    They print what the document shows, but for the names of operations.
+    """
     names: dict[str, str] = {}
 
     for command, shown in runnable(document):
-        result = run([renamed(word, names) for word in command], tmp_path, address)
+        result = run([renamed(word, names) for word in command], folder, address)
 
-        assert not result.returncode, result.stderr
+        assert not result.returncode, (document, result.stderr)
         if shown:
-            assert settled(result.stdout) == settled(shown)
+            assert settled(result.stdout) == settled(shown), document
             pairs = zip(OPERATION.findall(shown), OPERATION.findall(result.stdout), strict=True)
             names |= dict(pairs)
 
 
-def test_the_guide_runs_after_the_readme(tmp_path: Path, start: Start) -> None:
+@pytest.mark.parametrize("document", [each for each in RUN if each != "README.md"])
+def test_the_examples_run_in_their_order(document: str, tmp_path: Path, emptied: str) -> None:
+    draw_pictures(tmp_path)
+
+    run_examples(document, tmp_path, emptied)
+
+
+def test_the_examples_of_the_readme_run_and_after_it_those_of_the_guide(
+    tmp_path: Path, start: Start
+) -> None:
     """Nothing that the README leaves in the server or the folder stands in the way."""
     draw_pictures(tmp_path)
     address = start().address
 
-    for command, _ in [*runnable("README.md"), *runnable("docs/guide.md")]:
-        result = run(command, tmp_path, address)
-
-        assert not result.returncode, result.stderr
+    for document in ("README.md", "docs/guide.md"):
+        run_examples(document, tmp_path, address)
 
 
 @pytest.mark.parametrize("documents", [*zip(GUIDES), API_PAGES], ids=lambda each: each[0])

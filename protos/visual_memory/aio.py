@@ -9,9 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from visual_memory import types
 from visual_memory._calls import audit as _audit
 from visual_memory._calls import curation as _curation
@@ -33,6 +30,9 @@ from visual_memory.errors import Error, InvalidArgument, NotFound
 from visual_memory.proofs.audit import Log, unknown_memory
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
     from visual_memory.proofs.certificate import Certificate, Source, Verification
     from visual_memory.proofs.keys import PublicKey
 
@@ -783,5 +783,7 @@ class Memory:
 
         Raises InvalidArgument, and FailedPrecondition for a memory of vectors.
         """
+        import numpy as np
+
         queries = await asyncio.to_thread(_queries.embed, self.name, images)
         return np.concatenate(await self._client._ask(queries))

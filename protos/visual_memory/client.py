@@ -12,9 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from visual_memory import types
 from visual_memory._calls import audit as _audit
 from visual_memory._calls import curation as _curation
@@ -36,6 +33,9 @@ from visual_memory.errors import Error, InvalidArgument, NotFound
 from visual_memory.proofs.audit import Log, unknown_memory
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
     from visual_memory.proofs.certificate import Certificate, Source, Verification
     from visual_memory.proofs.keys import PublicKey
 
@@ -782,5 +782,7 @@ class Memory:
 
         Raises InvalidArgument, and FailedPrecondition for a memory of vectors.
         """
+        import numpy as np
+
         queries = _queries.embed(self.name, images)
         return np.concatenate(self._client._ask(queries))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias, overload
+from typing import TYPE_CHECKING, TypeAlias, overload
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SHOWN_MAX = 3
 
@@ -62,6 +63,8 @@ class Neighbors(Sequence[Neighbor]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Neighbors):
             return NotImplemented
+        import numpy as np
+
         return (
             self.ids == other.ids
             and self.labels == other.labels

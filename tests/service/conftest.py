@@ -7,21 +7,29 @@ import math
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from tests.conftest import as_command
+from tests.conftest import Server, as_command
 
 import visual_memory
 from visual_memory import Client
 from visual_memory.terminal import progress
 from visual_memory_service.__main__ import main
 
-if TYPE_CHECKING:
-    from tests.conftest import Server
-
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
+
+
+@pytest.fixture(scope="session")
+def server_of_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose RAM no unlearning searches, which would take ten times as long.
+
+    A module whose tests unlearn, but assert nothing on RAM, has it as its ``server``.
+    """
+    server = Server(tmp_path_factory.mktemp("files") / "data", "--erasure", "files")
+    yield server
+    assert server.end() == 0
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 from tests.service.conftest import Done, Run, answer
+from tests.service.slow import write_network
 
 import visual_memory
 from visual_memory.terminal import arguments, progress
@@ -54,7 +55,7 @@ def address(server: subprocess.Popen[str]) -> str:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with start(tmp_path_factory.mktemp("data")) as process:
+    with start(tmp_path_factory.mktemp("data"), "--allow-embedder", "onnx:*") as process:
         yield address(process)
         process.terminate()
         process.communicate(timeout=20)
@@ -81,6 +82,12 @@ def create(server: str, **content: Any) -> str:
 def pets(server: str) -> str:
     """The name of a memory for pictures."""
     return create(server)
+
+
+@pytest.fixture
+def colours(server: str, tmp_path: Path) -> str:
+    """The name of a memory for many pictures, embedded at no cost: as their mean colours."""
+    return create(server, embedder=write_network(tmp_path / "colours.onnx"))
 
 
 @pytest.fixture
@@ -187,6 +194,23 @@ def test_the_version_is_told_without_what_commands_need() -> None:
     printed = subprocess.run([*PYTHON, "-c", program], check=True, capture_output=True, text=True)
 
     assert printed.stdout.splitlines() == [visual_memory.__version__, "[]"]
+
+
+def test_a_command_is_loaded_without_arrays_and_pictures_unless_it_reads_some() -> None:
+    readers = {
+        f"commands.{name}" for name in ("insert", "export", "classify", "evaluate", "search")
+    }
+    others = [module for module in COMMANDS if module not in {*readers, "demo.story"}]
+    program = (
+        "import sys, visual_memory.client\n"
+        "from visual_memory_service import cli\n"
+        f"cli.build_parser({others})\n"
+        "print([name for name in ('numpy', 'PIL') if name in sys.modules])"
+    )
+
+    printed = subprocess.run([*PYTHON, "-c", program], check=True, capture_output=True, text=True)
+
+    assert printed.stdout == "[]\n"
 
 
 def test_every_command_explains_itself() -> None:
@@ -491,11 +515,14 @@ def test_a_picture_that_does_not_decode_stops_all_unless_it_may_be_skipped(
 def test_an_interrupted_insertion_goes_on_where_it_ended(
     run: Run, rows: str, server: str, tmp_path: Path
 ) -> None:
-    count = 60_000
+    count = 21_000
     file = vectors(tmp_path / "many.parquet", count)
     command = [*COMMAND, "insert", rows, str(file), "--server", server]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as interrupted:
-        while not (stored := answer(run("info", rows, "--json"))["count"]):
+    with (
+        visual_memory.connect(server) as client,
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as interrupted,
+    ):
+        while not (stored := client.memory(rows).info().count):
             time.sleep(0.01)
         interrupted.send_signal(signal.SIGINT)
         _, said = interrupted.communicate(timeout=20)
@@ -507,7 +534,7 @@ def test_an_interrupted_insertion_goes_on_where_it_ended(
     *_, told, last = said.splitlines()
     assert last == "Interrupted."
     assert re.fullmatch(
-        rf"[\d,]+ of 60,000 are stored in {rows}, perhaps some more; the same command goes on "
+        rf"[\d,]+ of {count:,} are stored in {rows}, perhaps some more; the same command goes on "
         "after them.",
         told,
     )
@@ -719,16 +746,16 @@ def test_pictures_that_do_not_decode_are_skipped_on_request(
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_what_only_the_server_cannot_decode_is_named_and_leaves_no_half_of_an_answer(
-    run: Run, pets: str, folder: Path, question: str
+    run: Run, colours: str, folder: Path, question: str
 ) -> None:
-    run("insert", pets, folder)
+    run("insert", colours, folder)
     for number in range(70):  # more than are sent at once
         draw(folder / "red" / f"more{number}.png", number)
     bad = folder / "red" / "odd.png"
     bad.write_bytes(odd_picture())
 
-    said = refused(run(question, pets, folder, "--json"))
-    skipped = run(question, pets, folder, "--json", "--skip-bad")
+    said = refused(run(question, colours, folder, "--json"))
+    skipped = run(question, colours, folder, "--json", "--skip-bad")
 
     assert said == f"{bad} is damaged and cannot be decoded (palette index out of range).\n"
     assert skipped.stderr == f"{said}1 picture left out.\n"
@@ -739,14 +766,14 @@ def test_what_only_the_server_cannot_decode_is_named_and_leaves_no_half_of_an_an
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_how_far_many_pictures_are_is_told_on_standard_error(
-    run: Run, pets: str, folder: Path, monkeypatch: pytest.MonkeyPatch, question: str
+    run: Run, colours: str, folder: Path, monkeypatch: pytest.MonkeyPatch, question: str
 ) -> None:
-    run("insert", pets, folder)
+    run("insert", colours, folder)
     for number in range(64):
         draw(folder / "red" / f"more{number}.png", number)
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
 
-    done = run(question, pets, folder, "--json")
+    done = run(question, colours, folder, "--json")
 
     checked, _, first, last = done.stderr.splitlines()
     assert checked == "64/70 pictures checked"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, TypedDict
-
-from numpy.typing import ArrayLike
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from visual_memory._calls.operations import Pending
 from visual_memory._messages.answers import given, to_operation
@@ -18,6 +16,9 @@ from visual_memory.errors import refuse
 from visual_memory.protocol import choices
 from visual_memory.types import Assessment, Operation, PruneResult, RelabelResult, ServerInfo
 from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 TAKEN: Mapping[str, Mapping[str, Any]] = MappingProxyType(  # parameters with their defaults
     {

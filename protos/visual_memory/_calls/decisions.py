@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-from numpy.typing import ArrayLike
+from typing import TYPE_CHECKING, Any
 
 from visual_memory._calls.operations import Pending
 from visual_memory._messages import fields
@@ -16,6 +14,9 @@ from visual_memory._messages.images import Images
 from visual_memory.errors import refuse
 from visual_memory.types import Calibration, Explanation, MemoryInfo, ServerInfo, Taxonomy
 from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 def explain(

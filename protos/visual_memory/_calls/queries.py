@@ -6,10 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from visual_memory._messages.answers import to_decision, to_neighbors, to_vectors
 from visual_memory._messages.call import Call
@@ -19,6 +16,10 @@ from visual_memory._messages.images import Images
 from visual_memory._messages.pace import Pace
 from visual_memory.types import Decision, Limits, MemoryInfo, Neighbors, ServerInfo
 from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 T = TypeVar("T")
 PART_NEIGHBORS = 1 << 18  # of one answer, so that it comes well within the timeout

@@ -6,16 +6,18 @@ from collections.abc import Callable, Iterable, MutableSequence, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from numpy.typing import NDArray
 
 from visual_memory import types
 from visual_memory.v1 import decision_pb2, entry_pb2, memory_pb2, operation_pb2
 from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -85,7 +87,7 @@ def to_entry(entry: entry_pb2.Entry) -> types.Entry:
         create_time=to_time(entry.create_time),
         content_sha256=entry.content_sha256.hex(),
         pruned_by=entry.pruned_by,
-        vector=np.frombuffer(entry.vector, "<f4").astype(np.float32) if entry.vector else None,
+        vector=to_array(entry.vector) if entry.vector else None,
         image=entry.image or None,
         thumbnail=entry.thumbnail or None,
     )
@@ -107,6 +109,8 @@ def to_decision(decision: decision_pb2.Decision, stale: bool = False) -> types.D
 
 
 def to_neighbors(neighbors: Sequence[decision_pb2.Neighbor]) -> types.Neighbors:
+    import numpy as np
+
     return types.Neighbors(
         ids=[each.id for each in neighbors],
         labels=[each.label for each in neighbors],
@@ -116,8 +120,13 @@ def to_neighbors(neighbors: Sequence[decision_pb2.Neighbor]) -> types.Neighbors:
 
 
 def to_vectors(vectors: entry_pb2.Vectors) -> NDArray[np.float32]:
-    rows = np.frombuffer(vectors.data, "<f4").astype(np.float32)
-    return rows.reshape(vectors.rows, -1)
+    return to_array(vectors.data).reshape(vectors.rows, -1)
+
+
+def to_array(data: bytes) -> NDArray[np.float32]:
+    import numpy as np
+
+    return np.frombuffer(data, "<f4").astype(np.float32)
 
 
 def to_operation(operation: operation_pb2.Operation) -> types.Operation:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-import numpy as np
 from google.protobuf.message import Message
-from numpy.typing import ArrayLike, NDArray
 
 from visual_memory._messages.fields import strings
 from visual_memory._messages.images import (
@@ -22,6 +20,10 @@ from visual_memory._messages.images import (
 from visual_memory.errors import refuse
 from visual_memory.types import Limits
 from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 CHECKED_BYTES = 1 << 24  # of vectors checked at once
 
@@ -103,6 +105,8 @@ class Rows:
     """
 
     def __init__(self, vectors: ArrayLike, path: str, name: str = "vectors") -> None:
+        import numpy as np
+
         self.name = name
         try:
             self._vectors = np.asarray(vectors)
@@ -140,10 +144,14 @@ class Rows:
         message.vectors.data = self._packed(part.start, part.stop).tobytes()
 
     def _packed(self, start: int, stop: int) -> NDArray[np.float32]:
+        import numpy as np
+
         with np.errstate(over="ignore", invalid="ignore"):
             return np.ascontiguousarray(self._vectors[start:stop], dtype="<f4")
 
     def _check_rows(self, path: str) -> None:
+        import numpy as np
+
         step = max(1, CHECKED_BYTES // self._row_bytes)
         for start in range(0, len(self), step):
             rows = self._packed(start, start + step)

@@ -6,15 +6,14 @@ import io
 import os
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from visual_memory.errors import refuse
 from visual_memory.files import file_size, read_file
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL import Image as pil
 
 Image: TypeAlias = "str | os.PathLike[str] | bytes | pil.Image | NDArray[np.uint8]"
@@ -26,9 +25,14 @@ PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA", "F")  # F is refus
 
 def is_one_image(images: object) -> bool:
     """Return True for one image: a path, bytes, a PIL image or a uint8 array of 2 or 3 axes."""
-    if isinstance(images, np.ndarray):
-        return images.dtype == np.uint8 and images.ndim in (2, 3)
+    if is_array(images):
+        return images.dtype == "uint8" and images.ndim in (2, 3)
     return isinstance(images, str | bytes | bytearray | os.PathLike) or is_pil(images)
+
+
+def is_array(image: object) -> TypeGuard[NDArray[Any]]:
+    """Return True for an array, without importing NumPy."""
+    return isinstance(image, getattr(sys.modules.get("numpy"), "ndarray", ()))
 
 
 def is_pil(image: object) -> bool:
@@ -49,11 +53,11 @@ def measure(image: Image, path: str) -> int:
         return len(image)
     if isinstance(image, str | os.PathLike):
         return file_size(image, path)
-    if isinstance(image, np.ndarray) and (
-        image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size
+    if is_array(image) and (
+        image.dtype != "uint8" or image.ndim != 3 or image.shape[2] != 3 or not image.size
     ):
         refuse(path, f"must be uint8 (h, w, 3), but is {image.dtype} {image.shape}")
-    if not (isinstance(image, np.ndarray) or is_pil(image)):
+    if not (is_array(image) or is_pil(image)):
         kind = type(image).__name__
         refuse(path, f"must be a path, bytes, a PIL image or a uint8 array, but is a {kind}")
     return 0
@@ -61,7 +65,7 @@ def measure(image: Image, path: str) -> int:
 
 def dimensions(image: Image) -> tuple[int, int]:
     """Return width and height in pixels of a PIL image or array, (0, 0) for bytes or a path."""
-    if isinstance(image, np.ndarray):
+    if is_array(image):
         return image.shape[1], image.shape[0]
     width, height = getattr(image, "size", (0, 0)) if is_pil(image) else (0, 0)
     return width, height
@@ -84,6 +88,7 @@ def to_png(image: pil.Image | NDArray[np.uint8], path: str) -> bytes:
 
     Raises InvalidArgument, naming the field ``path``, if the image cannot be encoded.
     """
+    import numpy as np
     from PIL import Image, ImageOps
 
     data = io.BytesIO()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-
-from numpy.typing import ArrayLike
+from typing import TYPE_CHECKING
 
 from visual_memory._messages import fields
 from visual_memory._messages.call import Call
@@ -24,6 +23,9 @@ from visual_memory.errors import refuse
 from visual_memory.types import InsertResult, Limits
 from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 SHA256 = re.compile(r"([0-9a-f]{64})?")
 

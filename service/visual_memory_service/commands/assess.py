@@ -15,9 +15,7 @@ from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage
 from visual_memory_service.console import files
 from visual_memory_service.console.arguments import add_asking, add_k, add_path, add_voting
-from visual_memory_service.console.assessment_page import CONFLICTS_SHOWN, SUSPECTS_SHOWN, to_page
 from visual_memory_service.console.interrupted import report_running_operations
-from visual_memory_service.pictures.folder_thumbnails import FolderThumbnails
 
 SHOWN = 20
 CALLED_SHOWN = 3
@@ -78,7 +76,14 @@ def assess(client: Client, options: Namespace) -> None:
         found = memory.assess(
             k=options.k, voting=options.voting, thin=options.thin, progress=progress.reach
         )
-    if page:
+    if page:  # else what pictures need would be loaded in vain
+        from visual_memory_service.console.assessment_page import (
+            CONFLICTS_SHOWN,
+            SUSPECTS_SHOWN,
+            to_page,
+        )
+        from visual_memory_service.pictures.folder_thumbnails import FolderThumbnails
+
         limits = client.server_info().limits
         folder = FolderThumbnails(images, memory.info(), limits) if images else None
         html = to_page(memory, found, worst_labels(found), folder)

@@ -15,12 +15,10 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage, listed
-from visual_memory_service.commands.insert import relabelling
 from visual_memory_service.console.arguments import add_apply, add_asking, add_path
 from visual_memory_service.console.files import read_ids, read_text
 from visual_memory_service.console.interrupted import report_running_operations
 from visual_memory_service.pictures import bad_pictures
-from visual_memory_service.pictures.pictures import alike
 
 LABELS_SHOWN = 10
 
@@ -154,6 +152,9 @@ def print_prune(result: PruneResult, memory: str) -> None:
 
 def relabel(client: Client, options: Namespace) -> None:
     """Set labels from a CSV file; without ``--apply`` only show which would change."""
+    from visual_memory_service.commands.insert import relabelling  # these two load PIL
+    from visual_memory_service.pictures.pictures import alike
+
     labels = read_labels(options.from_file)
     memory = client.memory(options.name)
     before = {} if options.json else {entry.id: entry.label for entry in memory.entries()}

@@ -17,7 +17,6 @@ from visual_memory.types import Entry
 from visual_memory_service.console.arguments import FILTER, add_apply, add_asking
 from visual_memory_service.console.files import print_ids
 from visual_memory_service.pictures import bad_pictures
-from visual_memory_service.pictures.pictures import alike
 
 COLUMNS = ("id", "label", "created", "metadata", "pruned by")
 ROWS = 1000  # rows that share the widths of columns
@@ -98,6 +97,8 @@ def update(client: Client, options: Namespace) -> None:
         return
     print_table(COLUMNS, [as_row(entry)])
     if options.label is not None:
+        from visual_memory_service.pictures.pictures import alike  # which loads PIL
+
         bad_pictures.report_remarks({}, alike([options.label], memory.info().labels))
 
 

@@ -90,15 +90,15 @@ def add_to(commands: Commands) -> None:
 def crops(options: Namespace) -> None:
     """Serve a re-ranker that uses a larger embedder, until SIGTERM or SIGINT. Raises Refused."""
     with refusing():
+        at_least_one("threads", options.threads)
+        graphs = options.graph_cache or graph_cache()
+        if graphs.exists() and not graphs.is_dir():
+            raise Refused(f"{graphs} cannot keep the network's graph: it is no folder.")
         from visual_memory_embedders import ImageLimits, build
         from visual_memory_service.rerankers.crops import Crops, VectorCache
         from visual_memory_service.rerankers.server import serve
 
-        at_least_one("threads", options.threads)
         log_to_standard_error(options.log_level)
-        graphs = options.graph_cache or graph_cache()
-        if graphs.exists() and not graphs.is_dir():
-            raise Refused(f"{graphs} cannot keep the network's graph: it is no folder.")
         with ThreadPoolExecutor(options.threads, thread_name_prefix="embed") as workers:
             embedder = build(options.embedder, cache=graphs, workers=workers, limits=ImageLimits())
             cache = VectorCache(options.vector_cache_mib * MEBIBYTE)
@@ -108,14 +108,15 @@ def crops(options: Namespace) -> None:
 def chat(options: Namespace) -> None:
     """Serve a re-ranker that asks a chat model, until SIGTERM or SIGINT. Raises Refused."""
     with refusing():
-        from visual_memory_service.rerankers.chat import Chat
         from visual_memory_service.rerankers.chat_server import ChatServer
-        from visual_memory_service.rerankers.server import serve
 
         at_least_one("candidates", options.candidates)
-        log_to_standard_error(options.log_level)
         key = os.environ.get(CHAT_KEY, "")
         server = ChatServer(options.url, options.model, key, options.chat_timeout)
+        from visual_memory_service.rerankers.chat import Chat
+        from visual_memory_service.rerankers.server import serve
+
+        log_to_standard_error(options.log_level)
         asyncio.run(serve(Chat(server, options.candidates), options.listen))
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.service.conftest import Run, text
 
-import visual_memory
+from visual_memory import Client
 
 if TYPE_CHECKING:
-    from tests.conftest import RemoteMemory, Start
+    from tests.conftest import RemoteMemory
 
 
 @pytest.fixture
@@ -84,19 +84,18 @@ def test_verifying_says_that_it_is_whole(run: Run, pets: RemoteMemory) -> None:
     ],
 )
 def test_verifying_a_log_that_was_changed_exits_1_and_says_how(
-    run: Run, start: Start, statement: str, problem: str
+    run: Run, empty: RemoteMemory, client: Client, statement: str, problem: str
 ) -> None:
-    server = start()
-    with visual_memory.connect(server.address) as client:
-        client.create_memory("pets", dimension=4).insert(vectors=[[1, 0, 0, 0]], labels=["cat"])
-    (file,) = (server.data / "memories").glob("pets.*.sqlite")
+    empty.insert([[1, 0, 0, 0]], ["a"])
+    (file,) = (empty.server.data / "memories").glob(f"{empty.name}.*.sqlite")
     with closing(sqlite3.connect(file)) as db, db:
         db.execute(statement)
 
-    done = run("pets", "--verify", "--server", server.address)
+    done = run(empty.name, "--verify", "--server", empty.server.address)
+    client.delete_memory(empty.name)
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith('The audit log of the memory "pets" does not fit (')
+    assert done.stderr.startswith(f'The audit log of the memory "{empty.name}" does not fit (')
     assert problem in done.stderr
 
 

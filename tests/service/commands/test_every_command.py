@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.conftest import to_picture
+from tests.conftest import Server, to_picture
 from tests.service.conftest import Done, Run
 
 from visual_memory import Client, Memory
@@ -30,6 +30,11 @@ def commands() -> set[str]:
     """Return the names of all commands."""
     (action,) = (each for each in build_parser()._actions if isinstance(each, _SubParsersAction))
     return {name for name, each in action.choices.items() if isinstance(each, ArgumentParser)}
+
+
+@pytest.fixture(scope="module")
+def server(server_of_files: Server) -> Server:
+    return server_of_files
 
 
 @pytest.fixture

@@ -34,9 +34,14 @@ from visual_memory_service.pictures.source import open_source
 if TYPE_CHECKING:
     from tests.conftest import Server, Start
 
-COUNT = int(os.environ.get("INSERTED_PICTURES", "120"))
+COUNT = int(os.environ.get("INSERTED_PICTURES", "60"))
 PER_SECOND = float(os.environ.get("PICTURES_PER_SECOND", "40"))
 TIMEOUT = os.environ.get("INSERT_TIMEOUT", "60")  # less than 1,024 pictures take, for a large run
+
+
+@pytest.fixture(scope="module")
+def server(server_of_files: Server) -> Server:
+    return server_of_files
 
 
 @pytest.fixture

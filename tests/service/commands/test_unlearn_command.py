@@ -17,10 +17,8 @@ from visual_memory import Certificate, Memory
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("unlearned") / "data")
-    yield server
-    assert server.end() == 0
+def server(server_of_files: Server) -> Server:
+    return server_of_files
 
 
 @pytest.fixture
@@ -30,7 +28,7 @@ def people(server: Server) -> Iterator[Memory]:
         people = client.create_memory(f"m{uuid.uuid4().hex}", dimension=8)
         insert(people, range(6))
         yield people
-        client.delete_memory(people.name)  # what another memory holds, too, would be found in RAM
+        client.delete_memory(people.name)  # what another memory holds, too, would be named
 
 
 def insert(people: Memory, numbers: range) -> None:
@@ -130,18 +128,20 @@ def test_what_is_unknown_is_named_too_where_the_others_are_erased(run: Run) -> N
 
 
 def test_what_holds_the_same_is_named_before_it_is_erased_and_in_the_proof(
-    run: Run, server: Server, people: Memory, command: Run, tmp_path: Path
+    command: Run, start: Start, tmp_path: Path
 ) -> None:
+    server = start()  # which searches its RAM
+    where = ("--server", server.address, "--ids-file", "ids.txt", "--certificate", "out.json")
+    Path("ids.txt").write_text("a person 0\n")
     with visual_memory.connect(server.address) as client:
+        people = client.create_memory("people", dimension=8)
+        insert(people, range(6))
         client.backup(people.name, tmp_path / "before")
         copy = client.copy(people.name, f"copy-of-{people.name}").name
-        try:
-            shown = run(b"a person 0\n").stdout
-            told = json.loads(run(b"a person 0\n", "--json").stdout)
-            done = run(b"a person 0\n", "--apply").stdout
-            verified = command("verify", "out.json").stdout
-        finally:
-            client.delete_memory(copy)
+    shown = command("unlearn", people.name, *where).stdout
+    told = json.loads(command("unlearn", people.name, *where, "--json").stdout)
+    done = command("unlearn", people.name, *where, "--apply").stdout
+    verified = command("verify", "out.json").stdout
 
     stays = f"The same is also in {copy}, where it stays: unlearn it there.\n"
     assert stays in shown

@@ -307,11 +307,11 @@ def test_a_person_is_not_shown_more_than_can_be_looked_through(
     client: Client, empty: RemoteMemory, write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     generator = np.random.default_rng(0)
-    codes = generator.integers(0, 3, 1500)
-    wrong = generator.random(1500) < 0.2
+    codes = generator.integers(0, 3, 1000)
+    wrong = generator.random(1000) < 0.3
     memory = client.create_memory(f"{empty.name}x", dimension=16)
     memory.insert(
-        vectors=CENTRES[codes] + 0.2 * generator.normal(size=(1500, 16)),
+        vectors=CENTRES[codes] + 0.2 * generator.normal(size=(1000, 16)),
         labels=["abc"[code] for code in (codes + wrong) % 3],
     )
     found = memory.assess()

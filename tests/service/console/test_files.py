@@ -14,7 +14,7 @@ from tests.service.conftest import Run, refused
 from visual_memory import Client, Memory
 
 if TYPE_CHECKING:
-    from tests.conftest import RemoteMemory
+    from tests.conftest import RemoteMemory, Server
 
 Place: TypeAlias = Callable[[Path], None]
 WRITING = {
@@ -29,6 +29,11 @@ PLACES: dict[str, tuple[Place, str]] = {
     "folder": (Path.mkdir, "is a folder"),
     "nowhere": (lambda path: path.symlink_to("none/file"), "There is no folder for"),
 }
+
+
+@pytest.fixture(scope="module")
+def server(server_of_files: Server) -> Server:
+    return server_of_files
 
 
 @pytest.fixture

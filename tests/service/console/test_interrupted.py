@@ -19,15 +19,15 @@ from visual_memory_service.console.interrupted import report_running_operations
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory, Server
 
-COUNT = 60_000
+COUNT, DIMENSION = 20_000, 128
 BEGUN = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def test_an_interrupted_command_names_what_goes_on_and_how_to_stop_it(
     run: Run, server: Server, client: Client, empty: RemoteMemory
 ) -> None:
-    crowd = client.create_memory(f"{empty.name}x", dimension=16)
-    rows = np.random.default_rng(0).normal(size=(COUNT, 16))
+    crowd = client.create_memory(f"{empty.name}x", dimension=DIMENSION)
+    rows = np.random.default_rng(0).normal(size=(COUNT, DIMENSION))
     crowd.insert(vectors=rows, labels=["a", "b"] * (COUNT // 2))
     command = [sys.executable, "-m", "visual_memory_service", "assess", crowd.name]
     with subprocess.Popen(

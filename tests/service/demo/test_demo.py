@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -33,6 +34,10 @@ DEMO = ["-m", "visual_memory_service", "demo"]
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """The environment, with a folder of the test for temporary files."""
+    return environment_in(tmp_path)
+
+
+def environment_in(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "scratch").mkdir()
     return {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
 
@@ -40,6 +45,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Pictures of noise around three colours, with labels that HTML and filters must escape."""
+    return draw(tmp_path)
+
+
+def draw(tmp_path: Path) -> Path:
     generator = np.random.default_rng(0)
     for channel, label in enumerate(("red", "<b>*", 'blue "sky"')):
         (tmp_path / "pictures" / label).mkdir(parents=True)
@@ -66,16 +75,33 @@ def assert_nothing_is_left(tmp_path: Path, said: str) -> None:
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def test_it_learns_and_forgets_a_class_of_ones_own_pictures(
-    tmp_path: Path, environment: dict[str, str], folder: Path
-) -> None:
-    said, complaints = run(tmp_path, environment, "--images", str(folder))
+class Told(NamedTuple):
+    """A demo of one's own pictures: the folder of the test, its output and its page."""
 
-    assert all(" pictures" in line for line in complaints.splitlines()), "progress alone"
+    tmp_path: Path
+    said: str
+    complaints: str
+
+    @property
+    def page(self) -> str:
+        return (self.tmp_path / "out" / "demo.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    tmp_path = tmp_path_factory.mktemp("demo")
+    flags = ("--images", str(draw(tmp_path)))
+    return Told(tmp_path, *run(tmp_path, environment_in(tmp_path), *flags))
+
+
+def test_it_learns_and_forgets_a_class_of_ones_own_pictures(told: Told) -> None:
+    said = told.said
+
+    assert all(" pictures" in line for line in told.complaints.splitlines()), "progress alone"
     assert '“blue "sky"”, a class it does not know: 0 of 2 right' in said
     assert "without training: 2 of 2 right" in said
     assert "every decision is what it was before, to the last bit" in said
-    assert_nothing_is_left(tmp_path, said)
+    assert_nothing_is_left(told.tmp_path, said)
 
 
 def test_what_it_leaves_out_of_ones_own_pictures_is_told(
@@ -139,15 +165,9 @@ def test_a_place_where_no_page_can_be_is_refused_before_anything_is_shown(
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{sentence}\n")
 
 
-def test_its_page_says_how_many_of_the_neighbours_are_shown(
-    tmp_path: Path, environment: dict[str, str], folder: Path
-) -> None:
-    run(tmp_path, environment, "--images", str(folder))
-
-    page = (tmp_path / "out" / "demo.html").read_text(encoding="utf-8")
-
-    assert "<small class=shown>8 of the 11 neighbours that vote</small>" in page
-    assert "<small class=shown>4 of the 17 neighbours that vote</small>" in page
+def test_its_page_says_how_many_of_the_neighbours_are_shown(told: Told) -> None:
+    assert "<small class=shown>8 of the 11 neighbours that vote</small>" in told.page
+    assert "<small class=shown>4 of the 17 neighbours that vote</small>" in told.page
 
 
 @pytest.mark.parametrize("name", ["it's", 'say "x"', "$(touch made)", "a b", ""])
@@ -164,12 +184,8 @@ def test_make_hands_it_the_name_of_a_folder_as_it_is(tmp_path: Path, name: str) 
     assert done.stdout.splitlines() == ["demo", *(["--images", name] if name else [])]
 
 
-def test_its_page_is_one_file_that_needs_no_other(
-    tmp_path: Path, environment: dict[str, str], folder: Path
-) -> None:
-    run(tmp_path, environment, "--images", str(folder))
-
-    page = (tmp_path / "out" / "demo.html").read_text(encoding="utf-8")
+def test_its_page_is_one_file_that_needs_no_other(told: Told) -> None:
+    page = told.page
 
     sources = re.findall(r"(?:src|href)=['\"]?([^'\" >]*)", page)
     assert sources

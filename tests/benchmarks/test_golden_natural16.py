@@ -7,17 +7,23 @@ there they go to the first in the alphabet, in the service to the one that reach
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.benchmarks.conftest import remember
 
 import visual_memory
 from visual_memory_benchmarks.runs.benchmarks import BENCHMARKS
-from visual_memory_benchmarks.runs.run import Settings, run
+from visual_memory_benchmarks.runs.run import VECTORS, Settings, run
+from visual_memory_benchmarks.stimuli.embeddings import (
+    MemoryEmbeddings,
+    VectorFile,
+    content_key,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -34,11 +40,17 @@ def natural16(client: visual_memory.Client, shared: Path) -> visual_memory.Memor
     return remember(client, shared / "data" / "natural16")
 
 
-def test_the_references_are_met(natural16: visual_memory.Memory, shared: Path) -> None:
+@pytest.fixture(scope="module")
+def stored(natural16: visual_memory.Memory) -> Mapping[str, NDArray[np.float32]]:
+    entries = natural16.entries(include_vectors=True)
+    return {each.id: np.asarray(each.vector, np.float32) for each in entries}
+
+
+def test_the_references_are_met(
+    natural16: visual_memory.Memory, stored: Mapping[str, NDArray[np.float32]], shared: Path
+) -> None:
     with np.load(shared / "data" / "reference_embeddings_lite0.npz") as reference:
         expected = dict(zip(reference["files"].tolist(), reference["embeddings"], strict=True))
-
-    stored = {each.id: each.vector for each in natural16.entries(include_vectors=True)}
 
     assert len(stored) == natural16.info().count == 828
     for file, vector in expected.items():
@@ -46,8 +58,16 @@ def test_the_references_are_met(natural16: visual_memory.Memory, shared: Path) -
 
 
 def test_the_measured_figures_come_out(
-    client: visual_memory.Client, natural16: visual_memory.Memory, shared: Path, tmp_path: Path
+    client: visual_memory.Client,
+    natural16: visual_memory.Memory,
+    stored: Mapping[str, NDArray[np.float32]],
+    shared: Path,
+    tmp_path: Path,
 ) -> None:
+    folder = shared / "data" / "natural16"
+    VectorFile(tmp_path / VECTORS, MemoryEmbeddings(natural16).spec).append(
+        {content_key(folder / file): vector for file, vector in stored.items()}
+    )
     found = {}
     for k in (1, 10, 50):
         for name in ("natural", "cue-conflict"):

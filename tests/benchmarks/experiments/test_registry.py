@@ -27,7 +27,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "open_set": {"neighbors": (1, 5), "k": 5},
     "calibration": {"coverages": (0.8,), "k": 5, "seeds": 2},
     "unlearning": {"labels": ("bird",), "k": 5},
-    "embedders": {"ks": (1, 5)},
+    "embedders": {"ks": (5,)},
     "shortcut": {"sides": (32,), "k": 5},
     "augmentation": {"levels": {"colour": "bw", "contrast": "c10"}, "k": 5},
     "steering": {"doses": (1,), "k": 3, "seeds": 2},

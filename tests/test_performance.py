@@ -12,7 +12,7 @@ import pytest
 SCRIPTS = Path(__file__).parents[1] / "benchmarks" / "performance"
 SMALL = {
     "erasure.py": "--rows 300 --rounds 2 --calls 5",
-    "durability.py": "--rows 500 --writes 2 --deletions 2",
+    "durability.py": "--rows 500 --writes 1 --deletions 1",
     "backup.py": "--rows 300 --seconds 1",
     "curation.py": "--rows 300",
     "ratios.py": "--rows 500 --images 2",

@@ -40,17 +40,22 @@ def address(small: Small) -> str:
 
 
 def test_a_run_is_listed_asked_and_compared_with_people(
-    small: Small, shared: Path, tmp_path: Path
+    small: Small, command: Run, shared: Path, tmp_path: Path
 ) -> None:
-    listed = bench("list", "--json")
+    silhouette = Path("filled_silhouettes/cat/cat1.png")
+    (small.data / silhouette).parent.mkdir(parents=True)
+    shutil.copyfile(shared / "data" / silhouette, small.data / silhouette)
+    (small.data / "edges").symlink_to(shared / "data" / "edges")
+
+    listed = command("list", "--json")
     ran = bench(
         *("run", "edge", "silhouette", "--memory", small.memory.name),
-        *("--data", shared / "data", "--out", tmp_path, "-k", 1),
+        *("--data", small.data, "--out", tmp_path, "-k", 1),
         VISUAL_MEMORY_SERVER=address(small),
     )
     people = shared / "data" / "human_responses" / "human"
     compared = bench("metrics", tmp_path, people / "edge", "--json", "--resamples", 20)
-    table = bench("metrics", tmp_path, people / "edge", "--resamples", 20)
+    table = command("metrics", tmp_path, people / "edge", "--resamples", 20)
 
     maker = f"{small.memory.name}-rank-k1"
     assert set(json.loads(listed.stdout)) == set(BENCHMARKS)
@@ -111,18 +116,18 @@ def test_triplets_are_answered_from_a_file(small: Small, command: Run, tmp_path:
     assert "has no entries with these ids: gone." in refused.stderr
 
 
-def test_neighbors_are_exported_and_compared(small: Small, tmp_path: Path) -> None:
+def test_neighbors_are_exported_and_compared(small: Small, command: Run, tmp_path: Path) -> None:
     arguments = ("--memory", small.memory.name, "--server", address(small), "--out", tmp_path)
 
     first = bench("neighbors", "export", small.data / "natural16", *arguments, "-k", 5)
     classes = tmp_path / "classes.csv"
     classes.write_text(f"label,class\n{'cat,1'}\n")
-    refused = bench(
+    refused = command(
         *("neighbors", "export", small.data / "natural16", *arguments, "--classes", classes)
     )
     path = first.stdout.strip()
     compared = bench("neighbors", "compare", path, path, "--json")
-    table = bench("neighbors", "compare", path, path)
+    table = command("neighbors", "compare", path, path)
 
     assert Path(path).name == (
         f"memory-{small.memory.name}_msplit-all_query-natural16_qsplit-all_"
@@ -135,13 +140,13 @@ def test_neighbors_are_exported_and_compared(small: Small, tmp_path: Path) -> No
     assert "have no class number: airplane" in refused.stderr
 
 
-def test_an_experiment_is_done_once(small: Small, tmp_path: Path) -> None:
+def test_an_experiment_is_done_once(small: Small, command: Run, tmp_path: Path) -> None:
     arguments = ("experiment", "triplets", "--data", small.data, "--out", tmp_path)
     where = ("--server", address(small), "--other-embedder")
 
-    listed = json.loads(bench("experiments", "--json").stdout)
+    listed = json.loads(command("experiments", "--json").stdout)
     first = bench(*arguments, "--json", *where)
-    second = bench(*arguments, "--json", *where)
+    second = command(*arguments, "--json", *where)
 
     assert set(listed) == {*EXPERIMENTS, "edits"}
     assert first.returncode == 0, first.stderr
@@ -150,7 +155,7 @@ def test_an_experiment_is_done_once(small: Small, tmp_path: Path) -> None:
     path = tmp_path / "experiments" / "triplets.json"
     found = json.loads(path.read_text())
     path.write_text(json.dumps({**found, "parameters": {**found["parameters"], "seeds": 99}}))
-    assert "is there already" not in bench(*arguments, *where).stderr
+    assert "is there already" not in command(*arguments, *where).stderr
     assert json.loads(path.read_text()) == found
     found = json.loads((tmp_path / "experiments/triplets.json").read_bytes())
     assert found == json.loads(first.stdout)["triplets"]

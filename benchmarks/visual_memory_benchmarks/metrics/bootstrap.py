@@ -8,6 +8,7 @@ comparison.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 
@@ -107,10 +108,8 @@ def bca(value: float, drawn: Values, left_out: Values, reach: float = REACH) -> 
     below = ((drawn < value).mean() + (drawn <= value).mean()) / 2
     bias = NORMAL.inv_cdf(min(max(below, 0.5 / drawn.size), 1 - 0.5 / drawn.size))
     acceleration = _acceleration(left_out)
-    low, high = (
-        _quantile(drawn, bias + z / max(1 - acceleration * z, 0.05))
-        for z in (bias - reach, bias + reach)
-    )
+    ends = [bias + z / max(1 - acceleration * z, 0.05) for z in (bias - reach, bias + reach)]
+    low, high = _quantiles(drawn, ends)
     return Estimate(float(value), low, high)
 
 
@@ -125,17 +124,18 @@ def _acceleration(left_out: Values) -> float:
     return float((influence**3).sum() / (6 * size)) if size else 0.0
 
 
-def _quantile(drawn: Values, z: float) -> float:
-    """Return the Φ(z) quantile of the draws.
+def _quantiles(drawn: Values, ends: Sequence[float]) -> list[float]:
+    """Return the Φ(z) quantile of the draws for each z of ``ends``.
 
     Beyond the ends of the draws, the quantile of a normal distribution is returned if farther out.
     """
-    share = NORMAL.cdf(z)
-    quantile = float(np.quantile(drawn, share))
-    if 1 <= share * drawn.size <= drawn.size - 1:
-        return quantile
-    normal = float(drawn.mean() + z * drawn.std())
-    return min(quantile, normal) if z < 0 else max(quantile, normal)
+    shares = [NORMAL.cdf(z) for z in ends]
+    found: list[float] = np.quantile(drawn, shares).tolist()
+    for at, (z, share) in enumerate(zip(ends, shares, strict=True)):
+        if not 1 <= share * drawn.size <= drawn.size - 1:
+            normal = float(drawn.mean() + z * drawn.std())
+            found[at] = min(found[at], normal) if z < 0 else max(found[at], normal)
+    return found
 
 
 def percentiles(value: float, drawn: Values) -> Estimate:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from visual_memory.terminal.refused import MissingExtra
@@ -42,13 +43,13 @@ class Picture:
     def _drawn(self, theme: Theme) -> Image.Image:
         try:
             from matplotlib import style
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
         except ModuleNotFoundError:
             raise MissingExtra("matplotlib", extra="bench", purpose="Drawing results") from None
         with style.context(theme.settings, after_reset=True):
-            figure = Figure(figsize=self.size, layout="constrained")
+            figure = Figure(figsize=self.size, dpi=DOTS_PER_INCH, layout="constrained")
+            canvas: Any = FigureCanvasAgg(figure)
             self.draw(Canvas(figure, theme))
-            data = io.BytesIO()
-            figure.savefig(data, format="png", dpi=DOTS_PER_INCH)
-        with Image.open(data) as image:
-            return image.convert("RGB")
+            canvas.draw()  # once, where savefig draws twice and encodes a PNG
+            return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -208,7 +208,7 @@ from visual_memory_benchmarks.distortions.registry import DISTORTIONS
 clean, other = walked(0), walked(1)
 materials = Materials(Bank([clean, other]), mean_amplitudes([clean, other]))
 for name, each in DISTORTIONS.items():
-    for level in list(each.levels)[1::2]:
+    for level in list(each.levels)[1::4]:
         print(name, level, digest(name, level, clean, materials, "a"))
 """
 
@@ -229,7 +229,7 @@ def test_pixels_are_the_same_in_another_process_with_other_threads() -> None:
             check=True,
         )
         outputs.append(run.stdout.splitlines())
-    assert len(outputs[0]) == sum(len(each.levels) // 2 for each in DISTORTIONS.values())
+    assert len(outputs[0]) == sum((len(each.levels) + 2) // 4 for each in DISTORTIONS.values())
     assert outputs[0] == outputs[1]
 
 
@@ -240,7 +240,8 @@ def test_small_and_oblong_pictures_can_be_distorted(
 ) -> None:
     small = walked(3, *size)
     materials = Materials(materials.bank, mean_amplitudes([small]))
-    for level in list(DISTORTIONS[name].levels)[1::3]:
+    levels = list(DISTORTIONS[name].levels)
+    for level in dict.fromkeys((levels[1], levels[-1])):
         seen = distort(small, name, level, seed=1, picture_id="a", materials=materials)
         turned = name == "rotation" and level in ("90", "270")
         assert seen.shape[:2] == (size[::-1] if turned else size)
@@ -260,7 +261,7 @@ def test_the_last_level_is_further_from_a_photograph_than_the_first(
     def distance(level: str) -> float:
         changed = [
             distort(each, name, level, seed=1, picture_id=str(at), materials=materials)
-            for at, each in enumerate(photographs[:4])
+            for at, each in enumerate(photographs[:2])
         ]
         return float(
             np.mean(

@@ -18,7 +18,7 @@ from visual_memory_benchmarks.files.file_lock import lock
 
 WORLD = to_material()
 PROTOCOL = Protocol(
-    seeds=5,
+    seeds=3,
     ks=(3,),
     resamples=1000,
     kinds=to_kinds(silhouettes=[1, 2], cue_conflict=[1, 2], misleading=[0.2], halving=[1]),

@@ -25,18 +25,23 @@ def test_the_reference_embeddings_are_met(lite0: Embedder, shared: Path) -> None
     np.testing.assert_allclose(vectors, reference["embeddings"], rtol=0, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def whole(lite0: Embedder, pictures: Sequence[bytes]) -> bytes:
+    """The vectors of all pictures, embedded at once."""
+    return lite0.embed(pictures).tobytes()
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("batch", [1, 7, 16])
 def test_neither_batch_nor_threads_change_a_bit(
-    batch: int, threads: int, lite0: Embedder, pictures: Sequence[bytes], cache: Path
+    batch: int, threads: int, whole: bytes, pictures: Sequence[bytes], cache: Path
 ) -> None:
-    whole = lite0.embed(pictures)
     with ThreadPoolExecutor(threads) as workers:
-        same = build(lite0.spec.name, cache=cache, workers=workers, limits=ImageLimits())
+        same = build("efficientnet-lite0", cache=cache, workers=workers, limits=ImageLimits())
 
         parts = [same.embed(pictures[i : i + batch]) for i in range(0, len(pictures), batch)]
 
-    assert np.concatenate(parts).tobytes() == whole.tobytes()
+    assert np.concatenate(parts).tobytes() == whole
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

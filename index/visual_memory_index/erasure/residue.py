@@ -62,13 +62,12 @@ class ResiduePatterns:
         self._stride = STRIDE if have_good_probes(known, contents) else 1
         self._length = PROBE_BYTES + self._stride - 1  # of all probes of a fragment together
         text_count = self._note_texts(known)
-        step = FRAGMENT_BYTES - self._length  # so every fragment contains all probes of a place
-        wanted = sum(len(data) // step for data, _ in contents)
-        step *= max(1, -(-wanted * self._stride // PROBES_MAX))
+        places = places_of(contents, self._stride)
+        every = max(1, -(-self._stride * sum(map(len, places)) // PROBES_MAX))
         fragments: dict[tuple[bytes, int], list[int]] = {}  # (context, place) to its probes
         noted = [
-            self._note(data, range(start, len(data) - self._length + 1, step), fragments)
-            for data, start in contents
+            self._note(data, each[::every], fragments)
+            for (data, _), each in zip(contents, places, strict=True)
         ]
         shared = self._shared(fragments.values(), others)
         for (context, place), probes in fragments.items():
@@ -207,20 +206,27 @@ def have_good_probes(texts: Iterable[str], contents: Sequence[tuple[bytes, int]]
 
     ``contents`` are vectors and pictures, each with the place from which on it is searched for.
     """
-    length = PROBE_BYTES + STRIDE - 1
     forms = {form for text in texts for piece in pieces_of(text) for form in written(piece)}
-    places = [
-        (data, range(start, len(data) - length + 1, FRAGMENT_BYTES - length))
-        for data, start in contents
-    ]
+    places = places_of(contents, STRIDE)
     return (
-        STRIDE * (len(forms) + sum(len(each) for _, each in places)) <= PROBES_MAX
+        STRIDE * (len(forms) + sum(map(len, places))) <= PROBES_MAX
         and all(places_in(form, STRIDE) or not places_in(form, 1) for form in forms)
         and all(
             (distinct(probes_at(data, each, STRIDE)) >= PROBE_DISTINCT_MIN).all()
-            for data, each in places
+            for (data, _), each in zip(contents, places, strict=True)
         )
     )
+
+
+def places_of(contents: Iterable[tuple[bytes, int]], stride: int) -> list[range]:
+    """Return for each of ``contents`` the places of its fragments' first probes.
+
+    They are so close that any 32 bytes contain all ``stride`` probes of one place.
+    """
+    length = PROBE_BYTES + stride - 1
+    return [
+        range(start, len(data) - length + 1, FRAGMENT_BYTES - length) for data, start in contents
+    ]
 
 
 def held(data: memoryview, at: int, context: bytes, place: int, length: int) -> bytes:

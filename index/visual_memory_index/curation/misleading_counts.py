@@ -24,6 +24,7 @@ PARTS_MAX = 16  # done at once, if writes undo as much as one part does
 MOMENT = 20  # parts: about a second
 KEPT_MAX = 4  # different K
 KEPT_BYTES_MAX = 1 << 30  # of them together, but the one used last is kept anyway
+HELD_MAX = 2  # states whose counts are read in pages
 WAIT_SECONDS = 0.1
 LISTS, KNOWN = "lists.", "known."  # lists, and the keys of the entries whose lists are known
 
@@ -69,6 +70,7 @@ class MisleadingCountsCache:
         self._lists: dict[int, NeighborLists] = {}
         self._known: dict[int, Keys] = {}
         self._counts: dict[int, Counts] = {}
+        self._held: dict[tuple[int, int | None], Counts] = {}
         self._damaged: set[int] = set()  # K whose lists cannot be read from the store
         self._oldest = 0  # lists and counts of earlier revisions are not kept
 
@@ -101,6 +103,18 @@ class MisleadingCountsCache:
                 return counts, beside(ram)
         return self._find(k, self._reading, on_progress, beside)
 
+    def hold(self, k: int, counts: Counts) -> None:
+        """Keep counts for ``held``, in place of those that were passed here longest ago."""
+        with self._guard:
+            if counts.revision >= self._oldest:
+                self._held.pop((k, counts.revision), None)
+                self._held = dict([*self._held.items(), ((k, counts.revision), counts)][-HELD_MAX:])
+
+    def held(self, k: int, revision: int | None) -> Counts | None:
+        """Return the counts for K that ``hold`` kept of this revision, if any."""
+        with self._reading():
+            return self._held.get((k, revision))
+
     def count_in(self, k: int, snapshot: RamCopy, on_progress: Progress) -> Counts:
         """Return the misleading counts of a snapshot of the memory, unaffected by later writes."""
         with self._reading():  # or raise MemoryClosed
@@ -115,7 +129,7 @@ class MisleadingCountsCache:
         """
         with self._guard:
             self._oldest = self._ram().revision
-            for kept in (self._lists, self._known, self._counts):
+            for kept in (self._lists, self._known, self._counts, self._held):
                 kept.clear()
 
     def save(self) -> None:

@@ -512,7 +512,7 @@ class Memory:
 
         The first call takes long: ``progress`` is called with the entries examined and all entries.
         All counts are of one state of the memory. Raises Error with the reason COUNTS_CHANGED if
-        the memory changes all the time while they are read.
+        the server drops that state again and again, as where many read a memory that changes.
         """
         counts: dict[str, int] = {}
         token, tries = "", _curation.COUNTS_TRIES

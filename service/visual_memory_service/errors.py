@@ -166,12 +166,12 @@ class UnknownReranker(RequestRefusal):
 
 
 class CountsChanged(RequestRefusal):
-    """A page token of misleading counts from before a change of the memory's entries."""
+    """A page token of misleading counts from a state of the memory that is no longer kept."""
 
     def __init__(self, memory: str) -> None:
         super().__init__(
-            f'The entries of the memory "{memory}" changed after the page before; begin again with '
-            "the first page of the counts."
+            f'The entries of the memory "{memory}" changed, and the counts of the page before are '
+            "no longer kept; begin again with the first page of the counts."
         )
 
 

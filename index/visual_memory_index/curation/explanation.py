@@ -215,22 +215,25 @@ def _first_flip_to(
     voters = (labels == rival).astype(int) - (labels == ballot.winner).astype(int)
     reach = _best_gains(weights * voters[:, np.newaxis], places)
     met = set[_Walk]()
-    walks: list[tuple[_Walk, Ranks]] = [(_Walk(0, 0, 0.0, 0.0), ())]
+    removed: list[int] = []  # by the last walk; the next one shares its first ranks
+    walks = [_Walk(0, 0, 0.0, 0.0)]
     while walks:
         check_time()
-        walk, removed = walks.pop()
+        walk = walks.pop()
+        del removed[walk.rank - walk.place :]
         lead = walk.of_rival - walk.of_winner
         if walk in met or lead + reach[walk.rank, walk.place] < -ballot.doubt:
             continue
         met.add(walk)
         if walk.rank == end:
-            if ballot.winner_without(removed) != ballot.winner:
-                return removed
+            if ballot.winner_without(ranks := tuple(removed)) != ballot.winner:
+                return ranks
             continue
         if walk.place < places:
             weight = float(weights[walk.rank, walk.place])
-            walks.append((walk.keep(int(voters[walk.rank]), weight), removed))
-        walks.append((walk.remove(), (*removed, walk.rank)))
+            walks.append(walk.keep(int(voters[walk.rank]), weight))
+        walks.append(walk.remove())
+        removed.append(walk.rank)
     return None
 
 

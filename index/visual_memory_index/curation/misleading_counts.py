@@ -15,7 +15,7 @@ from visual_memory_index.curation.neighbor_lists import UNFIT, Keys, NeighborLis
 from visual_memory_index.curation.pruning import misleading_counts
 from visual_memory_index.errors import CorruptStore, FileUnavailable
 from visual_memory_index.ram.ram_copy import RamCopy
-from visual_memory_index.records.operation import UNLEARN, Progress
+from visual_memory_index.records.operation import UNLEARN, Progress, unreported
 from visual_memory_index.store.store import Store
 
 PRODUCTS_AT_ONCE = 2e9  # of a scan under the readers' lock: some tens of milliseconds
@@ -24,6 +24,7 @@ PARTS_MAX = 16  # done at once, if writes undo as much as one part does
 MOMENT = 20  # parts: about a second
 KEPT_MAX = 4  # different K
 KEPT_BYTES_MAX = 1 << 30  # of them together, but the one used last is kept anyway
+HELD_MAX = 2  # states whose counts are read in pages
 WAIT_SECONDS = 0.1
 LISTS, KNOWN = "lists.", "known."  # lists, and the keys of the entries whose lists are known
 
@@ -69,19 +70,24 @@ class MisleadingCountsCache:
         self._lists: dict[int, NeighborLists] = {}
         self._known: dict[int, Keys] = {}
         self._counts: dict[int, Counts] = {}
+        self._held: dict[tuple[int, int | None], Counts] = {}
+        self._damaged: set[int] = set()  # K whose lists cannot be read from the store
         self._oldest = 0  # lists and counts of earlier revisions are not kept
 
     def is_quick(self, k: int) -> bool:
-        """Return True if the counts for K take about a second at most; needs the readers' lock."""
-        ram = self._ram()
-        if self._fresh(k, ram) is not None:
-            return True
-        keys = ram.keys_of_rows()
-        known = self._known.get(k)
-        if known is None:
-            known = self._intact_known(k, ram.vectors.scan)
-        left = missing_lists(k, known, keys)
-        return left * list_cost(len(keys), ram.vectors.dimension, k) <= MOMENT * PRODUCTS_AT_ONCE
+        """Return True if the counts for K take about a second at most once their lists are in RAM.
+
+        Stored lists by which they do are loaded first, as they may be damaged.
+        """
+        with self._reading() as ram:
+            if self._fresh(k, ram) is not None:
+                return True
+            if (known := self._known.get(k)) is not None:
+                return take_a_moment(k, known, ram)
+            if not take_a_moment(k, self._stored_known(k, ram.vectors.scan), ram):
+                return False
+        with self._checked_out(k, unreported) as lists, self._reading() as ram:
+            return take_a_moment(k, lists.known(), ram)
 
     def get(
         self, k: int, on_progress: Progress, beside: Callable[[RamCopy], T]
@@ -97,6 +103,18 @@ class MisleadingCountsCache:
                 return counts, beside(ram)
         return self._find(k, self._reading, on_progress, beside)
 
+    def hold(self, k: int, counts: Counts) -> None:
+        """Keep counts for ``held``, in place of those that were passed here longest ago."""
+        with self._guard:
+            if counts.revision >= self._oldest:
+                self._held.pop((k, counts.revision), None)
+                self._held = dict([*self._held.items(), ((k, counts.revision), counts)][-HELD_MAX:])
+
+    def held(self, k: int, revision: int | None) -> Counts | None:
+        """Return the counts for K that ``hold`` kept of this revision, if any."""
+        with self._reading():
+            return self._held.get((k, revision))
+
     def count_in(self, k: int, snapshot: RamCopy, on_progress: Progress) -> Counts:
         """Return the misleading counts of a snapshot of the memory, unaffected by later writes."""
         with self._reading():  # or raise MemoryClosed
@@ -111,7 +129,7 @@ class MisleadingCountsCache:
         """
         with self._guard:
             self._oldest = self._ram().revision
-            for kept in (self._lists, self._known, self._counts):
+            for kept in (self._lists, self._known, self._counts, self._held):
                 kept.clear()
 
     def save(self) -> None:
@@ -185,6 +203,7 @@ class MisleadingCountsCache:
             if taken is None:
                 with self._reading() as ram:
                     taken = self._stored(k, ram.vectors.scan)
+                    taken.revision = ram.revision
             try:
                 yield taken
             finally:
@@ -208,26 +227,22 @@ class MisleadingCountsCache:
         with suppress(ValueError):  # damaged lists are found again
             if data is not None:
                 return NeighborLists.from_bytes(data)
+        self._damaged.add(k)
         return NeighborLists.unknown(k, scan, np.empty(0, dtype=np.int64))
 
     def _stored_known(self, k: int, scan: str) -> Keys:
-        known = self._store.derived(stored_name(KNOWN, scan, k))
+        """Return the keys of the entries whose lists are stored, unless those proved damaged."""
+        known = None if k in self._damaged else self._store.derived(stored_name(KNOWN, scan, k))
         return np.frombuffer(known or b"", dtype=np.int64)
 
-    def _intact_known(self, k: int, scan: str) -> Keys:
-        """Return the keys of the entries whose lists are stored; none if the lists are damaged."""
-        if self._store.derived(stored_name(LISTS, scan, k)) is None:
-            return np.empty(0, dtype=np.int64)
-        return self._stored_known(k, scan)
-
     def _keep(self, k: int, found: NeighborLists) -> None:
-        """Write lists to the store unless they are stored intact already, or too large."""
+        """Write lists to the store unless they are stored already or too large."""
         if found.nbytes > self._store.derived_bytes_max:
             return
         known, scan = found.known(), found.scan
         with suppress(FileUnavailable, CorruptStore):  # lists that are not kept are found again
             with self._reading():
-                stored = self._intact_known(k, scan)
+                stored = self._stored_known(k, scan)
             if np.array_equal(known, stored):
                 return
             data = found.to_bytes()
@@ -237,6 +252,7 @@ class MisleadingCountsCache:
                 if found.revision >= self._oldest and not erasing:
                     self._store.keep_derived(stored_name(LISTS, scan, k), data)
                     self._store.keep_derived(stored_name(KNOWN, scan, k), known.tobytes())
+                    self._damaged.discard(k)
                     self._drop_unused()
 
     def _drop_unused(self) -> None:
@@ -294,6 +310,13 @@ def missing_lists(k: int, known: Keys, keys: Keys) -> int:
     """
     missing, left = len(keys) - count_common(known, keys), len(known) - count_common(known, keys)
     return min(len(keys), missing + k * (missing + left))
+
+
+def take_a_moment(k: int, known: Keys, ram: RamCopy) -> bool:
+    """Return True if counts for ``k`` take about a second where ``known`` have their lists."""
+    keys = ram.keys_of_rows()
+    cost = list_cost(len(keys), ram.vectors.dimension, k)
+    return missing_lists(k, known, keys) * cost <= MOMENT * PRODUCTS_AT_ONCE
 
 
 def count_common(known: Keys, keys: Keys) -> int:

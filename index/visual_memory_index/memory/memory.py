@@ -395,10 +395,20 @@ class Memory:
             return self._counting.count_in(k, snapshot, on_progress)
         return self._counting.get(k, on_progress, lambda ram: None)[0]
 
+    def hold_counts(self, k: int, counts: Counts) -> None:
+        """Keep counts that are read in pages; only the two kept last are, until an unlearning."""
+        self._counting.hold(k, counts)
+
+    def held_counts(self, k: int, revision: int | None) -> Counts | None:
+        """Return the counts for ``k`` that were kept at ``revision``, if any.
+
+        Raises MemoryClosed.
+        """
+        return self._counting.held(k, revision)
+
     def knows_counts(self, k: int) -> bool:
         """Return True if ``misleading_counts`` for ``k`` would take about a second at most."""
-        with self._engine.lock.reading():
-            return self._counting.is_quick(k)
+        return self._counting.is_quick(k)
 
     def votes(self, id: str) -> bool:
         """Return True if an entry of this id is stored and not pruned."""

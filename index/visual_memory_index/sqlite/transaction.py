@@ -223,7 +223,6 @@ class SqliteTransaction(SqliteOperations, SqliteRequests, SqliteUnlearning):
     def unprune(self, operation: str, dimension: int) -> VotingEntries:
         rows = self._db.execute(f"{ROWS} WHERE pruned_by = ? ORDER BY key", (operation,)).fetchall()
         self._set(("pruned_by",), {row[0]: (None,) for row in rows})
-        self.next_revision()
         return voting(rows, dimension, self._path)
 
     def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:

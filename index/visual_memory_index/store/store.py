@@ -161,8 +161,8 @@ class Transaction(Protocol):
     def unprune(self, operation: str, dimension: int) -> VotingEntries:
         """Let the entries that an operation pruned vote again, and return them by key.
 
-        ``dimension`` is that of the memory's vectors. The revision grows by 1. Raises CorruptStore
-        if a stored vector is damaged.
+        ``dimension`` is that of the memory's vectors. Raises CorruptStore if a stored vector is
+        damaged.
         """
 
     def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:

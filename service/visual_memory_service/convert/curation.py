@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,10 +26,24 @@ THIN = 5
 VALUES_AT_ONCE = 10_000
 
 
-def to_counts_page(request: pb.GetMisleadingCountsRequest, memory: Memory) -> tuple[int, str, int]:
-    """Read K, the revision and last id of the previous page, and the size. Raises BadField."""
+class CountsPage(NamedTuple):
+    """A page of up to ``size`` counts for K, after the id ``after``, empty on the first page.
+
+    ``revision`` is that of the counts in the previous page, None on the first.
+    """
+
+    k: int
+    revision: int | None
+    after: str
+    size: int
+
+
+def to_counts_page(request: pb.GetMisleadingCountsRequest, memory: Memory) -> CountsPage:
+    """Read which page of counts is requested. Raises BadField."""
     k = requests.to_counts_k(request.k if request.HasField("k") else COUNTS_K, "k")
-    return k, *to_page_bounds(request, memory)
+    before, size = to_page_bounds(request, memory)
+    revision, _, after = before.partition(" ")
+    return CountsPage(k, int(revision) if before else None, after, size)
 
 
 def to_method(request: pb.PruneEntriesRequest) -> prune_methods.Method:
@@ -80,16 +95,15 @@ def to_relabel(request: pb.RelabelEntriesRequest) -> dict[str, str]:
 
 
 def from_counts(
-    counts: Counts, before: str, size: int, request: pb.GetMisleadingCountsRequest, memory: Memory
+    counts: Counts, asked: CountsPage, request: pb.GetMisleadingCountsRequest, memory: Memory
 ) -> pb.GetMisleadingCountsResponse:
-    """Build the answer of up to ``size`` counts by id, after the previous page.
+    """Build the answer of a page of counts, by id.
 
     A count says how often an entry is among the nearest of entries with another label, and of
-    entries with the same label. ``before`` is the previous page's revision and last id, empty for
-    the first page. Raises CountsChanged if the counts are of another revision.
+    entries with the same label. Raises CountsChanged if the previous page is of another revision.
     """
-    revision, _, after = before.partition(" ")
-    if before and revision != str(counts.revision):
+    _, revision, after, size = asked
+    if revision not in (None, counts.revision):
         raise CountsChanged(memory.identity.name)
     order = counts.ids.argsort()
     first = int(np.searchsorted(counts.ids[order], after, side="right")) if after else 0

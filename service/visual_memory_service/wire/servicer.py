@@ -213,12 +213,17 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.GetMisleadingCountsRequest, context: Any
     ) -> pb.GetMisleadingCountsResponse:
         memory = await self._memory(request.memory)
-        k, before, size = curation.to_counts_page(request, memory)
-        finding = await in_thread(find_counts, k, memory, self.operations)
-        if finding is not None:
-            return pb.GetMisleadingCountsResponse(operation=self._from_operation(finding))
-        counts = await in_thread(memory.misleading_counts, k)
-        return await in_thread(curation.from_counts, counts, before, size, request, memory)
+        asked = curation.to_counts_page(request, memory)
+        counts = await in_thread(memory.held_counts, asked.k, asked.revision)
+        if counts is None:
+            finding = await in_thread(find_counts, asked.k, memory, self.operations)
+            if finding is not None:
+                return pb.GetMisleadingCountsResponse(operation=self._from_operation(finding))
+            counts = await in_thread(memory.misleading_counts, asked.k)
+        answer = await in_thread(curation.from_counts, counts, asked, request, memory)
+        if answer.next_page_token:
+            await in_thread(memory.hold_counts, asked.k, counts)
+        return answer
 
     async def PruneEntries(
         self, request: pb.PruneEntriesRequest, context: Any

@@ -165,12 +165,10 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def unprune(self, data: st.DataObject) -> None:
         name = self.prunes.pop(data.draw(st.integers(0, len(self.prunes) - 1)))
-        with self.store.transaction() as transaction:
+        wanted = [each for each in self.model.values() if each.entry.pruned_by == name]
+        with self.changing("Undo", len(wanted)) as transaction:
             back = transaction.unprune(name, DIMENSION)
             transaction.mark_undone(name)
-            transaction.log("Undo", len(back.ids), LOCAL)
-        self.revision, self.events = self.revision + 1, self.events + 1
-        wanted = [each for each in self.model.values() if each.entry.pruned_by == name]
         assert {revision for revision, _ in self.store.rows(DIMENSION)} == {self.revision}
         assert list(back.ids) == [
             kept.entry.id for kept in sorted(wanted, key=lambda each: each.key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -195,6 +196,21 @@ def test_sets_are_looked_for_only_where_a_rival_could_win_without_as_many() -> N
     assert flip is not None
     assert flip.proven_minimal
     assert len(asked) < 2 * len(flip.ranks)
+
+
+def test_the_search_for_a_large_set_holds_some_bytes_for_each_entry_of_it() -> None:
+    labels = np.array(["a"] * 2000 + ["b"], object)
+    tracemalloc.start()
+    try:
+        flip = smallest_flip(
+            labels, np.zeros(len(labels)), 1, VOTINGS["plurality"], seconds=SECONDS
+        )
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert flip == Flip(tuple(range(2000)), "b", True)
+    assert peak < 1000 * len(flip.ranks)
 
 
 def test_a_proof_is_one_until_the_very_last_look_at_the_clock() -> None:

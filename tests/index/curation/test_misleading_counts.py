@@ -27,7 +27,9 @@ from visual_memory_index.curation.misleading_counts import (
 )
 from visual_memory_index.curation.neighbor_lists import NeighborLists
 from visual_memory_index.errors import NotUndoable
+from visual_memory_index.memory.engine import Engine
 from visual_memory_index.scan.distances import fixed_sum
+from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.store import new_identity
 
 DIMENSION = 6
@@ -374,6 +376,34 @@ def test_damaged_lists_are_not_known_and_are_kept_again_once_they_are_found(
         with closing(Memory.open(path)) as opened:
             assert opened.knows_counts(1000) == known
             opened.misleading_counts(1000)
+
+
+class WatchedStore(SqliteStore):
+    """A store that notes the names of derived data as they are read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.names_read: list[str] = []
+
+    def derived(self, name: str) -> bytes | None:
+        self.names_read.append(name)
+        return super().derived(name)
+
+
+def test_stored_lists_are_read_once_however_many_ask(memory: Memory, path: Path) -> None:
+    memory.misleading_counts(4)
+    memory.close()
+    store = WatchedStore(path)
+
+    with closing(Memory(Engine(store, store, lambda: False, None))) as opened:
+        with ThreadPoolExecutor(6) as threads:
+            known = [*threads.map(opened.knows_counts, [4] * 12)]
+            list(threads.map(opened.misleading_counts, [4] * 6))
+        opened.delete(["00007"])
+        assert opened.knows_counts(4)
+
+    assert known == [True] * 12
+    assert store.names_read.count("lists.float32.4") == 1
 
 
 def test_what_is_to_be_found_is_what_is_missing_and_around_what_came_or_left() -> None:

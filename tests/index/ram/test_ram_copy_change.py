@@ -75,14 +75,15 @@ def test_a_follower_holds_after_each_change_what_the_memory_holds(tmp_path: Path
     store = SqliteStore.create(tmp_path / "m.sqlite", new_identity("m", 4, None))
     engine = FollowedEngine(store, store, lambda: False, None)
     with closing(Memory(engine)) as memory:
-        for write in writes:
+        for number, write in enumerate(writes, 1):
             engine.changes = []
             write(memory)
 
             (change,) = engine.changes
             follower.apply(change)
 
-            assert (change.revision, change.digest) == (memory.revision, memory.info().digest)
+            assert change.revision == memory.revision == number
+            assert change.digest == memory.info().digest
             assert state(follower) == state(engine.ram)
 
     assert sorted(follower.columns()[0]) == ["b", "e"]

@@ -11,11 +11,9 @@ from visual_memory_index.errors import FileUnavailable, NotUndoable, UnknownEntr
 from visual_memory_index.memory.engine import Engine, check_known
 from visual_memory_index.ram.ram_copy import Change, RamCopy
 from visual_memory_index.records.entry import IdMaker, now
-from visual_memory_index.records.operation import GONE, Operation, State
+from visual_memory_index.records.operation import GONE, UNDOABLE, Operation, State
 from visual_memory_index.records.request import WITHOUT_ID, Request
 from visual_memory_index.store.store import Transaction
-
-UNDOABLE = ("prune", "relabel")
 
 
 class StartedOperation(NamedTuple):

@@ -223,6 +223,8 @@ class Database:
         """Return device and inode of the file at ``path``. Raises CorruptStore, FileUnavailable."""
         try:
             found = os.stat(self.path)
+            if stat.S_ISDIR(found.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         except FileNotFoundError:
             raise missing(self.path) from None
         except OSError as error:

@@ -14,6 +14,7 @@ GONE = (
     "What it answered named entries that were unlearned, or labels that no entry has any more, "
     "and is gone."
 )
+GOES_ON = "What is to be erased is noted: it goes on when the server is started again."
 CUT_SHORT = "The server stopped while it ran, and nothing was changed; start it again."
 
 

@@ -414,6 +414,7 @@ def test_an_erasure_that_was_put_off_is_told_beside_what_is_erased_now(
     assert "1 entry of people erased; " in done.stdout
     assert sentence in done.stdout
     assert done.stderr.startswith(f"The erasure {begun} of people has not ended: ")
+    assert "it goes on when the server is started again" in done.stderr
 
 
 def test_a_folder_that_is_not_there_is_refused_before_anything_is_erased(

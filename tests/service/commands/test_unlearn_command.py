@@ -373,6 +373,7 @@ def test_an_erasure_that_was_put_off_is_not_taken_for_none(command: Run, start: 
         again = command("unlearn", "people", *where, "--apply")
         assert again.returncode == 1
         assert begun.name in again.stderr
+        assert "; stop the server and put the catalog back, or" in again.stderr
         assert "it goes on when the server is started again" in again.stderr
     server.restart()
     for _ in range(2):

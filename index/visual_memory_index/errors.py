@@ -7,8 +7,8 @@ from itertools import accumulate
 from pathlib import Path
 
 SHOWN_MAX, SHOWN_BYTES_MAX = 10, 512
-# Ways out of damage: for a memory's file, for a missing file, for a file emptied beside its log,
-# and for the catalog.
+# Ways out of damage: for a memory's file, for a missing one, for a file emptied beside its log, for
+# the catalog, and for a missing catalog.
 BROUGHT_BACK = (
     "stop the server, copy the file away with its -wal, and start it again; then delete the memory "
     "and bring this memory back from a backup or an export, with restore or insert"
@@ -23,6 +23,9 @@ EMPTIED = (
     "serves it if the log holds all of it; else bring back a backup, or a copy of the data folder"
 )
 FOLDER_BACK = "stop the server, keep the file, and bring the whole data folder back from a copy"
+CATALOG_BACK = (
+    "stop the server and put the catalog back, or bring the whole data folder back from a copy"
+)
 
 
 def listed(ids: Sequence[str]) -> str:

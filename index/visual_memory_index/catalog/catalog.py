@@ -129,7 +129,8 @@ class Catalog:
         self, path: Path, name: str
     ) -> tuple[Found, Noted | None, errors.MemoryRefusal | None]:
         """Return a file's state, the state that was recorded or None, and a refusal or None."""
-        known = self._noted(path.name)
+        with self._registry.reading() as read:
+            known = self._latest.add_to(read.noted(path.name), path.name)
         found = look(path, known)
         refused = refusal(path, name, found, known)
         if not refused and self._latest.may_be_mixed(known, path.name):
@@ -266,7 +267,7 @@ class Catalog:
         """
         with self._unfinished.file() as path:
             try:
-                with attribute_damage(Path("The backup")):
+                with attribute_damage(Path("The backup"), but=self.files.path):
                     rebuilt = rebuild(
                         arrival.path,
                         path,
@@ -279,6 +280,8 @@ class Catalog:
                         check=check,
                     )
             except (errors.BadAuditLog, errors.CorruptStore) as bad:
+                if isinstance(bad, errors.CorruptStore) and bad.path == self.files.path:
+                    raise
                 raise errors.BadBackup(bad.problem) from bad
             yield rebuilt
 
@@ -311,7 +314,7 @@ class Catalog:
         """
         with self._unfinished.file() as copy, self._unfinished.file() as path:
             copy_database(doubt.path, copy)
-            with attribute_damage(doubt.path):
+            with attribute_damage(doubt.path, but=self.files.path):
                 rebuilt = rebuild(
                     copy,
                     path,
@@ -476,10 +479,6 @@ class Catalog:
             if not path.exists():
                 raise missing(path)
         return path
-
-    def _noted(self, file: str) -> Noted | None:
-        with self._registry.reading() as read:
-            return self._latest.add_to(read.noted(file), file)
 
     def _ticks(self) -> int:
         with self._registry.reading() as read:

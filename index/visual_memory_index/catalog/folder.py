@@ -41,26 +41,24 @@ def new_name(memory: str) -> str:
 class FolderLock:
     """A lock on a data folder, held until closed or the process ends. Raises FolderInUse.
 
-    The folder itself is locked; its file ``server.lock`` only names the process, and may be lost.
+    The folder itself is locked, since its file ``server.lock``, which names the process, may be
+    lost. The file is locked as well, for servers from before, which lock it alone.
     """
 
     def __init__(self, folder: Path) -> None:
         path = folder / "server.lock"
         with translate_os_errors(path, opening=True), ExitStack() as undo:
-            self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            undo.callback(os.close, self._folder)
+            opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            undo.callback(os.close, opened)
             try:
-                fcntl.flock(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file = undo.enter_context(open(open_to_write(path), "wb", buffering=0))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise FolderInUse(str(folder), owner(path)) from None
-            with open(open_to_write(path), "wb") as file:
-                file.truncate()
-                file.write(str(os.getpid()).encode())
-            undo.pop_all()
-
-    def close(self) -> None:
-        """Release the lock."""
-        os.close(self._folder)
+            file.truncate()
+            file.write(str(os.getpid()).encode())
+            self.close = undo.pop_all().close
 
 
 def owner(path: Path) -> str:

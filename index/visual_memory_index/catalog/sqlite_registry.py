@@ -11,7 +11,7 @@ from pathlib import Path
 from visual_memory_index.catalog import tombstones
 from visual_memory_index.catalog.tombstones import ANY, BEFORE_ALL, mark
 from visual_memory_index.erasure.residue import ResiduePatterns
-from visual_memory_index.errors import LostSecret
+from visual_memory_index.errors import CATALOG_BACK, FOLDER_BACK, PUT_BACK, LostSecret
 from visual_memory_index.files import checksums as sums
 from visual_memory_index.files.database import Database
 from visual_memory_index.files.migrations import CATALOG_STEPS
@@ -19,6 +19,7 @@ from visual_memory_index.ledger.standing import Noted, Standing
 from visual_memory_index.sqlite.requests import SqliteRequests
 
 AT_ONCE = 1024  # marks
+WAYS_OUT = {"": FOLDER_BACK, PUT_BACK: CATALOG_BACK}
 TEXTS = (
     "SELECT CAST(name AS BLOB), CAST(ifnull(sql, '') AS BLOB) FROM sqlite_schema",
     "SELECT CAST(file AS BLOB) FROM memories",
@@ -179,7 +180,7 @@ class SqliteRegistry:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._writing = threading.Lock()
-        self.database = Database(path, CATALOG_STEPS)
+        self.database = Database(path, CATALOG_STEPS, ways_out=WAYS_OUT)
         self.check = self.database.check
         self.close = self.database.close
         self.descriptors = self.database.descriptors

@@ -50,16 +50,18 @@ def damage_of(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def attribute_damage(path: Path, way_out: str = "") -> Iterator[None]:
+def attribute_damage(path: Path, way_out: str = "", *, but: Path | None = None) -> Iterator[None]:
     """Re-raise CorruptStore and NewerStore as errors about the file at ``path``.
 
     ``way_out``, a sentence that tells the operator what to do, is added to a CorruptStore that has
-    none.
+    none. A CorruptStore about the file ``but`` is raised as it is.
     """
     try:
         with damage_of(path):
             yield
     except CorruptStore as bad:
+        if bad.path == but:
+            raise
         raise CorruptStore(path, bad.problem, way_out=bad.way_out or way_out) from bad
     except NewerStore as newer:
         raise NewerStore(path, newer.found, newer.known) from newer

@@ -7,9 +7,10 @@ import os
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from visual_memory_index.errors import (
     EMPTIED,
@@ -52,7 +53,8 @@ class Database:
     """An SQLite file with a writing connection, and a reading one for each concurrent read.
 
     The caller lets one thread at a time into ``transaction``. Raises CorruptStore, FileUnavailable,
-    and NewerStore at opening. See ``migrate`` for ``steps`` and ``compare``. ``damaged`` is called
+    and NewerStore at opening. See ``migrate`` for ``steps`` and ``compare``. ``ways_out`` maps ways
+    out of damage, which are those of a memory's file, to those of this file. ``damaged`` is called
     with each CorruptStore before it is raised.
     """
 
@@ -61,8 +63,9 @@ class Database:
         path: Path,
         steps: tuple[str, ...],
         compare: Callable[[sqlite3.Connection], None] = lambda db: None,
+        ways_out: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self.path = path
+        self.path, self._ways_out = path, ways_out
         self.damaged: Callable[[CorruptStore], None] = lambda damage: None
         self._idle: list[sqlite3.Connection] = []
         self._read: dict[Path, int] = {}
@@ -70,6 +73,7 @@ class Database:
         if not path.exists():
             new_file(path).close()
         with self._translate_errors():
+            self._inode = self._stat()
             self._writer = self._connect()
             try:
                 self._writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
@@ -77,7 +81,6 @@ class Database:
                 migrate(self._writer, steps, path, compare)
                 check_schema(self._writer, steps, path)
                 sums.add_triggers(self._writer)
-                self._inode = self._stat()
             except BaseException:
                 self._writer.close()
                 raise
@@ -100,9 +103,7 @@ class Database:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
-                if self._stat() != self._inode:
-                    problem = "another file was put in its place"
-                    raise CorruptStore(self.path, problem, way_out=PUT_BACK)
+                self._check_in_place()
                 self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:
@@ -207,13 +208,23 @@ class Database:
             with translate_errors(self.path):
                 yield
         except CorruptStore as damage:
+            if damage.path == self.path and (way_out := self._ways_out.get(damage.way_out)):
+                damage = CorruptStore(self.path, damage.problem, way_out=way_out)
             self.damaged(damage)
-            raise
+            raise damage
+
+    def _check_in_place(self) -> None:
+        """Raise CorruptStore if the file was deleted or replaced since it was opened."""
+        if self._stat() != self._inode:
+            problem = "another file was put in its place"
+            raise CorruptStore(self.path, problem, way_out=PUT_BACK)
 
     def _stat(self) -> tuple[int, int]:
         """Return device and inode of the file at ``path``. Raises CorruptStore, FileUnavailable."""
         try:
             found = os.stat(self.path)
+            if stat.S_ISDIR(found.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         except FileNotFoundError:
             raise missing(self.path) from None
         except OSError as error:
@@ -221,6 +232,7 @@ class Database:
         return found.st_dev, found.st_ino
 
     def _connect(self) -> sqlite3.Connection:
+        self._check_in_place()
         connection = connect(self.path)
         connection.execute("PRAGMA foreign_keys = ON")
         return connection

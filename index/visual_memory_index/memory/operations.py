@@ -11,11 +11,16 @@ from visual_memory_index.errors import FileUnavailable, NotUndoable, UnknownEntr
 from visual_memory_index.memory.engine import Engine, check_known
 from visual_memory_index.ram.ram_copy import Change, RamCopy
 from visual_memory_index.records.entry import IdMaker, now
-from visual_memory_index.records.operation import GONE, Operation, State
+from visual_memory_index.records.operation import (
+    GOES_ON,
+    GONE,
+    UNDOABLE,
+    UNLEARN,
+    Operation,
+    State,
+)
 from visual_memory_index.records.request import WITHOUT_ID, Request
 from visual_memory_index.store.store import Transaction
-
-UNDOABLE = ("prune", "relabel")
 
 
 class StartedOperation(NamedTuple):
@@ -126,7 +131,7 @@ class Operations:
 
         That is kept only in RAM: when the memory is opened again, the unlearning is resumed.
         """
-        self._remember(operation, "failed", problem)
+        self._remember(operation, "failed", f"{problem} {GOES_ON}")
 
     def _remember(self, operation: Operation, state: State, problem: str | None) -> Operation:
         ended = replace(operation, state=state, problem=problem, ended_at=now())
@@ -141,7 +146,8 @@ class Operations:
         """Drop error messages of operations that only RAM has: they may name unlearned entries."""
         for name, ended in [*self._unwritten.items()]:
             if ended.problem:
-                self._unwritten[name] = replace(ended, problem=GONE)
+                problem = GOES_ON if ended.kind == UNLEARN else GONE
+                self._unwritten[name] = replace(ended, problem=problem)
 
     def prune(
         self,

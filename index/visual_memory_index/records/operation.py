@@ -9,10 +9,12 @@ from typing import Literal, TypeAlias
 Progress: TypeAlias = Callable[[int, int], None]  # done and total; raises to end the work
 State: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 UNLEARN = "unlearn"
+UNDOABLE = ("prune", "relabel")
 GONE = (
     "What it answered named entries that were unlearned, or labels that no entry has any more, "
     "and is gone."
 )
+GOES_ON = "What is to be erased is noted: it goes on when the server is started again."
 CUT_SHORT = "The server stopped while it ran, and nothing was changed; start it again."
 
 

@@ -1,7 +1,8 @@
-"""The database of a backup, received from elsewhere."""
+"""Backups: the times of those made, and the database of one received from elsewhere."""
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -47,3 +48,12 @@ class IncomingBackup:
         """Close the file after the last piece. Raises FileUnavailable."""
         with translate_os_errors(self.path):
             self._file.close()
+
+
+def backup_times(db: sqlite3.Connection) -> list[int]:
+    """Return the times of a memory's backups in its audit log, in microseconds since 1970."""
+    rows = db.execute(
+        "SELECT json_extract(event, '$.time') FROM audit "
+        "WHERE json_extract(event, '$.call') = 'BackupMemory'"
+    )
+    return [time for (time,) in rows]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visual_memory_index.errors import CorruptStore
 from visual_memory_index.files.checksums import checksum
@@ -139,15 +140,23 @@ def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
 def voting(rows: Sequence[tuple[Any, ...]], dimension: int, path: Path) -> VotingEntries:
     """Return the entries in rows selected by ``ROWS``, after comparing their checksums.
 
-    Raises NotAsWritten for a row that differs, CorruptStore if a vector is not of this dimension.
+    Raises NotAsWritten for a row that differs, and as ``to_matrix``.
     """
     for row in rows:
         check_row(row)
     keys, ids, labels, *_, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
-    if any(len(blob) != 4 * dimension for blob in blobs):
+    vectors = to_matrix(blobs, dimension, path).astype(np.float32, copy=False)
+    return VotingEntries(keys, ids, labels, vectors)
+
+
+def to_matrix(vectors: Sequence[bytes], dimension: int, path: Path) -> NDArray[np.float32]:
+    """Return the ``vectors`` stored in the file at ``path`` as a matrix, little-endian float32.
+
+    Raises CorruptStore if a vector is not of this dimension.
+    """
+    if any(len(vector) != 4 * dimension for vector in vectors):
         raise CorruptStore(path, "a vector has another length than the rest")
-    vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, dimension)
-    return VotingEntries(keys, ids, labels, vectors.astype(np.float32, copy=False))
+    return np.frombuffer(b"".join(vectors), "<f4").reshape(-1, dimension)
 
 
 def read_standing(db: sqlite3.Connection) -> tuple[digests.State, Head]:

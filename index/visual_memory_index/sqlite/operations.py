@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from visual_memory_index.errors import UnknownOperation
 from visual_memory_index.records.entry import now
-from visual_memory_index.records.operation import CUT_SHORT, UNLEARN, Operation, State
+from visual_memory_index.records.operation import CUT_SHORT, UNDOABLE, UNLEARN, Operation, State
 from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 
 COLUMNS = "name, kind, principal, state, result, problem, created_at, ended_at, undone_at"
 KEPT_MICROSECONDS = 30 * 24 * 3600 * 1_000_000
 
 
-class SqliteOperations:
+class SqliteOperations(SqliteUnlearning):
     """The part of a ``Transaction`` that reads and writes operations."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
 
     def begin(self, name: str, kind: str, principal: str) -> None:
         """Insert a running operation, and delete operations that ended more than 30 days ago.
@@ -25,9 +20,8 @@ class SqliteOperations:
         Prunes, relabellings and unlearnings are never deleted.
         """
         self._db.execute(
-            "DELETE FROM operations "
-            "WHERE kind NOT IN ('prune', 'relabel', 'unlearn') AND ended_at < ?",
-            (now() - KEPT_MICROSECONDS,),
+            "DELETE FROM operations WHERE kind NOT IN (?, ?, ?) AND ended_at < ?",
+            (*UNDOABLE, UNLEARN, now() - KEPT_MICROSECONDS),
         )
         self._db.execute(
             "INSERT INTO operations (name, kind, principal, state, created_at) "
@@ -42,7 +36,7 @@ class SqliteOperations:
             "UPDATE operations SET state = ?, result = ?, problem = ?, ended_at = ? WHERE name = ?",
             (state, result, problem, now(), name),
         )
-        SqliteUnlearning(self._db).drop_ids(name)
+        self.drop_ids(name)
 
     def draft(self, name: str, result: str) -> None:
         self._db.execute("UPDATE operations SET result = ? WHERE name = ?", (result, name))

@@ -28,7 +28,7 @@ from visual_memory_index.records.request import LOCAL
 from visual_memory_index.scan.distances import bad_rows
 from visual_memory_index.sqlite.backup import NAME_SETTING
 from visual_memory_index.sqlite.contents import SqliteContents
-from visual_memory_index.sqlite.entries import SEAL, read_standing
+from visual_memory_index.sqlite.entries import SEAL, read_standing, to_matrix
 from visual_memory_index.sqlite.transaction import SqliteTransaction
 from visual_memory_index.store.contents import StoredEntry, check_log, state_of
 from visual_memory_index.store.store import Identity, Transaction
@@ -217,8 +217,5 @@ def check_vectors(entries: Sequence[StoredEntry], dimension: int, path: Path) ->
 
     Raises CorruptStore about the file at ``path``.
     """
-    if any(len(each.vector) != 4 * dimension for each in entries):
-        raise CorruptStore(path, "a vector has another length than the rest")
-    vectors = np.frombuffer(b"".join(each.vector for each in entries), "<f4")
-    if len(bad_rows(vectors.reshape(-1, dimension))):
+    if len(bad_rows(to_matrix([each.vector for each in entries], dimension, path))):
         raise CorruptStore(path, "a vector is not finite")

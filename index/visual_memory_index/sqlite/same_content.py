@@ -1,4 +1,4 @@
-"""Search of a memory for entries with the content of given ones, and for the times of backups."""
+"""Search of a memory for entries with the content of given ones."""
 
 from __future__ import annotations
 
@@ -56,12 +56,3 @@ def holds(db: sqlite3.Connection, uid: str, sought: Sought, without: Sequence[st
         return True
     alike = ask(OF_CHECKSUMS, sought.checksums)
     return any(hashed(vector) in sought.vectors for (vector,) in alike)
-
-
-def backups(db: sqlite3.Connection) -> list[int]:
-    """Return the times at which backups were made, in microseconds since 1970."""
-    rows = db.execute(
-        "SELECT json_extract(event, '$.time') FROM audit "
-        "WHERE json_extract(event, '$.call') = 'BackupMemory'"
-    )
-    return [time for (time,) in rows]

@@ -29,6 +29,7 @@ from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.operation import Operation
 from visual_memory_index.records.request import LOCAL, Request, StoredBatch
 from visual_memory_index.sqlite import same_content
+from visual_memory_index.sqlite.backup import backup_times
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import (
     ROWS,
@@ -179,7 +180,7 @@ class SqliteStore:
 
     def backups(self) -> list[int]:
         with self.database.reading() as db:
-            return same_content.backups(db)
+            return backup_times(db)
 
     def fail_unfinished(self) -> None:
         with self.database.transaction() as db:

@@ -20,7 +20,7 @@ from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.audit import Event
 from visual_memory_index.records.entry import Entry, VotingEntries, now
 from visual_memory_index.records.filter import Filter
-from visual_memory_index.sqlite import same_content
+from visual_memory_index.sqlite.backup import backup_times
 from visual_memory_index.sqlite.entries import (
     ROWS,
     VALUES,
@@ -35,7 +35,6 @@ from visual_memory_index.sqlite.entries import (
 )
 from visual_memory_index.sqlite.operations import SqliteOperations
 from visual_memory_index.sqlite.requests import SqliteRequests
-from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 from visual_memory_index.store.store import Known
 from visual_memory_index.store.stored_files import Remains
 
@@ -64,7 +63,7 @@ def with_checksum(
     return (*values, checksum(values))
 
 
-class SqliteTransaction(SqliteOperations, SqliteRequests, SqliteUnlearning):
+class SqliteTransaction(SqliteOperations, SqliteRequests):
     """A ``Transaction`` in SQL; ``state`` is the digest's, ``kind`` is ``Identity.kind``."""
 
     def __init__(self, db: sqlite3.Connection, path: Path, kind: str) -> None:
@@ -212,7 +211,7 @@ class SqliteTransaction(SqliteOperations, SqliteRequests, SqliteUnlearning):
             yield from row
 
     def backups(self) -> list[int]:
-        return same_content.backups(self._db)
+        return backup_times(self._db)
 
     def keep_setting(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))

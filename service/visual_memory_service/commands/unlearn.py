@@ -6,8 +6,9 @@ import hashlib
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from visual_memory import Client, FailedPrecondition, InvalidArgument, InvalidCertificate, Memory
@@ -75,18 +76,23 @@ def unlearn(client: Client, options: Namespace) -> int:
         if new:
             save(new, options)
         left = [id for id in ids if not (new and new.holds(id))]
-        past, unknown = erased_before(client, options.name, left, client.wait)
+        past, unknown, unfinished = erased_before(
+            client, options.name, left, partial(wait_while_it_goes_on, client)
+        )
     if not new and not past:
-        refuse_put_off(client, memory)
-        raise Refused(
+        none = (
             f"None of the {plural(len(ids), 'id')} is in {memory.name}, and none was unlearned "
             "there; there is nothing to certify."
         )
+        raise Refused(*(map(not_ended, unfinished) if unfinished else [none]))
     certificate = new or past[0][0]
     if not new:
         save(certificate, options)
-    report(certificate, ids, found, past, unknown, options)
-    return report_not_covered(past if new else past[1:], options)
+    report(certificate, ids, found, past, unknown, unfinished, options)
+    not_covered = report_not_covered(past if new else past[1:], options)
+    for each in unfinished:
+        say(not_ended(each), file=sys.stderr)
+    return 1 if unfinished else not_covered
 
 
 def report(
@@ -95,6 +101,7 @@ def report(
     found: UnlearnResult,
     past: Past,
     unknown: list[str],
+    unfinished: list[Operation],
     options: Namespace,
 ) -> None:
     """Print which ids the saved certificate covers, and what became of the others."""
@@ -123,7 +130,7 @@ def report(
     stays = remaining(options.name, certificate.also_in, certificate.backups, found.not_asked)
     say(
         f"{count} of {options.name} erased{when}{beside}; {outcome(certificate)}.",
-        *past_sentences(past if is_new else past[1:], unknown),
+        *past_sentences(past if is_new else past[1:], unknown, unfinished),
         f"The certificate is {options.certificate}; visual-memory verify checks it.",
         *(stays if is_new else ()),
     )
@@ -150,7 +157,7 @@ def show(
 ) -> None:
     """Print what would be erased, what was erased before, and where the same content remains."""
     left = not_stored(memory, ids, found)
-    past, unknown = erased_before(client, options.name, left, client.operation)
+    past, unknown, unfinished = erased_before(client, options.name, left, client.operation)
     if options.json:
         print_json(
             {
@@ -167,7 +174,7 @@ def show(
     stays = remaining(options.name, found.also_in, found.backups, found.not_asked)
     say(
         f"{plural(found.count, 'entry')} of {options.name} would be erased for good.",
-        *past_sentences(past, unknown),
+        *past_sentences(past, unknown, unfinished),
         *stays,
         "Nothing was changed; --apply does it.",
     )
@@ -183,46 +190,59 @@ def not_stored(memory: Memory, ids: list[str], found: UnlearnResult) -> list[str
 
 def erased_before(
     client: Client, memory: str, ids: list[str], get_operation: Callable[[str], Operation]
-) -> tuple[Past, list[str]]:
+) -> tuple[Past, list[str], list[Operation]]:
     """Return the latest certificate of each id, with the ids it names, and the ids without one.
 
-    The certificates are in order, the latest first. ``get_operation`` returns an operation by its
+    The certificates are in order, the latest first. Also return the erasures that have not ended,
+    which may have erased ids without a certificate. ``get_operation`` returns an operation by its
     name, and may wait until it has ended.
     """
     past: Past = []
+    unfinished: list[Operation] = []
     for name in [each.name for each in client.operations(memory) if each.kind == "unlearn"]:
         if not ids:
             break
-        result = get_operation(name).result
-        if isinstance(result, UnlearnResult) and result.count:
+        operation = get_operation(name)
+        if operation.state != "done":
+            unfinished.append(operation)
+        elif isinstance(operation.result, UnlearnResult) and operation.result.count:
             certificate = client.certificate(name)
             if named := list(filter(certificate.holds, ids)):
                 past.append((certificate, named))
                 ids = sorted(set(ids).difference(named))
-    return past, ids
+    return past, ids, unfinished if ids else []
 
 
-def refuse_put_off(client: Client, memory: Memory) -> None:
-    """Raise Refused if the memory has an erasure that the server has put off."""
-    for each in client.operations(memory.name):
-        if each.kind == "unlearn" and each.state == "failed":
-            raise Refused(f"The erasure {each.name} of {memory.name} has not ended: {each.problem}")
+def wait_while_it_goes_on(client: Client, name: str) -> Operation:
+    """Return an operation once it has ended, or as it is if it cannot go on for now."""
+    try:
+        return client.wait(name)
+    except FailedPrecondition:
+        return client.operation(name)
+
+
+def not_ended(erasure: Operation) -> str:
+    problem = erasure.problem or "it is under way."
+    return f"The erasure {erasure.name} of {erasure.memory} has not ended: {problem}"
 
 
 def before(certificate: Certificate) -> str:
     return f" before, on {certificate.time:%Y-%m-%d} by {certificate.operation}"
 
 
-def past_sentences(past: Past, unknown: Sequence[str]) -> list[str]:
-    """Return sentences on the ids erased before, by certificate, and on those never erased."""
-    return [
-        *(f"{plural(len(ids), 'id')} erased{before(each)}: {listed(ids)}." for each, ids in past),
-        *(
-            [f"{plural(len(unknown), 'id')} neither stored nor erased before: {listed(unknown)}."]
-            if unknown
-            else []
-        ),
-    ]
+def past_sentences(
+    past: Past, unknown: Sequence[str], unfinished: Sequence[Operation]
+) -> Iterator[str]:
+    """Yield sentences on the ids erased before, by certificate, and on ids without one."""
+    for certificate, ids in past:
+        yield f"{plural(len(ids), 'id')} erased{before(certificate)}: {listed(ids)}."
+    if unknown:
+        names = listed(each.name for each in unfinished)
+        unless = f", unless by {names}, which has not ended" if unfinished else ""
+        yield (
+            f"{plural(len(unknown), 'id')} neither stored nor erased before{unless}: "
+            f"{listed(unknown)}."
+        )
 
 
 def past_json(past: Past, unknown: Sequence[str]) -> dict[str, Any]:

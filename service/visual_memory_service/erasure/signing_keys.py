@@ -102,13 +102,14 @@ def read(path: Path) -> Ed25519PrivateKey:
 def read_former(path: Path) -> list[str]:
     """Return the public keys of former private keys, in hex, oldest first. Raises BadKey."""
     try:
-        lines = read_small(path).decode("latin-1").splitlines() if is_there(path) else []
+        text = read_small(path).decode("latin-1") if is_there(path) else ""
     except OSError as problem:
         raise BadKey(path, problem) from problem
-    for number, line in enumerate(lines, start=1):
-        if not PUBLIC_HEX.fullmatch(line):
+    keys = [line.strip() for line in text.splitlines()]
+    for number, key in enumerate(keys, start=1):
+        if key and not PUBLIC_HEX.fullmatch(key):
             raise BadKey(path, line=number)
-    return list(dict.fromkeys(lines))
+    return list(dict.fromkeys(filter(None, keys)))
 
 
 def is_there(path: Path) -> bool:

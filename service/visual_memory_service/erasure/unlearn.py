@@ -14,7 +14,7 @@ import structlog
 
 from visual_memory.proofs.certificate import Searched, sign
 from visual_memory_index import UNLEARN, Memory, Operation, Request, ResiduePatterns
-from visual_memory_index.errors import MemoryRefusal, in_full
+from visual_memory_index.errors import MemoryRefusal, UnknownMemory, in_full
 from visual_memory_service.config import FILES, BadSetting, Erasure
 from visual_memory_service.erasure import process_memory
 from visual_memory_service.erasure.residue import erase_files, erase_memory
@@ -117,7 +117,9 @@ class UnlearningWork:
             served = self.memories.get(name)
             for operation in served.memory.unlearning.unfinished():
                 self._start(operation, served)
-        except MemoryRefusal as refusal:  # such as a memory dropped or found damaged since
+        except UnknownMemory:  # dropped since
+            return
+        except MemoryRefusal as refusal:  # such as a memory found damaged since
             log.warning("erasures wait for the next start", memory=name, problem=in_full(refusal))
 
     def _start(self, operation: Operation, served: ServedMemory) -> None:

@@ -307,8 +307,8 @@ class Memories:
                 served.memory.close(keep=False)
             try:
                 self.catalog.clear()
-            except errors.FileUnavailable as full:  # the memory is gone; its file is removed later
-                log.error("file not removed", memory=name, reason=errors.in_full(full))
+            except errors.FileRefusal as problem:  # the memory is gone; its file is removed later
+                log.error("file not removed", memory=name, reason=errors.in_full(problem))
 
     def backup(self, name: str, *, check: Callable[[], None], request: index.Request) -> BinaryIO:
         """Write a memory's current content to a file without a name, and return the open file.

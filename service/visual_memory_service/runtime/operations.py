@@ -23,7 +23,6 @@ PROGRESS_SECONDS = 0.5
 CHECK_SECONDS = 0.1
 PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
 AT_ONCE = 2  # further operations wait, since each may use all processors
-GOES_ON = "{} What is to be erased is noted: it goes on when the server is started again."
 log = structlog.get_logger()
 
 T = TypeVar("T")
@@ -116,7 +115,7 @@ class Job:
         deleted.
         """
         if self.operation.kind == UNLEARN:
-            self.memory.operations.put_off(self.operation, GOES_ON.format(problem))
+            self.memory.operations.put_off(self.operation, problem)
         else:
             self.memory.operations.end(self.name, "failed", problem=problem)
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -17,7 +17,7 @@ import visual_memory
 import visual_memory_index as index
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index.errors import FileUnavailable, UnknownMemory, UnknownOperation
+from visual_memory_index.errors import UnknownMemory, UnknownOperation
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import answers, curation, decisions, operations, requests
 from visual_memory_service.convert.page_token import to_page_bounds
@@ -43,6 +43,7 @@ from visual_memory_service.writes.insert import insert
 
 LISTED_AT_ONCE = 4  # pages of entries, which keep Python busy
 EXPLAINED_AT_ONCE = 4  # decisions, for each of which all entries are ranked
+JOBLESS_SECONDS = 0.1  # between looks at an operation that no job works on
 SMALL_BYTES = 65_536  # such a message is read in less time than a thread needs to take over
 
 P = ParamSpec("P")
@@ -384,8 +385,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def GetOperation(
         self, request: pb.GetOperationRequest, context: Any
     ) -> operation_pb2.Operation:
-        memory = await self._memory_of(request.name)
-        return self._from_operation(await in_thread(memory.operations.get, request.name))
+        return self._from_operation(await self._operation(request.name))
 
     async def ListOperations(
         self, request: pb.ListOperationsRequest, context: Any
@@ -406,12 +406,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def WaitOperation(
         self, request: pb.WaitOperationRequest, context: Any
     ) -> operation_pb2.Operation:
-        memory = await self._memory_of(request.name)
-        seconds = operations.to_timeout(request)
-        if job := self.operations.job(request.name):
-            await self._until_ended(job, seconds)
-            memory = await self._memory_of(request.name)  # unless it was found damaged
-        return self._from_operation(await in_thread(memory.operations.get, request.name))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(operations.to_timeout(request)):
+                await self._until_ended(request.name)
+        return self._from_operation(await self._operation(request.name))
 
     async def _served(self, name: str) -> ServedMemory:
         """Return a memory by name. Raises UnknownMemory, or the error that prevents opening it."""
@@ -430,25 +428,33 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         except UnknownMemory:
             raise UnknownOperation(operation) from None
 
+    async def _operation(self, name: str) -> index.Operation:
+        """Return an operation as it is now; raises as ``_memory_of``."""
+        memory = await self._memory_of(name)
+        return await in_thread(memory.operations.get, name)
+
     async def _start(
         self, memory: index.Memory, kind: str, work: Work, request: index.Request
     ) -> operation_pb2.Operation:
         start = self.operations.start
         return self._from_operation(await in_thread(start, memory, kind, work, request=request))
 
-    async def _until_ended(self, job: Job, seconds: float | None) -> None:
-        """Wait until a job has ended, for at most ``seconds``, or without limit if None.
+    async def _until_ended(self, name: str) -> None:
+        """Wait until an operation has ended, also while no job works on it.
 
-        Raises ConnectionEnding if the connection closes meanwhile.
+        Raises ConnectionEnding if the connection closes meanwhile, and as ``_memory_of``.
         """
-        closing = asyncio.create_task(self.connections_closing.wait())
-        ended: asyncio.Future[Any] = asyncio.wrap_future(job.ended)
+        closing: asyncio.Future[Any] = asyncio.create_task(self.connections_closing.wait())
         try:
-            await asyncio.wait(
-                [ended, closing], timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            if closing.done() and not job.ended.done():
-                raise ConnectionEnding
+            while True:
+                job = self.operations.job(name)
+                if (await self._operation(name)).state != "running":
+                    return
+                if closing.done():
+                    raise ConnectionEnding
+                waited = [closing, asyncio.wrap_future(job.ended)] if job else [closing]
+                pause = None if job else JOBLESS_SECONDS
+                await asyncio.wait(waited, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
         finally:
             closing.cancel()
 
@@ -459,10 +465,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         """
         if self.memories.catalog.recall(again) is not None:
             return
-        self.operations.stop(name)
         try:
+            self.operations.stop(name)
             self.memories.drop(name, request=again)
-        except FileUnavailable:
+        except BaseException:
             self.unlearning.resume(name)
             raise
 

@@ -712,6 +712,36 @@ def test_a_file_that_is_no_database_is_refused(catalog: Catalog, birds: Memory) 
     assert unfinished(catalog) == []
 
 
+def test_damage_of_the_catalog_is_not_told_as_that_of_a_backup_or_of_a_memory(
+    tmp_path: Path, birds: Memory, catalog: Catalog
+) -> None:
+    data, path = back_up(catalog, birds), tmp_path / "catalog.sqlite"
+    away = path.rename(path.with_name("away"))
+    shutil.copy(away, path)
+    with suppress(CorruptStore):
+        registry_of(catalog).renew_connections()
+
+    calls: list[Callable[[], object]] = [
+        lambda: restore(catalog, data),
+        lambda: back_up(catalog, birds),
+        lambda: catalog.drop("birds"),
+        lambda: create(catalog, "cats"),
+        lambda: catalog.mark_unlearned(birds, ["a"], None),
+    ]
+    for call in calls:
+        with pytest.raises(CorruptStore) as refused:
+            call()
+        assert str(refused.value) == (
+            "catalog.sqlite is damaged (another file was put in its place); stop the server and "
+            "put the catalog back, or bring the whole data folder back from a copy."
+        )
+    path.unlink()
+    with pytest.raises(CorruptStore, match=r"the file is missing\); .* put the catalog back"):
+        restore(catalog, data)
+    away.rename(path)
+    assert create(catalog, "cats")
+
+
 def test_a_backup_of_a_newer_release_is_refused(catalog: Catalog, birds: Memory) -> None:
     data = altered(back_up(catalog, birds), "PRAGMA user_version = 99")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -92,6 +93,21 @@ def test_a_lock_holds_though_its_file_is_removed(folder: Path) -> None:
 
     Catalog(folder).close()
     assert (folder / "server.lock").read_text() == str(os.getpid())
+
+
+def test_a_folder_is_also_locked_by_its_file_for_servers_that_lock_that_alone(folder: Path) -> None:
+    path = folder / "server.lock"
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        named = path.read_bytes()
+        with pytest.raises(FolderInUse):
+            Catalog(folder)
+        assert path.read_bytes() == named
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+        with closing(Catalog(folder)), pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_folder_in_place_of_a_file_is_named(folder: Path) -> None:

@@ -348,6 +348,22 @@ def test_nothing_is_committed_to_a_file_that_is_gone_or_replaced(database: Datab
     ]
 
 
+def test_nothing_is_written_to_another_file_by_connections_that_were_renewed(
+    database: Database,
+) -> None:
+    away = database.path.with_name("away")
+    database.path.rename(away)
+    shutil.copy(away, database.path)
+    with pytest.raises(CorruptStore, match="another file was put in its place"):
+        database.renew_connections()
+    away.replace(database.path)
+
+    insert(database, "kept")
+
+    with closing(sqlite3.connect(database.path)) as db:
+        assert db.execute("SELECT x FROM a").fetchall() == [("kept",)]
+
+
 @pytest.fixture
 def files_max() -> Iterator[Callable[[int], None]]:
     """Yield a function that limits the open files of this process until the test is over."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -371,11 +373,49 @@ def test_an_erasure_that_was_put_off_is_not_taken_for_none(command: Run, start: 
         again = command("unlearn", "people", *where, "--apply")
         assert again.returncode == 1
         assert begun.name in again.stderr
+        assert "; stop the server and put the catalog back, or" in again.stderr
         assert "it goes on when the server is started again" in again.stderr
     server.restart()
     for _ in range(2):
         done = command("unlearn", "people", *where[2:], "--server", server.address, "--apply")
     assert (done.returncode, Certificate.read(Path("out.json")).operation) == (0, begun.name)
+
+
+def test_an_erasure_that_was_put_off_is_told_beside_what_is_erased_now(
+    command: Run, start: Start
+) -> None:
+    server = start()
+    catalog, away = server.data / "catalog.sqlite", server.data / "away"
+    Path("ids.txt").write_text("a person 0\na person 1\nnobody\n")
+    where = ("--server", server.address, "--ids-file", "ids.txt", "--certificate", "out.json")
+    with visual_memory.connect(server.address) as client:
+        people = client.create_memory("people", dimension=8)
+        insert(people, range(6))
+        (file,) = (server.data / "memories").glob("*.sqlite")
+        with closing(sqlite3.connect(file)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            begun = people.unlearn(["a person 1"], wait=False).name
+            while client.operation(begun).done < 1:
+                pass
+            catalog.rename(away)
+            while client.operation(begun).state == "running":
+                pass
+        away.rename(catalog)
+
+        shown = command("unlearn", "people", *where)
+        done = command("unlearn", "people", *where, "--apply")
+
+        assert Certificate.read("out.json").holds("a person 0")
+        assert not Certificate.read("out.json").holds("a person 1")
+    unless = f", unless by {begun}, which has not ended: a person 1, nobody."
+    sentence = f"2 ids neither stored nor erased before{unless}"
+    assert (shown.returncode, done.returncode) == (0, 1)
+    assert sentence in shown.stdout
+    assert "1 entry of people erased; " in done.stdout
+    assert sentence in done.stdout
+    assert done.stderr.startswith(f"The erasure {begun} of people has not ended: ")
+    assert "it goes on when the server is started again" in done.stderr
 
 
 def test_a_folder_that_is_not_there_is_refused_before_anything_is_erased(

@@ -100,13 +100,26 @@ def test_a_key_that_is_missing_from_a_folder_that_was_used_is_logged(
     ]
 
 
-@pytest.mark.parametrize("bad", ["", "no key", "0" * 63, "g" * 64, "0" * 65, "é" * 64])
+@pytest.mark.parametrize("bad", ["no key", "0" * 63, "g" * 64, "0" * 65, "é" * 64])
 def test_a_former_key_that_is_none_is_refused_by_its_line(bad: str, tmp_path: Path) -> None:
     SigningKeys(tmp_path).rotate()
     with (tmp_path / "keys" / "former.txt").open("a") as file:
         file.write(f"{bad}\n")
 
     with pytest.raises(BadKey, match=r"former\.txt, line 2, is no public key of 64 hex digits"):
+        SigningKeys(tmp_path)
+
+
+def test_blanks_and_empty_lines_around_former_keys_do_not_matter(tmp_path: Path) -> None:
+    keys = SigningKeys(tmp_path)
+    keys.rotate()
+    path = tmp_path / "keys" / "former.txt"
+    path.write_text(f"\n  {path.read_text().strip()} \t\r\n\n")
+
+    assert SigningKeys(tmp_path).public == keys.public
+    with path.open("a") as file:
+        file.write("no key\n")
+    with pytest.raises(BadKey, match="line 4, is no public key"):
         SigningKeys(tmp_path)
 
 

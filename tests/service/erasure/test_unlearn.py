@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import queue
+import shutil
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -489,6 +491,39 @@ def test_an_erasure_that_waits_for_a_call_to_end_does_not_hold_up_a_drop(
     steps.put(None)
     assert list(open_call) == []
     assert server.end() == 0
+
+
+def test_an_erasure_goes_on_where_its_memory_cannot_be_dropped(
+    client: Client, server: Server, album: Memory
+) -> None:
+    client.create_memory("other", dimension=4)
+    catalog = server.data / "catalog.sqlite"
+    steps: queue.SimpleQueue[pb.ImportEntriesRequest | None] = queue.SimpleQueue()
+    steps.put(pb.ImportEntriesRequest(start=pb.ImportStart(memory="other", request_id="open")))
+    open_call = server.stub.ImportEntries(iter(steps.get, None))
+    next(open_call)
+    erasure = album.unlearn(["stays 000"], wait=False).name
+    while client.operation(erasure).done < 2:
+        pass
+
+    away = catalog.rename(catalog.with_name("away"))
+    shutil.copy(away, catalog)
+    with visual_memory.connect(server.address, timeout=10) as other:
+        with pytest.raises(visual_memory.Error) as refused:
+            other.delete_memory("album")
+        end = time.monotonic() + 30
+        while other.operation(erasure).state == "running":
+            assert time.monotonic() < end, "nobody works on it"
+    steps.put(None)
+    away.replace(catalog)
+    server.restart()
+
+    said = "(another file was put in its place); stop the server and put the catalog back, or bring"
+    assert refused.value.reason == "CORRUPT_STORE"
+    assert f"catalog.sqlite is damaged {said}" in str(refused.value)
+    with visual_memory.connect(server.address) as client:
+        assert client.wait(erasure).state == "done"
+        assert client.certificate(erasure).holds("stays 000")
 
 
 def test_an_erasure_cannot_be_cancelled(client: Client, album: Memory) -> None:

@@ -221,6 +221,9 @@ def test_a_run_that_was_killed_goes_on(
     }
     with visual_memory.connect(server.address) as again:
         assert len(unlearnings(again, pets)) == 3
+        for request in "123":
+            [path] = saved(tmp_path, request)
+            assert again.verify(path, memory=pets.name).trusted
         assert again.memory(pets.name).info().count == len(LABELS) * EACH - 4
 
 

@@ -14,8 +14,9 @@ Folders = dict[tuple[int, int], Path]  # paths by device and inode
 def files_below(folder: Path) -> Iterator[Path]:
     """Yield every file below a folder, also through links to folders, except hidden files.
 
-    A link to a folder that it lies in is not followed. Raises BadFile if a folder or link cannot be
-    read, or if links lead to a folder that is there already: its files would count twice.
+    A link to a folder that it lies in is not followed; a link to nothing with a suffix is a file.
+    Raises BadFile if a folder or link cannot be read, or if links lead to a folder that is there
+    already: its files would count twice.
     """
     return walk(folder, {}, frozenset())
 
@@ -28,7 +29,7 @@ def walk(folder: Path, read: Folders, above: frozenset[tuple[int, int]]) -> Iter
     try:
         found = folder.stat()
         shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
-        inside = [(path, stat.S_ISDIR(path.stat().st_mode)) for path in shown]
+        inside = [(path, leads_to_folder(path)) for path in shown]
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
         raise BadFile(Path(error.filename), problem, "make it readable, or remove it") from None
@@ -43,3 +44,13 @@ def walk(folder: Path, read: Folders, above: frozenset[tuple[int, int]]) -> Iter
             yield from walk(path, read, above | {own})
         else:
             yield path
+
+
+def leads_to_folder(path: Path) -> bool:
+    """Return True for a folder. Raises OSError for a link to nothing that has no file's suffix."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        if path.suffix:
+            return False
+        raise

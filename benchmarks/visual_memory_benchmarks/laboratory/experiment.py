@@ -52,11 +52,11 @@ class Experiment:
         apart: str = "",
         **parameters: Any,
     ) -> Result:
-        """Run the experiment; equal arguments give equal results. Its memories are always deleted.
+        """Run the experiment; equal arguments give equal results. Its memories are deleted.
 
-        The memories' names contain ``apart``, a random text by default. A run with the ``apart`` of
-        a killed run deletes the memories that were left behind. Raises MissingData if a set that
-        the experiment needs is not among ``sets``.
+        A run that is killed, or whose server is unreachable, leaves them; their names contain
+        ``apart``, a random text by default, and the next run with the same deletes them. Raises
+        MissingData if a set that the experiment needs is not among ``sets``.
         """
         for name in self.data:
             if name not in sets:

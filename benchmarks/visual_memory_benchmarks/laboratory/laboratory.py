@@ -29,9 +29,10 @@ class Embedder(Protocol):
 class Laboratory(ExitStack):
     """The datasets and embedders of an experiment, and its memories, deleted when the block ends.
 
-    Names of memories begin with ``name``. Memories of these names that a killed run left are
-    deleted, so no other run may use the name. The first of ``embedders`` is the default. ``states``
-    maps a description of each recorded state of a memory to its digest.
+    Names of memories begin with ``name``. A run that was killed, or whose server was unreachable,
+    left its memories; those of these names are deleted, so no other run may use the name. The
+    first of ``embedders`` is the default. ``states`` maps a description of each recorded state of
+    a memory to its digest.
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class Laboratory(ExitStack):
         self._count += 1
         with suppress(NotFound):
             self.client.delete_memory(name)
-        memory = self.client.create_memory(name, dimension=gallery.vectors.shape[1])
         self.enter_context(cleanup(partial(self.client.delete_memory, name)))
+        memory = self.client.create_memory(name, dimension=gallery.vectors.shape[1])
         remember(memory, gallery)
         self.note(state, memory)
         return memory

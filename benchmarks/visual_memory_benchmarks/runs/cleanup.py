@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from visual_memory import DeadlineExceeded, Error, Unavailable
+from visual_memory import Error, Unavailable
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def cleanup(act: Callable[[], object]) -> Iterator[None]:
     """
     try:
         yield
-    except (Unavailable, DeadlineExceeded):
+    except Unavailable:
         raise
     except BaseException:
         with suppress(Error):

@@ -243,7 +243,11 @@ def find(folders: Sequence[Path]) -> dict[str, list[Path]]:
     """
     found: dict[str, list[Path]] = {name: [] for name in DATASETS}
     for path in sorted(set(_files(folders))):
-        if (name := path.resolve().parent.name) in found:
+        try:
+            name = path.resolve(strict=True).parent.name
+        except OSError as error:
+            raise BadFile(path, f"cannot be read ({error.strerror})", "remove the link") from None
+        if name in found:
             found[name].append(path)
     if not any(found.values()):
         raise NoTrials(

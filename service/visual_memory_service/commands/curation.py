@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from argparse import Namespace
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from visual_memory import Client, PruneResult
+from visual_memory import Client, Memory, PruneResult
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
@@ -21,6 +22,7 @@ from visual_memory_service.console.interrupted import report_running_operations
 from visual_memory_service.pictures import bad_pictures
 
 LABELS_SHOWN = 10
+LISTED_PER_GET = 32  # entries that are listed in the time in which one is asked for
 
 
 class Option(NamedTuple):
@@ -157,13 +159,14 @@ def relabel(client: Client, options: Namespace) -> None:
 
     labels = read_labels(options.from_file)
     memory = client.memory(options.name)
-    before = {} if options.json else {entry.id: entry.label for entry in memory.entries()}
-    result = memory.relabel(labels, apply=options.apply)
     if options.json:
-        print_json(asdict(result))
+        print_json(asdict(memory.relabel(labels, apply=options.apply)))
         return
+    result, left = memory.relabel(labels), Counter(memory.info().labels)
+    before = labels_of(memory, result.ids, left.total())
     verb = "would have"
-    if result.applied:
+    if options.apply:
+        result = memory.relabel(labels, apply=True)
         verb = "has" if len(result.ids) == 1 else "have"
     shown = f": {listed(result.ids)}" if result.ids else ""
     say(f"{plural(len(result.ids), 'entry')} {verb} another label in {options.name}{shown}.")
@@ -171,13 +174,21 @@ def relabel(client: Client, options: Namespace) -> None:
     if changes:
         say(relabelling(changes, "changed" if result.applied else "would change"))
     given = {new for _, new in changes}
-    if unknown := sorted(given.difference(before.values())):
+    if unknown := sorted(given - left.keys()):
         say(f"Labels new to {options.name}: {listed(unknown)}.")
-    bad_pictures.report_remarks({}, alike(given, (before | labels).values()))
+    left -= Counter(old for old, _ in changes)
+    bad_pictures.report_remarks({}, alike(given, left))
     if result.applied and result.ids:
         say(f"visual-memory undo {options.name} {result.operation}   takes it back.")
     elif result.ids:
         say("Nothing was changed; add --apply to do it.")
+
+
+def labels_of(memory: Memory, ids: Collection[str], count: int) -> dict[str, str]:
+    """Return labels by id, of ``ids`` or, where listing is faster, of all ``count`` entries."""
+    if len(ids) > count / LISTED_PER_GET:
+        return {entry.id: entry.label for entry in memory.entries()}
+    return {id: memory.get(id).label for id in ids}
 
 
 def read_labels(file: Path) -> dict[str, str]:
@@ -185,10 +196,11 @@ def read_labels(file: Path) -> dict[str, str]:
 
     Raises Refused if a column is missing, a row is invalid, or no row has a label.
     """
-    rows = csv.DictReader(io.StringIO(read_text(file), newline=""), strict=True)
+    table = csv.reader(io.StringIO(read_text(file), newline=""), strict=True)
     labels: dict[str, str] = {}
+    line = 1  # where the next row begins
     try:
-        names = rows.fieldnames or ()
+        names = next(table, [])
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise Refused(f"{file} has more than one column {listed(twice)}.")
         missing = {"id", "label"} - set(names)
@@ -197,26 +209,26 @@ def read_labels(file: Path) -> dict[str, str]:
                 f"{file} has no column named {' and none named '.join(sorted(missing))}. "
                 "Wanted are id and label, separated by commas."
             )
-        for row in rows:
-            id, label = row["id"], row["label"]
-            if None in row:
+        line = table.line_num + 1
+        for cells in table:
+            place, line = f"{file}, line {line}", table.line_num + 1
+            row = dict(zip(names, cells, strict=False))
+            id, label = row.get("id", ""), row.get("label", "")
+            if len(cells) > len(names):
                 raise Refused(
-                    f"{file}, line {rows.line_num} has more cells than the first line has columns; "
+                    f"{place} has more cells than the first line has columns; "
                     "put a label with commas in quotes."
                 )
-            if not id:
-                raise Refused(f"{file}, line {rows.line_num}: the id is empty.")
+            if cells and not id:
+                raise Refused(f"{place}: the id is empty.")
             if label and not label.strip():
                 raise Refused(
-                    f"{file}, line {rows.line_num}: the label of {id} is only blanks; leave it "
-                    "empty to skip the row."
+                    f"{place}: the label of {id} is only blanks; leave it empty to skip the row."
                 )
             if label and labels.setdefault(id, label) != label:
-                raise Refused(
-                    f"{file}, line {rows.line_num}: {id} is there twice, with other labels."
-                )
-    except csv.Error as problem:  # in the row after the last one read
-        raise Refused(f"{file}, line {rows.line_num + 1}: {problem}.") from None
+                raise Refused(f"{place}: {id} is there twice, with other labels.")
+    except csv.Error as problem:
+        raise Refused(f"{file}, line {line}: {problem}.") from None
     if not labels:
         raise Refused(f"{file} gives no entry a label.")
     return labels

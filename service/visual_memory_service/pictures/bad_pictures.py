@@ -75,9 +75,12 @@ def send(
             if not at or not error.message.startswith(at[0]):
                 raise Refused(error.message) from None
             number = int(at[2])
-            if not PICTURE.fullmatch(path) or not options.skip_bad:
+            if not PICTURE.fullmatch(path):
                 raise Refused(name(batch[number]) + error.message.removeprefix(at[0])) from None
-            bad[name(batch.pop(number))] = reason(error.message.removeprefix(path))
+            why = reason(error.message.removeprefix(path))
+            if not options.skip_bad:
+                raise Refused(f"{name(batch[number])} {why}.") from None
+            bad[name(batch.pop(number))] = why
             del batch[: error.stored or 0]
     return None
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from tests.benchmarks.made import to_folder
 
-from visual_memory_benchmarks.errors import BadFile
+from visual_memory_benchmarks.errors import BadFile, BadPicture
 from visual_memory_benchmarks.files.folder import files_below
+from visual_memory_benchmarks.stimuli import stimuli
+from visual_memory_benchmarks.trials.trial_files import find
 
 NOBODY = """
 import os, pathlib, sys
@@ -65,6 +67,22 @@ def test_a_link_to_nothing_may_have_been_a_folder_and_is_refused(tmp_path: Path)
 
     with pytest.raises(BadFile, match=r"/dog: cannot be read \(No such file"):
         below(tmp_path)
+
+
+def test_a_link_to_nothing_with_a_suffix_was_a_file_and_is_refused_once_it_is_read(
+    tmp_path: Path,
+) -> None:
+    to_folder(tmp_path, "cat/a.png", "edge/a.csv")
+    (tmp_path / "cat/notes.txt").symlink_to("nowhere")
+
+    assert below(tmp_path) == ["cat/a.png", "cat/notes.txt", "edge/a.csv"]
+    assert [each.file for each in stimuli.load("pets", tmp_path).stimuli] == ["cat/a.png"]
+    (tmp_path / "cat/b.png").symlink_to("nowhere")
+    (tmp_path / "edge/b.csv").symlink_to("nowhere/b.csv")
+    with pytest.raises(BadPicture, match=r"cat/b\.png cannot be read \(No such file"):
+        stimuli.load("pets", tmp_path)
+    with pytest.raises(BadFile, match=r"edge/b\.csv: cannot be read \(No such file"):
+        find([tmp_path])
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o400])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import signal
 import uuid
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,6 +76,28 @@ def test_an_error_drops_them_too_and_is_what_is_raised(
             laboratory.memory("all", laboratory.gallery("natural16")).delete(ids=["nobody"])
 
     with pytest.raises(visual_memory.NotFound):
+        fail()
+    assert names(client) == []
+
+
+class Late(visual_memory.Client):
+    """A client whose new memories are made, but not in time."""
+
+    def create_memory(self, *arguments: Any, **options: Any) -> visual_memory.Memory:
+        super().create_memory(*arguments, **options)
+        raise visual_memory.DeadlineExceeded("No answer within the timeout.")
+
+
+def test_a_memory_that_was_made_too_late_is_dropped_too(
+    client: visual_memory.Client, sets: Mapping[str, StimulusSet]
+) -> None:
+    def fail() -> None:
+        with Late(client._transport.endpoint) as late:
+            laboratory = Laboratory(late, "trial", sets, [Cellular()])
+            with laboratory:
+                laboratory.memory("all", laboratory.gallery("natural16"))
+
+    with pytest.raises(visual_memory.DeadlineExceeded):
         fail()
     assert names(client) == []
 

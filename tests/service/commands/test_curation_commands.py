@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
-from tests.conftest import RemoteMemory, Server, to_picture
+from tests.conftest import RemoteMemory, Server, Start, to_picture
 from tests.service.conftest import Done, Run, answer, refused, text
 
+import visual_memory
 from visual_memory import Client, Memory
-
-if TYPE_CHECKING:
-    pass
 
 COUNT = 120
 CENTRES = np.random.default_rng(0).normal(size=(3, 8))
@@ -229,6 +228,33 @@ def test_a_relabel_shows_what_labels_become_and_which_are_new(run: Run, crowd: M
     assert (shown.stderr, did.stderr) == (alike, alike)
 
 
+def test_a_relabel_reads_the_entries_that_change_alone_unless_these_are_many(
+    command: Run, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(None, "--log-level", "debug")
+    monkeypatch.setenv("VISUAL_MEMORY_SERVER", server.address)
+    with visual_memory.connect(server.address) as client:
+        client.create_memory("crowd", dimension=8).insert(
+            vectors=ROWS, labels=NAMES.values(), ids=IDS
+        )
+    lines(Path("one.csv"), "id,label", "0001,z", f"0002,{NAMES['0002']}")
+    lines(Path("all.csv"), "id,label", *(f"{id},y" for id in IDS))
+
+    shown = text(command("relabel", "crowd", "--from", "one.csv"))
+    did = text(command("relabel", "crowd", "--from", "one.csv", "--apply"))
+    all = text(command("relabel", "crowd", "--from", "all.csv"))
+
+    assert f"\nThat would change labels: 1 from {NAMES['0001']} to z.\n" in shown
+    assert f"\nThat changed labels: 1 from {NAMES['0001']} to z.\n" in did
+    assert "from b to y" in all
+    methods = [json.loads(line).get("method") for line in server.log().splitlines()]
+    assert [each for each in methods if each in ("GetEntry", "ListEntries")] == [
+        "GetEntry",
+        "GetEntry",
+        "ListEntries",
+    ]
+
+
 def test_a_label_that_replaces_all_that_it_resembles_is_not_remarked(
     run: Run, crowd: Memory
 ) -> None:
@@ -269,9 +295,11 @@ def test_labels_that_are_there_already_change_nothing(run: Run, crowd: Memory) -
         (b"id,label\n0001,\n", "new.csv gives no entry a label."),
         (b"id,label\n0001,z\n0002,z\n0001,y\n", "line 4: 0001 is there twice"),
         (b"id,label\n0001,z\n,y\n", "line 3: the id is empty"),
+        (b"id,label\n0001,z\n\n\n,y\n", "line 5: the id is empty"),
         (b"id,label\n0001,big, brown z\n", "line 2 has more cells than the first line has columns"),
         (b'id,label\n0001,"z\n0002,y\n', "new.csv, line 2: unexpected end of data"),
         (b'id,label\n0001,z\n0002,"z"y\n', "new.csv, line 3: "),
+        (b'id,label\n0001,z\n\n\n0002,"z"y\n', "new.csv, line 5: "),
         (b'"id"x,label\n', "new.csv, line 1: "),
         (b"id,label\n0001,z\n0002, \t\n", "line 3: the label of 0002 is only blanks"),
         (b"id,label,id\n0001,z,0002\n", "more than one column id."),

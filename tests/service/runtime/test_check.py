@@ -459,6 +459,8 @@ def test_what_is_damaged_under_a_server_is_refused_when_it_is_read(
     assert str(of_all) == str(of_one)
     of_other = refusal(server.stub.GetEntry, pb.GetEntryRequest(memory="pets", id="a"))
     assert str(of_other) == str(of_one)
+    server.end()
+    assert "failed" not in server.last_log
 
 
 WRITES: dict[str, Callable[[Client, Path], object]] = {

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    Float32Array: TypeAlias = NDArray[np.float32]
+    Float64Array: TypeAlias = NDArray[np.float64]
+else:  # for what resolves annotations; NumPy is loaded with the first array
+    Float32Array = Float64Array = Any
 
 SHOWN_MAX = 3
 
@@ -35,8 +40,8 @@ class Neighbors(Sequence[Neighbor]):
 
     ids: list[str]
     labels: list[str]
-    distances: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    distances: Float64Array
+    weights: Float64Array
 
     def __post_init__(self) -> None:
         self.distances.flags.writeable = False
@@ -138,7 +143,7 @@ class Entry:
     create_time: datetime
     content_sha256: str
     pruned_by: str = ""
-    vector: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    vector: Float32Array | None = field(default=None, repr=False, compare=False)
     image: bytes | None = field(default=None, repr=False, compare=False)
     thumbnail: bytes | None = field(default=None, repr=False, compare=False)
 
@@ -463,7 +468,7 @@ class Explanation:
 
 
 Result: TypeAlias = (
-    "PruneResult | RelabelResult | Assessment | Calibration | UnlearnResult | CheckResult"
+    PruneResult | RelabelResult | Assessment | Calibration | UnlearnResult | CheckResult
 )
 
 

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 
 import numpy as np
 import pytest
 
+import visual_memory
 from visual_memory import Neighbor, Neighbors
+
+
+@pytest.mark.parametrize("name", visual_memory.__all__)
+def test_the_types_of_fields_can_be_resolved(name: str) -> None:
+    record = getattr(visual_memory, name)
+    if dataclasses.is_dataclass(record):
+        hints = typing.get_type_hints(record)
+        assert {each.name for each in dataclasses.fields(record)} <= hints.keys()
 
 
 @pytest.fixture

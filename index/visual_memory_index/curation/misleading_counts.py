@@ -132,6 +132,13 @@ class MisleadingCountsCache:
             for kept in (self._lists, self._known, self._counts, self._held):
                 kept.clear()
 
+    def drop_stale(self) -> None:
+        """Drop counts of earlier revisions: entries that they name may be deleted by now."""
+        with self._reading() as ram, self._guard:
+            now = ram.revision
+            self._counts = {k: each for k, each in self._counts.items() if each.revision == now}
+            self._held = {key: each for key, each in self._held.items() if each.revision == now}
+
     def save(self) -> None:
         """Write the neighbour lists in RAM to the store, and drop them from RAM."""
         with self._guard:

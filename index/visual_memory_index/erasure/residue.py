@@ -23,6 +23,7 @@ STRIDE = 4  # bytes from one place of the data where probes are looked up to the
 CONTEXT_BYTES = FRAGMENT_BYTES - PROBE_BYTES  # of a fragment before its probes, at most
 BESIDE = (CONTEXT_BYTES - STRIDE + 1) // 2  # bytes before the probes, or behind them, at least
 PROBES_MAX = 400_000
+STRIDED_PROBES_MAX = 60_000  # more take longer to collect than a search at STRIDE saves
 SHARED_MAX = 4  # different contexts that a probe may have
 TABLE_BITS_MIN, TABLE_BITS_MAX = 14, 24
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -35,8 +36,9 @@ class ResiduePatterns:
 
     Vectors and pictures are searched for by fragments, and if there is very much data, by some that
     still find whole ones. What also occurs in ``others``, content of the remaining entries, is not
-    searched for, nor are 8 bytes that occur in many different fragments. Texts are also found in
-    the forms in which JSON and Python write them, and also if many have the same beginning or end.
+    searched for, nor are fragments with 8 bytes that many different ones have. Texts are also found
+    in the forms in which JSON and Python write them, and also if many have the same beginning or
+    end.
 
     A search looks up 8 bytes of the data at every fourth byte, and compares what is around them. So
     each fragment and text has four probes, 8 bytes each, at places that follow each other: wherever
@@ -209,7 +211,7 @@ def have_good_probes(texts: Iterable[str], contents: Sequence[tuple[bytes, int]]
     forms = {form for text in texts for piece in pieces_of(text) for form in written(piece)}
     places = places_of(contents, STRIDE)
     return (
-        STRIDE * (len(forms) + sum(map(len, places))) <= PROBES_MAX
+        STRIDE * (len(forms) + sum(map(len, places))) <= STRIDED_PROBES_MAX
         and all(places_in(form, STRIDE) or not places_in(form, 1) for form in forms)
         and all(
             (distinct(probes_at(data, each, STRIDE)) >= PROBE_DISTINCT_MIN).all()

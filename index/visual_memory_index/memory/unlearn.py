@@ -199,8 +199,9 @@ class Unlearning:
         with self._engine.reading_file() as store:
             return store.backups()
 
-    def renew_connections(self) -> None:
-        """Replace all connections to the file, since their buffers may hold deleted data."""
+    def drop_caches(self) -> None:
+        """Replace all connections to the file and drop stale counts: both may hold deleted data."""
+        self._counting.drop_stale()
         with self._engine.writer.turn:
             self._engine.check_open()
             self._engine.files.renew_connections()

@@ -43,7 +43,7 @@ def to_counts_page(request: pb.GetMisleadingCountsRequest, memory: Memory) -> Co
     k = requests.to_counts_k(request.k if request.HasField("k") else COUNTS_K, "k")
     before, size = to_page_bounds(request, memory)
     revision, _, after = before.partition(" ")
-    return CountsPage(k, int(revision) if before else None, after, size)
+    return CountsPage(k, requests.to_token_number(revision) if before else None, after, size)
 
 
 def to_method(request: pb.PruneEntriesRequest) -> prune_methods.Method:

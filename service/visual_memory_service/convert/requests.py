@@ -377,10 +377,14 @@ def to_purge(request: pb.PurgeEntriesRequest) -> index.Filter:
 def to_audit_page(request: pb.ListAuditEventsRequest, memory: index.Memory) -> tuple[int, int]:
     """Read the first event's number from the page token, and the page size. Raises BadField."""
     token, size = to_page_bounds(request, memory)
-    first = token or "0"
-    if not (first.isascii() and first.isdecimal() and len(first) <= DIGITS_MAX):
+    return to_token_number(token or "0"), size
+
+
+def to_token_number(text: str) -> int:
+    """Read a number from a page token. Raises BadField."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX):
         raise BadField("page_token", "must be one that this call answered with")
-    return int(first), size
+    return int(text)
 
 
 async def joined(messages: AsyncIterator[pb.UnlearnEntriesRequest]) -> pb.UnlearnEntriesRequest:

@@ -63,7 +63,7 @@ def erase_memory(
     holding: set[str] = set()
     for _ in range(TRIES_MAX):
         close_connections()
-        memories.renew_connections()
+        memories.drop_caches()
         memories.indexes.clear_scratch(memory.identity.dimension)
         process_memory.overwrite_freed()
         searched = process_memory.search(patterns)

@@ -246,11 +246,11 @@ class Memories:
                     found.not_asked.append(name)
         return found
 
-    def renew_connections(self) -> None:
-        """Reopen the SQLite connections of all memories, whose caches may hold deleted entries."""
+    def drop_caches(self) -> None:
+        """Drop what all memories cache of deleted entries, in SQLite's connections too."""
         for name in self.serving():
             with suppress(errors.MemoryRefusal):  # dropped meanwhile, or at the limit of open files
-                self.get(name).memory.unlearning.renew_connections()
+                self.get(name).memory.unlearning.drop_caches()
 
     def catalog_files(self) -> Sequence[int]:
         """Return open descriptors of the catalog's files, first cleared of deleted data.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,22 @@ def test_pages_of_counts_are_of_the_state_of_the_first_whatever_is_written_meanw
             write()
 
     assert (found, token) == (before, "")
+
+
+@pytest.mark.parametrize("revision", ["abc", "", "-1", "1" * 5000])
+def test_a_token_of_counts_without_a_revision_is_refused(
+    server: Server, same_content: tuple[str, str], revision: str
+) -> None:
+    memory, _ = same_content
+    with visual_memory.connect(server.address) as client:
+        client.memory(memory).misleading_counts(2)
+    token = page(server, "GetMisleadingCounts", memory).next_page_token
+    sealed = base64.urlsafe_b64decode(token).decode().split("\0")[0]
+    altered = base64.urlsafe_b64encode(f"{sealed}\0{revision} a".encode()).decode()
+
+    error = refusal(page, server, "GetMisleadingCounts", memory, altered)
+
+    assert (error.code, error.field_violations[0][0]) == (INVALID, "page_token")
 
 
 def drop_by_newer_pages(server: Server, memory: visual_memory.Memory) -> None:

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -570,6 +571,23 @@ def test_memories_that_hold_the_same_are_named_before_and_after(
         again = memory.unlearn(same)
         assert name not in again.also_in
     assert again.also_in == ()
+
+
+def test_counts_that_another_memory_keeps_of_deleted_entries_do_not_stay_in_ram(
+    server: Server, client: Client, album: Memory
+) -> None:
+    label = f"a label of {uuid.uuid4()}"
+    other = client.create_memory("other", dimension=32)
+    other.insert(vectors=rows(4), labels=[label, "cat", "dog", "cat"], ids=list("abcd"))
+    album.insert(vectors=rows(1), labels=[label], ids=["labelled"])
+    request = pb.GetMisleadingCountsRequest(memory="other", k=2, page_size=2)
+    assert server.stub.GetMisleadingCounts(request).next_page_token
+    other.delete(["a"])
+    other.misleading_counts(2)
+
+    certificate = album.unlearn(["labelled"])
+
+    assert len(certificate.searched) == 2
 
 
 def test_a_memory_whose_file_cannot_be_opened_is_named_and_not_waited_for(

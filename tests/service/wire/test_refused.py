@@ -52,7 +52,7 @@ def create(memories: Memories, name: str, ids: Sequence[str] = ("x", "y")) -> Me
 
 def lose_copy(memory: Memory) -> None:
     """Let a change fail, and the reading of the file after it, so that the RAM copy is lost."""
-    memory.unlearning.renew_connections()
+    memory.unlearning.drop_caches()
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
     try:

@@ -39,6 +39,7 @@ def test_a_call_waits_for_an_operation_that_no_job_works_on(tmp_path: Path) -> N
             seconds = time.monotonic() - start
             request.ClearField("timeout")
             ending = asyncio.create_task(servicer.WaitOperation(request, None))
+            await asyncio.sleep(0.15)  # so that it waits, without a job
             works.resume(pets, begun, lambda job: nothing_erased([]))
             return first.state, seconds, (await ending).state
 

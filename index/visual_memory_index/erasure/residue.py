@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 FRAGMENT_BYTES = 32  # of a vector or picture: the least that is residue
@@ -140,21 +139,21 @@ class ResiduePatterns:
         return count
 
     def _note(
-        self, data: bytes, places: range, fragments: dict[tuple[bytes, int], list[int]]
+        self, data: bytes, places: Iterable[int], fragments: dict[tuple[bytes, int], list[int]]
     ) -> list[list[int]]:
         """Add the fragments of a vector or picture around each of ``places`` to ``fragments``.
 
         Returns the probes of each. A fragment with too few different bytes is left out.
         """
-        first = np.minimum(places, len(data) - FRAGMENT_BYTES).astype(np.intp)
-        probes = probes_at(data, places, self._stride)
-        good = distinct(probes[:, 0]) >= PROBE_DISTINCT_MIN
-        good &= distinct(windows(data, FRAGMENT_BYTES)[first]) >= DISTINCT_MIN
-        noted: list[list[int]] = probes[good].view("<u8")[..., 0].tolist()
-        whole = masked(data)
-        for place, numbers in zip(itertools.compress(places, good), noted, strict=True):
-            start = max(0, place - CONTEXT_BYTES)
-            fragments[whole[start : place + FRAGMENT_BYTES], place - start] = numbers
+        whole, noted = masked(data), []
+        for place in places:
+            near = min(place, len(data) - FRAGMENT_BYTES)
+            fragment = data[near : near + FRAGMENT_BYTES]
+            if distinct(data, place) >= PROBE_DISTINCT_MIN and len(set(fragment)) >= DISTINCT_MIN:
+                start = max(0, place - CONTEXT_BYTES)
+                probes = self._probes_at(data, place)
+                fragments[whole[start : place + FRAGMENT_BYTES], place - start] = probes
+                noted.append(probes)
         return noted
 
     def _shared(self, fragments: Iterable[list[int]], others: Iterable[bytes]) -> set[int]:
@@ -208,16 +207,27 @@ def have_good_probes(texts: Iterable[str], contents: Sequence[tuple[bytes, int]]
 
     ``contents`` are vectors and pictures, each with the place from which on it is searched for.
     """
-    forms = {form for text in texts for piece in pieces_of(text) for form in written(piece)}
     places = places_of(contents, STRIDE)
+    left = STRIDED_PROBES_MAX // STRIDE - sum(map(len, places))
+    forms: set[bytes] = set()
+    for text in texts:
+        if len(forms) > left:
+            return False
+        forms.update(form for piece in pieces_of(text) for form in written(piece))
     return (
-        STRIDE * (len(forms) + sum(map(len, places))) <= STRIDED_PROBES_MAX
+        len(forms) <= left
         and all(places_in(form, STRIDE) or not places_in(form, 1) for form in forms)
         and all(
-            (distinct(probes_at(data, each, STRIDE)) >= PROBE_DISTINCT_MIN).all()
+            good_probes(data, place, STRIDE)
             for (data, _), each in zip(contents, places, strict=True)
+            for place in each
         )
     )
+
+
+def good_probes(data: bytes, place: int, count: int) -> bool:
+    """Return True if each of ``count`` probes from ``place`` on has enough different bytes."""
+    return all(distinct(data, place + number) >= PROBE_DISTINCT_MIN for number in range(count))
 
 
 def places_of(contents: Iterable[tuple[bytes, int]], stride: int) -> list[range]:
@@ -284,18 +294,18 @@ def places_in(data: bytes, count: int) -> list[int]:
     In each quarter the place with the most different bytes is chosen, if each of its probes has
     enough.
     """
-    places = []
     last = len(data) - PROBE_BYTES - count + 1
-    varied = [len(set(data[at : at + PROBE_BYTES])) for at in range(last + count)]
+    places = []
     for number in range(TEXT_STRETCHES, 0, -1):
+        most = 0
         start, end = ((last + 1) * each // TEXT_STRETCHES for each in (number - 1, number))
-        good = [
-            at
-            for at in range(end - 1, start - 1, -1)
-            if min(varied[at : at + count]) >= PROBE_DISTINCT_MIN
-        ]
-        if good:
-            places.append(max(good, key=varied.__getitem__))
+        for at in range(end - 1, start - 1, -1):
+            if (here := distinct(data, at)) > most and good_probes(data, at, count):
+                place, most = at, here
+                if most == PROBE_BYTES:
+                    break
+        if most:
+            places.append(place)
     return places
 
 
@@ -304,22 +314,9 @@ def probe_at(data: bytes, place: int) -> int:
     return int.from_bytes(data[place : place + PROBE_BYTES], "little")
 
 
-def probes_at(data: bytes, places: range, count: int) -> NDArray[np.uint8]:
-    """Return the ``count`` probes from each of ``places`` on: (places, count, 8)."""
-    first = np.asarray(places, np.intp)
-    probes: NDArray[np.uint8] = windows(data, PROBE_BYTES)[first[:, None] + np.arange(count)]
-    return probes
-
-
-def windows(data: bytes, size: int) -> NDArray[np.uint8]:
-    """Return the ``size`` bytes at each place of ``data``, as a view: (places, size)."""
-    return sliding_window_view(np.frombuffer(data, np.uint8), size)
-
-
-def distinct(rows: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Count the different bytes of each row, along the last axis."""
-    counts: NDArray[np.intp] = np.count_nonzero(np.diff(np.sort(rows)), axis=-1) + 1
-    return counts
+def distinct(data: bytes, at: int) -> int:
+    """Count the different bytes among the 8 bytes at ``at``."""
+    return len(set(data[at : at + PROBE_BYTES]))
 
 
 def masked(data: bytes | memoryview) -> bytes:

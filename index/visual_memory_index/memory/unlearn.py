@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from visual_memory_index.curation.misleading_counts import MisleadingCountsCache
 from visual_memory_index.erasure.residue import ResiduePatterns
@@ -15,11 +16,11 @@ from visual_memory_index.ram.ram_copy import Change
 from visual_memory_index.records.operation import UNLEARN, Operation
 from visual_memory_index.records.request import WITHOUT_ID, Request
 from visual_memory_index.store.store import Sought, Transaction
-from visual_memory_index.store.stored_files import Remains, SearchableTransaction
+from visual_memory_index.store.stored_files import SearchableTransaction
 
 UNLEARNED_MAX = 1_000_000  # ids at once
 LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures to search for
-SAMPLE_IMAGES = 32  # remaining entries, whose pictures' headers are no residue
+SAMPLE_IMAGES, HEADER_BYTES = 32, 1 << 18  # the headers of remaining pictures are no residue
 CUT_SECONDS = 1.0  # to wait for checks and copies; later ones wait meanwhile
 
 
@@ -40,6 +41,19 @@ class Facts:
     audit_event: str
     audit_root: str
     backups: Sequence[int]
+
+
+class Erased(NamedTuple):
+    """The arguments of ``ResiduePatterns``: bytes of erased entries, and some that are no residue.
+
+    ``headers`` are the first bytes of pictures of entries that stay. Patterns are made of them
+    after the transaction, since it takes long.
+    """
+
+    texts: Iterable[str] = ()
+    vectors: Sequence[bytes] = ()
+    pictures: Sequence[bytes] = ()
+    headers: Sequence[bytes] = ()
 
 
 class Unlearning:
@@ -111,7 +125,7 @@ class Unlearning:
         operation is done, and its result is the JSON text that ``none`` makes.
         """
 
-        def write(transaction: Transaction) -> tuple[ResiduePatterns | None, Change | None]:
+        def write(transaction: Transaction) -> tuple[Erased | None, Change | None]:
             begun = transaction.operation(operation)
             if begun.result is not None:
                 return None, None
@@ -120,13 +134,13 @@ class Unlearning:
                 return None, None
             return erase(transaction, begun, settings, draft)
 
-        patterns = self._engine.writer.do(write, frees=True)
+        erased = self._engine.writer.do(write, frees=True)
         with self._engine.lock.writing():
             self._engine.check_open()
             self._counting.forget()
             self._operations.drop_problems()
         self._engine.read_settings()
-        return patterns
+        return None if erased is None else ResiduePatterns(*erased)
 
     def erase_file(
         self,
@@ -218,13 +232,13 @@ def erase(
     operation: Operation,
     settings: Iterable[str],
     draft: Callable[[Facts], str],
-) -> tuple[ResiduePatterns, Change]:
+) -> tuple[Erased, Change]:
     """Delete the entries that an operation has to erase, and all that names them elsewhere.
 
     The settings named in ``settings``, which were derived from the entries, are deleted too.
-    ``draft`` makes the later result from the facts; it is stored. Return patterns of the erased
-    bytes to search for, without content that other entries have too, which are empty if the store
-    has no files to search; and the change for the copy in RAM.
+    ``draft`` makes the later result from the facts; it is stored. Return the erased bytes to search
+    for, without content that other entries have too, and none if the store has no files to search;
+    and the change for the copy in RAM.
     """
     noted = transaction.ids_to_unlearn(operation.name)
     known = transaction.look_up(noted)
@@ -249,21 +263,10 @@ def erase(
     transaction.draft(operation.name, draft(facts))
     change = Change(list(known))
     if searchable is None or remains is None:
-        return ResiduePatterns(()), change
-    return to_patterns(searchable, remains, [*noted, *gone]), change
-
-
-def to_patterns(
-    transaction: SearchableTransaction, remains: Remains, names: Iterable[str]
-) -> ResiduePatterns:
-    """Return patterns of the bytes of erased entries, given by ``names`` and ``remains``.
-
-    ``names`` are ids and labels. Vectors and pictures that stored entries have, too, are left out.
-    """
-    same_content = transaction.same_content(hash for hash, *_ in remains.contents)
+        return Erased(), change
+    same_content = searchable.same_content(hash for hash, *_ in remains.contents)
     alone = [each for each in remains.contents if each[:2] not in same_content]
     vectors = [vector for _, vector, _ in alone]
     pictures = [picture for _, _, pictures in alone for picture in pictures]
-    return ResiduePatterns(
-        {*names, *remains.texts}, vectors, pictures, transaction.sample_images(SAMPLE_IMAGES)
-    )
+    headers = [*searchable.sample_images(SAMPLE_IMAGES, HEADER_BYTES)]
+    return Erased({*noted, *gone, *remains.texts}, vectors, pictures, headers), change

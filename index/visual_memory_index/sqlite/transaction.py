@@ -206,9 +206,9 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
             )
         )
 
-    def sample_images(self, limit: int) -> Iterator[bytes]:
+    def sample_images(self, limit: int, size: int) -> Iterator[bytes]:
         for row in self._db.execute("SELECT thumbnail, image FROM images LIMIT ?", (limit,)):
-            yield from row
+            yield from (each[:size] for each in row)
 
     def backups(self) -> list[int]:
         return backup_times(self._db)

@@ -38,8 +38,11 @@ class SearchableTransaction(Transaction, Protocol):
         An entry without a content hash is not found.
         """
 
-    def sample_images(self, limit: int) -> Iterator[bytes]:
-        """Yield the thumbnail, then the image, of up to ``limit`` entries that have them."""
+    def sample_images(self, limit: int, size: int) -> Iterator[bytes]:
+        """Yield the first ``size`` bytes of the thumbnail, then of the image, of ``limit`` entries.
+
+        Entries without pictures are left out.
+        """
 
 
 class StoredFiles(Protocol):

@@ -188,10 +188,24 @@ def test_a_store_without_files_here_erases_and_has_nothing_to_search_for(memory:
     name = memory.unlearning.begin(["id of the last"], allow_missing=False).operation.name
     with memory._engine.store.transaction() as transaction:
         plain = cast(Transaction, OfServer(transaction))
-        patterns, change = erasure.erase(plain, plain.operation(name), (), lambda facts: "{}")
+        erased, change = erasure.erase(plain, plain.operation(name), (), lambda facts: "{}")
         left = transaction.count()
 
-    assert (patterns.count, change.removed, left) == (0, ["id of the last"], 3)
+    assert not any(erased)
+    assert (change.removed, left) == (["id of the last"], 3)
+
+
+def test_a_transaction_only_reads_what_patterns_are_made_of_later(memory: Memory) -> None:
+    header = RNG.bytes(erasure.HEADER_BYTES)
+    stays = Entry("id of the next", "a common label", None, {}, 0, b"next", image=header + b"more")
+    memory.insert([stays], VECTORS[3:])
+    name = memory.unlearning.begin(["id of the last"], allow_missing=False).operation.name
+    with memory._engine.store.transaction() as transaction:
+        operation = transaction.operation(name)
+        erased, _ = erasure.erase(transaction, operation, (), lambda facts: "{}")
+
+    texts = {"id of the last", "a label of its own", "a key of the last", "x"}
+    assert erased == (texts, [VECTORS[1].tobytes()], [PICTURE, THUMBNAIL], [b"", header])
 
 
 def test_all_that_entries_were_made_of_is_looked_for(memory: Memory) -> None:

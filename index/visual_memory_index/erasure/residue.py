@@ -14,7 +14,7 @@ FRAGMENT_BYTES = 32  # of a vector or picture: the least that is residue
 TEXT_BYTES_MIN = 12  # a shorter text could be there by chance
 TEXT_PIECE = 256  # characters; longer texts are searched for in pieces, as files may split them
 TEXT_STRETCHES, TEXTS_COMPARED = 4, 50_000  # for probes; to find the rarest probe
-DISTINCT_MIN = 12  # different bytes that a fragment must have, so that it is not there by chance
+DISTINCT_MIN = 12  # different bytes that a piece must have, so that it is not there by chance
 HEAD_SHARE = 4  # this part of a picture is left out: headers are alike
 PROBE_BYTES = 8
 PROBE_DISTINCT_MIN = 4  # zeros, for example, are everywhere
@@ -87,7 +87,8 @@ class ResiduePatterns:
     def found_in(self, data: bytes | bytearray | memoryview) -> set[bytes]:
         """Return the pieces of the patterns that occur in ``data``, masked.
 
-        They are whole pieces of texts, and parts of vectors and pictures of at least 32 bytes.
+        They are whole pieces of texts, and parts of vectors and pictures of at least 32 bytes, at
+        least 12 of them different.
         """
         return set(self._pieces(memoryview(data)))
 
@@ -147,12 +148,11 @@ class ResiduePatterns:
         """
         whole, noted = masked(data), []
         for place in places:
-            near = min(place, len(data) - FRAGMENT_BYTES)
-            fragment = data[near : near + FRAGMENT_BYTES]
-            if distinct(data, place) >= PROBE_DISTINCT_MIN and len(set(fragment)) >= DISTINCT_MIN:
-                start = max(0, place - CONTEXT_BYTES)
+            start = max(0, place - CONTEXT_BYTES)
+            context = whole[start : place + FRAGMENT_BYTES]
+            if distinct(data, place) >= PROBE_DISTINCT_MIN and len(set(context)) >= DISTINCT_MIN:
                 probes = self._probes_at(data, place)
-                fragments[whole[start : place + FRAGMENT_BYTES], place - start] = probes
+                fragments[context, place - start] = probes
                 noted.append(probes)
         return noted
 
@@ -245,7 +245,8 @@ def held(data: memoryview, at: int, context: bytes, place: int, length: int) -> 
     """Return the bytes of ``context``, of a masked fragment, that ``data`` has around its probes.
 
     The probes are the ``length`` bytes at ``place`` in ``context``, and at ``at`` in ``data``.
-    Return b"" if ``data`` does not have all of them, or fewer than 32 equal bytes around them.
+    Return b"" if ``data`` does not have all of them, fewer than 32 equal bytes around them, or too
+    few different ones.
     """
     if at < 0 or not (
         alike(data, at - BESIDE, context, place - BESIDE)
@@ -258,8 +259,9 @@ def held(data: memoryview, at: int, context: bytes, place: int, length: int) -> 
     before, after = differing[differing < place - start], differing[differing >= place - start]
     first = start + int(before[-1]) + 1 if len(before) else start
     last = start + int(after[0]) if len(after) else end
-    whole = last >= place + length and last - first >= FRAGMENT_BYTES
-    return context[first:last] if whole else b""
+    piece = context[first:last]
+    whole = last >= place + length and len(piece) >= FRAGMENT_BYTES
+    return piece if whole and len(set(piece)) >= DISTINCT_MIN else b""
 
 
 def alike(data: memoryview, at: int, around: bytes, place: int) -> bool:

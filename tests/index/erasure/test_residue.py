@@ -182,6 +182,22 @@ def test_what_repeats_is_looked_for_from_twelve_different_bytes_on(
     assert bool(patterns.found_in(vector)) == bool(count)
 
 
+@pytest.mark.parametrize("at", range(32))
+def test_a_fragment_between_zeros_is_looked_for_wherever_it_begins(at: int) -> None:
+    patterns = ResiduePatterns((), [bytes(at) + VECTOR[:FRAGMENT_BYTES] + bytes(64)])
+
+    assert patterns.found_in(VECTOR[:FRAGMENT_BYTES])
+
+
+@pytest.mark.parametrize("at", range(0, 64, 4))
+def test_a_piece_of_fewer_different_bytes_is_not_found_though_others_are_beside_it(at: int) -> None:
+    poor = bytes(24) + np.array([1, 2], "<f4").tobytes()
+    patterns = ResiduePatterns((), [bytes(at) + poor + VECTOR])
+
+    assert not patterns.found_in(poor + bytes(40))
+    assert patterns.found_in(poor + VECTOR)
+
+
 @pytest.mark.parametrize(("different", "count"), [(3, 0), (4, 1)])
 def test_a_place_is_looked_for_by_four_different_bytes_on(different: int, count: int) -> None:
     few = (bytes(range(different)) * 8)[:8]

@@ -86,7 +86,7 @@ async def run(settings: Settings) -> None:
         def renew() -> Future[None]:
             return asyncio.run_coroutine_threadsafe(listener.renew(), loop)
 
-        unlearning = UnlearningWork(memories, operations, keys, renew, settings.erasure)
+        unlearning = UnlearningWork(memories, operations, keys, renew, settings)
 
         def add(server: Any, connections_closing: asyncio.Event) -> None:
             servicer = Servicer(

@@ -27,6 +27,7 @@ from visual_memory_service.runtime.heap import release_free_pages
 NUMPY_CACHED_BYTES, NUMPY_CACHED_ARRAYS = 1024, 8  # it keeps up to 7 small buffers of each size
 READ_AT_ONCE, OVERLAP = 1 << 23, 1 << 15  # bytes; a pattern may lie across two reads
 MAPS, MEMORY = Path("/proc/self/maps"), Path("/proc/self/mem")
+STARTED_WITH = Path("/proc/self/cmdline"), Path("/proc/self/environ")
 PAGES = Path("/proc/self/pagemap")
 PAGE_ENTRY_BYTES, PAGE_THERE = 8, 62  # this bit says that a page is in swap space, the next in RAM
 REGION = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ (\d+)")
@@ -78,11 +79,12 @@ def search(patterns: ResiduePatterns) -> Findings:
 
 
 def find_in_program(patterns: ResiduePatterns) -> frozenset[bytes]:
-    """Return the pieces of ``patterns`` that occur in the files of the program's code.
+    """Return the pieces of ``patterns`` that this process holds whatever the entries are.
 
+    They occur in the program's code, its command line, its environment or the paths of its files.
     The pieces are masked, or a search of this process would find them.
     """
-    return search_files(open_each(program_files()), patterns).found
+    return search_files(open_each((*program_files(), *STARTED_WITH, MAPS)), patterns).found
 
 
 def open_each(paths: Iterable[Path]) -> Iterator[int]:

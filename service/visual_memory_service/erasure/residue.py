@@ -10,6 +10,7 @@ import structlog
 
 from visual_memory_index import Findings, Memory, ResiduePatterns, unexplained
 from visual_memory_index.errors import MemoryRefusal
+from visual_memory_service.config import Settings
 from visual_memory_service.erasure import process_memory
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Job, pauses
@@ -49,17 +50,23 @@ def erase_memory(
     memory: Memory,
     memories: Memories,
     patterns: ResiduePatterns,
+    settings: Settings,
     close_connections: Callable[[], None],
 ) -> tuple[Findings, frozenset[str]]:
     """Erase residues from this process until none is found, TRIES_MAX times at most.
 
     Each time begins with ``close_connections``: a connection may have been opened since the last
     one, and keeps in its buffers what was sent over it, such as a repeated request with the ids.
-    Pieces of ``patterns`` that other memories hold, such as a copy of this memory, or that occur in
-    the program's code, are no residues. Returns the findings left, and the names of other memories
-    that hold the same vectors or pictures, or parts of them. Raises Cancelled, FileUnavailable.
+    Pieces of ``patterns`` that other memories hold, such as a copy of this memory, or that the
+    program holds by itself or in its ``settings``, are no residues. Returns the findings left, and
+    the names of other memories that hold the same vectors or pictures, or parts of them. Raises
+    Cancelled, FileUnavailable.
     """
-    in_program = cache(process_memory.find_in_program)
+    in_program = cache(
+        lambda: (
+            process_memory.find_in_program(patterns) | patterns.found_in(repr(settings).encode())
+        )
+    )
     holding: set[str] = set()
     for _ in range(TRIES_MAX):
         close_connections()
@@ -78,7 +85,7 @@ def erase_memory(
                     if name != job.memory_name and found - left - patterns.texts:
                         holding.add(name)
         if left:
-            left = unexplained(left, in_program(patterns))
+            left = unexplained(left, in_program())
         if not left:
             break
         log.info("erasing", operation=job.name, left=len(left))

@@ -39,7 +39,8 @@ NOT_COVERED = (
     "of the server, and what belongs to no entry and has their texts in it: names of memories, "
     "settings such as a taxonomy, labels that an undo brings back, answers to and ids of requests "
     "of two days, what operations on others answered, ids that another erasure has still to "
-    "erase, and words of the program itself.",
+    "erase, and words of the program itself, of its command line, settings and environment, and of "
+    "the paths of its files.",
     "Texts of fewer than 12 bytes, pieces of vectors and pictures of fewer than 32, and such of "
     "few different bytes or as many have them, which could be there by chance, parts of texts, and "
     "the first quarter of each picture, where headers are, were not looked for; of very many "

@@ -15,7 +15,7 @@ import structlog
 from visual_memory.proofs.certificate import Searched, sign
 from visual_memory_index import UNLEARN, Memory, Operation, Request, ResiduePatterns
 from visual_memory_index.errors import MemoryRefusal, UnknownMemory, in_full
-from visual_memory_service.config import FILES, BadSetting, Erasure
+from visual_memory_service.config import FILES, BadSetting, Erasure, Settings
 from visual_memory_service.erasure import process_memory
 from visual_memory_service.erasure.residue import erase_files, erase_memory
 from visual_memory_service.erasure.signing_keys import SigningKeys
@@ -56,20 +56,19 @@ class UnlearningWork:
 
     ``renew``, called only to erase from RAM, begins to close all connections, whose buffers may
     hold erased data. The future that it returns is done once they are closed, or has BadSetting if
-    no second server can listen. Entries are erased from ``wanted``, or from files alone if the RAM
-    of the process cannot be searched.
+    no second server can listen.
     """
 
     memories: Memories
     operations: Operations
     keys: SigningKeys
     renew: Callable[[], Future[None]]
-    wanted: Erasure
+    settings: Settings
 
     @property
     def erasure(self) -> Erasure:
-        """Return the places that entries are erased from: only files if there is no /proc."""
-        return self.wanted if process_memory.searchable() else FILES
+        """Return the places that entries are erased from: as set, or files if there is no /proc."""
+        return self.settings.erasure if process_memory.searchable() else FILES
 
     def begin(
         self, ids: Sequence[str], served: ServedMemory, *, allow_missing: bool, request: Request
@@ -218,7 +217,9 @@ class UnlearningWork:
             job.retry_while(lambda: job.wait(self.renew()), against=BadSetting)
 
         found, also_in = job.retry_while(
-            partial(erase_memory, job, memory, self.memories, patterns, close_connections)
+            partial(
+                erase_memory, job, memory, self.memories, patterns, self.settings, close_connections
+            )
         )
         note_step(job, "erased from memory", began)
         clean = (files,) if found.found else (files, Searched(PROCESS, found.size))

@@ -130,7 +130,7 @@ print(tracemalloc.get_traced_memory()[1], *(each.hex() for each in words))
 
 def test_what_the_program_has_in_it_is_told_and_takes_no_room() -> None:
     ran = subprocess.run(  # where no thread of another test takes room
-        [sys.executable, "-c", ROOM_TAKEN], check=True, capture_output=True, text=True
+        [sys.executable], input=ROOM_TAKEN, check=True, capture_output=True, text=True
     )
 
     peak, *words = ran.stdout.split()

@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import grpc
 import pytest
@@ -168,6 +169,25 @@ def test_words_of_the_program_itself_are_no_traces(client: Client, album: Memory
 
     assert len(certificate.searched) == 2
     assert any("words of the program" in each for each in certificate.not_covered)
+
+
+@LINUX
+def test_what_a_server_is_started_with_is_no_trace(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OF_THE_SERVER", "a word of the environment")
+    Path("server.toml").write_text('reranker = ["a-name-of-its-own=127.0.0.1:1"]')
+    server = start(Path("data"), "--config", "server.toml")
+    words = ["a word of the environment", "OF_THE_SERVER", "a-name-of-its-own"]
+    ids = [str(tmp_path / "data"), *words]
+    with visual_memory.connect(server.address) as client:
+        album = client.create_memory("album", dimension=32)
+        album.insert(vectors=rows(len(ids)), labels=["cat"] * len(ids), ids=ids)
+
+        certificate = album.unlearn(ids)
+
+    assert len(certificate.searched) == 2
 
 
 @LINUX

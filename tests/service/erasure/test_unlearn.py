@@ -698,7 +698,8 @@ class ListedMeanwhile(Memories):
 
 
 def test_a_copy_that_is_listed_meanwhile_lacks_the_entries(tmp_path: Path) -> None:
-    memories, operations = ListedMeanwhile(Settings(tmp_path), lambda *_: None), Operations()
+    settings, operations = Settings(tmp_path, erasure=FILES), Operations()
+    memories = ListedMeanwhile(settings, lambda *_: None)
     begun, may_end = threading.Event(), threading.Event()
 
     def check() -> None:
@@ -711,7 +712,7 @@ def test_a_copy_that_is_listed_meanwhile_lacks_the_entries(tmp_path: Path) -> No
 
     with closing(memories), closing(operations), ThreadPoolExecutor(1) as threads:
         keys = SigningKeys(tmp_path)
-        unlearning = UnlearningWork(memories, operations, keys, Future[None], FILES)
+        unlearning = UnlearningWork(memories, operations, keys, Future[None], settings)
         pets = memories.create(
             "pets", embedder=None, dimension=4, store_images=False, request=WITHOUT_ID
         )

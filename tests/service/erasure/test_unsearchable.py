@@ -22,12 +22,13 @@ from visual_memory_service.runtime.operations import Operations
 def test_a_certificate_names_memory_that_cannot_be_searched(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     indexes = CodedIndexes()
-    memories = Memories(Settings(tmp_path / "data"), lambda *change: None, indexes=indexes)
+    settings = Settings(tmp_path / "data", erasure=FILES)
+    memories = Memories(settings, lambda *change: None, indexes=indexes)
     operations, closed = Operations(), Future[None]()
     closed.set_result(None)
     with closing(memories):
         keys = SigningKeys(tmp_path / "data")
-        unlearning = UnlearningWork(memories, operations, keys, lambda: closed, FILES)
+        unlearning = UnlearningWork(memories, operations, keys, lambda: closed, settings)
         served = memories.create(
             "m", embedder=None, dimension=2, store_images=False, request=WITHOUT_ID
         )

@@ -230,11 +230,15 @@ class Operations:
         ]
         for job in jobs:
             job.stopped = reason
-            try:
-                self._cancel(job)
-            except errors.MemoryRefusal as refusal:  # the next start marks it as cut short
-                log.error("end not noted", operation=job.name, problem=errors.in_full(refusal))
-        wait([job.ended for job in jobs])
+            job.cancelled.set()
+        try:
+            for job in jobs:
+                try:
+                    self._cancel(job)
+                except errors.MemoryRefusal as refusal:  # the next start marks it as cut short
+                    log.error("end not noted", operation=job.name, problem=errors.in_full(refusal))
+        finally:  # or an erasure that still ends could not be resumed
+            wait([job.ended for job in jobs])
 
     @contextmanager
     def suspend_others(self, memory_name: str, *, reason: str, except_kind: str) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -107,6 +108,18 @@ def test_an_end_that_cannot_be_noted_keeps_no_other_from_ending(
     operations.close()
 
     assert not any(operations.job(each.name) for each in (*running, *queued))
+
+
+def test_all_have_ended_also_where_stopping_fails(memory: Memory, operations: Operations) -> None:
+    event = threading.Event()
+    kinds = [UNLEARN, *"x" * AT_ONCE, "x", "x"]  # the last two wait for a thread
+    started = [operations.start(memory, kind, until(event)) for kind in kinds]
+    database_of(memory)._writer.execute("DROP TABLE operations")
+
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        operations.stop("m")
+
+    assert not any(operations.job(each.name) for each in started)
 
 
 def test_none_of_those_that_are_kept_off_works_before_or_meanwhile(

@@ -23,7 +23,7 @@ from visual_memory_index.errors import (
     WriteFailed,
 )
 from visual_memory_index.files import checksums as sums
-from visual_memory_index.files.damage import NotAsWritten, safe_message
+from visual_memory_index.files.damage import NotAsWritten, damage_of, safe_message
 from visual_memory_index.files.disk import (
     database_files,
     file_unavailable,
@@ -129,8 +129,16 @@ class Database:
 
     @contextmanager
     def own_connection(self) -> Iterator[sqlite3.Connection]:
-        """Yield a new connection and close it, so that no values of its queries stay cached."""
-        with self._translate_errors(), closing(self._connect()) as reader:
+        """Yield a new connection and close it, so that no values of its queries stay cached.
+
+        An error that the file's bytes cause is raised as CorruptStore, whatever it is.
+        """
+        with (
+            self._translate_errors(),
+            damage_of(self.path),
+            translate_errors(self.path),
+            closing(self._connect()) as reader,
+        ):
             yield reader
 
     def truncate_log(self) -> bool:
@@ -186,9 +194,12 @@ class Database:
         Files that do not exist are left out. ``close`` closes the descriptors, and the caller must
         not: a process that closes a file loses all its locks on it, also SQLite's.
         """
+        with self._translate_errors():
+            self._check_in_place()
         for path in database_files(self.path):
             if path not in self._read and path.exists():
-                self._read[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                with translate_os_errors(path, opening=True):
+                    self._read[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return list(self._read.values())
 
     def close(self) -> None:

@@ -46,6 +46,16 @@ def test_its_log_is_emptied_into_its_file(registry: SqliteRegistry) -> None:
     assert NAME.encode() in registry.path.read_bytes()
 
 
+def test_a_registry_without_its_tables_is_damaged_where_it_is_searched(
+    registry: SqliteRegistry,
+) -> None:
+    with closing(sqlite3.connect(registry.path)) as db, db:
+        db.execute("ALTER TABLE memories RENAME TO others")
+
+    with pytest.raises(CorruptStore, match=r"bring the whole data folder back"):
+        registry.found_in(ResiduePatterns([NAME]))
+
+
 def test_a_registry_that_something_else_wrote_to_is_refused(registry: SqliteRegistry) -> None:
     registry.check()
     with closing(sqlite3.connect(registry.path)) as db, db:

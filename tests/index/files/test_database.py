@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import sqlite3
@@ -346,6 +347,43 @@ def test_nothing_is_committed_to_a_file_that_is_gone_or_replaced(database: Datab
         "the file is missing",
         "another file was put in its place",
     ]
+
+
+def test_another_file_in_its_place_is_not_searched(database: Database) -> None:
+    away = database.path.with_name("away")
+    before = database.descriptors()
+
+    database.path.rename(away)
+    with pytest.raises(CorruptStore, match="the file is missing"):
+        database.descriptors()
+    shutil.copy(away, database.path)
+    with pytest.raises(CorruptStore, match="another file was put in its place"):
+        database.descriptors()
+    away.replace(database.path)
+
+    assert database.descriptors() == before
+
+
+def test_too_many_open_files_to_search_it_are_told(
+    database: Database, files_max: Callable[[int], None]
+) -> None:
+    files_max(3)
+
+    with pytest.raises(TooManyFiles, match="ulimit -n"):
+        database.descriptors()
+
+
+def test_a_file_that_was_emptied_is_damage_to_a_connection_of_its_own(database: Database) -> None:
+    found: list[CorruptStore] = []
+    database.damaged = found.append
+    database.truncate_log()
+    os.truncate(database.path, 0)
+
+    damaged = pytest.raises(CorruptStore, match=r"a\.sqlite is damaged")
+    with damaged, database.own_connection() as db:
+        db.execute("SELECT x FROM a").fetchall()
+
+    assert len(found) == 1
 
 
 def test_nothing_is_written_to_another_file_by_connections_that_were_renewed(

@@ -445,8 +445,8 @@ class Explanation:
 
     ``after`` is None without changes. ``minimal_flip`` are the ids whose removal flips the label to
     ``flipped_label``; both are None if no removal does, as all entries have it. ``proven_minimal``
-    is False if time was up before smaller sets were excluded. ``thumbnails`` are small JPEGs of the
-    neighbours and of the flip, by id, if requested and stored.
+    is False if the search for smaller sets took too much time or RAM. ``thumbnails`` are small
+    JPEGs of the neighbours and of the flip, by id, if requested and stored.
     """
 
     before: Decision

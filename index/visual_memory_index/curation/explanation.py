@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from visual_memory_index.votes.voting import Voting, Weights, tally
 
+CELLS_MAX = 1 << 23  # of a proof's table of entries and places, with 16 bytes each
+STATES_MAX = 1 << 19  # of the search for a proof, with some 200 bytes each
+
 Ranks: TypeAlias = tuple[int, ...]
 
 
@@ -21,7 +24,8 @@ class Flip:
 
     ``ranks`` are the entries' places in the full ranking, ascending from 0; ``label`` is the new
     label. If ``proven_minimal``, no smaller set flips the label, and no set of that size precedes
-    this one in lexicographic order. If not, time was up, and the set may be larger than needed.
+    this one in lexicographic order. If not, the proof took too much time or RAM, and the set may be
+    larger than needed.
     """
 
     ranks: Ranks
@@ -42,7 +46,8 @@ def smallest_flip(
 
     ``labels`` and ``distances`` (m,), m ≥ 1, are all entries, nearest first; after the removal the
     k nearest vote. Return None if all entries have one label. ``voting`` must weigh a neighbour by
-    its distance and its rank alone, and never weigh a nearer one less.
+    its distance and its rank alone, and never weigh a nearer one less. A proof takes at most
+    ``seconds``, and some 300 MB of RAM.
     """
     ballot = _Ballot(labels, distances, min(k, len(labels)), voting)
     if (labels == ballot.winner).all():
@@ -51,17 +56,17 @@ def smallest_flip(
 
     def check_time() -> None:
         if clock() > deadline:
-            raise _OutOfTime
+            raise _Unproven
 
     try:
         ranks, proven = _first_of_smallest(ballot, check_time), True
-    except _OutOfTime:
+    except _Unproven:
         ranks, proven = _nearest_flip(ballot), False
     return Flip(ranks, ballot.winner_without(ranks), proven)
 
 
-class _OutOfTime(Exception):
-    """The proof would take longer than allowed."""
+class _Unproven(Exception):
+    """The proof would take more time or RAM than allowed."""
 
 
 class _Ballot:
@@ -151,6 +156,8 @@ def _possible_rivals(
     scanned = 0
     for size in range(1, len(ballot.labels)):
         end, places = ballot.extent(size)
+        if end * ballot.k > CELLS_MAX:
+            raise _Unproven
         for label, weights in zip(
             ballot.labels[scanned:end], ballot.weights(scanned, end), strict=True
         ):
@@ -213,7 +220,7 @@ def _first_flip_to(
     end, places = ballot.extent(size)
     weights, labels = ballot.weights(0, end), ballot.labels[:end]
     voters = (labels == rival).astype(int) - (labels == ballot.winner).astype(int)
-    reach = _best_gains(weights * voters[:, np.newaxis], places)
+    reach = _best_gains(weights, voters, places, check_time)
     met = set[_Walk]()
     removed: list[int] = []  # by the last walk; the next one shares its first ranks
     walks = [_Walk(0, 0, 0.0, 0.0)]
@@ -224,6 +231,8 @@ def _first_flip_to(
         lead = walk.of_rival - walk.of_winner
         if walk in met or lead + reach[walk.rank, walk.place] < -ballot.doubt:
             continue
+        if len(met) == STATES_MAX:
+            raise _Unproven
         met.add(walk)
         if walk.rank == end:
             if ballot.winner_without(ranks := tuple(removed)) != ballot.winner:
@@ -237,16 +246,20 @@ def _first_flip_to(
     return None
 
 
-def _best_gains(gains: NDArray[np.float64], places: int) -> NDArray[np.float64]:
+def _best_gains(
+    weights: Weights, voters: NDArray[np.int64], places: int, check_time: Callable[[], None]
+) -> NDArray[np.float64]:
     """Return the most that entries from each rank on can add to the lead: (end + 1, places + 1).
 
-    The second index is the number of places taken before. ``gains`` (end, k) is what each entry
-    adds in each place; the result is −∞ if the remaining ranks do not fill the ``places``.
+    The second index is the number of places taken before. Each entry has ``weights`` (end, k) in
+    the k places, and adds or subtracts its weight as ``voters`` (end,) says, in the way of
+    ``_Walk.keep``. The result is −∞ if the remaining ranks do not fill the ``places``.
     """
-    reach = np.full((len(gains) + 1, places + 1), -np.inf)
+    reach = np.full((len(weights) + 1, places + 1), -np.inf)
     reach[-1, places] = 0.0
-    for rank in reversed(range(len(gains))):
+    for rank in reversed(range(len(weights))):
+        check_time()
         reach[rank] = reach[rank + 1]
-        kept = reach[rank + 1, 1:] + gains[rank, :places]
+        kept = reach[rank + 1, 1:] + voters[rank] * weights[rank, :places]
         np.maximum(reach[rank, :-1], kept, out=reach[rank, :-1])
     return reach

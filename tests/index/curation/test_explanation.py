@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from visual_memory_index import VOTINGS, Neighbors, decide
-from visual_memory_index.curation.explanation import Flip, smallest_flip
+from visual_memory_index.curation.explanation import CELLS_MAX, Flip, smallest_flip
 
 RULES = sorted(VOTINGS)
 SECONDS = 60.0  # far more than any of these takes
@@ -200,17 +200,48 @@ def test_sets_are_looked_for_only_where_a_rival_could_win_without_as_many() -> N
 
 def test_the_search_for_a_large_set_holds_some_bytes_for_each_entry_of_it() -> None:
     labels = np.array(["a"] * 2000 + ["b"], object)
-    tracemalloc.start()
-    try:
-        flip = smallest_flip(
-            labels, np.zeros(len(labels)), 1, VOTINGS["plurality"], seconds=SECONDS
-        )
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+
+    flip, peak = traced_flip(labels, np.zeros(len(labels)), 1, "plurality")
 
     assert flip == Flip(tuple(range(2000)), "b", True)
     assert peak < 1000 * len(flip.ranks)
+
+
+def traced_flip(labels: Labels, distances: Distances, k: int, rule: str) -> tuple[Flip | None, int]:
+    """Return the smallest flip and the most bytes that the search for it held."""
+    tracemalloc.start()
+    try:
+        flip = smallest_flip(labels, distances, k, VOTINGS[rule], seconds=SECONDS)
+        return flip, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_proof_about_too_many_entries_and_places_is_given_up() -> None:
+    labels = np.array(["a"] * 30_000 + ["b"] * 30_000, object)
+
+    flip, peak = traced_flip(labels, np.zeros(len(labels)), 1000, "plurality")
+
+    # r removed leave 30,000 − r a's among 1000; a tie is a's
+    assert flip == Flip(tuple(range(29_501)), "b", False)
+    assert peak < 2 * 16 * CELLS_MAX
+
+
+def test_a_proof_about_too_many_near_ties_is_given_up() -> None:
+    # Without 200 a's there are as many b's, and b wins by none of the sums of their weights, which
+    # differ in the last bits alone and are of thousands of values for each number of a's.
+    votes = 1000
+    rng = np.random.default_rng(1)
+    labels = np.array(["a"] * 600 + ["b"] * 400 + ["c"] * 210 + ["a"] * 10, object)
+    distances = np.full(len(labels), 0.3 + 1e-9)
+    distances[:votes] = 0.3 + 1e-16 * np.sort(rng.integers(0, 500, votes))
+
+    flip = smallest_flip(
+        labels, distances, votes, VOTINGS["distance"], seconds=1.0, clock=lambda: 0.0
+    )
+
+    assert flip is not None
+    assert not flip.proven_minimal
 
 
 def test_a_proof_is_one_until_the_very_last_look_at_the_clock() -> None:

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from visual_memory_index import Entry, Facts, Memory, Request, ResiduePatterns, unit_rows
-from visual_memory_index.errors import RequestErased
+from visual_memory_index.errors import RequestErased, RequestReused, TooManyIds, UnknownEntries
 from visual_memory_index.memory import unlearn as erasure
+from visual_memory_index.memory.operations import StartedOperation
 from visual_memory_index.records.operation import GONE
 from visual_memory_index.records.request import LOCAL
 from visual_memory_index.store.store import Transaction, new_identity
@@ -417,3 +418,168 @@ def test_texts_that_the_file_itself_has_are_no_traces(tmp_path: Path) -> None:
 
     assert searched is not None
     assert not searched.found
+
+
+def test_a_preview_tells_stored_from_unknown_ids_each_once_in_the_given_order(
+    memory: Memory,
+) -> None:
+    ids = ["z", "id of the last", "a", "id of the first", "z", "id of the last"]
+
+    assert memory.unlearning.preview(ids) == (["id of the last", "id of the first"], ["z", "a"])
+    assert sum(memory.info().label_counts.values()) == 4
+
+
+@pytest.mark.parametrize("allow_missing", [False, True])
+def test_more_ids_than_can_be_unlearned_at_once_begin_nothing(
+    memory: Memory, allow_missing: bool
+) -> None:
+    most, unlearning = ["id of the last"] * erasure.UNLEARNED_MAX, memory.unlearning
+    too_many = [*most, "id of the last"]
+
+    refused = "At most 1,000,000 ids are unlearned at once, but 1,000,001 were given."
+    with pytest.raises(TooManyIds, match=refused):
+        unlearning.preview(too_many)
+    with pytest.raises(TooManyIds, match=refused):
+        unlearning.begin(too_many, allow_missing=allow_missing)
+
+    assert not unlearning.unfinished()
+    assert unlearning.preview(most) == (["id of the last"], [])
+
+
+def test_an_unknown_id_is_named_and_nothing_begins_unless_it_may_be_missing(
+    memory: Memory,
+) -> None:
+    ids = ["id of the last", "unknown"]
+    with pytest.raises(UnknownEntries) as refused:
+        memory.unlearning.begin(ids, allow_missing=False)
+    nothing = memory.unlearning.unfinished()
+
+    begun = memory.unlearning.begin(ids, allow_missing=True).operation
+
+    assert (refused.value.ids, nothing) == (("unknown",), [])
+    assert (begun.kind, begun.state, begun.principal) == ("unlearn", "running", LOCAL)
+    assert memory.unlearning.ids(begun.name) == ids
+    assert memory.unlearning.unfinished() == [begun]
+
+
+def test_if_no_id_is_stored_the_operation_is_done_at_once(memory: Memory) -> None:
+    begun = memory.unlearning.begin(["unknown"], allow_missing=True, none=lambda: '{"ids": []}')
+    bare = memory.unlearning.begin(["unknown"], allow_missing=True).operation
+
+    assert (begun.operation.state, begun.operation.result) == ("done", '{"ids": []}')
+    assert (bare.state, bare.result) == ("done", "{}")
+    assert memory.unlearning.ids(begun.operation.name) == []
+    assert not memory.unlearning.unfinished()
+
+
+def test_a_request_that_is_repeated_gets_the_operation_it_began(memory: Memory) -> None:
+    def begin(content: bytes) -> StartedOperation:
+        request = Request("a request", content, principal="ann")
+        return memory.unlearning.begin(["id of the last"], allow_missing=False, request=request)
+
+    first, second = begin(b"same"), begin(b"same")
+
+    assert second == (first.operation, True)
+    assert (first.again, first.operation.principal) == (False, "ann")
+    with pytest.raises(RequestReused):
+        begin(b"other")
+    assert memory.unlearning.unfinished() == [first.operation]
+
+
+def test_unfinished_are_running_unlearn_operations_alone_oldest_first(memory: Memory) -> None:
+    memory.operations.begin("prune")
+    ids = ["id of the first", "id of the twin", "id of the last"]
+    names = [memory.unlearning.begin([id], allow_missing=False).operation.name for id in ids]
+    memory.operations.end(names[1], "failed", problem="x")
+
+    assert [each.name for each in memory.unlearning.unfinished()] == [names[0], names[2]]
+
+
+def test_entries_that_others_deleted_meanwhile_end_the_operation(memory: Memory) -> None:
+    def begin() -> str:
+        return memory.unlearning.begin(["id of the last"], allow_missing=False).operation.name
+
+    name, bare = begin(), begin()
+    memory.delete(["id of the last"])
+    unlearning = memory.unlearning
+
+    told = unlearning.erase(
+        name, none=lambda: '{"ids": []}', settings=(), draft=lambda facts: "draft"
+    )
+    also = unlearning.erase(bare, settings=(), draft=lambda facts: "draft")
+
+    ended, other = memory.operations.get(name), memory.operations.get(bare)
+    assert (told, ended.state, ended.result) == (None, "done", '{"ids": []}')
+    assert (also, other.state, other.result) == (None, "done", "{}")
+
+
+def test_settings_that_were_derived_from_the_entries_go_with_them(memory: Memory) -> None:
+    memory.keep_setting("calibration", "{}", call="CalibrateMemory")
+    memory.keep_setting("taxonomy", "[]", call="SetTaxonomy")
+    name = memory.unlearning.begin(["id of the last"], allow_missing=False).operation.name
+
+    memory.unlearning.erase(name, settings=["calibration"], draft=lambda facts: "{}")
+
+    assert (memory.setting("calibration"), memory.setting("taxonomy")) == (None, "[]")
+
+
+def test_what_was_erased_is_found_again_by_its_id_and_its_content(memory: Memory) -> None:
+    unlearning = memory.unlearning
+    sought, twin = unlearning.sought(["id of the last"]), unlearning.sought(["id of the first"])
+    there = [unlearning.holds(sought), unlearning.holds(twin)]
+    without = unlearning.holds(sought, without=["id of the last"])
+
+    erased(memory, "id of the last", "id of the first")
+
+    assert (there, without) == ([True, True], False)
+    assert sought.ids == ["id of the last"]
+    assert not unlearning.holds(sought)
+    assert unlearning.holds(twin)
+    assert not unlearning.holds(twin, without=["id of the twin"])
+
+
+def test_files_beside_the_memory_are_searched_and_what_is_there_by_right_is_none(
+    memory: Memory, tmp_path: Path
+) -> None:
+    patterns, _ = erased(memory, "id of the last")
+    beside = tmp_path / "beside"
+    beside.write_bytes(b"before id of the last after")
+
+    with beside.open("rb") as file:
+        alone = memory.unlearning.erase_file(patterns)
+        searched = memory.unlearning.erase_file(patterns, [file.fileno()])
+        excused = memory.unlearning.erase_file(patterns, [file.fileno()], patterns_there)
+
+    assert alone is not None
+    assert searched is not None
+    assert excused is not None
+    assert (len(alone.found), len(searched.found), len(excused.found)) == (0, 1, 0)
+    assert searched.size == alone.size + beside.stat().st_size
+
+
+def patterns_there(patterns: ResiduePatterns) -> frozenset[bytes]:
+    return frozenset(patterns.found_in(b"id of the last"))
+
+
+def test_a_file_is_rewritten_where_it_is_unknown_what_to_search_for(memory: Memory) -> None:
+    memory.insert(
+        [Entry(f"{n}", "x", image=RNG.bytes(9000)) for n in range(200)], VECTORS[[0] * 200]
+    )
+    memory.delete([f"{n}" for n in range(200)])
+    patterns, _ = erased(memory, "id of the last")
+    memory.unlearning.erase_file(patterns)
+    before = memory.path.stat().st_size
+
+    searched = memory.unlearning.erase_file(None)
+
+    assert searched is not None
+    assert not searched.found
+    assert memory.path.stat().st_size < before / 2
+    assert searched.size >= memory.path.stat().st_size
+
+
+def test_caches_that_are_dropped_lose_no_entry(memory: Memory) -> None:
+    memory.unlearning.drop_caches()
+
+    memory.insert([Entry("another id", "a common label")], VECTORS[3:])
+    assert sum(memory.info().label_counts.values()) == 5

@@ -36,8 +36,9 @@ from visual_memory_index.files.migrations import check_schema, migrate
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
 BUSY_TIMEOUT = "PRAGMA busy_timeout = 10000"  # milliseconds
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+HELD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL}  # by another program
 UNWRITABLE = {
-    sqlite3.SQLITE_BUSY,  # another program holds it
+    *HELD,
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_READONLY,
@@ -377,7 +378,7 @@ def io_error(path: Path, extended: int, complaint: str) -> FileUnavailable:
     memory ran out.
     """
     code = extended & 0xFF
-    if code == sqlite3.SQLITE_BUSY:
+    if code in HELD:
         return FileHeld(path, complaint)
     if extended in UNREADABLE:
         return ReadFailed(path, complaint)

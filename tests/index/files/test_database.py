@@ -24,6 +24,7 @@ from visual_memory_index.errors import (
     TooManyFiles,
     WriteFailed,
 )
+from visual_memory_index.files.damage import damage_of
 from visual_memory_index.files.database import (
     PAGE_BYTES,
     Database,
@@ -31,6 +32,7 @@ from visual_memory_index.files.database import (
     connect_read_only,
     io_error,
     schema_of,
+    translate_errors,
 )
 from visual_memory_index.files.disk import database_files
 
@@ -489,3 +491,13 @@ def test_a_newer_file_is_refused(database: Database) -> None:
 
     with pytest.raises(NewerStore, match="schema 99, but this release knows up to 1"):
         Database(database.path, STEPS)
+
+
+@pytest.mark.parametrize("code", ["SQLITE_BUSY", "SQLITE_PROTOCOL"])
+def test_a_file_that_another_program_holds_is_not_damaged(tmp_path: Path, code: str) -> None:
+    error = sqlite3.OperationalError("locking protocol")
+    error.sqlite_errorcode = getattr(sqlite3, code)
+    path = tmp_path / "m.sqlite"
+
+    with pytest.raises(FileHeld), damage_of(path), translate_errors(path):
+        raise error

@@ -644,7 +644,7 @@ def test_pictures_are_classified_searched_and_evaluated(
     assert evaluation["confusion"]["green"] == {"blue": 1}
     assert evaluation["unknown_labels"] == ["green"]
     assert evaluation["remembered_pictures"] == 0
-    assert "accuracy 66.7 %: 2 of 3 pictures." in report
+    assert "accuracy 66.7 %: 2 of 3 pictures (k = 3, rank)." in report
     assert "does not know: green." in report
 
 

@@ -94,16 +94,17 @@ def evaluate(client: Client, options: Namespace) -> int:
         found_odd = {"others": files.others, "remarks": remarks}
         print_json(as_json(evaluation, options) | found_odd)
     else:
-        print_report(evaluation)
+        print_report(evaluation, options)
     bad_pictures.report(evaluation.bad)
     return 1 if evaluation.bad else 0
 
 
-def print_report(evaluation: Evaluation) -> None:
+def print_report(evaluation: Evaluation, options: Namespace) -> None:
     """Print accuracy and speed as sentences, and accuracies by label and confusions as tables."""
     right = percent(evaluation.correct, evaluation.pictures)
     rate = evaluation.pictures / evaluation.seconds
-    say(f"accuracy {right}: {evaluation.correct:,} of {plural(evaluation.pictures, 'picture')}.")
+    of = f"{evaluation.correct:,} of {plural(evaluation.pictures, 'picture')}"
+    say(f"accuracy {right}: {of} (k = {options.k}, {options.voting}).")
     say(f"{evaluation.seconds:.1f} s, {rate:,.0f} pictures/s.")
     if evaluation.unknown_labels:
         say(f"Labels that the memory does not know: {listed(evaluation.unknown_labels)}.")

@@ -18,7 +18,7 @@ from visual_memory_service.console.arguments import FILTER, add_allow_missing, a
 from visual_memory_service.console.files import print_ids
 from visual_memory_service.pictures import bad_pictures
 
-COLUMNS = ("id", "label", "created", "metadata", "pruned by")
+COLUMNS = ("id", "label", "created (UTC)", "metadata", "pruned by")
 ROWS = 1000  # rows that share the widths of columns
 
 

@@ -83,7 +83,7 @@ def info(client: Client, options: Namespace) -> None:
     entries, labels = plural(found.count, "entry"), plural(len(found.labels), "label")
     disk = size(found.disk_bytes)
     say(f"{found.name} remembers {content_of(found)}: {entries} of {labels}, {disk}.")
-    say(f"Created {printable(found.create_time)}.")
+    say(f"Created {printable(found.create_time)} UTC.")
     if found.pruned_count:
         say(f"Of the entries {found.pruned_count:,} are pruned and do not vote.")
     say(f"Digest {found.digest}.")

@@ -76,7 +76,7 @@ def print_operations(found: list[Operation], options: Namespace) -> None:
     if options.json:
         print_json([asdict(operation) for operation in found])
         return
-    headers = ("operation", "kind", "state", "started", "undone")
+    headers = ("operation", "kind", "state", "started (UTC)", "undone (UTC)")
     print_table(headers, [as_row(operation) for operation in found])
 
 

@@ -380,7 +380,7 @@ def test_operations_are_listed_newest_first_with_what_was_undone(run: Run, crowd
         (relabelled["operation"], "relabel", "done"),
     ]
     assert [each["undo_time"] is None for each in found] == [True, False]
-    assert shown[0].split() == ["operation", "kind", "state", "started", "undone"]
+    assert " ".join(shown[0].split()) == "operation kind state started (UTC) undone (UTC)"
     assert [line.split()[:3] for line in shown[1:]] == [
         [each["name"], each["kind"], "done"] for each in found
     ]

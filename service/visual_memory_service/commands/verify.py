@@ -139,6 +139,7 @@ def print_verification(found: Verification, server: str | None) -> None:
             ("its root", found.audit_root),
             ("release", found.server),
             *([("erased from", ERASED_FROM[found.erasure])] if found.erasure else ()),
+            *([("erasure ended", f"{printable(found.end_time)} UTC")] if found.end_time else ()),
         ],
     )
     if found.searched:

@@ -103,6 +103,14 @@ def test_people_are_told_whether_ram_was_erased_too(run: Run, erasure: str, prin
     assert printed in text(run("out.json"))
 
 
+def test_people_are_told_when_the_erasure_had_ended(run: Run) -> None:
+    before = text(run("out.json"))
+    sign(replace(STATEMENT, end_time=TIME.replace(hour=15)), KEY).save("out.json", overwrite=True)
+
+    assert "ended" not in before
+    assert "erasure ended  2026-01-31 15:00:05 UTC\n" in text(run("out.json"))
+
+
 def test_what_a_certificate_says_cannot_move_the_cursor(run: Run) -> None:
     assert "- Red \\x1b[31m\\u202e letters.\n" in text(run("out.json"))
 
@@ -134,6 +142,7 @@ def test_programs_get_all_but_the_commitments(run: Run) -> None:
         "not_covered": ["Copies that clients made.", "Red \x1b[31m\u202e letters."],
         "also_in": [],
         "erasure": "",
+        "end_time": None,
         "public_key": PUBLIC.hex(),
         "signer": FINGERPRINT,
         "trusted": True,

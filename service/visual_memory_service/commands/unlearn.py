@@ -86,7 +86,8 @@ def unlearn(client: Client, options: Namespace) -> int:
     if wrong and (found.count or past):
         raise Refused(
             f"{plural(len(wrong), 'id')} neither stored nor erased before, so nothing was "
-            f"erased: {listed(wrong)}; correct the file, or use --allow-missing to skip them."
+            f"erased: {listed(wrong)}; correct the file, or add --allow-missing, which skips "
+            "unknown ids."
         )
     with report_running_operations(client, options.name):
         new = certify(memory, ids) if found.count else None

@@ -129,7 +129,7 @@ def test_an_unknown_id_refuses_all_unless_it_is_allowed_to_be_missing(
     assert (refusal.returncode, refusal.stdout) == (1, "")
     assert refusal.stderr == (
         "1 id neither stored nor erased before, so nothing was erased: a preson 1; correct the "
-        "file, or use --allow-missing to skip them.\n"
+        "file, or add --allow-missing, which skips unknown ids.\n"
     )
     assert (count, begun) == (6, 0)
     assert (done.returncode, done.stderr) == (0, "")

@@ -329,7 +329,7 @@ def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
         (["insert", "{empty}", "labels", "--label", ""], "The label is empty"),
         (["create", "a", "--dimension", "0"], "dimension must be"),
         (["create", "a", "--embedder", "nonesuch"], '"nonesuch"'),
-        (["delete-memory", "nobody"], 'no memory named "nobody"'),
+        (["delete-memory", "nobody", "--apply"], 'no memory named "nobody"'),
         (["export", "{empty}", "text.parquet"], "exists already; use --force"),
         (["export", "{empty}", "nowhere/x.parquet"], "no folder for nowhere/x.parquet"),
         (
@@ -845,7 +845,7 @@ def test_entries_are_updated_and_deleted_alone_and_with_their_memory(
         run("delete", rows, "--id", "id-1", "id-7", "--id", "id-2", "--allow-missing", "--json")
     )
     left = run("entries", rows, "--limit", 5).stdout
-    forgotten = answer(run("delete-memory", rows, "--json"))
+    forgotten = answer(run("delete-memory", rows, "--apply", "--json"))
 
     assert (updated["label"], updated["metadata"]) == ("wolf", {"a": "b"})
     assert kept["metadata"] == {"a": "b"}

@@ -321,6 +321,10 @@ def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
         (["classify", "{empty}", "nothing.jpg"], "no file or folder nothing.jpg"),
         (["classify", "{empty}", "empty"], "no pictures in empty"),
         (["evaluate", "{empty}", "nowhere"], "no folder nowhere"),
+        (
+            ["evaluate", "{empty}", "columns.parquet"],
+            "columns.parquet is a file, and evaluate takes a folder with a folder for each label: ",
+        ),
         (["entries", "{empty}", "--filter", "colour = 1"], "filter is wrong at character 1"),
         (["purge", "{empty}", "--filter", " "], "filter must not be empty"),
         (["update", "{empty}", "--id", "x", "--label", "cat"], "x"),

@@ -362,7 +362,7 @@ def test_an_undo_that_finds_nothing_left_says_so(run: Run, crowd: Memory) -> Non
 
     said = text(run("undo", crowd.name, operation))
 
-    assert said == f"0 entries restored in {crowd.name}: nothing was left to take back.\n"
+    assert said == f"0 labels restored in {crowd.name}: nothing was left to take back.\n"
 
 
 def test_operations_are_listed_newest_first_with_what_was_undone(run: Run, crowd: Memory) -> None:

@@ -403,7 +403,7 @@ def test_links_to_folders_empty_folders_and_other_files_are_remarked(
     assert done.stderr.splitlines() == [
         "Left out, as no pictures: 1 .txt.",
         "Followed, as links to folders: pictures/fox.",
-        "Linked twice, and read once: pictures/cat/aside, pictures/dog/back.",
+        "Read already by another path: pictures/cat/aside, pictures/dog/back.",
         "Not followed, as links to folders that they lie in: pictures/cat/up.",
         "No pictures are in bird.",
     ]

@@ -587,6 +587,20 @@ def test_an_export_is_the_same_for_the_memory_it_came_from_and_for_another(
     assert list(tmp_path.glob(".*")) == []
 
 
+def test_a_vector_with_another_label_is_not_told_as_other_content(
+    run: Run, rows: str, tmp_path: Path
+) -> None:
+    run("insert", rows, vectors(tmp_path / "in.parquet"))
+    run("export", rows, "out.parquet")
+    table = pyarrow.parquet.read_table("out.parquet").select(["id", "label", "vector"])
+    pyarrow.parquet.write_table(table, "unit.parquet")
+    run("update", rows, "--id", "id-0", "--label", "fox")
+
+    done = answer(run("insert", rows, "unit.parquet", "--replace", "--json"))
+
+    assert (done["replaced"], done["changed_content"]) == (1, [])
+
+
 def test_vectors_of_another_embedder_are_refused(
     run: Run, pets: str, folder: Path, tmp_path: Path
 ) -> None:

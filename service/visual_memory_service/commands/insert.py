@@ -37,13 +37,13 @@ class Plan:
 
     ``new`` items are not stored yet. ``changed`` items are stored with other content, label or
     metadata; ``relabelled`` maps an id to its (stored, new) label, ``other_content`` items have
-    other content. ``kept`` items differ too, but
-    stay as stored. ``same`` counts the items stored already, which are skipped. ``unsure_rows``
-    maps an id to the hash of its vector, to be compared with the stored one. If a source gives no
-    metadata, ``stored_metadata`` maps an id to the metadata of its stored entry, which a
-    replacement keeps. ``pruned`` items do not vote in the source, ``pruned_here`` items do not in
-    the memory. ``unlearned`` items were inserted although they had been unlearned. ``bad`` maps an
-    id to the reason why its item cannot be used.
+    another picture, or the stored label and metadata with another vector. ``kept`` items differ
+    too, but stay as stored. ``same`` counts the items stored already, which are skipped.
+    ``unsure_rows`` maps an id to the hash of its vector, to be compared with the stored one. If a
+    source gives no metadata, ``stored_metadata`` maps an id to the metadata of its stored entry,
+    which a replacement keeps. ``pruned`` items do not vote in the source, ``pruned_here`` items do
+    not in the memory. ``unlearned`` items were inserted although they had been unlearned. ``bad``
+    maps an id to the reason why its item cannot be used.
     """
 
     new: set[str] = field(default_factory=set)
@@ -78,7 +78,8 @@ class Plan:
         if row and (equal or item.image is None):
             self.unsure_rows[item.id] = row
             return True
-        if item.sha256() != entry.content_sha256:
+        is_picture = item.picture is not None or item.image_sha256  # a row may be of another length
+        if is_picture and item.sha256() != entry.content_sha256:
             self.other_content.add(item.id)
         self.changed.add(item.id)
         if item.label != entry.label:

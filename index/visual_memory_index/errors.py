@@ -340,10 +340,7 @@ class FileUnavailable(FileRefusal):
 class DiskFull(FileUnavailable):
     """A write that failed surely or possibly for lack of space; it can be tried again."""
 
-    way_out = (
-        "make room on the disk of the server's data folder, or let the server write there, and try "
-        "again"
-    )
+    way_out = "make room on the disk of the server's data folder, or let the server write there"
 
 
 class WriteFailed(FileUnavailable):
@@ -362,13 +359,13 @@ class ReadFailed(FileUnavailable):
 class FileHeld(FileUnavailable):
     """A file that another program has locked; a retry may help."""
 
-    way_out = "another program holds it: have that let it go, and try again"
+    way_out = "another program holds it: have that let it go"
 
 
 class TooManyFiles(FileUnavailable):
     """A file that was not opened because the process or the system has too many files open."""
 
-    way_out = "let the server have more files open (ulimit -n), and try again"
+    way_out = "let the server have more files open (ulimit -n)"
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(path, problem, opening=True)

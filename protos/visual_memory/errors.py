@@ -11,11 +11,9 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-NEVER_CONNECTED = (
-    "failed to connect to all addresses",
-    "DNS resolution failed",
-    "errors resolving",
-)
+NOT_RESOLVED = ("DNS resolution failed", "errors resolving")
+NEVER_CONNECTED = ("failed to connect to all addresses", *NOT_RESOLVED)
+OTHER_PROTOCOL = re.compile(r"parsing HTTP/2|http1\.x server|Socket closed|reset by peer")
 HANDSHAKE = re.compile(r"ssl|tls|handshake|certificate", re.IGNORECASE)
 ITEM = re.compile(r"(entries|images|vectors)\[(\d+)\]")  # a field's path begins with it
 # gRPC sends a status as metadata, which receivers limit to 8 KiB: its message once, with three
@@ -188,6 +186,13 @@ def from_rpc(error: grpc.RpcError, target: str) -> Error:
                 f"No secure connection to {target}; check root_certificates and the name "
                 f"({message})."
             )
+        if any(sign in message for sign in NOT_RESOLVED):
+            return Unavailable(f"The host of {target} is not found; check its name.")
+        if OTHER_PROTOCOL.search(message):
+            return Unavailable(
+                f"{target} answers, but not as Visual Memory does: another service has this "
+                "address, or it wants TLS."
+            )
         return Unavailable(
             f"No server answers at {target}; start one with: "
             f"visual-memory serve --data DIR --listen {target}"
@@ -195,6 +200,11 @@ def from_rpc(error: grpc.RpcError, target: str) -> Error:
     if too_large(error):
         sentence = f"This is more than one message may hold ({message}); give less in one call."
         return InvalidArgument(sentence, reason="TOO_LARGE")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        message = (
+            f"{target} does not know this call: another service has this address, or an older "
+            f"release of Visual Memory ({message})."
+        )
     reason, violations = details(error)
     return CLASSES.get(code, Error)(
         message or f"The call failed with {code.name}.",

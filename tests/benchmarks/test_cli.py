@@ -14,6 +14,7 @@ from tests.benchmarks.conftest import Small
 from tests.conftest import as_command
 
 from visual_memory_benchmarks.__main__ import main
+from visual_memory_benchmarks.commands.estimate import INTERVALS
 from visual_memory_benchmarks.experiments import EXPERIMENTS
 from visual_memory_benchmarks.runs.benchmarks import BENCHMARKS
 
@@ -67,6 +68,7 @@ def test_a_run_is_listed_asked_and_compared_with_people(
     assert model["error_consistency"]["value"] is not None
     assert maker in table.stdout
     assert "people" in table.stdout
+    assert all(INTERVALS in each.stdout for each in (ran, table))
 
 
 def test_what_one_benchmark_lacks_keeps_no_other_from_being_asked(
@@ -112,6 +114,7 @@ def test_triplets_are_answered_from_a_file(small: Small, command: Run, tmp_path:
     assert value["accuracy"]["value"] == pytest.approx(2 / 3)
     assert (value["triplets"], value["pictures"], value["ties"]) == (3, 3, 0)
     assert "0.6667" in table.stdout
+    assert table.stdout.endswith(f"\n\n{INTERVALS}\n")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "has no entries with these ids: gone." in refused.stderr
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -479,6 +481,51 @@ def test_a_refused_connection_says_how_to_start_a_server(
         f"visual-memory serve --data DIR --listen {closed_port}"
     )
     assert time.monotonic() - began < 5
+
+
+def test_a_host_that_is_not_found_is_named(connect: Connect) -> None:
+    with pytest.raises(Unavailable) as caught:
+        connect("no..host:50051", timeout=0.5).server_info()
+
+    assert str(caught.value) == "The host of no..host:50051 is not found; check its name."
+
+
+@pytest.mark.parametrize("greeting", [b"HTTP/1.1 505 No\r\n\r\n", b"SSH-2.0-x\r\n", b""])
+def test_another_service_that_answers_is_not_taken_for_none(
+    connect: Connect, greeting: bytes
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, ThreadPoolExecutor(1) as thread:
+        target = f"127.0.0.1:{other.getsockname()[1]}"
+        thread.submit(greet, other, greeting)
+        with pytest.raises(Unavailable) as caught:
+            connect(target, timeout=0.5).server_info()
+        other.shutdown(socket.SHUT_RDWR)
+
+    assert str(caught.value) == (
+        f"{target} answers, but not as Visual Memory does: another service has this address, or "
+        "it wants TLS."
+    )
+
+
+def greet(server: socket.socket, greeting: bytes) -> None:
+    """Answer each connection with ``greeting``, and end it, until the server is shut down."""
+    with suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(greeting)
+
+
+def test_another_service_that_speaks_grpc_is_named(connect: Connect) -> None:
+    other = grpc.server(ThreadPoolExecutor(1))
+    target = "127.0.0.1:{}".format(other.add_insecure_port("127.0.0.1:0"))
+    other.start()
+
+    with pytest.raises(Error) as caught:
+        connect(target).server_info()
+    other.stop(None).wait()
+
+    assert str(caught.value).startswith(f"{target} does not know this call: another service has ")
 
 
 # Imports

@@ -321,6 +321,10 @@ def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
         (["classify", "{empty}", "nothing.jpg"], "no file or folder nothing.jpg"),
         (["classify", "{empty}", "empty"], "no pictures in empty"),
         (["evaluate", "{empty}", "nowhere"], "no folder nowhere"),
+        (
+            ["evaluate", "{empty}", "columns.parquet"],
+            "columns.parquet is a file, and evaluate takes a folder with a folder for each label: ",
+        ),
         (["entries", "{empty}", "--filter", "colour = 1"], "filter is wrong at character 1"),
         (["purge", "{empty}", "--filter", " "], "filter must not be empty"),
         (["update", "{empty}", "--id", "x", "--label", "cat"], "x"),
@@ -329,7 +333,7 @@ def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
         (["insert", "{empty}", "labels", "--label", ""], "The label is empty"),
         (["create", "a", "--dimension", "0"], "dimension must be"),
         (["create", "a", "--embedder", "nonesuch"], '"nonesuch"'),
-        (["delete-memory", "nobody"], 'no memory named "nobody"'),
+        (["delete-memory", "nobody", "--apply"], 'no memory named "nobody"'),
         (["export", "{empty}", "text.parquet"], "exists already; use --force"),
         (["export", "{empty}", "nowhere/x.parquet"], "no folder for nowhere/x.parquet"),
         (
@@ -583,6 +587,20 @@ def test_an_export_is_the_same_for_the_memory_it_came_from_and_for_another(
     assert list(tmp_path.glob(".*")) == []
 
 
+def test_a_vector_with_another_label_is_not_told_as_other_content(
+    run: Run, rows: str, tmp_path: Path
+) -> None:
+    run("insert", rows, vectors(tmp_path / "in.parquet"))
+    run("export", rows, "out.parquet")
+    table = pyarrow.parquet.read_table("out.parquet").select(["id", "label", "vector"])
+    pyarrow.parquet.write_table(table, "unit.parquet")
+    run("update", rows, "--id", "id-0", "--label", "fox")
+
+    done = answer(run("insert", rows, "unit.parquet", "--replace", "--json"))
+
+    assert (done["replaced"], done["changed_content"]) == (1, [])
+
+
 def test_vectors_of_another_embedder_are_refused(
     run: Run, pets: str, folder: Path, tmp_path: Path
 ) -> None:
@@ -644,7 +662,7 @@ def test_pictures_are_classified_searched_and_evaluated(
     assert evaluation["confusion"]["green"] == {"blue": 1}
     assert evaluation["unknown_labels"] == ["green"]
     assert evaluation["remembered_pictures"] == 0
-    assert "accuracy 66.7 %: 2 of 3 pictures." in report
+    assert "accuracy 66.7 %: 2 of 3 pictures (k = 3, rank)." in report
     assert "does not know: green." in report
 
 
@@ -845,7 +863,7 @@ def test_entries_are_updated_and_deleted_alone_and_with_their_memory(
         run("delete", rows, "--id", "id-1", "id-7", "--id", "id-2", "--allow-missing", "--json")
     )
     left = run("entries", rows, "--limit", 5).stdout
-    forgotten = answer(run("delete-memory", rows, "--json"))
+    forgotten = answer(run("delete-memory", rows, "--apply", "--json"))
 
     assert (updated["label"], updated["metadata"]) == ("wolf", {"a": "b"})
     assert kept["metadata"] == {"a": "b"}

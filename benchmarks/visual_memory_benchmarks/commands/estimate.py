@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 Estimate = Mapping[str, float | None]
 
+INTERVALS = "In brackets: confidence intervals of 95 %, from drawing the pictures again."
+
 
 def interval(estimate: Estimate | None) -> str:
     """Format an estimate: ``0.2150 [0.1921, 0.2388]``, or a dash where it is undefined."""

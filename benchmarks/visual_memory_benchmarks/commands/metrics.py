@@ -6,7 +6,7 @@ from argparse import Namespace
 
 from visual_memory.terminal.arguments import Commands, add, add_json, file_or_folder, natural
 from visual_memory.terminal.output import print_json, print_table, say
-from visual_memory_benchmarks.commands.estimate import interval
+from visual_memory_benchmarks.commands.estimate import INTERVALS, interval
 from visual_memory_benchmarks.metrics.bootstrap import RESAMPLES, Resampling
 from visual_memory_benchmarks.metrics.dataset_summary import Json
 from visual_memory_benchmarks.metrics.summary import summarise
@@ -72,7 +72,7 @@ def print_summary(found: Json) -> None:
             ("most like people", "mean rank"),
             [(each["model"], each["mean_rank"]) for each in board["human_likeness"]],
         )
-    say("", "Intervals of 95 % from drawing the pictures again; consistency is with people.")
+    say("", INTERVALS, "Consistency is with people.")
 
 
 def _row(who: str, part: Json, bias: Json | None) -> tuple[object, ...]:

@@ -23,7 +23,7 @@ from visual_memory.terminal.output import print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import listed
 from visual_memory_benchmarks.commands.arguments import add_folder_of_data, add_out, positive
-from visual_memory_benchmarks.commands.estimate import interval
+from visual_memory_benchmarks.commands.estimate import INTERVALS, interval
 from visual_memory_benchmarks.commands.one_by_one import one_by_one
 from visual_memory_benchmarks.runs.benchmarks import BENCHMARKS, Benchmark, choose
 from visual_memory_benchmarks.runs.run import BATCH, Settings, run
@@ -156,3 +156,4 @@ def print_results(found: dict[str, Any]) -> None:
                 for condition, part in each["by_condition"].items()
             ]
     print_table(("benchmark", "condition", "pictures", "accuracy", "shape bias"), rows)
+    say("", INTERVALS)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from visual_memory import Client, Memory, NotFound
 from visual_memory.terminal.arguments import Commands, add, add_json, ask_server, file_or_folder
-from visual_memory.terminal.output import print_json, print_table
+from visual_memory.terminal.output import print_json, print_table, say
 from visual_memory.terminal.refused import listed
-from visual_memory_benchmarks.commands.estimate import interval
+from visual_memory_benchmarks.commands.estimate import INTERVALS, interval
 from visual_memory_benchmarks.errors import UnknownPictures
 from visual_memory_benchmarks.laboratory.intervals import ratio
 from visual_memory_benchmarks.metrics import triplets
@@ -63,6 +63,7 @@ def answer(client: Client, options: Namespace) -> int:
     else:
         cells = (value["triplets"], value["pictures"], value["ties"], interval(accuracy.to_json()))
         print_table(("triplets", "pictures", "ties", "answered as people did"), [cells])
+        say("", INTERVALS)
     return 0
 
 

@@ -221,8 +221,7 @@ class _VotingPairs:
 
 
 def _reason(near: list[str], label: str, proposed: str) -> str:
-    own = near.count(label) or "none"
-    return (
-        f"{near.count(proposed)} of the {len(near)} entries near it say {proposed}, "
-        f"{own} of them {label}"
-    )
+    count, own = near.count(proposed), near.count(label) or "none"
+    if count == len(near):
+        return f"all of its {count} neighbours are labelled {proposed}"
+    return f"{count} of its {len(near)} neighbours are labelled {proposed}, {own} {label}"

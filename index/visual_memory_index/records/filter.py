@@ -232,7 +232,10 @@ class Reader:
             return pieces
         word = self.take(WORD)
         if word is None or word in KEYWORDS:
-            raise BadFilter(start, "a value is missing here; one with odd characters is quoted.")
+            hint = "one with odd characters is quoted."
+            if self.text.startswith("=", start):
+                hint = 'equality is one =, as in label = "cat".'
+            raise BadFilter(start, f"a value is missing here; {hint}")
         return tuple(word.split("*"))
 
     def string(self) -> tuple[str, ...] | None:

@@ -67,8 +67,8 @@ def has_ended(operation: Operation) -> bool:
     """
     if operation.state == "running" and operation.problem:
         raise FailedPrecondition(
-            f'The operation "{operation.name}" goes on as soon as it can, but for now: '
-            f"{operation.problem}"
+            f'The operation "{operation.name}" goes on as soon as it can, and need not be started '
+            f"again. For now: {operation.problem}"
         )
     return operation.state != "running"
 

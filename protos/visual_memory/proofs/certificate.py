@@ -65,7 +65,8 @@ class Statement:
     hold, too; the erased memory is one of these if another entry has the same content. ``backups``
     are the times of backups that may hold what was erased; ``not_covered`` says what else is not
     promised. ``erasure`` is "files" if the server erased from files alone, "files+memory" if its
-    RAM was overwritten and searched, too; empty in early certificates.
+    RAM was overwritten and searched, too; empty in early certificates. ``time`` is the time of the
+    deletion, ``end_time`` that of the end of the search, None in early certificates.
     """
 
     memory: str
@@ -89,6 +90,7 @@ class Statement:
     not_covered: tuple[str, ...]
     also_in: tuple[str, ...] = ()
     erasure: str = ""
+    end_time: datetime | None = None
 
     def holds(self, id: str) -> bool:
         """Return True if the entry with this id was erased."""
@@ -441,11 +443,13 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "erasure": matching(
             "|".join(map(re.escape, ERASURES)), f"must be {' or '.join(map(repr, ERASURES))}"
         ),
+        "end_time": moment,
         "public_key": key,
         "signature": hexadecimal(SIGNATURE_BYTES),
     }
 )
-LATER = frozenset({"also_in", "erasure"})  # than the first certificates, which are read as they are
+# Fields that the first certificates lack, which are read as they are.
+LATER = frozenset({"also_in", "erasure", "end_time"})
 
 
 def damaged(problem: object) -> InvalidCertificate:

@@ -144,7 +144,8 @@ def print_assessment(found: Assessment, options: Namespace) -> None:
     memory = options.name
     say(
         f"{plural(found.count, 'entry')} of {memory}: the others give {found.accuracy:.2%} of them "
-        f"their label; calibration error {found.calibration_error:.4f}."
+        f"their label (k = {options.k}, {options.voting}); "
+        f"calibration error {found.calibration_error:.4f}."
     )
     print_table(("label", "entries", "accuracy", "also called", ""), worst_labels(found))
     print_more(len(found.labels))

@@ -145,7 +145,10 @@ def print_prune(result: PruneResult, memory: str) -> None:
         if len(result.labels) > LABELS_SHOWN:
             say(f"and {len(result.labels) - LABELS_SHOWN} more labels")
     before, after = result.accuracy_before, result.accuracy_after
-    say(f"Of all entries the others decide {before:.2%} rightly; without those {after:.2%}.")
+    say(
+        f"The others give {before:.2%} of all entries their label (k = 50, rank); without those "
+        f"{after:.2%}{', which is worse' if after < before else ''}."
+    )
     if result.applied:
         say(f"visual-memory undo {memory} {result.operation}   takes it back.")
     elif result.ids:

@@ -14,11 +14,11 @@ from visual_memory.terminal.arguments import Commands, natural
 from visual_memory.terminal.output import plural, print_json, print_json_array, print_table, say
 from visual_memory.terminal.refused import WrongUsage, listed
 from visual_memory.types import Entry
-from visual_memory_service.console.arguments import FILTER, add_apply, add_asking
+from visual_memory_service.console.arguments import FILTER, add_allow_missing, add_apply, add_asking
 from visual_memory_service.console.files import print_ids
 from visual_memory_service.pictures import bad_pictures
 
-COLUMNS = ("id", "label", "created", "metadata", "pruned by")
+COLUMNS = ("id", "label", "created (UTC)", "metadata", "pruned by")
 ROWS = 1000  # rows that share the widths of columns
 
 
@@ -56,7 +56,7 @@ def add_to(commands: Commands) -> None:
         required=True,
         help="the ids of the entries; needed",
     )
-    parser.add_argument("--allow-missing", action="store_true", help="skip unknown ids")
+    add_allow_missing(parser)
     parser = add_asking(commands, "purge", purge, "delete the entries that match a filter")
     parser.add_argument("--filter", metavar="F", required=True, help=f"{FILTER}; needed")
     add_apply(parser)

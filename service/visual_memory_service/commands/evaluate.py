@@ -12,7 +12,7 @@ from typing import Any
 from visual_memory import Client
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import percent, plural, print_json, print_table, say
-from visual_memory.terminal.refused import listed
+from visual_memory.terminal.refused import Refused, listed
 from visual_memory.types import Decision
 from visual_memory_service.commands.classify import add_vote, problems, query_in_batches, vote
 from visual_memory_service.commands.classify import report as report_problems
@@ -66,6 +66,12 @@ def add_to(commands: Commands) -> None:
 
 def evaluate(client: Client, options: Namespace) -> int:
     """Print the accuracy on a labelled folder; return 1 if pictures were left out."""
+    if options.folder.is_file():
+        raise Refused(
+            f"{options.folder} is a file, and evaluate takes a folder with a folder for each "
+            "label: copy the pictures of a table into such folders, or classify them in Python and "
+            "compare the labels."
+        )
     memory = client.memory(options.name)
     found, files = labelled(options.folder)
     labels = {picture.path: picture.label for picture in found}
@@ -94,16 +100,17 @@ def evaluate(client: Client, options: Namespace) -> int:
         found_odd = {"others": files.others, "remarks": remarks}
         print_json(as_json(evaluation, options) | found_odd)
     else:
-        print_report(evaluation)
+        print_report(evaluation, options)
     bad_pictures.report(evaluation.bad)
     return 1 if evaluation.bad else 0
 
 
-def print_report(evaluation: Evaluation) -> None:
+def print_report(evaluation: Evaluation, options: Namespace) -> None:
     """Print accuracy and speed as sentences, and accuracies by label and confusions as tables."""
     right = percent(evaluation.correct, evaluation.pictures)
     rate = evaluation.pictures / evaluation.seconds
-    say(f"accuracy {right}: {evaluation.correct:,} of {plural(evaluation.pictures, 'picture')}.")
+    of = f"{evaluation.correct:,} of {plural(evaluation.pictures, 'picture')}"
+    say(f"accuracy {right}: {of} (k = {options.k}, {options.voting}).")
     say(f"{evaluation.seconds:.1f} s, {rate:,.0f} pictures/s.")
     if evaluation.unknown_labels:
         say(f"Labels that the memory does not know: {listed(evaluation.unknown_labels)}.")

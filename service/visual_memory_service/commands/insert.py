@@ -36,18 +36,20 @@ class Plan:
     """The plan of an insertion: ids of items, grouped by their state.
 
     ``new`` items are not stored yet. ``changed`` items are stored with other content, label or
-    metadata; ``relabelled`` maps an id to its (stored, new) label. ``kept`` items differ too, but
-    stay as stored. ``same`` counts the items stored already, which are skipped. ``unsure_rows``
-    maps an id to the hash of its vector, to be compared with the stored one. If a source gives no
-    metadata, ``stored_metadata`` maps an id to the metadata of its stored entry, which a
-    replacement keeps. ``pruned`` items do not vote in the source, ``pruned_here`` items do not in
-    the memory. ``unlearned`` items were inserted although they had been unlearned. ``bad`` maps an
-    id to the reason why its item cannot be used.
+    metadata; ``relabelled`` maps an id to its (stored, new) label, ``other_content`` items have
+    another picture, or the stored label and metadata with another vector. ``kept`` items differ
+    too, but stay as stored. ``same`` counts the items stored already, which are skipped.
+    ``unsure_rows`` maps an id to the hash of its vector, to be compared with the stored one. If a
+    source gives no metadata, ``stored_metadata`` maps an id to the metadata of its stored entry,
+    which a replacement keeps. ``pruned`` items do not vote in the source, ``pruned_here`` items do
+    not in the memory. ``unlearned`` items were inserted although they had been unlearned. ``bad``
+    maps an id to the reason why its item cannot be used.
     """
 
     new: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
     relabelled: dict[str, tuple[str, str]] = field(default_factory=dict)
+    other_content: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
     unsure_rows: dict[str, str] = field(default_factory=dict)
     same: int = 0
@@ -76,6 +78,9 @@ class Plan:
         if row and (equal or item.image is None):
             self.unsure_rows[item.id] = row
             return True
+        is_picture = item.picture is not None or item.image_sha256  # a row may be of another length
+        if is_picture and item.sha256() != entry.content_sha256:
+            self.other_content.add(item.id)
         self.changed.add(item.id)
         if item.label != entry.label:
             self.relabelled[item.id] = (entry.label, item.label)
@@ -95,6 +100,10 @@ class Plan:
         """Return (stored label, new label) by id, for the replaced items whose label changes."""
         replaced = self.replaced
         return {id: labels for id, labels in sorted(self.relabelled.items()) if id in replaced}
+
+    def new_contents(self) -> list[str]:
+        """Return the ids of the replaced items that have other content, ascending."""
+        return sorted(self.other_content & self.replaced)
 
     @property
     def replaced(self) -> set[str]:
@@ -261,6 +270,7 @@ def compare_vectors(plan: Plan, memory: Memory) -> None:
             plan.same += 1
         else:
             plan.changed.add(entry.id)
+            plan.other_content.add(entry.id)
     plan.new.update(plan.unsure_rows)  # deleted meanwhile
 
 
@@ -416,6 +426,7 @@ def report(
                     {"id": id, "was": was, "label": label}
                     for id, (was, label) in plan.new_labels().items()
                 ],
+                "changed_content": plan.new_contents(),
                 "skipped": plan.same,
                 "kept": sorted(plan.kept),
                 "pruned": len(pruned.ids) if pruned else 0,
@@ -437,6 +448,8 @@ def report(
         )
         if changes := relabelling(plan.new_labels().values(), "changed"):
             say(changes)
+        if contents := plan.new_contents():
+            say(f"That changed the content of {len(contents):,}: {listed(contents)}.")
         if pruned:
             say(
                 f"{plural(len(pruned.ids), 'entry')} pruned, as in {options.sources[0]}; "

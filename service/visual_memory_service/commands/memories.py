@@ -9,7 +9,7 @@ from visual_memory import Client
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, printable, say, size
 from visual_memory.types import MemoryInfo
-from visual_memory_service.console.arguments import add_asking
+from visual_memory_service.console.arguments import add_apply, add_asking
 
 LABELS_SHOWN = 20
 
@@ -28,9 +28,10 @@ def add_to(commands: Commands) -> None:
     )
     add_asking(commands, "list", list_memories, "list all memories", memory=False)
     add_asking(commands, "info", info, "show a memory with its labels")
-    add_asking(
+    parser = add_asking(
         commands, "delete-memory", delete_memory, "delete a memory with all its entries, at once"
     )
+    add_apply(parser)
 
 
 def create(client: Client, options: Namespace) -> None:
@@ -83,7 +84,7 @@ def info(client: Client, options: Namespace) -> None:
     entries, labels = plural(found.count, "entry"), plural(len(found.labels), "label")
     disk = size(found.disk_bytes)
     say(f"{found.name} remembers {content_of(found)}: {entries} of {labels}, {disk}.")
-    say(f"Created {printable(found.create_time)}.")
+    say(f"Created {printable(found.create_time)} UTC.")
     if found.pruned_count:
         say(f"Of the entries {found.pruned_count:,} are pruned and do not vote.")
     say(f"Digest {found.digest}.")
@@ -97,12 +98,28 @@ def info(client: Client, options: Namespace) -> None:
 
 
 def delete_memory(client: Client, options: Namespace) -> None:
-    """Delete a memory with all its entries."""
+    """Delete a memory with all its entries; without ``--apply`` only show what would go."""
+    if not options.apply:
+        show_deletion(client, options)
+        return
     client.delete_memory(options.name)
     if options.json:
         print_json({"memory": options.name, "deleted": True})
     else:
         say(f"{options.name} is deleted, with all its entries.")
+
+
+def show_deletion(client: Client, options: Namespace) -> None:
+    """Print what deleting a memory, which may be damaged, would delete."""
+    listed = {each.name: each for each in client.memories()}
+    found = listed.get(options.name) or client.memory(options.name).info()  # raises NotFound
+    if options.json:
+        print_json({"memory": found.name, "entries": found.count, "deleted": False})
+        return
+    content = f"with {plural(found.count, 'entry')} of {plural(len(found.labels), 'label')}."
+    if found.damage:
+        content = f"which cannot be used: {found.damage}"
+    say(f"{found.name} would be deleted, {content}", "Nothing was deleted; add --apply to do it.")
 
 
 def content_of(info: MemoryInfo) -> str:

@@ -43,7 +43,9 @@ def undo(client: Client, options: Namespace) -> None:
         print_json({"memory": options.name, "restored": restored})
     else:
         why = "" if restored else ": nothing was left to take back"
-        say(f"{plural(restored, 'entry')} restored in {options.name}{why}.")
+        relabelled = client.operation(options.operation).kind == "relabel"
+        noun = "label" if relabelled else "entry"
+        say(f"{plural(restored, noun)} restored in {options.name}{why}.")
 
 
 def operations(client: Client, options: Namespace) -> int:
@@ -76,7 +78,7 @@ def print_operations(found: list[Operation], options: Namespace) -> None:
     if options.json:
         print_json([asdict(operation) for operation in found])
         return
-    headers = ("operation", "kind", "state", "started", "undone")
+    headers = ("operation", "kind", "state", "started (UTC)", "undone (UTC)")
     print_table(headers, [as_row(operation) for operation in found])
 
 

@@ -16,10 +16,15 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.ending import without_field
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
-from visual_memory.terminal.refused import Refused, listed
+from visual_memory.terminal.refused import Refused, WrongUsage, listed
 from visual_memory.types import Operation, UnlearnResult
 from visual_memory_service.console import files, server_libraries
-from visual_memory_service.console.arguments import add_apply, add_asking, add_path
+from visual_memory_service.console.arguments import (
+    add_allow_missing,
+    add_apply,
+    add_asking,
+    add_path,
+)
 from visual_memory_service.console.interrupted import report_running_operations
 from visual_memory_service.console.unlearning import outcome, remaining
 
@@ -38,10 +43,10 @@ def add_to(commands: Commands) -> None:
         parser,
         "--certificate",
         "OUT.json",
-        "the file for the certificate; the same ids again get the same one",
-        required=True,
+        "the file for the certificate; the same ids again get the same one; needed with --apply",
     )
     files.add_force(parser, "the certificate")
+    add_allow_missing(parser)
     add_apply(parser)
     parser = add_asking(
         commands, "keys", keys, "list the public keys that verify certificates", memory=False
@@ -60,17 +65,30 @@ def add_to(commands: Commands) -> None:
 def unlearn(client: Client, options: Namespace) -> int:
     """Unlearn the entries that a file names and save the certificate; only preview without --apply.
 
-    Ids that are not stored are skipped, so that the same file may be given again. Returns the exit
-    code: 1 if the certificate does not cover some of the ids that were erased before.
+    Ids that were erased before are skipped, so that the same file may be given again. Returns the
+    exit code: 1 if the certificate does not cover some of the ids. Raises Refused if an id neither
+    is stored nor was erased, unless --allow-missing is given.
     """
+    if options.apply and not options.certificate:
+        raise WrongUsage("the following arguments are required with --apply: --certificate")
     ids = files.read_ids(options.ids_file)
     memory = client.memory(options.name)
     found = memory.unlearn(ids, dry_run=True, allow_missing=True)
-    if found.count:
+    if found.count and options.certificate:
         files.refuse(options.certificate, force=options.force)
+    left = not_stored(memory, ids, found)
+    past, unknown, unfinished = erased_before(client, options.name, left, client.operation)
+    wrong = () if unfinished or options.allow_missing else unknown
     if not options.apply:
-        show(client, memory, ids, found, options)
+        apply = "--apply with --allow-missing" if wrong else "--apply"
+        show(found, past, unknown, unfinished, apply, options)
         return 0
+    if wrong and (found.count or past):
+        raise Refused(
+            f"{plural(len(wrong), 'id')} neither stored nor erased before, so nothing was "
+            f"erased: {listed(wrong)}; correct the file, or add --allow-missing, which skips "
+            "unknown ids."
+        )
     with report_running_operations(client, options.name):
         new = certify(memory, ids) if found.count else None
         if new:
@@ -82,17 +100,21 @@ def unlearn(client: Client, options: Namespace) -> int:
     if not new and not past:
         none = (
             f"None of the {plural(len(ids), 'id')} is in {memory.name}, and none was unlearned "
-            "there; there is nothing to certify."
+            f"there; there is nothing to certify: {listed(ids)}."
         )
         raise Refused(*(map(not_ended, unfinished) if unfinished else [none]))
     certificate = new or past[0][0]
     if not new:
         save(certificate, options)
     report(certificate, ids, found, past, unknown, unfinished, options)
-    not_covered = report_not_covered(past if new else past[1:], options)
+    code = report_not_covered(past if new else past[1:], options)
     for each in unfinished:
         say(not_ended(each), file=sys.stderr)
-    return 1 if unfinished else not_covered
+        code = 1
+    if unknown and not options.allow_missing:
+        say(*past_sentences([], unknown, unfinished), file=sys.stderr)
+        code = 1
+    return code
 
 
 def report(
@@ -112,7 +134,7 @@ def report(
             {
                 "memory": options.name,
                 "entries": entries,
-                **past_json(past, unknown),
+                **past_json(past, unknown, unfinished),
                 "applied": is_new,
                 "operation": certificate.operation,
                 "certificate": str(options.certificate),
@@ -153,17 +175,23 @@ def report_not_covered(past: Past, options: Namespace) -> int:
 
 
 def show(
-    client: Client, memory: Memory, ids: list[str], found: UnlearnResult, options: Namespace
+    found: UnlearnResult,
+    past: Past,
+    unknown: list[str],
+    unfinished: list[Operation],
+    apply: str,
+    options: Namespace,
 ) -> None:
-    """Print what would be erased, what was erased before, and where the same content remains."""
-    left = not_stored(memory, ids, found)
-    past, unknown, unfinished = erased_before(client, options.name, left, client.operation)
+    """Print what would be erased, what was erased before, and where the same content remains.
+
+    ``apply`` names the flags that erase it.
+    """
     if options.json:
         print_json(
             {
                 "memory": options.name,
                 "entries": found.count,
-                **past_json(past, unknown),
+                **past_json(past, unknown, unfinished),
                 "applied": False,
                 "also_in": found.also_in,
                 "not_asked": found.not_asked,
@@ -176,7 +204,7 @@ def show(
         f"{plural(found.count, 'entry')} of {options.name} would be erased for good.",
         *past_sentences(past, unknown, unfinished),
         *stays,
-        "Nothing was changed; --apply does it.",
+        f"Nothing was changed; {apply} does it.",
     )
 
 
@@ -245,10 +273,14 @@ def past_sentences(
         )
 
 
-def past_json(past: Past, unknown: Sequence[str]) -> dict[str, Any]:
-    """Return the counts of ids that are not stored, and those erased before by operation."""
+def past_json(
+    past: Past, unknown: Sequence[str], unfinished: Sequence[Operation]
+) -> dict[str, Any]:
+    """Return ids that are not stored, erasures that have not ended, and ids erased before."""
     return {
         "unknown": len(unknown),
+        "unknown_ids": unknown,
+        "not_ended": [each.name for each in unfinished],
         "erased_before": sum(len(ids) for _, ids in past),
         "erased_by": {certificate.operation: ids for certificate, ids in past},
     }

@@ -77,14 +77,17 @@ def verify(options: Namespace) -> None:
         there = {} if again is None else {"there_again": again}
         print_json(as_json(found) | {"ids": covered} | there)
     else:
-        print_verification(found, options.server)
+        entries, time = plural(found.count, "entry"), printable(found.time)
+        say(f"The certificate is whole. Erased at {time} UTC: {entries} of {found.memory}.")
         if covered:
             say("")
             rows = [(id, "yes" if yes else "no") for id, yes in covered.items()]
             print_table(("id", "erased"), rows)
+            say("")
         if again:
             one = "An entry of this id is" if len(again) == 1 else "Entries of these ids are"
-            say("", f"{one} there again, inserted since: {listed(again)}.")
+            say(f"{one} there again, inserted since: {listed(again)}.", "")
+        print_verification(found, options.server)
     if missing := [id for id, is_covered in covered.items() if not is_covered]:
         raise Refused(f"The certificate is not about these ids: {listed(missing)}.")
 
@@ -111,13 +114,10 @@ def print_verification(found: Verification, server: str | None) -> None:
     ``server`` is the address of the server whose audit log holds the certificate, or None if no
     server was called.
     """
-    entries, memory = plural(found.count, "entry"), found.memory
-    time = printable(found.time)
-    say(f"The certificate is whole. Erased at {time} UTC: {entries} of {memory}.")
     if server:
         say(
             f"It is signed by the key {found.public_key} of the server {server},",
-            f"whose audit log holds it as event {found.audit_index} and leads to {memory} "
+            f"whose audit log holds it as event {found.audit_index} and leads to {found.memory} "
             "as it is.",
         )
     elif found.trusted:
@@ -139,6 +139,7 @@ def print_verification(found: Verification, server: str | None) -> None:
             ("its root", found.audit_root),
             ("release", found.server),
             *([("erased from", ERASED_FROM[found.erasure])] if found.erasure else ()),
+            *([("erasure ended", f"{printable(found.end_time)} UTC")] if found.end_time else ()),
         ],
     )
     if found.searched:

@@ -35,6 +35,11 @@ def add_apply(parser: ArgumentParser) -> None:
     parser.add_argument("--apply", action="store_true", help="do it; without it only show it")
 
 
+def add_allow_missing(parser: ArgumentParser) -> None:
+    """Add --allow-missing."""
+    parser.add_argument("--allow-missing", action="store_true", help="skip unknown ids")
+
+
 def add_k(parser: ArgumentParser, neighbors: str) -> None:
     """Add --k; ``neighbors`` is a phrase for its help, such as ``neighbours that vote``."""
     parser.add_argument(

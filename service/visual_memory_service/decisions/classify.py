@@ -102,9 +102,8 @@ async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, N
         Query(vectors, question.k, question.filter, question.exclude_ids, question.counts_k)
     )
     if not neighbors.ids.shape[1]:
-        raise EmptyMemory(
-            "No entry is left to ask: the filter and exclude_ids admit none of this memory."
-        )
+        limits = "filter and exclude_ids admit" if question.exclude_ids else "filter admits"
+        raise EmptyMemory(f"No entry is left to ask: the {limits} none of this memory.")
     return neighbors, vectors
 
 

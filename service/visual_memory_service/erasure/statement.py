@@ -101,10 +101,12 @@ def to_statement(
     memory: Memory,
     operation: str,
     erasure: Erasure,
+    ended_at: int,
     unsearchable: Sequence[str],
 ) -> Statement:
     """Return the statement of an erasure: the draft and the result of ``search`` for residues.
 
+    The search ended at ``ended_at``, in microseconds since 1970.
     ``patterns`` are the byte strings searched for, or None if a restart lost them. Each kind of RAM
     in ``unsearchable``, such as a GPU's, is listed as not covered.
     """
@@ -130,6 +132,7 @@ def to_statement(
         ),
         also_in=tuple(sorted({*drafted.get("also_in", ()), *search.also_in})),
         erasure=erasure,
+        end_time=to_time(ended_at),
     )
 
 

@@ -15,6 +15,7 @@ import structlog
 from visual_memory.proofs.certificate import Searched, sign
 from visual_memory_index import UNLEARN, Memory, Operation, Request, ResiduePatterns
 from visual_memory_index.errors import MemoryRefusal, UnknownMemory, in_full
+from visual_memory_index.records.entry import now
 from visual_memory_service.config import FILES, BadSetting, Erasure, Settings
 from visual_memory_service.erasure import process_memory
 from visual_memory_service.erasure.residue import erase_files, erase_memory
@@ -151,6 +152,7 @@ class UnlearningWork:
             memory=memory,
             operation=job.name,
             erasure=self.erasure,
+            ended_at=now(),
             unsearchable=self.memories.indexes.unsearchable,
         )
         result = UnlearnResult(

@@ -52,7 +52,7 @@ class FolderThumbnails:
     def summary(self) -> str:
         """Return a sentence on the pictures shown and missing."""
         if not self.found:
-            return f"No picture of {self._folder} is needed."
+            return f"Nothing to show needs a picture, so none was looked for in {self._folder}."
         reasons = [found for found in self.found.values() if isinstance(found, str)]
         counts = [(len(self.found) - len(reasons), "shown")]
         counts += [(self.unchecked, "of them unchecked, since their entries are vectors")]

@@ -104,7 +104,7 @@ class PictureFiles:
                     left.append((path, above | {own}))
         self.bad = dict(sorted(self.bad.items()))
         self._remark(followed, "Followed, as links to folders")
-        self._remark(twice, "Linked twice, and read once")
+        self._remark(twice, "Read already by another path")
         self._remark(loops, "Not followed, as links to folders that they lie in")
         if self.unread:
             self.remarks.append(f"{HEIC}, such as with: magick mogrify -format jpg *.heic")

@@ -83,15 +83,22 @@ class Job:
     def retry_while(
         self, act: Callable[[], T], *, against: type[Exception] = errors.FileUnavailable
     ) -> T:
-        """Call ``act``, with pauses, until it does not raise ``against``. Raises Cancelled."""
+        """Call ``act``, with pauses, until it does not raise ``against``. Raises Cancelled.
+
+        A problem is logged when it begins, and once it has ended.
+        """
+        logged = ""
         for pause in pauses():
             try:
                 result = act()
             except against as problem:
-                log.warning("operation waits", operation=self.name, reason=errors.in_full(problem))
-                self.problem = str(problem)
+                if (reason := errors.in_full(problem)) != logged:
+                    log.warning("operation waits", operation=self.name, reason=reason)
+                logged, self.problem = reason, str(problem)
                 self.pause(pause)
             else:
+                if logged:
+                    log.info("operation goes on", operation=self.name)
                 self.problem = ""
                 return result
         raise AssertionError

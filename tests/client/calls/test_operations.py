@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import assert_type
 
 import pytest
@@ -19,7 +20,9 @@ from visual_memory import (
     aio,
 )
 from visual_memory._calls.audit import check
+from visual_memory._calls.operations import has_ended
 from visual_memory.types import Result
+from visual_memory_index.errors import DiskFull
 
 # These two are for mypy alone.
 
@@ -54,6 +57,17 @@ def test_the_result_is_that_of_the_operation() -> None:
     found = CheckResult(3, 4, "digest", "pets/1")
 
     assert check("pets", None).result(ended("done", "", found)) == found
+
+
+def test_who_waits_is_told_that_an_operation_goes_on_by_itself() -> None:
+    with pytest.raises(FailedPrecondition) as caught:
+        has_ended(ended("running", str(DiskFull(Path("a.sqlite"), "disk full")), None))
+
+    assert str(caught.value) == (
+        'The operation "pets/1" goes on as soon as it can, and need not be started again. For now: '
+        "a.sqlite could not be written (disk full), and nothing of this write was stored; make "
+        "room on the disk of the server's data folder, or let the server write there."
+    )
 
 
 def test_an_operation_that_is_done_and_whose_result_is_gone_is_refused_by_its_name() -> None:

@@ -171,6 +171,7 @@ def statements(draw: st.DrawFn) -> Statement:
         not_covered=draw(tuples(texts())),
         also_in=draw(tuples(texts())),
         erasure=draw(st.sampled_from(["", *ERASURES])),
+        end_time=draw(st.none() | times()),
     )
 
 
@@ -233,6 +234,17 @@ def test_a_later_field_is_there_only_where_it_says_something() -> None:
     assert verify(PETS, PUBLIC).also_in == ()
     assert "must have one at least" in refused(changed(also_in=[]))
     assert "signature does not fit" in refused(changed(also_in=["pets2"]))
+
+
+def test_a_certificate_says_when_the_search_had_ended() -> None:
+    ended = datetime(2026, 2, 1, tzinfo=UTC)
+    certificate = sign(replace(about("pets"), end_time=ended), KEY)
+
+    assert document_of(certificate)["end_time"] == "2026-02-01T00:00:00Z"
+    assert verify(certificate, PUBLIC).end_time == ended
+    assert "end_time" not in PETS_SAY
+    assert verify(PETS, PUBLIC).end_time is None
+    assert "signature does not fit" in refused(changed(end_time="2026-02-01T00:00:00Z"))
 
 
 @pytest.mark.parametrize("erasure", ["files", "files+memory"])

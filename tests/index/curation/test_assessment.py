@@ -167,8 +167,8 @@ def test_a_reason_counts_every_entry_near_it_once_but_those_that_are_suspect_the
     found = suspects(LeaveOneOut(ids, objects(labels), np.array(near), weights, weights))
 
     assert {suspect.id: suspect.reason for suspect in found} == {
-        "11": "2 of the 3 entries near it say dog, 1 of them wolf",
-        "12": "2 of the 2 entries near it say dog, none of them wolf",
+        "11": "2 of its 3 neighbours are labelled dog, 1 wolf",
+        "12": "all of its 2 neighbours are labelled dog",
     }
 
 

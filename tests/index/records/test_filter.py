@@ -49,6 +49,7 @@ SENTENCES = {
     ),
     "an operator is missing here: = != < <= > >= or :.",
     "a value is missing here; one with odd characters is quoted.",
+    'a value is missing here; equality is one =, as in label = "cat".',
     "this quote is never closed.",
     r"a backslash stands only before \ and * and quotes.",
 }
@@ -94,7 +95,7 @@ def test_blank_text_restricts_nothing(text: str) -> None:
         ("label cat", 6, "an operator"),
         ("label =", 7, "a value"),
         ("label = AND id = a", 8, "a value"),
-        ("label == cat", 7, "a value"),
+        ("label == cat", 7, 'a value is missing here; equality is one =, as in label = "cat".'),
         ("label = black cat", 14, 'no field "cat"'),
         ('label = "cat', 8, "this quote"),
         ("label = 'cat\"", 8, "this quote"),

@@ -110,6 +110,18 @@ def test_a_prune_tells_people_how_to_do_it_and_how_to_take_it_back(run: Run, cro
     assert text(run(*command.split()[1:4])) == f"{pruned} entries restored in {crowd.name}.\n"
 
 
+def test_a_prune_says_how_it_measured_and_when_that_gets_worse(run: Run, crowd: Memory) -> None:
+    lines(Path("wrong.txt"), *WRONG)
+    lines(Path("right.txt"), *[id for id in IDS if id not in WRONG and TRUTH[id] != "a"])
+
+    better = text(run("prune", crowd.name, "--ids-file", "wrong.txt"))
+    worse = text(run("prune", crowd.name, "--ids-file", "right.txt"))
+
+    assert "% of all entries their label (k = 50, rank); without those " in better
+    assert "worse" not in better
+    assert "%, which is worse.\n" in worse
+
+
 def test_a_prune_that_finds_nobody_has_nothing_to_apply(run: Run, crowd: Memory) -> None:
     shown = text(run("prune", crowd.name))
 
@@ -350,7 +362,7 @@ def test_an_undo_that_finds_nothing_left_says_so(run: Run, crowd: Memory) -> Non
 
     said = text(run("undo", crowd.name, operation))
 
-    assert said == f"0 entries restored in {crowd.name}: nothing was left to take back.\n"
+    assert said == f"0 labels restored in {crowd.name}: nothing was left to take back.\n"
 
 
 def test_operations_are_listed_newest_first_with_what_was_undone(run: Run, crowd: Memory) -> None:
@@ -368,7 +380,7 @@ def test_operations_are_listed_newest_first_with_what_was_undone(run: Run, crowd
         (relabelled["operation"], "relabel", "done"),
     ]
     assert [each["undo_time"] is None for each in found] == [True, False]
-    assert shown[0].split() == ["operation", "kind", "state", "started", "undone"]
+    assert " ".join(shown[0].split()) == "operation kind state started (UTC) undone (UTC)"
     assert [line.split()[:3] for line in shown[1:]] == [
         [each["name"], each["kind"], "done"] for each in found
     ]
@@ -438,6 +450,7 @@ def test_an_assessment_is_shown_with_what_matters_first(run: Run, crowd: Memory)
 
     top, *rest = shown.splitlines()
     assert top.startswith(f"121 entries of {crowd.name}: the others give {found.accuracy:.2%} of")
+    assert " their label (k = 10, plurality); " in top
     assert f"calibration error {found.calibration_error:.4f}" in top
     assert rest[0].split() == ["label", "entries", "accuracy", "also", "called"]
     assert rest[1].split()[:3] == ["rare", "1", "0.0000"]

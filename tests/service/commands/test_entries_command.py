@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -45,6 +46,14 @@ def test_a_filter_that_matches_no_entry_says_so(
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "0 of 3 entries match.\n"
     assert answer(run(*none, "--json")) == []
+
+
+def test_times_are_printed_as_utc(run: Run, pets: RemoteMemory) -> None:
+    header = text(run("entries", pets.name)).splitlines()[0]
+    about = text(run("info", pets.name))
+
+    assert "  created (UTC)  " in header
+    assert re.search(r"^Created 20\S+ \S+ UTC\.$", about, re.MULTILINE)
 
 
 def test_ids_are_listed_as_files_of_ids_have_them(

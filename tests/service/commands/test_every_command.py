@@ -99,7 +99,7 @@ def told() -> dict[str, list[object]]:
         "restore": ["backup.vmb", "restored"],
         "copy": [NAME, "copied"],
         "undo": [NAME],
-        "delete-memory": ["made"],
+        "delete-memory": ["made", "--apply"],
     }
 
 

@@ -92,7 +92,7 @@ def test_without_apply_it_counts_each_id_once_and_names_what_is_unknown(
     assert done.stdout.splitlines() == [
         f"2 entries of {people.name} would be erased for good.",
         "1 id neither stored nor erased before: nobody.",
-        "Nothing was changed; --apply does it.",
+        "Nothing was changed; --apply with --allow-missing does it.",
     ]
     assert people.info().count == 6
     assert unlearnings(server, people) == 0
@@ -118,9 +118,41 @@ def test_where_the_certificate_cannot_be_saved_the_way_to_it_is_told(
     assert Certificate.read("out.json").count == 1
 
 
+def test_an_unknown_id_refuses_all_unless_it_is_allowed_to_be_missing(
+    run: Run, server: Server, people: Memory
+) -> None:
+    refusal = run(b"a person 0\na preson 1\n", "--apply", "--json")
+    count, begun = people.info().count, unlearnings(server, people)
+    shown = json.loads(run(b"a person 0\na preson 1\n", "--json").stdout)
+    done = run(b"a person 0\na preson 1\n", "--apply", "--json", "--allow-missing")
+
+    assert (refusal.returncode, refusal.stdout) == (1, "")
+    assert refusal.stderr == (
+        "1 id neither stored nor erased before, so nothing was erased: a preson 1; correct the "
+        "file, or add --allow-missing, which skips unknown ids.\n"
+    )
+    assert (count, begun) == (6, 0)
+    assert (done.returncode, done.stderr) == (0, "")
+    for told in (shown, json.loads(done.stdout)):
+        assert (told["entries"], told["unknown"], told["unknown_ids"]) == (1, 1, ["a preson 1"])
+        assert told["not_ended"] == []
+
+
+def test_a_dry_run_needs_no_certificate(command: Run, server: Server, people: Memory) -> None:
+    Path("ids.txt").write_text("a person 0\n")
+    where = ("unlearn", people.name, "--server", server.address, "--ids-file", "ids.txt")
+
+    shown, wrong = command(*where), command(*where, "--apply")
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert wrong.returncode == 2
+    assert "required with --apply: --certificate" in wrong.stderr
+    assert people.info().count == 6
+
+
 def test_what_is_unknown_is_named_too_where_the_others_are_erased(run: Run) -> None:
-    erased = run(b"a person 0\nnobody\nno one\n", "--apply")
-    again = run(b"a person 0\nnobody\nno one\n", "--apply")
+    erased = run(b"a person 0\nnobody\nno one\n", "--apply", "--allow-missing")
+    again = run(b"a person 0\nnobody\nno one\n", "--apply", "--allow-missing")
 
     for done in (erased, again):
         assert done.returncode == 0
@@ -159,7 +191,7 @@ def test_the_same_ids_again_get_the_same_certificate_unless_they_came_back(
     run: Run, people: Memory
 ) -> None:
     ids = b"a person 0\na person 1\na person 1\nnobody\n"
-    done = run(ids, "--apply", "--json")
+    done = run(ids, "--apply", "--allow-missing", "--json")
 
     first = Certificate.read("out.json")
     assert done.returncode == 0
@@ -167,6 +199,8 @@ def test_the_same_ids_again_get_the_same_certificate_unless_they_came_back(
         "memory": people.name,
         "entries": 2,
         "unknown": 1,
+        "unknown_ids": ["nobody"],
+        "not_ended": [],
         "erased_before": 0,
         "erased_by": {},
         "applied": True,
@@ -182,16 +216,17 @@ def test_the_same_ids_again_get_the_same_certificate_unless_they_came_back(
     assert people.info().count == 4
 
     written = Path("out.json").stat().st_mtime_ns
-    again = run(ids, "--apply")
+    again = run(ids, "--apply", "--allow-missing")
     assert (again.returncode, again.stderr) == (0, "")
     assert Path("out.json").stat().st_mtime_ns == written
     assert Certificate.read("out.json") == first
-    assert run(ids, "--apply", "--force").returncode == 0
+    assert run(ids, "--apply", "--allow-missing", "--force").returncode == 0
 
     insert(people, range(1))
-    refused = run(ids, "--apply")
+    refused = run(ids, "--apply", "--allow-missing")
     assert (refused.returncode, "--force" in refused.stderr) == (1, True)
-    assert run(ids, "--apply", "--force").returncode == 1  # it does not cover a person 1
+    again = run(ids, "--apply", "--allow-missing", "--force")
+    assert "out.json does not cover 1 id" in again.stderr
     second = Certificate.read("out.json")
     assert (second.count, second.holds("a person 0")) == (1, True)
     assert people.info().count == 4
@@ -223,7 +258,7 @@ def test_without_apply_it_says_what_was_erased_before(run: Run, people: Memory) 
         f"2 ids erased before, on {first.time:%Y-%m-%d} by {first.operation}: a person 0, "
         "a person 1.",
         "1 id neither stored nor erased before: nobody.",
-        "Nothing was changed; --apply does it.",
+        "Nothing was changed; --apply with --allow-missing does it.",
     ]
     assert json.loads(told.stdout)["erased_before"] == 1
 
@@ -236,8 +271,9 @@ def test_what_two_certificates_name_is_told_alike_before_and_after(
     first, second = Certificate.read("first.json"), Certificate.read("second.json")
     ids = b"a person 0\na person 1\nnobody\n"
 
-    shown, done = run(ids), run(ids, "--apply")
-    told = [json.loads(run(ids, *more, "--json").stdout) for more in ([], ["--apply"])]
+    apply = ("--apply", "--allow-missing")
+    shown, done = run(ids), run(ids, *apply)
+    told = [json.loads(run(ids, *more, "--json").stdout) for more in ((), apply)]
 
     days = [f"on {each.time:%Y-%m-%d} by {each.operation}" for each in (first, second)]
     assert f"1 id erased before, {days[0]}: a person 0.\n" in shown.stdout
@@ -338,8 +374,9 @@ def test_where_nothing_is_left_to_erase_the_certificate_that_names_it_comes_agai
     first = Certificate.read("out.json")
     assert run(b"a person 2\n", "--apply", "--force").returncode == 0
 
-    done = run(b"a person 1\nnobody\n", "--apply", "--force")
-    told = json.loads(run(b"a person 1\nnobody\n", "--apply", "--force", "--json").stdout)
+    apply = ("--apply", "--allow-missing", "--force")
+    done = run(b"a person 1\nnobody\n", *apply)
+    told = json.loads(run(b"a person 1\nnobody\n", *apply, "--json").stdout)
 
     assert done.returncode == 0
     assert Certificate.read("out.json") == first
@@ -404,6 +441,7 @@ def test_an_erasure_that_was_put_off_is_told_beside_what_is_erased_now(
         away.rename(catalog)
 
         shown = command("unlearn", "people", *where)
+        listed = json.loads(command("unlearn", "people", *where, "--json").stdout)
         done = command("unlearn", "people", *where, "--apply")
 
         assert Certificate.read("out.json").holds("a person 0")
@@ -411,6 +449,7 @@ def test_an_erasure_that_was_put_off_is_told_beside_what_is_erased_now(
     unless = f", unless by {begun}, which has not ended: a person 1, nobody."
     sentence = f"2 ids neither stored nor erased before{unless}"
     assert (shown.returncode, done.returncode) == (0, 1)
+    assert (listed["not_ended"], listed["unknown_ids"]) == ([begun], ["a person 1", "nobody"])
     assert sentence in shown.stdout
     assert "1 entry of people erased; " in done.stdout
     assert sentence in done.stdout

@@ -94,7 +94,7 @@ def test_an_entry_that_is_there_again_is_told(run: Run, erased: Erased) -> None:
 
     assert done.unlearned == ["a"]
     assert told.returncode == 0
-    assert told.stdout.endswith("\nAn entry of this id is there again, inserted since: a.\n")
+    assert "\n\nAn entry of this id is there again, inserted since: a.\n\n" in told.stdout
     assert (answer["ids"], answer["there_again"]) == ({"a": True, "b": True}, ["a"])
 
 

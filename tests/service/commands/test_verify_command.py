@@ -103,6 +103,14 @@ def test_people_are_told_whether_ram_was_erased_too(run: Run, erasure: str, prin
     assert printed in text(run("out.json"))
 
 
+def test_people_are_told_when_the_erasure_had_ended(run: Run) -> None:
+    before = text(run("out.json"))
+    sign(replace(STATEMENT, end_time=TIME.replace(hour=15)), KEY).save("out.json", overwrite=True)
+
+    assert "ended" not in before
+    assert "erasure ended  2026-01-31 15:00:05 UTC\n" in text(run("out.json"))
+
+
 def test_what_a_certificate_says_cannot_move_the_cursor(run: Run) -> None:
     assert "- Red \\x1b[31m\\u202e letters.\n" in text(run("out.json"))
 
@@ -134,6 +142,7 @@ def test_programs_get_all_but_the_commitments(run: Run) -> None:
         "not_covered": ["Copies that clients made.", "Red \x1b[31m\u202e letters."],
         "also_in": [],
         "erasure": "",
+        "end_time": None,
         "public_key": PUBLIC.hex(),
         "signer": FINGERPRINT,
         "trusted": True,
@@ -142,8 +151,12 @@ def test_programs_get_all_but_the_commitments(run: Run) -> None:
 
 
 def test_ids_that_were_erased_are_found(run: Run) -> None:
-    assert text(run("out.json", "--id", "cat/1.jpg", "cat/0.jpg")).endswith(
-        "\nid         erased\ncat/1.jpg  yes\ncat/0.jpg  yes\n"
+    said = text(run("out.json", "--id", "cat/1.jpg", "cat/0.jpg"))
+
+    first, _, rest = said.partition("\n")
+    assert first.startswith("The certificate is whole. Erased at ")
+    assert rest.startswith(
+        "\nid         erased\ncat/1.jpg  yes\ncat/0.jpg  yes\n\nIt is signed by the key "
     )
 
 
@@ -156,7 +169,7 @@ def test_an_id_that_was_not_erased_exits_1(run: Run, flag: list[str]) -> None:
     if flag:
         assert json.loads(done.stdout)["ids"] == {"cat/1.jpg": True, "cat/2.jpg": False}
     else:
-        assert done.stdout.endswith("cat/2.jpg  no\n")
+        assert "\ncat/2.jpg  no\n" in done.stdout
 
 
 def test_one_of_several_keys_will_do(run: Run) -> None:

@@ -207,6 +207,7 @@ def test_nobody_left_to_ask_is_refused(
 
     assert (error.code, error.reason) == (EMPTY, "EMPTY_MEMORY")
     assert "No entry is left to ask" in error.message
+    assert ("exclude_ids" in error.message) == ("exclude_ids" in given)
 
 
 def test_pictures_for_a_memory_of_vectors_are_refused(pets: RemoteMemory) -> None:

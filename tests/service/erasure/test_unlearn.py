@@ -69,6 +69,10 @@ def test_the_certificate_names_each_id_and_follows_the_log(client: Client, album
     assert all(verified.holds(id) for id in person_ids(9))
     assert not verified.holds("stays 001")
     assert (certificate.digest_before, certificate.digest_after) == (before, album.info().digest)
+    ended = client.operation(certificate.operation).end_time
+    assert certificate.end_time
+    assert ended
+    assert certificate.time <= certificate.end_time <= ended
     assert certificate.memory_uid == album.info().uid
     assert client.certificate(certificate.operation) == certificate
     text = certificate.to_json()

@@ -88,7 +88,9 @@ def test_where_no_picture_is_looked_for_that_is_said(
 
     folder.look([])
 
-    assert folder.summary() == f"No picture of {tmp_path} is needed."
+    assert folder.summary() == (
+        f"Nothing to show needs a picture, so none was looked for in {tmp_path}."
+    )
 
 
 def test_pictures_of_vectors_are_shown_unchecked(

@@ -98,7 +98,7 @@ def test_each_folder_is_read_once_however_links_cross(tmp_path: Path) -> None:
     found, files = labelled(tmp_path / "all")
 
     assert [picture.id for picture in found] == [f"{name}/1.png" for name in "abcdefg"]
-    assert [remark[:29] for remark in files.remarks] == ["Linked twice, and read once: "]
+    assert [remark[:31] for remark in files.remarks] == ["Read already by another path: /"]
 
 
 def test_a_chain_of_doubled_links_is_walked_link_by_link(tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 from tests.databases import database_of
 
 import visual_memory
 from visual_memory import Client
 from visual_memory_index import CUT_SHORT, UNLEARN, Catalog, Memory, Query, Request
-from visual_memory_index.errors import MemoryClosed, OperationEnded
+from visual_memory_index.errors import DiskFull, MemoryClosed, OperationEnded, in_full
 from visual_memory_service.runtime.operations import AT_ONCE, Job, Operations, Work
 
 if TYPE_CHECKING:
@@ -172,6 +173,29 @@ def test_one_whose_result_finds_no_room_on_the_disk_has_failed(
     assert (ended.state, ended.result) == ("failed", None)
     assert ended.problem is not None
     assert "make room on the disk" in ended.problem
+
+
+def test_what_work_waits_for_is_logged_as_it_begins_and_as_it_ends(
+    memory: Memory, operations: Operations
+) -> None:
+    a, b = (DiskFull(Path(name), "disk full") for name in ("a", "b"))
+    problems = iter([a, a, b, None])
+
+    def act() -> None:
+        if problem := next(problems):
+            raise problem
+
+    with capture_logs() as logged:
+        begun = operations.start(memory, "x", lambda job: job.retry_while(act))
+        while operations.job(begun.name):
+            pass
+
+    assert [(each["event"], each.get("reason")) for each in logged] == [
+        ("operation waits", in_full(a)),
+        ("operation waits", in_full(b)),
+        ("operation goes on", None),
+    ]
+    assert memory.operations.get(begun.name).state == "done"
 
 
 def test_a_repeated_request_does_the_work_once(memory: Memory, operations: Operations) -> None:

@@ -1,0 +1,49 @@
+"""Memories are deleted from the command line only where that is confirmed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.service.conftest import Run, answer, text
+
+import visual_memory
+
+if TYPE_CHECKING:
+    from tests.conftest import RemoteMemory, Start
+
+    from visual_memory import Client
+
+
+def test_deleting_a_memory_shows_what_would_go_and_needs_apply(
+    run: Run, client: Client, pets: RemoteMemory
+) -> None:
+    shown = text(run("delete-memory", pets.name))
+    told = answer(run("delete-memory", pets.name, "--json"))
+    count = client.memory(pets.name).info().count
+    deleted = answer(run("delete-memory", pets.name, "--apply", "--json"))
+
+    assert shown == (
+        f"{pets.name} would be deleted, with 3 entries of 2 labels.\n"
+        "Nothing was deleted; add --apply to do it.\n"
+    )
+    assert (told, count) == ({"memory": pets.name, "entries": 3, "deleted": False}, 3)
+    assert deleted == {"memory": pets.name, "deleted": True}
+    assert pets.name not in [each.name for each in client.memories()]
+
+
+def test_a_damaged_memory_is_shown_and_deleted_as_well(run: Run, start: Start) -> None:
+    server = start()
+    with visual_memory.connect(server.address) as client:
+        client.create_memory("hurt", dimension=2)
+    server.end()
+    (file,) = (server.data / "memories").glob("*.sqlite")
+    file.write_bytes(b"no database" * 1000)
+    server.start()
+
+    shown = text(run("delete-memory", "hurt", "--server", server.address))
+    text(run("delete-memory", "hurt", "--server", server.address, "--apply"))
+
+    assert shown.startswith("hurt would be deleted, which cannot be used: ")
+    assert shown.endswith("\nNothing was deleted; add --apply to do it.\n")
+    with visual_memory.connect(server.address) as client:
+        assert client.memories() == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from visual_memory_index.votes.voting import Voting, Weights, tally
 
-CELLS_MAX = 1 << 23  # of a proof's table of entries and places, with 16 bytes each
+CELLS_MAX = 1 << 23  # of a proof's table of entries and places they may have, with 16 bytes each
+WEIGHED_AT_ONCE = 1 << 16
 STATES_MAX = 1 << 19  # of the search for a proof, with some 200 bytes each
 
 Ranks: TypeAlias = tuple[int, ...]
@@ -47,7 +48,7 @@ def smallest_flip(
     ``labels`` and ``distances`` (m,), m ≥ 1, are all entries, nearest first; after the removal the
     k nearest vote. Return None if all entries have one label. ``voting`` must weigh a neighbour by
     its distance and its rank alone, and never weigh a nearer one less. A proof takes at most
-    ``seconds``, and some 300 MB of RAM.
+    ``seconds``, and some 250 MB of RAM.
     """
     ballot = _Ballot(labels, distances, min(k, len(labels)), voting)
     if (labels == ballot.winner).all():
@@ -101,13 +102,12 @@ class _Ballot:
         end = min(len(self.labels), self.k + size)
         return end, end - size
 
-    def weights(self, start: int, end: int) -> Weights:
-        """Return the weights (end − start, k) of the entries ranked ``start`` to ``end`` − 1.
-
-        Each column has the weights that they would have at one of the k places of the vote.
-        """
-        distances = self._distances[start:end, np.newaxis]
-        return self._voting(np.broadcast_to(distances, (end - start, self.k)))
+    def weights(self, start: int, end: int) -> Iterator[Weights]:
+        """Yield the weights (k,) in the k places of each entry ranked ``start`` to ``end`` − 1."""
+        step = max(1, WEIGHED_AT_ONCE // self.k)
+        for first in range(start, end, step):
+            distances = self._distances[first : min(first + step, end), np.newaxis]
+            yield from self._voting(np.broadcast_to(distances, (len(distances), self.k)))
 
 
 def _nearest_flip(ballot: _Ballot) -> Ranks:
@@ -156,7 +156,7 @@ def _possible_rivals(
     scanned = 0
     for size in range(1, len(ballot.labels)):
         end, places = ballot.extent(size)
-        if end * ballot.k > CELLS_MAX:
+        if end * min(ballot.k, size + 1) > CELLS_MAX or leads.size > CELLS_MAX:
             raise _Unproven
         for label, weights in zip(
             ballot.labels[scanned:end], ballot.weights(scanned, end), strict=True
@@ -218,9 +218,10 @@ def _first_flip_to(
     both, and has the rival win.
     """
     end, places = ballot.extent(size)
-    weights, labels = ballot.weights(0, end), ballot.labels[:end]
+    labels = ballot.labels[:end]
     voters = (labels == rival).astype(int) - (labels == ballot.winner).astype(int)
-    reach = _best_gains(weights, voters, places, check_time)
+    weights = list(_possible_weights(ballot, size, check_time))
+    reach = _best_gains(weights, voters, size, check_time)
     met = set[_Walk]()
     removed: list[int] = []  # by the last walk; the next one shares its first ranks
     walks = [_Walk(0, 0, 0.0, 0.0)]
@@ -228,8 +229,9 @@ def _first_flip_to(
         check_time()
         walk = walks.pop()
         del removed[walk.rank - walk.place :]
+        at = walk.place - _first_place(walk.rank, size)
         lead = walk.of_rival - walk.of_winner
-        if walk in met or lead + reach[walk.rank, walk.place] < -ballot.doubt:
+        if at < 0 or walk in met or lead + reach[walk.rank][at] < -ballot.doubt:
             continue
         if len(met) == STATES_MAX:
             raise _Unproven
@@ -239,27 +241,49 @@ def _first_flip_to(
                 return ranks
             continue
         if walk.place < places:
-            weight = float(weights[walk.rank, walk.place])
+            weight = float(weights[walk.rank][at])
             walks.append(walk.keep(int(voters[walk.rank]), weight))
         walks.append(walk.remove())
         removed.append(walk.rank)
     return None
 
 
-def _best_gains(
-    weights: Weights, voters: NDArray[np.int64], places: int, check_time: Callable[[], None]
-) -> NDArray[np.float64]:
-    """Return the most that entries from each rank on can add to the lead: (end + 1, places + 1).
+def _first_place(rank: int, size: int) -> int:
+    """Return the first place that an entry may have when ``size`` entries are removed."""
+    return max(0, rank - size)
 
-    The second index is the number of places taken before. Each entry has ``weights`` (end, k) in
-    the k places, and adds or subtracts its weight as ``voters`` (end,) says, in the way of
-    ``_Walk.keep``. The result is −∞ if the remaining ranks do not fill the ``places``.
+
+def _possible_weights(
+    ballot: _Ballot, size: int, check_time: Callable[[], None]
+) -> Iterator[Weights]:
+    """Yield the weights of each entry in all places that it may have, in their order."""
+    end, places = ballot.extent(size)
+    for rank, weights in enumerate(ballot.weights(0, end)):
+        check_time()
+        yield weights[_first_place(rank, size) : min(rank + 1, places)].copy()
+
+
+def _best_gains(
+    weights: Sequence[Weights],
+    voters: NDArray[np.int64],
+    size: int,
+    check_time: Callable[[], None],
+) -> list[NDArray[np.float64]]:
+    """Return the most that entries from each rank on can add to the lead.
+
+    The entry of a rank has ``weights[rank]`` (n,) in the n places that it may have, and adds or
+    subtracts them as ``voters[rank]`` says, in the way of ``_Walk.keep``. The result for the rank
+    (n + 1,) is by the number of places taken before, from its first place on; it is −∞ if
+    the remaining ranks do not fill all places.
     """
-    reach = np.full((len(weights) + 1, places + 1), -np.inf)
-    reach[-1, places] = 0.0
+    best = np.zeros(1)
+    reach = [best]
     for rank in reversed(range(len(weights))):
         check_time()
-        reach[rank] = reach[rank + 1]
-        kept = reach[rank + 1, 1:] + voters[rank] * weights[rank, :places]
-        np.maximum(reach[rank, :-1], kept, out=reach[rank, :-1])
-    return reach
+        n = len(weights[rank])
+        shift = _first_place(rank + 1, size) - _first_place(rank, size)
+        after = np.concatenate([np.full(shift, -np.inf), best])
+        best = after[: n + 1].copy()
+        np.maximum(best[:n], after[1 : n + 1] + voters[rank] * weights[rank], out=best[:n])
+        reach.append(best)
+    return reach[::-1]

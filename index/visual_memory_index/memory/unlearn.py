@@ -63,6 +63,7 @@ class Unlearning:
         self, engine: Engine, operations: Operations, counting: MisleadingCountsCache
     ) -> None:
         self._engine, self._operations, self._counting = engine, operations, counting
+        self._patterns = dict[str, ResiduePatterns]()  # by operation that has not ended
 
     def preview(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """Split ``ids`` into stored and unknown ids. Raises TooManyIds."""
@@ -120,9 +121,10 @@ class Unlearning:
     ) -> ResiduePatterns | None:
         """Delete the entries of an operation that ``begin`` began; see the function ``erase``.
 
-        Return patterns of their bytes, or None if the entries are gone already and their bytes are
-        unknown: this operation deleted them before a restart, or others did. In the latter case the
-        operation is done, and its result is the JSON text that ``none`` makes.
+        Return patterns of their bytes, the same if called again until ``forget``. Return None if
+        the entries are gone already and their bytes are unknown: this operation deleted them before
+        a restart, or others did. In the latter case the operation is done, and its result is the
+        JSON text that ``none`` makes.
         """
 
         def write(transaction: Transaction) -> tuple[Erased | None, Change | None]:
@@ -134,13 +136,20 @@ class Unlearning:
                 return None, None
             return erase(transaction, begun, settings, draft)
 
-        erased = self._engine.writer.do(write, frees=True)
+        if operation not in self._patterns:
+            erased = self._engine.writer.do(write, frees=True)
+            if erased is not None:
+                self._patterns[operation] = ResiduePatterns(*erased)
         with self._engine.lock.writing():
             self._engine.check_open()
             self._counting.forget()
             self._operations.drop_problems()
         self._engine.read_settings()
-        return None if erased is None else ResiduePatterns(*erased)
+        return self._patterns.get(operation)
+
+    def forget(self, operation: str) -> None:
+        """Drop the patterns of an operation whose search has ended."""
+        self._patterns.pop(operation, None)
 
     def erase_file(
         self,

@@ -81,8 +81,8 @@ def search(patterns: ResiduePatterns) -> Findings:
 def find_in_program(patterns: ResiduePatterns) -> frozenset[bytes]:
     """Return the pieces of ``patterns`` that this process holds whatever the entries are.
 
-    They occur in the program's code, its command line, its environment or the paths of its files.
-    The pieces are masked, or a search of this process would find them.
+    They occur in the program's code, its command line, its environment or the paths of the files
+    that it maps. The pieces are masked, or a search of this process would find them.
     """
     return search_files(open_each((*program_files(), *STARTED_WITH, MAPS)), patterns).found
 

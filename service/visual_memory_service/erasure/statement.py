@@ -16,9 +16,10 @@ from visual_memory_service.config import FILES, Erasure
 from visual_memory_service.runtime.memories import Duplicates
 
 LOGGED = ("digest_before", "digest_after", "audit_index", "audit_event", "audit_root")
-RESTARTED = (
-    "The server was restarted in between, so its process was another, and the file was written "
-    "anew as a whole instead of being searched for vectors, pictures and texts."
+INTERRUPTED = (
+    "The erasure was interrupted, as by a restart of the server, after which it was unknown what "
+    "to search for: the file was written anew as a whole, and neither it nor the RAM of the "
+    "server's process was searched."
 )
 ONLY_FILES = (
     "The RAM of the server's process, which was neither overwritten nor searched: this server "
@@ -40,12 +41,12 @@ NOT_COVERED = (
     "settings such as a taxonomy, labels that an undo brings back, answers to and ids of requests "
     "of two days, what operations on others answered, ids that another erasure has still to "
     "erase, and words of the program itself, of its command line, settings and environment, and of "
-    "the paths of its files.",
+    "the paths of the files that it maps.",
     "Texts of fewer than 12 bytes, pieces of vectors and pictures of fewer than 32, and such of "
-    "few different bytes or as many have them, which could be there by chance, parts of texts, and "
-    "the first quarter of each picture, where headers are, were not looked for; of very many "
-    "vectors and pictures, some pieces of each were, and of more than 512 MiB those beyond were "
-    "not.",
+    "few different bytes, mostly of zeros or as many have them, which could be there by chance, "
+    "parts of texts, and the first quarter of each picture, where headers are, were not looked "
+    "for; of very many vectors and pictures, some pieces of each were, and of more than 512 MiB "
+    "those beyond were not.",
 )
 DECODED = (
     "Decoded pictures, and what a network computes of them on the way to their vectors: they are "
@@ -106,9 +107,9 @@ def to_statement(
 ) -> Statement:
     """Return the statement of an erasure: the draft and the result of ``search`` for residues.
 
-    The search ended at ``ended_at``, in microseconds since 1970.
-    ``patterns`` are the byte strings searched for, or None if a restart lost them. Each kind of RAM
-    in ``unsearchable``, such as a GPU's, is listed as not covered.
+    The search ended at ``ended_at``, in microseconds since 1970. ``patterns`` are the byte strings
+    searched for, or None if an interruption lost them. Each kind of RAM in ``unsearchable``, such
+    as a GPU's, is listed as not covered.
     """
     identity = memory.identity
     return Statement(
@@ -146,8 +147,8 @@ def not_covered(
 ) -> tuple[str, ...]:
     """Return sentences on all that a certificate does not promise.
 
-    ``patterns`` are None if a restart lost them, ``left`` counts their pieces still in RAM, and the
-    memories ``not_asked`` could not be read.
+    ``patterns`` are None if an interruption lost them, ``left`` counts their pieces still in RAM,
+    and the memories ``not_asked`` could not be read.
     """
     said = [*NOT_COVERED]
     if erasure != FILES:
@@ -155,7 +156,7 @@ def not_covered(
     if not_asked:
         said.append(NOT_ASKED.format(", ".join(not_asked)))
     if patterns is None:
-        said.append(RESTARTED)
+        said.append(INTERRUPTED)
     elif erasure == FILES:
         said.append(ONLY_FILES)
     elif left:

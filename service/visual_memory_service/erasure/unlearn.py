@@ -155,6 +155,7 @@ class UnlearningWork:
             ended_at=now(),
             unsearchable=self.memories.indexes.unsearchable,
         )
+        memory.unlearning.forget(job.name)
         result = UnlearnResult(
             count=statement.count,
             unknown_count=drafted["asked"] - statement.count,
@@ -168,7 +169,7 @@ class UnlearningWork:
         return json.dumps(asdict(result))
 
     def _delete(self, job: Job, memory: Memory) -> ResiduePatterns | None:
-        """Delete the entries; return the byte strings to search for, None if they were gone before.
+        """Delete the entries; return the byte strings to search for, None if these are unknown.
 
         The ids must not outlive this frame, or the search of the process would find them. Other
         operations, whose results could name the entries, are suspended meanwhile.

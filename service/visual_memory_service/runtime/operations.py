@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, repeat
@@ -238,14 +238,16 @@ class Operations:
         for job in jobs:
             job.stopped = reason
             job.cancelled.set()
-        try:
+        with ExitStack() as stack:  # all is called, whatever is raised
+            stack.callback(wait, [job.ended for job in jobs])
             for job in jobs:
-                try:
-                    self._cancel(job)
-                except errors.MemoryRefusal as refusal:  # the next start marks it as cut short
-                    log.error("end not noted", operation=job.name, problem=errors.in_full(refusal))
-        finally:  # or an erasure that still ends could not be resumed
-            wait([job.ended for job in jobs])
+                stack.callback(self._stop, job)
+
+    def _stop(self, job: Job) -> None:
+        try:
+            self._cancel(job)
+        except errors.MemoryRefusal as refusal:  # the next start marks it as cut short
+            log.error("end not noted", operation=job.name, problem=errors.in_full(refusal))
 
     @contextmanager
     def suspend_others(self, memory_name: str, *, reason: str, except_kind: str) -> Iterator[None]:

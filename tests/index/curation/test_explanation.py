@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from visual_memory_index import VOTINGS, Neighbors, decide
+from visual_memory_index.curation import explanation
 from visual_memory_index.curation.explanation import CELLS_MAX, Flip, smallest_flip
 
 RULES = sorted(VOTINGS)
@@ -227,7 +228,21 @@ def test_a_proof_about_too_many_entries_and_places_is_given_up() -> None:
     assert peak < 2 * 16 * CELLS_MAX
 
 
-def test_a_proof_about_too_many_near_ties_is_given_up() -> None:
+@pytest.mark.parametrize("rule", ["rank", "softmax"])
+def test_what_few_removals_flip_is_proven_however_many_vote(rule: str) -> None:
+    labels = np.array(["a", *"aabb" * 800, "b"], object)
+    distances = np.sort(np.random.default_rng(2).uniform(0.2, 0.3, len(labels)))
+
+    flip, peak = traced_flip(labels, distances, 3000, rule)
+
+    assert flip is not None
+    assert flip.proven_minimal
+    assert len(flip.ranks) < 10
+    assert peak < 50_000_000
+
+
+def test_a_proof_about_too_many_near_ties_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explanation, "STATES_MAX", 1 << 14)
     # Without 200 a's there are as many b's, and b wins by none of the sums of their weights, which
     # differ in the last bits alone and are of thousands of values for each number of a's.
     votes = 1000

@@ -143,12 +143,27 @@ def test_what_is_drafted_of_the_facts_is_kept_and_nothing_is_left_to_be_erased(
     memory.unlearning.erase(
         name, settings=(), draft=lambda facts: json.dumps({"ids": list(facts.ids)})
     )
+    memory.unlearning.forget(name)
 
     again = memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
 
     assert (noted, memory.unlearning.ids(name)) == (["id of the last"], [])
     assert memory.operations.get(name).result == '{"ids": ["id of the last"]}'
     assert again is None
+
+
+def test_patterns_are_the_same_again_until_they_are_forgotten(memory: Memory) -> None:
+    name = memory.unlearning.begin(["id of the last"], allow_missing=False).operation.name
+
+    def erase() -> ResiduePatterns | None:
+        return memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
+
+    patterns = erase()
+    again = erase()
+    memory.unlearning.forget(name)
+
+    assert patterns is again is not None
+    assert erase() is None
 
 
 def test_a_write_of_what_was_erased_is_not_answered_as_before(memory: Memory) -> None:

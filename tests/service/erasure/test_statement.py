@@ -8,9 +8,9 @@ from visual_memory_index import ResiduePatterns
 from visual_memory_service.config import Erasure
 from visual_memory_service.erasure.statement import (
     DECODED,
+    INTERRUPTED,
     NOT_ASKED,
     ONLY_FILES,
-    RESTARTED,
     STILL_HELD,
     not_covered,
 )
@@ -21,9 +21,9 @@ from visual_memory_service.erasure.statement import (
     [
         ("files+memory", False, 0, {DECODED}),
         ("files+memory", False, 3, {DECODED, STILL_HELD.format(3)}),
-        ("files+memory", True, 0, {DECODED, RESTARTED}),
+        ("files+memory", True, 0, {DECODED, INTERRUPTED}),
         ("files", False, 0, {ONLY_FILES}),
-        ("files", True, 0, {RESTARTED}),
+        ("files", True, 0, {INTERRUPTED}),
     ],
 )
 def test_the_erasure_the_search_and_a_restart_decide_what_is_not_covered(
@@ -33,7 +33,7 @@ def test_the_erasure_the_search_and_a_restart_decide_what_is_not_covered(
 
     sentences = not_covered(patterns, left, [], erasure)
 
-    assert {*sentences} & {DECODED, ONLY_FILES, RESTARTED, STILL_HELD.format(3)} == said
+    assert {*sentences} & {DECODED, ONLY_FILES, INTERRUPTED, STILL_HELD.format(3)} == said
 
 
 def test_memories_that_could_not_be_asked_are_named() -> None:

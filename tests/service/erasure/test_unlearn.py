@@ -48,8 +48,13 @@ from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import WITHOUT_ID, Catalog, Entry, Request
 from visual_memory_service.config import FILES, Settings
 from visual_memory_service.erasure.signing_keys import SigningKeys
-from visual_memory_service.erasure.statement import NOT_ASKED, RESTARTED
-from visual_memory_service.erasure.unlearn import UnlearningWork, certificate_of
+from visual_memory_service.erasure.statement import INTERRUPTED, NOT_ASKED
+from visual_memory_service.erasure.unlearn import (
+    ALL_FILES,
+    PROCESS,
+    UnlearningWork,
+    certificate_of,
+)
 from visual_memory_service.runtime.memories import Duplicates, Memories
 from visual_memory_service.runtime.operations import Operations
 
@@ -254,7 +259,7 @@ def test_what_was_deleted_before_a_restart_is_certified_without_a_search(
         certificate = other.certificate(operation.name)
 
     assert (certificate.count, certificate.looked_for, certificate.searched) == (1, 0, ())
-    assert RESTARTED in certificate.not_covered
+    assert INTERRUPTED in certificate.not_covered
     Path("ids.txt").write_text("stays 000\n")
     files = ("--ids-file", "ids.txt", "--certificate", "out.json")
     again = text(command("unlearn", "album", "--server", server.address, *files, "--apply"))
@@ -529,6 +534,31 @@ def test_an_erasure_goes_on_where_its_memory_cannot_be_dropped(
     with visual_memory.connect(server.address) as client:
         assert client.wait(erasure).state == "done"
         assert client.certificate(erasure).holds("stays 000")
+
+
+def test_an_erasure_that_goes_on_in_the_same_process_searches_it(
+    client: Client, server: Server, album: Memory
+) -> None:
+    client.create_memory("other", dimension=4)
+    steps: queue.SimpleQueue[pb.ImportEntriesRequest | None] = queue.SimpleQueue()
+    steps.put(pb.ImportEntriesRequest(start=pb.ImportStart(memory="other", request_id="open")))
+    open_call = server.stub.ImportEntries(iter(steps.get, None))
+    next(open_call)
+    erasure = album.unlearn(["stays 000"], wait=False).name
+    while client.operation(erasure).done < 2:
+        pass
+
+    with closing(sqlite3.connect(server.data / "catalog.sqlite", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(grpc.RpcError, match="another program holds it"):
+            server.stub.DeleteMemory(pb.DeleteMemoryRequest(name="album"))
+    steps.put(None)
+    client.wait(erasure)
+    certificate = client.certificate(erasure)
+
+    assert [each.where for each in certificate.searched] == [ALL_FILES, PROCESS]
+    assert certificate.looked_for > 0
+    assert INTERRUPTED not in certificate.not_covered
 
 
 def test_an_erasure_cannot_be_cancelled(client: Client, album: Memory) -> None:

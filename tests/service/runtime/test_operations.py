@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Memory]:
-    with closing(Catalog(tmp_path)) as catalog:
-        made = catalog.create("m", dimension=2, embedder=None)
-        assert made is not None
-        with closing(made):
-            yield made
+    with closing(Catalog(tmp_path)) as catalog, closing(created(catalog, "m")) as made:
+        yield made
+
+
+def created(catalog: Catalog, name: str) -> Memory:
+    made = catalog.create(name, dimension=2, embedder=None)
+    assert made is not None
+    return made
 
 
 @pytest.fixture
@@ -121,6 +124,30 @@ def test_all_have_ended_also_where_stopping_fails(memory: Memory, operations: Op
         operations.stop("m")
 
     assert not any(operations.job(each.name) for each in started)
+
+
+def test_stopping_that_fails_waits_for_no_other_memory(
+    memory: Memory, operations: Operations, tmp_path: Path
+) -> None:
+    event = threading.Event()
+    late = threading.Timer(20, event.set)
+    late.start()
+    with (
+        closing(Catalog(tmp_path / "other")) as catalog,
+        closing(created(catalog, "other")) as other,
+    ):
+        for _ in range(AT_ONCE):
+            operations.start(other, "x", until(event))
+        started = [operations.start(memory, "x", until(event)) for _ in range(3)]
+        database_of(memory)._writer.execute("DROP TABLE operations")
+
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            operations.stop("m")
+
+        assert not event.is_set()
+        assert not any(operations.job(each.name) for each in started)
+        late.cancel()
+        operations.stop("other")
 
 
 def test_none_of_those_that_are_kept_off_works_before_or_meanwhile(

@@ -105,7 +105,7 @@ def test_wrong_labels_are_suspect_and_the_right_ones_are_proposed(crowd: Memory)
     assert len(suspects.keys() - WRONG) <= 2
     for id in suspects.keys() & WRONG:
         assert (suspects[id].label, suspects[id].proposed) == (WRONG[id], TRUTH[id])
-        assert f"say {TRUTH[id]}" in suspects[id].reason
+        assert f"labelled {TRUTH[id]}" in suspects[id].reason
     scores = [each.score for each in found.suspects]
     assert scores == sorted(scores, reverse=True)
     assert 0 < scores[-1] <= scores[0] <= 1

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import NoReturn, TypeAlias
 
 from visual_memory._messages.fields import to_duration
@@ -24,7 +25,9 @@ class Import:
     """An insertion in progress: the entries acknowledged, and the batches to send next.
 
     After a stream breaks, ``start_stream`` begins another; the server's first acknowledgements say
-    where to resume. Without a ``pace`` batches are as large as a message may be.
+    where to resume. Batches that were sent are sent again as they were: the server may be storing
+    them still, and refuses a request that is divided otherwise. Without a ``pace`` batches are as
+    large as a message may be.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Import:
         self._pace = pace
         self._ids: list[str] = []
         self._unlearned: dict[str, None] = {}
+        self._divided: list[range] = []  # the entries of each batch sent, not stored when resumed
         self.budget = budget
 
     @property
@@ -105,6 +109,9 @@ class Import:
         self.budget.extend(began)
         if request is not None:
             self.sent.append(time.monotonic())
+            offset = request.batch.offset
+            if not self._divided or offset >= self._divided[-1].stop:
+                self._divided.append(range(offset, offset + len(request.batch.batch.entries)))
         return request
 
     def result(self) -> InsertResult:
@@ -142,7 +149,11 @@ class Import:
     def _resume(self) -> None:
         self.resumed, self._expected = True, self._matched
         del self._ids[self._matched :]
-        self._batches = self._insertion.batches(self._limits, self._matched, self._pace)
+        again = [part for part in self._divided if part.start >= self._matched]
+        self._divided = again if again and again[0].start == self._matched else []
+        end = self._divided[-1].stop if self._divided else self._matched
+        new = self._insertion.batches(self._limits, end, self._pace)
+        self._batches = chain(map(self._insertion.batch, self._divided.copy()), new)
         self._acknowledged = time.monotonic()
 
     def _measure_pace(self, count: int) -> None:

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from visual_memory import Client
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, printable, say, size
-from visual_memory.types import MemoryInfo
+from visual_memory.terminal.refused import listed
+from visual_memory.types import MemoryInfo, UnlearnResult
 from visual_memory_service.console.arguments import add_apply, add_asking
 
 LABELS_SHOWN = 20
@@ -111,15 +112,29 @@ def delete_memory(client: Client, options: Namespace) -> None:
 
 def show_deletion(client: Client, options: Namespace) -> None:
     """Print what deleting a memory, which may be damaged, would delete."""
-    listed = {each.name: each for each in client.memories()}
-    found = listed.get(options.name) or client.memory(options.name).info()  # raises NotFound
+    known = {each.name: each for each in client.memories()}
+    found = known.get(options.name) or client.memory(options.name).info()  # raises NotFound
+    operations = () if found.damage else client.operations(found.name)
+    erasures = [each for each in operations if each.kind == "unlearn"]
+    running = [each.name for each in erasures if each.state == "running"]
+    results = [client.operation(each.name).result for each in erasures]  # not in lists
+    certificates = sum(isinstance(each, UnlearnResult) and each.count > 0 for each in results)
     if options.json:
-        print_json({"memory": found.name, "entries": found.count, "deleted": False})
+        counts = {"entries": found.count, "certificates": certificates, "not_ended": running}
+        print_json({"memory": found.name, **counts, "deleted": False})
         return
     content = f"with {plural(found.count, 'entry')} of {plural(len(found.labels), 'label')}."
     if found.damage:
         content = f"which cannot be used: {found.damage}"
-    say(f"{found.name} would be deleted, {content}", "Nothing was deleted; add --apply to do it.")
+    say(f"{found.name} would be deleted, {content}")
+    if certificates:
+        say(
+            f"With it would go {plural(certificates, 'certificate')} of erasure, and which ids "
+            "were unlearned: save the certificates that you need."
+        )
+    if running:
+        say(f"An erasure that has not ended would end without a certificate: {listed(running)}.")
+    say("Nothing was deleted; add --apply to do it.")
 
 
 def content_of(info: MemoryInfo) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +91,30 @@ def test_what_a_new_stream_does_not_acknowledge_is_sent_again(importing: Import)
 
     assert importing.stored == 0
     assert sent_from(importing) == [0, 2]
+
+
+def test_what_was_sent_is_sent_again_as_it_was_though_the_pace_is_another() -> None:
+    pace, ids = Pace(), [f"{n}" for n in range(40)]
+    limits = replace(LIMITS, items=40)
+    importing = Import(insertion(ids=ids), limits, None, RetryBudget("host:1", 60.0), pace)
+
+    def stream(stored: int, batches: int) -> list[tuple[int, int]]:
+        """Return offsets and sizes of the batches sent on a stream that breaks after some."""
+        importing.start_stream()
+        for offset in range(0, stored, 4):
+            part = range(offset, offset + 4)
+            importing.acknowledge(
+                acknowledgement(insertion(ids=ids).batch(part).batch, ids[offset : offset + 4])
+            )
+        importing.acknowledge(pb.ImportEntriesResponse(offset=stored))
+        sent = [each.batch for each in itertools.islice(iter(importing.next, None), batches)]
+        return [(batch.offset, len(batch.batch.entries)) for batch in sent]
+
+    assert stream(0, 3) == [(0, 4), (4, 4), (8, 4)]
+    pace.items = 7
+    assert stream(0, 1) == [(0, 4)]
+    assert stream(4, 1) == [(4, 4)]
+    assert stream(8, 9) == [(8, 4), (12, 7), (19, 7), (26, 7), (33, 7)]
 
 
 def test_an_earlier_try_may_have_divided_its_entries_otherwise() -> None:

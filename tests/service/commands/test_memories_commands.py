@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+import numpy as np
 from tests.service.conftest import Run, answer, text
 
 import visual_memory
@@ -26,7 +29,8 @@ def test_deleting_a_memory_shows_what_would_go_and_needs_apply(
         f"{pets.name} would be deleted, with 3 entries of 2 labels.\n"
         "Nothing was deleted; add --apply to do it.\n"
     )
-    assert (told, count) == ({"memory": pets.name, "entries": 3, "deleted": False}, 3)
+    counts = {"entries": 3, "certificates": 0, "not_ended": []}
+    assert (told, count) == ({"memory": pets.name, **counts, "deleted": False}, 3)
     assert deleted == {"memory": pets.name, "deleted": True}
     assert pets.name not in [each.name for each in client.memories()]
 
@@ -47,3 +51,24 @@ def test_a_damaged_memory_is_shown_and_deleted_as_well(run: Run, start: Start) -
     assert shown.endswith("\nNothing was deleted; add --apply to do it.\n")
     with visual_memory.connect(server.address) as client:
         assert client.memories() == []
+
+
+def test_certificates_and_erasures_that_would_go_are_named(run: Run, start: Start) -> None:
+    server = start()
+    with visual_memory.connect(server.address) as client:
+        memory = client.create_memory("pets", dimension=2)
+        memory.insert(vectors=np.eye(2), labels=["cat", "dog"], ids=["a", "b"])
+        memory.unlearn(["a"])
+        client.wait(memory.unlearn(["nobody"], allow_missing=True, wait=False).name)
+        (file,) = (server.data / "memories").glob("*.sqlite")
+        with closing(sqlite3.connect(file)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            erasure = memory.unlearn(["b"], wait=False).name
+
+            shown = text(run("delete-memory", "pets", "--server", server.address))
+            told = answer(run("delete-memory", "pets", "--server", server.address, "--json"))
+
+    assert (told["certificates"], told["not_ended"]) == (1, [erasure])
+    assert "With it would go 1 certificate of erasure, and which ids were unlearned:" in shown
+    assert f"An erasure that has not ended would end without a certificate: {erasure}.\n" in shown

@@ -121,19 +121,21 @@ class Unlearning:
     ) -> ResiduePatterns | None:
         """Delete the entries of an operation that ``begin`` began; see the function ``erase``.
 
-        Return patterns of their bytes, the same if called again until ``forget``. Return None if
-        the entries are gone already and their bytes are unknown: this operation deleted them before
-        a restart, or others did. In the latter case the operation is done, and its result is the
-        JSON text that ``none`` makes.
+        Return patterns of their bytes, the same if called again until ``forget``, or None if these
+        are unknown, since this operation deleted the entries before a restart. If others deleted
+        the entries, the ids are erased nevertheless: the patterns are of them alone, and the later
+        result is the JSON text that ``none`` makes.
         """
 
         def write(transaction: Transaction) -> tuple[Erased | None, Change | None]:
             begun = transaction.operation(operation)
             if begun.result is not None:
                 return None, None
-            if not transaction.look_up(transaction.ids_to_unlearn(operation)):
-                transaction.end(operation, "done", result=none())
-                return None, None
+            noted = transaction.ids_to_unlearn(operation)
+            if not transaction.look_up(noted):
+                transaction.scrub(operation, (), ())
+                transaction.draft(operation, none())
+                return Erased(noted), None
             return erase(transaction, begun, settings, draft)
 
         if operation not in self._patterns:

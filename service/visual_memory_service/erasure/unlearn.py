@@ -129,22 +129,23 @@ class UnlearningWork:
 
         self.operations.resume(served.memory, operation, work)
 
-    def _unlearn(self, job: Job, served: ServedMemory) -> str | None:
+    def _unlearn(self, job: Job, served: ServedMemory) -> str:
         """Erase, search and certify; return the result as JSON.
 
-        Returns None if the operation is done already, because another erasure deleted all of its
-        entries. Raises Cancelled if the server stops: the next start resumes the erasure.
+        It has no certificate if others had deleted all of the entries, so that only their ids were
+        erased. Raises Cancelled if the server stops: the next start resumes the erasure.
         """
         began, memory = time.perf_counter(), served.memory
         patterns = self._delete(job, memory)
         self.memories.note(memory)
         noted = job.retry_while(lambda: memory.operations.get(job.name))
-        if noted.state == "done":
-            return None
         served.read.clear()
         note_step(job, "deleted", began)
         search = self._erase(job, memory, patterns, began)
         drafted = json.loads(noted.result or "{}")
+        if "salt" not in drafted:
+            memory.unlearning.forget(job.name)
+            return noted.result or ""
         statement = to_statement(
             drafted,
             search,

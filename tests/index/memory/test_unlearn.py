@@ -510,7 +510,9 @@ def test_unfinished_are_running_unlearn_operations_alone_oldest_first(memory: Me
     assert [each.name for each in memory.unlearning.unfinished()] == [names[0], names[2]]
 
 
-def test_entries_that_others_deleted_meanwhile_end_the_operation(memory: Memory) -> None:
+def test_ids_of_entries_that_others_deleted_meanwhile_are_erased_all_the_same(
+    memory: Memory,
+) -> None:
     def begin() -> str:
         return memory.unlearning.begin(["id of the last"], allow_missing=False).operation.name
 
@@ -518,14 +520,20 @@ def test_entries_that_others_deleted_meanwhile_end_the_operation(memory: Memory)
     memory.delete(["id of the last"])
     unlearning = memory.unlearning
 
-    told = unlearning.erase(
+    patterns = unlearning.erase(
         name, none=lambda: '{"ids": []}', settings=(), draft=lambda facts: "draft"
     )
-    also = unlearning.erase(bare, settings=(), draft=lambda facts: "draft")
+    other = unlearning.erase(bare, settings=(), draft=lambda facts: "draft")
 
-    ended, other = memory.operations.get(name), memory.operations.get(bare)
-    assert (told, ended.state, ended.result) == (None, "done", '{"ids": []}')
-    assert (also, other.state, other.result) == (None, "done", "{}")
+    assert patterns is not None
+    assert other is not None
+    assert patterns.found_in(b"id of the last")
+    assert (patterns.count, other.count) == (1, 1)
+    assert [memory.operations.get(each).result for each in (name, bare)] == ['{"ids": []}', "{}"]
+    assert not unlearning.ids(name)
+    found = unlearning.erase_file(patterns)
+    assert found is not None
+    assert not found.found
 
 
 def test_settings_that_were_derived_from_the_entries_go_with_them(memory: Memory) -> None:

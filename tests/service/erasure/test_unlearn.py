@@ -24,11 +24,14 @@ from numpy.typing import NDArray
 from tests.conftest import RemoteMemory, Server, Start, refusal
 from tests.service.conftest import Run, text
 from tests.service.erasure.conftest import (
+    LINUX,
     insert_people,
     insert_same,
     person_ids,
     rows,
+    secrets_of,
 )
+from tests.service.erasure.residue import Residue
 
 import visual_memory
 import visual_memory_index as index
@@ -559,6 +562,36 @@ def test_an_erasure_that_goes_on_in_the_same_process_searches_it(
     assert [each.where for each in certificate.searched] == [ALL_FILES, PROCESS]
     assert certificate.looked_for > 0
     assert INTERRUPTED not in certificate.not_covered
+
+
+@LINUX
+def test_ids_of_an_erasure_that_another_was_faster_than_are_erased_as_well(
+    client: Client, server: Server, album: Memory
+) -> None:
+    ids = person_ids(6)
+    insert_people(album, ids)
+    residue = Residue(secrets_of(album, ids))
+    client.copy("album", "other")
+    (path, _) = sorted((server.data / "memories").glob("*.sqlite"), key=lambda file: file.stem)
+    with closing(sqlite3.connect(path)) as reader:  # the first erasure waits, and all behind it
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        begun = [
+            memory.unlearn(asked, wait=False).name
+            for memory, asked in (
+                (album, ["stays 000"]),
+                (album, ids),
+                (album, ids[3:]),
+                (client.memory("other"), ids),
+            )
+        ]
+    ended = [client.wait(each).result for each in begun]
+
+    assert [each.count for each in ended if isinstance(each, UnlearnResult)] == [1, 6, 0, 6]
+    assert not residue.in_files(server.data)
+    assert not residue.in_process(server.process.pid)
+    with pytest.raises(FailedPrecondition, match="has no certificate"):
+        client.certificate(begun[2])
 
 
 def test_an_erasure_cannot_be_cancelled(client: Client, album: Memory) -> None:

@@ -22,6 +22,7 @@ from visual_memory_service.status import foreseen
 PROGRESS_SECONDS = 0.5
 CHECK_SECONDS = 0.1
 PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
+AFTER = "It begins after the unlearning {}, which waits: {}"
 AT_ONCE = 2  # further operations wait, since each may use all processors
 log = structlog.get_logger()
 
@@ -185,8 +186,17 @@ class Operations:
         raise errors.MemoryClosed(memory.identity.name)
 
     def job(self, name: str) -> Job | None:
-        """Return the job of an operation, or None if it is not running."""
-        return self._jobs.get(name)
+        """Return the job of an operation, or None if it is not running.
+
+        Erasures are done one after another: the problem of the first is one of the others, too.
+        """
+        job = self._jobs.get(name)
+        if job is not None and job.operation.kind == UNLEARN:
+            jobs = list(self._jobs.values())
+            first = next((each for each in jobs if each.operation.kind == UNLEARN), job)
+            if first is not job:
+                job.problem = AFTER.format(first.name, first.problem) if first.problem else ""
+        return job
 
     async def progress(self, name: str) -> AsyncIterator[tuple[int, int]]:
         """Yield (done, total) of an operation repeatedly until it has ended."""

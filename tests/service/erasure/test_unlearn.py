@@ -564,6 +564,26 @@ def test_an_erasure_that_goes_on_in_the_same_process_searches_it(
     assert INTERRUPTED not in certificate.not_covered
 
 
+def test_an_erasure_behind_one_that_waits_says_so(
+    client: Client, server: Server, album: Memory
+) -> None:
+    other = client.create_memory("other", dimension=2)
+    other.insert(vectors=np.eye(2), labels=["cat", "dog"], ids=["a", "b"])
+    (path, _) = sorted((server.data / "memories").glob("*.sqlite"), key=lambda file: file.stem)
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        first = album.unlearn(["stays 000"], wait=False).name
+        behind = other.unlearn(["a"], wait=False).name
+        with pytest.raises(FailedPrecondition) as waiting:
+            client.wait(behind)
+
+    assert f"It begins after the unlearning {first}, which waits: A backup," in str(waiting.value)
+    while client.operation(behind).state == "running":
+        time.sleep(0.05)
+    assert [client.operation(each).state for each in (first, behind)] == ["done", "done"]
+
+
 @LINUX
 def test_ids_of_an_erasure_that_another_was_faster_than_are_erased_as_well(
     client: Client, server: Server, album: Memory

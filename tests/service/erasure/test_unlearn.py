@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -484,25 +484,33 @@ def test_former_certificates_stay_whatever_the_entries_are_called(
     assert client.certificate(first.operation) == first
 
 
-def test_an_erasure_that_waits_for_a_call_to_end_does_not_hold_up_a_drop(
-    client: Client, server: Server, album: Memory
-) -> None:
+@contextmanager
+def call_under_way(client: Client, server: Server) -> Iterator[None]:
+    """Keep a call open in the block: an erasure waits for its end before it searches RAM."""
     client.create_memory("other", dimension=4)
     steps: queue.SimpleQueue[pb.ImportEntriesRequest | None] = queue.SimpleQueue()
     steps.put(pb.ImportEntriesRequest(start=pb.ImportStart(memory="other", request_id="open")))
     open_call = server.stub.ImportEntries(iter(steps.get, None))
     next(open_call)
+    try:
+        yield
+    finally:
+        steps.put(None)
+
+
+def test_an_erasure_that_waits_for_a_call_to_end_does_not_hold_up_a_drop(
+    client: Client, server: Server, album: Memory
+) -> None:
     insert_people(album, person_ids(1))
-    erasure = album.unlearn(person_ids(1), wait=False)
-    while client.operation(erasure.name).done < 2:
-        pass
+    with call_under_way(client, server):
+        erasure = album.unlearn(person_ids(1), wait=False)
+        while client.operation(erasure.name).done < 2:
+            pass
 
-    with visual_memory.connect(server.address, timeout=10) as hasty:
-        hasty.delete_memory("album")
+        with visual_memory.connect(server.address, timeout=10) as hasty:
+            hasty.delete_memory("album")
 
-    assert [memory.name for memory in client.memories()] == ["other"]
-    steps.put(None)
-    assert list(open_call) == []
+        assert [memory.name for memory in client.memories()] == ["other"]
     assert server.end() == 0
 
 
@@ -542,20 +550,16 @@ def test_an_erasure_goes_on_where_its_memory_cannot_be_dropped(
 def test_an_erasure_that_goes_on_in_the_same_process_searches_it(
     client: Client, server: Server, album: Memory
 ) -> None:
-    client.create_memory("other", dimension=4)
-    steps: queue.SimpleQueue[pb.ImportEntriesRequest | None] = queue.SimpleQueue()
-    steps.put(pb.ImportEntriesRequest(start=pb.ImportStart(memory="other", request_id="open")))
-    open_call = server.stub.ImportEntries(iter(steps.get, None))
-    next(open_call)
-    erasure = album.unlearn(["stays 000"], wait=False).name
-    while client.operation(erasure).done < 2:
-        pass
+    catalog = server.data / "catalog.sqlite"
+    with call_under_way(client, server):
+        erasure = album.unlearn(["stays 000"], wait=False).name
+        while client.operation(erasure).done < 2:
+            pass
 
-    with closing(sqlite3.connect(server.data / "catalog.sqlite", isolation_level=None)) as holder:
-        holder.execute("BEGIN IMMEDIATE")
-        with pytest.raises(grpc.RpcError, match="another program holds it"):
-            server.stub.DeleteMemory(pb.DeleteMemoryRequest(name="album"))
-    steps.put(None)
+        with closing(sqlite3.connect(catalog, isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            with pytest.raises(grpc.RpcError, match="another program holds it"):
+                server.stub.DeleteMemory(pb.DeleteMemoryRequest(name="album"))
     client.wait(erasure)
     certificate = client.certificate(erasure)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from visual_memory_index.votes.voting import Voting, Weights, tally
 
 CELLS_MAX = 1 << 23  # of a proof's table of entries and places they may have, with 16 bytes each
-WEIGHED_AT_ONCE = 1 << 16
+WEIGHED_AT_ONCE = 1 << 16  # cells, whose weights are computed in one call
 STATES_MAX = 1 << 19  # of the search for a proof, with some 200 bytes each
 
 Ranks: TypeAlias = tuple[int, ...]
@@ -156,7 +156,7 @@ def _possible_rivals(
     scanned = 0
     for size in range(1, len(ballot.labels)):
         end, places = ballot.extent(size)
-        if end * min(ballot.k, size + 1) > CELLS_MAX or leads.size > CELLS_MAX:
+        if end * min(ballot.k, size + 1) > CELLS_MAX:
             raise _Unproven
         for label, weights in zip(
             ballot.labels[scanned:end], ballot.weights(scanned, end), strict=True
@@ -165,6 +165,8 @@ def _possible_rivals(
             if label != ballot.winner and label not in row_of:
                 row_of[label] = len(leads)
                 leads = np.concatenate([leads, leads[:1]])
+                if leads.size > CELLS_MAX:
+                    raise _Unproven
             kept = leads[:, :-1].copy()
             if label == ballot.winner:
                 kept -= weights

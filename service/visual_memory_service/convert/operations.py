@@ -27,11 +27,11 @@ def to_timeout(request: pb.WaitOperationRequest) -> float | None:
 
 
 def from_operation(
-    operation: Operation, job: Job | None = None, *, with_result: bool = True
+    operation: Operation, job: Job | None = None, problem: str = "", *, with_result: bool = True
 ) -> operation_pb2.Operation:
-    """Convert an operation to a message, with progress and problem of its ``job`` if it runs.
+    """Convert an operation to a message; if it runs, with the progress of its ``job``.
 
-    The result of an operation that is done is included if ``with_result`` is True.
+    ``problem`` is what a running operation waits for. The result of an operation that is done is included if ``with_result`` is True.
     """
     ended, undone = operation.ended_at, operation.undone_at
     message = operation_pb2.Operation(
@@ -41,7 +41,7 @@ def from_operation(
         state=operation_pb2.Operation.State.Value(operation.state.upper()),
         done_count=job.done if job else 0,
         total_count=job.total if job else 0,
-        problem=operation.problem or (job.problem if job else ""),
+        problem=operation.problem or problem,
         create_time=from_time(operation.created_at),
         end_time=None if ended is None else from_time(ended),
         undo_time=None if undone is None else from_time(undone),

@@ -186,17 +186,21 @@ class Operations:
         raise errors.MemoryClosed(memory.identity.name)
 
     def job(self, name: str) -> Job | None:
-        """Return the job of an operation, or None if it is not running.
+        """Return the job of an operation, or None if it is not running."""
+        return self._jobs.get(name)
+
+    def problem(self, name: str) -> str:
+        """Return what a running operation waits for, or an empty text.
 
         Erasures are done one after another: the problem of the first is one of the others, too.
         """
         job = self._jobs.get(name)
-        if job is not None and job.operation.kind == UNLEARN:
-            jobs = list(self._jobs.values())
-            first = next((each for each in jobs if each.operation.kind == UNLEARN), job)
-            if first is not job:
-                job.problem = AFTER.format(first.name, first.problem) if first.problem else ""
-        return job
+        if job is None or job.operation.kind != UNLEARN:
+            return job.problem if job else ""
+        jobs = list(self._jobs.values())
+        first = next((each for each in jobs if each.operation.kind == UNLEARN), job)
+        behind = first is not job and first.problem
+        return AFTER.format(first.name, first.problem) if behind else job.problem
 
     async def progress(self, name: str) -> AsyncIterator[tuple[int, int]]:
         """Yield (done, total) of an operation repeatedly until it has ended."""

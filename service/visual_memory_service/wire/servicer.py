@@ -473,4 +473,5 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             raise
 
     def _from_operation(self, operation: index.Operation) -> operation_pb2.Operation:
-        return operations.from_operation(operation, self.operations.job(operation.name))
+        job, problem = self.operations.job(operation.name), self.operations.problem(operation.name)
+        return operations.from_operation(operation, job, problem)

@@ -241,6 +241,18 @@ def test_what_few_removals_flip_is_proven_however_many_vote(rule: str) -> None:
     assert peak < 50_000_000
 
 
+def test_a_proof_about_too_many_rivals_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.array(["a", *map(str, range(80))], object)
+    arguments = labels, np.zeros(81), 60, VOTINGS["rank"]
+
+    ample = smallest_flip(*arguments, seconds=SECONDS)
+    monkeypatch.setattr(explanation, "CELLS_MAX", 1000)  # 60 places of 17 rivals
+    given_up = smallest_flip(*arguments, seconds=SECONDS)
+
+    assert ample == Flip((0,), "0", True)
+    assert given_up == Flip((0,), "0", False)
+
+
 def test_a_proof_about_too_many_near_ties_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explanation, "STATES_MAX", 1 << 14)
     # Without 200 a's there are as many b's, and b wins by none of the sums of their weights, which

@@ -31,7 +31,8 @@ def from_operation(
 ) -> operation_pb2.Operation:
     """Convert an operation to a message; if it runs, with the progress of its ``job``.
 
-    ``problem`` is what a running operation waits for. The result of an operation that is done is included if ``with_result`` is True.
+    ``problem`` is what a running operation waits for. The result of an operation that is done
+    is included if ``with_result`` is True.
     """
     ended, undone = operation.ended_at, operation.undone_at
     message = operation_pb2.Operation(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 
 import pytest
+from tests.client.terminal.terminal import shown
 
 from visual_memory.errors import InvalidArgument, NotFound
 from visual_memory.terminal.ending import run_program
@@ -118,13 +118,6 @@ sys.exit(run_program(run))
 
 
 def test_what_is_logged_on_a_terminal_takes_the_place_of_the_progress_line() -> None:
-    reader, terminal = os.openpty()
-    try:
-        done = subprocess.run([sys.executable, "-c", LOGGING], stderr=terminal)
-        os.close(terminal)
-        shown = os.read(reader, 4096).decode()
-    finally:
-        os.close(reader)
+    said = shown([sys.executable, "-c", LOGGING], "stderr")
 
-    assert done.returncode == 0
-    assert "\r\033[K1/9 things\r\033[KTrying again.\r\n\r\033[K2/9 things" in shown
+    assert "\r\033[K1/9 things\r\033[KTrying again.\r\n\r\033[K2/9 things" in said

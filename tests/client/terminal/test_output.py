@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import pty
 import subprocess
 import sys
 import unicodedata
@@ -13,6 +12,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.client.terminal.terminal import shown
 
 from visual_memory.terminal.output import (
     distinguishable,
@@ -121,16 +121,12 @@ def test_on_a_terminal_long_cells_are_cut_and_elsewhere_whole() -> None:
     )
     command = [sys.executable, "-c", program]
     piped = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    main, terminal = pty.openpty()
-    subprocess.run(command, check=True, stdout=terminal, env={**os.environ, "COLUMNS": "40"})
-    shown = os.read(main, 65536).decode().splitlines()
-    os.close(main)
-    os.close(terminal)
+    lines = shown(command, "stdout", env={**os.environ, "COLUMNS": "40"}).splitlines()
 
     assert "a" * 100 in piped
     assert "猫" * 50 in piped
-    assert shown[1] == f"{'a' * 32}…  cat"
-    assert shown[2] == f"{'猫' * 16}…  dog"
+    assert lines[1] == f"{'a' * 32}…  cat"
+    assert lines[2] == f"{'猫' * 16}…  dog"
 
 
 def test_json_keeps_every_letter(capsys: pytest.CaptureFixture[str]) -> None:

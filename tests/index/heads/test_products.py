@@ -1,0 +1,67 @@
+"""Products and inverses: their accuracy, and that their bits depend on the numbers alone."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from visual_memory_index.heads.products import inverse, product
+
+NUMBERS = st.floats(-1e6, 1e6).map(lambda number: round(number, 9))
+
+
+@st.composite
+def factors(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    rows, columns, inner = (draw(st.integers(1, 6)) for _ in range(3))
+    left, right = (draw(arrays(np.float64, (n, inner), elements=NUMBERS)) for n in (rows, columns))
+    return left, right
+
+
+@given(factors())
+def test_a_product_is_off_by_rounding_errors_of_the_largest_numbers(
+    both: tuple[np.ndarray, np.ndarray],
+) -> None:
+    left, right = both
+
+    found = product(left, right)
+
+    for row, of_row in zip(left, found, strict=True):
+        for column, number in zip(right, of_row, strict=True):
+            exact = sum(Fraction(a) * Fraction(b) for a, b in zip(row, column, strict=True))
+            scale = len(row) * np.abs(row).max() * np.abs(column).max()
+            assert abs(Fraction(number) - exact) <= Fraction(scale) * Fraction(2) ** -50
+
+
+@pytest.mark.parametrize("inner", [1, 7, 768, 3000])
+def test_a_number_depends_on_one_row_of_each_matrix_alone(inner: int) -> None:
+    rng = np.random.default_rng(inner)
+    left, right = rng.normal(size=(65, inner)), rng.normal(size=(33, inner)) * 1e-3
+
+    whole = product(left, right)
+
+    for at in (0, 1, 64):
+        np.testing.assert_array_equal(product(left[at : at + 1], right), whole[at : at + 1])
+    np.testing.assert_array_equal(product(left[::-2], right[5:9]), whole[::-2, 5:9])
+    np.testing.assert_array_equal(product(right, left), whole.T)
+    # A sum does not depend on the order of its terms.
+    order = rng.permutation(inner)
+    np.testing.assert_array_equal(product(left[:, order], right[:, order]), whole)
+
+
+@pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 64, 65, 200])
+def test_an_inverse_is_one(size: int) -> None:
+    rng = np.random.default_rng(size)
+    half = rng.normal(size=(size, size))
+    matrix = half @ half.T + np.eye(size)
+
+    found = inverse(matrix)
+
+    np.testing.assert_array_equal(found, found.T)
+    error = np.abs(found @ matrix - np.eye(size)).max()
+    assert error <= 2e-16 * size * np.linalg.cond(matrix)
+    np.testing.assert_array_equal(inverse(matrix.copy(order="F")), found)

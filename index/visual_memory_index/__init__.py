@@ -14,7 +14,7 @@ from visual_memory_index.files.disk import probe_folder, read_small, write_priva
 from visual_memory_index.memory.check import Checked
 from visual_memory_index.memory.memory import Memory, MemoryInfo
 from visual_memory_index.memory.unlearn import UNLEARNED_MAX, Facts
-from visual_memory_index.ram.ram_copy import RamCopy
+from visual_memory_index.ram.ram_copy import RamCopy, sizes_of
 from visual_memory_index.records.entry import Entry, Parts
 from visual_memory_index.records.filter import Filter, parse
 from visual_memory_index.records.neighbors import Neighbors, Query
@@ -33,8 +33,10 @@ from visual_memory_index.votes.confidence import (
     fit,
 )
 from visual_memory_index.votes.coverage import threshold
+from visual_memory_index.votes.rule import HEADS, Rule
 from visual_memory_index.votes.taxonomy import Node, Taxonomy, at_depth, deepest, grow
 from visual_memory_index.votes.voting import (
+    TEMPERATURE_MIN,
     VOTINGS,
     Decision,
     Ranking,
@@ -45,7 +47,9 @@ from visual_memory_index.votes.voting import (
 
 __all__ = [
     "CUT_SHORT",
+    "HEADS",
     "NAME",
+    "TEMPERATURE_MIN",
     "UNLEARN",
     "UNLEARNED_MAX",
     "VOTINGS",
@@ -79,6 +83,7 @@ __all__ = [
     "Recalibration",
     "Request",
     "ResiduePatterns",
+    "Rule",
     "StoredBatch",
     "Taxonomy",
     "Valuation",
@@ -99,6 +104,7 @@ __all__ = [
     "probe_folder",
     "read_small",
     "search_files",
+    "sizes_of",
     "smallest_flip",
     "threshold",
     "unexplained",

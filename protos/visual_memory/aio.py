@@ -427,6 +427,12 @@ class Memory:
         vectors: ArrayLike | None = None,
         k: int = 50,
         voting: str = "rank",
+        temperature: float | None = None,
+        balance: float = 0.0,
+        head: str = "none",
+        ridge: float | None = None,
+        head_temperature: float | None = None,
+        blend: float | None = None,
         filter: str | None = None,
         exclude_ids: Iterable[str] = (),
         neighbors: int | None = None,
@@ -443,7 +449,12 @@ class Memory:
     ) -> list[types.Decision]:
         """Classify each query by the vote of its ``k`` nearest entries, in order.
 
-        ``voting`` weights the votes: plurality, distance, softmax or rank. Only entries that match
+        ``voting`` weights the votes: plurality, distance, softmax (at a ``temperature``, 0.07 if
+        None) or rank. Each vote is multiplied by the number of entries of its label to the power of
+        −``balance``, from 0 to 1, so that rare labels are heard. A ``head`` is a classifier in
+        closed form, fitted to the entries: class means, or linear discriminants with a ``ridge`` (1
+        if None); its scores become shares at a ``head_temperature`` (0.05), which make up ``blend``
+        (0.5) of each score, the votes the rest. Only entries that match
         ``filter`` and are not in ``exclude_ids`` vote; a decision carries the first ``neighbors``,
         or all k. With ``reliability="soft"`` the votes of misleading entries, among the
         ``reliability_k`` nearest of entries with another label, count less. With ``calibrated`` a
@@ -464,6 +475,12 @@ class Memory:
             vectors=vectors,
             k=k,
             voting=voting,
+            temperature=temperature,
+            balance=balance,
+            head=head,
+            ridge=ridge,
+            head_temperature=head_temperature,
+            blend=blend,
             filter=filter,
             exclude_ids=exclude_ids,
             neighbors=neighbors,
@@ -586,6 +603,8 @@ class Memory:
         vectors: ArrayLike | None = None,
         k: int = 50,
         voting: str = "rank",
+        temperature: float | None = None,
+        balance: float = 0.0,
         exclude_ids: Iterable[str] = (),
         remove: Iterable[str] = (),
         relabel: Mapping[str, str] | None = None,
@@ -610,6 +629,8 @@ class Memory:
             vectors=vectors,
             k=k,
             voting=voting,
+            temperature=temperature,
+            balance=balance,
             exclude_ids=exclude_ids,
             remove=remove,
             relabel=relabel,
@@ -626,6 +647,8 @@ class Memory:
         *,
         k: int = 50,
         voting: str = "rank",
+        temperature: float | None = None,
+        balance: float = 0.0,
         thin: int = 5,
         request_id: str | None = None,
         wait: Literal[True] = True,
@@ -637,7 +660,15 @@ class Memory:
         wrong. With ``wait=False`` the operation is returned at once. Raises FailedPrecondition if
         fewer than two entries vote.
         """
-        call = _curation.assess(self.name, k=k, voting=voting, thin=thin, request_id=request_id)
+        call = _curation.assess(
+            self.name,
+            k=k,
+            voting=voting,
+            temperature=temperature,
+            balance=balance,
+            thin=thin,
+            request_id=request_id,
+        )
         return await self._result(call, wait, progress)
 
     @long_running
@@ -646,6 +677,8 @@ class Memory:
         *,
         k: int = 50,
         voting: str = "rank",
+        temperature: float | None = None,
+        balance: float = 0.0,
         images: Images | None = None,
         vectors: ArrayLike | None = None,
         labels: Iterable[str] | None = None,
@@ -653,18 +686,21 @@ class Memory:
         wait: Literal[True] = True,
         progress: Progress | None = None,
     ) -> types.Calibration | types.Operation:
-        """Fit confidences, label sets and rejection for decisions with this ``k`` and ``voting``.
+        """Fit confidences, label sets and rejection for decisions made as in ``classify``.
 
-        The fit uses images or vectors that are not stored, with their labels; without any it uses
-        the entries, each classified by the others, which guarantees no coverage. With
-        ``wait=False`` the operation is returned at once. Raises FailedPrecondition if the queries
-        or entries are too few, or all entries have one label.
+        The decisions are those with this ``k``, ``voting``, ``temperature`` and ``balance``. The
+        fit uses images or vectors that are not stored, with their labels; without any it uses the
+        entries, each classified by the others, which guarantees no coverage. With ``wait=False``
+        the operation is returned at once. Raises FailedPrecondition if the queries or entries are
+        too few, or all entries have one label.
         """
         call = _decisions.calibrate(
             self.name,
             await self._client.server_info(),
             k=k,
             voting=voting,
+            temperature=temperature,
+            balance=balance,
             images=images,
             vectors=vectors,
             labels=labels,

@@ -165,10 +165,12 @@ class EmbedderSpec:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationState:
-    """The k and voting that a memory is calibrated for; ``stale`` if its entries changed since."""
+    """What decisions a memory is calibrated for; ``stale`` if its entries changed since."""
 
     k: int
     voting: str
+    temperature: float
+    balance: float
     create_time: datetime
     stale: bool
 
@@ -184,6 +186,8 @@ class Calibration:
 
     k: int
     voting: str
+    temperature: float
+    balance: float
     count: int
     error_before: float
     error_after: float

@@ -189,10 +189,10 @@ class NotDone(RequestRefusal):
 class NotCalibrated(RequestRefusal):
     """A memory without the calibration that the wanted annotations need."""
 
-    def __init__(self, memory: str, problem: str, k: int, voting: str) -> None:
+    def __init__(self, memory: str, problem: str, flags: str) -> None:
         super().__init__(
             f'The memory "{memory}" {problem}; calibrate it for the votes that you ask for, with: '
-            f"visual-memory calibrate {memory} --k {k} --voting {voting}"
+            f"visual-memory calibrate {memory} {flags}"
         )
 
 

@@ -6,7 +6,9 @@ import math
 import os
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, localcontext
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -86,9 +88,17 @@ class Reference:
         return sorted(found, key=lambda each: (each[0], each[1].encode()))[:k]
 
 
-def decide(near: list[tuple[float, str, str]], voting: str) -> tuple[str, dict[str, float]]:
-    """Return the winner and all votes; a label must get strictly more votes to take the lead."""
+def decide(
+    near: list[tuple[float, str, str]], voting: str, sizes: Mapping[str, int], balance: float
+) -> tuple[str, dict[str, float]]:
+    """Return the winner and all votes; a label must get strictly more votes to take the lead.
+
+    ``sizes`` maps labels to the numbers of entries that could be near.
+    """
     weights = np.array(VOTINGS[voting](np.array([each[0] for each in near])))
+    with localcontext(prec=60):
+        power = -Decimal(balance)
+        weights *= [float(Decimal(sizes[label]) ** power) for _, _, label in near]
     totals: dict[str, float] = {}
     champion, best = "", 0.0
     for (_, _, label), weight in zip(near, weights.tolist(), strict=True):
@@ -202,16 +212,19 @@ class Edits:
     def check(self) -> None:
         """Make a random query, and compare all of the answer."""
         query, voting = self.row(), self.random.choice(sorted(VOTINGS))
+        balance = self.random.choice([0.0, 0.3, 0.5, 1.0])
         given, admits = self.question()
         near = self.reference.near(query, given["k"], admits)
         if not near:
             return
         asked = {"memory": self.pets.name, "vectors": to_vectors(query), **given}
 
-        decision = self.pets.stub.Classify(pb.ClassifyRequest(voting=voting, **asked)).decisions[0]
+        request = pb.ClassifyRequest(voting=voting, balance=balance, **asked)
+        decision = self.pets.stub.Classify(request).decisions[0]
         found = self.pets.stub.Search(pb.SearchRequest(**asked)).results[0].neighbors
 
-        label, totals = decide(near, voting)
+        admitted = [e[0] for id, e in self.reference.entries.items() if admits(id, *e[:2])]
+        label, totals = decide(near, voting, Counter(admitted), balance)
         assert [(each.distance, each.id, each.label) for each in decision.neighbors] == near
         assert [(each.distance, each.id, each.label) for each in found] == near
         assert decision.label == label

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -10,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.votes.balance import balance_factors
 from visual_memory_index.votes.voting import Voting, Weights, tally
 
 CELLS_MAX = 1 << 23  # of a proof's table of entries and places they may have, with 16 bytes each
@@ -39,6 +41,7 @@ def smallest_flip(
     distances: NDArray[np.float64],
     k: int,
     voting: Voting,
+    balance: float = 0.0,
     *,
     seconds: float,
     clock: Callable[[], float] = time.monotonic,
@@ -48,9 +51,10 @@ def smallest_flip(
     ``labels`` and ``distances`` (m,), m ≥ 1, are all entries, nearest first; after the removal the
     k nearest vote. Return None if all entries have one label. ``voting`` must weigh a neighbour by
     its distance and its rank alone, and never weigh a nearer one less. A proof takes at most
-    ``seconds``, and some 250 MB of RAM.
+    ``seconds``, and some 250 MB of RAM. With a ``balance`` a removal changes the weights of all
+    entries of its label, and only a set of one entry is proven.
     """
-    ballot = _Ballot(labels, distances, min(k, len(labels)), voting)
+    ballot = _Ballot(labels, distances, min(k, len(labels)), voting, balance)
     if (labels == ballot.winner).all():
         return None
     deadline = clock() + seconds
@@ -60,7 +64,10 @@ def smallest_flip(
             raise _Unproven
 
     try:
-        ranks, proven = _first_of_smallest(ballot, check_time), True
+        if balance:
+            ranks, proven = _single_flip(ballot, check_time), True
+        else:
+            ranks, proven = _first_of_smallest(ballot, check_time), True
     except _Unproven:
         ranks, proven = _nearest_flip(ballot), False
     return Flip(ranks, ballot.winner_without(ranks), proven)
@@ -79,9 +86,11 @@ class _Ballot:
         distances: NDArray[np.float64],
         k: int,
         voting: Voting,
+        balance: float,
     ) -> None:
         self.labels, self.k = labels, k
         self._distances, self._voting = distances, voting
+        self._balance, self._sizes = balance, Counter(labels.tolist()) if balance else Counter()
         self.winner = self.winner_without(())
         # A lead is a sum of at most k weights, and so are the two totals it stands for: each
         # addition rounds by 2⁻⁵³ of all weights, and no k entries weigh more than the nearest.
@@ -91,7 +100,12 @@ class _Ballot:
         """Return the label that wins without the entries at these ranks."""
         enough = min(len(self.labels), self.k + 1 + max(removed, default=-1))
         kept = np.delete(np.arange(enough), removed)[: self.k]
-        return next(iter(tally(self.labels[kept], self._voting(self._distances[kept]))))
+        weights = self._voting(self._distances[kept])
+        if self._balance:
+            left = self._sizes - Counter(self.labels[list(removed)].tolist())
+            sizes = np.array([left[label] for label in self.labels[kept]], dtype=np.int64)
+            weights = weights * balance_factors(sizes, self._balance)
+        return next(iter(tally(self.labels[kept], weights)))
 
     def extent(self, size: int) -> tuple[int, int]:
         """Return (``end``, ``voters``) for the removal of ``size`` entries.
@@ -108,6 +122,18 @@ class _Ballot:
         for first in range(start, end, step):
             distances = self._distances[first : min(first + step, end), np.newaxis]
             yield from self._voting(np.broadcast_to(distances, (len(distances), self.k)))
+
+
+def _single_flip(ballot: _Ballot, check_time: Callable[[], None]) -> Ranks:
+    """Return the rank of the nearest voter whose removal alone flips the label.
+
+    Raises _Unproven if there is none.
+    """
+    for rank in range(ballot.k):
+        check_time()
+        if ballot.winner_without((rank,)) != ballot.winner:
+            return (rank,)
+    raise _Unproven
 
 
 def _nearest_flip(ballot: _Ballot) -> Ranks:

@@ -7,6 +7,7 @@ leaves no bit behind.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ SCALE = 2.0**15  # of a vector's numbers, which are integers from −32768 to 32
 ROWS_AT_ONCE = 4096
 
 Integers = NDArray[np.int64]
+Labels: TypeAlias = Sequence[str] | NDArray[np.object_]
 
 
 def quantized(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -36,11 +38,11 @@ class Statistics:
         self.sums: dict[str, Integers] = {}
         self.moment = np.zeros((dimension, dimension), np.int64) if moment else None
 
-    def add(self, labels: Sequence[str], vectors: NDArray[np.float32]) -> None:
+    def add(self, labels: Labels, vectors: NDArray[np.float32]) -> None:
         """Add entries with their unit ``vectors`` (n, d)."""
         self._count(labels, vectors, 1)
 
-    def remove(self, labels: Sequence[str], vectors: NDArray[np.float32]) -> None:
+    def remove(self, labels: Labels, vectors: NDArray[np.float32]) -> None:
         """Remove entries that were added with these labels and vectors (n, d)."""
         self._count(labels, vectors, -1)
 
@@ -50,15 +52,17 @@ class Statistics:
         self._shift(old, -row, -1)
         self._shift(new, row, 1)
 
-    def copy(self) -> Statistics:
-        """Return statistics that change independently of these."""
+    def copy(self, *, moment: bool = True) -> Statistics:
+        """Return statistics that change independently of these, perhaps without the ``moment``."""
         copy = Statistics(self.dimension, moment=False)
         copy.counts = dict(self.counts)
         copy.sums = {label: row.copy() for label, row in self.sums.items()}
-        copy.moment = None if self.moment is None else self.moment.copy()
+        copy.moment = self.moment.copy() if moment and self.moment is not None else None
         return copy
 
-    def _count(self, labels: Sequence[str], vectors: NDArray[np.float32], sign: int) -> None:
+    def _count(self, labels: Labels, vectors: NDArray[np.float32], sign: int) -> None:
+        if not len(labels):
+            return
         names, codes = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
         for start in range(0, len(vectors), ROWS_AT_ONCE):
             rows, of_rows = (

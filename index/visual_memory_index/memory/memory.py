@@ -21,6 +21,7 @@ from visual_memory_index.errors import (
 )
 from visual_memory_index.files.damage import damage_of
 from visual_memory_index.files.database import keeping_log
+from visual_memory_index.heads.head import Head
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import Noted, OnStanding, Standing
@@ -32,7 +33,7 @@ from visual_memory_index.memory.unlearn import Unlearning
 from visual_memory_index.ram.ram_copy import Change, RamCopy
 from visual_memory_index.records.entry import Entry, IdMaker, Parts, VotingEntries, now
 from visual_memory_index.records.filter import Filter
-from visual_memory_index.records.neighbors import Neighbors, Query
+from visual_memory_index.records.neighbors import HeadScores, Neighbors, Query
 from visual_memory_index.records.operation import Progress, unreported
 from visual_memory_index.records.request import LOCAL, WHOLE, WITHOUT_ID, Request, StoredBatch
 from visual_memory_index.scan.vectors import IndexFactory
@@ -40,6 +41,8 @@ from visual_memory_index.sqlite.replica import Replica
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.contents import StoredEntry
 from visual_memory_index.store.store import AuditPage, Identity, Known, Page, Transaction
+
+COUNTED_AT_ONCE = 1024  # readers wait meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,6 +477,7 @@ class Memory:
         """Return the result of queries that all have the same ``counts_k``."""
         counts, found = None, None
         while found is None:
+            self._keep_statistics(queries)
             if counts_k is None:
                 with self._engine.reading_ram() as ram:
                     found = search(queries, ram, self._engine.store)
@@ -481,7 +485,33 @@ class Memory:
                 counts, found = self._counting.get(
                     counts_k, unreported, lambda ram: search(queries, ram, self._engine.store)
                 )
-        return [replace(each, v=counts.v[rows] if counts else None) for each, rows in found]
+        return [
+            replace(
+                each.neighbors,
+                v=counts.v[each.rows] if counts else None,
+                head=to_scores(each.head(), query.vectors) if each.head else None,
+            )
+            for query, each in zip(queries, found, strict=True)
+        ]
+
+    def _keep_statistics(self, queries: Sequence[Query]) -> None:
+        """Count all entries in the statistics, in parts, if a query wants a head."""
+        ridges = [query.ridge for query in queries if query.head]
+        if not ridges:
+            return
+        moment = any(ridge is not None for ridge in ridges)
+        with self._engine.reading_ram() as ram:
+            done = ram.has_statistics(moment=moment)
+        while not done:
+            with self._engine.lock.writing():
+                ram = self._engine.current_ram()
+                ram.keep_statistics(moment=moment)
+                done = ram.count(COUNTED_AT_ONCE)
+
+
+def to_scores(head: Head, vectors: NDArray[np.float32]) -> HeadScores:
+    """Return the scores of unit ``vectors`` (n, d) by a head."""
+    return HeadScores(head.labels, head.counts, head.scores(vectors))
 
 
 def forget(transaction: Transaction, known: Mapping[str, Known]) -> tuple[list[str], Change]:

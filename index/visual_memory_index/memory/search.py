@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from visual_memory_index.ram.ram_copy import Found, RamCopy
+from visual_memory_index.ram.ram_copy import Found, RamCopy, sizes_of
 from visual_memory_index.records.neighbors import Query
 from visual_memory_index.scan.vectors import Rows
 from visual_memory_index.store.store import Store
@@ -15,8 +16,11 @@ from visual_memory_index.store.store import Store
 def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] | None:
     """Return the result of each query, or None if the search has to be repeated.
 
-    It has to if the file, which filters read, has a commit that the copy in RAM does not have yet.
+    It has to if the file, which filters read, has a commit that the copy in RAM does not have yet,
+    or if a query wants a head and the statistics are not kept yet.
     """
+    if not all(ram.has_statistics(moment=each.ridge is not None) for each in queries if each.head):
+        return None
     admitted = [admit(query, ram, store) for query in queries]
     if any(revision != ram.revision for revision, _ in admitted):
         return None
@@ -37,7 +41,14 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
             candidates = [next(together) for _ in query.vectors]
         else:
             candidates = ram.vectors.candidates_among(query.vectors, query.k, rows)
-        answers.append(ram.find(query.vectors, query.k, candidates))
+        found = ram.find(query.vectors, query.k, candidates)
+        left_out = ram.rows_of_ids(query.exclude_ids)
+        if query.sizes:
+            sizes = sizes_of(found.neighbors.labels, ram.count_labels(rows, left_out))
+            found = found._replace(neighbors=replace(found.neighbors, sizes=sizes))
+        if query.head:
+            found = found._replace(head=ram.head(rows, left_out, query.ridge))
+        answers.append(found)
     return answers
 
 

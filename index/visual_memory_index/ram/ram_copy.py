@@ -6,13 +6,17 @@ It is derived from the store, and never written anywhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.heads.head import Head, fit
+from visual_memory_index.heads.statistics import Statistics
+from visual_memory_index.ram.heads import Heads
 from visual_memory_index.records.entry import VotingEntries
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.scan.distances import exact_distances
@@ -49,17 +53,22 @@ class PrunedEntry(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The nearest entries of n queries, and the rows (n, k) that they had when found."""
+    """The nearest entries of n queries, and the rows (n, k) that they had when found.
+
+    ``head``, if any, fits a head to the entries that were searched.
+    """
 
     neighbors: Neighbors
     rows: Rows
+    head: Callable[[], Head] | None = None
 
 
 class RamCopy:
     """Key, id, label and vector of each voting entry, by row; key and label of the pruned, by id.
 
     Row numbers change when entries are removed. ``reserve`` may run beside readers; all other
-    changes need exclusive access.
+    changes need exclusive access. ``statistics`` are those of the first ``counted`` rows; they are
+    None until a head is wanted, and complete once all rows are counted.
     """
 
     def __init__(self, dimension: int, indexes: IndexFactory, *, background: bool = False) -> None:
@@ -73,6 +82,9 @@ class RamCopy:
         self._ids = np.empty(FIRST_CAPACITY, dtype=object)
         self._labels = np.empty(FIRST_CAPACITY, dtype=object)
         self._row_of: dict[str, int] = {}
+        self.statistics: Statistics | None = None
+        self.counted = 0
+        self.heads = Heads()
         self._interned: dict[str, str] = {}
 
     def __len__(self) -> int:
@@ -106,6 +118,7 @@ class RamCopy:
         if change.pruned:
             self.prune(change.pruned)
         self.revision = change.revision
+        self.heads.clear()
 
     def add(
         self,
@@ -126,6 +139,8 @@ class RamCopy:
         self._row_of.update(zip(ids, range(start, end), strict=True))
         self.label_counts.update(self._labels[start:end].tolist())
         self.vectors.append(vectors)
+        if self.counted == start:
+            self.count(len(ids))
         self._remove(gone)
 
     def label(self, id: str) -> str:
@@ -158,9 +173,50 @@ class RamCopy:
             count_down(self.pruned_counts, before.label)
             return
         row = self._row_of[id]
+        if self.statistics is not None and row < self.counted:
+            (vector,) = self.vectors.gather(np.array([row]))
+            self.statistics.relabel(self._labels[row], label, vector)
         self._count_down(self._labels[row])
         self._labels[row] = self._interned.setdefault(label, label)
         self.label_counts[label] += 1
+
+    def keep_statistics(self, *, moment: bool) -> None:
+        """Begin to keep statistics, unless they are kept already with what is wanted."""
+        if self.statistics is None or (moment and self.statistics.moment is None):
+            self.statistics, self.counted = Statistics(self.vectors.dimension, moment=moment), 0
+
+    def has_statistics(self, *, moment: bool) -> bool:
+        """Return True if all rows are counted in statistics, perhaps with their ``moment``."""
+        kept = self.statistics
+        wanted = kept is not None and (kept.moment is not None or not moment)
+        return wanted and self.counted == len(self)
+
+    def count(self, most: int) -> bool:
+        """Count up to ``most`` further rows in the statistics; return True if all are counted."""
+        if self.statistics is not None:
+            rows = np.arange(self.counted, min(len(self), self.counted + most))
+            self.statistics.add(self._labels[rows], self.vectors.gather(rows))
+            self.counted += len(rows)
+        return self.counted == len(self)
+
+    def head(self, rows: Rows | None, left_out: Rows, ridge: float | None) -> Callable[[], Head]:
+        """Return a function that fits a head to these ``rows``, or to all rows but ``left_out``.
+
+        It needs no lock. All rows are counted, and with a ``ridge`` their second moment is kept.
+        """
+        assert self.statistics is not None
+        if rows is None and not len(left_out):
+            return self.heads.fitting(self.revision, ridge, self.statistics)
+        moment = ridge is not None
+        if rows is None:
+            statistics = self.statistics.copy(moment=moment)
+            statistics.remove(self._labels[left_out], self.vectors.gather(left_out))
+        else:
+            statistics = Statistics(self.vectors.dimension, moment=moment)
+            for start in range(0, len(rows), EXACT_AT_ONCE):
+                part = rows[start : start + EXACT_AT_ONCE]
+                statistics.add(self._labels[part], self.vectors.gather(part))
+        return partial(fit, statistics, ridge)
 
     def has(self, id: str, key: int, label: str) -> bool:
         """Return True if an entry votes with this label and this key, and so this vector."""
@@ -198,6 +254,12 @@ class RamCopy:
             rows[number], distances[number] = among[nearest], exact[nearest]
         return Found(Neighbors(self._ids[rows], self._labels[rows], distances), rows)
 
+    def count_labels(self, rows: Rows | None, left_out: Rows) -> Counter[str]:
+        """Count the entries of each label in these ``rows``, or in all rows but ``left_out``."""
+        if rows is not None:
+            return Counter(self._labels[rows].tolist())
+        return self.label_counts - Counter(self._labels[left_out].tolist())
+
     def without(self, ids: Iterable[str] = ()) -> RamCopy:
         """Return a snapshot of the voting entries except ``ids``; pruned entries are not in it."""
         stays = np.ones(len(self), dtype=bool)
@@ -224,11 +286,15 @@ class RamCopy:
         own = [self.rows_of_ids([id]) for id in queries._ids[rows]]
         k = min(k, len(self) - len(own[0]))
         if not k:
-            nothing = np.empty((len(rows), 0), dtype=object)
-            return Neighbors(nothing, nothing, np.empty((len(rows), 0)))
-        return self.find(
-            vectors, k, self.vectors.candidates(vectors, [k] * len(rows), own)
-        ).neighbors
+            nothing, none = np.empty((len(rows), 0), dtype=object), np.empty((len(rows), 0))
+            return Neighbors(nothing, nothing, none, sizes=none.astype(np.int64))
+        candidates = self.vectors.candidates(vectors, [k] * len(rows), own)
+        found = self.find(vectors, k, candidates).neighbors
+        sizes = sizes_of(found.labels, self.label_counts)
+        for number, left_out in enumerate(own):
+            for label in self._labels[left_out]:
+                sizes[number] -= found.labels[number] == label
+        return replace(found, sizes=sizes)
 
     def ranked(self, queries: NDArray[np.float32]) -> Rows:
         """Rank every row for each query (n, d), nearest first, ties by id: (n, m)."""
@@ -244,8 +310,9 @@ class RamCopy:
         """Find the ``k`` voting entries nearest to each query (n, d)."""
         nobody = np.empty(0, dtype=np.intp)
         n = len(queries)
-        found = self.vectors.candidates(queries, [min(k, len(self))] * n, [nobody] * n)
-        return self.find(queries, k, found).neighbors
+        candidates = self.vectors.candidates(queries, [min(k, len(self))] * n, [nobody] * n)
+        found = self.find(queries, k, candidates).neighbors
+        return replace(found, sizes=sizes_of(found.labels, self.label_counts))
 
     def nearest_others(
         self, rows: Rows, k: int
@@ -288,6 +355,8 @@ class RamCopy:
         start, end = moves(len(self), rows)
         for label, count in Counter(self._labels[rows].tolist()).items():
             self._count_down(label, count)
+        if self.statistics is not None and len(rows):
+            self._uncount(rows, start, end)
         self.vectors.remove(rows)
         for column in (self._keys, self._ids, self._labels):
             column[end] = column[start]
@@ -295,10 +364,28 @@ class RamCopy:
         free = slice(len(self), len(self) + len(rows))
         self._keys[free], self._ids[free], self._labels[free] = 0, None, None
 
+    def _uncount(self, rows: Rows, start: Rows, end: Rows) -> None:
+        """Remove ``rows`` from the statistics, before rows move from ``start`` to ``end``.
+
+        A row that was not counted may move among those that are.
+        """
+        assert self.statistics is not None
+        gone = rows[rows < self.counted]
+        self.statistics.remove(self._labels[gone], self.vectors.gather(gone))
+        come = start[(start >= self.counted) & (end < self.counted)]
+        self.statistics.add(self._labels[come], self.vectors.gather(come))
+        self.counted = min(self.counted, len(self) - len(rows))
+
     def _count_down(self, label: str, count: int = 1) -> None:
         count_down(self.label_counts, label, count)
         if label not in self.label_counts:
             del self._interned[label]
+
+
+def sizes_of(labels: NDArray[np.object_], counts: Mapping[str, int]) -> NDArray[np.int64]:
+    """Return the count of each of ``labels`` (n, k): int64 (n, k)."""
+    found = np.array([counts[label] for label in labels.ravel()], dtype=np.int64)
+    return found.reshape(labels.shape)
 
 
 def count_down(counts: Counter[str], label: str, count: int = 1) -> None:

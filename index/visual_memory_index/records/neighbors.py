@@ -16,7 +16,8 @@ class Query:
     """Unit vectors float32 (n, d), and the number k of nearest entries to find for each vector.
 
     Only entries that match ``filter`` and are not in ``exclude_ids`` are found. If ``counts_k`` is
-    given, the result has the neighbours' misleading counts for that K.
+    given, the result has the neighbours' misleading counts for that K; with ``sizes``, it has the
+    sizes of their labels; with ``head``, the scores by a head with this ``ridge``, see ``fit``.
     """
 
     vectors: NDArray[np.float32]
@@ -24,6 +25,21 @@ class Query:
     filter: Filter | None = None
     exclude_ids: Sequence[str] = ()
     counts_k: int | None = None
+    sizes: bool = False
+    head: bool = False
+    ridge: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadScores:
+    """The ``scores`` float64 (n, L) of n queries by a head, for L ``labels`` in byte order.
+
+    ``counts`` (L,) are the numbers of entries that the head was fitted to.
+    """
+
+    labels: tuple[str, ...]
+    counts: NDArray[np.float64]
+    scores: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,10 +47,14 @@ class Neighbors:
     """The nearest entries of n queries, ascending by distance, equal distances by id in byte order.
 
     ``ids`` and ``labels`` are objects (n, k), ``distances`` float64 (n, k) in [0, 2]. ``v`` int64
-    (n, k) are their misleading counts, if these were asked for.
+    (n, k) are their misleading counts, and ``sizes`` int64 (n, k) the numbers of entries that have
+    their labels, among all entries that the query admits; ``head`` are the scores of a head fitted
+    to these entries. Each is there only if it was asked for.
     """
 
     ids: NDArray[np.object_]
     labels: NDArray[np.object_]
     distances: NDArray[np.float64]
     v: NDArray[np.int64] | None = None
+    sizes: NDArray[np.int64] | None = None
+    head: HeadScores | None = None

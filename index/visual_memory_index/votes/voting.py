@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.records.neighbors import Neighbors
+from visual_memory_index.votes.balance import balance_factors
 from visual_memory_index.votes.exponential import exp
 
 SOFTMAX_TEMPERATURE = 0.07  # after DINO (Caron et al., 2021)
+TEMPERATURE_MIN = 0.005
 RANK_OFFSET = 2.0
 NUMERATOR = 1.75  # Geirhos et al., 2024, soft pruning
 
@@ -34,9 +36,13 @@ def distance(distances: Weights) -> Weights:
     return exp(-distances)
 
 
-def softmax(distances: Weights) -> Weights:
-    """Return weights exp((1 − d) / 0.07), not divided by the sum (Geirhos et al., 2024, sec. 3)."""
-    return exp((1.0 - distances) / SOFTMAX_TEMPERATURE)
+def softmax(distances: Weights, temperature: float = SOFTMAX_TEMPERATURE) -> Weights:
+    """Return weights exp((1 − d) / temperature), not divided by the sum.
+
+    That is the softmax voting of Geirhos et al., 2024, section 3; ``temperature`` is at least
+    ``TEMPERATURE_MIN``.
+    """
+    return exp((1.0 - distances) / temperature)
 
 
 def rank(distances: Weights) -> Weights:
@@ -69,18 +75,28 @@ class Decision:
     weights: Weights
 
 
-def decide(neighbors: Neighbors, voting: Voting) -> list[Decision]:
+def decide(neighbors: Neighbors, voting: Voting, balance: float = 0.0) -> list[Decision]:
     """Return one decision for each row of ``neighbors`` (n, k), k ≥ 1.
 
-    Weights are multiplied by reliabilities if the neighbours have misleading counts.
+    Weights are multiplied by reliabilities if the neighbours have misleading counts, and by the
+    factors of ``balance``, which needs the sizes of their labels unless it is 0.
     """
-    weights = voting(neighbors.distances)
-    if neighbors.v is not None:
-        weights = weights * reliability(neighbors.v)
+    weights = voting(neighbors.distances) * factors(neighbors, balance)
     return [
         to_decision(*row)
         for row in zip(neighbors.ids, neighbors.labels, neighbors.distances, weights, strict=True)
     ]
+
+
+def factors(neighbors: Neighbors, balance: float) -> Weights:
+    """Return the factors (n, k) of the votes of ``neighbors`` by reliability and ``balance``."""
+    found = np.ones_like(neighbors.distances)
+    if neighbors.v is not None:
+        found = found * reliability(neighbors.v)
+    if balance:
+        assert neighbors.sizes is not None
+        found = found * balance_factors(neighbors.sizes, balance)
+    return found
 
 
 def reliability(v: Counts) -> NDArray[np.float64]:
@@ -88,28 +104,29 @@ def reliability(v: Counts) -> NDArray[np.float64]:
     return np.where(v == 0, 1.0, NUMERATOR / (1.0 + v))
 
 
-def decide_reranked(neighbors: Neighbors, at: int, voting: Voting, ranking: Ranking) -> Decision:
+def decide_reranked(
+    neighbors: Neighbors, at: int, voting: Voting, ranking: Ranking, balance: float = 0.0
+) -> Decision:
     """Return the decision for row ``at`` of ``neighbors`` (n, k), its k ids in a new ranking.
 
     If ``ranking`` is a sequence of the ids, it is their order: the rule's weights, which fall with
     the distance, are given to the neighbours in that order. If it is a mapping, it gives the
     weights themselves, at least 0 and not all 0; larger weights come first, equal weights in the
-    former order. If the neighbours have misleading counts, weights are multiplied by reliabilities;
-    given weights are first divided by the largest, since the smallest numbers would underflow.
+    former order. Weights are multiplied by the ``factors`` of the neighbours; given weights are
+    first divided by the largest, since the smallest numbers would underflow.
     """
     ids = neighbors.ids[at]
     if isinstance(ranking, Mapping):
         given = np.array([ranking[id] for id in ids], dtype=np.float64)
         order = np.argsort(-given, kind="stable")
         weights = given[order]
-        if neighbors.v is not None:
+        if neighbors.v is not None or balance:
             weights = weights / weights[0]
     else:
         place = {id: number for number, id in enumerate(ids)}
         order = np.array([place[id] for id in ranking], dtype=np.intp)
         weights = voting(neighbors.distances[at])
-    if neighbors.v is not None:
-        weights = weights * reliability(neighbors.v[at, order])
+    weights = weights * factors(neighbors, balance)[at, order]
     return to_decision(
         ids[order], neighbors.labels[at, order], neighbors.distances[at, order], weights
     )

@@ -13,6 +13,7 @@ from visual_memory.terminal.refused import Refused, WrongUsage
 
 SERVER = "127.0.0.1:50051"
 VOTINGS = ("plurality", "distance", "softmax", "rank")
+HEADS = ("none", "means", "discriminants")
 
 VERSION_HELP = "show program's version number and exit"
 

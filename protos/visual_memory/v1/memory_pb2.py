@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvisual_memory/v1/memory.proto\x12\x10visual_memory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x03\n\x06Memory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12\x30\n\x08\x65mbedder\x18\x03 \x01(\x0b\x32\x1e.visual_memory.v1.EmbedderSpec\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63ount\x18\x05 \x01(\x03\x12,\n\x06labels\x18\x06 \x03(\x0b\x32\x1c.visual_memory.v1.LabelCount\x12\x12\n\ndisk_bytes\x18\x07 \x01(\x03\x12\x14\n\x0cpruned_count\x18\x08 \x01(\x03\x12\x37\n\x0b\x63\x61libration\x18\t \x01(\x0b\x32\".visual_memory.v1.CalibrationState\x12\x14\n\x0cstore_images\x18\n \x01(\x08\x12\x10\n\x08reranker\x18\x0b \x01(\t\x12\x0e\n\x06\x64igest\x18\x0c \x01(\t\x12\x0b\n\x03uid\x18\r \x01(\t\x12\x0e\n\x06\x64\x61mage\x18\x0e \x01(\t\"m\n\x10\x43\x61librationState\x12\t\n\x01k\x18\x01 \x01(\x05\x12\x0e\n\x06voting\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05stale\x18\x04 \x01(\x08\"@\n\nLabelCount\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x14\n\x0cpruned_count\x18\x03 \x01(\x03\"q\n\x0c\x45mbedderSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0eweights_sha256\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\x05\x12\x15\n\rpreprocessing\x18\x04 \x01(\t\x12\x11\n\tbit_equal\x18\x05 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dvisual_memory/v1/memory.proto\x12\x10visual_memory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x03\n\x06Memory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\x05\x12\x30\n\x08\x65mbedder\x18\x03 \x01(\x0b\x32\x1e.visual_memory.v1.EmbedderSpec\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63ount\x18\x05 \x01(\x03\x12,\n\x06labels\x18\x06 \x03(\x0b\x32\x1c.visual_memory.v1.LabelCount\x12\x12\n\ndisk_bytes\x18\x07 \x01(\x03\x12\x14\n\x0cpruned_count\x18\x08 \x01(\x03\x12\x37\n\x0b\x63\x61libration\x18\t \x01(\x0b\x32\".visual_memory.v1.CalibrationState\x12\x14\n\x0cstore_images\x18\n \x01(\x08\x12\x10\n\x08reranker\x18\x0b \x01(\t\x12\x0e\n\x06\x64igest\x18\x0c \x01(\t\x12\x0b\n\x03uid\x18\r \x01(\t\x12\x0e\n\x06\x64\x61mage\x18\x0e \x01(\t\"\x93\x01\n\x10\x43\x61librationState\x12\t\n\x01k\x18\x01 \x01(\x05\x12\x0e\n\x06voting\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05stale\x18\x04 \x01(\x08\x12\x13\n\x0btemperature\x18\x05 \x01(\x01\x12\x0f\n\x07\x62\x61lance\x18\x06 \x01(\x01\"@\n\nLabelCount\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x14\n\x0cpruned_count\x18\x03 \x01(\x03\"q\n\x0c\x45mbedderSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0eweights_sha256\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\x05\x12\x15\n\rpreprocessing\x18\x04 \x01(\t\x12\x11\n\tbit_equal\x18\x05 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -24,10 +24,10 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
   _globals['_MEMORY']._serialized_start=85
   _globals['_MEMORY']._serialized_end=470
-  _globals['_CALIBRATIONSTATE']._serialized_start=472
-  _globals['_CALIBRATIONSTATE']._serialized_end=581
-  _globals['_LABELCOUNT']._serialized_start=583
-  _globals['_LABELCOUNT']._serialized_end=647
-  _globals['_EMBEDDERSPEC']._serialized_start=649
-  _globals['_EMBEDDERSPEC']._serialized_end=762
+  _globals['_CALIBRATIONSTATE']._serialized_start=473
+  _globals['_CALIBRATIONSTATE']._serialized_end=620
+  _globals['_LABELCOUNT']._serialized_start=622
+  _globals['_LABELCOUNT']._serialized_end=686
+  _globals['_EMBEDDERSPEC']._serialized_start=688
+  _globals['_EMBEDDERSPEC']._serialized_end=801
 # @@protoc_insertion_point(module_scope)

@@ -102,10 +102,14 @@ class CalibrationState(google.protobuf.message.Message):
     VOTING_FIELD_NUMBER: builtins.int
     CREATE_TIME_FIELD_NUMBER: builtins.int
     STALE_FIELD_NUMBER: builtins.int
+    TEMPERATURE_FIELD_NUMBER: builtins.int
+    BALANCE_FIELD_NUMBER: builtins.int
     k: builtins.int
     voting: builtins.str
     stale: builtins.bool
     """Whether entries were changed since."""
+    temperature: builtins.float
+    balance: builtins.float
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     def __init__(
@@ -115,9 +119,11 @@ class CalibrationState(google.protobuf.message.Message):
         voting: builtins.str = ...,
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         stale: builtins.bool = ...,
+        temperature: builtins.float = ...,
+        balance: builtins.float = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "k", b"k", "stale", b"stale", "voting", b"voting"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["balance", b"balance", "create_time", b"create_time", "k", b"k", "stale", b"stale", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
 
 global___CalibrationState = CalibrationState
 

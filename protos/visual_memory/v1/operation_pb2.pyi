@@ -401,6 +401,8 @@ class Calibration(google.protobuf.message.Message):
     ERROR_BEFORE_FIELD_NUMBER: builtins.int
     ERROR_AFTER_FIELD_NUMBER: builtins.int
     REJECTION_DISTANCE_FIELD_NUMBER: builtins.int
+    TEMPERATURE_FIELD_NUMBER: builtins.int
+    BALANCE_FIELD_NUMBER: builtins.int
     k: builtins.int
     voting: builtins.str
     count: builtins.int
@@ -412,6 +414,8 @@ class Calibration(google.protobuf.message.Message):
     error_after: builtins.float
     rejection_distance: builtins.float
     """Queries whose nearest entry is farther are rejected; 95 % of those asked are nearer to one."""
+    temperature: builtins.float
+    balance: builtins.float
     def __init__(
         self,
         *,
@@ -421,7 +425,9 @@ class Calibration(google.protobuf.message.Message):
         error_before: builtins.float = ...,
         error_after: builtins.float = ...,
         rejection_distance: builtins.float = ...,
+        temperature: builtins.float = ...,
+        balance: builtins.float = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["count", b"count", "error_after", b"error_after", "error_before", b"error_before", "k", b"k", "rejection_distance", b"rejection_distance", "voting", b"voting"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["balance", b"balance", "count", b"count", "error_after", b"error_after", "error_before", b"error_before", "k", b"k", "rejection_distance", b"rejection_distance", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
 
 global___Calibration = Calibration

@@ -658,6 +658,12 @@ class ClassifyRequest(google.protobuf.message.Message):
     LEVEL_FIELD_NUMBER: builtins.int
     RERANKER_FIELD_NUMBER: builtins.int
     RERANK_TIMEOUT_FIELD_NUMBER: builtins.int
+    TEMPERATURE_FIELD_NUMBER: builtins.int
+    BALANCE_FIELD_NUMBER: builtins.int
+    HEAD_FIELD_NUMBER: builtins.int
+    RIDGE_FIELD_NUMBER: builtins.int
+    HEAD_TEMPERATURE_FIELD_NUMBER: builtins.int
+    BLEND_FIELD_NUMBER: builtins.int
     memory: builtins.str
     k: builtins.int
     """Neighbours that vote; unset means 50. More than there are means all."""
@@ -693,6 +699,22 @@ class ClassifyRequest(google.protobuf.message.Message):
     """A re-ranker of this server; empty means the memory's, "none" none. It sees the pictures of the
     query and of its k neighbours and says who counts how much.
     """
+    temperature: builtins.float
+    """Of softmax votes, 0.005 to 10; unset means 0.07."""
+    balance: builtins.float
+    """Each vote is multiplied by the number of entries of its label to the power of minus this, 0 to 1;
+    unset means 0.
+    """
+    head: builtins.str
+    """none, means or discriminants: a classifier in closed form, fitted to the entries, which decides
+    with the votes; empty means none.
+    """
+    ridge: builtins.float
+    """Of discriminants, 0.000001 to 1000000; unset means 1."""
+    head_temperature: builtins.float
+    """At which its scores become shares, 0.005 to 10; unset means 0.05."""
+    blend: builtins.float
+    """Its part of each score, 0 to 1; the votes make up the rest. Unset means 0.5."""
     @property
     def images(self) -> visual_memory.v1.entry_pb2.Images: ...
     @property
@@ -728,11 +750,23 @@ class ClassifyRequest(google.protobuf.message.Message):
         level: builtins.int | None = ...,
         reranker: builtins.str = ...,
         rerank_timeout: google.protobuf.duration_pb2.Duration | None = ...,
+        temperature: builtins.float | None = ...,
+        balance: builtins.float | None = ...,
+        head: builtins.str = ...,
+        ridge: builtins.float | None = ...,
+        head_temperature: builtins.float | None = ...,
+        blend: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "coverage", b"coverage", "images", b"images", "k", b"k", "level", b"level", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "vectors", b"vectors"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "allow_empty", b"allow_empty", "calibrated", b"calibrated", "conformal", b"conformal", "coverage", b"coverage", "exclude_ids", b"exclude_ids", "filter", b"filter", "images", b"images", "k", b"k", "level", b"level", "memory", b"memory", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "reranker", b"reranker", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_coverage", b"_coverage", "_head_temperature", b"_head_temperature", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "balance", b"balance", "blend", b"blend", "coverage", b"coverage", "head_temperature", b"head_temperature", "images", b"images", "k", b"k", "level", b"level", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "ridge", b"ridge", "temperature", b"temperature", "vectors", b"vectors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_coverage", b"_coverage", "_head_temperature", b"_head_temperature", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "allow_empty", b"allow_empty", "balance", b"balance", "blend", b"blend", "calibrated", b"calibrated", "conformal", b"conformal", "coverage", b"coverage", "exclude_ids", b"exclude_ids", "filter", b"filter", "head", b"head", "head_temperature", b"head_temperature", "images", b"images", "k", b"k", "level", b"level", "memory", b"memory", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "reranker", b"reranker", "ridge", b"ridge", "temperature", b"temperature", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_balance", b"_balance"]) -> typing.Literal["balance"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_blend", b"_blend"]) -> typing.Literal["blend"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_coverage", b"_coverage"]) -> typing.Literal["coverage"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_head_temperature", b"_head_temperature"]) -> typing.Literal["head_temperature"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
     @typing.overload
@@ -743,6 +777,10 @@ class ClassifyRequest(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_neighbors", b"_neighbors"]) -> typing.Literal["neighbors"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_reliability_k", b"_reliability_k"]) -> typing.Literal["reliability_k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_ridge", b"_ridge"]) -> typing.Literal["ridge"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_temperature", b"_temperature"]) -> typing.Literal["temperature"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["queries", b"queries"]) -> typing.Literal["images", "vectors"] | None: ...
 
@@ -1729,6 +1767,8 @@ class ExplainDecisionRequest(google.protobuf.message.Message):
     ADD_LABELS_FIELD_NUMBER: builtins.int
     SEARCH_TIME_FIELD_NUMBER: builtins.int
     INCLUDE_THUMBNAILS_FIELD_NUMBER: builtins.int
+    TEMPERATURE_FIELD_NUMBER: builtins.int
+    BALANCE_FIELD_NUMBER: builtins.int
     memory: builtins.str
     k: builtins.int
     """1 to 1000; unset means 50."""
@@ -1736,6 +1776,12 @@ class ExplainDecisionRequest(google.protobuf.message.Message):
     """Empty means rank."""
     include_thumbnails: builtins.bool
     """Adds what the entries look like, where the memory stores images."""
+    temperature: builtins.float
+    """Of softmax votes, 0.005 to 10; unset means 0.07."""
+    balance: builtins.float
+    """Each vote is multiplied by the number of entries of its label to the power of minus this, 0 to 1;
+    unset means 0.
+    """
     @property
     def images(self) -> visual_memory.v1.entry_pb2.Images: ...
     @property
@@ -1775,11 +1821,17 @@ class ExplainDecisionRequest(google.protobuf.message.Message):
         add_labels: collections.abc.Iterable[builtins.str] | None = ...,
         search_time: google.protobuf.duration_pb2.Duration | None = ...,
         include_thumbnails: builtins.bool = ...,
+        temperature: builtins.float | None = ...,
+        balance: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_k", b"_k", "add_vectors", b"add_vectors", "images", b"images", "k", b"k", "queries", b"queries", "search_time", b"search_time", "vectors", b"vectors"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_k", b"_k", "add_labels", b"add_labels", "add_vectors", b"add_vectors", "exclude_ids", b"exclude_ids", "images", b"images", "include_thumbnails", b"include_thumbnails", "k", b"k", "memory", b"memory", "queries", b"queries", "relabel", b"relabel", "remove_ids", b"remove_ids", "search_time", b"search_time", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_balance", b"_balance", "_k", b"_k", "_temperature", b"_temperature", "add_vectors", b"add_vectors", "balance", b"balance", "images", b"images", "k", b"k", "queries", b"queries", "search_time", b"search_time", "temperature", b"temperature", "vectors", b"vectors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_k", b"_k", "_temperature", b"_temperature", "add_labels", b"add_labels", "add_vectors", b"add_vectors", "balance", b"balance", "exclude_ids", b"exclude_ids", "images", b"images", "include_thumbnails", b"include_thumbnails", "k", b"k", "memory", b"memory", "queries", b"queries", "relabel", b"relabel", "remove_ids", b"remove_ids", "search_time", b"search_time", "temperature", b"temperature", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_balance", b"_balance"]) -> typing.Literal["balance"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_temperature", b"_temperature"]) -> typing.Literal["temperature"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["queries", b"queries"]) -> typing.Literal["images", "vectors"] | None: ...
 
@@ -1875,6 +1927,8 @@ class AssessMemoryRequest(google.protobuf.message.Message):
     VOTING_FIELD_NUMBER: builtins.int
     THIN_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    TEMPERATURE_FIELD_NUMBER: builtins.int
+    BALANCE_FIELD_NUMBER: builtins.int
     memory: builtins.str
     k: builtins.int
     """Neighbours that vote; unset means 50."""
@@ -1883,6 +1937,12 @@ class AssessMemoryRequest(google.protobuf.message.Message):
     thin: builtins.int
     """Labels with fewer entries are thin; unset means 5."""
     request_id: builtins.str
+    temperature: builtins.float
+    """Of softmax votes, 0.005 to 10; unset means 0.07."""
+    balance: builtins.float
+    """Each vote is multiplied by the number of entries of its label to the power of minus this, 0 to 1;
+    unset means 0.
+    """
     def __init__(
         self,
         *,
@@ -1891,11 +1951,17 @@ class AssessMemoryRequest(google.protobuf.message.Message):
         voting: builtins.str = ...,
         thin: builtins.int | None = ...,
         request_id: builtins.str = ...,
+        temperature: builtins.float | None = ...,
+        balance: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_k", b"_k", "_thin", b"_thin", "k", b"k", "thin", b"thin"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_k", b"_k", "_thin", b"_thin", "k", b"k", "memory", b"memory", "request_id", b"request_id", "thin", b"thin", "voting", b"voting"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_balance", b"_balance", "_k", b"_k", "_temperature", b"_temperature", "_thin", b"_thin", "balance", b"balance", "k", b"k", "temperature", b"temperature", "thin", b"thin"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_k", b"_k", "_temperature", b"_temperature", "_thin", b"_thin", "balance", b"balance", "k", b"k", "memory", b"memory", "request_id", b"request_id", "temperature", b"temperature", "thin", b"thin", "voting", b"voting"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_balance", b"_balance"]) -> typing.Literal["balance"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_temperature", b"_temperature"]) -> typing.Literal["temperature"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_thin", b"_thin"]) -> typing.Literal["thin"] | None: ...
 
@@ -1912,12 +1978,20 @@ class CalibrateMemoryRequest(google.protobuf.message.Message):
     IMAGES_FIELD_NUMBER: builtins.int
     VECTORS_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    TEMPERATURE_FIELD_NUMBER: builtins.int
+    BALANCE_FIELD_NUMBER: builtins.int
     memory: builtins.str
     k: builtins.int
     """Unset means 50."""
     voting: builtins.str
     """Empty means rank."""
     request_id: builtins.str
+    temperature: builtins.float
+    """Of softmax votes, 0.005 to 10; unset means 0.07."""
+    balance: builtins.float
+    """Each vote is multiplied by the number of entries of its label to the power of minus this, 0 to 1;
+    unset means 0.
+    """
     @property
     def images(self) -> visual_memory.v1.entry_pb2.Images: ...
     @property
@@ -1936,11 +2010,17 @@ class CalibrateMemoryRequest(google.protobuf.message.Message):
         images: visual_memory.v1.entry_pb2.Images | None = ...,
         vectors: visual_memory.v1.entry_pb2.Vectors | None = ...,
         labels: collections.abc.Iterable[builtins.str] | None = ...,
+        temperature: builtins.float | None = ...,
+        balance: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "queries", b"queries", "vectors", b"vectors"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_k", b"_k", "images", b"images", "k", b"k", "labels", b"labels", "memory", b"memory", "queries", b"queries", "request_id", b"request_id", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_balance", b"_balance", "_k", b"_k", "_temperature", b"_temperature", "balance", b"balance", "images", b"images", "k", b"k", "queries", b"queries", "temperature", b"temperature", "vectors", b"vectors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_k", b"_k", "_temperature", b"_temperature", "balance", b"balance", "images", b"images", "k", b"k", "labels", b"labels", "memory", b"memory", "queries", b"queries", "request_id", b"request_id", "temperature", b"temperature", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_balance", b"_balance"]) -> typing.Literal["balance"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_temperature", b"_temperature"]) -> typing.Literal["temperature"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["queries", b"queries"]) -> typing.Literal["images", "vectors"] | None: ...
 

@@ -14,7 +14,7 @@ from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage
 from visual_memory_service.console import files
-from visual_memory_service.console.arguments import add_asking, add_k, add_path, add_voting
+from visual_memory_service.console.arguments import add_asking, add_path, add_rule, rule, shown_rule
 from visual_memory_service.console.interrupted import report_running_operations
 
 SHOWN = 20
@@ -23,8 +23,7 @@ CALLED_SHOWN = 3
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "assess", assess, "find entries whose labels look wrong")
-    add_k(parser, "neighbours that judge")
-    add_voting(parser)
+    add_rule(parser, "neighbours that judge")
     parser.add_argument(
         "--thin",
         metavar="N",
@@ -56,8 +55,7 @@ def add_to(commands: Commands) -> None:
         "fit confidences, label sets and rejection to the present entries, in place of a former "
         "calibration",
     )
-    add_k(parser, "neighbours that vote")
-    add_voting(parser)
+    add_rule(parser, "neighbours that vote")
 
 
 def assess(client: Client, options: Namespace) -> None:
@@ -73,9 +71,7 @@ def assess(client: Client, options: Namespace) -> None:
         files.refuse(page, force=options.force)
     memory = client.memory(options.name)
     with Progress("entries judged") as progress, report_running_operations(client, options.name):
-        found = memory.assess(
-            k=options.k, voting=options.voting, thin=options.thin, progress=progress.reach
-        )
+        found = memory.assess(thin=options.thin, progress=progress.reach, **rule(options))
     if page:  # else what pictures need would be loaded in vain
         from visual_memory_service.console.assessment_page import (
             CONFLICTS_SHOWN,
@@ -108,16 +104,15 @@ def assess(client: Client, options: Namespace) -> None:
 
 
 def calibrate(client: Client, options: Namespace) -> None:
-    """Calibrate a memory for one k and voting rule."""
+    """Calibrate a memory for decisions by one rule."""
     with Progress("entries judged") as progress, report_running_operations(client, options.name):
-        found = client.memory(options.name).calibrate(
-            k=options.k, voting=options.voting, progress=progress.reach
-        )
+        memory = client.memory(options.name)
+        found = memory.calibrate(progress=progress.reach, **rule(options))
     if options.json:
         print_json(asdict(found))
         return
     say(
-        f"{options.name} is calibrated for k = {found.k} and {found.voting} voting, by "
+        f"{options.name} is calibrated for {shown_rule(options)} votes, by "
         f"{plural(found.count, 'entry')}.",
         f"On average a vote share is {found.error_before:.4f} away from how often such decisions "
         "are right,",
@@ -144,7 +139,7 @@ def print_assessment(found: Assessment, options: Namespace) -> None:
     memory = options.name
     say(
         f"{plural(found.count, 'entry')} of {memory}: the others give {found.accuracy:.2%} of them "
-        f"their label (k = {options.k}, {options.voting}); "
+        f"their label ({shown_rule(options)}); "
         f"calibration error {found.calibration_error:.4f}."
     )
     print_table(("label", "entries", "accuracy", "also called", ""), worst_labels(found))

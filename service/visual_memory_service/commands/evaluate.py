@@ -16,7 +16,14 @@ from visual_memory.terminal.refused import Refused, listed
 from visual_memory.types import Decision
 from visual_memory_service.commands.classify import add_vote, problems, query_in_batches, vote
 from visual_memory_service.commands.classify import report as report_problems
-from visual_memory_service.console.arguments import add_asking, add_path
+from visual_memory_service.console.arguments import (
+    add_asking,
+    add_path,
+    head,
+    rule,
+    shown_head,
+    shown_rule,
+)
 from visual_memory_service.pictures import bad_pictures
 from visual_memory_service.pictures.pictures import alike, labelled
 
@@ -110,7 +117,7 @@ def print_report(evaluation: Evaluation, options: Namespace) -> None:
     right = percent(evaluation.correct, evaluation.pictures)
     rate = evaluation.pictures / evaluation.seconds
     of = f"{evaluation.correct:,} of {plural(evaluation.pictures, 'picture')}"
-    say(f"accuracy {right}: {of} (k = {options.k}, {options.voting}).")
+    say(f"accuracy {right}: {of} ({shown_rule(options)}{shown_head(options)}).")
     say(f"{evaluation.seconds:.1f} s, {rate:,.0f} pictures/s.")
     if evaluation.unknown_labels:
         say(f"Labels that the memory does not know: {listed(evaluation.unknown_labels)}.")
@@ -138,8 +145,8 @@ def as_json(evaluation: Evaluation, options: Namespace) -> dict[str, Any]:
         confusion.setdefault(label, {})[decided] = count
     return {
         "memory": options.name,
-        "k": options.k,
-        "voting": options.voting,
+        **rule(options),
+        **head(options),
         "pictures": evaluation.pictures,
         "correct": evaluation.correct,
         "accuracy": evaluation.correct / evaluation.pictures,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, _ActionsContainer
+from argparse import ArgumentParser, Namespace, _ActionsContainer
 from typing import Any
 
 from visual_memory.terminal import arguments as terminal
-from visual_memory.terminal.arguments import VOTINGS, Command, Commands
+from visual_memory.terminal.arguments import HEADS, VOTINGS, Command, Commands
 
 FILTER = 'such as: label = "cat" AND metadata.source = "web"'
 
@@ -40,13 +40,77 @@ def add_allow_missing(parser: ArgumentParser) -> None:
     parser.add_argument("--allow-missing", action="store_true", help="skip unknown ids")
 
 
+def add_rule(parser: ArgumentParser, neighbors: str) -> None:
+    """Add the options of a decision rule; ``neighbors`` is as for ``add_k``."""
+    add_k(parser, neighbors)
+    parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
+    parser.add_argument(
+        "--temperature", metavar="T", type=float, help="that of softmax voting; default: 0.07"
+    )
+    parser.add_argument(
+        "--balance",
+        metavar="P",
+        type=float,
+        default=0.0,
+        help="multiply each vote by the number of entries of its label to the power of -P, from 0 "
+        "to 1, so that rare labels are heard; default: 0",
+    )
+
+
+def rule(options: Namespace) -> dict[str, Any]:
+    """Return the options that ``add_rule`` adds as arguments of ``Memory.classify``."""
+    return {name: getattr(options, name) for name in ("k", "voting", "temperature", "balance")}
+
+
+def add_head(parser: ArgumentParser) -> None:
+    """Add the options of a head."""
+    parser.add_argument(
+        "--head",
+        choices=HEADS,
+        default="none",
+        help="a classifier in closed form that decides with the votes; default: none",
+    )
+    parser.add_argument(
+        "--ridge", metavar="R", type=float, help="that of discriminants; default: 1"
+    )
+    parser.add_argument(
+        "--head-temperature",
+        metavar="T",
+        type=float,
+        help="at which its scores become shares; default: 0.05",
+    )
+    parser.add_argument(
+        "--blend",
+        metavar="B",
+        type=float,
+        help="its part of each score, from 0 to 1, the votes the rest; default: 0.5",
+    )
+
+
+def head(options: Namespace) -> dict[str, Any]:
+    """Return the options that ``add_head`` adds as arguments of ``Memory.classify``."""
+    return {name: getattr(options, name) for name in ("head", "ridge", "head_temperature", "blend")}
+
+
+def shown_rule(options: Namespace) -> str:
+    """Format a decision rule as ``k = 50, rank``, with what is not as by default."""
+    text = f"k = {options.k}, {options.voting}"
+    if options.temperature is not None:
+        text += f" at {options.temperature:g}"
+    return f"{text}, balance {options.balance:g}" if options.balance else text
+
+
+def shown_head(options: Namespace) -> str:
+    """Format a head as ``, means`` to follow the rule, or nothing if there is none."""
+    if options.head == "none":
+        return ""
+    given = {"ridge": options.ridge, "at": options.head_temperature, "blend": options.blend}
+    text = "".join(f" {name} {value:g}" for name, value in given.items() if value is not None)
+    return f", {options.head}{text}"
+
+
 def add_k(parser: ArgumentParser, neighbors: str) -> None:
     """Add --k; ``neighbors`` is a phrase for its help, such as ``neighbours that vote``."""
     parser.add_argument(
         "-k", "--k", metavar="K", type=int, default=50, help=f"{neighbors}; default: 50"
     )
-
-
-def add_voting(parser: ArgumentParser) -> None:
-    """Add --voting."""
-    parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")

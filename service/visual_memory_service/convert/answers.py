@@ -40,6 +40,8 @@ def from_info(
         else memory_pb2.CalibrationState(
             k=calibration.result.k,
             voting=calibration.result.voting,
+            temperature=calibration.result.temperature,
+            balance=calibration.result.balance,
             create_time=from_time(calibration.created_at),
             stale=calibration.revision != info.revision,
         ),

@@ -9,10 +9,10 @@ import numpy as np
 
 from visual_memory.protocol import choices
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import Counts, Memory, Request, Voting
+from visual_memory_index import Counts, Memory, Request, Rule
 from visual_memory_index.curation import prune_methods
 from visual_memory_service.convert import requests
-from visual_memory_service.convert.decisions import K, to_voting
+from visual_memory_service.convert.decisions import to_rule
 from visual_memory_service.convert.page_token import from_token, to_page_bounds
 from visual_memory_service.curation.values import Valuing
 from visual_memory_service.errors import BadField, CountsChanged
@@ -130,8 +130,9 @@ def from_valuing(step: Valuing) -> Iterator[pb.ValueEntriesResponse]:
         )
 
 
-def to_assessing(request: pb.AssessMemoryRequest) -> tuple[int, Voting, int, Request]:
-    """Read K, voting, entries that a judged label needs, and request_id. Raises BadField."""
-    k = requests.to_counts_k(request.k if request.HasField("k") else K, "k")
+def to_assessing(request: pb.AssessMemoryRequest) -> tuple[Rule, int, Request]:
+    """Read the rule, entries that a judged label needs, and request_id. Raises BadField."""
+    rule = to_rule(request)
+    requests.to_counts_k(rule.k, "k")
     thin = request.thin if request.HasField("thin") else THIN
-    return k, to_voting(request), requests.to_number(thin, "thin", 1), requests.to_request(request)
+    return rule, requests.to_number(thin, "thin", 1), requests.to_request(request)

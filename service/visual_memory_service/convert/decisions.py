@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,16 @@ from visual_memory_service.errors import BadField
 
 RELIABILITY_K = 10
 RERANK_SECONDS = 10.0
-K = 50
-VOTING = "rank"
+TEMPERATURE_MAX = 10.0
 SEARCH_SECONDS = 5.0
+HEAD_LIMITS = {"ridge": (1e-6, 1e6), "head_temperature": (0.005, 10.0), "blend": (0.0, 1.0)}
 
+Deciding: TypeAlias = (
+    pb.ClassifyRequest
+    | pb.ExplainDecisionRequest
+    | pb.AssessMemoryRequest
+    | pb.CalibrateMemoryRequest
+)
 Queries = Sequence[bytes] | NDArray[np.float32]
 
 
@@ -37,27 +43,32 @@ def to_classification(request: pb.ClassifyRequest, settings: Settings) -> Classi
         shown = requests.to_number(request.neighbors, "neighbors", 0)
     if request.HasField("rerank_timeout"):
         seconds = requests.to_seconds(request.rerank_timeout, "rerank_timeout")
+    rule = to_rule_with_head(request)
+    question = to_question(request, settings)
     return Classification(
-        voting=to_voting(request),
+        rule=rule,
         shown=shown,
-        options=to_decision_options(request),
+        options=to_decision_options(request, rule),
         rerank_seconds=seconds,
-        question=to_question(request, settings),
+        question=replace(question, counts_k=to_reliability_k(request), rule=rule),
         reranker=request.reranker,
     )
 
 
 def to_question(request: pb.ClassifyRequest | pb.SearchRequest, settings: Settings) -> Question:
     """Read queries with K, filter and excluded ids. Raises BadField, BadFilter."""
-    k = requests.to_number(request.k if request.HasField("k") else K, "k", 1)
     return Question(
         queries=requests.to_content(request, settings),
-        k=k,
+        k=to_k(request),
         filter=index.parse(request.filter),
         exclude_ids=request.exclude_ids,
-        counts_k=to_reliability_k(request) if isinstance(request, pb.ClassifyRequest) else None,
         neighbors_max=settings.neighbors_max,
     )
+
+
+def to_k(request: Deciding | pb.SearchRequest) -> int:
+    """Read the number of neighbours, 50 by default. Raises BadField."""
+    return requests.to_number(request.k if request.HasField("k") else index.Rule().k, "k", 1)
 
 
 def to_reliability_k(request: pb.ClassifyRequest) -> int | None:
@@ -69,20 +80,48 @@ def to_reliability_k(request: pb.ClassifyRequest) -> int | None:
     return k if request.reliability == "soft" else None
 
 
-def to_voting(
-    request: pb.ClassifyRequest
-    | pb.ExplainDecisionRequest
-    | pb.AssessMemoryRequest
-    | pb.CalibrateMemoryRequest,
-) -> index.Voting:
-    """Read the voting rule, which is ``rank`` by default. Raises BadField."""
-    name = request.voting or VOTING
-    if name not in index.VOTINGS:
-        raise BadField("voting", f"must be one of {', '.join(index.VOTINGS)}, but is {name[:80]!r}")
-    return index.VOTINGS[name]
+def to_rule(request: Deciding) -> index.Rule:
+    """Read K, voting, temperature and balance. Raises BadField."""
+    rule = index.Rule()
+    voting = request.voting or rule.voting
+    if voting not in index.VOTINGS:
+        named = ", ".join(index.VOTINGS)
+        raise BadField("voting", f"must be one of {named}, but is {voting[:80]!r}")
+    temperature, balance = rule.temperature, rule.balance
+    if request.HasField("temperature"):
+        temperature, low = request.temperature, index.TEMPERATURE_MIN
+        if not low <= temperature <= TEMPERATURE_MAX:
+            limits = f"{low} to {TEMPERATURE_MAX:g}"
+            raise BadField("temperature", f"must be from {limits}, but is {temperature}")
+        if voting != "softmax":
+            raise BadField("temperature", f"is that of softmax voting, but the voting is {voting}")
+    if request.HasField("balance"):
+        balance = request.balance
+        if not 0.0 <= balance <= 1.0:
+            raise BadField("balance", f"must be from 0 to 1, but is {balance}")
+    return index.Rule(to_k(request), voting, temperature, balance)
 
 
-def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
+def to_rule_with_head(request: pb.ClassifyRequest) -> index.Rule:
+    """Read a rule with its head. Raises BadField."""
+    rule = to_rule(request)
+    head = request.head or rule.head
+    if head not in index.HEADS:
+        raise BadField("head", f"must be one of {', '.join(index.HEADS)}, but is {head[:80]!r}")
+    given = {
+        field.name: value for field, value in request.ListFields() if field.name in HEAD_LIMITS
+    }
+    for name, value in given.items():
+        low, high = HEAD_LIMITS[name]
+        if not low <= value <= high:
+            raise BadField(name, f"must be from {low:g} to {high:g}, but is {value}")
+        if head == "none" or (name == "ridge" and head != "discriminants"):
+            needed = "discriminants" if name == "ridge" else "a head"
+            raise BadField(name, f"is that of {needed}, but the head is {head}")
+    return replace(rule, head=head, **given)
+
+
+def to_decision_options(request: pb.ClassifyRequest, rule: index.Rule) -> DecisionOptions | None:
     """Read which annotations are wanted: calibrated confidence, label set or taxonomy node.
 
     Returns None if no annotation is wanted. Raises BadField.
@@ -94,6 +133,8 @@ def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
         return None
     if request.reliability == "soft" and (request.calibrated or coverage is not None):
         raise BadField("reliability", "soft gives other votes than those that were calibrated")
+    if rule.has_head and (request.calibrated or coverage is not None):
+        raise BadField("head", "gives other shares than the votes that were calibrated")
     if coverage is not None:
         requests.to_fraction(coverage, "coverage")
     if request.conformal not in ("", *conformal.SCORES):
@@ -108,11 +149,10 @@ def to_decision_options(request: pb.ClassifyRequest) -> DecisionOptions | None:
     if level is not None and least is not None:
         raise BadField("level", "and min_confidence exclude each other")
     return DecisionOptions(
-        k=request.k if request.HasField("k") else K,
-        voting=request.voting or VOTING,
+        rule=rule,
         calibrated=request.calibrated,
         coverage=coverage,
-        rule=request.conformal or "lac",
+        conformal=request.conformal or "lac",
         allow_empty=request.allow_empty,
         min_confidence=least,
         level=level,
@@ -158,13 +198,18 @@ def from_annotated(
 def from_decision(
     decision: index.Decision, shown: int | None, **annotations: Any
 ) -> decision_pb2.Decision:
-    """Convert a decision, annotated, to a message with ``shown`` neighbours, or all if None."""
+    """Convert a decision, annotated, to a message with ``shown`` neighbours, or all if None.
+
+    A head scores every label: the message has the k best, and those that got a vote.
+    """
+    k, voted = len(decision.ids), set(decision.labels)
     return decision_pb2.Decision(
         label=decision.label,
         confidence=decision.confidence,
         scores=[
             decision_pb2.LabelScore(label=label, score=score)
-            for label, score in decision.scores.items()
+            for place, (label, score) in enumerate(decision.scores.items())
+            if place < k or label in voted
         ],
         neighbors=[
             decision_pb2.Neighbor(id=id, label=label, distance=distance, weight=weight)
@@ -224,7 +269,8 @@ def to_explain_question(
     request: pb.ExplainDecisionRequest, dimension: int, settings: Settings
 ) -> ExplainQuestion:
     """Read a request to explain one decision of a memory of this ``dimension``. Raises BadField."""
-    k = requests.to_counts_k(request.k if request.HasField("k") else K, "k")
+    rule = to_rule(request)
+    requests.to_counts_k(rule.k, "k")
     query = requests.to_content(request, settings)
     if len(query) != 1:
         raise BadField(
@@ -235,8 +281,7 @@ def to_explain_question(
         seconds = requests.to_seconds(request.search_time, "search_time")
     return ExplainQuestion(
         query=query,
-        k=k,
-        voting=to_voting(request),
+        rule=rule,
         exclude_ids=request.exclude_ids,
         what_if=to_what_if(request, dimension, settings),
         seconds=seconds,
@@ -273,11 +318,11 @@ def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
     )
 
 
-def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[int, str, index.Request]:
-    """Read K, the name of the voting, and the request_id. Raises BadField."""
-    k = requests.to_counts_k(request.k if request.HasField("k") else K, "k")
-    to_voting(request)
-    return k, request.voting or VOTING, requests.to_request(request)
+def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[index.Rule, index.Request]:
+    """Read the rule and the request_id. Raises BadField."""
+    rule = to_rule(request)
+    requests.to_counts_k(rule.k, "k")
+    return rule, requests.to_request(request)
 
 
 def from_taxonomy(taxonomy: index.Taxonomy, labels: Sequence[str]) -> pb.Taxonomy:

@@ -30,17 +30,15 @@ class Assessment:
     conflicts: list[assessment.Conflict]
 
 
-def assess(
-    snapshot: index.RamCopy, k: int, voting: index.Voting, thin: int, job: Job
-) -> Assessment:
-    """Assess every voting entry by its k nearest neighbours, itself excluded.
+def assess(snapshot: index.RamCopy, rule: index.Rule, thin: int, job: Job) -> Assessment:
+    """Assess every voting entry by the votes of its nearest neighbours, itself excluded.
 
     Entries of labels with fewer than ``thin`` entries vote, but are never suspects. Raises
     EmptyMemory if fewer than two entries vote, Cancelled if the job is cancelled.
     """
     if len(snapshot) < 2:
         raise EmptyMemory("At least two voting entries are needed to judge each other.")
-    judged = leave_one_out(snapshot, k, voting, job)
+    judged = leave_one_out(snapshot, rule, job)
     predicted = assessment.predictions(judged)
     right = predicted == judged.labels
     for_it = judged.weights * (judged.labels[judged.neighbors] == predicted[:, np.newaxis])
@@ -67,19 +65,17 @@ def nearest(judged: assessment.LeaveOneOut, k: int) -> assessment.LeaveOneOut:
     )
 
 
-def leave_one_out(
-    snapshot: index.RamCopy, k: int, voting: index.Voting, job: Job
-) -> assessment.LeaveOneOut:
-    """Find the k nearest neighbours of every voting entry, itself excluded, weighted by ``voting``.
+def leave_one_out(snapshot: index.RamCopy, rule: index.Rule, job: Job) -> assessment.LeaveOneOut:
+    """Find the nearest neighbours of every voting entry, itself excluded, with their weights.
 
     Raises Cancelled if the job is cancelled.
     """
     ids, labels = snapshot.columns()
     row_of = {id: row for row, id in enumerate(ids)}
-    k = min(k, len(ids) - 1)
+    k = min(rule.k, len(ids) - 1)
     neighbors = np.empty((len(ids), k), dtype=np.int32)
-    distances = np.empty((len(ids), k))
+    distances, weights = np.empty((len(ids), k)), np.empty((len(ids), k))
     for rows, found in leave_one_out_in_batches(snapshot, snapshot, k, job.report_progress):
         neighbors[rows] = [[row_of[id] for id in near] for near in found.ids]
-        distances[rows] = found.distances
-    return assessment.LeaveOneOut(ids, labels, neighbors, distances, voting(distances))
+        distances[rows], weights[rows] = found.distances, rule.weights(found)
+    return assessment.LeaveOneOut(ids, labels, neighbors, distances, weights)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import Decision, Node, Taxonomy, at_depth, deepest
+from visual_memory_index import Decision, Node, Rule, Taxonomy, at_depth, deepest
 from visual_memory_index.votes import conformal
-from visual_memory_service.decisions.calibration import Calibration, calibration_of
+from visual_memory_service.decisions.calibration import Calibration, calibration_of, to_flags
 from visual_memory_service.decisions.taxonomy import taxonomy_of
 from visual_memory_service.errors import NotCalibrated
 from visual_memory_service.runtime.memories import ServedMemory
@@ -23,18 +23,17 @@ NO_CALIBRATION = (
 
 @dataclass(frozen=True, slots=True)
 class DecisionOptions:
-    """Annotations to add to a decision made with ``k`` and ``voting``.
+    """Annotations to add to a decision made by a ``rule``.
 
-    ``calibrated`` and ``coverage`` need a calibration for the same k and voting; ``coverage`` asks
-    for a set of labels by the conformal ``rule``, which ``allow_empty`` lets be empty. ``level`` or
+    ``calibrated`` and ``coverage`` need a calibration for the same rule; ``coverage`` asks for a
+    set of labels by the ``conformal`` score, which ``allow_empty`` lets be empty. ``level`` or
     ``min_confidence`` ask for a taxonomy node.
     """
 
-    k: int
-    voting: str
+    rule: Rule
     calibrated: bool
     coverage: float | None
-    rule: str
+    conformal: str
     allow_empty: bool
     min_confidence: float | None
     level: int | None
@@ -77,8 +76,8 @@ def annotate_all(
     if options.calibrated or options.coverage is not None:
         calibration, name = calibration_of(served), served.memory.identity.name
         if calibration is None:
-            raise NotCalibrated(name, NO_CALIBRATION, options.k, options.voting)
-        calibration.check(name, options.k, options.voting)
+            raise NotCalibrated(name, NO_CALIBRATION, to_flags(options.rule))
+        calibration.check(name, options.rule)
     taxonomy = taxonomy_of(served)
     labels = served.memory.labels() if options.coverage is not None else []
     annotated = [
@@ -109,8 +108,8 @@ def label_set(
     if calibration is None or options.coverage is None:
         return None
     return conformal.prediction_set(
-        conformal.SCORES[options.rule](decision.scores, conformal.draw_for(vector)),
-        conformal.q_hat(calibration.scores[options.rule], options.coverage),
+        conformal.SCORES[options.conformal](decision.scores, conformal.draw_for(vector)),
+        conformal.q_hat(calibration.scores[options.conformal], options.coverage),
         winner=decision.label,
         labels=labels,
         allow_empty=options.allow_empty,

@@ -19,6 +19,7 @@ from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.operations import Job
 
 SETTING = "calibration"
+DEFAULT = index.Rule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class CalibrationResult:
     error_before: float
     error_after: float
     rejection_distance: float
+    temperature: float = DEFAULT.temperature
+    balance: float = DEFAULT.balance
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +66,17 @@ class Calibration:
             **fields,
         )
 
-    def check(self, memory: str, k: int, voting: str) -> None:
-        """Raise NotCalibrated if this calibration of ``memory`` is for another k or voting."""
-        if (k, voting) != (self.result.k, self.result.voting):
-            raise NotCalibrated(
-                memory,
-                f"is calibrated for k = {self.result.k} and {self.result.voting} voting, but was "
-                f"asked with k = {k} and {voting}",
-                k,
-                voting,
-            )
+    @property
+    def rule(self) -> index.Rule:
+        """Return the rule of the decisions that this calibration is for."""
+        found = self.result
+        return index.Rule(found.k, found.voting, found.temperature, found.balance)
+
+    def check(self, memory: str, rule: index.Rule) -> None:
+        """Raise NotCalibrated if this calibration of ``memory`` is for another rule."""
+        if rule != self.rule:
+            problem = f"is calibrated for {self.rule} votes, but was asked for {rule}"
+            raise NotCalibrated(memory, problem, to_flags(rule))
 
     def confidence(self, decision: index.Decision) -> float:
         """Return the calibrated confidence in [0, 1]: how likely the decision is right."""
@@ -83,16 +87,24 @@ class Calibration:
         return float(decision.distances[0]) > self.result.rejection_distance
 
 
+def to_flags(rule: index.Rule) -> str:
+    """Return the flags of a command that ask for decisions by ``rule``."""
+    flags = f"--k {rule.k} --voting {rule.voting}"
+    if rule.temperature != DEFAULT.temperature:
+        flags += f" --temperature {rule.temperature:g}"
+    return f"{flags} --balance {rule.balance:g}" if rule.balance else flags
+
+
 def calibration_of(served: ServedMemory) -> Calibration | None:
     """Return the stored calibration of a memory, or None."""
     return served.setting(SETTING, Calibration.from_json)
 
 
 def calibrate_memory(
-    job: Job, k: int, voting: str, *, queries: NDArray[np.float32] | None, labels: Sequence[str]
+    job: Job, rule: index.Rule, *, queries: NDArray[np.float32] | None, labels: Sequence[str]
 ) -> None:
     """Calibrate the job's memory; store calibration and end of operation in one transaction."""
-    found = calibrate(job.memory.snapshot(), k, voting, job, queries=queries, labels=labels)
+    found = calibrate(job.memory.snapshot(), rule, job, queries=queries, labels=labels)
     job.memory.operations.end(
         job.name,
         "done",
@@ -104,8 +116,7 @@ def calibrate_memory(
 
 def calibrate(
     snapshot: index.RamCopy,
-    k: int,
-    voting: str,
+    rule: index.Rule,
     job: Job,
     *,
     queries: NDArray[np.float32] | None = None,
@@ -118,14 +129,14 @@ def calibrate(
     wanted = snapshot.columns()[1] if queries is None else np.array(labels, dtype=object)
     index.check_calibratable(snapshot.label_counts, None if queries is None else len(queries))
     if queries is None:
-        answered = leave_one_out_in_batches(snapshot, snapshot, k, job.report_progress)
+        answered = leave_one_out_in_batches(snapshot, snapshot, rule.k, job.report_progress)
     else:
-        answered = nearest_in_batches(snapshot, queries, k, job.report_progress)
+        answered = nearest_in_batches(snapshot, queries, rule.k, job.report_progress)
     confidences, right = np.empty(len(wanted)), np.empty(len(wanted), dtype=bool)
     nearest = np.empty(len(wanted))
     scores: dict[str, list[float]] = {name: [] for name in conformal.SCORES}
     for rows, neighbors in answered:
-        decisions = index.decide(neighbors, index.VOTINGS[voting])
+        decisions = rule.decide(neighbors)
         confidences[rows] = [decision.confidence for decision in decisions]
         right[rows] = wanted[rows] == np.array([d.label for d in decisions], dtype=object)
         nearest[rows] = neighbors.distances[:, 0]
@@ -136,8 +147,10 @@ def calibrate(
             scores[name] += conformal.calibration_scores(scored, wanted[rows])
     return Calibration(
         result=CalibrationResult(
-            k=k,
-            voting=voting,
+            k=rule.k,
+            voting=rule.voting,
+            temperature=rule.temperature,
+            balance=rule.balance,
             count=len(wanted),
             error_before=index.calibration_error(confidences, right),
             error_after=held_out_error(confidences, right),

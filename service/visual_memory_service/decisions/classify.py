@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import Decision, Filter, Neighbors, Query, Voting, decide
+from visual_memory_index import Decision, Filter, Neighbors, Query, Rule
 from visual_memory_index.errors import EmptyMemory
 from visual_memory_service.decisions.annotate import DecisionOptions
 from visual_memory_service.errors import AnswerTooLarge, BadField
@@ -22,8 +22,8 @@ class Question:
     """Queries, encoded images or unit vectors float32 (n, d), and the entries to search.
 
     If ``counts_k`` is set, the vote of an entry counts less the more other entries it misleads
-    among their ``counts_k`` nearest. ``neighbors_max`` limits the sum of neighbours of all queries,
-    unless there is only one query.
+    among their ``counts_k`` nearest. With a ``rule`` the neighbours come with all that it needs.
+    ``neighbors_max`` limits the sum of neighbours of all queries, unless there is only one query.
     """
 
     queries: Sequence[bytes] | NDArray[np.float32]
@@ -31,6 +31,7 @@ class Question:
     filter: Filter | None
     exclude_ids: Sequence[str]
     counts_k: int | None = None
+    rule: Rule | None = None
     neighbors_max: int = sys.maxsize
 
     def check_answer(self, each: int, what: str) -> None:
@@ -42,14 +43,14 @@ class Question:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classification:
-    """A question with the voting, annotations and re-ranker of its decisions.
+    """A question with the rule, annotations and re-ranker of its decisions.
 
     If ``reranker`` is empty, the memory's re-ranker is used. The answer lists the first ``shown``
     neighbours of a decision, or all if None.
     """
 
     question: Question
-    voting: Voting
+    rule: Rule
     options: DecisionOptions | None
     reranker: str
     rerank_seconds: float
@@ -73,7 +74,7 @@ class Classification:
 
 
 async def classify(
-    question: Question, voting: Voting, served: ServedMemory
+    question: Question, rule: Rule, served: ServedMemory
 ) -> tuple[list[Decision], Neighbors, NDArray[np.float32]]:
     """Decide every query, in the order of the queries, by the vote of its nearest entries.
 
@@ -81,8 +82,8 @@ async def classify(
     """
     neighbors, vectors = await search(question, served)
     if len(neighbors.ids) == 1:
-        return decide(neighbors, voting), neighbors, vectors
-    return await in_thread(decide, neighbors, voting), neighbors, vectors
+        return rule.decide(neighbors), neighbors, vectors
+    return await in_thread(rule.decide, neighbors), neighbors, vectors
 
 
 async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, NDArray[np.float32]]:
@@ -98,9 +99,18 @@ async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, N
         raise EmptyMemory(f'The memory "{name}" is empty; insert entries before asking it.')
     vectors = await to_vectors(question.queries, served)
     searches = served.searches if question.counts_k is None else served.soft_searches
-    neighbors = await searches.nearest(
-        Query(vectors, question.k, question.filter, question.exclude_ids, question.counts_k)
+    query = Query(
+        vectors,
+        question.k,
+        question.filter,
+        question.exclude_ids,
+        question.counts_k,
     )
+    if (rule := question.rule) is not None:
+        query = replace(
+            query, sizes=rule.balance > 0.0, head=rule.has_head, ridge=rule.fitted_ridge
+        )
+    neighbors = await searches.nearest(query)
     if not neighbors.ids.shape[1]:
         limits = "filter and exclude_ids admit" if question.exclude_ids else "filter admits"
         raise EmptyMemory(f"No entry is left to ask: the {limits} none of this memory.")

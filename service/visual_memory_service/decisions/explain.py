@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,9 +16,9 @@ from visual_memory_index import (
     Decision,
     Memory,
     Neighbors,
-    Voting,
-    decide,
+    Rule,
     exact_distances,
+    sizes_of,
     smallest_flip,
 )
 from visual_memory_index.errors import EmptyMemory, NotVoting
@@ -44,8 +45,7 @@ class ExplainQuestion:
     """
 
     query: Sequence[bytes] | NDArray[np.float32]
-    k: int
-    voting: Voting
+    rule: Rule
     exclude_ids: Sequence[str]
     what_if: WhatIf
     seconds: float
@@ -82,7 +82,7 @@ def explain(
     Once ``over`` is set, the search for the smallest flip ends with what it has found. Raises
     EmptyMemory if no entry is left to vote, NotVoting for entries of ``what_if`` that do not vote.
     """
-    k, voting, what_if = question.k, question.voting, question.what_if
+    rule, what_if = question.rule, question.what_if
     ranking = without(memory.ranking(query), question.exclude_ids)
     if not ranking.ids.shape[1]:
         raise EmptyMemory("No entry of this memory is left to vote, so there is no decision.")
@@ -92,10 +92,16 @@ def explain(
         return math.inf if over.is_set() else time.monotonic()
 
     flip = smallest_flip(
-        ranking.labels[0], ranking.distances[0], k, voting, seconds=question.seconds, clock=clock
+        ranking.labels[0],
+        ranking.distances[0],
+        rule.k,
+        rule.weigh,
+        rule.balance,
+        seconds=question.seconds,
+        clock=clock,
     )
-    before = decision(ranking, k, voting)
-    after = decision(changed(ranking, query, what_if), k, voting) if what_if else None
+    before = decision(ranking, rule)
+    after = decision(changed(ranking, query, what_if), rule) if what_if else None
     fewest = [] if flip is None else ranking.ids[0, list(flip.ranks)].tolist()
     named = {*before.ids, *(after.ids if after else ()), *fewest}
     return Explanation(
@@ -106,12 +112,14 @@ def explain(
     )
 
 
-def decision(ranking: Neighbors, k: int, voting: Voting) -> Decision:
-    """Decide by the first ``k`` entries of a ranking (1, m). Raises EmptyMemory if it has none."""
+def decision(ranking: Neighbors, rule: Rule) -> Decision:
+    """Decide by the first k entries of a ranking (1, m). Raises EmptyMemory if it has none."""
     if not ranking.ids.shape[1]:
         raise EmptyMemory("With this nobody would be left to vote.")
-    nearest = Neighbors(ranking.ids[:, :k], ranking.labels[:, :k], ranking.distances[:, :k])
-    return decide(nearest, voting)[0]
+    k, labels = rule.k, ranking.labels[:, : rule.k]
+    sizes = sizes_of(labels, Counter(ranking.labels[0].tolist()))
+    nearest = Neighbors(ranking.ids[:, :k], labels, ranking.distances[:, :k], sizes=sizes)
+    return rule.decide(nearest)[0]
 
 
 def check_votes(what_if: WhatIf, ranking: Neighbors) -> None:

@@ -19,7 +19,7 @@ import structlog
 from visual_memory.protocol import MESSAGE_BYTES, channel_options
 from visual_memory.v1 import reranker_pb2_grpc
 from visual_memory_embedders import BadImage
-from visual_memory_index import Decision, Memory, Neighbors, Ranking, Request, decide_reranked
+from visual_memory_index import Decision, Memory, Neighbors, Ranking, Request
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import reranking as convert
 from visual_memory_service.decisions.classify import Classification
@@ -268,7 +268,7 @@ async def rerank(
             except NotReranked as problem:
                 problems[problem.reason] += 1
                 return decisions[at], Reranking(reranker, False, str(problem))
-        return decide_reranked(neighbors, at, asked.voting, ranking), Reranking(reranker, True)
+        return asked.rule.decide_reranked(neighbors, at, ranking), Reranking(reranker, True)
 
     try:
         async with asyncio.TaskGroup() as group:  # which leaves nothing running

@@ -191,7 +191,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         await asked.check(served, reranked=bool(reranker))
         if asked.question.counts_k is not None:
             await await_counts(asked.question.counts_k, served.memory, self.operations)
-        first, neighbors, vectors = await classify(asked.question, asked.voting, served)
+        first, neighbors, vectors = await classify(asked.question, asked.rule, served)
         decided, rerankings = await rerank.rerank(
             first, neighbors, asked, served, self.rerankers, reranker=reranker, until=until
         )
@@ -284,10 +284,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.AssessMemoryRequest, context: Any
     ) -> operation_pb2.Operation:
         memory = await self._memory(request.memory)
-        k, voting, thin, again = curation.to_assessing(request)
+        rule, thin, again = curation.to_assessing(request)
 
         def work(job: Job) -> str:
-            return json.dumps(asdict(assess(memory.snapshot(), k, voting, thin, job)))
+            return json.dumps(asdict(assess(memory.snapshot(), rule, thin, job)))
 
         return await self._start(memory, "assess", work, again)
 
@@ -295,10 +295,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.CalibrateMemoryRequest, context: Any
     ) -> operation_pb2.Operation:
         served = await self._served(request.memory)
-        k, voting, again = decisions.to_calibrating(request)
+        rule, again = decisions.to_calibrating(request)
         queries, labels = await read(request, decisions.to_labelled, request, self.settings)
         vectors = None if queries is None else await to_vectors(queries, served)
-        work = partial(calibrate_memory, k=k, voting=voting, queries=vectors, labels=labels)
+        work = partial(calibrate_memory, rule=rule, queries=vectors, labels=labels)
         return await self._start(served.memory, "calibrate", work, again)
 
     async def GetTaxonomy(self, request: pb.GetTaxonomyRequest, context: Any) -> pb.Taxonomy:

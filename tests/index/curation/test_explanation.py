@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from visual_memory_index import VOTINGS, Neighbors, decide
+from visual_memory_index import VOTINGS, Neighbors, decide, sizes_of
 from visual_memory_index.curation import explanation
 from visual_memory_index.curation.explanation import CELLS_MAX, Flip, smallest_flip
 
@@ -21,16 +22,22 @@ Labels = NDArray[np.object_]
 Distances = NDArray[np.float64]
 
 
-def winner(labels: Labels, distances: Distances, k: int, rule: str) -> str:
+def winner(labels: Labels, distances: Distances, k: int, rule: str, balance: float = 0.0) -> str:
     voters = labels[np.newaxis, :k]
-    nearest = Neighbors(ids=voters, labels=voters, distances=distances[np.newaxis, :k])
-    return decide(nearest, VOTINGS[rule])[0].label
+    sizes = sizes_of(voters, Counter(labels.tolist()))
+    nearest = Neighbors(voters, voters, distances[np.newaxis, :k], sizes=sizes)
+    return decide(nearest, VOTINGS[rule], balance)[0].label
 
 
 def winner_without(
-    removed: tuple[int, ...], labels: Labels, distances: Distances, k: int, rule: str
+    removed: tuple[int, ...],
+    labels: Labels,
+    distances: Distances,
+    k: int,
+    rule: str,
+    balance: float = 0.0,
 ) -> str:
-    return winner(np.delete(labels, removed), np.delete(distances, removed), k, rule)
+    return winner(np.delete(labels, removed), np.delete(distances, removed), k, rule, balance)
 
 
 def exhaustive(labels: Labels, distances: Distances, k: int, rule: str) -> Flip | None:
@@ -300,3 +307,29 @@ def test_a_weight_depends_on_distance_and_rank_alone_to_the_last_bit(rule: str) 
     assert together.tolist() == np.diagonal(spread).tolist()
     assert together[:13].tolist() == VOTINGS[rule](distances[:13]).tolist()
     assert (np.diff(spread, axis=0) <= 0).all()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_with_a_balance_a_flip_flips_and_a_single_one_is_the_first(rule: str) -> None:
+    proven = 0
+    for seed in range(300):
+        labels, distances, k = random_memory(seed)
+        balance = (0.3, 0.5, 1.0)[seed % 3]
+        before = winner(labels, distances, k, rule, balance)
+
+        flip = smallest_flip(labels, distances, k, VOTINGS[rule], balance, seconds=SECONDS)
+
+        if flip is None:
+            assert len(set(labels)) == 1
+            continue
+        assert flip.label == winner_without(flip.ranks, labels, distances, k, rule, balance)
+        assert flip.label != before
+        singles = [
+            rank
+            for rank in range(min(k, len(labels)))
+            if winner_without((rank,), labels, distances, k, rule, balance) != before
+        ]
+        assert flip.proven_minimal == bool(singles)
+        assert not singles or flip.ranks == (singles[0],)
+        proven += flip.proven_minimal
+    assert proven

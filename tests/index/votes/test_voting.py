@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index import VOTINGS, Decision, Neighbors, decide, decide_reranked
+from visual_memory_index import (
+    TEMPERATURE_MIN,
+    VOTINGS,
+    Decision,
+    Neighbors,
+    Rule,
+    decide,
+    decide_reranked,
+)
+from visual_memory_index.votes.balance import balance_factors
 from visual_memory_index.votes.voting import reliability, to_decision
 
 
@@ -228,3 +239,51 @@ def test_votes_are_softened_by_the_counts_of_those_who_got_them() -> None:
     decision = decide_reranked(soft, 0, VOTINGS["plurality"], list("dabc"))
 
     assert decision.weights.tolist() == [0.25, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("rule", sorted(VOTINGS))
+def test_votes_are_divided_by_a_power_of_the_sizes_of_their_labels(rule: str) -> None:
+    found = replace(
+        neighbors(["a", "b", "a", "c"], [0.1, 0.2, 0.3, 0.4]),
+        sizes=np.array([[100, 4, 100, 1]]),
+    )
+    plain = decide(found, VOTINGS[rule])[0]
+
+    for balance, factors in (
+        (0.0, [1, 1, 1, 1]),
+        (0.5, [0.1, 0.5, 0.1, 1]),
+        (1.0, [0.01, 0.25, 0.01, 1]),
+    ):
+        decision = decide(found, VOTINGS[rule], balance)[0]
+
+        assert decision.weights.tolist() == (plain.weights * factors).tolist()
+        assert decision.scores.keys() == {"a", "b", "c"}
+
+
+@given(st.integers(1, 10**7), st.floats(0.0, 1.0))
+def test_a_factor_is_the_nearest_number_to_the_power(size: int, balance: float) -> None:
+    (factor,) = balance_factors(np.array([size]), balance).tolist()
+
+    with localcontext(prec=80):
+        exact = Decimal(size) ** -Decimal(balance)
+        assert abs(Decimal(factor) - exact) <= Decimal(math.ulp(factor)) / 2
+
+
+def test_a_balance_multiplies_what_a_reranker_says() -> None:
+    found = replace(neighbors(["a", "b"], [0.1, 0.2]), sizes=np.array([[4, 1]]))
+
+    ordered = decide_reranked(found, 0, VOTINGS["plurality"], ["0001", "0000"], 0.5)
+    weighed = decide_reranked(found, 0, VOTINGS["plurality"], {"0000": 3.0, "0001": 2.0}, 0.5)
+
+    assert (ordered.ids.tolist(), ordered.weights.tolist()) == (["0001", "0000"], [1.0, 0.5])
+    assert (weighed.label, weighed.weights.tolist()) == ("b", [0.5, 2.0 / 3.0])
+
+
+@given(st.floats(TEMPERATURE_MIN, 10.0), st.lists(st.floats(0.0, 2.0), min_size=1))
+def test_the_temperature_of_softmax_votes(temperature: float, distances: list[float]) -> None:
+    found = neighbors(["a"] * len(distances), sorted(distances))
+
+    weights = Rule(voting="softmax", temperature=temperature).weights(found)
+
+    expected = [math.exp((1.0 - distance) / temperature) for distance in sorted(distances)]
+    np.testing.assert_allclose(weights[0], expected, rtol=1e-12)

@@ -143,9 +143,9 @@ def test_votes_that_were_not_calibrated_for_are_refused(crowd: Memory) -> None:
     assert f"visual-memory calibrate {crowd.name} --k" in str(refused.value)
     crowd.calibrate(k=20)
 
-    for asked in ({"k": 21}, {"k": 20, "voting": "softmax"}):
+    for asked in ({"k": 21}, {"k": 20, "voting": "softmax"}, {"k": 20, "balance": 0.5}):
         how: Any = {"coverage": 0.9, **asked}
-        with pytest.raises(FailedPrecondition, match=r"is calibrated for k = 20 and rank"):
+        with pytest.raises(FailedPrecondition, match=r"is calibrated for k = 20, rank votes"):
             crowd.classify(vectors=ROWS[:1], **how)
 
 
@@ -246,7 +246,7 @@ import sys
 import tracemalloc
 from pathlib import Path
 import numpy as np
-from visual_memory_index import Entry, Memory, unit_rows
+from visual_memory_index import Entry, Memory, Rule, unit_rows
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.decisions.calibration import calibrate
 from visual_memory_service.runtime.operations import Job
@@ -260,7 +260,7 @@ def most_bytes(count):
     memory.insert([Entry(f"{at:05}", str(label)) for at, label in enumerate(labels)], rows)
     snapshot, job = memory.snapshot(), Job(memory.operations.begin("calibrate").operation, memory)
     tracemalloc.start()
-    calibrate(snapshot, 50, "rank", job)
+    calibrate(snapshot, Rule(), job)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     memory.close()

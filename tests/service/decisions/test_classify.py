@@ -145,6 +145,27 @@ def test_a_voting_weighs_as_it_says(pets: RemoteMemory, voting: str, weights: li
     assert (decision.label, decision.confidence) == ("cat", 1.0)
 
 
+@pytest.mark.parametrize(("balance", "factors"), [(0.0, [1, 1]), (0.5, [0.1, 1]), (1.0, [0.01, 1])])
+def test_a_balance_divides_the_votes_of_labels_with_many_entries(
+    empty: RemoteMemory, balance: float, factors: list[float]
+) -> None:
+    rows = np.concatenate([np.tile([1.0, 0.0, 0.0, 0.0], (100, 1)), [[0.0, 1.0, 0.0, 0.0]]])
+    with visual_memory.connect(empty.server.address) as client:
+        memory = client.memory(empty.name)
+        memory.insert(vectors=rows, labels=["cat"] * 100 + ["dog"])
+
+        decision = memory.classify(vectors=[QUERY], k=101, voting="plurality", balance=balance)[0]
+
+    assert decision.scores == pytest.approx({"cat": 100 * factors[0], "dog": factors[1]})
+
+
+def test_softmax_votes_have_a_temperature(pets: RemoteMemory) -> None:
+    decision = ask(pets, vectors=to_vectors([1, 0, 0, 0]), k=2, voting="softmax", temperature=0.5)
+
+    weights = [near.weight for near in decision.neighbors]
+    assert weights == pytest.approx([np.exp(2.0), 1.0], rel=1e-12)
+
+
 # Refusals
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
@@ -179,6 +200,11 @@ def test_what_cannot_be_asked_is_refused_by_name(
         ({"voting": "loudest"}, "voting", f"{', '.join(VOTINGS)}, but is 'loudest'"),
         ({"voting": "Rank"}, "voting", "'Rank'"),
         ({"neighbors": -1}, "neighbors", "-1"),
+        ({"balance": 1.5}, "balance", "from 0 to 1, but is 1.5"),
+        ({"balance": NAN}, "balance", "from 0 to 1, but is nan"),
+        ({"voting": "softmax", "temperature": 0.001}, "temperature", "from 0.005 to 10"),
+        ({"voting": "softmax", "temperature": NAN}, "temperature", "but is nan"),
+        ({"temperature": 0.5}, "temperature", "of softmax voting, but the voting is rank"),
     ],
 )
 def test_a_vote_that_cannot_be_held_is_refused_by_name(

@@ -27,7 +27,7 @@ from visual_memory import (
     NotFound,
 )
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import VOTINGS, Entry, unit_rows
+from visual_memory_index import VOTINGS, Entry, Rule, unit_rows
 from visual_memory_index import Memory as IndexMemory
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.decisions.explain import ExplainQuestion, WhatIf, explain
@@ -427,8 +427,7 @@ def test_nobody_looks_on_for_a_call_that_is_over(
     with closing(made(tmp_path / "crowd.sqlite", ROWS, NAMES)) as memory:
         question = ExplainQuestion(
             query=query,
-            k=9,
-            voting=VOTINGS["rank"],
+            rule=Rule(k=9),
             exclude_ids=(),
             what_if=WhatIf((), {}, query[:0], ()),
             seconds=600.0,

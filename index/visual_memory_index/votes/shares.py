@@ -1,0 +1,55 @@
+"""The shares of a head's scores, and their blend with the shares of the votes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.records.neighbors import HeadScores
+from visual_memory_index.votes.balance import balance_factors
+from visual_memory_index.votes.exponential import exp
+from visual_memory_index.votes.voting import Decision
+
+
+def head_shares(found: HeadScores, temperature: float, balance: float) -> NDArray[np.float64]:
+    """Return each label's share of each query by a head: float64 (n, L), rows that sum to 1.
+
+    Shares are in proportion to n^(1 − balance) · exp(score / temperature), with n the number of
+    entries of the label, as if scores were log-likelihoods. A label of score −∞ has none.
+    """
+    best = found.scores.max(axis=1, keepdims=True)
+    scored = np.isfinite(found.scores)
+    powers = np.where(scored, (found.scores - best) / temperature, 0.0)
+    sizes = balance_factors(found.counts.astype(np.int64), balance - 1.0)
+    weights = np.where(scored, exp(powers), 0.0) * sizes
+    totals = np.array([math.fsum(row) for row in weights.tolist()])
+    shares: NDArray[np.float64] = weights / totals[:, np.newaxis]
+    return shares
+
+
+def blended(
+    decision: Decision, labels: tuple[str, ...], shares: NDArray[np.float64], blend: float
+) -> Decision:
+    """Return a decision by ``blend`` parts of a head's ``shares`` (L,) and 1 − ``blend`` of votes.
+
+    The scores of all ``labels`` sum to 1. The weight of a neighbour is what it adds to a score.
+    Equal scores come in the order of the votes, then of ``labels``.
+    """
+    part = (1.0 - blend) / math.fsum(decision.scores.values())
+    scores = dict.fromkeys(decision.scores, 0.0) | dict(
+        zip(labels, (blend * shares).tolist(), strict=True)
+    )
+    for label, votes in decision.scores.items():
+        scores[label] += part * votes
+    ordered = dict(sorted(scores.items(), key=lambda pair: -pair[1]))
+    winner = next(iter(ordered))
+    return replace(
+        decision,
+        label=winner,
+        confidence=ordered[winner],
+        scores=ordered,
+        weights=part * decision.weights,
+    )

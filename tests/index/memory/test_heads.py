@@ -1,0 +1,147 @@
+"""Heads of a memory: those of its present entries, to the bit, whatever happened before."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from visual_memory_index import Entry, Memory, Query, parse, unit_rows
+from visual_memory_index.heads.head import fit
+from visual_memory_index.heads.statistics import Statistics
+from visual_memory_index.records.neighbors import HeadScores
+from visual_memory_index.store.store import new_identity
+
+ROWS = unit_rows(np.random.default_rng(0).normal(size=(400, 12)).astype(np.float32))
+LABELS = [f"label {number % 5}" for number in range(400)]
+IDS = [f"{number:03}" for number in range(400)]
+QUERIES = ROWS[:7]
+RIDGES = (None, 1.0)
+
+
+def scores(memory: Memory, ridge: float | None, **how: object) -> HeadScores:
+    query = Query(QUERIES, 3, head=True, ridge=ridge, **how)  # type: ignore[arg-type]
+    (found,) = memory.nearest([query])
+    assert found.head is not None
+    return found.head
+
+
+def expected(
+    at: list[int], ridge: float | None, relabelled: dict[int, str] | None = None
+) -> HeadScores:
+    statistics = Statistics(12, moment=True)
+    statistics.add([(relabelled or {}).get(n, LABELS[n]) for n in at], ROWS[at])
+    head = fit(statistics, ridge)
+    return HeadScores(head.labels, head.counts, head.scores(QUERIES))
+
+
+def assert_equal(one: HeadScores, other: HeadScores) -> None:
+    assert one.labels == other.labels
+    assert one.counts.tolist() == other.counts.tolist()
+    np.testing.assert_array_equal(one.scores, other.scores)
+
+
+def insert(memory: Memory, at: list[int], *, replace: bool = False) -> None:
+    entries = [Entry(IDS[number], LABELS[number]) for number in at]
+    memory.insert(entries, ROWS[at], replace_existing=replace)
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    with closing(Memory.create(tmp_path / "m.sqlite", new_identity("m", 12, None))) as memory:
+        insert(memory, list(range(100)))
+        yield memory
+
+
+@pytest.mark.parametrize("ridge", RIDGES)
+def test_after_each_edit_they_are_those_of_the_entries_that_vote(
+    memory: Memory, ridge: float | None
+) -> None:
+    assert_equal(scores(memory, ridge), expected(list(range(100)), ridge))
+
+    insert(memory, list(range(100, 200)))
+    assert_equal(scores(memory, ridge), expected(list(range(200)), ridge))
+    memory.delete(IDS[:50])
+    assert_equal(scores(memory, ridge), expected(list(range(50, 200)), ridge))
+    memory.update(IDS[60], label="new")
+    assert_equal(scores(memory, ridge), expected(list(range(50, 200)), ridge, {60: "new"}))
+    name = memory.operations.begin("prune").operation.name
+    memory.operations.prune(IDS[60:70], operation=name, result=str)
+    left = [*range(50, 60), *range(70, 200)]
+    assert_equal(scores(memory, ridge), expected(left, ridge))
+    memory.operations.undo(name)
+    assert_equal(scores(memory, ridge), expected(list(range(50, 200)), ridge, {60: "new"}))
+    erasure = memory.unlearning.begin(IDS[50:80], allow_missing=False).operation.name
+    memory.unlearning.erase(erasure, settings=(), draft=lambda facts: "{}")
+    assert_equal(scores(memory, ridge), expected(list(range(80, 200)), ridge))
+    insert(memory, list(range(190, 220)), replace=True)
+    assert_equal(scores(memory, ridge), expected(list(range(80, 220)), ridge))
+
+
+@pytest.mark.parametrize("ridge", RIDGES)
+def test_a_query_that_admits_some_entries_has_a_head_of_these(
+    memory: Memory, ridge: float | None
+) -> None:
+    insert(memory, list(range(100, 400)))
+    some = parse('label = "label 1" OR label = "label 4"')
+    admitted = [at for at in range(400) if at % 5 in (1, 4)]
+
+    found = scores(memory, ridge, filter=some)
+    without = scores(memory, ridge, exclude_ids=[*IDS[::2], "unknown"])
+    both = scores(memory, ridge, filter=some, exclude_ids=IDS[:100])
+
+    assert_equal(found, expected(admitted, ridge))
+    assert_equal(without, expected(list(range(1, 400, 2)), ridge))
+    assert_equal(both, expected([at for at in admitted if at >= 100], ridge))
+
+
+def test_queries_with_heads_and_without_are_answered_together(memory: Memory) -> None:
+    plain, means, ridge = memory.nearest(
+        [
+            Query(QUERIES, 3),
+            Query(QUERIES, 3, head=True),
+            Query(QUERIES[:1], 5, head=True, ridge=2.0),
+        ]
+    )
+
+    assert plain.head is None
+    assert means.head is not None
+    assert_equal(means.head, expected(list(range(100)), None))
+    assert ridge.head is not None
+    everyone = expected(list(range(100)), 2.0)
+    np.testing.assert_array_equal(ridge.head.scores, everyone.scores[:1])
+
+
+def test_after_a_restart_they_are_the_same(memory: Memory) -> None:
+    before = scores(memory, 1.0)
+    memory.close()
+
+    with closing(Memory.open(memory.path)) as again:
+        assert_equal(scores(again, 1.0), before)
+
+
+def test_while_entries_are_counted_others_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visual_memory_index.memory.memory.COUNTED_AT_ONCE", 3)
+    with closing(Memory.create(tmp_path / "m.sqlite", new_identity("m", 12, None))) as memory:
+        insert(memory, list(range(200)))
+        kept = list(range(0, 200, 2))
+
+        def write() -> None:
+            for at in range(1, 200, 2):
+                memory.delete([IDS[at]])
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        vectors: list[NDArray[np.float64]] = []
+        while writer.is_alive():
+            vectors.append(scores(memory, 1.0).scores)
+        writer.join()
+
+        assert_equal(scores(memory, 1.0), expected(kept, 1.0))

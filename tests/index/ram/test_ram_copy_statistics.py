@@ -1,0 +1,86 @@
+"""The statistics of a copy in RAM are those of its rows, however it came to them."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visual_memory_index import RamCopy, unit_rows
+from visual_memory_index.heads.statistics import Statistics
+from visual_memory_index.scan.faiss_scan import FaissIndexes
+
+POOL = unit_rows(np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32))
+INDEXES = FaissIndexes()
+
+
+def state(statistics: Statistics | None) -> object:
+    assert statistics is not None
+    assert statistics.moment is not None
+    sums = {label: row.tolist() for label, row in statistics.sums.items()}
+    return statistics.counts, sums, statistics.moment.tolist()
+
+
+def of_rows(ram: RamCopy, count: int) -> Statistics:
+    statistics = Statistics(3, moment=True)
+    _, labels = ram.columns()
+    statistics.add(labels[:count], ram.vectors.gather(np.arange(count)))
+    return statistics
+
+
+@given(st.data())
+def test_whatever_is_done_they_are_those_of_the_rows_counted(data: st.DataObject) -> None:
+    ram, next_key = RamCopy(3, INDEXES), 0
+    for _ in range(data.draw(st.integers(1, 25))):
+        ids = ram.columns()[0].tolist()
+        some = st.lists(st.sampled_from(ids or [""]), min_size=1, max_size=9, unique=True)
+        step = data.draw(
+            st.sampled_from(
+                ["add", "add", "replace", "remove", "prune", "relabel", "keep", "count", "count"]
+            )
+        )
+        if step in ("add", "replace"):
+            gone = data.draw(some) if ids and step == "replace" else []
+            count = data.draw(st.integers(0, 9))
+            new = [*gone, *(f"{next_key + number}" for number in range(count))]
+            keys = list(range(next_key, next_key + len(new)))
+            labels = [data.draw(st.sampled_from("abc")) for _ in new]
+            ram.add(keys, new, labels, POOL[np.array(keys, dtype=int) % 64], replaced=gone)
+            next_key += len(new) + 9
+        elif step == "keep":
+            ram.keep_statistics(moment=data.draw(st.booleans()))
+        elif step == "count":
+            ram.count(data.draw(st.integers(0, 9)))
+        elif ids:
+            chosen = data.draw(some)
+            if step == "remove":
+                ram.remove(chosen)
+            elif step == "prune":
+                ram.prune(chosen)
+            else:
+                ram.relabel(chosen[0], data.draw(st.sampled_from("abc")))
+        assert ram.counted <= len(ram)
+
+    ram.keep_statistics(moment=True)
+
+    assert state(ram.statistics) == state(of_rows(ram, ram.counted))
+    while not ram.count(4):
+        pass
+    assert ram.has_statistics(moment=True)
+    assert state(ram.statistics) == state(of_rows(ram, len(ram)))
+
+
+def test_without_a_moment_it_is_begun_anew_once_one_is_wanted() -> None:
+    ram = RamCopy(3, INDEXES)
+    ram.add([0], ["a"], ["x"], POOL[:1])
+    ram.keep_statistics(moment=False)
+    assert ram.count(9)
+    assert ram.has_statistics(moment=False)
+    assert not ram.has_statistics(moment=True)
+
+    ram.keep_statistics(moment=True)
+
+    assert not ram.has_statistics(moment=False)
+    assert ram.count(9)
+    ram.keep_statistics(moment=False)
+    assert ram.has_statistics(moment=True)

@@ -1,0 +1,89 @@
+"""Shares of a head, and their blend with votes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visual_memory_index import Neighbors, Rule
+from visual_memory_index.records.neighbors import HeadScores
+from visual_memory_index.votes.shares import head_shares
+
+LABELS = ("a", "b", "c")
+SCORES = st.lists(st.floats(-1.0, 1.0), min_size=3, max_size=3)
+
+
+def near(labels: str, head: HeadScores | None) -> Neighbors:
+    column = np.array([list(labels)], object)
+    distances = np.linspace(0.0, 1.0, len(labels))[np.newaxis]
+    return Neighbors(column, column, distances, sizes=np.ones((1, len(labels)), int), head=head)
+
+
+def of(scores: list[float], counts: tuple[int, ...] = (1, 1, 1)) -> HeadScores:
+    return HeadScores(LABELS, np.array(counts, float), np.array([scores]))
+
+
+@given(SCORES, st.floats(0.005, 10.0), st.floats(0.0, 1.0), st.permutations([1, 10, 500]))
+def test_shares_are_a_softmax_with_the_sizes_of_labels(
+    scores: list[float], temperature: float, balance: float, counts: list[int]
+) -> None:
+    (shares,) = head_shares(of(scores, tuple(counts)), temperature, balance).tolist()
+
+    best = max(scores)
+    expected = [
+        count ** (1.0 - balance) * math.exp((score - best) / temperature)
+        for score, count in zip(scores, counts, strict=True)
+    ]
+    assert shares == pytest.approx([each / sum(expected) for each in expected], rel=1e-9, abs=1e-12)
+
+
+def test_a_label_without_another_entry_has_no_share() -> None:
+    (shares,) = head_shares(of([0.5, -np.inf, 0.5]), 0.05, 1.0).tolist()
+
+    assert shares == [0.5, 0.0, 0.5]
+
+
+@given(SCORES, st.floats(0.0, 1.0), st.text("abc", min_size=1, max_size=6))
+def test_a_blend_is_of_both_shares(scores: list[float], blend: float, labels: str) -> None:
+    head = of(scores)
+    rule = Rule(head="means", blend=blend, voting="plurality")
+
+    (decision,) = rule.decide(near(labels, head))
+    (voted,) = Rule(voting="plurality").decide(near(labels, None))
+
+    (shares,) = head_shares(head, rule.head_temperature, 0.0)
+    for label, share in zip(LABELS, shares.tolist(), strict=True):
+        votes = labels.count(label) / len(labels)
+        expected = blend * share + (1.0 - blend) * votes
+        assert decision.scores[label] == pytest.approx(expected, abs=1e-12)
+    assert list(decision.scores.values()) == sorted(decision.scores.values(), reverse=True)
+    assert decision.label == next(iter(decision.scores))
+    assert decision.confidence == pytest.approx(decision.scores[decision.label])
+    added = sum(decision.weights[[label == decision.label for label in labels]])
+    own = blend * shares[LABELS.index(decision.label)]
+    assert decision.scores[decision.label] == pytest.approx(own + added, abs=1e-12)
+    if blend == 0.0:
+        assert decision.label == voted.label
+
+
+def test_equal_scores_come_in_the_order_of_the_votes_then_of_the_labels() -> None:
+    rule = Rule(head="means", blend=0.5, voting="plurality")
+
+    (decision,) = rule.decide(near("cb", of([0.0, 0.0, 0.0])))
+
+    assert list(decision.scores) == ["c", "b", "a"]
+
+
+def test_a_ranking_is_blended_as_votes_are() -> None:
+    rule = Rule(head="means", blend=0.5, voting="rank")
+    found = near("ab", of([0.0, 0.0, 0.3]))
+
+    decision = rule.decide_reranked(found, 0, ["b", "a"])
+
+    (plain,) = rule.decide(found)
+    assert decision.scores["b"] == plain.scores["a"]
+    assert decision.scores["c"] == plain.scores["c"]

@@ -1,0 +1,143 @@
+"""Classify with a head: class means or discriminants, alone or blended with the votes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.conftest import RemoteMemory, Start, refusal, to_vectors
+
+import visual_memory
+from visual_memory import Memory
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory_index import unit_rows
+from visual_memory_index.heads.head import fit
+from visual_memory_index.heads.statistics import Statistics
+
+RNG = np.random.default_rng(0)
+PLACES = RNG.normal(size=(6, 4))
+CODES = np.arange(90) % 6
+ROWS = unit_rows((PLACES[CODES] + 0.8 * RNG.normal(size=(90, 4))).astype(np.float32))
+LABELS = [f"label {code}" for code in CODES]
+IDS = [f"{number:02}" for number in range(90)]
+QUERIES = unit_rows(RNG.normal(size=(5, 4)).astype(np.float32))
+
+
+@pytest.fixture
+def crowd(client: visual_memory.Client, empty: RemoteMemory) -> Memory:
+    memory = client.memory(empty.name)
+    memory.insert(vectors=ROWS, labels=LABELS, ids=IDS)
+    return memory
+
+
+def best(rows: list[int], ridge: float | None) -> list[str]:
+    statistics = Statistics(4, moment=True)
+    statistics.add([LABELS[row] for row in rows], ROWS[rows])
+    head = fit(statistics, ridge)
+    return [head.labels[at] for at in head.scores(QUERIES).argmax(axis=1)]
+
+
+@pytest.mark.parametrize(
+    ("how", "ridge"), [({"head": "means"}, None), ({"head": "discriminants", "ridge": 0.5}, 0.5)]
+)
+def test_a_head_alone_decides_by_its_scores(
+    crowd: Memory, how: dict[str, Any], ridge: float | None
+) -> None:
+    decisions = crowd.classify(vectors=QUERIES, blend=1.0, k=3, **how)
+
+    assert [each.label for each in decisions] == best(list(range(90)), ridge)
+    for each in decisions:
+        assert len(each.neighbors.ids) == 3
+        assert each.neighbors.weights.tolist() == [0.0] * 3
+        assert each.confidence == each.scores[each.label]
+        assert len(each.scores) <= 6
+
+
+def test_filters_exclusions_and_edits_count(crowd: Memory) -> None:
+    how: Any = {"head": "discriminants", "blend": 1.0}
+
+    some = crowd.classify(vectors=QUERIES, exclude_ids=IDS[:45], **how)
+    assert [each.label for each in some] == best(list(range(45, 90)), 1.0)
+    some = crowd.classify(vectors=QUERIES, filter='label = "label 1" OR label = "label 2"', **how)
+    assert [each.label for each in some] == best([at for at in range(90) if at % 6 in (1, 2)], 1.0)
+    crowd.delete(IDS[30:])
+    assert [each.label for each in crowd.classify(vectors=QUERIES, **how)] == best(
+        list(range(30)), 1.0
+    )
+
+
+def test_scores_and_weights_of_a_blend(crowd: Memory) -> None:
+    (votes,) = crowd.classify(vectors=QUERIES[:1], k=7)
+    (head,) = crowd.classify(vectors=QUERIES[:1], k=7, head="means", blend=1.0)
+    (both,) = crowd.classify(vectors=QUERIES[:1], k=7, head="means", blend=0.25)
+
+    total = sum(votes.scores.values())
+    for label, score in both.scores.items():
+        expected = 0.25 * head.scores.get(label, 0.0) + 0.75 * votes.scores.get(label, 0.0) / total
+        assert score == pytest.approx(expected, abs=1e-9)
+    assert both.neighbors.weights == pytest.approx(0.75 * votes.neighbors.weights / total)
+
+
+def test_only_the_best_labels_and_those_with_votes_are_scored(
+    client: visual_memory.Client, empty: RemoteMemory
+) -> None:
+    memory = client.memory(empty.name)
+    memory.insert(vectors=ROWS, labels=IDS)
+
+    (decision,) = memory.classify(vectors=QUERIES[:1], k=4, head="means", blend=1.0)
+
+    assert 4 <= len(decision.scores) <= 8
+    assert set(decision.neighbors.labels) <= decision.scores.keys()
+
+
+def test_a_head_is_the_same_after_a_restart(start: Start, tmp_path: Path) -> None:
+    how: Any = {"vectors": QUERIES, "head": "discriminants", "blend": 1.0}
+    server = start(tmp_path)
+    with visual_memory.connect(server.address) as client:
+        crowd = client.create_memory("crowd", dimension=4)
+        crowd.insert(vectors=ROWS[:60], labels=LABELS[:60], ids=IDS[:60])
+        crowd.classify(**how)
+        crowd.insert(vectors=ROWS[60:], labels=LABELS[60:], ids=IDS[60:])
+        crowd.unlearn(ids=IDS[50:70])
+        before = crowd.classify(**how)
+    assert server.end() == 0
+
+    server = start(tmp_path)
+    with visual_memory.connect(server.address) as client:
+        after = client.memory("crowd").classify(**how)
+        fresh = client.create_memory("fresh", dimension=4)
+        kept = [*range(70, 90), *range(50)]
+        fresh.insert(
+            vectors=ROWS[kept], labels=[LABELS[at] for at in kept], ids=[IDS[at] for at in kept]
+        )
+        anew = fresh.classify(**how)
+
+    assert [each.scores for each in after] == [each.scores for each in before]
+    assert [each.scores for each in anew] == [each.scores for each in before]
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "says"),
+    [
+        ({"head": "big"}, "head", "none, means, discriminants, but is 'big'"),
+        ({"ridge": 2.0}, "ridge", "of discriminants, but the head is none"),
+        ({"head": "means", "ridge": 2.0}, "ridge", "of discriminants, but the head is means"),
+        ({"head": "discriminants", "ridge": 0.0}, "ridge", "from 1e-06 to 1e+06, but is 0.0"),
+        ({"head": "means", "head_temperature": 0.0}, "head_temperature", "from 0.005 to 10"),
+        ({"head": "means", "blend": float("nan")}, "blend", "from 0 to 1, but is nan"),
+        ({"blend": 0.0}, "blend", "of a head, but the head is none"),
+        ({"head": "means", "coverage": 0.9}, "head", "than the votes that were calibrated"),
+    ],
+)
+def test_a_head_that_cannot_be_is_refused_by_name(
+    pets: RemoteMemory, given: dict[str, Any], field: str, says: str
+) -> None:
+    query = to_vectors([1, 0, 0, 0])
+    request = pb.ClassifyRequest(memory=pets.name, vectors=query, **given)
+
+    error = refusal(pets.stub.Classify, request)
+
+    assert error.field_violations[0][0] == field
+    assert says in error.message

@@ -1071,7 +1071,7 @@ global___RandomPrune = RandomPrune
 
 @typing.final
 class PrototypePrune(google.protobuf.message.Message):
-    """The entries that are hardest or easiest by their distance to the nearest prototype stay
+    """The entries that are easiest or hardest by their distance to the nearest prototype stay
     (Sorscher et al., 2022).
     """
 
@@ -1087,7 +1087,7 @@ class PrototypePrune(google.protobuf.message.Message):
     clusters: builtins.int
     """Prototypes found without looking at labels, up to 10000; 0 means one for each label, its mean."""
     keep: builtins.str
-    """hard or easy: which stay; empty means hard."""
+    """easy or hard: which stay; empty means easy."""
     balance: builtins.float
     """The share of what each label would keep if all were pruned alike that stays anyway, 0 to 1;
     unset means 0.5.

@@ -56,8 +56,8 @@ OPTIONS = {
     ),
     "keep": Option(
         ("prototype",),
-        "keep the entries far from (hard) or near (easy) prototypes; default: hard",
-        {"choices": ("hard", "easy")},
+        "keep the entries near (easy) or far from (hard) prototypes; default: easy",
+        {"choices": ("easy", "hard")},
     ),
     "seed": Option(("prototype", "random"), "seed of random numbers; default: 0", N),
 }

@@ -298,12 +298,22 @@ def test_a_repeated_request_is_answered_by_the_operation_it_began(crowd: Memory)
         ({"method": "hard", "threshold": 0}, "threshold must be at least 1"),
         ({"method": "random"}, "fraction must be between 0 and 1, both excluded, but is None"),
         ({"method": "random", "fraction": 1.0}, "fraction must be between 0 and 1"),
-        ({"method": "prototype", "fraction": 0.5, "keep": "x"}, "hard or easy"),
+        ({"method": "prototype", "fraction": 0.5, "keep": "x"}, "easy or hard"),
         ({"method": "prototype", "fraction": 0.5, "balance": 2.0}, "balance must be 0 to 1"),
         ({"method": "prototype", "fraction": 0.5, "clusters": 10_001}, "must be 0 to 10000"),
         ({"method": "ids"}, "ids must be given"),
         ({"method": "x"}, "method must be hard, random, prototype, value or ids"),
     ],
+def test_a_prune_by_prototypes_keeps_the_near_entries_unless_told_otherwise(crowd: Memory) -> None:
+    how: Any = {"method": "prototype", "fraction": 0.1}
+    easy, hard = (crowd.prune(**how, keep=keep).ids for keep in ("easy", "hard"))
+
+    unset = pb.PruneEntriesRequest(prototype=pb.PrototypePrune(fraction=0.1))
+    assert to_method(unset) == Prototype(0.1, clusters=0, keep="easy", balance=0.5, seed=0)
+    assert crowd.prune(**how).ids == easy
+    assert len(set(WRONG) & set(easy)) > len(set(WRONG) & set(hard))
+
+
 )
 def test_a_wrong_prune_is_refused(crowd: Memory, how: Any, sentence: str) -> None:
     with pytest.raises(InvalidArgument, match=sentence):

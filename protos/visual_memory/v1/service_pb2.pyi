@@ -1437,14 +1437,18 @@ class BackupMemoryResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     DATA_FIELD_NUMBER: builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: builtins.int
     data: builtins.bytes
-    """The file, piece by piece."""
+    """The file, piece by piece; empty while it is being made."""
+    total_bytes: builtins.int
+    """Of the whole file, beside each piece."""
     def __init__(
         self,
         *,
         data: builtins.bytes = ...,
+        total_bytes: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["data", b"data"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "total_bytes", b"total_bytes"]) -> None: ...
 
 global___BackupMemoryResponse = BackupMemoryResponse
 

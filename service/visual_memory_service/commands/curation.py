@@ -103,7 +103,7 @@ def prune(client: Client, options: Namespace) -> None:
     how = parameters(options)
     if options.ids_file:
         how["ids"] = read_ids(options.ids_file)
-    with Progress("entries examined") as progress, report_running_operations(client, options.name):
+    with Progress("steps") as progress, report_running_operations(client, options.name):
         result: PruneResult = client.memory(options.name).prune(
             **how, apply=options.apply, progress=progress.reach
         )

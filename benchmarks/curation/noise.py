@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from served import own_client
@@ -11,10 +9,9 @@ from taxonomy import EMBEDDER, Vectors, data_folder, pictures
 
 from visual_memory import Client, Memory
 
-NOISE = (0.05, 0.1, 0.2, 0.4)
+NOISE = (0.0, 0.05, 0.1, 0.2, 0.4)
 K = 20  # of the counts: natural16 has about 26 pictures of a label in half of it
-HARD: dict[str, Any] = {"k": K, "threshold": K // 2}
-BY_FRACTION: dict[str, dict[str, Any]] = {"value": {}, "prototype": {"keep": "easy"}, "random": {}}
+THRESHOLD = K // 2
 METHODS = ("none", "soft", "mend", "hard", "value", "prototype", "random")
 
 
@@ -28,21 +25,28 @@ def flipped(labels: NDArray[np.str_], share: float, rng: np.random.Generator) ->
     return noisy
 
 
-def accuracy(memory: Memory, method: str, queries: Vectors, labels: NDArray[np.str_]) -> float:
-    """Return the accuracy on ``queries`` after a method of METHODS, such as pruning; then undo it.
+def edit(memory: Memory, method: str, share: float) -> str:
+    """Edit a memory by a method of METHODS; return the operation, or "" if there is nothing to do.
 
-    All prunes take as many entries as the hard prune.
+    ``share`` is what the hard prune takes of the entries, and all other prunes take as much.
     """
-    operation = None
-    if method == "hard":
-        operation = memory.prune(method=method, apply=True, **HARD).operation
-    if method in BY_FRACTION:
-        size = len(memory.prune(method="hard", **HARD).ids)
-        how = {"fraction": max(size, 1) / memory.info().count, **BY_FRACTION[method]}
-        operation = memory.prune(method=method, apply=True, **how).operation
-    if method == "mend":  # not advised: every proposal is taken unseen
-        proposals = {each.id: each.proposed for each in memory.assess().suspects}
-        operation = memory.relabel(proposals, apply=True).operation
+    match method:
+        case "mend":  # not advised: every proposal is taken unseen
+            proposals = {each.id: each.proposed for each in memory.assess().suspects}
+            return memory.relabel(proposals, apply=True).operation if proposals else ""
+        case "hard":
+            return memory.prune(method="hard", k=K, threshold=THRESHOLD, apply=True).operation
+        case "value" | "prototype" | "random" if share:
+            return memory.prune(method=method, fraction=share, apply=True).operation
+        case _:
+            return ""
+
+
+def accuracy(
+    memory: Memory, method: str, share: float, queries: Vectors, labels: NDArray[np.str_]
+) -> float:
+    """Return the accuracy on ``queries`` after ``edit``, which is then undone."""
+    operation = edit(memory, method, share)
     reliability = "soft" if method == "soft" else "none"
     decisions = memory.classify(vectors=queries, neighbors=0, reliability=reliability)
     if operation:
@@ -50,27 +54,32 @@ def accuracy(memory: Memory, method: str, queries: Vectors, labels: NDArray[np.s
     return float(np.mean([d.label == label for d, label in zip(decisions, labels, strict=True)]))
 
 
+def interval(values: list[float]) -> str:
+    """Format a mean with half the width of its 95 % interval over five seeds."""
+    half = 2.776 * np.std(values, ddof=1) / 5**0.5  # Student's t with 4 degrees of freedom
+    return f"{np.mean(values):.3f} ± {half:.3f}"
+
+
 def compare(client: Client, name: str, vectors: Vectors, labels: NDArray[np.str_]) -> None:
-    print(f"{name:10} {'noise':>5}  " + "  ".join(f"{method:>13}" for method in METHODS))
-    for share in NOISE:
-        found: dict[str, list[float]] = {method: [] for method in METHODS}
+    columns = ("pruned", *METHODS)
+    print(f"{name:10} {'noise':>5}  " + "  ".join(f"{column:>13}" for column in columns))
+    for noise in NOISE:
+        found: dict[str, list[float]] = {column: [] for column in columns}
         for seed in range(5):
             rng = np.random.default_rng(seed)
             order = rng.permutation(len(vectors))
             known, queries = order[: len(order) // 2], order[len(order) // 2 :]
             memory = client.create_memory("noisy", dimension=vectors.shape[1])
             ids = [f"{number:05}" for number in known]
-            noisy = flipped(labels[known], share, rng).tolist()
+            noisy = flipped(labels[known], noise, rng).tolist()
             memory.insert(vectors=vectors[known], labels=noisy, ids=ids)
+            share = len(memory.prune(method="hard", k=K, threshold=THRESHOLD).ids) / len(known)
+            found["pruned"].append(share)
             for method in METHODS:
-                found[method].append(accuracy(memory, method, vectors[queries], labels[queries]))
+                right = accuracy(memory, method, share, vectors[queries], labels[queries])
+                found[method].append(right)
             client.delete_memory("noisy")
-        # Half the width of a 95 % interval over five seeds: Student's t with 4 degrees of freedom.
-        cells = [
-            f"{np.mean(each):.3f} ± {2.776 * np.std(each, ddof=1) / 5**0.5:.3f}"
-            for each in found.values()
-        ]
-        print(f"{'':10} {share:5.2f}  " + "  ".join(cells))
+        print(f"{'':10} {noise:5.2f}  " + "  ".join(map(interval, found.values())), flush=True)
 
 
 def main() -> None:

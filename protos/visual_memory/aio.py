@@ -125,9 +125,8 @@ class Client:
     ) -> int:
         """Back up a memory, as it is now, to a file and return its size in bytes.
 
-        The file appears once it is complete. ``progress`` is called with the bytes received and an
-        estimate of all. Raises NotFound, and AlreadyExists if the file exists, unless
-        ``overwrite``.
+        The file appears once it is complete. ``progress`` is called with the bytes received and all
+        bytes. Raises NotFound, and AlreadyExists if the file exists, unless ``overwrite``.
         """
         receive = partial(_backups.receive, name, path, overwrite)
         return await self._transport.transfer(receive, progress)
@@ -164,16 +163,15 @@ class Client:
     async def wait(self, operation: str, *, progress: Progress | None = None) -> types.Operation:
         """Wait until an operation has ended and return it.
 
-        ``progress`` is called meanwhile, with the steps done and all steps. Raises
-        FailedPrecondition if the operation cannot go on for now, such as while the disk is full;
-        the server resumes it.
+        ``progress`` is called about once a second, and at the end, with the steps done and all
+        steps. Raises FailedPrecondition if the operation cannot go on for now, such as while the
+        disk is full; the server resumes it.
         """
         while True:
             found = await self._transport.do(_operations.wait_operation(operation))
+            _operations.report(found, progress)
             if _operations.has_ended(found):
                 return found
-            if progress is not None:
-                progress(found.done, found.total)
             await asyncio.sleep(POLL_SECONDS)
 
     async def certificate(self, operation: str) -> Certificate:
@@ -301,6 +299,8 @@ class Memory:
             return operation
         if operation.state == "running":
             operation = await self._client.wait(operation.name, progress=progress)
+        else:
+            _operations.report(operation, progress)
         return pending.result(operation)
 
     async def info(self) -> types.MemoryInfo:
@@ -528,9 +528,10 @@ class Memory:
     ) -> dict[str, int]:
         """Map each id to the number of entries of other labels with it among their ``k`` nearest.
 
-        The first call takes long: ``progress`` is called with the entries examined and all entries.
-        All counts are of one state of the memory. Raises Error with the reason COUNTS_CHANGED if
-        the server drops that state again and again, as where many read a memory that changes.
+        The first call takes long: ``progress`` is called with the entries examined and all entries;
+        writes meanwhile change both. All counts are of one state of the memory. Raises Error with
+        the reason COUNTS_CHANGED if the server drops that state again and again, as where many read
+        a memory that changes.
         """
         counts: dict[str, int] = {}
         token, tries = "", _curation.COUNTS_TRIES
@@ -551,6 +552,8 @@ class Memory:
                 continue
             counts |= page
             if not token:
+                if progress is not None and counts:
+                    progress(len(counts), len(counts))
                 return counts
 
     @long_running

@@ -21,6 +21,7 @@ ONE: dict[str, Any] = {"vectors": ROW, "labels": ["cat"]}
 WRONG = {"str": 5, "int": "a", "float": "a", "bool": "yes"}
 NOT_SENT = {"progress", "wait", "atomic", "overwrite", "dry_run"}
 PATHS = {  # of fields that are called otherwise on the wire
+    ("backup", "name"): "memory",
     ("copy", "name"): "memory",
     ("wait", "operation"): "name",
     ("cancel", "operation"): "name",

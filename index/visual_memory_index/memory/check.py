@@ -93,6 +93,7 @@ def check(
         raise CorruptStore(contents.path, "its entries are not those of its digest")
     check_end(contents, name, kind)
     event_count = check_log(contents, name, kind, lambda read: on_progress(done + read, total))
+    on_progress(total, total)
     if not (alike and (listed is None or listed.end())):
         raise CorruptCopy(name)
     return Checked(done, event_count, digests.shown(state, kind))

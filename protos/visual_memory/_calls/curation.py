@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TAKEN: Mapping[str, Mapping[str, Any]] = MappingProxyType(  # parameters with their defaults
     {
         "hard": {"k": 100, "threshold": 128, "minus_correct": False},
-        "prototype": {"fraction": None, "clusters": 0, "keep": "hard", "balance": 0.5, "seed": 0},
+        "prototype": {"fraction": None, "clusters": 0, "keep": "easy", "balance": 0.5, "seed": 0},
         "value": {"fraction": None, "value_k": 5},
         "random": {"fraction": None, "seed": 0},
         "ids": {"ids": None},
@@ -62,7 +62,7 @@ class PruneHow(TypedDict, total=False):
     entries with another label, less those with the same label if ``minus_correct``; ``"ids"``
     prunes ``ids``. The others prune a ``fraction``: ``"value"`` of the lowest KNN-Shapley values
     for ``value_k`` neighbours, ``"random"`` by ``seed``, and ``"prototype"`` all but the entries
-    farthest from (``keep="hard"``) or nearest to (``"easy"``) a prototype. There are ``clusters``
+    nearest to (``keep="easy"``) or farthest from (``"hard"``) a prototype. There are ``clusters``
     prototypes, or if 0 one for each label; at least the share ``balance`` of a label's proportional
     part is kept.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -58,6 +59,12 @@ def cancel_operation(name: str) -> Call[Operation]:
 def wait_operation(name: str) -> Call[Operation]:
     request = message(pb.WaitOperationRequest, name=name, timeout=Duration(seconds=WAIT_SECONDS))
     return Call("WaitOperation", request, to_operation)
+
+
+def report(operation: Operation, progress: Callable[[int, int], None] | None) -> None:
+    """Call ``progress``, if not None, with what an operation has done and all, where known."""
+    if progress is not None and operation.total:
+        progress(operation.done, operation.total)
 
 
 def has_ended(operation: Operation) -> bool:

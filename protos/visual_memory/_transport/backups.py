@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from visual_memory._messages.answers import to_memory, to_restored
+from visual_memory._messages.answers import to_restored
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import message, or_new_id
 from visual_memory._transport.blocking import Transport
@@ -38,12 +38,10 @@ def receive(
 ) -> int:
     """Write the backup of a memory to the file ``path`` and return its size in bytes.
 
-    ``report_progress`` is called with the bytes received and an estimate of all. Raises
-    AlreadyExists if the file exists, unless ``overwrite``.
+    ``report_progress`` is called with the bytes received and all bytes. Raises AlreadyExists if the
+    file exists, unless ``overwrite``.
     """
     with whole_file(path, overwrite=overwrite) as file:
-        info = message(pb.GetMemoryRequest, name=memory)
-        size = transport.do(Call("GetMemory", info, to_memory)).disk_bytes
         request = message(pb.BackupMemoryRequest, memory=memory)
 
         def attempt(budget: RetryBudget) -> int:
@@ -53,9 +51,10 @@ def receive(
             with transport.channel.stream("BackupMemory", request) as stream:
                 while (answer := stream.read(budget.remaining)) is not None:
                     budget.renew(0)
-                    file.write(answer.data)
-                    reader.read(answer.data)
-                    report_progress(file.tell(), max(file.tell(), size))
+                    if answer.data:
+                        file.write(answer.data)
+                        reader.read(answer.data)
+                        report_progress(file.tell(), answer.total_bytes)
             try:
                 reader.check()
             except ValueError as problem:

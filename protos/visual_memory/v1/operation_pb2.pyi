@@ -71,7 +71,9 @@ class Operation(google.protobuf.message.Message):
     """prune, dry-run, relabel, counts k=K, values, assess, calibrate, unlearn or check."""
     state: global___Operation.State.ValueType
     done_count: builtins.int
-    """How much of it is done, of how much; both 0 where that is not known."""
+    """How much of it is done, of how much; both 0 where that is not known, such as before it begins, or
+    if it ended before the server started.
+    """
     total_count: builtins.int
     problem: builtins.str
     """Why it failed; of one that runs, what it waits for. An unlearning that failed goes on when the

@@ -1109,7 +1109,7 @@ global___RandomPrune = RandomPrune
 
 @typing.final
 class PrototypePrune(google.protobuf.message.Message):
-    """The entries that are hardest or easiest by their distance to the nearest prototype stay
+    """The entries that are easiest or hardest by their distance to the nearest prototype stay
     (Sorscher et al., 2022).
     """
 
@@ -1125,7 +1125,7 @@ class PrototypePrune(google.protobuf.message.Message):
     clusters: builtins.int
     """Prototypes found without looking at labels, up to 10000; 0 means one for each label, its mean."""
     keep: builtins.str
-    """hard or easy: which stay; empty means hard."""
+    """easy or hard: which stay; empty means easy."""
     balance: builtins.float
     """The share of what each label would keep if all were pruned alike that stays anyway, 0 to 1;
     unset means 0.5.
@@ -1475,14 +1475,18 @@ class BackupMemoryResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     DATA_FIELD_NUMBER: builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: builtins.int
     data: builtins.bytes
-    """The file, piece by piece."""
+    """The file, piece by piece; empty while it is being made."""
+    total_bytes: builtins.int
+    """Of the whole file, beside each piece."""
     def __init__(
         self,
         *,
         data: builtins.bytes = ...,
+        total_bytes: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["data", b"data"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["data", b"data", "total_bytes", b"total_bytes"]) -> None: ...
 
 global___BackupMemoryResponse = BackupMemoryResponse
 

@@ -56,8 +56,8 @@ OPTIONS = {
     ),
     "keep": Option(
         ("prototype",),
-        "keep the entries far from (hard) or near (easy) prototypes; default: hard",
-        {"choices": ("hard", "easy")},
+        "keep the entries near (easy) or far from (hard) prototypes; default: easy",
+        {"choices": ("easy", "hard")},
     ),
     "seed": Option(("prototype", "random"), "seed of random numbers; default: 0", N),
 }
@@ -103,7 +103,7 @@ def prune(client: Client, options: Namespace) -> None:
     how = parameters(options)
     if options.ids_file:
         how["ids"] = read_ids(options.ids_file)
-    with Progress("entries examined") as progress, report_running_operations(client, options.name):
+    with Progress("steps") as progress, report_running_operations(client, options.name):
         result: PruneResult = client.memory(options.name).prune(
             **how, apply=options.apply, progress=progress.reach
         )

@@ -403,7 +403,7 @@ def prune(memory: Memory, ids: list[str]) -> PruneResult | None:
     """Prune the entries that were pruned in the source; return None if there are none."""
     if not ids:
         return None
-    with Progress("entries examined") as progress:
+    with Progress("steps") as progress:
         return memory.prune(method="ids", ids=ids, apply=True, progress=progress.reach)
 
 

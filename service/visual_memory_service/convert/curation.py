@@ -62,9 +62,9 @@ def to_method(request: pb.PruneEntriesRequest) -> prune_methods.Method:
             )
         case "prototype":
             prototype = request.prototype
-            if prototype.keep not in ("", "hard", "easy"):
+            if prototype.keep not in ("", "easy", "hard"):
                 raise BadField(
-                    "prototype.keep", f"must be hard or easy, not {prototype.keep!r:.80}"
+                    "prototype.keep", f"must be easy or hard, not {prototype.keep!r:.80}"
                 )
             clusters = requests.to_number(prototype.clusters, "prototype.clusters", 0, CLUSTERS_MAX)
             balance = prototype.balance if prototype.HasField("balance") else BALANCE
@@ -72,7 +72,7 @@ def to_method(request: pb.PruneEntriesRequest) -> prune_methods.Method:
             return prune_methods.Prototype(
                 requests.to_fraction(prototype.fraction, "prototype.fraction"),
                 clusters,
-                prototype.keep or "hard",
+                prototype.keep or "easy",
                 balance,
                 requests.to_number(prototype.seed, "prototype.seed", 0),
             )

@@ -12,7 +12,6 @@ from visual_memory_index import Memory, Operation
 from visual_memory_service.convert.answers import from_time
 from visual_memory_service.convert.page_token import from_token
 from visual_memory_service.errors import BadField
-from visual_memory_service.runtime.operations import Job
 
 TIMEOUT_MAX = 86_400
 
@@ -27,21 +26,22 @@ def to_timeout(request: pb.WaitOperationRequest) -> float | None:
 
 
 def from_operation(
-    operation: Operation, job: Job | None = None, problem: str = "", *, with_result: bool = True
+    operation: Operation, progress: tuple[int, int], problem: str, *, with_result: bool
 ) -> operation_pb2.Operation:
-    """Convert an operation to a message; if it runs, with the progress of its ``job``.
+    """Convert an operation to a message, with its last reported ``progress`` (done, total).
 
-    ``problem`` is what a running operation waits for. The result of an operation that is done
-    is included if ``with_result`` is True.
+    An operation that is done has done all. ``problem`` is what a running operation waits for. The
+    result of an operation that is done is included if ``with_result`` is True.
     """
+    done, total = progress
     ended, undone = operation.ended_at, operation.undone_at
     message = operation_pb2.Operation(
         name=operation.name,
         memory=operation.name.rpartition("/")[0],
         kind=operation.kind,
         state=operation_pb2.Operation.State.Value(operation.state.upper()),
-        done_count=job.done if job else 0,
-        total_count=job.total if job else 0,
+        done_count=total if operation.state == "done" else done,
+        total_count=total,
         problem=operation.problem or problem,
         create_time=from_time(operation.created_at),
         end_time=None if ended is None else from_time(ended),
@@ -117,10 +117,13 @@ def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
 
 
 def from_operations(
-    operations: Sequence[Operation], last: str, request: pb.ListOperationsRequest, memory: Memory
+    operations: Sequence[operation_pb2.Operation],
+    last: str,
+    request: pb.ListOperationsRequest,
+    memory: Memory,
 ) -> pb.ListOperationsResponse:
-    """Build the answer of operations without results; ``last`` names the last if more follow."""
+    """Build the answer of a page of operations; ``last`` names the last if more follow."""
     return pb.ListOperationsResponse(
-        operations=[from_operation(operation, with_result=False) for operation in operations],
+        operations=operations,
         next_page_token=from_token(last, request, memory),
     )

@@ -31,6 +31,6 @@ async def await_counts(k: int, memory: Memory, operations: Operations) -> None:
     operation = await in_thread(find_counts, k, memory, operations)
     if operation is None:
         return
-    async for _ in operations.progress(operation.name):
+    async for _ in operations.watch(operation.name):
         pass
     await in_thread(check_done, memory, operation.name)

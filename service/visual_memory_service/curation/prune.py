@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 import visual_memory_index as index
 from visual_memory_index.curation import prune_methods
 from visual_memory_index.errors import EmptyMemory, NotVoting
+from visual_memory_index.records.operation import Progress
 from visual_memory_service.curation.values import leave_one_out_values
 from visual_memory_service.runtime.batches import leave_one_out_in_batches
 from visual_memory_service.runtime.operations import Job, Operations, repeated
 
 JUDGED_K, JUDGED_VOTING = 50, "rank"
+ROUNDS = 3  # over the entries: one chooses, two measure the accuracy before and after
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,10 @@ def chosen(method: prune_methods.Method, snapshot: index.RamCopy, job: Job) -> l
     Raises BadParameter or NotVoting if the method cannot be applied, Cancelled.
     """
     ids, labels = snapshot.columns()
+    on_progress = in_round(0, len(ids), job)
 
     def counts(k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        found = job.memory.misleading_counts(k, job.report_progress, snapshot=snapshot)
+        found = job.memory.misleading_counts(k, on_progress, snapshot=snapshot)
         return found.v, found.c
 
     voters = prune_methods.Voters(
@@ -106,8 +109,8 @@ def chosen(method: prune_methods.Method, snapshot: index.RamCopy, job: Job) -> l
         labels,
         vectors=lambda: snapshot.vectors.gather(np.arange(len(ids))),
         counts=counts,
-        values=lambda k: leave_one_out_values(snapshot, k, job).values,
-        on_progress=job.report_progress,
+        values=lambda k: leave_one_out_values(snapshot, k, on_progress).values,
+        on_progress=on_progress,
     )
     return sorted(ids[method.rows(voters)].tolist())
 
@@ -122,16 +125,24 @@ def check_votes(ids: Sequence[str], memory: index.Memory) -> None:
 def accuracies(snapshot: index.RamCopy, pruned: Sequence[str], job: Job) -> tuple[float, float]:
     """Return the leave-one-out accuracy of all entries, before and after pruning ``pruned``."""
     m = len(snapshot)
-    before = accuracy(snapshot, snapshot, lambda done, _: job.report_progress(done, 2 * m))
-    after = accuracy(
-        snapshot.without(pruned), snapshot, lambda done, _: job.report_progress(m + done, 2 * m)
-    )
+    before = accuracy(snapshot, snapshot, in_round(1, m, job))
+    after = accuracy(snapshot.without(pruned), snapshot, in_round(2, m, job))
     return before, after
 
 
-def accuracy(
-    memory: index.RamCopy, queries: index.RamCopy, on_progress: Callable[[int, int], None]
-) -> float:
+def in_round(number: int, m: int, job: Job) -> Progress:
+    """Return a callback for one of the ROUNDS over ``m`` entries that reports progress of all.
+
+    The callback takes any total, such as that of the rounds of k-means, or 0 if none is known yet.
+    """
+
+    def on_progress(done: int, total: int) -> None:
+        job.report_progress(number * m + m * done // max(1, total), ROUNDS * m)
+
+    return on_progress
+
+
+def accuracy(memory: index.RamCopy, queries: index.RamCopy, on_progress: Progress) -> float:
     """Return the share of ``queries`` classified correctly by the other entries of ``memory``."""
     _, labels = queries.columns()
     right = 0

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index import Memory, RamCopy, Valuation
+from visual_memory_index.records.operation import Progress
 from visual_memory_service.runtime.operations import Job, Operations, check_done
 from visual_memory_service.runtime.threads import in_thread
 
@@ -51,13 +52,13 @@ async def value_entries(
     def work(job: Job) -> None:
         snapshot = memory.snapshot()
         if queries is None:
-            found.append(leave_one_out_values(snapshot, k, job))
+            found.append(leave_one_out_values(snapshot, k, job.report_progress))
         else:
-            found.append(query_values(snapshot, k, queries, labels, job))
+            found.append(query_values(snapshot, k, queries, labels, job.report_progress))
 
     name = (await in_thread(operations.start, memory, "values", work)).name
     try:
-        async for done, total in operations.progress(name):
+        async for done, total in operations.watch(name):
             yield Valuing(name, done, total)
     finally:
         operations.abandon(name)
@@ -67,11 +68,15 @@ async def value_entries(
 
 
 def query_values(
-    snapshot: RamCopy, k: int, queries: NDArray[np.float32], labels: Sequence[str], job: Job
+    snapshot: RamCopy,
+    k: int,
+    queries: NDArray[np.float32],
+    labels: Sequence[str],
+    on_progress: Progress,
 ) -> Values:
     """Return KNN-Shapley values of the entries for unit ``queries`` (n, d) with true ``labels``.
 
-    Raises Cancelled if the job is cancelled.
+    ``on_progress`` is called with (done, total) queries, and may raise.
     """
     ids, of_row = snapshot.columns()
     valuation = Valuation(of_row, k)
@@ -79,14 +84,15 @@ def query_values(
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
         valuation.add(snapshot.ranked(queries[part]), labels[part])
-        job.report_progress(min(start + step, len(queries)), len(queries))
+        on_progress(min(start + step, len(queries)), len(queries))
     return Values(ids, valuation.means())
 
 
-def leave_one_out_values(snapshot: RamCopy, k: int, job: Job) -> Values:
+def leave_one_out_values(snapshot: RamCopy, k: int, on_progress: Progress) -> Values:
     """Return KNN-Shapley values with each entry as a query that values all other entries.
 
-    A value is the mean over the queries. Raises Cancelled if the job is cancelled.
+    A value is the mean over the queries. ``on_progress`` is called with (done, total) entries, and
+    may raise.
     """
     ids, labels = snapshot.columns()
     valuation = Valuation(labels, k)
@@ -96,5 +102,5 @@ def leave_one_out_values(snapshot: RamCopy, k: int, job: Job) -> Values:
         rows = by_id[start : start + step]
         order = snapshot.ranked(snapshot.vectors.gather(rows))
         valuation.add(order, labels[rows].tolist(), rows)
-        job.report_progress(start + len(rows), len(ids))
+        on_progress(start + len(rows), len(ids))
     return Values(ids, valuation.means())

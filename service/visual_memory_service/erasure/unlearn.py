@@ -136,6 +136,7 @@ class UnlearningWork:
         erased. Raises Cancelled if the server stops: the next start resumes the erasure.
         """
         began, memory = time.perf_counter(), served.memory
+        job.report_progress(0, STEPS)
         patterns = self._delete(job, memory)
         self.memories.note(memory)
         noted = job.retry_while(lambda: memory.operations.get(job.name))
@@ -246,5 +247,5 @@ def certificate_of(memory: Memory, operation: str) -> str:
 
 
 def note_step(job: Job, phase: str, began: float) -> None:
-    job.report_progress(job.done + 1, STEPS)
+    job.report_progress(job.progress[0] + 1, STEPS)
     log.info(phase, operation=job.name, seconds=round(time.perf_counter() - began, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
-from visual_memory.protocol import BackupReader, with_checksum
+from visual_memory.protocol import TRAILER_BYTES, BackupReader, with_checksum
 from visual_memory_index import IncomingBackup, Request, lower_thread_priority
 from visual_memory_index.errors import BadBackup, MemoryClosed
 from visual_memory_service.runtime.memories import Memories, ServedMemory
@@ -34,9 +35,10 @@ class Backups:
         self._closed.set()
         self._thread.shutdown(cancel_futures=True)
 
-    async def backup(self, name: str, request: Request) -> AsyncIterator[bytes]:
-        """Yield the pieces of a backup; until the backup is made, the pieces are empty.
+    async def backup(self, name: str, request: Request) -> AsyncIterator[tuple[bytes, int]]:
+        """Yield each piece of a backup with the size of the whole in bytes.
 
+        Until the backup is made, the pieces are empty and the size is 0.
         Raises UnknownMemory, CorruptStore, BadAuditLog, FileUnavailable.
         """
         made = ExitStack()
@@ -47,10 +49,12 @@ class Backups:
         making = asyncio.create_task(self._run(name, make))
         try:
             while not (await asyncio.wait([making], timeout=WAITING_SECONDS))[0]:
-                yield b""
-            pieces = with_checksum(await making)
+                yield b"", 0
+            database = await making
+            size = os.fstat(database.fileno()).st_size + TRAILER_BYTES
+            pieces = with_checksum(database)
             while piece := await in_thread(next, pieces, b""):
-                yield piece
+                yield piece, size
         finally:
             making.cancel()
             await closed(making, made)

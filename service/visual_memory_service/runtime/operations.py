@@ -24,6 +24,7 @@ CHECK_SECONDS = 0.1
 PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
 AFTER = "It begins after the unlearning {}, which waits: {}"
 AT_ONCE = 2  # further operations wait, since each may use all processors
+ENDED_MAX = 1000  # operations whose progress is kept after their end
 log = structlog.get_logger()
 
 T = TypeVar("T")
@@ -37,14 +38,14 @@ class Cancelled(Exception):
 class Job:
     """One running operation; its work calls ``report_progress`` between steps.
 
-    ``stopped`` is the reason if no client cancelled it: the server stops, the memory is dropped, or
-    entries are erased. ``problem`` says what the job waits for, if anything.
+    ``progress`` is (done, total), both 0 until the first report. ``stopped`` is the reason if no
+    client cancelled it: the server stops, the memory is dropped, or entries are erased. ``problem``
+    says what the job waits for, if anything.
     """
 
     operation: Operation
     memory: Memory
-    done: int = 0
-    total: int = 0
+    progress: tuple[int, int] = (0, 0)
     stopped: str = ""
     problem: str = ""
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -62,7 +63,7 @@ class Job:
 
     def report_progress(self, done: int, total: int) -> None:
         """Set the progress of the job. Raises Cancelled."""
-        self.done, self.total = done, total
+        self.progress = done, total
         self.check()
 
     def check(self) -> None:
@@ -145,6 +146,7 @@ class Operations:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._queued: dict[str, Future[None]] = {}
+        self._ended_progress: dict[str, tuple[int, int]] = {}  # of the ENDED_MAX that ended last
         self._suspended: dict[str, tuple[str, str]] = {}  # memory: (reason, kind that goes on)
         self._closed = False
 
@@ -202,10 +204,15 @@ class Operations:
         behind = first is not job and first.problem
         return AFTER.format(first.name, first.problem) if behind else job.problem
 
-    async def progress(self, name: str) -> AsyncIterator[tuple[int, int]]:
+    def progress(self, name: str) -> tuple[int, int]:
+        """Return (done, total) of an operation that runs or ended lately, of any other (0, 0)."""
+        job = self._jobs.get(name)
+        return job.progress if job else self._ended_progress.get(name, (0, 0))
+
+    async def watch(self, name: str) -> AsyncIterator[tuple[int, int]]:
         """Yield (done, total) of an operation repeatedly until it has ended."""
         while job := self._jobs.get(name):
-            yield job.done, job.total
+            yield job.progress
             await asyncio.wait([asyncio.wrap_future(job.ended)], timeout=PROGRESS_SECONDS)
 
     def running(self, memory_name: str, kind: str) -> Operation | None:
@@ -300,6 +307,9 @@ class Operations:
     def _ended(self, job: Job) -> None:
         with self._lock:
             self._queued.pop(job.name, None)
+            self._ended_progress[job.name] = job.progress
+            if len(self._ended_progress) > ENDED_MAX:
+                del self._ended_progress[next(iter(self._ended_progress))]
             self._jobs.pop(job.name, None)
         job.ended.set_result(None)
 

@@ -361,8 +361,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def BackupMemory(
         self, request: pb.BackupMemoryRequest, context: Any
     ) -> AsyncIterator[pb.BackupMemoryResponse]:
-        async for piece in self.backups.backup(request.memory, index.WITHOUT_ID):
-            yield pb.BackupMemoryResponse(data=piece)
+        async for piece, size in self.backups.backup(request.memory, index.WITHOUT_ID):
+            yield pb.BackupMemoryResponse(data=piece, total_bytes=size)
 
     async def RestoreMemory(
         self, messages: AsyncIterator[pb.RestoreMemoryRequest], context: Any
@@ -394,7 +394,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         before, size = to_page_bounds(request, memory)
         listed = await in_thread(memory.operations.page, before=before, limit=size + 1)
         last = listed[size - 1].name if len(listed) > size else ""
-        return operations.from_operations(listed[:size], last, request, memory)
+        shown = [self._from_operation(each, with_result=False) for each in listed[:size]]
+        return operations.from_operations(shown, last, request, memory)
 
     async def CancelOperation(
         self, request: pb.CancelOperationRequest, context: Any
@@ -472,6 +473,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             self.unlearning.resume(name)
             raise
 
-    def _from_operation(self, operation: index.Operation) -> operation_pb2.Operation:
-        job, problem = self.operations.job(operation.name), self.operations.problem(operation.name)
-        return operations.from_operation(operation, job, problem)
+    def _from_operation(
+        self, operation: index.Operation, *, with_result: bool = True
+    ) -> operation_pb2.Operation:
+        progress = self.operations.progress(operation.name)
+        problem = self.operations.problem(operation.name)
+        return operations.from_operation(operation, progress, problem, with_result=with_result)

@@ -60,7 +60,8 @@ class Vault(Service):
         pace = self.paces.pop(0) if self.paces else 0.0
         for start in pieces[:broken]:
             time.sleep(pace)
-            yield pb.BackupMemoryResponse(data=self.data[start : start + 1000])
+            piece = self.data[start : start + 1000]
+            yield pb.BackupMemoryResponse(data=piece, total_bytes=len(self.data))
         if broken < len(pieces) and self.break_says_so:
             context.abort(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
 
@@ -95,6 +96,8 @@ def test_a_backup_becomes_a_file(client: visual_memory.Client, file: Path) -> No
 
     assert file.read_bytes() == DATA
     assert count == len(DATA)
+    assert told == sorted(told)
+    assert {total for _, total in told} == {len(DATA)}
     assert told[-1][0] == len(DATA)
     assert list(file.parent.iterdir()) == [file]
 

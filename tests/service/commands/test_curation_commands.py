@@ -64,8 +64,8 @@ METHODS = {
         {"method": "prototype", "fraction": 0.25},
     ),
     "prototypes": (
-        ["--method", "prototype", "--fraction", 0.25, "--clusters", 4, "--keep", "easy"],
-        {"method": "prototype", "fraction": 0.25, "clusters": 4, "keep": "easy"},
+        ["--method", "prototype", "--fraction", 0.25, "--clusters", 4, "--keep", "hard"],
+        {"method": "prototype", "fraction": 0.25, "clusters": 4, "keep": "hard"},
     ),
     "value": (
         ["--method", "value", "--fraction", 0.1, "--value-k", 7],

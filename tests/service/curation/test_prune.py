@@ -220,6 +220,20 @@ def test_a_prune_ends_on_a_server_that_is_written_all_the_time(crowd: Memory) ->
     assert [entry.id for entry in crowd.entries("pruned_by:*")] == pruned.ids != []
 
 
+@pytest.mark.parametrize("rule", [*RULES, Ids(WRONG)], ids=lambda rule: type(rule).__name__)
+def test_progress_of_a_prune_has_one_total_that_it_never_falls_back_from(
+    stored: StoredMemory, rule: Method
+) -> None:
+    reports: list[tuple[int, int]] = []
+    job = Told(stored, lambda time: reports.append(job.progress))
+
+    job.prune(rule)
+
+    assert reports == sorted(reports)
+    assert {total for _, total in reports} == {3 * len(IDS)}
+    assert reports[-1] == (3 * len(IDS), 3 * len(IDS))
+
+
 def to_job(memory: StoredMemory) -> Job:
     return Told(memory, lambda time: None)
 
@@ -290,6 +304,16 @@ def test_a_repeated_request_is_answered_by_the_operation_it_began(crowd: Memory)
         crowd.prune(method="ids", ids=WRONG[:1], apply=True, request_id="once")
 
 
+def test_a_prune_by_prototypes_keeps_the_near_entries_unless_told_otherwise(crowd: Memory) -> None:
+    how: Any = {"method": "prototype", "fraction": 0.1}
+    easy, hard = (crowd.prune(**how, keep=keep).ids for keep in ("easy", "hard"))
+
+    unset = pb.PruneEntriesRequest(prototype=pb.PrototypePrune(fraction=0.1))
+    assert to_method(unset) == Prototype(0.1, clusters=0, keep="easy", balance=0.5, seed=0)
+    assert crowd.prune(**how).ids == easy
+    assert len(set(WRONG) & set(easy)) > len(set(WRONG) & set(hard))
+
+
 @pytest.mark.parametrize(
     ("how", "sentence"),
     [
@@ -298,7 +322,7 @@ def test_a_repeated_request_is_answered_by_the_operation_it_began(crowd: Memory)
         ({"method": "hard", "threshold": 0}, "threshold must be at least 1"),
         ({"method": "random"}, "fraction must be between 0 and 1, both excluded, but is None"),
         ({"method": "random", "fraction": 1.0}, "fraction must be between 0 and 1"),
-        ({"method": "prototype", "fraction": 0.5, "keep": "x"}, "hard or easy"),
+        ({"method": "prototype", "fraction": 0.5, "keep": "x"}, "easy or hard"),
         ({"method": "prototype", "fraction": 0.5, "balance": 2.0}, "balance must be 0 to 1"),
         ({"method": "prototype", "fraction": 0.5, "clusters": 10_001}, "must be 0 to 10000"),
         ({"method": "ids"}, "ids must be given"),

@@ -19,6 +19,7 @@ import visual_memory
 from visual_memory import Client
 from visual_memory_index import CUT_SHORT, UNLEARN, Catalog, Memory, Query, Request
 from visual_memory_index.errors import DiskFull, MemoryClosed, OperationEnded, in_full
+from visual_memory_service.runtime import operations as runtime
 from visual_memory_service.runtime.operations import AT_ONCE, Job, Operations, Work
 
 if TYPE_CHECKING:
@@ -200,6 +201,21 @@ def test_one_whose_result_finds_no_room_on_the_disk_has_failed(
     assert (ended.state, ended.result) == ("failed", None)
     assert ended.problem is not None
     assert "make room on the disk" in ended.problem
+
+
+def test_progress_is_kept_of_the_operations_that_ended_last(
+    memory: Memory, operations: Operations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "ENDED_MAX", 2)
+    names = []
+    for _ in range(4):
+        begun = operations.start(memory, "x", lambda job: job.report_progress(1, 9))
+        while operations.job(begun.name):
+            pass
+        names.append(begun.name)
+
+    assert [operations.progress(name) for name in names] == [(0, 0), (0, 0), (1, 9), (1, 9)]
+    assert operations.progress("m/unknown") == (0, 0)
 
 
 def test_what_work_waits_for_is_logged_as_it_begins_and_as_it_ends(

@@ -147,6 +147,16 @@ class WrongDimension(MemoryRefusal):
         super().__init__(f"The vectors have dimension {got}, but this memory holds {want}.")
 
 
+class HeadTooLarge(MemoryRefusal):
+    """A head that would take too much RAM or time; the message says which limit it exceeds."""
+
+    def __init__(self, labels: int, dimension: int, limit: str) -> None:
+        super().__init__(
+            f"A head is fitted for {limit}, but this memory has {labels:,} labels and dimension "
+            f"{dimension:,}; decide by votes alone, without a head."
+        )
+
+
 class EmptyMemory(MemoryRefusal):
     """A query to a memory in which no entry votes."""
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.errors import HeadTooLarge
 from visual_memory_index.heads.products import Matrix, Sliced, inverse, product, sliced_product
 from visual_memory_index.heads.statistics import SCALE, Statistics, quantized
 from visual_memory_index.scan.distances import fixed_sum
 
 SCORING_SLICES = 2  # scores are off by less than 1e-10
 PAIRS_AT_ONCE = 1 << 21  # of a query and a label
+NUMBERS_MAX = 1 << 25  # of labels times dimension: a head takes some 24 bytes for each
+METRIC_MAX = 2048  # dimension of discriminants, whose matrix is inverted after each write
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +110,14 @@ def cosines(along: Matrix, norms: Matrix, lengths: Matrix) -> Matrix:
     """Return products divided by the roots of two squared lengths; 0 if a length is not above 0."""
     squares = np.maximum(norms, 0.0) * np.maximum(lengths, 0.0)
     return np.where(squares > 0.0, along / np.sqrt(np.where(squares > 0.0, squares, 1.0)), 0.0)
+
+
+def check_size(labels: int, dimension: int, *, moment: bool) -> None:
+    """Check that a head may be fitted, by discriminants if ``moment``. Raises HeadTooLarge."""
+    if labels * dimension > NUMBERS_MAX:
+        raise HeadTooLarge(labels, dimension, f"{NUMBERS_MAX:,} numbers of class means at most")
+    if moment and dimension > METRIC_MAX:
+        raise HeadTooLarge(labels, dimension, f"discriminants of dimension {METRIC_MAX:,} at most")
 
 
 def fit(statistics: Statistics, ridge: float | None = None) -> Head:

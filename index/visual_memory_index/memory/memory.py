@@ -21,7 +21,7 @@ from visual_memory_index.errors import (
 )
 from visual_memory_index.files.damage import damage_of
 from visual_memory_index.files.database import keeping_log
-from visual_memory_index.heads.head import Head
+from visual_memory_index.heads.head import Head, check_size
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import Noted, OnStanding, Standing
@@ -465,7 +465,7 @@ class Memory:
     def nearest(self, queries: Sequence[Query]) -> list[Neighbors]:
         """Return for each query the k nearest entries that match it, fewer if there are not k.
 
-        Queries without a filter are searched together. Raises MemoryClosed.
+        Queries without a filter are searched together. Raises MemoryClosed, HeadTooLarge.
         """
         answers = {
             k: iter(self._nearest([query for query in queries if query.counts_k == k], k))
@@ -495,12 +495,16 @@ class Memory:
         ]
 
     def _keep_statistics(self, queries: Sequence[Query]) -> None:
-        """Count all entries in the statistics, in parts, if a query wants a head."""
+        """Count all entries in the statistics, in parts, if a query wants a head.
+
+        Raises HeadTooLarge.
+        """
         ridges = [query.ridge for query in queries if query.head]
         if not ridges:
             return
         moment = any(ridge is not None for ridge in ridges)
         with self._engine.reading_ram() as ram:
+            check_size(len(ram.label_counts), self.identity.dimension, moment=moment)
             done = ram.has_statistics(moment=moment)
         while not done:
             with self._engine.lock.writing():

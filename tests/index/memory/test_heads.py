@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from visual_memory_index import Entry, Memory, Query, parse, unit_rows
-from visual_memory_index.heads.head import fit
+from visual_memory_index.errors import HeadTooLarge
+from visual_memory_index.heads.head import METRIC_MAX, NUMBERS_MAX, check_size, fit
 from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.store.store import new_identity
@@ -145,3 +146,17 @@ def test_while_entries_are_counted_others_write(
         writer.join()
 
         assert_equal(scores(memory, 1.0), expected(kept, 1.0))
+
+
+def test_a_head_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    wide = new_identity("wide", METRIC_MAX + 1, None)
+    with closing(Memory.create(tmp_path / "wide.sqlite", wide)) as other:
+        row = np.eye(1, METRIC_MAX + 1, dtype=np.float32)
+        other.insert([Entry("a", "a")], row)
+        other.nearest([Query(row, 1, head=True)])
+        with pytest.raises(HeadTooLarge, match="discriminants of dimension 2,048 at most"):
+            other.nearest([Query(row, 1, head=True, ridge=1.0)])
+
+    check_size(NUMBERS_MAX // 768, 768, moment=True)
+    with pytest.raises(HeadTooLarge, match="has 43,691 labels and dimension 768; decide by votes"):
+        check_size(NUMBERS_MAX // 768 + 1, 768, moment=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from visual_memory_index.heads.products import Matrix, Sliced, inverse, product, sliced_product
 from visual_memory_index.heads.statistics import SCALE, Statistics, quantized
 from visual_memory_index.scan.distances import fixed_sum
+from visual_memory_index.votes.exponential import exp
 
 SCORING_SLICES = 2  # scores are off by less than 1e-10
 PAIRS_AT_ONCE = 1 << 21  # of a query and a label
+TEMPERATURE = 0.05  # of shares; .03 to .1 measured alike
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,14 +43,7 @@ class Head:
 
         A query's scores do not depend on the other queries. A direction of length 0 scores 0.
         """
-        found = np.empty((len(vectors), len(self.labels)))
-        step = max(1, PAIRS_AT_ONCE // self.weights.exponents.size)
-        for start in range(0, len(vectors), step):
-            part = slice(start, start + step)
-            z = quantized(vectors[part]) / SCALE - self.centre
-            along, inner = self._products(z)
-            found[part] = cosines(along, self.norms**2, fixed_sum(z * inner)[:, np.newaxis])
-        return found
+        return self.compare(vectors)[0]
 
     def scores_without(
         self, queries: NDArray[np.float32], labels: Sequence[str], vectors: NDArray[np.float32]
@@ -60,18 +55,48 @@ class Head:
         without any other entry scores −∞. The inverse is downdated by the formula of Sherman and
         Morrison (1950), which differs from a new inverse by rounding errors alone.
         """
-        found = np.empty((len(queries), len(self.labels)))
+        return self.compare_without(queries, labels, vectors)[0]
+
+    def compare(self, vectors: NDArray[np.float32]) -> tuple[Matrix, Matrix]:
+        """Return the scores of unit ``vectors`` (n, d), and their distances to the class means.
+
+        Both are float64 (n, L). A distance is half the squared Euclidean distance, in the metric:
+        for a label of one entry, and without a ridge, it is the distance 1 − cosine to that entry.
+        """
+        scores, distances = np.empty((2, len(vectors), len(self.labels)))
+        for part in self._parts(len(vectors)):
+            z = quantized(vectors[part]) / SCALE - self.centre
+            along, inner = self._products(z)
+            squares = self.norms**2, fixed_sum(z * inner)[:, np.newaxis]
+            scores[part] = cosines(along, *squares)
+            distances[part] = half_squares(along, *squares)
+        return scores, distances
+
+    def compare_without(
+        self, queries: NDArray[np.float32], labels: Sequence[str], vectors: NDArray[np.float32]
+    ) -> tuple[Matrix, Matrix]:
+        """Return scores and distances (n, L) by a head that never knew one of the entries.
+
+        The arguments are those of ``scores_without``. A label without any other entry is at ∞.
+        """
+        scores, distances = np.empty((2, len(queries), len(self.labels)))
         place = {label: at for at, label in enumerate(self.labels)}
         codes = np.array([place[label] for label in labels], dtype=np.intp)
+        for part in self._parts(len(queries)):
+            parts = self._without(queries[part], codes[part], vectors[part])
+            scores[part], distances[part] = cosines(*parts), half_squares(*parts)
+        last = self.counts[codes] == 1.0
+        scores[last, codes[last]], distances[last, codes[last]] = -np.inf, np.inf
+        return scores, distances
+
+    def _parts(self, count: int) -> Iterator[slice]:
         step = max(1, PAIRS_AT_ONCE // self.weights.exponents.size)
-        for start in range(0, len(queries), step):
-            part = slice(start, start + step)
-            found[part] = self._without(queries[part], codes[part], vectors[part])
-        return found
+        return (slice(start, start + step) for start in range(0, count, step))
 
     def _without(
         self, queries: NDArray[np.float32], codes: NDArray[np.intp], vectors: NDArray[np.float32]
-    ) -> Matrix:
+    ) -> tuple[Matrix, Matrix, Matrix]:
+        """Return products with the directions and two squared lengths, without one entry each."""
         own = np.arange(len(queries)), codes
         count = self.counts[codes][:, np.newaxis]
         last = count == 1.0
@@ -93,9 +118,7 @@ class Head:
         along = along_z + shift * along_u + moved * zu + gain * du * zu
         norms = self.norms**2 + 2.0 * moved * along_u + moved**2 * uu + gain * du**2
         zz = fixed_sum(z * inner_z)[:, np.newaxis] + 2.0 * shift * zu - shift**2 * uu + gain * zu**2
-        scores = cosines(along, norms, zz)
-        scores[own[0][last[:, 0]], codes[last[:, 0]]] = -np.inf
-        return scores
+        return along, norms, zz
 
     def _products(self, rows: Matrix) -> tuple[Matrix, Matrix]:
         """Return the products of ``rows`` (n, d) with each direction in the metric, and with M."""
@@ -107,6 +130,22 @@ def cosines(along: Matrix, norms: Matrix, lengths: Matrix) -> Matrix:
     """Return products divided by the roots of two squared lengths; 0 if a length is not above 0."""
     squares = np.maximum(norms, 0.0) * np.maximum(lengths, 0.0)
     return np.where(squares > 0.0, along / np.sqrt(np.where(squares > 0.0, squares, 1.0)), 0.0)
+
+
+def half_squares(along: Matrix, norms: Matrix, lengths: Matrix) -> Matrix:
+    """Return half the squared distances, given products and the two squared lengths."""
+    return np.maximum(lengths - 2.0 * along + norms, 0.0) / 2.0
+
+
+def shares(scores: Matrix) -> Matrix:
+    """Return each label's share (n, L) in [0, 1]: the softmax of a query's ``scores`` (n, L).
+
+    The share of a label that scores −∞ is 0.
+    """
+    behind = np.maximum(scores - scores.max(axis=1, keepdims=True, initial=-1.0), -2.0)
+    weights = np.where(np.isneginf(scores), 0.0, exp(behind / TEMPERATURE))
+    totals = fixed_sum(weights.copy())[:, np.newaxis]
+    return np.divide(weights, totals, out=weights, where=totals > 0.0)
 
 
 def fit(statistics: Statistics, ridge: float | None = None) -> Head:

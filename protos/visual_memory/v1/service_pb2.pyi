@@ -658,6 +658,7 @@ class ClassifyRequest(google.protobuf.message.Message):
     LEVEL_FIELD_NUMBER: builtins.int
     RERANKER_FIELD_NUMBER: builtins.int
     RERANK_TIMEOUT_FIELD_NUMBER: builtins.int
+    COVERAGE_BY_FIELD_NUMBER: builtins.int
     memory: builtins.str
     k: builtins.int
     """Neighbours that vote; unset means 50. More than there are means all."""
@@ -682,7 +683,7 @@ class ClassifyRequest(google.protobuf.message.Message):
     Needs a calibration too.
     """
     conformal: builtins.str
-    """lac, aps or randomized_aps; empty means lac."""
+    """lac or randomized_aps; empty means lac."""
     allow_empty: builtins.bool
     """The set may be empty; else it holds at least the winner."""
     min_confidence: builtins.float
@@ -692,6 +693,10 @@ class ClassifyRequest(google.protobuf.message.Message):
     reranker: builtins.str
     """A re-ranker of this server; empty means the memory's, "none" none. It sees the pictures of the
     query and of its k neighbours and says who counts how much.
+    """
+    coverage_by: builtins.str
+    """What the coverage is an average over, all cases or those of each label: all or label, empty means
+    all. For a label of n calibration queries, too few for that, it is n / (n + 1) at least.
     """
     @property
     def images(self) -> visual_memory.v1.entry_pb2.Images: ...
@@ -728,9 +733,10 @@ class ClassifyRequest(google.protobuf.message.Message):
         level: builtins.int | None = ...,
         reranker: builtins.str = ...,
         rerank_timeout: google.protobuf.duration_pb2.Duration | None = ...,
+        coverage_by: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "coverage", b"coverage", "images", b"images", "k", b"k", "level", b"level", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "vectors", b"vectors"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "allow_empty", b"allow_empty", "calibrated", b"calibrated", "conformal", b"conformal", "coverage", b"coverage", "exclude_ids", b"exclude_ids", "filter", b"filter", "images", b"images", "k", b"k", "level", b"level", "memory", b"memory", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "reranker", b"reranker", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_coverage", b"_coverage", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "allow_empty", b"allow_empty", "calibrated", b"calibrated", "conformal", b"conformal", "coverage", b"coverage", "coverage_by", b"coverage_by", "exclude_ids", b"exclude_ids", "filter", b"filter", "images", b"images", "k", b"k", "level", b"level", "memory", b"memory", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "reranker", b"reranker", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_coverage", b"_coverage"]) -> typing.Literal["coverage"] | None: ...
     @typing.overload

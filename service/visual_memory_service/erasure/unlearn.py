@@ -139,7 +139,7 @@ class UnlearningWork:
         patterns = self._delete(job, memory)
         self.memories.note(memory)
         noted = job.retry_while(lambda: memory.operations.get(job.name))
-        served.read.clear()
+        served.forget()
         note_step(job, "deleted", began)
         search = self._erase(job, memory, patterns, began)
         drafted = json.loads(noted.result or "{}")

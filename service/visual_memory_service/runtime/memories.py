@@ -21,9 +21,11 @@ from visual_memory_embedders import BUILT_IN, Embedder, EmbedderSpec, ImageLimit
 from visual_memory_embedders.errors import WrongEmbedder
 from visual_memory_embedders.images.thumbnails import smaller, thumbnails
 from visual_memory_index import errors
+from visual_memory_index.heads.head import Head
 from visual_memory_service.config import Settings
 from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
 from visual_memory_service.runtime.check import Checks
+from visual_memory_service.runtime.heads import head_of
 from visual_memory_service.runtime.searches import Searches
 
 TRY_AGAIN_SECONDS = 3.0  # between tries: opening reads the whole file
@@ -73,7 +75,8 @@ class ServedMemory:
     """An open memory with its searches and embedder; ``spec`` is None if it takes vectors only.
 
     Searches with reliability weights are batched apart, in ``soft_searches``, since after edits
-    they first update misleading counts. ``read`` maps names of settings to (text, parsed value).
+    they first update misleading counts. ``read`` maps names of settings to (text, parsed value),
+    ``heads`` the revision of the last head to it.
     """
 
     memory: index.Memory
@@ -82,6 +85,7 @@ class ServedMemory:
     spec: EmbedderSpec | None
     embedders: Embedders
     read: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    heads: dict[int, Head] = field(default_factory=dict)
 
     def embedder(self) -> Embedder:
         """Return the embedder that the memory was made with. Raises NoEmbedder, WrongEmbedder."""
@@ -109,6 +113,30 @@ class ServedMemory:
                 self.read.pop(name, None)
         found: T = value
         return found
+
+    def head(self) -> Head:
+        """Return the class means of the voting entries as of now, cached until these change.
+
+        Raises EmptyMemory.
+        """
+        revision = self.memory.revision
+        found = self.heads.get(revision)
+        if found is None:
+            snapshot = self.memory.snapshot()
+            if not len(snapshot):
+                name = self.memory.identity.name
+                raise errors.EmptyMemory(f'No entry of the memory "{name}" votes any more.')
+            revision, found = snapshot.revision, head_of(snapshot)
+            self.heads.clear()
+            self.heads[revision] = found
+            if self.memory.revision != revision:  # its entries may have been unlearned
+                self.heads.pop(revision, None)
+        return found
+
+    def forget(self) -> None:
+        """Drop what is cached of settings and entries."""
+        self.read.clear()
+        self.heads.clear()
 
 
 @dataclass(eq=False, slots=True)

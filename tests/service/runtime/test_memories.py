@@ -20,10 +20,12 @@ from tests.conftest import RemoteMemory, Server, refusal, to_vectors
 
 import visual_memory
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import WITHOUT_ID, Catalog, Entry, Memory
-from visual_memory_index.errors import CorruptStore
+from visual_memory_index import WITHOUT_ID, Catalog, Entry, Memory, RamCopy
+from visual_memory_index.errors import CorruptStore, EmptyMemory
+from visual_memory_index.heads.head import Head
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.config import Settings
+from visual_memory_service.runtime.heads import head_of
 from visual_memory_service.runtime.memories import Embedders, Memories, ServedMemory
 from visual_memory_service.runtime.searches import Searches
 
@@ -491,6 +493,50 @@ def test_a_setting_that_is_erased_while_it_is_read_is_not_kept(tmp_path: Path) -
         assert opened.setting("calibration", read) == "FITTED"
         assert opened.read == {}
         assert opened.setting("calibration", read) is None
+
+
+def test_a_head_is_that_of_the_entries_as_they_are_and_is_not_kept_of_others(
+    tmp_path: Path,
+) -> None:
+    identity = new_identity("m", 2, None, store_images=False)
+    with closing(Memory.create(tmp_path / "m.sqlite", identity)) as memory:
+        opened = ServedMemory(
+            memory, Searches(memory), Searches(memory), None, Embedders(Settings(tmp_path))
+        )
+        with pytest.raises(EmptyMemory, match='No entry of the memory "m" votes'):
+            opened.head()
+        rows = np.eye(2, dtype=np.float32)
+
+        memory.insert([Entry("a", "cat"), Entry("b", "dog")], rows)
+        first = opened.head()
+        assert (first.labels, first.counts.tolist()) == (("cat", "dog"), [1.0, 1.0])
+        assert opened.head() is first
+
+        memory.insert([Entry("c", "dog")], rows[:1])
+        assert opened.head().counts.tolist() == [1.0, 2.0]
+        assert list(opened.heads) == [memory.revision]
+        opened.forget()
+        assert opened.heads == {}
+
+
+def test_a_head_of_entries_that_are_deleted_while_it_is_fitted_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = new_identity("m", 2, None, store_images=False)
+    with closing(Memory.create(tmp_path / "m.sqlite", identity)) as memory:
+        opened = ServedMemory(
+            memory, Searches(memory), Searches(memory), None, Embedders(Settings(tmp_path))
+        )
+        memory.insert([Entry("a", "cat"), Entry("b", "dog")], np.eye(2, dtype=np.float32))
+
+        def head_of_what_goes(snapshot: RamCopy) -> Head:
+            memory.delete(["a"])
+            return head_of(snapshot)
+
+        monkeypatch.setattr("visual_memory_service.runtime.memories.head_of", head_of_what_goes)
+
+        assert opened.head().labels == ("cat", "dog")
+        assert opened.heads == {}
 
 
 def test_a_page_of_memories_with_very_many_labels_holds_fewer(start: Start, tmp_path: Path) -> None:

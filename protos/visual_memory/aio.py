@@ -440,6 +440,7 @@ class Memory:
         reliability_k: int = 10,
         calibrated: bool = False,
         coverage: float | None = None,
+        coverage_by: str = "all",
         conformal: str = "lac",
         allow_empty: bool = False,
         min_confidence: float | None = None,
@@ -460,7 +461,8 @@ class Memory:
         ``reliability_k`` nearest of entries with another label, count less. With ``calibrated`` a
         decision says how often such decisions are right, and is ``rejected`` if the query is unlike
         all entries; with a ``coverage`` in (0, 1) it holds a set of labels, by the rule
-        ``conformal`` (lac, aps or randomized_aps), which ``allow_empty`` allows to be empty. With
+        ``conformal`` (lac or randomized_aps), which ``allow_empty`` allows to be empty. It covers
+        that share of all queries, or with ``coverage_by="label"`` of each label's. With
         ``min_confidence`` it holds the deepest node of the taxonomy with that share of the votes,
         with ``level`` instead the node with most votes at this depth. A ``reranker`` of the server
         compares the pictures of the query and its k neighbours and reweights them, within
@@ -488,6 +490,7 @@ class Memory:
             reliability_k=reliability_k,
             calibrated=calibrated,
             coverage=coverage,
+            coverage_by=coverage_by,
             conformal=conformal,
             allow_empty=allow_empty,
             min_confidence=min_confidence,

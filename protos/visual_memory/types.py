@@ -181,7 +181,8 @@ class Calibration:
 
     ``error_before`` is the expected calibration error (15 bins) of vote shares, ``error_after``
     that of calibrated confidences, fitted to one half of the queries and measured on the other.
-    Queries whose nearest entry is farther than ``rejection_distance`` are rejected.
+    Queries that lie farther from the memory than ``rejection_distance`` are rejected: the mean of
+    the distances to the nearest entry and to the nearest mean of a label's vectors.
     """
 
     k: int

@@ -10,13 +10,20 @@ import numpy as np
 import pytest
 
 from visual_memory_index.votes.confidence import by_confidence, calibration_error
-from visual_memory_index.votes.conformal import SCORES, calibration_scores, prediction_set, q_hat
+from visual_memory_index.votes.conformal import (
+    Limits,
+    lac,
+    own_score,
+    prediction_set,
+    q_hat,
+    randomized_aps,
+)
 from visual_memory_index.votes.coverage import threshold
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "spec" / "golden_uncertainty.json"
 LABELS = ("0", "1", "2")
 EXACT = 1e-9
-RULES = ["lac", "aps"]
+RULES = {"lac": lac, "aps": randomized_aps}  # aps is without a draw
 ALPHAS = ["0.1", "0.2", "0.3"]
 
 
@@ -32,7 +39,7 @@ def to_votes(probabilities: list[float]) -> dict[str, float]:
 
 
 def scored(rule: str, rows: list[list[float]]) -> list[dict[str, float]]:
-    return [SCORES[rule](to_votes(row), 0.0) for row in rows]
+    return [RULES[rule](to_votes(row), 0.0) for row in rows]
 
 
 def test_the_calibration_error_is_the_golden_one(golden: Any) -> None:
@@ -70,13 +77,15 @@ def test_each_calibration_item_has_the_golden_score(rule: str, golden: Any) -> N
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_each_coverage_has_the_golden_limit_and_sets(rule: str, alpha: str, golden: Any) -> None:
     case = golden["conformal"]
-    calibration = calibration_scores(
-        scored(rule, case["calibration_probs"]), map(str, case["calibration_labels"])
+    rows, labels = scored(rule, case["calibration_probs"]), map(str, case["calibration_labels"])
+    calibration = np.array(
+        [own_score(row, label, 0.0) for row, label in zip(rows, labels, strict=True)]
     )
 
     limit = q_hat(calibration, 1 - float(alpha))
+    limits = Limits({}, limit)
     sets = [
-        sorted(map(int, prediction_set(row, limit, winner="?", labels=LABELS, allow_empty=True)))
+        sorted(map(int, prediction_set(row, limits, winner="?", unvoted={}, allow_empty=True)))
         for row in scored(rule, case["test_probs"])
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -12,11 +13,16 @@ from visual_memory_benchmarks.laboratory import intervals, questions
 from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.intervals import over_seeds
 from visual_memory_benchmarks.laboratory.laboratory import Laboratory
-from visual_memory_benchmarks.laboratory.result import Tables
+from visual_memory_benchmarks.laboratory.result import Row, Tables
 
 BINS = 15
-CONFORMALS = (("lac", True), ("lac", False), ("aps", False), ("randomized_aps", True))
-"""How a set is chosen, and whether it may be empty."""
+CONFORMALS = (
+    ("lac", True, "all"),
+    ("lac", False, "all"),
+    ("lac", True, "label"),
+    ("randomized_aps", True, "all"),
+)
+"""How a set is chosen, whether it may be empty, and what the coverage is an average over."""
 
 
 @partial(
@@ -41,6 +47,7 @@ def calibration(
     gallery = laboratory.gallery("natural16")
     errors = np.empty((2, seeds))
     covered, sizes = np.empty((2, len(CONFORMALS), len(coverages), seeds))
+    by_label = [[Counter[tuple[str, bool]]() for _ in coverages] for _ in CONFORMALS]
     for seed in range(seeds):
         known, held, queries = gallery.parts((0.5, 0.25, 0.25), np.random.default_rng(seed))
         memory = laboratory.memory(f"seed {seed}", known)
@@ -51,7 +58,7 @@ def calibration(
         errors[1, seed] = calibration_error(
             [each.calibrated_confidence or 0.0 for each in decisions], right
         )
-        for row, (conformal, allow_empty) in enumerate(CONFORMALS):
+        for row, (conformal, allow_empty, coverage_by) in enumerate(CONFORMALS):
             for column, coverage in enumerate(coverages):
                 sets = [
                     each.label_set or []
@@ -60,12 +67,14 @@ def calibration(
                         queries,
                         k=k,
                         coverage=coverage,
+                        coverage_by=coverage_by,
                         conformal=conformal,
                         allow_empty=allow_empty,
                     )
                 ]
                 held_in = [label in each for label, each in zip(queries.labels, sets, strict=True)]
                 covered[row, column, seed] = np.mean(held_in)
+                by_label[row][column].update(zip(queries.labels.tolist(), held_in, strict=True))
                 sizes[row, column, seed] = np.mean([len(each) for each in sets])
     before, after = errors
     return {
@@ -81,14 +90,27 @@ def calibration(
             {
                 "conformal": conformal,
                 "allow_empty": allow_empty,
+                "coverage_by": coverage_by,
                 "wanted": coverage,
                 "covered": over_seeds(covered[row, column]),
+                "least_covered": least_covered(by_label[row][column]),
                 "set_size": over_seeds(sizes[row, column]),
             }
-            for row, (conformal, allow_empty) in enumerate(CONFORMALS)
+            for row, (conformal, allow_empty, coverage_by) in enumerate(CONFORMALS)
             for column, coverage in enumerate(coverages)
         ],
     }
+
+
+def least_covered(counts: Counter[tuple[str, bool]]) -> Row:
+    """Return the label of which most queries, over all seeds, are not covered, and the share."""
+    labels = sorted({label for label, _ in counts})
+    shares = {
+        label: counts[label, True] / (counts[label, True] + counts[label, False])
+        for label in labels
+    }
+    label = min(labels, key=lambda label: shares[label])
+    return {"label": label, "covered": shares[label]}
 
 
 def calibration_error(confidences: ArrayLike, right: ArrayLike) -> float:

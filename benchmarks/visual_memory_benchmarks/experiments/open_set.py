@@ -36,7 +36,8 @@ SCORES: Mapping[str, Callable[[Values], Values]] = MappingProxyType(
     comparison=(
         "The paper plots mean and median of 100 distances without values; nothing here stands "
         "beside it, and 100 is more than any label has entries here. Known pictures ask all others "
-        "of the memory, which holds photographs of the same sources: new ones would lie farther."
+        "of the memory, which holds photographs of the same sources: new ones would lie farther. "
+        "The class means by which the service rejects hold the picture that asks, too."
     ),
 )
 def open_set(

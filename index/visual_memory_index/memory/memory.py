@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from visual_memory_index.curation.misleading_counts import Counts, MisleadingCountsCache
 from visual_memory_index.errors import (
     DeletedSince,
+    EmptyMemory,
     EntriesExist,
     MemoryRefusal,
     UnknownEntries,
@@ -477,7 +478,7 @@ class Memory:
         """Return the result of queries that all have the same ``counts_k``."""
         counts, found = None, None
         while found is None:
-            self._keep_statistics(queries)
+            self._keep_statistics([query.ridge for query in queries if query.head])
             if counts_k is None:
                 with self._engine.reading_ram() as ram:
                     found = search(queries, ram, self._engine.store)
@@ -494,12 +495,26 @@ class Memory:
             for query, each in zip(queries, found, strict=True)
         ]
 
-    def _keep_statistics(self, queries: Sequence[Query]) -> None:
-        """Count all entries in the statistics, in parts, if a query wants a head.
+    def head(self) -> Head:
+        """Return the head without ridge of the entries as of now.
+
+        Raises EmptyMemory, HeadTooLarge.
+        """
+        fitting: Callable[[], Head] | None = None
+        while fitting is None:
+            self._keep_statistics([None])
+            with self._engine.reading_ram() as ram:
+                if not len(ram):
+                    raise EmptyMemory(f'No entry of the memory "{self.identity.name}" votes.')
+                if ram.has_statistics(moment=False):
+                    fitting = ram.head(None, np.empty(0, dtype=np.intp), None)
+        return fitting()
+
+    def _keep_statistics(self, ridges: Collection[float | None]) -> None:
+        """Count all entries in the statistics, in parts, as heads with these ``ridges`` are wanted.
 
         Raises HeadTooLarge.
         """
-        ridges = [query.ridge for query in queries if query.head]
         if not ridges:
             return
         moment = any(ridge is not None for ridge in ridges)

@@ -218,6 +218,13 @@ class RamCopy:
                 statistics.add(self._labels[part], self.vectors.gather(part))
         return partial(fit, statistics, ridge)
 
+    def own_head(self) -> Head:
+        """Count all rows and fit a head without ridge, in a snapshot that no other thread uses."""
+        self.keep_statistics(moment=False)
+        while not self.count(EXACT_AT_ONCE):
+            pass
+        return self.head(None, np.empty(0, dtype=np.intp), None)()
+
     def has(self, id: str, key: int, label: str) -> bool:
         """Return True if an entry votes with this label and this key, and so this vector."""
         row = self._row_of.get(id)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.votes.coverage import rank_at
 
-UNVOTED = 1.0  # the score of a label without a vote, by every rule
+UNVOTED = 2.0  # less its share by the head: the score of a label without a vote, by every rule
+VOTED_MAX = 1.0  # the highest score of a label with a vote
 ROUNDING = 1e-12  # equal shares may differ in their last bits if summed in another order
 
+Numbers: TypeAlias = NDArray[np.float64]
 Votes: TypeAlias = Mapping[str, float]
 Score: TypeAlias = Callable[[Votes, float], dict[str, float]]
 
@@ -39,19 +41,10 @@ def lac(votes: Votes, draw: float) -> dict[str, float]:
     return {label: 1.0 - share for label, share in shares(votes).items()}
 
 
-def aps(votes: Votes, draw: float) -> dict[str, float]:
-    """Score each label by its share plus all shares before it, as ``shares`` orders them.
-
-    ``draw`` is ignored (Romano et al., 2020). If more than 1 − coverage of the calibration's
-    decisions are unanimous and right, every set is all labels.
-    """
-    return randomized_aps(votes, 0.0)
-
-
 def randomized_aps(votes: Votes, draw: float) -> dict[str, float]:
-    """Score as ``aps``, less ``draw``, in [0, 1), times the label's share (Romano et al., 2020).
+    """Score each label by its share plus all shares before it, less ``draw`` times its share.
 
-    Without it sets would cover more than they have to.
+    The shares are in the order of ``shares``, and ``draw`` is in [0, 1) (Romano et al., 2020).
     """
     ordered = shares(votes)
     reached = accumulate(ordered.values())
@@ -62,7 +55,7 @@ def randomized_aps(votes: Votes, draw: float) -> dict[str, float]:
 
 
 SCORES: Mapping[str, Score] = MappingProxyType(
-    {score.__name__: score for score in (lac, aps, randomized_aps)}
+    {score.__name__: score for score in (lac, randomized_aps)}
 )
 
 
@@ -72,43 +65,106 @@ def draw_for(vector: NDArray[np.float32]) -> float:
     return (int.from_bytes(digest[:8]) >> 11) * 2.0**-53
 
 
-def calibration_scores(scored: Iterable[Mapping[str, float]], labels: Iterable[str]) -> list[float]:
-    """Return the scores of the items' own labels, ascending, to be passed to ``q_hat``.
+def own_score(scores: Mapping[str, float], label: str, head_share: float) -> float:
+    """Return the score of an item's own label, to be passed to ``q_hat``.
 
-    ``scored`` has for each item the scores of all labels with votes, ``labels`` its own label.
+    ``scores`` are those of the labels with votes. Any other label scores above these: 2 less its
+    share by a head, 0 if the head does not know it.
     """
-    return sorted(scores.get(label, UNVOTED) for scores, label in zip(scored, labels, strict=True))
+    return scores.get(label, UNVOTED - head_share)
 
 
-def q_hat(calibration: Sequence[float], coverage: float) -> float:
-    """Return the ⌈(n + 1) · coverage⌉-th smallest of n ascending scores, infinity if there is none.
+def unvoted_scores(
+    scores: Mapping[str, float], labels: Sequence[str], head_shares: Numbers
+) -> dict[str, float]:
+    """Score each of a head's ``labels`` that has no vote, the lowest first.
+
+    ``head_shares`` (L,) are of these labels, which are in byte order; so are equal scores.
+    """
+    order = np.argsort(-head_shares, kind="stable").tolist()
+    return {
+        labels[at]: UNVOTED - float(head_shares[at]) for at in order if labels[at] not in scores
+    }
+
+
+def q_hat(calibration: Numbers, coverage: float) -> float:
+    """Return the ⌈(n + 1) · coverage⌉-th smallest of n scores, infinity if there is none.
 
     Raises BadCoverage if ``coverage`` is not strictly between 0 and 1.
     """
     rank = rank_at(coverage, len(calibration) + 1)
-    return calibration[rank - 1] if rank <= len(calibration) else math.inf
+    if rank > len(calibration):
+        return math.inf
+    return float(np.partition(calibration, rank - 1)[rank - 1])
+
+
+class Limits(NamedTuple):
+    """The highest score that is in a set: of each label its ``own``, or that of all ``others``."""
+
+    own: Mapping[str, float]
+    others: float
+
+    def of(self, label: str) -> float:
+        """Return the highest score of ``label`` that is in a set."""
+        return self.own.get(label, self.others) + ROUNDING
+
+    def reach_unvoted(self, labels: Iterable[str]) -> bool:
+        """Return True if one of ``labels`` may be in a set without a vote."""
+        return any(self.of(label) >= VOTED_MAX for label in labels)
+
+
+Calibration: TypeAlias = Mapping[str, Numbers]
+"""The scores (n,), n ≥ 1, of the calibration items of each label that has some."""
+
+
+def over_all(calibration: Calibration, coverage: float) -> Limits:
+    """Return one limit for all labels: sets hold the right label on average over all cases.
+
+    This is marginal coverage. Raises BadCoverage.
+    """
+    return Limits({}, q_hat(np.concatenate([np.empty(0), *calibration.values()]), coverage))
+
+
+def over_each_label(calibration: Calibration, coverage: float) -> Limits:
+    """Return a limit for each label: sets hold it on average over the cases of this label.
+
+    This is label-conditional coverage (Vovk, 2012, Conditional validity of inductive conformal
+    predictors). A label of n items, too few for a finite limit, has the highest of their scores,
+    which covers n / (n + 1) of its cases, or if that is higher the limit of ``over_all``, as has a
+    label without items. So sets only grow with the coverage. Raises BadCoverage.
+    """
+    others = over_all(calibration, coverage).others
+    own = {label: (q_hat(scores, coverage), scores.max()) for label, scores in calibration.items()}
+    return Limits(
+        {
+            label: limit if limit < math.inf else max(float(highest), others)
+            for label, (limit, highest) in own.items()
+        },
+        others,
+    )
+
+
+LIMITS: Mapping[str, Callable[[Calibration, float], Limits]] = MappingProxyType(
+    {"all": over_all, "label": over_each_label}
+)
+"""What a coverage is the average over."""
 
 
 def prediction_set(
     scores: Mapping[str, float],
-    q_hat: float,
+    limits: Limits,
     *,
     winner: str,
-    labels: Collection[str],
+    unvoted: Mapping[str, float],
     allow_empty: bool = False,
 ) -> tuple[str, ...]:
-    """Return the labels that score at most ``q_hat``, in the order of ``scores``.
+    """Return the labels that score within ``limits``, in the order of ``scores``.
 
-    If ``q_hat`` is 1 or more, these are all of the memory's ``labels``; labels without a vote come
-    last, in byte order. The decision's ``winner`` is added unless ``allow_empty``: LAC would leave
-    it out if its share is small, APS if its share is large or an equal share comes before it.
+    The ``unvoted`` labels, with their scores, come last. The decision's ``winner`` is added unless
+    ``allow_empty``: LAC would leave it out if its share is small, APS if its share is large.
     """
-    limit = q_hat + ROUNDING
-    inside = tuple(
+    return tuple(
         label
-        for label, score in scores.items()
-        if score <= limit or (label == winner and not allow_empty)
+        for label, score in (*scores.items(), *unvoted.items())
+        if score <= limits.of(label) or (label == winner and not allow_empty)
     )
-    if limit < UNVOTED:
-        return inside
-    return (*inside, *sorted(set(labels) - set(scores)))

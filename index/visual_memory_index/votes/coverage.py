@@ -1,4 +1,4 @@
-"""The rank of the score that covers a given share of all cases, and the threshold at that rank."""
+"""Ranks of scores that cover a given share of all cases, and the distance that queries may have."""
 
 from __future__ import annotations
 
@@ -24,11 +24,24 @@ def rank_at(coverage: float, count: int) -> int:
     return math.ceil(exact * count)
 
 
+def distance_from_memory(
+    nearest: NDArray[np.float64], class_means: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return how far queries lie from a memory: float64 (n,).
+
+    It is the mean of the distances to the ``nearest`` entry (n,) and to the nearest of the
+    ``class_means`` (n, L). Either tells queries of unknown labels better on some sets; the AUROC of
+    the mean was at most .013 below the better one in 24 settings (decision 0032).
+    """
+    means: NDArray[np.float64] = class_means.min(axis=1)
+    return (nearest + means) / 2.0
+
+
 def threshold(known: NDArray[np.float64], kept: float = KEPT) -> float:
     """Return the largest distance to accept: the ⌈kept · n⌉-th smallest of ``known`` (n,).
 
-    ``known`` has the distance of each calibration query to its nearest entry. Raises TooFewItems if
-    it is empty, BadCoverage if ``kept`` is not strictly between 0 and 1.
+    ``known`` has the distance of each calibration query. Raises TooFewItems if it is empty,
+    BadCoverage if ``kept`` is not strictly between 0 and 1.
     """
     rank = rank_at(kept, len(known))
     if not rank:

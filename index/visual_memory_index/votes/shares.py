@@ -18,16 +18,25 @@ def head_shares(found: HeadScores, temperature: float, balance: float) -> NDArra
     """Return each label's share of each query by a head: float64 (n, L), rows that sum to 1.
 
     Shares are in proportion to n^(1 − balance) · exp(score / temperature), with n the number of
-    entries of the label, as if scores were log-likelihoods. A label of score −∞ has none.
+    entries of the label, as if scores were log-likelihoods.
     """
-    best = found.scores.max(axis=1, keepdims=True)
-    scored = np.isfinite(found.scores)
-    powers = np.where(scored, (found.scores - best) / temperature, 0.0)
     sizes = balance_factors(found.counts.astype(np.int64), balance - 1.0)
-    weights = np.where(scored, exp(powers), 0.0) * sizes
-    totals = np.array([math.fsum(row) for row in weights.tolist()])
-    shares: NDArray[np.float64] = weights / totals[:, np.newaxis]
-    return shares
+    return shares(found.scores, temperature, sizes)
+
+
+def shares(
+    scores: NDArray[np.float64], temperature: float, sizes: NDArray[np.float64] | float = 1.0
+) -> NDArray[np.float64]:
+    """Return shares (n, L) in proportion to ``sizes`` (L,) · exp(``scores`` / ``temperature``).
+
+    Scores (n, L) are from −1 to 1, or −∞: such a label has no share, and if no label has one, all
+    shares are 0.
+    """
+    behind = np.maximum(scores - scores.max(axis=1, keepdims=True, initial=-1.0), -2.0)
+    weights = np.where(np.isneginf(scores), 0.0, exp(behind / temperature)) * sizes
+    totals = np.array([math.fsum(row) for row in weights.tolist()])[:, np.newaxis]
+    found: NDArray[np.float64] = np.divide(weights, totals, out=weights, where=totals > 0.0)
+    return found
 
 
 def blended(

@@ -664,6 +664,7 @@ class ClassifyRequest(google.protobuf.message.Message):
     RIDGE_FIELD_NUMBER: builtins.int
     HEAD_TEMPERATURE_FIELD_NUMBER: builtins.int
     BLEND_FIELD_NUMBER: builtins.int
+    COVERAGE_BY_FIELD_NUMBER: builtins.int
     memory: builtins.str
     k: builtins.int
     """Neighbours that vote; unset means 50. More than there are means all."""
@@ -688,7 +689,7 @@ class ClassifyRequest(google.protobuf.message.Message):
     Needs a calibration too.
     """
     conformal: builtins.str
-    """lac, aps or randomized_aps; empty means lac."""
+    """lac or randomized_aps; empty means lac."""
     allow_empty: builtins.bool
     """The set may be empty; else it holds at least the winner."""
     min_confidence: builtins.float
@@ -715,6 +716,10 @@ class ClassifyRequest(google.protobuf.message.Message):
     """At which its scores become shares, 0.005 to 10; unset means 0.05."""
     blend: builtins.float
     """Its part of each score, 0 to 1; the votes make up the rest. Unset means 0.5."""
+    coverage_by: builtins.str
+    """What the coverage is an average over, all cases or those of each label: all or label, empty means
+    all. For a label of n calibration queries, too few for that, it is n / (n + 1) at least.
+    """
     @property
     def images(self) -> visual_memory.v1.entry_pb2.Images: ...
     @property
@@ -756,9 +761,10 @@ class ClassifyRequest(google.protobuf.message.Message):
         ridge: builtins.float | None = ...,
         head_temperature: builtins.float | None = ...,
         blend: builtins.float | None = ...,
+        coverage_by: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_coverage", b"_coverage", "_head_temperature", b"_head_temperature", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "balance", b"balance", "blend", b"blend", "coverage", b"coverage", "head_temperature", b"head_temperature", "images", b"images", "k", b"k", "level", b"level", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "ridge", b"ridge", "temperature", b"temperature", "vectors", b"vectors"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_coverage", b"_coverage", "_head_temperature", b"_head_temperature", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "allow_empty", b"allow_empty", "balance", b"balance", "blend", b"blend", "calibrated", b"calibrated", "conformal", b"conformal", "coverage", b"coverage", "exclude_ids", b"exclude_ids", "filter", b"filter", "head", b"head", "head_temperature", b"head_temperature", "images", b"images", "k", b"k", "level", b"level", "memory", b"memory", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "reranker", b"reranker", "ridge", b"ridge", "temperature", b"temperature", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_coverage", b"_coverage", "_head_temperature", b"_head_temperature", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "allow_empty", b"allow_empty", "balance", b"balance", "blend", b"blend", "calibrated", b"calibrated", "conformal", b"conformal", "coverage", b"coverage", "coverage_by", b"coverage_by", "exclude_ids", b"exclude_ids", "filter", b"filter", "head", b"head", "head_temperature", b"head_temperature", "images", b"images", "k", b"k", "level", b"level", "memory", b"memory", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "reranker", b"reranker", "ridge", b"ridge", "temperature", b"temperature", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_balance", b"_balance"]) -> typing.Literal["balance"] | None: ...
     @typing.overload

@@ -116,8 +116,8 @@ def calibrate(client: Client, options: Namespace) -> None:
         f"{plural(found.count, 'entry')}.",
         f"On average a vote share is {found.error_before:.4f} away from how often such decisions "
         "are right,",
-        f"and a calibrated confidence {found.error_after:.4f}. Pictures farther than "
-        f"{found.rejection_distance:.4f} from every entry are rejected.",
+        f"and a calibrated confidence {found.error_after:.4f}. Pictures "
+        f"farther than {found.rejection_distance:.4f} from the memory are rejected.",
     )
 
 

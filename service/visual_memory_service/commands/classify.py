@@ -67,6 +67,12 @@ def add_to(commands: Commands) -> None:
         help="add a set of labels that holds the right one in this share of cases, such as 0.9",
     )
     parser.add_argument(
+        "--coverage-by",
+        choices=("all", "label"),
+        default="all",
+        help="label: hold the right one in that share of each label's cases; default: all",
+    )
+    parser.add_argument(
         "--min-confidence",
         metavar="C",
         type=float,
@@ -119,6 +125,7 @@ def classify(client: Client, options: Namespace) -> int:
             images=images,
             calibrated=options.calibrated,
             coverage=options.coverage,
+            coverage_by=options.coverage_by,
             min_confidence=options.min_confidence,
             neighbors=shown,
             **vote(options),

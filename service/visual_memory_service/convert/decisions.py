@@ -142,6 +142,11 @@ def to_decision_options(request: pb.ClassifyRequest, rule: index.Rule) -> Decisi
             "conformal",
             f"must be one of {', '.join(conformal.SCORES)}, but is {request.conformal[:80]!r}",
         )
+    if request.coverage_by not in ("", *conformal.LIMITS):
+        raise BadField(
+            "coverage_by",
+            f"must be one of {', '.join(conformal.LIMITS)}, but is {request.coverage_by[:80]!r}",
+        )
     if least is not None and not 0 < least <= 1:
         raise BadField("min_confidence", f"must be above 0 and at most 1, but is {least}")
     if level is not None:
@@ -152,6 +157,7 @@ def to_decision_options(request: pb.ClassifyRequest, rule: index.Rule) -> Decisi
         rule=rule,
         calibrated=request.calibrated,
         coverage=coverage,
+        coverage_by=request.coverage_by or "all",
         conformal=request.conformal or "lac",
         allow_empty=request.allow_empty,
         min_confidence=least,

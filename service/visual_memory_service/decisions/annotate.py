@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index import Decision, Node, Rule, Taxonomy, at_depth, deepest
+from visual_memory_index.heads.head import TEMPERATURE
 from visual_memory_index.votes import conformal
-from visual_memory_service.decisions.calibration import Calibration, calibration_of, to_flags
+from visual_memory_index.votes.coverage import distance_from_memory
+from visual_memory_index.votes.shares import shares
+from visual_memory_service.decisions.calibration import calibration_of, to_flags
 from visual_memory_service.decisions.taxonomy import taxonomy_of
 from visual_memory_service.errors import NotCalibrated
 from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.threads import in_thread
 
 NO_CALIBRATION = (
-    "has no calibration (it was never calibrated, or lost it when entries were unlearned)"
+    "has no calibration (it was never calibrated, lost it when entries were unlearned, or has one "
+    "of an earlier version)"
 )
 
 
@@ -26,13 +30,14 @@ class DecisionOptions:
     """Annotations to add to a decision made by a ``rule``.
 
     ``calibrated`` and ``coverage`` need a calibration for the same rule; ``coverage`` asks for a
-    set of labels by the ``conformal`` score, which ``allow_empty`` lets be empty. ``level`` or
-    ``min_confidence`` ask for a taxonomy node.
+    set of labels by the ``conformal`` score, on average over what ``coverage_by`` names, which
+    ``allow_empty`` lets be empty. ``level`` or ``min_confidence`` ask for a taxonomy node.
     """
 
     rule: Rule
     calibrated: bool
     coverage: float | None
+    coverage_by: str
     conformal: str
     allow_empty: bool
     min_confidence: float | None
@@ -58,7 +63,7 @@ async def annotate(
 ) -> tuple[list[AnnotatedDecision], bool]:
     """Annotate the decisions on ``vectors`` (n, d); also return True if the calibration is stale.
 
-    Raises NotCalibrated, BadCoverage.
+    Raises NotCalibrated, BadCoverage, EmptyMemory.
     """
     if options is None:
         return [AnnotatedDecision(decision) for decision in decisions], False
@@ -79,41 +84,59 @@ def annotate_all(
             raise NotCalibrated(name, NO_CALIBRATION, to_flags(options.rule))
         calibration.check(name, options.rule)
     taxonomy = taxonomy_of(served)
-    labels = served.memory.labels() if options.coverage is not None else []
+    sure: Sequence[float | None] = [None] * len(decisions)
+    rejected: Sequence[bool] = [False] * len(decisions)
+    sets: Iterable[Sequence[str] | None] = [None] * len(decisions)
+    if calibration and options.calibrated:
+        sure = [calibration.confidence(decision) for decision in decisions]
+        found = distances(decisions, vectors, served)
+        rejected = (found > calibration.result.rejection_distance).tolist()
+    if calibration and options.coverage is not None:
+        limits = calibration.limits(options.conformal, options.coverage, options.coverage_by)
+        sets = label_sets(decisions, vectors, limits, options, served)
     annotated = [
-        AnnotatedDecision(
-            decision,
-            calibration.confidence(decision) if calibration and options.calibrated else None,
-            bool(calibration and options.calibrated and calibration.rejects(decision)),
-            label_set(decision, vector, options, calibration, labels),
-            node(decision, options, taxonomy),
-        )
-        for decision, vector in zip(decisions, vectors, strict=True)
+        AnnotatedDecision(decision, confidence, far, labels, node(decision, options, taxonomy))
+        for decision, confidence, far, labels in zip(decisions, sure, rejected, sets, strict=True)
     ]
     stale = calibration is not None and calibration.revision != served.memory.revision
     return annotated, stale
 
 
-def label_set(
-    decision: Decision,
-    vector: NDArray[np.float32],
-    options: DecisionOptions,
-    calibration: Calibration | None,
-    labels: list[str],
-) -> Sequence[str] | None:
-    """Return labels that include the right one with the wanted coverage, None if none is wanted.
+def distances(
+    decisions: Sequence[Decision], vectors: NDArray[np.float32], served: ServedMemory
+) -> NDArray[np.float64]:
+    """Return the distance of each decision's vector from the memory: float64 (n,)."""
+    nearest = np.array([decision.distances[0] for decision in decisions])
+    _, to_means = served.memory.head().compare(vectors)
+    return distance_from_memory(nearest, to_means)
 
-    Raises BadCoverage.
+
+def label_sets(
+    decisions: Sequence[Decision],
+    vectors: NDArray[np.float32],
+    limits: conformal.Limits,
+    options: DecisionOptions,
+    served: ServedMemory,
+) -> Iterator[Sequence[str]]:
+    """Yield for each decision the labels within ``limits``.
+
+    Labels without a vote are scored only if one of them may be within ``limits``.
     """
-    if calibration is None or options.coverage is None:
-        return None
-    return conformal.prediction_set(
-        conformal.SCORES[options.conformal](decision.scores, conformal.draw_for(vector)),
-        conformal.q_hat(calibration.scores[options.conformal], options.coverage),
-        winner=decision.label,
-        labels=labels,
-        allow_empty=options.allow_empty,
-    )
+    labels: Sequence[str] = ()
+    head_shares = np.empty((len(decisions), 0))
+    if limits.reach_unvoted(served.memory.labels()):
+        head = served.memory.head()
+        labels, head_shares = head.labels, shares(head.scores(vectors), TEMPERATURE)
+    score = conformal.SCORES[options.conformal]
+    for decision, vector, row in zip(decisions, vectors, head_shares, strict=True):
+        scores = score(decision.scores, conformal.draw_for(vector))
+        yield conformal.prediction_set(
+            scores,
+            limits,
+            winner=decision.label,
+            unvoted=conformal.unvoted_scores(scores, labels, row),
+            allow_empty=options.allow_empty,
+        )
 
 
 def node(decision: Decision, options: DecisionOptions, taxonomy: Taxonomy) -> Node | None:

@@ -1,4 +1,4 @@
-"""Calibration of a memory: fits confidences, conformal scores and a rejection distance."""
+"""Calibration of a memory: confidences, scores for label sets, and a rejection distance."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import visual_memory_index as index
+from visual_memory_index.heads.head import TEMPERATURE, Head
 from visual_memory_index.votes import conformal
+from visual_memory_index.votes.coverage import distance_from_memory
+from visual_memory_index.votes.shares import shares
 from visual_memory_service.errors import NotCalibrated
 from visual_memory_service.runtime.batches import leave_one_out_in_batches, nearest_in_batches
 from visual_memory_service.runtime.memories import ServedMemory
@@ -20,6 +25,7 @@ from visual_memory_service.runtime.operations import Job
 
 SETTING = "calibration"
 DEFAULT = index.Rule()
+FORMAT = 2  # of the text that is stored; 1 had no labels of the scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +46,25 @@ class CalibrationResult:
 class Calibration:
     """Calibration fitted to decisions at a memory's ``revision``.
 
-    ``scores`` maps each conformal rule to the scores of the right labels, ascending.
+    ``scores`` maps each conformal rule to the calibration scores of each label, ascending.
     """
 
     result: CalibrationResult
     revision: int
     created_at: int
     recalibration: index.Recalibration
-    scores: dict[str, list[float]]
+    scores: dict[str, dict[str, list[float]]]
 
     def to_json(self) -> str:
         """Return the calibration as the JSON text that a memory stores."""
-        return json.dumps(asdict(self))
+        return json.dumps({"format": FORMAT, **asdict(self)})
 
     @classmethod
-    def from_json(cls, text: str) -> Calibration:
-        """Parse a calibration from the JSON text that ``to_json`` returned."""
+    def from_json(cls, text: str) -> Calibration | None:
+        """Parse a calibration from the text that ``to_json`` returned; None if it is of before."""
         fields: dict[str, Any] = json.loads(text)
+        if fields.pop("format", 1) != FORMAT:
+            return None
         curve = fields.pop("recalibration")
         return cls(
             result=CalibrationResult(**fields.pop("result")),
@@ -82,9 +90,10 @@ class Calibration:
         """Return the calibrated confidence in [0, 1]: how likely the decision is right."""
         return float(self.recalibration.apply(np.array([decision.confidence]))[0])
 
-    def rejects(self, decision: index.Decision) -> bool:
-        """Return True if the decision's nearest entry is farther than the rejection distance."""
-        return float(decision.distances[0]) > self.result.rejection_distance
+    def limits(self, rule: str, coverage: float, coverage_by: str) -> conformal.Limits:
+        """Return the limits of label sets by a conformal ``rule``. Raises BadCoverage."""
+        calibration = {label: np.array(each) for label, each in self.scores[rule].items()}
+        return conformal.LIMITS[coverage_by](calibration, coverage)
 
 
 def to_flags(rule: index.Rule) -> str:
@@ -132,19 +141,27 @@ def calibrate(
         answered = leave_one_out_in_batches(snapshot, snapshot, rule.k, job.report_progress)
     else:
         answered = nearest_in_batches(snapshot, queries, rule.k, job.report_progress)
+    head = snapshot.own_head()
     confidences, right = np.empty(len(wanted)), np.empty(len(wanted), dtype=bool)
-    nearest = np.empty(len(wanted))
-    scores: dict[str, list[float]] = {name: [] for name in conformal.SCORES}
+    distances = np.empty(len(wanted))
+    scores = {name: np.empty(len(wanted)) for name in conformal.SCORES}
     for rows, neighbors in answered:
         decisions = rule.decide(neighbors)
         confidences[rows] = [decision.confidence for decision in decisions]
         right[rows] = wanted[rows] == np.array([d.label for d in decisions], dtype=object)
-        nearest[rows] = neighbors.distances[:, 0]
-        asked = snapshot.vectors.gather(rows) if queries is None else queries[rows]
+        own = wanted[rows].tolist()
+        if queries is None:
+            asked = snapshot.vectors.gather(rows)
+            by_head, to_means = head.compare_without(asked, own, asked)
+        else:
+            asked = queries[rows]
+            by_head, to_means = head.compare(asked)
+        distances[rows] = distance_from_memory(neighbors.distances[:, 0], to_means)
+        head_shares = own_shares(head, by_head, own)
         draws = [conformal.draw_for(vector) for vector in asked]
         for name, score in conformal.SCORES.items():
             scored = (score(d.scores, draw) for d, draw in zip(decisions, draws, strict=True))
-            scores[name] += conformal.calibration_scores(scored, wanted[rows])
+            scores[name][rows] = list(map(conformal.own_score, scored, own, head_shares))
     return Calibration(
         result=CalibrationResult(
             k=rule.k,
@@ -154,13 +171,30 @@ def calibrate(
             count=len(wanted),
             error_before=index.calibration_error(confidences, right),
             error_after=held_out_error(confidences, right),
-            rejection_distance=index.threshold(nearest),
+            rejection_distance=index.threshold(distances),
         ),
         revision=snapshot.revision,
         created_at=time.time_ns() // 1000,
         recalibration=index.fit(confidences, right),
-        scores={name: sorted(each) for name, each in scores.items()},
+        scores={rule: grouped(each, wanted) for rule, each in scores.items()},
     )
+
+
+def own_shares(head: Head, scores: NDArray[np.float64], labels: Sequence[str]) -> list[float]:
+    """Return the share of each item's own label, 0 if ``head`` lacks it; ``scores`` are (n, L)."""
+    place = {label: at for at, label in enumerate(head.labels)}
+    return [
+        float(row[place[label]]) if label in place else 0.0
+        for row, label in zip(shares(scores, TEMPERATURE), labels, strict=True)
+    ]
+
+
+def grouped(scores: NDArray[np.float64], labels: NDArray[np.object_]) -> dict[str, list[float]]:
+    """Return the ``scores`` (n,) of each of the ``labels`` (n,), ascending."""
+    pairs = sorted(zip(labels.tolist(), scores.tolist(), strict=True))
+    return {
+        label: [score for _, score in group] for label, group in groupby(pairs, key=itemgetter(0))
+    }
 
 
 def held_out_error(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> float:

@@ -30,9 +30,9 @@ def test_unknown_classes_that_lie_apart_are_told_by_every_score(run: Run) -> Non
     assert [row["unknown"] for row in found["classes"]] == sorted(NEW)
 
 
-def test_the_service_rejects_by_the_same_distance(run: Run) -> None:
+def test_the_service_rejects_the_unknown_and_few_of_the_known(run: Run) -> None:
     found = run("open_set", neighbors=(1, 5), k=5).tables
     (service,) = found["service"]
-    assert service["rejection_distance"] == found["scores"][0]["limit"]
-    assert service["rejected_of_known"].value == pytest.approx(2 / 48)
+    assert 0 < service["rejection_distance"] < found["scores"][0]["limit"]
+    assert service["rejected_of_known"].value <= 2 / 48
     assert service["rejected_of_unknown"].value == 1

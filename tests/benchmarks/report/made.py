@@ -139,7 +139,8 @@ RESULTS: Mapping[str, Mapping[str, Any]] = {
         {
             "errors": [{"bins": 15, "before": HALF, "after": HALF, "change": HALF}],
             "coverage": [
-                {"conformal": "lac", "allow_empty": True, "wanted": 0.9, "covered": HALF}
+                {"conformal": "lac", "allow_empty": True, "coverage_by": "all", "wanted": 0.9}
+                | {"covered": HALF, "least_covered": {"label": "cat", "covered": 0.4}}
                 | {"set_size": HALF}
             ],
         },

@@ -104,6 +104,52 @@ def test_without_an_entry_a_query_scores_as_if_it_had_never_been(
             assert score == pytest.approx(expected.get(name, -np.inf), abs=1e-6), (at, name)
 
 
+@pytest.mark.parametrize("ridge", RIDGES)
+def test_the_distances_are_half_the_squares_in_the_metric(ridge: float | None) -> None:
+    labels, rows = entries(0, 300, 40, "abcdefg")
+    _, queries = entries(1, 20, 40, "abcdefg")
+    x, q = quantized(rows) / SCALE, quantized(queries) / SCALE
+    codes = np.array(["abcdefg".index(label) for label in labels])
+    means = np.array([x[codes == code].mean(axis=0) for code in range(7)])
+    around = x - means[codes]
+    metric = np.eye(40)
+    if ridge is not None:
+        metric = np.linalg.inv(around.T @ around + ridge * metric)
+
+    found = fit(statistics_of(labels, rows), ridge).compare(queries)[1]
+
+    gaps = q[:, np.newaxis] - means
+    expected = np.einsum("qli,ij,qlj->ql", gaps, metric, gaps) / 2
+    np.testing.assert_allclose(found, expected, atol=1e-9 * (1 + np.abs(metric).max()))
+
+
+@given(st.integers(0, 10_000), st.sampled_from(RIDGES), st.integers(2, 8))
+def test_without_an_entry_a_query_lies_as_if_it_had_never_been(
+    seed: int, ridge: float | None, count: int
+) -> None:
+    labels, rows = entries(seed, count, 6, "abc")
+    _, queries = entries(seed + 1, count, 6, "abc")
+    whole = statistics_of(labels, rows)
+
+    found = fit(whole, ridge).compare_without(queries, labels, rows)[1]
+
+    for at, label in enumerate(labels):
+        statistics = whole.copy()
+        statistics.remove([label], rows[[at]])
+        head = fit(statistics, ridge)
+        expected = dict(zip(head.labels, head.compare(queries[[at]])[1][0].tolist(), strict=True))
+        for name, distance in zip(sorted(whole.counts), found[at].tolist(), strict=True):
+            assert distance == pytest.approx(expected.get(name, np.inf), rel=1e-6, abs=1e-6)
+
+
+def test_the_mean_of_one_entry_is_at_the_distance_of_the_entry() -> None:
+    _, rows = entries(0, 3, 50, "abc")
+
+    found = fit(statistics_of(["a", "b", "c"], rows)).compare(rows)[1]
+
+    np.testing.assert_allclose(found, 1 - rows.astype(np.float64) @ rows.T, atol=1e-3)
+
+
 def test_entries_are_scored_leave_one_out() -> None:
     labels, rows = entries(3, 200, 30, "abcd")
     head = fit(statistics_of(labels, rows), 1.0)

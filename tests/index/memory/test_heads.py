@@ -12,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from visual_memory_index import Entry, Memory, Query, parse, unit_rows
-from visual_memory_index.errors import HeadTooLarge
+from visual_memory_index.errors import EmptyMemory, HeadTooLarge
 from visual_memory_index.heads.head import METRIC_MAX, NUMBERS_MAX, check_size, fit
 from visual_memory_index.heads.statistics import Statistics
+from visual_memory_index.ram.heads import Heads
 from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.store.store import new_identity
 
@@ -160,3 +161,30 @@ def test_a_head_that_is_too_large_is_refused(tmp_path: Path) -> None:
     check_size(NUMBERS_MAX // 768, 768, moment=True)
     with pytest.raises(HeadTooLarge, match="has 43,691 labels and dimension 768; decide by votes"):
         check_size(NUMBERS_MAX // 768 + 1, 768, moment=False)
+
+
+def test_the_head_of_a_memory_is_fitted_once_for_the_entries_as_they_are(memory: Memory) -> None:
+    first = memory.head()
+    assert memory.head() is first
+    assert first.counts.sum() == 100
+
+    insert(memory, [100])
+
+    assert memory.head().counts.sum() == 101
+    memory.delete(IDS[:101])
+    with pytest.raises(EmptyMemory, match='No entry of the memory "m" votes'):
+        memory.head()
+
+
+def test_a_head_of_entries_that_are_deleted_while_it_is_fitted_is_not_kept() -> None:
+    statistics, heads = Statistics(12, moment=False), Heads()
+    statistics.add(["a", "b"], ROWS[:2])
+
+    fitted = heads.fitting(1, None, statistics)
+    heads.clear()  # as each change of the entries does
+    before = fitted()
+    statistics.remove(["a"], ROWS[:1])
+
+    assert before.labels == ("a", "b")
+    assert heads.fitting(2, None, statistics)().labels == ("b",)
+    assert heads.fitting(2, None, statistics)().labels == ("b",)

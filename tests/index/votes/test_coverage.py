@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_memory_index.errors import BadCoverage, TooFewItems
-from visual_memory_index.votes.coverage import rank_at, threshold
+from visual_memory_index.votes.coverage import distance_from_memory, rank_at, threshold
 
 
 @given(st.integers(1, 999), st.integers(0, 10_000))
@@ -23,6 +23,14 @@ def test_a_rank_is_that_of_whole_numbers(thousandths: int, count: int) -> None:
 def test_a_rank_is_not_one_too_high_where_float64_would_make_it_so() -> None:
     assert math.ceil(0.55 * 100) == 56
     assert rank_at(0.55, 100) == 55
+
+
+def test_the_distance_from_a_memory_is_the_mean_to_the_nearest_entry_and_class_mean() -> None:
+    nearest, class_means = np.array([0.2, 0.4]), np.array([[0.3, 0.9], [np.inf, 0.5]])
+
+    found = distance_from_memory(nearest, class_means)
+
+    np.testing.assert_allclose(found, [0.25, 0.45])
 
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, -0.1, 1.5, math.inf, math.nan])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from visual_memory_index import Neighbors, Rule
 from visual_memory_index.records.neighbors import HeadScores
-from visual_memory_index.votes.shares import head_shares
+from visual_memory_index.votes.shares import head_shares, shares
 
 LABELS = ("a", "b", "c")
 SCORES = st.lists(st.floats(-1.0, 1.0), min_size=3, max_size=3)
@@ -31,20 +31,25 @@ def of(scores: list[float], counts: tuple[int, ...] = (1, 1, 1)) -> HeadScores:
 def test_shares_are_a_softmax_with_the_sizes_of_labels(
     scores: list[float], temperature: float, balance: float, counts: list[int]
 ) -> None:
-    (shares,) = head_shares(of(scores, tuple(counts)), temperature, balance).tolist()
+    (found,) = head_shares(of(scores, tuple(counts)), temperature, balance).tolist()
 
     best = max(scores)
     expected = [
         count ** (1.0 - balance) * math.exp((score - best) / temperature)
         for score, count in zip(scores, counts, strict=True)
     ]
-    assert shares == pytest.approx([each / sum(expected) for each in expected], rel=1e-9, abs=1e-12)
+    assert found == pytest.approx([each / sum(expected) for each in expected], rel=1e-9, abs=1e-12)
+
+
+def test_if_no_label_has_another_entry_none_has_a_share() -> None:
+    assert shares(np.full((1, 2), -np.inf), 0.05).tolist() == [[0.0, 0.0]]
+    assert shares(np.array([[1.0, -1.0]]), 0.05)[0, 1] > 0.0
 
 
 def test_a_label_without_another_entry_has_no_share() -> None:
-    (shares,) = head_shares(of([0.5, -np.inf, 0.5]), 0.05, 1.0).tolist()
+    (found,) = head_shares(of([0.5, -np.inf, 0.5]), 0.05, 1.0).tolist()
 
-    assert shares == [0.5, 0.0, 0.5]
+    assert found == [0.5, 0.0, 0.5]
 
 
 @given(SCORES, st.floats(0.0, 1.0), st.text("abc", min_size=1, max_size=6))
@@ -55,8 +60,8 @@ def test_a_blend_is_of_both_shares(scores: list[float], blend: float, labels: st
     (decision,) = rule.decide(near(labels, head))
     (voted,) = Rule(voting="plurality").decide(near(labels, None))
 
-    (shares,) = head_shares(head, rule.head_temperature, 0.0)
-    for label, share in zip(LABELS, shares.tolist(), strict=True):
+    (found,) = head_shares(head, rule.head_temperature, 0.0)
+    for label, share in zip(LABELS, found.tolist(), strict=True):
         votes = labels.count(label) / len(labels)
         expected = blend * share + (1.0 - blend) * votes
         assert decision.scores[label] == pytest.approx(expected, abs=1e-12)
@@ -64,7 +69,7 @@ def test_a_blend_is_of_both_shares(scores: list[float], blend: float, labels: st
     assert decision.label == next(iter(decision.scores))
     assert decision.confidence == pytest.approx(decision.scores[decision.label])
     added = sum(decision.weights[[label == decision.label for label in labels]])
-    own = blend * shares[LABELS.index(decision.label)]
+    own = blend * found[LABELS.index(decision.label)]
     assert decision.scores[decision.label] == pytest.approx(own + added, abs=1e-12)
     if blend == 0.0:
         assert decision.label == voted.label

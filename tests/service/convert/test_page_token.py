@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,8 @@ LISTS: dict[str, Callable[[str], Any]] = {
 @pytest.fixture(scope="module")
 def same_content(server: Server) -> tuple[str, str]:
     """The names of two equal memories, each of whose lists has two pages of one item."""
-    names = ("page-token-a", "page-token-b")
+    mark = uuid.uuid4().hex  # a worker may come back to this module, and make them again
+    names = (f"page-token-a-{mark}", f"page-token-b-{mark}")
     with visual_memory.connect(server.address) as client:
         for name in names:
             memory = client.create_memory(name, dimension=4)

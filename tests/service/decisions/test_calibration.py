@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import subprocess
 import sys
+from collections import defaultdict
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +18,10 @@ from tests.conftest import RemoteMemory
 
 import visual_memory
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
-from visual_memory_index import unit_rows
-from visual_memory_index.votes.conformal import SCORES, draw_for, prediction_set, q_hat
-from visual_memory_service.decisions.calibration import held_out_error
+from visual_memory_index import Catalog, unit_rows
+from visual_memory_index.heads.statistics import SCALE, quantized
+from visual_memory_index.votes.conformal import SCORES, draw_for
+from visual_memory_service.decisions.calibration import SETTING, held_out_error
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -24,6 +30,7 @@ LABELS = [str(label) for label in np.random.default_rng(1).integers(0, 4, 300)]
 CENTRES = np.random.default_rng(0).normal(size=(4, 16))
 NOISE = np.random.default_rng(2).normal(size=(300, 16))
 ROWS = CENTRES[[int(label) for label in LABELS]] + 1.5 * NOISE
+UNITS = unit_rows(ROWS.astype(np.float32))
 KNOWN, HELD, ASKED = slice(0, 150), slice(150, 230), slice(230, 300)
 
 
@@ -62,33 +69,124 @@ def test_a_larger_share_of_the_vote_is_never_less_sure(crowd: Memory) -> None:
     assert [sure for _, sure in pairs] == sorted(sure for _, sure in pairs)
 
 
+def class_means(rows: np.ndarray, labels: list[str]) -> tuple[list[str], np.ndarray]:
+    """Return the labels, and the mean of the vectors of each: float64 (L, d)."""
+    names, codes = np.unique(labels, return_inverse=True)
+    exact = quantized(rows) / SCALE
+    return names.tolist(), np.array([exact[codes == at].mean(axis=0) for at in range(len(names))])
+
+
+def head_shares(queries: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Return the softmax, at a temperature of 0.05, of the cosines from the means' centre."""
+    directions, z = means - means.mean(axis=0), quantized(queries) / SCALE - means.mean(axis=0)
+    lengths = np.linalg.norm(z, axis=1)[:, None] * np.linalg.norm(directions, axis=1)
+    weights = np.exp(z @ directions.T / lengths / 0.05)
+    result: np.ndarray = weights / weights.sum(axis=1, keepdims=True)
+    return result
+
+
+def scores_by_formula(
+    rule: str, decision: visual_memory.Decision, row: np.ndarray, names: list[str], by_head: Any
+) -> dict[str, float]:
+    """Return the score of every label, the lowest first."""
+    scores = dict(zip(names, (2.0 - by_head).tolist(), strict=True))
+    scores |= SCORES[rule](decision.scores, draw_for(row))
+    return dict(sorted(scores.items(), key=lambda pair: pair[1]))
+
+
+def limit_of(scores: list[float], coverage: float) -> float:
+    rank = math.ceil(round(coverage * (len(scores) + 1), 9))
+    return sorted(scores)[rank - 1] if rank <= len(scores) else math.inf
+
+
 @pytest.mark.parametrize("rule", sorted(SCORES))
 @pytest.mark.parametrize("allow_empty", [False, True])
+@pytest.mark.parametrize(("k", "coverage"), [(20, 0.8), (2, 0.9)])
+@pytest.mark.parametrize("coverage_by", ["all", "label"])
 def test_label_sets_are_those_of_the_calibration_given(
-    crowd: Memory, rule: str, allow_empty: bool
+    crowd: Memory, rule: str, allow_empty: bool, k: int, coverage: float, coverage_by: str
 ) -> None:
-    crowd.calibrate(k=20, vectors=ROWS[HELD], labels=LABELS[HELD])
-    score = SCORES[rule]
-    held = crowd.classify(vectors=ROWS[HELD], k=20)
-    draws = [draw_for(row) for row in unit_rows(ROWS.astype(np.float32))]
-    calibration = sorted(
-        score(decision.scores, draw).get(label, 1.0)
-        for decision, draw, label in zip(held, draws[HELD], LABELS[HELD], strict=True)
-    )
+    crowd.calibrate(k=k, vectors=ROWS[HELD], labels=LABELS[HELD])
+    names, means = class_means(UNITS[KNOWN], LABELS[KNOWN])
+    own = defaultdict(list)
+    held = crowd.classify(vectors=ROWS[HELD], k=k)
+    shares = head_shares(UNITS[HELD], means)
+    for decision, row, label, by_head in zip(held, UNITS[HELD], LABELS[HELD], shares, strict=True):
+        own[label].append(scores_by_formula(rule, decision, row, names, by_head)[label])
+    of_all = limit_of(list(chain.from_iterable(own.values())), coverage)
+    limits = {label: of_all for label in names}
+    if coverage_by == "label":
+        for label, found in own.items():
+            limit = limit_of(found, coverage)
+            limits[label] = limit if limit < math.inf else max(*found, of_all)
 
     asked = crowd.classify(
-        vectors=ROWS[ASKED], k=20, coverage=0.8, conformal=rule, allow_empty=allow_empty
+        vectors=ROWS[ASKED],
+        k=k,
+        coverage=coverage,
+        coverage_by=coverage_by,
+        conformal=rule,
+        allow_empty=allow_empty,
     )
 
-    for decision, draw in zip(asked, draws[ASKED], strict=True):
-        expected = prediction_set(
-            score(decision.scores, draw),
-            q_hat(calibration, 0.8),
-            winner=decision.label,
-            labels=["0", "1", "2", "3"],
-            allow_empty=allow_empty,
+    shares = head_shares(UNITS[ASKED], means)
+    for decision, row, by_head in zip(asked, UNITS[ASKED], shares, strict=True):
+        scores = scores_by_formula(rule, decision, row, names, by_head)
+        assert decision.label_set == [
+            label
+            for label, score in scores.items()
+            if score <= limits[label] + 1e-9 or (label == decision.label and not allow_empty)
+        ]
+
+
+def test_a_set_beyond_the_votes_is_not_all_labels(client: Client, empty: RemoteMemory) -> None:
+    """Forty labels of six entries, asked with k = 2: every tenth right label has no vote."""
+    rng = np.random.default_rng(5)
+    labels = np.repeat([f"{at:02}" for at in range(40)], 10)
+    rows = np.repeat(rng.normal(size=(40, 16)), 10, axis=0) + 0.9 * rng.normal(size=(400, 16))
+    kept = np.arange(400) % 10 < 6
+    crowd = client.create_memory(f"{empty.name}z", dimension=16)
+    crowd.insert(vectors=rows[kept], labels=labels[kept].tolist())
+    crowd.calibrate(k=2, voting="plurality")
+
+    sizes, covered = [], []
+    for coverage in (0.8, 0.9, 0.95):
+        decisions = crowd.classify(vectors=rows[~kept], k=2, voting="plurality", coverage=coverage)
+        sets = [decision.label_set or [] for decision in decisions]
+        sizes.append(np.mean([len(each) for each in sets]))
+        covered.append(np.mean([a in each for a, each in zip(labels[~kept], sets, strict=True)]))
+
+    voted = np.mean([len(decision.scores) for decision in decisions])
+    assert sizes == sorted(sizes)
+    assert voted < sizes[-1] < 10
+    assert (np.array(covered) >= np.array([0.75, 0.85, 0.9])).all()
+
+
+def test_a_label_that_the_votes_miss_is_covered_too_if_that_is_asked(
+    client: Client, empty: RemoteMemory
+) -> None:
+    """A rare label in the midst of a frequent one, of which few neighbours vote for it."""
+    rng = np.random.default_rng(6)
+    labels = np.array((["often"] * 9 + ["rare"]) * 60)
+    rows = rng.normal(size=(600, 16)) + np.where(labels == "rare", 0.6, 0.0)[:, None] + 1.0
+    known, held, asked = slice(0, 300), slice(300, 450), slice(450, 600)
+    crowd = client.create_memory(f"{empty.name}z", dimension=16)
+    crowd.insert(vectors=rows[known], labels=labels[known].tolist())
+    crowd.calibrate(k=20, vectors=rows[held], labels=labels[held].tolist())
+
+    covered = {}
+    for coverage_by in ("all", "label"):
+        decisions = crowd.classify(vectors=rows[asked], k=20, coverage=0.9, coverage_by=coverage_by)
+        inside = np.array(
+            [
+                label in (decision.label_set or [])
+                for label, decision in zip(labels[asked], decisions, strict=True)
+            ]
         )
-        assert decision.label_set == list(expected)
+        covered[coverage_by] = float(inside[labels[asked] == "rare"].mean())
+
+    assert covered["all"] < 0.6
+    assert covered["label"] >= 0.8
 
 
 def test_too_high_a_coverage_for_so_few_gives_all_labels(crowd: Memory) -> None:
@@ -102,19 +200,35 @@ def test_too_high_a_coverage_for_so_few_gives_all_labels(crowd: Memory) -> None:
 
 def test_what_is_unlike_anything_is_rejected_with_the_nearest_label(crowd: Memory) -> None:
     calibration = crowd.calibrate(k=20)
-    near, far = crowd.classify(
-        vectors=np.stack([ROWS[0], -CENTRES.sum(axis=0)]), k=20, calibrated=True
-    )
+    asked = np.concatenate([ROWS[ASKED], -CENTRES, NOISE[ASKED]])
 
-    assert (near.rejected, far.rejected) == (False, True)
-    assert far.neighbors.distances[0] > calibration.rejection_distance > 0
-    assert far.label in far.scores
-    nearest = [
-        decision.neighbors.distances[0]
-        for at, entry in enumerate(crowd.entries())
-        for decision in crowd.classify(vectors=ROWS[[at]], k=1, exclude_ids=[entry.id])
-    ]
-    assert np.mean(np.array(nearest) <= calibration.rejection_distance) >= 0.95
+    decisions = crowd.classify(vectors=asked, k=20, calibrated=True)
+
+    _, means = class_means(UNITS[KNOWN], LABELS[KNOWN])
+    gaps = quantized(unit_rows(asked.astype(np.float32)))[:, None] / SCALE - means
+    to_means = np.square(gaps).sum(axis=2).min(axis=1) / 2
+    nearest = np.array([decision.neighbors.distances[0] for decision in decisions])
+    far = (nearest + to_means) / 2 > calibration.rejection_distance
+    assert [decision.rejected for decision in decisions] == far.tolist()
+    assert far[:70].mean() < 0.1 < far[70:].mean()
+    assert all(decision.label in decision.scores for decision in decisions)
+
+
+def test_95_percent_of_the_entries_lie_within_the_rejection_distance_of_the_others(
+    crowd: Memory,
+) -> None:
+    calibration = crowd.calibrate(k=20)
+
+    exact = quantized(UNITS[KNOWN]) / SCALE
+    distances = []
+    for at, entry in enumerate(crowd.entries()):
+        others = np.arange(150) != at
+        _, means = class_means(UNITS[KNOWN][others], list(np.array(LABELS[KNOWN])[others]))
+        [found] = crowd.search(vectors=ROWS[[at]], k=1, exclude_ids=[entry.id])
+        to_mean = np.square(exact[at] - means).sum(axis=1).min() / 2
+        distances.append((found.distances[0] + to_mean) / 2)
+
+    assert calibration.rejection_distance == pytest.approx(sorted(distances)[142], abs=1e-6)
 
 
 def test_edits_make_a_calibration_stale_and_it_says_so(crowd: Memory) -> None:
@@ -149,6 +263,29 @@ def test_votes_that_were_not_calibrated_for_are_refused(crowd: Memory) -> None:
             crowd.classify(vectors=ROWS[:1], **how)
 
 
+def test_a_calibration_of_an_earlier_version_counts_as_none_and_a_new_one_replaces_it(
+    start: Start, tmp_path: Path
+) -> None:
+    server = start(tmp_path)
+    with visual_memory.connect(server.address) as client:
+        crowd = client.create_memory("crowd", dimension=16)
+        crowd.insert(vectors=ROWS[KNOWN], labels=LABELS[KNOWN])
+    server.end()
+    older = {"result": {"k": 20, "voting": "rank"}, "revision": 1, "scores": {"lac": [0.1]}}
+    with closing(Catalog(tmp_path)) as catalog, closing(catalog.open("crowd")) as memory:
+        memory.keep_setting(SETTING, json.dumps(older), call="CalibrateMemory")
+        catalog.note(memory)
+    server.start()
+
+    with visual_memory.connect(server.address) as client:
+        crowd = client.memory("crowd")
+        assert crowd.info().calibration is None
+        with pytest.raises(FailedPrecondition, match="or has one of an earlier version"):
+            crowd.classify(vectors=ROWS[:1], k=20, calibrated=True)
+        crowd.calibrate(k=20)
+        assert crowd.classify(vectors=ROWS[:1], k=20, calibrated=True)
+
+
 def test_a_calibration_is_there_after_a_restart(start: Start, tmp_path: Path) -> None:
     server = start(tmp_path)
     with visual_memory.connect(server.address) as client:
@@ -170,7 +307,8 @@ def test_a_calibration_is_there_after_a_restart(start: Start, tmp_path: Path) ->
         ({"coverage": 0.0}, "coverage must be between 0 and 1, both excluded, but is 0"),
         ({"coverage": 1.0}, "coverage must be between 0 and 1, both excluded, but is 1"),
         ({"coverage": float("nan")}, "coverage must be between 0 and 1, both excluded, but is nan"),
-        ({"coverage": 0.9, "conformal": "x"}, "conformal must be one of lac, aps"),
+        ({"coverage": 0.9, "conformal": "aps"}, "conformal must be one of lac, randomized_aps"),
+        ({"coverage": 0.9, "coverage_by": "x"}, "coverage_by must be one of all, label"),
         ({"min_confidence": 0.0}, "min_confidence must be above 0"),
         ({"min_confidence": 1.1}, "min_confidence must be above 0"),
         ({"level": -1}, "level must be at least 0"),

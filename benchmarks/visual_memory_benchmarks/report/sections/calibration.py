@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from visual_memory_benchmarks.report.findings import Findings
-from visual_memory_benchmarks.report.markdown import change, columns, interval, paragraph
+from visual_memory_benchmarks.report.markdown import change, columns, interval, number, paragraph
 from visual_memory_benchmarks.report.section import Blocks
 
 NAME = "calibration"
+COVERAGE_BY = {"all": "all queries", "label": "each label's"}
 
 
 def write(findings: Findings) -> Blocks:
@@ -23,9 +24,13 @@ def write(findings: Findings) -> Blocks:
             tables["coverage"],
             {
                 "sets": "conformal",
+                "on average over": lambda row: COVERAGE_BY[row["coverage_by"]],
                 "may be empty": lambda row: "yes" if row["allow_empty"] else "no",
                 "wanted": lambda row: f"{row['wanted']:.0%}",
                 "covered": "covered",
+                "the least covered label": lambda row: (
+                    f"{number(row['least_covered']['covered'])} {row['least_covered']['label']}"
+                ),
                 "labels in a set": lambda row: interval(row["set_size"], 2),
             },
         ),

@@ -20,7 +20,8 @@ def write(findings: Findings) -> Blocks:
             "Pictures of 20 unknown classes against those of the 16 that the memory holds, by "
             "their distance to its entries. AUROC is 1 where all unknown ones lie farther; FPR95 "
             "is the share of unknown pictures that are nearer than the limit which keeps 95 % of "
-            "the known. The service's own calibration rejects beyond a distance of "
+            "the known. The service's own calibration rejects where the mean of the distances to "
+            "the nearest entry and to the nearest class mean is beyond "
             f"{number(service['rejection_distance'])}: {interval(service['rejected_of_known'])} of "
             f"the known and {interval(service['rejected_of_unknown'])} of the unknown."
         ),

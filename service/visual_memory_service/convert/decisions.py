@@ -73,6 +73,7 @@ def to_voting(
     request: pb.ClassifyRequest
     | pb.ExplainDecisionRequest
     | pb.AssessMemoryRequest
+    | pb.JudgeLabelsRequest
     | pb.CalibrateMemoryRequest,
 ) -> index.Voting:
     """Read the voting rule, which is ``rank`` by default. Raises BadField."""

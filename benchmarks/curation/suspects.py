@@ -1,4 +1,4 @@
-"""Suspects of AssessMemory compared with those of cleanlab, on known wrong labels."""
+"""Suspects, and the ranking of all entries, compared with cleanlab's on known wrong labels."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from visual_memory_benchmarks.laboratory.questions import classify_by_others
 try:
     from cleanlab.classification import CleanLearning
     from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
     from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import average_precision_score
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"{missing.name} is not installed here: `make peers` runs this in an environment with it."
     ) from None
 
-K = 20  # neighbours that vote on a label, as in AssessMemory
+K = 20  # neighbours that vote on a label, as in JudgeLabels
 SEEDS = 5
 COSTS = (1.0, 10.0, 100.0)  # scikit-learn's C: the larger, the closer a fit
 COLUMNS = (
-    "AssessMemory",
+    "JudgeLabels",
     "cleanlab, the same votes",
     *(f"cleanlab, regression, C = {cost:g}" for cost in COSTS),
 )
@@ -35,26 +37,46 @@ COLUMNS = (
 Codes = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Scores = NDArray[np.float64]
+Verdict = tuple[Mask, Scores]  # the entries found mislabelled, and how suspicious each entry is
 
 
-def any_other(codes: Codes, labels: int, rng: np.random.Generator) -> Codes:
-    return (codes + rng.integers(1, labels, len(codes))) % labels
+def any_other(codes: Codes, alike: Codes, rng: np.random.Generator) -> Codes:
+    return (codes + rng.integers(1, len(alike), len(codes))) % len(alike)
 
 
-def the_next(codes: Codes, labels: int, rng: np.random.Generator) -> Codes:
-    return (codes + 1) % labels
+def the_next(codes: Codes, alike: Codes, rng: np.random.Generator) -> Codes:
+    return (codes + 1) % len(alike)
 
 
-def a_single_one(codes: Codes, labels: int, rng: np.random.Generator) -> Codes:
-    return np.full_like(codes, rng.integers(labels))
+def the_most_alike(codes: Codes, alike: Codes, rng: np.random.Generator) -> Codes:
+    return alike[codes]
 
 
-FLIPS = {"to any other": any_other, "to the next": the_next, "all to one": a_single_one}
+def a_single_one(codes: Codes, alike: Codes, rng: np.random.Generator) -> Codes:
+    return np.full_like(codes, rng.integers(len(alike)))
 
 
-def flipped(codes: Codes, share: float, kind: str, rng: np.random.Generator) -> Codes:
+FLIPS = {
+    "to any other": any_other,
+    "to the next": the_next,
+    "to the most alike": the_most_alike,
+    "all to one": a_single_one,
+}
+
+
+def most_alike(vectors: Vectors, codes: Codes) -> Codes:
+    """Return for each label the one whose mean vector has the highest cosine to its own."""
+    means = np.array([vectors[codes == code].mean(axis=0) for code in np.unique(codes)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    cosines = means @ means.T
+    np.fill_diagonal(cosines, -np.inf)
+    codes_alike: Codes = cosines.argmax(axis=1)
+    return codes_alike
+
+
+def flipped(codes: Codes, alike: Codes, share: float, kind: str, rng: np.random.Generator) -> Codes:
     """Change a random ``share`` of the label codes; ``kind`` is a key of FLIPS."""
-    others = FLIPS[kind](codes, int(codes.max()) + 1, rng)
+    others = FLIPS[kind](codes, alike, rng)
     candidates = np.flatnonzero(others != codes)
     wrong = rng.choice(candidates, round(share * len(codes)), replace=False)
     noisy = codes.copy()
@@ -75,25 +97,29 @@ class Judges:
         self.near = np.array([each.ids for each in near]).astype(int)
         self.weights = np.array([each.weights for each in near])
 
-    def verdicts(self, noisy: Codes) -> list[Mask]:
-        """Return a mask for each method, the entries that it finds mislabelled.
-
-        ``noisy`` are the codes of the labels, some of them wrong.
-        """
+    def verdicts(self, noisy: Codes) -> list[Verdict]:
+        """Return the verdict of each method; ``noisy`` are label codes, some of them wrong."""
+        shares = self.shares(noisy)
         return [
-            self.assessed(noisy),
-            find_label_issues(noisy, self.shares(noisy), n_jobs=1),
+            self.judged(noisy),
+            (
+                find_label_issues(noisy, shares, n_jobs=1),
+                1.0 - get_label_quality_scores(noisy, shares),
+            ),
             *(self.regressed(noisy, cost) for cost in COSTS),
         ]
 
-    def assessed(self, noisy: Codes) -> Mask:
+    def judged(self, noisy: Codes) -> Verdict:
         changed = np.flatnonzero(noisy != self.codes)
         labels = {self.ids[at]: str(self.names[noisy[at]]) for at in changed}
         operation = self.memory.relabel(labels, apply=True).operation if labels else ""
-        suspects = {each.id for each in self.memory.assess().suspects}
+        found = {each.id: each for each in self.memory.judge_labels()}
         if operation:
             self.memory.undo(operation)
-        return np.array([id in suspects for id in self.ids])
+        return (
+            np.array([found[id].suspect for id in self.ids]),
+            np.array([found[id].score for id in self.ids]),
+        )
 
     def shares(self, noisy: Codes) -> Scores:
         """Return each label's share of the votes of each entry's neighbours: (entries, labels).
@@ -105,8 +131,8 @@ class Judges:
         shares: Scores = votes / votes.sum(axis=1, keepdims=True)
         return shares
 
-    def regressed(self, noisy: Codes, cost: float) -> Mask:
-        """Return a mask of the entries that cleanlab finds mislabelled by logistic regression.
+    def regressed(self, noisy: Codes, cost: float) -> Verdict:
+        """Return the verdict of cleanlab by logistic regression.
 
         ``noisy`` are label codes, some of them wrong. The regression is fitted in five folds, with
         ``cost`` as its C.
@@ -116,14 +142,15 @@ class Judges:
             seed=0,
             find_label_issues_kwargs={"n_jobs": 1},
         )
-        found = learning.find_label_issues(self.vectors, noisy)["is_label_issue"]
-        return np.asarray(found, bool)
+        found = learning.find_label_issues(self.vectors, noisy)
+        return np.asarray(found["is_label_issue"], bool), 1.0 - np.asarray(found["label_quality"])
 
 
-def quality(found: Mask, wrong: Mask) -> tuple[float, float, float]:
-    """Return precision, recall and F1 of the mask ``found`` against the mask ``wrong``."""
-    hits, named, sought = (int(mask.sum()) for mask in (found & wrong, found, wrong))
-    return hits / max(1, named), hits / sought, 2 * hits / (named + sought)
+def quality(verdict: Verdict, wrong: Mask) -> tuple[float, float]:
+    """Return F1 and the area under the precision-recall curve against the mask ``wrong``."""
+    found, scores = verdict
+    f1 = 2.0 * float((found & wrong).sum()) / float(found.sum() + wrong.sum())
+    return f1, average_precision_score(wrong, scores)
 
 
 def half_width(values: Scores) -> Scores:
@@ -136,10 +163,10 @@ def half_width(values: Scores) -> Scores:
 
 
 def cells(scores: Scores) -> list[str]:
-    """Format scores (seeds, columns, 3: precision, recall, F1) as the cells of a table row.
+    """Format scores (seeds, columns, 2: F1 and area) as the cells of a table row.
 
-    Each column gives a cell of precision / recall, as means over seeds with intervals; the last
-    cell is the lead in F1 of the first column over the best other.
+    Each column gives a cell of F1 / area, as means over seeds with intervals; the last cell is the
+    lead in both of the first column over the best other.
     """
     means, halves = scores.mean(axis=0), half_width(scores)
     marks = np.where(means == means.max(axis=0), "**", "")
@@ -147,10 +174,11 @@ def cells(scores: Scores) -> list[str]:
         [f"{mark}{mean:.3f}{mark} ± {half:.3f}" for mark, mean, half in zip(*column, strict=True)]
         for column in zip(marks, means, halves, strict=True)
     ]
-    f1 = scores[..., 2]
-    lead = f1[:, 0] - f1[:, 1 + f1[:, 1:].mean(axis=0).argmax()]
-    both = [f"{precision} / {recall}" for precision, recall, _ in found]
-    return [*both, f"{lead.mean():+.3f} ± {half_width(lead):.3f}"]
+    best = 1 + means[1:].argmax(axis=0)
+    leads = scores[:, 0] - np.stack([scores[:, at, n] for n, at in enumerate(best)], axis=1)
+    pairs = zip(leads.mean(axis=0), half_width(leads), strict=True)
+    found.append([f"{lead:+.3f} ± {half:.3f}" for lead, half in pairs])
+    return [" / ".join(cell) for cell in found]
 
 
 def write(*row: str) -> None:
@@ -160,27 +188,29 @@ def write(*row: str) -> None:
 def compare(client: Client, name: str, vectors: Vectors, labels: Sequence[str]) -> None:
     memory = client.create_memory(name, dimension=vectors.shape[1])
     judges = Judges(memory, vectors, labels)
-    named = [f"{found.sum()} named" for found in judges.verdicts(judges.codes)]
+    named = [f"{found.sum()} named" for found, _ in judges.verdicts(judges.codes)]
+    alike = most_alike(vectors, judges.codes)
     write(name, "none", "", *named, "")
     for kind in FLIPS:
         for share in NOISE:
             scores = []
             for seed in range(SEEDS):
-                noisy = flipped(judges.codes, share, kind, np.random.default_rng(seed))
+                noisy = flipped(judges.codes, alike, share, kind, np.random.default_rng(seed))
                 wrong = noisy != judges.codes
-                scores.append([quality(found, wrong) for found in judges.verdicts(noisy)])
+                scores.append([quality(each, wrong) for each in judges.verdicts(noisy)])
             write(name, kind, f"{100 * share:.0f} %", *cells(np.array(scores)))
 
 
 def main() -> None:
     data = data_folder(__doc__)
     print(
-        "Precision / recall of what is named as mislabelled, the highest in bold, and the F1 of"
-        f" AssessMemory less\ncleanlab's best: means of seeds 0 to {SEEDS - 1} ± half of a 95 %"
-        f" interval. Vectors by {EMBEDDER},\nvotes by rank among {K};"
+        "F1 of what is named as mislabelled / area under the precision-recall curve of all entries"
+        " as they are ranked, the\nhighest in bold, and both of JudgeLabels less cleanlab's best:"
+        f" means of seeds 0 to {SEEDS - 1} ± half of a 95 % interval.\nVectors by {EMBEDDER},"
+        f" votes by rank among {K};"
         f" cleanlab {version('cleanlab')}, scikit-learn {version('scikit-learn')}.\n"
     )
-    write("pictures", "labels flipped", "share", *COLUMNS, "lead in F1")
+    write("pictures", "labels flipped", "share", *COLUMNS, "lead")
     write(*["---"] * (len(COLUMNS) + 4))
     with own_client() as client:
         embedding = client.create_memory("embedding", embedder=EMBEDDER)

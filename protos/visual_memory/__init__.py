@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Explanation,
         InsertResult,
         LabelAssessment,
+        LabelJudgement,
         MemoryInfo,
         Neighbor,
         Neighbors,
@@ -76,6 +77,7 @@ __all__ = [
     "InvalidArgument",
     "InvalidCertificate",
     "LabelAssessment",
+    "LabelJudgement",
     "Memory",
     "MemoryInfo",
     "Neighbor",
@@ -114,9 +116,9 @@ MODULES = {
     ),
     "types": (
         "Assessment AuditEvent AuditHead Calibration CalibrationState CheckResult Conflict "
-        "Decision EmbedderSpec Entry Explanation InsertResult LabelAssessment MemoryInfo "
-        "Neighbor Neighbors Node Operation PruneResult PurgeResult RelabelResult Reranking "
-        "RestoreResult ServerInfo Suspect Taxonomy UnlearnResult"
+        "Decision EmbedderSpec Entry Explanation InsertResult LabelAssessment LabelJudgement "
+        "MemoryInfo Neighbor Neighbors Node Operation PruneResult PurgeResult RelabelResult "
+        "Reranking RestoreResult ServerInfo Suspect Taxonomy UnlearnResult"
     ),
 }
 MODULES_PUBLIC = ("aio", "client", "errors", "types")

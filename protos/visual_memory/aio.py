@@ -592,7 +592,7 @@ class Memory:
         of the ``k`` nearest that have the query's label. ``progress`` is called with the queries
         done and all queries. Raises InvalidArgument.
         """
-        request = _curation.value_entries(
+        call = _curation.value_entries(
             self.name,
             await self._client.server_info(),
             k=k,
@@ -600,7 +600,7 @@ class Memory:
             vectors=vectors,
             labels=labels,
         )
-        return await self._transport.values(request, progress)
+        return dict(await self._transport.find(call, progress))
 
     async def explain(
         self,
@@ -676,6 +676,32 @@ class Memory:
             request_id=request_id,
         )
         return await self._result(call, wait, progress)
+
+    async def judge_labels(
+        self,
+        *,
+        k: int = 50,
+        voting: str = "rank",
+        temperature: float | None = None,
+        balance: float = 0.0,
+        thin: int = 5,
+        progress: Progress | None = None,
+    ) -> list[types.LabelJudgement]:
+        """Judge the label of each voting entry, the most suspicious first.
+
+        The suspects among them are those of ``assess`` with the same arguments. ``progress`` is
+        called with the entries whose neighbours are found, and all entries. Raises Error with the
+        reason NOT_DONE if fewer than two entries vote.
+        """
+        call = _curation.judge_labels(
+            self.name,
+            k=k,
+            voting=voting,
+            temperature=temperature,
+            balance=balance,
+            thin=thin,
+        )
+        return await self._transport.find(call, progress)
 
     @long_running
     async def calibrate(

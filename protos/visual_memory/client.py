@@ -591,7 +591,7 @@ class Memory:
         of the ``k`` nearest that have the query's label. ``progress`` is called with the queries
         done and all queries. Raises InvalidArgument.
         """
-        request = _curation.value_entries(
+        call = _curation.value_entries(
             self.name,
             self._client.server_info(),
             k=k,
@@ -599,7 +599,7 @@ class Memory:
             vectors=vectors,
             labels=labels,
         )
-        return self._transport.values(request, progress)
+        return dict(self._transport.find(call, progress))
 
     def explain(
         self,
@@ -675,6 +675,32 @@ class Memory:
             request_id=request_id,
         )
         return self._result(call, wait, progress)
+
+    def judge_labels(
+        self,
+        *,
+        k: int = 50,
+        voting: str = "rank",
+        temperature: float | None = None,
+        balance: float = 0.0,
+        thin: int = 5,
+        progress: Progress | None = None,
+    ) -> list[types.LabelJudgement]:
+        """Judge the label of each voting entry, the most suspicious first.
+
+        The suspects among them are those of ``assess`` with the same arguments. ``progress`` is
+        called with the entries whose neighbours are found, and all entries. Raises Error with the
+        reason NOT_DONE if fewer than two entries vote.
+        """
+        call = _curation.judge_labels(
+            self.name,
+            k=k,
+            voting=voting,
+            temperature=temperature,
+            balance=balance,
+            thin=thin,
+        )
+        return self._transport.find(call, progress)
 
     @long_running
     def calibrate(

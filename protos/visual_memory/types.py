@@ -407,13 +407,29 @@ class LabelAssessment:
 class Suspect:
     """An entry whose label is likely wrong, with the ``proposed`` label.
 
-    ``score`` is the lead of the proposed label as a share of all votes, in (0, 1].
+    ``score`` is the share of the proposed label in the probabilities of both, from 0 to 1.
     """
 
     id: str
     label: str
     proposed: str
     score: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelJudgement:
+    """The others' judgement on an entry's label; ``proposed`` is the likeliest other label.
+
+    ``score`` is the share of the proposed label in the probabilities of both, from 0 to 1, and
+    ``suspect`` is True for an entry that ``assess`` names among its suspects.
+    """
+
+    id: str
+    label: str
+    proposed: str
+    score: float
+    suspect: bool
     reason: str
 
 

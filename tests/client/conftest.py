@@ -135,6 +135,11 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
         yield pb.ValueEntriesResponse(operation="pets/1", total_count=1)
         time.sleep(self.seconds)
 
+    def JudgeLabels(self, request: Any, context: Any) -> Iterator[pb.JudgeLabelsResponse]:
+        self.intercept("JudgeLabels", request, context)
+        yield pb.JudgeLabelsResponse(operation="pets/1", total_count=1)
+        time.sleep(self.seconds)
+
     def GetMisleadingCounts(self, request: Any, context: Any) -> pb.GetMisleadingCountsResponse:
         self.intercept("GetMisleadingCounts", request, context)
         answer = self.counts.pop(0)

@@ -83,6 +83,7 @@ def test_closing_ends_a_call_that_waits_for_its_next_try(service: Service, targe
         ("GetMemory", lambda pets: pets.info()),
         ("Classify", lambda pets: pets.classify(vectors=np.ones((3000, 2)))),
         ("ValueEntries", lambda pets: pets.values()),
+        ("JudgeLabels", lambda pets: pets.judge_labels()),
         ("batch", lambda pets: pets.insert(vectors=np.ones((5000, 2)), labels=["cat"] * 5000)),
     ],
 )

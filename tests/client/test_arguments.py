@@ -73,6 +73,7 @@ OF_MEMORY: list[tuple[str, dict[str, Any]]] = [
     ("values", ONE),
     ("explain", {"vectors": ROW}),
     ("assess", {}),
+    ("judge_labels", {}),
     ("calibrate", ONE),
     ("taxonomy", {}),
     ("set_taxonomy", {"parents": {"cat": "animal"}}),

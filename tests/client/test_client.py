@@ -447,6 +447,7 @@ def test_a_client_that_was_closed_says_so(client: Client) -> None:
         ("GetMemory", lambda pets: pets.info()),
         ("Classify", lambda pets: pets.classify(vectors=np.ones((3000, 2)))),
         ("ValueEntries", lambda pets: pets.values()),
+        ("JudgeLabels", lambda pets: pets.judge_labels()),
         ("batch", lambda pets: pets.insert(vectors=np.ones((5000, 2)), labels=["cat"] * 5000)),
     ],
 )

@@ -85,6 +85,7 @@ def sensible(memory: str) -> dict[str, Sequence[Message]]:
         "ValueEntries": [pb.ValueEntriesRequest(memory=memory, vectors=VECTOR, labels=["cat"])],
         "ExplainDecision": [pb.ExplainDecisionRequest(memory=memory, vectors=VECTOR)],
         "AssessMemory": [pb.AssessMemoryRequest(memory=memory)],
+        "JudgeLabels": [pb.JudgeLabelsRequest(memory=memory)],
         "CalibrateMemory": [
             pb.CalibrateMemoryRequest(memory=memory, vectors=VECTOR, labels=["cat"])
         ],

@@ -405,6 +405,7 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_1(
         ("operations wait a --memory b", "--memory: not allowed with argument ACTION"),
         ("assess a --images b", "--images: not allowed without argument --page"),
         ("assess a --csv --json", "--csv: not allowed with argument --json"),
+        ("assess a --all", "--all: not allowed without argument --csv"),
         ("audit a --verify --limit 3", "--limit: not allowed with argument --verify"),
         ("check", "one of the arguments NAME --data is required"),
         ("classify a b -K 5", "unrecognized arguments: -K 5"),

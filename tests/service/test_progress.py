@@ -42,6 +42,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], int]] = {
     "values": ("values", {}, COUNT),
     "values to queries": ("values", HELD, 100),
     "assess": ("assess", {}, COUNT),
+    "judge": ("judge_labels", {}, COUNT),
     "calibrate": ("calibrate", {}, COUNT),
     "calibrate by queries": ("calibrate", HELD, 100),
     "check": ("check", {}, COUNT + 2),  # entries and events

@@ -1,4 +1,4 @@
-"""Calls about curation: misleading counts, prune, relabel, undo, values, assess."""
+"""Calls about curation: misleading counts, prune, relabel, undo, values, assess, judgements."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from visual_memory._calls.operations import Pending
-from visual_memory._messages.answers import given, to_operation
+from visual_memory._messages.answers import given, to_judgements, to_operation
 from visual_memory._messages.call import Call
 from visual_memory._messages.contents import write_labelled
 from visual_memory._messages.fields import check_labels, checked, message, or_new_id, positive
 from visual_memory._messages.images import Images
 from visual_memory.errors import refuse
 from visual_memory.protocol import choices
-from visual_memory.types import Assessment, Operation, PruneResult, RelabelResult, ServerInfo
+from visual_memory.types import (
+    Assessment,
+    LabelJudgement,
+    Operation,
+    PruneResult,
+    RelabelResult,
+    ServerInfo,
+)
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -146,10 +153,10 @@ def value_entries(
     images: Images | None,
     vectors: ArrayLike | None,
     labels: Iterable[str] | None,
-) -> pb.ValueEntriesRequest:
+) -> Call[list[tuple[str, float]]]:
     request = message(pb.ValueEntriesRequest, memory=memory, k=positive(k, "k"))
     write_labelled(request, server.limits, images, vectors, labels)
-    return request
+    return Call("ValueEntries", request, lambda answer: [(v.id, v.value) for v in answer.values])
 
 
 def assess(memory: str, *, request_id: str | None, **options: Any) -> Pending[Assessment]:
@@ -160,3 +167,8 @@ def assess(memory: str, *, request_id: str | None, **options: Any) -> Pending[As
         **checked(options),
     )
     return Pending(Call("AssessMemory", request, to_operation), Assessment)
+
+
+def judge_labels(memory: str, **options: Any) -> Call[list[LabelJudgement]]:
+    request = message(pb.JudgeLabelsRequest, memory=memory, **checked(options))
+    return Call("JudgeLabels", request, to_judgements)

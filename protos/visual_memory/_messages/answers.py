@@ -195,6 +195,10 @@ def to_assessment(found: operation_pb2.Assessment, operation: str) -> types.Asse
     )
 
 
+def to_judgements(answer: pb.JudgeLabelsResponse) -> list[types.LabelJudgement]:
+    return [to_record(types.LabelJudgement, each) for each in answer.judgements]
+
+
 def to_explanation(answer: pb.ExplainDecisionResponse) -> types.Explanation:
     flip = answer.minimal_flip if answer.HasField("minimal_flip") else None
     return types.Explanation(

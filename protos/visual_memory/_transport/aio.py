@@ -128,25 +128,24 @@ class Transport:
             await asyncio.gather(*in_flight, return_exceptions=True)
         return answers
 
-    async def values(
-        self, request: pb.ValueEntriesRequest, progress: Progress | None
-    ) -> dict[str, float]:
-        """Return KNN-Shapley values by id from a stream, which is restarted if it breaks.
+    async def find(self, call: Call[list[T]], progress: Progress | None) -> list[T]:
+        """Return what a stream of progress and findings brings; it is restarted if it breaks.
 
-        ``progress``, if not None, is called with the queries done and all queries.
+        ``progress``, if not None, is called with how much is done, of how much.
         """
         budget = self.endpoint.budget()
 
-        async def attempt() -> dict[str, float]:
-            values: dict[str, float] = {}
-            stream = self.opened().ValueEntries(request, metadata=self.endpoint.metadata)
+        async def attempt() -> list[T]:
+            found: list[T] = []
+            method = getattr(self.opened(), call.method)
+            stream = method(call.request, metadata=self.endpoint.metadata)
             with self._streaming(stream):
                 while (answer := await self._read(stream, budget)) is not None:
                     budget.renew(0)
                     if progress is not None and answer.total_count:
                         progress(answer.done_count, answer.total_count)
-                    values |= {each.id: each.value for each in answer.values}
-            return values
+                    found += call.read(answer)
+            return found
 
         return await self._retry(attempt, budget)
 

@@ -15,7 +15,6 @@ from visual_memory._transport.connection import Endpoint
 from visual_memory._transport.imports import Import, Progress, incomplete_import
 from visual_memory._transport.retry import RetryBudget
 from visual_memory.types import Operation, UnlearnResult
-from visual_memory.v1 import service_pb2 as pb
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -99,24 +98,22 @@ class Transport:
             receive_oldest()
         return answers
 
-    def values(
-        self, request: pb.ValueEntriesRequest, progress: Progress | None
-    ) -> dict[str, float]:
-        """Return KNN-Shapley values by id from a stream, which is restarted if it breaks.
+    def find(self, call: Call[list[T]], progress: Progress | None) -> list[T]:
+        """Return what a stream of progress and findings brings; it is restarted if it breaks.
 
-        ``progress``, if not None, is called with the queries done and all queries.
+        ``progress``, if not None, is called with how much is done, of how much.
         """
         budget = self.endpoint.budget()
 
-        def attempt() -> dict[str, float]:
-            values: dict[str, float] = {}
-            with self.channel.stream("ValueEntries", request) as stream:
+        def attempt() -> list[T]:
+            found: list[T] = []
+            with self.channel.stream(call.method, call.request) as stream:
                 while (answer := stream.read(budget.remaining)) is not None:
                     budget.renew(0)
                     if progress is not None and answer.total_count:
                         progress(answer.done_count, answer.total_count)
-                    values |= {each.id: each.value for each in answer.values}
-            return values
+                    found += call.read(answer)
+            return found
 
         return self._retry(attempt, budget)
 

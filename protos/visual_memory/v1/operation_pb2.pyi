@@ -68,7 +68,7 @@ class Operation(google.protobuf.message.Message):
     """The memory's name, a slash, and an id that sorts by time."""
     memory: builtins.str
     kind: builtins.str
-    """prune, dry-run, relabel, counts k=K, values, assess, calibrate, unlearn or check."""
+    """prune, dry-run, relabel, counts k=K, values, assess, judge, calibrate, unlearn or check."""
     state: global___Operation.State.ValueType
     done_count: builtins.int
     """How much of it is done, of how much; both 0 where that is not known, such as before it begins, or
@@ -348,7 +348,7 @@ class Suspect(google.protobuf.message.Message):
     proposed: builtins.str
     """The label that it should have."""
     score: builtins.float
-    """The lead of that label as a share of all votes, in (0, 1]."""
+    """The share of that label in the probabilities of both, from 0 to 1."""
     reason: builtins.str
     def __init__(
         self,

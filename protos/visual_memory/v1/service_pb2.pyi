@@ -1978,6 +1978,113 @@ class AssessMemoryRequest(google.protobuf.message.Message):
 global___AssessMemoryRequest = AssessMemoryRequest
 
 @typing.final
+class JudgeLabelsRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: builtins.int
+    K_FIELD_NUMBER: builtins.int
+    VOTING_FIELD_NUMBER: builtins.int
+    THIN_FIELD_NUMBER: builtins.int
+    TEMPERATURE_FIELD_NUMBER: builtins.int
+    BALANCE_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    k: builtins.int
+    """Neighbours that vote, as in AssessMemory; unset means 50."""
+    voting: builtins.str
+    """Empty means rank."""
+    thin: builtins.int
+    """Labels with fewer entries are thin; unset means 5."""
+    temperature: builtins.float
+    """As in AssessMemory."""
+    balance: builtins.float
+    def __init__(
+        self,
+        *,
+        memory: builtins.str = ...,
+        k: builtins.int | None = ...,
+        voting: builtins.str = ...,
+        thin: builtins.int | None = ...,
+        temperature: builtins.float | None = ...,
+        balance: builtins.float | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_balance", b"_balance", "_k", b"_k", "_temperature", b"_temperature", "_thin", b"_thin", "balance", b"balance", "k", b"k", "temperature", b"temperature", "thin", b"thin"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_k", b"_k", "_temperature", b"_temperature", "_thin", b"_thin", "balance", b"balance", "k", b"k", "memory", b"memory", "temperature", b"temperature", "thin", b"thin", "voting", b"voting"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_balance", b"_balance"]) -> typing.Literal["balance"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_temperature", b"_temperature"]) -> typing.Literal["temperature"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_thin", b"_thin"]) -> typing.Literal["thin"] | None: ...
+
+global___JudgeLabelsRequest = JudgeLabelsRequest
+
+@typing.final
+class JudgeLabelsResponse(google.protobuf.message.Message):
+    """Progress, or some of the judgements, the most suspicious first."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: builtins.int
+    DONE_COUNT_FIELD_NUMBER: builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: builtins.int
+    JUDGEMENTS_FIELD_NUMBER: builtins.int
+    operation: builtins.str
+    """The operation that finds them."""
+    done_count: builtins.int
+    """Entries whose neighbours are found, of how many."""
+    total_count: builtins.int
+    @property
+    def judgements(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LabelJudgement]: ...
+    def __init__(
+        self,
+        *,
+        operation: builtins.str = ...,
+        done_count: builtins.int = ...,
+        total_count: builtins.int = ...,
+        judgements: collections.abc.Iterable[global___LabelJudgement] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["done_count", b"done_count", "judgements", b"judgements", "operation", b"operation", "total_count", b"total_count"]) -> None: ...
+
+global___JudgeLabelsResponse = JudgeLabelsResponse
+
+@typing.final
+class LabelJudgement(google.protobuf.message.Message):
+    """What the other entries say of an entry's label."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    PROPOSED_FIELD_NUMBER: builtins.int
+    SCORE_FIELD_NUMBER: builtins.int
+    SUSPECT_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    label: builtins.str
+    proposed: builtins.str
+    """The likeliest other label."""
+    score: builtins.float
+    """The share of the proposed label in the probabilities of both, from 0 to 1."""
+    suspect: builtins.bool
+    """Whether AssessMemory names the entry as a suspect."""
+    reason: builtins.str
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        label: builtins.str = ...,
+        proposed: builtins.str = ...,
+        score: builtins.float = ...,
+        suspect: builtins.bool = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["id", b"id", "label", b"label", "proposed", b"proposed", "reason", b"reason", "score", b"score", "suspect", b"suspect"]) -> None: ...
+
+global___LabelJudgement = LabelJudgement
+
+@typing.final
 class CalibrateMemoryRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

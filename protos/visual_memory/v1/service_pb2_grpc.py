@@ -131,6 +131,11 @@ class VisualMemoryStub(object):
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.AssessMemoryRequest.SerializeToString,
                 response_deserializer=visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
                 )
+        self.JudgeLabels = channel.unary_stream(
+                '/visual_memory.v1.VisualMemory/JudgeLabels',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.JudgeLabelsRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_service__pb2.JudgeLabelsResponse.FromString,
+                )
         self.CalibrateMemory = channel.unary_unary(
                 '/visual_memory.v1.VisualMemory/CalibrateMemory',
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.CalibrateMemoryRequest.SerializeToString,
@@ -362,6 +367,13 @@ class VisualMemoryServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def JudgeLabels(self, request, context):
+        """How suspicious the label of each entry is, for all entries.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CalibrateMemory(self, request, context):
         """Fits confidences, sets of labels and rejection to the entries as they are.
         """
@@ -579,6 +591,11 @@ def add_VisualMemoryServicer_to_server(servicer, server):
                     servicer.AssessMemory,
                     request_deserializer=visual__memory_dot_v1_dot_service__pb2.AssessMemoryRequest.FromString,
                     response_serializer=visual__memory_dot_v1_dot_operation__pb2.Operation.SerializeToString,
+            ),
+            'JudgeLabels': grpc.unary_stream_rpc_method_handler(
+                    servicer.JudgeLabels,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.JudgeLabelsRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_service__pb2.JudgeLabelsResponse.SerializeToString,
             ),
             'CalibrateMemory': grpc.unary_unary_rpc_method_handler(
                     servicer.CalibrateMemory,
@@ -1040,6 +1057,23 @@ class VisualMemory(object):
         return grpc.experimental.unary_unary(request, target, '/visual_memory.v1.VisualMemory/AssessMemory',
             visual__memory_dot_v1_dot_service__pb2.AssessMemoryRequest.SerializeToString,
             visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def JudgeLabels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/visual_memory.v1.VisualMemory/JudgeLabels',
+            visual__memory_dot_v1_dot_service__pb2.JudgeLabelsRequest.SerializeToString,
+            visual__memory_dot_v1_dot_service__pb2.JudgeLabelsResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

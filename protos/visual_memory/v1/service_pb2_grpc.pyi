@@ -153,6 +153,12 @@ class VisualMemoryStub:
     ]
     """How well a memory decides about its own entries, and which of them look wrong."""
 
+    JudgeLabels: grpc.UnaryStreamMultiCallable[
+        visual_memory.v1.service_pb2.JudgeLabelsRequest,
+        visual_memory.v1.service_pb2.JudgeLabelsResponse,
+    ]
+    """How suspicious the label of each entry is, for all entries."""
+
     CalibrateMemory: grpc.UnaryUnaryMultiCallable[
         visual_memory.v1.service_pb2.CalibrateMemoryRequest,
         visual_memory.v1.operation_pb2.Operation,
@@ -375,6 +381,12 @@ class VisualMemoryAsyncStub:
         visual_memory.v1.operation_pb2.Operation,
     ]
     """How well a memory decides about its own entries, and which of them look wrong."""
+
+    JudgeLabels: grpc.aio.UnaryStreamMultiCallable[
+        visual_memory.v1.service_pb2.JudgeLabelsRequest,
+        visual_memory.v1.service_pb2.JudgeLabelsResponse,
+    ]
+    """How suspicious the label of each entry is, for all entries."""
 
     CalibrateMemory: grpc.aio.UnaryUnaryMultiCallable[
         visual_memory.v1.service_pb2.CalibrateMemoryRequest,
@@ -642,6 +654,14 @@ class VisualMemoryServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[visual_memory.v1.operation_pb2.Operation, collections.abc.Awaitable[visual_memory.v1.operation_pb2.Operation]]:
         """How well a memory decides about its own entries, and which of them look wrong."""
+
+    @abc.abstractmethod
+    def JudgeLabels(
+        self,
+        request: visual_memory.v1.service_pb2.JudgeLabelsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[collections.abc.Iterator[visual_memory.v1.service_pb2.JudgeLabelsResponse], collections.abc.AsyncIterator[visual_memory.v1.service_pb2.JudgeLabelsResponse]]:
+        """How suspicious the label of each entry is, for all entries."""
 
     @abc.abstractmethod
     def CalibrateMemory(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
-from visual_memory import Assessment, Client, LabelAssessment
+from visual_memory import Assessment, Client, LabelAssessment, LabelJudgement, Suspect
 from visual_memory.files import whole_file
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
@@ -30,6 +32,9 @@ def add_to(commands: Commands) -> None:
         type=int,
         default=5,
         help="labels of fewer entries are not judged; default: 5",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="with --csv: add the entries that are not suspect"
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
@@ -62,6 +67,8 @@ def assess(client: Client, options: Namespace) -> None:
     """Assess a memory; print tables, JSON or CSV for ``relabel --from``, or write a page."""
     if options.csv and options.json:
         raise WrongUsage("argument --csv: not allowed with argument --json")
+    if options.all and not options.csv:
+        raise WrongUsage("argument --all: not allowed without argument --csv")
     page, images = options.page, options.images
     if images and not page:
         raise WrongUsage("argument --images: not allowed without argument --page")
@@ -70,8 +77,12 @@ def assess(client: Client, options: Namespace) -> None:
     if page:
         files.refuse(page, force=options.force)
     memory = client.memory(options.name)
+    how: Any = {**rule(options), "thin": options.thin}
     with Progress("entries judged") as progress, report_running_operations(client, options.name):
-        found = memory.assess(thin=options.thin, progress=progress.reach, **rule(options))
+        if options.all:
+            print_csv(memory.judge_labels(**how, progress=progress.reach))
+            return
+        found = memory.assess(**how, progress=progress.reach)
     if page:  # else what pictures need would be loaded in vain
         from visual_memory_service.console.assessment_page import (
             CONFLICTS_SHOWN,
@@ -92,7 +103,7 @@ def assess(client: Client, options: Namespace) -> None:
     if options.json:
         print_json(asdict(found))
     elif options.csv:
-        print_csv(found)
+        print_csv(found.suspects)
     elif page:
         likely = part(SUSPECTS_SHOWN, len(found.suspects), "suspect")
         pairs = part(CONFLICTS_SHOWN, len(found.conflicts), "conflicting pair")
@@ -126,12 +137,13 @@ def part(most: int, count: int, noun: str) -> str:
     return plural(count, noun) if count <= most else f"{most} of {plural(count, noun)}"
 
 
-def print_csv(found: Assessment) -> None:
-    """Print the suspects as CSV; the column ``label`` is the proposed label."""
+def print_csv(judged: Sequence[Suspect | LabelJudgement]) -> None:
+    """Print entries as CSV; the column ``label`` is the proposed label, empty if not suspect."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(("id", "label", "was", "score", "reason"))
-    for each in found.suspects:
-        writer.writerow((each.id, each.proposed, each.label, f"{each.score:.4f}", each.reason))
+    for each in judged:
+        label = each.proposed if isinstance(each, Suspect) or each.suspect else ""
+        writer.writerow((each.id, label, each.label, f"{each.score:.4f}", each.reason))
 
 
 def print_assessment(found: Assessment, options: Namespace) -> None:

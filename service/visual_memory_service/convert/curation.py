@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
 
 from visual_memory.protocol import choices
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import Counts, Memory, Request, Rule
+from visual_memory_index import Counts, Memory, Rule
 from visual_memory_index.curation import prune_methods
+from visual_memory_index.curation.judgement import LabelJudgement
 from visual_memory_service.convert import requests
 from visual_memory_service.convert.decisions import to_rule
 from visual_memory_service.convert.page_token import from_token, to_page_bounds
-from visual_memory_service.curation.values import Valuing
+from visual_memory_service.curation.finding import Finding
+from visual_memory_service.curation.values import Values
 from visual_memory_service.errors import BadField, CountsChanged
 
 VALUE_K = 5
@@ -24,6 +27,7 @@ BALANCE = 0.5  # Sorscher et al., 2022, for ImageNet
 CLUSTERS_MAX = 10_000
 THIN = 5
 VALUES_AT_ONCE = 10_000
+JUDGEMENTS_AT_ONCE = 1_000  # each names two labels, and these again in its reason
 
 
 class CountsPage(NamedTuple):
@@ -115,11 +119,11 @@ def from_counts(
     return pb.GetMisleadingCountsResponse(counts=rows, next_page_token=token)
 
 
-def from_valuing(step: Valuing) -> Iterator[pb.ValueEntriesResponse]:
+def from_valuing(step: Finding[Values]) -> Iterator[pb.ValueEntriesResponse]:
     """Yield the messages of a step: its progress or, at the end, the values by id in pages."""
     name = step.operation
     yield pb.ValueEntriesResponse(operation=name, done_count=step.done, total_count=step.total)
-    if (found := step.values) is None:
+    if (found := step.found) is None:
         return
     order = found.ids.argsort()
     for start in range(0, len(order), VALUES_AT_ONCE):
@@ -130,9 +134,20 @@ def from_valuing(step: Valuing) -> Iterator[pb.ValueEntriesResponse]:
         )
 
 
-def to_assessing(request: pb.AssessMemoryRequest) -> tuple[Rule, int, Request]:
-    """Read the rule, entries that a judged label needs, and request_id. Raises BadField."""
+def from_judging(step: Finding[list[LabelJudgement]]) -> Iterator[pb.JudgeLabelsResponse]:
+    """Yield the messages of a step: its progress or, at the end, the judgements in pages."""
+    name = step.operation
+    yield pb.JudgeLabelsResponse(operation=name, done_count=step.done, total_count=step.total)
+    found = step.found or []
+    for start in range(0, len(found), JUDGEMENTS_AT_ONCE):
+        part = found[start : start + JUDGEMENTS_AT_ONCE]
+        judgements = [pb.LabelJudgement(**asdict(each)) for each in part]
+        yield pb.JudgeLabelsResponse(operation=name, judgements=judgements)
+
+
+def to_assessing(request: pb.AssessMemoryRequest | pb.JudgeLabelsRequest) -> tuple[Rule, int]:
+    """Read the rule, and the number of entries that a judged label needs. Raises BadField."""
     rule = to_rule(request)
     requests.to_counts_k(rule.k, "k")
     thin = request.thin if request.HasField("thin") else THIN
-    return rule, requests.to_number(thin, "thin", 1), requests.to_request(request)
+    return rule, requests.to_number(thin, "thin", 1)

@@ -31,6 +31,7 @@ Deciding: TypeAlias = (
     pb.ClassifyRequest
     | pb.ExplainDecisionRequest
     | pb.AssessMemoryRequest
+    | pb.JudgeLabelsRequest
     | pb.CalibrateMemoryRequest
 )
 Queries = Sequence[bytes] | NDArray[np.float32]

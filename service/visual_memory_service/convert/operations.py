@@ -14,6 +14,7 @@ from visual_memory_service.convert.page_token import from_token
 from visual_memory_service.errors import BadField
 
 TIMEOUT_MAX = 86_400
+SUSPECT_FIELDS = ("id", "label", "proposed", "score", "reason")
 
 
 def to_timeout(request: pb.WaitOperationRequest) -> float | None:
@@ -102,7 +103,10 @@ def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
             )
             for each in result["labels"]
         ],
-        suspects=[operation_pb2.Suspect(**each) for each in result["suspects"]],
+        suspects=[
+            operation_pb2.Suspect(**{name: each[name] for name in SUSPECT_FIELDS})
+            for each in result["suspects"]
+        ],
         conflicts=[
             operation_pb2.Conflict(
                 id=each["ids"][0],

@@ -1,4 +1,4 @@
-"""Curation: prunes, relabels, values and assessments as operations.
+"""Curation: prunes, relabels, values, judgements and assessments as operations.
 
 Imports decisions and runtime; knows no message. Alone: ``make test ROOM=service/curation``.
 """

@@ -1,4 +1,4 @@
-"""Assessment of a memory: leave-one-out accuracy, and the entries that look mislabelled."""
+"""Assessment of a memory: leave-one-out accuracy, and the labels that look wrong."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 import visual_memory_index as index
 from visual_memory_index.curation import assessment
+from visual_memory_index.curation.judgement import LabelJudgement, judge
 from visual_memory_index.errors import EmptyMemory
 from visual_memory_service.runtime.batches import leave_one_out_in_batches
 from visual_memory_service.runtime.operations import Job
@@ -26,7 +28,7 @@ class Assessment:
     labels: list[assessment.LabelAccuracy]
     confusion: Mapping[str, Mapping[str, int]]
     thin: list[str]
-    suspects: list[assessment.Suspect]
+    suspects: list[LabelJudgement]
     conflicts: list[assessment.Conflict]
 
 
@@ -36,8 +38,6 @@ def assess(snapshot: index.RamCopy, rule: index.Rule, thin: int, job: Job) -> As
     Entries of labels with fewer than ``thin`` entries vote, but are never suspects. Raises
     EmptyMemory if fewer than two entries vote, Cancelled if the job is cancelled.
     """
-    if len(snapshot) < 2:
-        raise EmptyMemory("At least two voting entries are needed to judge each other.")
     judged = leave_one_out(snapshot, rule, job)
     predicted = assessment.predictions(judged)
     right = predicted == judged.labels
@@ -50,9 +50,36 @@ def assess(snapshot: index.RamCopy, rule: index.Rule, thin: int, job: Job) -> As
         labels=assessment.label_accuracies(judged.labels, predicted),
         confusion=assessment.confusion(judged.labels, predicted),
         thin=list(assessment.thin_labels(judged.labels, trusted_min=thin)),
-        suspects=assessment.suspects(nearest(judged, SUSPECTS_K), trusted_min=thin),
+        suspects=[each for each in judge_by(judged, snapshot, thin, job) if each.suspect],
         conflicts=assessment.conflicts(judged),
     )
+
+
+def judge_labels(
+    snapshot: index.RamCopy, rule: index.Rule, thin: int, job: Job
+) -> list[LabelJudgement]:
+    """Judge the label of every voting entry, as ``assess`` does, the most suspicious first.
+
+    Raises EmptyMemory if fewer than two entries vote, Cancelled if the job is cancelled.
+    """
+    near = replace(rule, k=min(rule.k, SUSPECTS_K))
+    judged = leave_one_out(snapshot, near, job)
+    return judge_by(judged, snapshot, thin, job)
+
+
+def judge_by(
+    judged: assessment.LeaveOneOut, snapshot: index.RamCopy, thin: int, job: Job
+) -> list[LabelJudgement]:
+    """Judge the labels of the entries of ``snapshot``, whose neighbours ``judged`` holds.
+
+    Raises Cancelled if the job is cancelled.
+    """
+
+    def vectors_of(rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        job.check()
+        return snapshot.vectors.gather(rows)
+
+    return judge(nearest(judged, SUSPECTS_K), vectors_of, trusted_min=thin)
 
 
 def nearest(judged: assessment.LeaveOneOut, k: int) -> assessment.LeaveOneOut:
@@ -68,8 +95,10 @@ def nearest(judged: assessment.LeaveOneOut, k: int) -> assessment.LeaveOneOut:
 def leave_one_out(snapshot: index.RamCopy, rule: index.Rule, job: Job) -> assessment.LeaveOneOut:
     """Find the nearest neighbours of every voting entry, itself excluded, with their weights.
 
-    Raises Cancelled if the job is cancelled.
+    Raises EmptyMemory if fewer than two entries vote, Cancelled if the job is cancelled.
     """
+    if len(snapshot) < 2:
+        raise EmptyMemory("At least two voting entries are needed to judge each other.")
     ids, labels = snapshot.columns()
     row_of = {id: row for row, id in enumerate(ids)}
     k = min(rule.k, len(ids) - 1)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import Memory, RamCopy, Valuation
+from visual_memory_index import RamCopy, Valuation
 from visual_memory_index.records.operation import Progress
-from visual_memory_service.runtime.operations import Job, Operations, check_done
-from visual_memory_service.runtime.threads import in_thread
+from visual_memory_service.runtime.operations import Job
 
 PAIRS_AT_ONCE = 12_800_000  # of a query and an entry: 256 queries of 50,000, 16 bytes each
 
@@ -24,47 +23,21 @@ class Values:
     values: NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Valuing:
-    """Progress of a valuation, ``done`` of ``total`` queries; ``values`` is None until the end."""
-
-    operation: str
-    done: int
-    total: int
-    values: Values | None = None
-
-
-async def value_entries(
+def value(
     k: int,
     queries: NDArray[np.float32] | None,
     labels: Sequence[str],
-    memory: Memory,
-    operations: Operations,
-) -> AsyncGenerator[Valuing, None]:
-    """Yield progress, then the KNN-Shapley value of each voting entry, for ``k`` neighbours.
+    snapshot: RamCopy,
+    job: Job,
+) -> Values:
+    """Return the KNN-Shapley value of each voting entry, for ``k`` neighbours.
 
     A value says how much the entry helps to classify ``queries``, unit vectors (n, d) with their
-    true ``labels``, or without queries the other entries. Closing the generator cancels the
-    operation. Raises NotDone if the operation fails or another caller cancels it.
+    true ``labels``, or without queries the other entries. Raises Cancelled if the job is cancelled.
     """
-    found: list[Values] = []
-
-    def work(job: Job) -> None:
-        snapshot = memory.snapshot()
-        if queries is None:
-            found.append(leave_one_out_values(snapshot, k, job.report_progress))
-        else:
-            found.append(query_values(snapshot, k, queries, labels, job.report_progress))
-
-    name = (await in_thread(operations.start, memory, "values", work)).name
-    try:
-        async for done, total in operations.watch(name):
-            yield Valuing(name, done, total)
-    finally:
-        operations.abandon(name)
-    await in_thread(check_done, memory, name)
-    asked = len(found[0].ids) if queries is None else len(queries)
-    yield Valuing(name, asked, asked, found[0])
+    if queries is None:
+        return leave_one_out_values(snapshot, k, job.report_progress)
+    return query_values(snapshot, k, queries, labels, job.report_progress)
 
 
 def query_values(

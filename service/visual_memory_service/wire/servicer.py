@@ -17,14 +17,16 @@ import visual_memory
 import visual_memory_index as index
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
+from visual_memory_index.curation.judgement import LabelJudgement
 from visual_memory_index.errors import UnknownMemory, UnknownOperation
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import answers, curation, decisions, operations, requests
 from visual_memory_service.convert.page_token import to_page_bounds
-from visual_memory_service.curation.assess import assess
+from visual_memory_service.curation.assess import assess, judge_labels
+from visual_memory_service.curation.finding import find
 from visual_memory_service.curation.misleading_counts import await_counts, find_counts
 from visual_memory_service.curation.prune import RelabelResult, prune, relabel
-from visual_memory_service.curation.values import value_entries
+from visual_memory_service.curation.values import Values, value
 from visual_memory_service.decisions.annotate import annotate
 from visual_memory_service.decisions.calibration import calibrate_memory
 from visual_memory_service.decisions.classify import classify, embed, search, to_vectors
@@ -260,8 +262,12 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         k = requests.to_counts_k(request.k if request.HasField("k") else curation.VALUE_K, "k")
         queries, labels = await read(request, decisions.to_labelled, request, self.settings)
         vectors = None if queries is None else await to_vectors(queries, served)
-        valuing = value_entries(k, vectors, labels, served.memory, self.operations)
-        async with aclosing(valuing) as steps:
+        memory = served.memory
+
+        def work(job: Job) -> Values:
+            return value(k, vectors, labels, memory.snapshot(), job)
+
+        async with aclosing(find("values", work, memory, self.operations)) as steps:
             async for step in steps:
                 for response in await in_thread(list, curation.from_valuing(step)):
                     yield response
@@ -284,12 +290,26 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.AssessMemoryRequest, context: Any
     ) -> operation_pb2.Operation:
         memory = await self._memory(request.memory)
-        rule, thin, again = curation.to_assessing(request)
+        rule, thin = curation.to_assessing(request)
 
         def work(job: Job) -> str:
             return json.dumps(asdict(assess(memory.snapshot(), rule, thin, job)))
 
-        return await self._start(memory, "assess", work, again)
+        return await self._start(memory, "assess", work, requests.to_request(request))
+
+    async def JudgeLabels(
+        self, request: pb.JudgeLabelsRequest, context: Any
+    ) -> AsyncIterator[pb.JudgeLabelsResponse]:
+        memory = await self._memory(request.memory)
+        rule, thin = curation.to_assessing(request)
+
+        def work(job: Job) -> list[LabelJudgement]:
+            return judge_labels(memory.snapshot(), rule, thin, job)
+
+        async with aclosing(find("judge", work, memory, self.operations)) as steps:
+            async for step in steps:
+                for response in await in_thread(list, curation.from_judging(step)):
+                    yield response
 
     async def CalibrateMemory(
         self, request: pb.CalibrateMemoryRequest, context: Any

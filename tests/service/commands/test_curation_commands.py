@@ -442,6 +442,24 @@ def test_suspects_that_a_person_emptied_keep_their_labels(run: Run, crowd: Memor
     assert crowd.get(kept).label == WRONG[kept]
 
 
+def test_every_entry_is_written_the_most_suspicious_first_and_others_than_suspects_unlabelled(
+    run: Run, crowd: Memory
+) -> None:
+    written = text(run("assess", crowd.name, "--k", 10, "--csv", "--all"))
+    suspects = text(run("assess", crowd.name, "--k", 10, "--csv"))
+    rows = list(csv.DictReader(io.StringIO(written)))
+    Path("all.csv").write_text(written)
+    shown = answer(run("relabel", crowd.name, "--from", "all.csv", "--json"))
+
+    judged = crowd.judge_labels(k=10)
+    assert [row["id"] for row in rows] == [each.id for each in judged]
+    assert [row["was"] for row in rows] == [each.label for each in judged]
+    assert [row["score"] for row in rows] == [f"{each.score:.4f}" for each in judged]
+    labelled = [row for row in rows if row["label"]]
+    assert labelled == list(csv.DictReader(io.StringIO(suspects)))
+    assert shown["ids"] == sorted(row["id"] for row in labelled)
+
+
 def test_an_assessment_is_shown_with_what_matters_first(run: Run, crowd: Memory) -> None:
     crowd.insert(vectors=ROWS[:1], labels=["rare"], ids=["twin"])
     found = crowd.assess(k=10, voting="plurality", thin=2)

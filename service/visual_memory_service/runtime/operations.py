@@ -17,6 +17,7 @@ import structlog
 from visual_memory_embedders.errors import EmbeddingRefusal
 from visual_memory_index import CUT_SHORT, UNLEARN, WITHOUT_ID, Memory, Operation, Request, errors
 from visual_memory_service.errors import NotCancellable, NotDone
+from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.status import foreseen
 
 PROGRESS_SECONDS = 0.5
@@ -190,6 +191,18 @@ class Operations:
     def job(self, name: str) -> Job | None:
         """Return the job of an operation, or None if it is not running."""
         return self._jobs.get(name)
+
+    async def read(self, memory: Memory, name: str) -> Operation:
+        """Return an operation as it is now; one that has ended only once readers see what it did.
+
+        Its end is on the disk a little before the copy in RAM has its changes. Raises
+        UnknownOperation.
+        """
+        job = self._jobs.get(name)
+        operation = await in_thread(memory.operations.get, name)
+        if job is not None and operation.state != "running":
+            await asyncio.wait([asyncio.wrap_future(job.ended)])
+        return operation
 
     def problem(self, name: str) -> str:
         """Return what a running operation waits for, or an empty text.

@@ -451,8 +451,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
     async def _operation(self, name: str) -> index.Operation:
         """Return an operation as it is now; raises as ``_memory_of``."""
-        memory = await self._memory_of(name)
-        return await in_thread(memory.operations.get, name)
+        return await self.operations.read(await self._memory_of(name), name)
 
     async def _start(
         self, memory: index.Memory, kind: str, work: Work, request: index.Request

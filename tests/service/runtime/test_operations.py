@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -69,6 +70,29 @@ def test_work_that_waits_for_a_thread_can_be_stopped(
     event.set()
     operations.stop("m")
     assert {memory.operations.get(each.name).state for each in running} <= {"done", "failed"}
+
+
+def test_one_whose_end_is_on_the_disk_has_ended_once_readers_see_what_it_did(
+    memory: Memory, operations: Operations
+) -> None:
+    on_disk, seen = threading.Event(), threading.Event()
+
+    def work(job: Job) -> None:
+        memory.operations.end(job.name, "done")
+        on_disk.set()
+        assert seen.wait(60)
+
+    async def read(name: str) -> tuple[bool, str]:
+        reading = asyncio.create_task(operations.read(memory, name))
+        early, _ = await asyncio.wait([reading], timeout=0.2)
+        seen.set()
+        return bool(early), (await reading).state
+
+    name = operations.start(memory, "x", work).name
+    assert on_disk.wait(60)
+
+    assert asyncio.run(read(name)) == (False, "done")
+    assert asyncio.run(operations.read(memory, name)).state == "done"
 
 
 def test_one_that_was_cancelled_may_be_cancelled_again(

@@ -173,10 +173,14 @@ def interrupted_when(reached: threading.Event) -> Iterator[None]:
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     thread = threading.Thread(target=strike)
+    gc.disable()  # a collection calls test tools, which would swallow the interrupt
     thread.start()
-    yield
-    thread.join()
-    signal.signal(signal.SIGINT, before)
+    try:
+        yield
+    finally:
+        thread.join()
+        gc.enable()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupted_write_says_how_to_find_out_whether_it_was_done(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Reports = list[tuple[int, int]]
 COUNT = 1500
 IDS = [f"{number:04}" for number in range(COUNT)]
-ROWS = np.random.default_rng(0).normal(size=(COUNT, 8))
+ROWS = np.random.default_rng(1128).normal(size=(COUNT, 8))
 LABELS = ["a", "b", "c"] * (COUNT // 3)
 HELD = {"vectors": ROWS[:100], "labels": LABELS[:100]}
 ENTRIES = {"vectors": ROWS, "labels": LABELS, "ids": [f"new {id}" for id in IDS]}
@@ -67,11 +67,14 @@ def server(server_of_files: Server) -> Server:
 
 
 @pytest.fixture
-def filled(client: Client, empty: RemoteMemory) -> Memory:
-    """A memory of 1500 entries of three labels."""
+def filled(client: Client, empty: RemoteMemory) -> Iterator[Memory]:
+    """A memory of 1500 entries of three labels, which is deleted with the copies made of it."""
     memory = client.create_memory(f"{empty.name}x", dimension=8)
     memory.insert(vectors=ROWS, labels=LABELS, ids=IDS)
-    return memory
+    yield memory
+    for each in client.memories():
+        if each.name.startswith(memory.name):
+            client.delete_memory(each.name)
 
 
 def check_reports(reports: Reports, total: int) -> None:
@@ -162,7 +165,7 @@ def test_running_operations_are_listed_with_their_progress(
     server: Server, client: Client, filled: Memory
 ) -> None:
     filled.insert(
-        vectors=np.random.default_rng(1).normal(size=(20_000, 8)), labels=["a", "b"] * 10_000
+        vectors=np.random.default_rng(1129).normal(size=(20_000, 8)), labels=["a", "b"] * 10_000
     )
     running = filled.prune(method="value", fraction=0.1, wait=False)
     listed = running

@@ -150,10 +150,20 @@ class WrongDimension(MemoryRefusal):
 class HeadTooLarge(MemoryRefusal):
     """A head that would take too much RAM or time; the message says which limit it exceeds."""
 
-    def __init__(self, labels: int, dimension: int, limit: str) -> None:
+    def __init__(self, limit: str, got: str) -> None:
         super().__init__(
-            f"A head is fitted for {limit}, but this memory has {labels:,} labels and dimension "
-            f"{dimension:,}; decide by votes alone, without a head."
+            f"A head is fitted for {limit}, but here are {got}: admit fewer by a filter, or decide "
+            "by votes alone, without a head and what needs a calibration."
+        )
+
+
+class RidgeTooSmall(MemoryRefusal):
+    """A ridge so small that rounding errors would decide."""
+
+    def __init__(self, ridge: float) -> None:
+        super().__init__(
+            f"With a ridge of {ridge:g} rounding errors would decide, since these entries span few "
+            "dimensions; ask with a larger one, such as 1."
         )
 
 

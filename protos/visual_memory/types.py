@@ -108,7 +108,8 @@ class Reranking:
 class Decision:
     """The label of a query, its share of all vote weights, and the weight of every label.
 
-    ``confidence`` is the share, ``scores`` the weights, winner first. If requested,
+    ``confidence`` is the share, ``scores`` the weights, winner first; with a head, ``scores`` are
+    shares of 1 for labels with votes and the k best, ``confidence`` the winner's. If requested,
     ``calibrated_confidence`` is how often such decisions are right, ``rejected`` is True for a
     query unlike all entries, ``label_set`` holds the right label at the requested coverage, and
     ``node`` is the taxonomy node on which the votes agree, None if on none. ``calibration_stale``

@@ -77,6 +77,7 @@ CODES: dict[type[Exception], StatusCode] = {
     index.errors.OlderMemory: StatusCode.DATA_LOSS,
     index.errors.OneLabel: StatusCode.FAILED_PRECONDITION,
     index.errors.HeadTooLarge: StatusCode.FAILED_PRECONDITION,
+    index.errors.RidgeTooSmall: StatusCode.INVALID_ARGUMENT,
     index.errors.OperationEnded: StatusCode.FAILED_PRECONDITION,
     index.errors.OtherMemory: StatusCode.FAILED_PRECONDITION,
     index.errors.ReadFailed: StatusCode.FAILED_PRECONDITION,

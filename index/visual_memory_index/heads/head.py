@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.errors import HeadTooLarge
+from visual_memory_index.errors import HeadTooLarge, RidgeTooSmall
 from visual_memory_index.heads.products import Matrix, Sliced, inverse, product, sliced_product
 from visual_memory_index.heads.statistics import SCALE, Statistics, quantized
 from visual_memory_index.scan.distances import fixed_sum
 
-SCORING_SLICES = 2  # scores are off by less than 1e-10
+SCORING_SLICES = 2  # which rounds scores by less than 1e-10 of the largest weight
 PAIRS_AT_ONCE = 1 << 21  # of a query and a label
-NUMBERS_MAX = 1 << 25  # of labels times dimension: a head takes some 24 bytes for each
+NUMBERS_MAX = (
+    1 << 25
+)  # of labels times dimension: statistics and a head take some 40 bytes for each
 METRIC_MAX = 2048  # dimension of discriminants, whose matrix is inverted after each write
 TEMPERATURE = 0.05  # of shares; .03 to .1 measured alike
 
@@ -55,7 +57,8 @@ class Head:
         Row i is for the query i without the entry that has the label i and the vector i: both
         float32 (n, d). The entries themselves as ``queries`` are scored leave-one-out. A label
         without any other entry scores −∞. The inverse is downdated by the formula of Sherman and
-        Morrison (1950), which differs from a new inverse by rounding errors alone.
+        Morrison (1950), which differs from a new inverse by rounding errors alone; they grow as the
+        ridge gets small beside the scatter.
         """
         return self.compare_without(queries, labels, vectors)[0]
 
@@ -137,9 +140,11 @@ def cosines(along: Matrix, norms: Matrix, lengths: Matrix) -> Matrix:
 def check_size(labels: int, dimension: int, *, moment: bool) -> None:
     """Check that a head may be fitted, by discriminants if ``moment``. Raises HeadTooLarge."""
     if labels * dimension > NUMBERS_MAX:
-        raise HeadTooLarge(labels, dimension, f"{NUMBERS_MAX:,} numbers of class means at most")
+        most = f"{NUMBERS_MAX // dimension:,} labels of dimension {dimension:,} at most"
+        raise HeadTooLarge(most, f"{labels:,}")
     if moment and dimension > METRIC_MAX:
-        raise HeadTooLarge(labels, dimension, f"discriminants of dimension {METRIC_MAX:,} at most")
+        most = f"discriminants of dimension {METRIC_MAX:,} at most"
+        raise HeadTooLarge(most, f"{dimension:,}")
 
 
 def half_squares(along: Matrix, norms: Matrix, lengths: Matrix) -> Matrix:
@@ -154,8 +159,10 @@ def fit(statistics: Statistics, ridge: float | None = None) -> Head:
     2019, SimpleShot, "CL2N"). With it the metric is the scatter of the vectors around their class
     means, plus ``ridge`` > 0 on its diagonal: linear discriminants (Fisher, 1936; Friedman, 1989,
     Regularized discriminant analysis), scored by cosine (Dehak et al., 2011, section 3.4). The
-    statistics must keep the second moment then. Equal statistics give equal bits.
+    statistics must keep the second moment then. Equal statistics give equal bits. Raises
+    HeadTooLarge, RidgeTooSmall.
     """
+    check_size(len(statistics.counts), statistics.dimension, moment=ridge is not None)
     labels = tuple(sorted(statistics.counts))
     counts = np.array([statistics.counts[label] for label in labels], dtype=np.float64)
     means = np.array([statistics.sums[label] for label in labels]) / SCALE / counts[:, np.newaxis]
@@ -168,6 +175,8 @@ def fit(statistics: Statistics, ridge: float | None = None) -> Head:
         between = product((means * counts[:, np.newaxis]).T, means.T)
         scatter = statistics.moment / SCALE**2 - (between + between.T) / 2.0
         metric = inverse(scatter + ridge * np.eye(statistics.dimension))
+        if metric is None:
+            raise RidgeTooSmall(ridge)
         weights = product(directions, metric)
         whole = np.concatenate([weights, metric])
     return Head(

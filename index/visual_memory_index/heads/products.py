@@ -68,35 +68,49 @@ def sliced_product(left: Sliced, right: Sliced) -> Matrix:
     return total
 
 
-def inverse(matrix: Matrix) -> Matrix:
-    """Return the inverse of a symmetric, positive definite ``matrix`` (d, d), by halves.
+def inverse(matrix: Matrix) -> Matrix | None:
+    """Return the inverse of a symmetric, positive definite ``matrix`` (d, d).
 
-    The second half is inverted as the Schur complement of the first (Golub and Van Loan, Matrix
-    Computations, section 3.2.11).
+    It is the product of the inverse of the Cholesky factor, transposed, with itself, so it is
+    positive definite, too. Return None if rounding errors leave a pivot that is not above 0.
     """
-    size = len(matrix)
-    if size <= LEAF:
-        whole = _eliminated(matrix)
-        return (whole + whole.T) / 2.0
-    half = size // 2
-    first, across, second = matrix[:half, :half], matrix[:half, half:], matrix[half:, half:]
-    inverse_of_first = inverse(first)
-    gain = product(across.T, inverse_of_first)
-    corner = inverse(second - product(gain, across.T))
-    side = -product(corner, gain.T)
-    whole = np.empty_like(matrix)
-    whole[:half, :half] = inverse_of_first - product(gain.T, side.T)
-    whole[half:, :half], whole[:half, half:], whole[half:, half:] = side, side.T, corner
+    factor = _inverse_factor(matrix)
+    if factor is None:
+        return None
+    whole = product(factor.T, factor.T)
     return (whole + whole.T) / 2.0
 
 
-def _eliminated(matrix: Matrix) -> Matrix:
-    """Return the inverse by Gauss-Jordan elimination without pivots, by additions and products."""
+def _inverse_factor(matrix: Matrix) -> Matrix | None:
+    """Return the inverse T of the lower Cholesky factor, so that T · matrix · Tᵀ is the identity.
+
+    It is found by halves: the factor of the second half is that of the rest which the first leaves
+    (Golub and Van Loan, Matrix Computations, section 4.2.9).
+    """
+    size = len(matrix)
+    if size <= LEAF:
+        return _small_inverse_factor(matrix)
+    half = size // 2
+    first = _inverse_factor(matrix[:half, :half])
+    if first is None:
+        return None
+    across = product(matrix[half:, :half], first)
+    second = _inverse_factor(matrix[half:, half:] - product(across, across))
+    if second is None:
+        return None
+    factor = np.zeros_like(matrix)
+    factor[:half, :half], factor[half:, half:] = first, second
+    factor[half:, :half] = -product(product(second, across.T), first.T)
+    return factor
+
+
+def _small_inverse_factor(matrix: Matrix) -> Matrix | None:
+    """Return the result of ``_inverse_factor`` by additions, products and roots alone."""
     size = len(matrix)
     both = np.concatenate([matrix, np.eye(size)], axis=1)
     for at in range(size):
-        both[at] = both[at] / both[at, at]
-        column = both[:, at].copy()
-        column[at] = 0.0
-        both -= column[:, np.newaxis] * both[at]
+        if not both[at, at] > 0.0:
+            return None
+        both[at] /= np.sqrt(both[at, at])
+        both[at + 1 :] -= (both[at, at + 1 : size, np.newaxis]) * both[at]
     return both[:, size:]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from visual_memory_index.errors import (
     DeletedSince,
     EmptyMemory,
     EntriesExist,
+    HeadTooLarge,
     MemoryRefusal,
     UnknownEntries,
     WrongDimension,
@@ -29,7 +31,7 @@ from visual_memory_index.ledger.standing import Noted, OnStanding, Standing
 from visual_memory_index.memory.check import Checked, Listed, check, has_vectors
 from visual_memory_index.memory.engine import Engine, check_known
 from visual_memory_index.memory.operations import Operations
-from visual_memory_index.memory.search import search
+from visual_memory_index.memory.search import ridges_of_all, search
 from visual_memory_index.memory.unlearn import Unlearning
 from visual_memory_index.ram.ram_copy import Change, RamCopy
 from visual_memory_index.records.entry import Entry, IdMaker, Parts, VotingEntries, now
@@ -43,7 +45,8 @@ from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.contents import StoredEntry
 from visual_memory_index.store.store import AuditPage, Identity, Known, Page, Transaction
 
-COUNTED_AT_ONCE = 1024  # readers wait meanwhile
+COUNTED_PRODUCTS = 1 << 27  # of entries that are counted at once, while readers wait
+SUMMED = 64  # products that take as long as adding a number to a sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,7 +469,7 @@ class Memory:
     def nearest(self, queries: Sequence[Query]) -> list[Neighbors]:
         """Return for each query the k nearest entries that match it, fewer if there are not k.
 
-        Queries without a filter are searched together. Raises MemoryClosed, HeadTooLarge.
+        Queries without a filter are searched together. Raises MemoryClosed.
         """
         answers = {
             k: iter(self._nearest([query for query in queries if query.counts_k == k], k))
@@ -478,7 +481,7 @@ class Memory:
         """Return the result of queries that all have the same ``counts_k``."""
         counts, found = None, None
         while found is None:
-            self._keep_statistics([query.ridge for query in queries if query.head])
+            self._keep_statistics(ridges_of_all(queries))
             if counts_k is None:
                 with self._engine.reading_ram() as ram:
                     found = search(queries, ram, self._engine.store)
@@ -490,7 +493,7 @@ class Memory:
             replace(
                 each.neighbors,
                 v=counts.v[each.rows] if counts else None,
-                head=to_scores(each.head(), query.vectors) if each.head else None,
+                score=partial(to_scores, each.head, query.vectors) if each.head else None,
             )
             for query, each in zip(queries, found, strict=True)
         ]
@@ -501,6 +504,7 @@ class Memory:
         Raises EmptyMemory, HeadTooLarge.
         """
         fitting: Callable[[], Head] | None = None
+        self.prepare_head(None)
         while fitting is None:
             self._keep_statistics([None])
             with self._engine.reading_ram() as ram:
@@ -510,26 +514,41 @@ class Memory:
                     fitting = ram.head(None, np.empty(0, dtype=np.intp), None)
         return fitting()
 
-    def _keep_statistics(self, ridges: Collection[float | None]) -> None:
-        """Count all entries in the statistics, in parts, as heads with these ``ridges`` are wanted.
+    def prepare_head(self, ridge: float | None) -> None:
+        """Count all entries in the statistics that a head with this ``ridge`` is fitted to.
 
+        This takes long once. If the memory is too large for one, no statistics are kept any more.
         Raises HeadTooLarge.
         """
+        with self._engine.reading_ram() as ram:
+            labels = len(ram.label_counts)
+        try:
+            check_size(labels, self.identity.dimension, moment=ridge is not None)
+        except HeadTooLarge:
+            with self._engine.lock.writing():
+                if ridge is None:
+                    self._engine.current_ram().drop_statistics()
+            raise
+        self._keep_statistics([ridge])
+
+    def _keep_statistics(self, ridges: Collection[float | None]) -> None:
+        """Count all entries, in parts between which others write, for heads with ``ridges``."""
         if not ridges:
             return
-        moment = any(ridge is not None for ridge in ridges)
+        moment, dimension = any(ridge is not None for ridge in ridges), self.identity.dimension
+        most = max(1, COUNTED_PRODUCTS // (dimension * (dimension if moment else SUMMED)))
         with self._engine.reading_ram() as ram:
-            check_size(len(ram.label_counts), self.identity.dimension, moment=moment)
             done = ram.has_statistics(moment=moment)
         while not done:
             with self._engine.lock.writing():
                 ram = self._engine.current_ram()
                 ram.keep_statistics(moment=moment)
-                done = ram.count(COUNTED_AT_ONCE)
+                done = ram.count(most)
 
 
-def to_scores(head: Head, vectors: NDArray[np.float32]) -> HeadScores:
-    """Return the scores of unit ``vectors`` (n, d) by a head."""
+def to_scores(fitting: Callable[[], Head], vectors: NDArray[np.float32]) -> HeadScores:
+    """Return the scores of unit ``vectors`` (n, d) by the head that ``fitting`` returns."""
+    head = fitting()
     return HeadScores(head.labels, head.counts, head.scores(vectors))
 
 

@@ -17,9 +17,9 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
     """Return the result of each query, or None if the search has to be repeated.
 
     It has to if the file, which filters read, has a commit that the copy in RAM does not have yet,
-    or if a query wants a head and the statistics are not kept yet.
+    or if a query wants a head of all entries and the statistics are not kept yet.
     """
-    if not all(ram.has_statistics(moment=each.ridge is not None) for each in queries if each.head):
+    if not all(ram.has_statistics(moment=ridge is not None) for ridge in ridges_of_all(queries)):
         return None
     admitted = [admit(query, ram, store) for query in queries]
     if any(revision != ram.revision for revision, _ in admitted):
@@ -43,13 +43,19 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
             candidates = ram.vectors.candidates_among(query.vectors, query.k, rows)
         found = ram.find(query.vectors, query.k, candidates)
         left_out = ram.rows_of_ids(query.exclude_ids)
+        some = None if query.filter is None else rows
         if query.sizes:
-            sizes = sizes_of(found.neighbors.labels, ram.count_labels(rows, left_out))
+            sizes = sizes_of(found.neighbors.labels, ram.count_labels(some, left_out))
             found = found._replace(neighbors=replace(found.neighbors, sizes=sizes))
-        if query.head:
-            found = found._replace(head=ram.head(rows, left_out, query.ridge))
+        if query.head and found.rows.shape[1]:
+            found = found._replace(head=ram.head(some, left_out, query.ridge))
         answers.append(found)
     return answers
+
+
+def ridges_of_all(queries: Sequence[Query]) -> list[float | None]:
+    """Return the ridges of the heads that queries without a filter want."""
+    return [query.ridge for query in queries if query.head and query.filter is None]
 
 
 def admit(query: Query, ram: RamCopy, store: Store) -> tuple[int, Rows | None]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.errors import HeadTooLarge
 from visual_memory_index.heads.head import Head, fit
 from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.ram.heads import Heads
@@ -25,6 +26,7 @@ from visual_memory_index.scan.vectors import IndexFactory, Rows, moves
 
 FIRST_CAPACITY = 1024
 EXACT_AT_ONCE = 4096
+COPIED_MAX = 1 << 26  # numbers of the vectors that one head is fitted to or without, in 256 MB
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
 
 
@@ -98,7 +100,7 @@ class RamCopy:
         return id in self._row_of
 
     def reserve(self, more: int) -> None:
-        """Make room for ``more`` rows, so that ``add`` cannot fail and needs no new memory page."""
+        """Make room for ``more`` rows, so that their places need no new memory page in ``add``."""
         end = len(self) + more
         while end > len(self._keys):
             self._keys, self._ids, self._labels = (
@@ -185,6 +187,10 @@ class RamCopy:
         if self.statistics is None or (moment and self.statistics.moment is None):
             self.statistics, self.counted = Statistics(self.vectors.dimension, moment=moment), 0
 
+    def drop_statistics(self) -> None:
+        """Keep no statistics any more."""
+        self.statistics, self.counted = None, 0
+
     def has_statistics(self, *, moment: bool) -> bool:
         """Return True if all rows are counted in statistics, perhaps with their ``moment``."""
         kept = self.statistics
@@ -202,21 +208,20 @@ class RamCopy:
     def head(self, rows: Rows | None, left_out: Rows, ridge: float | None) -> Callable[[], Head]:
         """Return a function that fits a head to these ``rows``, or to all rows but ``left_out``.
 
-        It needs no lock. All rows are counted, and with a ``ridge`` their second moment is kept.
+        It needs no lock, and raises the errors of ``fit``, and HeadTooLarge for very many ``rows``.
+        Without rows, all are counted in the statistics, with the second moment for a ``ridge``.
         """
+        moment, dimension = ridge is not None, self.vectors.dimension
+        named = left_out if rows is None else rows
+        if len(named) * dimension > COPIED_MAX:
+            return partial(refuse_rows, len(named), dimension)
+        labels, vectors = self._labels[named], self.vectors.gather(named)
+        if rows is not None:
+            return partial(fit_rows, Statistics(dimension, moment=moment), labels, vectors, ridge)
         assert self.statistics is not None
-        if rows is None and not len(left_out):
+        if not len(left_out):
             return self.heads.fitting(self.revision, ridge, self.statistics)
-        moment = ridge is not None
-        if rows is None:
-            statistics = self.statistics.copy(moment=moment)
-            statistics.remove(self._labels[left_out], self.vectors.gather(left_out))
-        else:
-            statistics = Statistics(self.vectors.dimension, moment=moment)
-            for start in range(0, len(rows), EXACT_AT_ONCE):
-                part = rows[start : start + EXACT_AT_ONCE]
-                statistics.add(self._labels[part], self.vectors.gather(part))
-        return partial(fit, statistics, ridge)
+        return partial(fit_without, self.statistics.copy(moment=moment), labels, vectors, ridge)
 
     def own_head(self) -> Head:
         """Count all rows and fit a head without ridge, in a snapshot that no other thread uses."""
@@ -387,6 +392,34 @@ class RamCopy:
         count_down(self.label_counts, label, count)
         if label not in self.label_counts:
             del self._interned[label]
+
+
+def refuse_rows(count: int, dimension: int) -> Head:
+    """Raise HeadTooLarge for ``count`` entries that would have to be counted for one query."""
+    most = f"{COPIED_MAX // dimension:,} entries of dimension {dimension:,} at most by a filter"
+    raise HeadTooLarge(f"{most} or without those in exclude_ids", f"{count:,}")
+
+
+def fit_rows(
+    statistics: Statistics,
+    labels: NDArray[np.object_],
+    vectors: NDArray[np.float32],
+    ridge: float | None,
+) -> Head:
+    """Fit a head to ``statistics`` and entries that are added to them."""
+    statistics.add(labels, vectors)
+    return fit(statistics, ridge)
+
+
+def fit_without(
+    statistics: Statistics,
+    labels: NDArray[np.object_],
+    vectors: NDArray[np.float32],
+    ridge: float | None,
+) -> Head:
+    """Fit a head to ``statistics`` from which entries are removed."""
+    statistics.remove(labels, vectors)
+    return fit(statistics, ridge)
 
 
 def sizes_of(labels: NDArray[np.object_], counts: Mapping[str, int]) -> NDArray[np.int64]:

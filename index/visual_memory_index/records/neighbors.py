@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +48,8 @@ class Neighbors:
 
     ``ids`` and ``labels`` are objects (n, k), ``distances`` float64 (n, k) in [0, 2]. ``v`` int64
     (n, k) are their misleading counts, and ``sizes`` int64 (n, k) the numbers of entries that have
-    their labels, among all entries that the query admits; ``head`` are the scores of a head fitted
-    to these entries. Each is there only if it was asked for.
+    their labels, among all entries that the query admits; ``score`` returns the scores of a head
+    fitted to these entries, and ``head`` are these scores. Each is there only if it was asked for.
     """
 
     ids: NDArray[np.object_]
@@ -57,4 +57,12 @@ class Neighbors:
     distances: NDArray[np.float64]
     v: NDArray[np.int64] | None = None
     sizes: NDArray[np.int64] | None = None
+    score: Callable[[], HeadScores] | None = None
     head: HeadScores | None = None
+
+    def scored(self) -> Neighbors:
+        """Return these neighbours with the scores of the head, which may take long to fit.
+
+        Raises HeadTooLarge, RidgeTooSmall.
+        """
+        return self if self.score is None else replace(self, head=self.score(), score=None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +14,8 @@ from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.votes.balance import balance_factors
 from visual_memory_index.votes.exponential import exp
 from visual_memory_index.votes.voting import Decision
+
+SCORED_MAX = 1000  # labels of a decision that a head scores best
 
 
 def head_shares(found: HeadScores, temperature: float, balance: float) -> NDArray[np.float64]:
@@ -44,15 +48,16 @@ def blended(
 ) -> Decision:
     """Return a decision by ``blend`` parts of a head's ``shares`` (L,) and 1 − ``blend`` of votes.
 
-    The scores of all ``labels`` sum to 1. The weight of a neighbour is what it adds to a score.
-    Equal scores come in the order of the votes, then of ``labels``.
+    Scored are the labels with votes and the ``SCORED_MAX`` of ``labels`` with the largest shares;
+    the scores of all sum to 1. The weight of a neighbour is what it adds to a score. Equal scores
+    come in the order of the votes, then of the shares and ``labels``.
     """
-    part = (1.0 - blend) / math.fsum(decision.scores.values())
-    scores = dict.fromkeys(decision.scores, 0.0) | dict(
-        zip(labels, (blend * shares).tolist(), strict=True)
-    )
-    for label, votes in decision.scores.items():
-        scores[label] += part * votes
+    largest = max(decision.scores.values())  # a sum of the smallest numbers has no inverse
+    part = (1.0 - blend) / math.fsum(votes / largest for votes in decision.scores.values())
+    best = np.argsort(-shares, kind="stable")[:SCORED_MAX].tolist()
+    scores = {label: part * (votes / largest) for label, votes in decision.scores.items()}
+    for at in dict.fromkeys([*places(labels, scores), *best]):
+        scores[labels[at]] = scores.get(labels[at], 0.0) + blend * float(shares[at])
     ordered = dict(sorted(scores.items(), key=lambda pair: -pair[1]))
     winner = next(iter(ordered))
     return replace(
@@ -60,5 +65,11 @@ def blended(
         label=winner,
         confidence=ordered[winner],
         scores=ordered,
-        weights=part * decision.weights,
+        weights=part * (decision.weights / largest),
     )
+
+
+def places(labels: tuple[str, ...], named: Iterable[str]) -> list[int]:
+    """Return the places of the ``named`` labels in ``labels``, which ascend, where they are."""
+    found = [(bisect_left(labels, label), label) for label in named]
+    return [at for at, label in found if labels[at : at + 1] == (label,)]

@@ -81,7 +81,10 @@ class Queries(Generic[T]):
 
     @property
     def _labels_are_answered(self) -> bool:
-        return isinstance(self.header, pb.ClassifyRequest) and self.header.HasField("coverage")
+        header = self.header
+        return isinstance(header, pb.ClassifyRequest) and (
+            header.HasField("coverage") or header.head not in ("", "none")
+        )
 
     def calls(self, limits: Limits, pace: Pace) -> Iterator[Call[list[T]]]:
         """Yield calls of one message each, in order, built on demand.

@@ -29,14 +29,16 @@ class Decision(google.protobuf.message.Message):
     RERANKING_FIELD_NUMBER: builtins.int
     label: builtins.str
     confidence: builtins.float
-    """The winner's share of all weights, in (0, 1]."""
+    """The winner's share of all weights, in (0, 1]; with a head its score."""
     calibrated_confidence: builtins.float
     """How often decisions of this confidence are right; where that was asked for."""
     rejected: builtins.bool
     """The query is unlike anything remembered; the label is that of the vote all the same."""
     @property
     def scores(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LabelScore]:
-        """The total weight of every label that got a vote, the winner first."""
+        """The total weight of every label that got a vote, the winner first; with a head, of these and the
+        k best labels the blended shares.
+        """
 
     @property
     def neighbors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Neighbor]:

@@ -711,7 +711,7 @@ class ClassifyRequest(google.protobuf.message.Message):
     with the votes; empty means none.
     """
     ridge: builtins.float
-    """Of discriminants, 0.000001 to 1000000; unset means 1."""
+    """Of discriminants, 0.0001 to 1000000; unset means 1."""
     head_temperature: builtins.float
     """At which its scores become shares, 0.005 to 10; unset means 0.05."""
     blend: builtins.float

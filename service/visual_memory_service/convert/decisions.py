@@ -25,7 +25,7 @@ RELIABILITY_K = 10
 RERANK_SECONDS = 10.0
 TEMPERATURE_MAX = 10.0
 SEARCH_SECONDS = 5.0
-HEAD_LIMITS = {"ridge": (1e-6, 1e6), "head_temperature": (0.005, 10.0), "blend": (0.0, 1.0)}
+HEAD_LIMITS = {"ridge": (1e-4, 1e6), "head_temperature": (0.005, 10.0), "blend": (0.0, 1.0)}
 
 Deciding: TypeAlias = (
     pb.ClassifyRequest

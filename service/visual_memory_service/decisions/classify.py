@@ -59,18 +59,17 @@ class Classification:
     async def check(self, served: ServedMemory, *, reranked: bool) -> None:
         """Raise BadField if ``reranked`` decisions are to get annotations that need a calibration.
 
-        Raises AnswerTooLarge if label sets are wanted and the memory has too many labels.
+        Raises AnswerTooLarge if label sets or a head are wanted and the memory has too many labels.
         """
-        if self.options is None:
-            return
-        if reranked and (self.options.calibrated or self.options.coverage is not None):
+        coverage = None if self.options is None else self.options.coverage
+        if self.rule.has_head or coverage is not None:
+            labels = await in_thread(served.memory.labels)
+            self.question.check_answer(len(labels), "labels")
+        if reranked and self.options and (self.options.calibrated or coverage is not None):
             raise BadField(
                 "reranker",
                 "gives other votes than those that were calibrated; with none nobody is asked",
             )
-        if self.options.coverage is not None:
-            labels = await in_thread(served.memory.labels)
-            self.question.check_answer(len(labels), "labels")
 
 
 async def classify(
@@ -78,10 +77,13 @@ async def classify(
 ) -> tuple[list[Decision], Neighbors, NDArray[np.float32]]:
     """Decide every query, in the order of the queries, by the vote of its nearest entries.
 
-    Also returns the neighbours that voted, and the queries' vectors (n, d).
+    Also returns the neighbours that voted, and the queries' vectors (n, d). Raises as ``search``,
+    and RidgeTooSmall.
     """
     neighbors, vectors = await search(question, served)
-    if len(neighbors.ids) == 1:
+    if rule.has_head:
+        neighbors = await in_thread(neighbors.scored)
+    elif len(neighbors.ids) == 1:
         return rule.decide(neighbors), neighbors, vectors
     return await in_thread(rule.decide, neighbors), neighbors, vectors
 
@@ -89,7 +91,7 @@ async def classify(
 async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, NDArray[np.float32]]:
     """Return the nearest entries of each query, in query order, and the queries' vectors (n, d).
 
-    Raises EmptyMemory, WrongDimension, AnswerTooLarge.
+    Raises EmptyMemory, WrongDimension, AnswerTooLarge, HeadTooLarge.
     """
     question.check_answer(min(question.k, served.memory.count), "neighbours")
     if not served.memory.count:
@@ -110,6 +112,8 @@ async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, N
         query = replace(
             query, sizes=rule.balance > 0.0, head=rule.has_head, ridge=rule.fitted_ridge
         )
+        if rule.has_head and question.filter is None:  # or other searches would wait for it
+            await in_thread(served.memory.prepare_head, rule.fitted_ridge)
     neighbors = await searches.nearest(query)
     if not neighbors.ids.shape[1]:
         limits = "filter and exclude_ids admit" if question.exclude_ids else "filter admits"

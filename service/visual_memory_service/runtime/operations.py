@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -133,6 +133,17 @@ class Job:
 Work = Callable[[Job], str | None]
 
 
+async def until_seen(operations: Sequence[Operation], jobs: Mapping[str, Job]) -> None:
+    """Wait for the jobs of ``operations`` that have ended on the disk, so that readers see them."""
+    ending = [
+        asyncio.wrap_future(jobs[each.name].ended)
+        for each in operations
+        if each.state != "running" and each.name in jobs
+    ]
+    if ending:
+        await asyncio.wait(ending)
+
+
 def pauses() -> Iterator[float]:
     """Yield the seconds between tries, without end."""
     return chain(PAUSES, repeat(PAUSES[-1]))
@@ -198,11 +209,17 @@ class Operations:
         Its end is on the disk a little before the copy in RAM has its changes. Raises
         UnknownOperation.
         """
-        job = self._jobs.get(name)
+        jobs = dict(self._jobs)
         operation = await in_thread(memory.operations.get, name)
-        if job is not None and operation.state != "running":
-            await asyncio.wait([asyncio.wrap_future(job.ended)])
+        await until_seen([operation], jobs)
         return operation
+
+    async def page(self, memory: Memory, before: str, limit: int) -> list[Operation]:
+        """Return up to ``limit`` operations below ``before``, newest first; see ``read``."""
+        jobs = dict(self._jobs)
+        found = await in_thread(memory.operations.page, before=before, limit=limit)
+        await until_seen(found, jobs)
+        return found
 
     def problem(self, name: str) -> str:
         """Return what a running operation waits for, or an empty text.
@@ -244,6 +261,8 @@ class Operations:
         operation = memory.operations.get(name)
         if operation.kind == UNLEARN:
             raise NotCancellable(name)
+        if job is not None and operation.state != "running":
+            wait([job.ended])
         if operation.state == "cancelled":
             return operation
         if job is None or operation.state != "running":

@@ -412,7 +412,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> pb.ListOperationsResponse:
         memory = await self._memory(request.memory)
         before, size = to_page_bounds(request, memory)
-        listed = await in_thread(memory.operations.page, before=before, limit=size + 1)
+        listed = await self.operations.page(memory, before, size + 1)
         last = listed[size - 1].name if len(listed) > size else ""
         shown = [self._from_operation(each, with_result=False) for each in listed[:size]]
         return operations.from_operations(shown, last, request, memory)

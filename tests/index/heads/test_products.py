@@ -61,7 +61,35 @@ def test_an_inverse_is_one(size: int) -> None:
 
     found = inverse(matrix)
 
+    assert found is not None
     np.testing.assert_array_equal(found, found.T)
     error = np.abs(found @ matrix - np.eye(size)).max()
     assert error <= 2e-16 * size * np.linalg.cond(matrix)
-    np.testing.assert_array_equal(inverse(matrix.copy(order="F")), found)
+    again = inverse(matrix.copy(order="F"))
+    assert again is not None
+    np.testing.assert_array_equal(again, found)
+
+
+@pytest.mark.parametrize("ridge", [1e-4, 1e-2, 1.0])
+def test_the_inverse_of_a_matrix_of_low_rank_and_a_ridge_is_right_and_positive(
+    ridge: float,
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(20, 128))
+    rows *= (2000 / (rows**2).sum(axis=1, keepdims=True)) ** 0.5
+    exact = (
+        np.eye(128) - rows.T @ np.linalg.inv(ridge * np.eye(20) + rows @ rows.T) @ rows
+    ) / ridge
+
+    found = inverse(rows.T @ rows + ridge * np.eye(128))
+
+    assert found is not None
+    assert np.abs(found - exact).max() <= 1e-7 * np.abs(exact).max()
+    assert np.linalg.eigvalsh(found)[0] > 0.0
+
+
+def test_a_matrix_without_an_inverse_has_none() -> None:
+    row = np.arange(1.0, 101.0)
+
+    assert inverse(np.zeros((1, 1))) is None
+    assert inverse(-np.eye(80)) is None
+    assert inverse(np.outer(row, row) - np.eye(100)) is None

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from visual_memory_index import Entry, Memory, Query, parse, unit_rows
-from visual_memory_index.errors import EmptyMemory, HeadTooLarge
+from visual_memory_index.errors import EmptyMemory, HeadTooLarge, RidgeTooSmall
 from visual_memory_index.heads.head import METRIC_MAX, NUMBERS_MAX, check_size, fit
 from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.ram.heads import Heads
@@ -29,8 +29,9 @@ RIDGES = (None, 1.0)
 def scores(memory: Memory, ridge: float | None, **how: object) -> HeadScores:
     query = Query(QUERIES, 3, head=True, ridge=ridge, **how)  # type: ignore[arg-type]
     (found,) = memory.nearest([query])
-    assert found.head is not None
-    return found.head
+    head = found.scored().head
+    assert head is not None
+    return head
 
 
 def expected(
@@ -103,12 +104,15 @@ def test_a_query_that_admits_some_entries_has_a_head_of_these(
 
 
 def test_queries_with_heads_and_without_are_answered_together(memory: Memory) -> None:
-    plain, means, ridge = memory.nearest(
-        [
-            Query(QUERIES, 3),
-            Query(QUERIES, 3, head=True),
-            Query(QUERIES[:1], 5, head=True, ridge=2.0),
-        ]
+    plain, means, ridge = (
+        each.scored()
+        for each in memory.nearest(
+            [
+                Query(QUERIES, 3),
+                Query(QUERIES, 3, head=True),
+                Query(QUERIES[:1], 5, head=True, ridge=2.0),
+            ]
+        )
     )
 
     assert plain.head is None
@@ -130,7 +134,7 @@ def test_after_a_restart_they_are_the_same(memory: Memory) -> None:
 def test_while_entries_are_counted_others_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("visual_memory_index.memory.memory.COUNTED_AT_ONCE", 3)
+    monkeypatch.setattr("visual_memory_index.memory.memory.COUNTED_PRODUCTS", 3 * 12 * 12)
     with closing(Memory.create(tmp_path / "m.sqlite", new_identity("m", 12, None))) as memory:
         insert(memory, list(range(200)))
         kept = list(range(0, 200, 2))
@@ -149,18 +153,91 @@ def test_while_entries_are_counted_others_write(
         assert_equal(scores(memory, 1.0), expected(kept, 1.0))
 
 
-def test_a_head_that_is_too_large_is_refused(tmp_path: Path) -> None:
+def test_a_head_that_is_too_large_is_refused_to_its_query_alone(tmp_path: Path) -> None:
     wide = new_identity("wide", METRIC_MAX + 1, None)
     with closing(Memory.create(tmp_path / "wide.sqlite", wide)) as other:
         row = np.eye(1, METRIC_MAX + 1, dtype=np.float32)
         other.insert([Entry("a", "a")], row)
-        other.nearest([Query(row, 1, head=True)])
+        plain, means, both = other.nearest(
+            [Query(row, 1), Query(row, 1, head=True), Query(row, 1, head=True, ridge=1.0)]
+        )
+        assert plain.ids.tolist() == means.scored().ids.tolist() == [["a"]]
         with pytest.raises(HeadTooLarge, match="discriminants of dimension 2,048 at most"):
-            other.nearest([Query(row, 1, head=True, ridge=1.0)])
+            both.scored()
+        with pytest.raises(HeadTooLarge, match="but here are 2,049: admit fewer"):
+            other.prepare_head(1.0)
+        other.prepare_head(None)
 
     check_size(NUMBERS_MAX // 768, 768, moment=True)
-    with pytest.raises(HeadTooLarge, match="has 43,691 labels and dimension 768; decide by votes"):
+    with pytest.raises(HeadTooLarge, match=r"43,690 labels of dimension 768 at most.* 43,691"):
         check_size(NUMBERS_MAX // 768 + 1, 768, moment=False)
+
+
+def test_a_memory_that_outgrows_heads_keeps_no_statistics(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.prepare_head(None)
+    monkeypatch.setattr("visual_memory_index.heads.head.NUMBERS_MAX", 4 * 12)
+
+    with pytest.raises(HeadTooLarge, match="4 labels of dimension 12 at most"):
+        memory.prepare_head(None)
+
+    with memory._engine.reading_ram() as ram:
+        assert ram.statistics is None
+    some = parse('label = "label 1" OR label = "label 4"')
+    assert scores(memory, None, filter=some).labels == ("label 1", "label 4")
+
+
+def test_a_query_that_admits_nothing_has_no_head(memory: Memory) -> None:
+    nobody = parse('label = "none"')
+
+    plain, some, none, left_out = memory.nearest(
+        [
+            Query(QUERIES, 3),
+            Query(QUERIES, 3, head=True),
+            Query(QUERIES, 3, filter=nobody, head=True),
+            Query(QUERIES, 3, exclude_ids=IDS, head=True, ridge=1.0),
+        ]
+    )
+
+    assert plain.ids.shape == some.scored().ids.shape == (7, 3)
+    for each in (none, left_out):
+        assert each.scored().head is None
+        assert each.ids.shape == (7, 0)
+
+
+def test_a_large_k_counts_no_entry_anew(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.prepare_head(1.0)
+    monkeypatch.setattr("visual_memory_index.ram.ram_copy.COPIED_MAX", 0)
+
+    (found,) = memory.nearest([Query(QUERIES, 100_000, head=True, ridge=1.0, sizes=True)])
+
+    head = found.scored().head
+    assert head is not None
+    assert_equal(head, expected(list(range(100)), 1.0))
+
+
+def test_very_many_entries_of_a_filter_are_refused(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visual_memory_index.ram.ram_copy.COPIED_MAX", 20 * 12)
+    label = parse('label = "label 1"')
+    assert scores(memory, None, filter=label).counts.tolist() == [20.0]
+    assert scores(memory, None, exclude_ids=IDS[:20]).counts.sum() == 80
+
+    for how in ({"filter": parse('NOT label = "label 1"')}, {"exclude_ids": IDS[:21]}):
+        with pytest.raises(HeadTooLarge, match="20 entries of dimension 12 at most by a filter"):
+            scores(memory, None, **how)
+
+
+def test_rounding_errors_never_decide(memory: Memory) -> None:
+    entries = [Entry(f"x{number}", "ab"[number % 2]) for number in range(6000)]
+    memory.delete(IDS[:100])
+    memory.insert(entries, np.tile(ROWS[:3], (2000, 1)))
+
+    assert scores(memory, 1e-4).labels == ("a", "b")
+    with pytest.raises(RidgeTooSmall, match="With a ridge of 1e-15 rounding errors would decide"):
+        scores(memory, 1e-15)
 
 
 def test_the_head_of_a_memory_is_fitted_once_for_the_entries_as_they_are(memory: Memory) -> None:
@@ -188,3 +265,12 @@ def test_a_head_of_entries_that_are_deleted_while_it_is_fitted_is_not_kept() -> 
     assert before.labels == ("a", "b")
     assert heads.fitting(2, None, statistics)().labels == ("b",)
     assert heads.fitting(2, None, statistics)().labels == ("b",)
+
+
+def test_two_heads_are_kept_whatever_ridges_are_asked(memory: Memory) -> None:
+    for ridge in (1.0, 2.0, 3.0, 4.0):
+        scores(memory, ridge)
+
+    with memory._engine.reading_ram() as ram:
+        assert list(ram.heads._kept) == [3.0, 4.0]
+        assert not ram.heads._copies

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from visual_memory_index import Neighbors, Rule
 from visual_memory_index.records.neighbors import HeadScores
-from visual_memory_index.votes.shares import head_shares, shares
+from visual_memory_index.votes.shares import SCORED_MAX, head_shares, shares
 
 LABELS = ("a", "b", "c")
 SCORES = st.lists(st.floats(-1.0, 1.0), min_size=3, max_size=3)
@@ -92,3 +92,32 @@ def test_a_ranking_is_blended_as_votes_are() -> None:
     (plain,) = rule.decide(found)
     assert decision.scores["b"] == plain.scores["a"]
     assert decision.scores["c"] == plain.scores["c"]
+
+
+@pytest.mark.parametrize("weights", [[1e-310, 1e-311], [5e-324, 0.0], [1e-320, 1e300]])
+def test_the_smallest_votes_are_shares_like_others(weights: list[float]) -> None:
+    head, rule = of([0.1, 0.2, 0.3]), Rule(head="means")
+
+    decision = rule.decide_reranked(near("ab", head), 0, dict(zip("ab", weights, strict=True)))
+
+    assert math.fsum(decision.scores.values()) == pytest.approx(1.0)
+    assert all(0.0 <= weight <= 0.5 for weight in decision.weights.tolist())
+    (shares,) = head_shares(head, rule.head_temperature, 0.0)
+    total = weights[0] / max(weights) + weights[1] / max(weights)
+    for at in (0, 1):
+        votes = weights[at] / max(weights) / total
+        assert decision.scores["ab"[at]] == pytest.approx(0.5 * shares[at] + 0.5 * votes)
+
+
+def test_of_very_many_labels_the_best_are_scored_and_those_with_votes() -> None:
+    labels = tuple(f"{number:05}" for number in range(3000))
+    head = HeadScores(labels, np.ones(3000), np.linspace(-1.0, 1.0, 3000)[np.newaxis])
+    column = np.array([["00000", "99999"]], object)
+
+    (decision,) = Rule(head="means", voting="plurality").decide(
+        Neighbors(column, column, np.array([[0.1, 0.2]]), head=head)
+    )
+
+    assert len(decision.scores) == SCORED_MAX + 2
+    assert {*labels[-SCORED_MAX:], "00000", "99999"} == decision.scores.keys()
+    assert decision.scores["00000"] == pytest.approx(0.25)

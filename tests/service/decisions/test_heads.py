@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from tests.conftest import RemoteMemory, Start, refusal, to_vectors
 
 import visual_memory
-from visual_memory import Memory
+from visual_memory import FailedPrecondition, Memory
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import unit_rows
 from visual_memory_index.heads.head import fit
@@ -124,7 +125,7 @@ def test_a_head_is_the_same_after_a_restart(start: Start, tmp_path: Path) -> Non
         ({"head": "big"}, "head", "none, means, discriminants, but is 'big'"),
         ({"ridge": 2.0}, "ridge", "of discriminants, but the head is none"),
         ({"head": "means", "ridge": 2.0}, "ridge", "of discriminants, but the head is means"),
-        ({"head": "discriminants", "ridge": 0.0}, "ridge", "from 1e-06 to 1e+06, but is 0.0"),
+        ({"head": "discriminants", "ridge": 0.0}, "ridge", "from 0.0001 to 1e+06, but is 0.0"),
         ({"head": "means", "head_temperature": 0.0}, "head_temperature", "from 0.005 to 10"),
         ({"head": "means", "blend": float("nan")}, "blend", "from 0 to 1, but is nan"),
         ({"blend": 0.0}, "blend", "of a head, but the head is none"),
@@ -141,3 +142,65 @@ def test_a_head_that_cannot_be_is_refused_by_name(
 
     assert error.field_violations[0][0] == field
     assert says in error.message
+
+
+def test_a_head_of_nothing_is_refused_as_votes_are_and_harms_no_other_call(
+    client: visual_memory.Client, crowd: Memory
+) -> None:
+    refused: list[Exception] = []
+
+    def ask_for_nothing() -> None:
+        for how in ({"filter": 'label = "none"'}, {"exclude_ids": IDS}):
+            with pytest.raises(FailedPrecondition) as caught:
+                crowd.classify(vectors=QUERIES, head="discriminants", **how)
+            refused.append(caught.value)
+
+    with ThreadPoolExecutor(4) as threads:
+        asking = [threads.submit(ask_for_nothing) for _ in range(20)]
+        plain = [threads.submit(crowd.classify, vectors=QUERIES) for _ in range(40)]
+        for each in asking:
+            each.result()
+        answers = [each.result() for each in plain]
+
+    assert len(refused) == 40
+    assert {each.reason for each in refused if isinstance(each, FailedPrecondition)} == {
+        "EMPTY_MEMORY"
+    }
+    assert answers == [answers[0]] * 40
+
+
+def test_a_head_that_is_too_large_is_refused_to_its_caller_alone(
+    client: visual_memory.Client, empty: RemoteMemory
+) -> None:
+    wide = client.create_memory(f"{empty.name}-wide", dimension=2049)
+    rows = np.eye(3, 2049)
+    wide.insert(vectors=rows, labels=["a", "b", "c"])
+
+    def ask_for_too_much() -> str:
+        with pytest.raises(FailedPrecondition) as caught:
+            wide.classify(vectors=rows, head="discriminants")
+        return caught.value.reason
+
+    with ThreadPoolExecutor(4) as threads:
+        asking = [threads.submit(ask_for_too_much) for _ in range(20)]
+        plain = [threads.submit(wide.classify, vectors=rows) for _ in range(40)]
+        assert {each.result() for each in asking} == {"HEAD_TOO_LARGE"}
+        assert {decision.label for each in plain for decision in each.result()} == {"a", "b", "c"}
+    assert wide.classify(vectors=rows, head="means")[0].label == "a"
+
+
+def test_labels_of_all_queries_together_are_bounded(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text("neighbors_max = 100\n")
+    server = start(None, "--config", str(config))
+    with visual_memory.connect(server.address) as client:
+        crowd = client.create_memory("crowd", dimension=4)
+        crowd.insert(vectors=ROWS, labels=IDS)
+        two: dict[str, Any] = {"memory": "crowd", "vectors": to_vectors(QUERIES[:2])}
+
+        error = refusal(server.stub.Classify, pb.ClassifyRequest(**two, k=2, head="means"))
+        split = crowd.classify(vectors=QUERIES, k=2, head="means")
+
+    assert error.reason == "ANSWER_TOO_LARGE"
+    assert "2 queries with 90 labels each are 180, but" in error.message
+    assert len(split) == 5

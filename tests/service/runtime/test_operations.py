@@ -82,16 +82,20 @@ def test_one_whose_end_is_on_the_disk_has_ended_once_readers_see_what_it_did(
         on_disk.set()
         assert seen.wait(60)
 
-    async def read(name: str) -> tuple[bool, str]:
+    async def read(name: str) -> tuple[bool, str, list[str]]:
         reading = asyncio.create_task(operations.read(memory, name))
-        early, _ = await asyncio.wait([reading], timeout=0.2)
+        listing = asyncio.create_task(operations.page(memory, "", 9))
+        cancelling = asyncio.create_task(asyncio.to_thread(operations.cancel, memory, name))
+        early, _ = await asyncio.wait([reading, listing, cancelling], timeout=0.2)
         seen.set()
-        return bool(early), (await reading).state
+        with pytest.raises(OperationEnded):
+            await cancelling
+        return bool(early), (await reading).state, [each.state for each in await listing]
 
     name = operations.start(memory, "x", work).name
     assert on_disk.wait(60)
 
-    assert asyncio.run(read(name)) == (False, "done")
+    assert asyncio.run(read(name)) == (False, "done", ["done"])
     assert asyncio.run(operations.read(memory, name)).state == "done"
 
 

@@ -38,9 +38,10 @@ class AnswerTooLarge(RequestRefusal):
     """Queries of one message whose answers together exceed the limit."""
 
     def __init__(self, queries: int, each: int, what: str, most: int) -> None:
+        fewer = ", or with a smaller k" if what == "neighbours" else ""
         super().__init__(
             f"{queries} queries with {each} {what} each are {queries * each}, but one message is "
-            f"answered with at most {most}; ask fewer queries at once, or with a smaller k."
+            f"answered with at most {most}; ask fewer queries at once{fewer}."
         )
 
 

@@ -203,4 +203,5 @@ def test_labels_of_all_queries_together_are_bounded(start: Start, tmp_path: Path
 
     assert error.reason == "ANSWER_TOO_LARGE"
     assert "2 queries with 90 labels each are 180, but" in error.message
+    assert error.message.endswith("; ask fewer queries at once.")
     assert len(split) == 5

@@ -13,12 +13,11 @@ from visual_memory_index.curation.assessment import TRUSTED_MIN, LeaveOneOut
 from visual_memory_index.errors import BadParameter
 from visual_memory_index.heads.head import PAIRS_AT_ONCE, Head, fit
 from visual_memory_index.heads.statistics import ROWS_AT_ONCE, Statistics
-from visual_memory_index.votes.exponential import exp
+from visual_memory_index.votes.shares import shares
 from visual_memory_index.votes.voting import SOFTMAX_TEMPERATURE
 
 LEAD = 0.7  # see ``judge``
 ROUNDS = 3
-POWER_MIN = -700.0  # of ``exp``
 
 VectorsOf: TypeAlias = Callable[[NDArray[np.intp]], NDArray[np.float32]]
 
@@ -208,10 +207,7 @@ class _Entries:
         scores[~known] = head.scores(vectors[~known])
         labels = self.labels[part][known].tolist()
         scores[known] = head.scores_without(vectors[known], labels, vectors[known])
-        powers = (scores - scores.max(axis=1, keepdims=True)) / SOFTMAX_TEMPERATURE
-        powers = exp(np.maximum(powers, POWER_MIN))
-        softmax: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-        return softmax
+        return shares(scores, SOFTMAX_TEMPERATURE)
 
 
 def _reason(label: str, proposed: str, count: int, own: int, total: int) -> str:

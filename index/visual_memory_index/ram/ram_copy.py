@@ -217,11 +217,13 @@ class RamCopy:
             return partial(refuse_rows, len(named), dimension)
         labels, vectors = self._labels[named], self.vectors.gather(named)
         if rows is not None:
-            return partial(fit_rows, Statistics(dimension, moment=moment), labels, vectors, ridge)
+            own = Statistics(dimension, moment=moment)
+            return partial(fit_after, own.add, labels, vectors, own, ridge)
         assert self.statistics is not None
         if not len(left_out):
             return self.heads.fitting(self.revision, ridge, self.statistics)
-        return partial(fit_without, self.statistics.copy(moment=moment), labels, vectors, ridge)
+        own = self.statistics.copy(moment=moment)
+        return partial(fit_after, own.remove, labels, vectors, own, ridge)
 
     def own_head(self) -> Head:
         """Count all rows and fit a head without ridge, in a snapshot that no other thread uses."""
@@ -400,25 +402,15 @@ def refuse_rows(count: int, dimension: int) -> Head:
     raise HeadTooLarge(f"{most} or without those in exclude_ids", f"{count:,}")
 
 
-def fit_rows(
-    statistics: Statistics,
+def fit_after(
+    count: Callable[[NDArray[np.object_], NDArray[np.float32]], None],
     labels: NDArray[np.object_],
     vectors: NDArray[np.float32],
-    ridge: float | None,
-) -> Head:
-    """Fit a head to ``statistics`` and entries that are added to them."""
-    statistics.add(labels, vectors)
-    return fit(statistics, ridge)
-
-
-def fit_without(
     statistics: Statistics,
-    labels: NDArray[np.object_],
-    vectors: NDArray[np.float32],
     ridge: float | None,
 ) -> Head:
-    """Fit a head to ``statistics`` from which entries are removed."""
-    statistics.remove(labels, vectors)
+    """Fit a head to ``statistics``, after ``count`` has added or removed entries."""
+    count(labels, vectors)
     return fit(statistics, ridge)
 
 

@@ -52,9 +52,10 @@ def test_what_is_found_in_one_place_explains_the_same_in_another(
 ) -> None:
     patterns = ResiduePatterns([TEXT], [VECTOR])
     fragment = VECTOR[start : start + length] + bytes(9) + TEXT.encode()
+    gap = bytes([VECTOR[start - 1] ^ 255])  # that before the fragment would make it longer
 
-    found = patterns.found_in(bytes(at) + fragment + bytes(9))
-    there = patterns.found_in(bytes(other) + fragment + bytes(9))
+    found = patterns.found_in(gap * at + fragment + bytes(9))
+    there = patterns.found_in(gap * other + fragment + bytes(9))
     apart = [patterns.found_in(bytes(32 + each) + fragment + bytes(9)) for each in (at, other)]
 
     assert len(found) > 1

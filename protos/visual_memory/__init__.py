@@ -31,12 +31,15 @@ if TYPE_CHECKING:
         CheckResult,
         Conflict,
         Decision,
+        DefaultRule,
         EmbedderSpec,
         Entry,
+        Estimate,
         Explanation,
         InsertResult,
         LabelAssessment,
         LabelJudgement,
+        MeasuredRule,
         MemoryInfo,
         Neighbor,
         Neighbors,
@@ -47,9 +50,11 @@ if TYPE_CHECKING:
         RelabelResult,
         Reranking,
         RestoreResult,
+        Rule,
         ServerInfo,
         Suspect,
         Taxonomy,
+        TuneResult,
         UnlearnResult,
     )
 
@@ -68,9 +73,11 @@ __all__ = [
     "Conflict",
     "DeadlineExceeded",
     "Decision",
+    "DefaultRule",
     "EmbedderSpec",
     "Entry",
     "Error",
+    "Estimate",
     "Explanation",
     "FailedPrecondition",
     "InsertResult",
@@ -78,6 +85,7 @@ __all__ = [
     "InvalidCertificate",
     "LabelAssessment",
     "LabelJudgement",
+    "MeasuredRule",
     "Memory",
     "MemoryInfo",
     "Neighbor",
@@ -92,9 +100,11 @@ __all__ = [
     "Reranking",
     "ResourceExhausted",
     "RestoreResult",
+    "Rule",
     "ServerInfo",
     "Suspect",
     "Taxonomy",
+    "TuneResult",
     "Unauthenticated",
     "Unavailable",
     "UnlearnResult",
@@ -115,10 +125,11 @@ MODULES = {
         "Unavailable"
     ),
     "types": (
-        "Assessment AuditEvent AuditHead Calibration CalibrationState CheckResult Conflict "
-        "Decision EmbedderSpec Entry Explanation InsertResult LabelAssessment LabelJudgement "
-        "MemoryInfo Neighbor Neighbors Node Operation PruneResult PurgeResult RelabelResult "
-        "Reranking RestoreResult ServerInfo Suspect Taxonomy UnlearnResult"
+        "Assessment AuditEvent AuditHead Calibration CalibrationState CheckResult "
+        "Conflict Decision DefaultRule EmbedderSpec Entry Estimate Explanation "
+        "InsertResult LabelAssessment LabelJudgement MeasuredRule MemoryInfo Neighbor "
+        "Neighbors Node Operation PruneResult PurgeResult RelabelResult Reranking "
+        "RestoreResult Rule ServerInfo Suspect Taxonomy TuneResult UnlearnResult"
     ),
 }
 MODULES_PUBLIC = ("aio", "client", "errors", "types")

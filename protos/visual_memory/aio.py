@@ -704,6 +704,30 @@ class Memory:
         return await self._transport.find(call, progress)
 
     @long_running
+    async def tune(
+        self,
+        *,
+        measure: str = "macro_accuracy",
+        group_by: str = "",
+        apply: bool = False,
+        request_id: str | None = None,
+        wait: Literal[True] = True,
+        progress: Progress | None = None,
+    ) -> types.TuneResult | types.Operation:
+        """Compare rules of decisions by the memory's own entries, and choose one.
+
+        The entries are asked in five folds, each of a memory of the other four; those with the same
+        value of the metadata key ``group_by`` are in one fold. The ``measure`` is macro_accuracy,
+        accuracy or log_loss. With ``apply`` the rule is the default of calls that name no parameter
+        of another, until ``undo``. With ``wait=False`` the operation is returned at once. Raises
+        InvalidArgument, FailedPrecondition if fewer than two labels have entries in two folds.
+        """
+        call = _decisions.tune(
+            self.name, measure=measure, group_by=group_by, apply=apply, request_id=request_id
+        )
+        return await self._result(call, wait, progress)
+
+    @long_running
     async def calibrate(
         self,
         *,

@@ -461,6 +461,11 @@ class Memory:
         with self._engine.reading_ram() as ram:
             return [*ram.columns()[0].tolist(), *ram.pruned]
 
+    def metadata_values(self, key: str) -> dict[str, str]:
+        """Return the value of a metadata ``key`` by the ids of the entries that have it."""
+        with self._engine.reading_file() as store:
+            return store.metadata_values(key)
+
     def snapshot(self) -> RamCopy:
         """Return a copy of the voting entries as of now, for work that takes long."""
         with self._engine.reading_ram() as ram:

@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from visual_memory_index.errors import FileUnavailable, NotUndoable, UnknownEntries
+from visual_memory_index.memory import default_rules
+from visual_memory_index.memory.default_rules import DefaultRule
 from visual_memory_index.memory.engine import Engine, check_known
 from visual_memory_index.ram.ram_copy import Change, RamCopy
 from visual_memory_index.records.entry import IdMaker, now
@@ -21,6 +23,7 @@ from visual_memory_index.records.operation import (
 )
 from visual_memory_index.records.request import WITHOUT_ID, Request
 from visual_memory_index.store.store import Transaction
+from visual_memory_index.votes.rule import Rule
 
 
 class StartedOperation(NamedTuple):
@@ -214,25 +217,65 @@ class Operations:
                 raise UnknownEntries(sorted(unknown))
             return {id: label for id, label in labels.items() if ram.label(id) != label}
 
+    def tune(self, rule: Rule, *, operation: str, result: str, revision: int) -> Operation:
+        """Make ``rule`` the default, and end the operation with its ``result``, a JSON text.
+
+        ``revision`` is that of the entries by which the rule was chosen. Raises FileUnavailable.
+        """
+
+        def write(transaction: Transaction) -> tuple[Operation, None]:
+            if (stored := transaction.operation(operation)).state != "running":
+                return stored, None
+            new = DefaultRule(rule, id_of(operation), revision, now())
+            rules = default_rules.from_json(transaction.setting(default_rules.SETTING))
+            transaction.keep_setting(default_rules.SETTING, default_rules.to_json([new, *rules]))
+            transaction.end(operation, "done", result=result)
+            ended = transaction.operation(operation)
+            transaction.log("TuneMemory", 0, ended.principal)
+            return ended, None
+
+        ended = self._engine.writer.do(write)
+        self._engine.read_settings()
+        return ended
+
     def undo(self, name: str, *, request: Request = WITHOUT_ID) -> list[str]:
-        """Undo a prune or a relabelling; return the ids of the entries changed.
+        """Undo a prune, a relabelling or a tuning; return the ids of the entries changed.
 
         Entries that the prune silenced and that are still stored vote again; labels that the
-        relabelling replaced return, unless they were set since. Raises UnknownOperation,
+        relabelling replaced return, unless they were set since; the default rule before the tuning
+        is that of the memory again, if no other was set since. Raises UnknownOperation,
         NotUndoable, RequestReused, FileUnavailable.
         """
 
-        def write(transaction: Transaction) -> tuple[list[str], Change]:
+        def write(transaction: Transaction) -> tuple[list[str], Change | None]:
             operation = self._known(transaction.operation(name))
             check_undoable(operation)
             transaction.mark_undone(name)
+            if operation.kind == "tune":
+                untune(transaction, name)
+                return [], None
             if operation.kind == "prune":
                 back = transaction.unprune(name, self._engine.identity.dimension)
                 return list(back.ids), Change(back.ids, back)
             labels = transaction.unrelabel(name)
             return list(labels), Change(relabelled=labels)
 
-        return self._engine.do_once("Undo", request, write)
+        restored = self._engine.do_once("Undo", request, write)
+        self._engine.read_settings()
+        return restored
+
+
+def id_of(operation: str) -> str:
+    """Return the id in an operation's name, which copies of the memory keep."""
+    return operation.rpartition("/")[2]
+
+
+def untune(transaction: Transaction, operation: str) -> None:
+    """Make the rule before that of ``operation`` the default again. Raises NotUndoable."""
+    rules = default_rules.from_json(transaction.setting(default_rules.SETTING))
+    if [each.operation for each in rules[:1]] != [id_of(operation)]:
+        raise NotUndoable(operation, "another rule was made the default since")
+    transaction.keep_setting(default_rules.SETTING, default_rules.to_json(rules[1:]))
 
 
 def check_undoable(operation: Operation) -> None:
@@ -241,4 +284,6 @@ def check_undoable(operation: Operation) -> None:
         raise NotUndoable(operation.name, "it was undone before")
     if operation.kind not in UNDOABLE or operation.state != "done":
         problem = f"its kind is {operation.kind} and its state {operation.state}"
-        raise NotUndoable(operation.name, f"{problem}; only a prune or a relabel that is done can")
+        raise NotUndoable(
+            operation.name, f"{problem}; only a prune, relabel or tune that is done can"
+        )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.errors import HeadTooLarge
-from visual_memory_index.heads.head import Head, fit
+from visual_memory_index.heads.head import Head, check_size, fit
 from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.ram.heads import Heads
 from visual_memory_index.records.entry import VotingEntries
@@ -225,12 +225,17 @@ class RamCopy:
         own = self.statistics.copy(moment=moment)
         return partial(fit_after, own.remove, labels, vectors, own, ridge)
 
-    def own_head(self) -> Head:
-        """Count all rows and fit a head without ridge, in a snapshot that no other thread uses."""
-        self.keep_statistics(moment=False)
+    def own_head(self, ridge: float | None = None) -> Head:
+        """Count all rows and fit a head, in a snapshot that no other thread uses.
+
+        Raises HeadTooLarge, RidgeTooSmall.
+        """
+        moment = ridge is not None
+        check_size(len(self.label_counts), self.vectors.dimension, moment=moment)
+        self.keep_statistics(moment=moment)
         while not self.count(EXACT_AT_ONCE):
             pass
-        return self.head(None, np.empty(0, dtype=np.intp), None)()
+        return self.head(None, np.empty(0, dtype=np.intp), ridge)()
 
     def has(self, id: str, key: int, label: str) -> bool:
         """Return True if an entry votes with this label and this key, and so this vector."""

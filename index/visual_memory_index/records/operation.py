@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 Progress: TypeAlias = Callable[[int, int], None]  # done and total; raises to end the work
 State: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 UNLEARN = "unlearn"
-UNDOABLE = ("prune", "relabel")
+UNDOABLE = ("prune", "relabel", "tune")
 GONE = (
     "What it answered named entries that were unlearned, or labels that no entry has any more, "
     "and is gone."

@@ -17,10 +17,10 @@ class SqliteOperations(SqliteUnlearning):
     def begin(self, name: str, kind: str, principal: str) -> None:
         """Insert a running operation, and delete operations that ended more than 30 days ago.
 
-        Prunes, relabellings and unlearnings are never deleted.
+        Those that can be undone, and unlearnings, are never deleted.
         """
         self._db.execute(
-            "DELETE FROM operations WHERE kind NOT IN (?, ?, ?) AND ended_at < ?",
+            "DELETE FROM operations WHERE kind NOT IN (?, ?, ?, ?) AND ended_at < ?",
             (*UNDOABLE, UNLEARN, now() - KEPT_MICROSECONDS),
         )
         self._db.execute(

@@ -268,6 +268,14 @@ class SqliteStore:
         with self.database.reading() as db:
             return read_ids(db, filter)
 
+    def metadata_values(self, key: str) -> dict[str, str]:
+        query = (
+            "SELECT id, pair.value FROM entries, json_each(entries.metadata) AS pair "
+            "WHERE pair.key = ?"
+        )
+        with self.database.reading() as db:
+            return dict(db.execute(query, (key,)).fetchall())
+
     def entries(
         self, *, filter: Filter | None, after: str, limit: int, bytes_max: int, parts: Parts
     ) -> Page:

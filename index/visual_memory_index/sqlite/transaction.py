@@ -213,6 +213,10 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
     def backups(self) -> list[int]:
         return backup_times(self._db)
 
+    def setting(self, name: str) -> str | None:
+        row = self._db.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()
+        return None if row is None else row[0]
+
     def keep_setting(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 

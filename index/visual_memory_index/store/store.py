@@ -223,6 +223,9 @@ class Transaction(Protocol):
     def mark_undone(self, name: str) -> None:
         """Mark an operation as undone."""
 
+    def setting(self, name: str) -> str | None:
+        """Return one setting of the memory, or None if it was never stored."""
+
     def keep_setting(self, name: str, value: str) -> None:
         """Store one setting of the memory, such as its taxonomy."""
 
@@ -287,6 +290,9 @@ class Store(Protocol):
 
     def ids(self, filter: Filter) -> list[str]:
         """Return the ids of entries that match ``filter``, ascending."""
+
+    def metadata_values(self, key: str) -> dict[str, str]:
+        """Return the value that each entry's metadata has for ``key``, by id, where it has one."""
 
     def entry(self, id: str, parts: Parts = Parts.NONE) -> Entry | None:
         """Return one entry, or None."""

@@ -1,4 +1,4 @@
-"""Calls about decisions: explanation, calibration, taxonomy, re-ranker."""
+"""Calls about decisions: explanation, tuning, calibration, taxonomy, re-ranker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from visual_memory._messages.call import Call
 from visual_memory._messages.contents import Rows, contents, write_labelled
 from visual_memory._messages.images import Images
 from visual_memory.errors import refuse
-from visual_memory.types import Calibration, Explanation, MemoryInfo, ServerInfo, Taxonomy
+from visual_memory.types import (
+    Calibration,
+    Explanation,
+    MemoryInfo,
+    ServerInfo,
+    Taxonomy,
+    TuneResult,
+)
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -74,6 +81,20 @@ def calibrate(
     )
     write_labelled(request, server.limits, images, vectors, labels)
     return Pending(Call("CalibrateMemory", request, to_operation), Calibration)
+
+
+def tune(
+    memory: str, *, measure: str, group_by: str, apply: bool, request_id: str | None
+) -> Pending[TuneResult]:
+    request = fields.message(
+        pb.TuneMemoryRequest,
+        memory=memory,
+        measure=measure,
+        group_by=group_by,
+        apply=apply,
+        request_id=fields.or_new_id(request_id),
+    )
+    return Pending(Call("TuneMemory", request, to_operation), TuneResult)
 
 
 def get_taxonomy(memory: str) -> Call[Taxonomy]:

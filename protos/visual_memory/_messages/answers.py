@@ -67,12 +67,21 @@ def to_memory(memory: memory_pb2.Memory) -> types.MemoryInfo:
         embedder=given(memory, "embedder", partial(to_record, types.EmbedderSpec)),
         labels=to_counts(memory.labels),
         calibration=given(memory, "calibration", partial(to_record, types.CalibrationState)),
+        default_rule=given(memory, "default_rule", to_default_rule),
         pruned_labels={
             label.label: label.pruned_count for label in memory.labels if label.pruned_count
         },
         reranker=memory.reranker or None,
         damage=memory.damage or None,
     )
+
+
+def to_rule(rule: memory_pb2.Rule) -> types.Rule:
+    return to_record(types.Rule, rule)
+
+
+def to_default_rule(found: memory_pb2.DefaultRule) -> types.DefaultRule:
+    return to_record(types.DefaultRule, found, rule=to_rule(found.rule))
 
 
 def to_restored(answer: pb.RestoreMemoryResponse) -> types.RestoreResult:
@@ -168,6 +177,8 @@ def to_result(operation: operation_pb2.Operation) -> types.Result | None:
             return to_assessment(operation.assessment, name)
         case "calibration":
             return to_record(types.Calibration, operation.calibration, operation=name)
+        case "tune":
+            return to_tuned(operation.tune, name)
         case "check":
             return to_record(types.CheckResult, operation.check, operation=name)
         case "unlearn":
@@ -176,6 +187,19 @@ def to_result(operation: operation_pb2.Operation) -> types.Result | None:
             return to_record(types.UnlearnResult, found, operation=name, backups=backups)
         case _:
             return None
+
+
+def to_tuned(found: operation_pb2.TuneResult, operation: str) -> types.TuneResult:
+    estimates = ("accuracy", "macro_accuracy", "log_loss", "behind")
+    rules = [
+        types.MeasuredRule(
+            to_rule(each.rule),
+            **{name: to_record(types.Estimate, getattr(each, name)) for name in estimates},
+        )
+        for each in found.rules
+    ]
+    chosen = rules[found.chosen]
+    return to_record(types.TuneResult, found, rules=rules, chosen=chosen, operation=operation)
 
 
 def to_assessment(found: operation_pb2.Assessment, operation: str) -> types.Assessment:

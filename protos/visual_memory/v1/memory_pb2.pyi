@@ -33,6 +33,7 @@ class Memory(google.protobuf.message.Message):
     DIGEST_FIELD_NUMBER: builtins.int
     UID_FIELD_NUMBER: builtins.int
     DAMAGE_FIELD_NUMBER: builtins.int
+    DEFAULT_RULE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """1 to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit."""
     dimension: builtins.int
@@ -71,6 +72,10 @@ class Memory(google.protobuf.message.Message):
     def calibration(self) -> global___CalibrationState:
         """What decisions can be calibrated for; absent where it has no calibration."""
 
+    @property
+    def default_rule(self) -> global___DefaultRule:
+        """What decides where a call names no parameter of another; absent where TuneMemory has set none."""
+
     def __init__(
         self,
         *,
@@ -88,9 +93,10 @@ class Memory(google.protobuf.message.Message):
         digest: builtins.str = ...,
         uid: builtins.str = ...,
         damage: builtins.str = ...,
+        default_rule: global___DefaultRule | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["calibration", b"calibration", "create_time", b"create_time", "embedder", b"embedder"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "damage", b"damage", "digest", b"digest", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images", "uid", b"uid"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["calibration", b"calibration", "create_time", b"create_time", "default_rule", b"default_rule", "embedder", b"embedder"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "damage", b"damage", "default_rule", b"default_rule", "digest", b"digest", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images", "uid", b"uid"]) -> None: ...
 
 global___Memory = Memory
 
@@ -126,6 +132,71 @@ class CalibrationState(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["balance", b"balance", "create_time", b"create_time", "k", b"k", "stale", b"stale", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
 
 global___CalibrationState = CalibrationState
+
+@typing.final
+class Rule(google.protobuf.message.Message):
+    """How queries are decided: by the votes of the k nearest entries, by a head, or both; the fields are
+    those of Classify.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    K_FIELD_NUMBER: builtins.int
+    VOTING_FIELD_NUMBER: builtins.int
+    TEMPERATURE_FIELD_NUMBER: builtins.int
+    BALANCE_FIELD_NUMBER: builtins.int
+    HEAD_FIELD_NUMBER: builtins.int
+    RIDGE_FIELD_NUMBER: builtins.int
+    HEAD_TEMPERATURE_FIELD_NUMBER: builtins.int
+    BLEND_FIELD_NUMBER: builtins.int
+    k: builtins.int
+    voting: builtins.str
+    temperature: builtins.float
+    balance: builtins.float
+    head: builtins.str
+    ridge: builtins.float
+    head_temperature: builtins.float
+    blend: builtins.float
+    def __init__(
+        self,
+        *,
+        k: builtins.int = ...,
+        voting: builtins.str = ...,
+        temperature: builtins.float = ...,
+        balance: builtins.float = ...,
+        head: builtins.str = ...,
+        ridge: builtins.float = ...,
+        head_temperature: builtins.float = ...,
+        blend: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["balance", b"balance", "blend", b"blend", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "ridge", b"ridge", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
+
+global___Rule = Rule
+
+@typing.final
+class DefaultRule(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: builtins.int
+    CREATE_TIME_FIELD_NUMBER: builtins.int
+    CHANGES_FIELD_NUMBER: builtins.int
+    changes: builtins.int
+    """Writes since that changed entries."""
+    @property
+    def rule(self) -> global___Rule: ...
+    @property
+    def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        rule: global___Rule | None = ...,
+        create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        changes: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "rule", b"rule"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "create_time", b"create_time", "rule", b"rule"]) -> None: ...
+
+global___DefaultRule = DefaultRule
 
 @typing.final
 class LabelCount(google.protobuf.message.Message):

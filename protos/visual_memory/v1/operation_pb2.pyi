@@ -64,11 +64,14 @@ class Operation(google.protobuf.message.Message):
     CALIBRATION_FIELD_NUMBER: builtins.int
     UNLEARN_FIELD_NUMBER: builtins.int
     CHECK_FIELD_NUMBER: builtins.int
+    TUNE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The memory's name, a slash, and an id that sorts by time."""
     memory: builtins.str
     kind: builtins.str
-    """prune, dry-run, relabel, counts k=K, values, assess, judge, calibrate, unlearn or check."""
+    """prune, dry-run, relabel, tune, tune-dry-run, counts k=K, values, assess, judge, calibrate, unlearn
+    or check.
+    """
     state: global___Operation.State.ValueType
     done_count: builtins.int
     """How much of it is done, of how much; both 0 where that is not known, such as before it begins, or
@@ -99,6 +102,8 @@ class Operation(google.protobuf.message.Message):
     def unlearn(self) -> global___UnlearnResult: ...
     @property
     def check(self) -> global___CheckResult: ...
+    @property
+    def tune(self) -> global___TuneResult: ...
     def __init__(
         self,
         *,
@@ -118,10 +123,11 @@ class Operation(google.protobuf.message.Message):
         calibration: global___Calibration | None = ...,
         unlearn: global___UnlearnResult | None = ...,
         check: global___CheckResult | None = ...,
+        tune: global___TuneResult | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["assessment", b"assessment", "calibration", b"calibration", "check", b"check", "create_time", b"create_time", "end_time", b"end_time", "prune", b"prune", "relabel", b"relabel", "result", b"result", "undo_time", b"undo_time", "unlearn", b"unlearn"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["assessment", b"assessment", "calibration", b"calibration", "check", b"check", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "kind", b"kind", "memory", b"memory", "name", b"name", "problem", b"problem", "prune", b"prune", "relabel", b"relabel", "result", b"result", "state", b"state", "total_count", b"total_count", "undo_time", b"undo_time", "unlearn", b"unlearn"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["prune", "relabel", "assessment", "calibration", "unlearn", "check"] | None: ...
+    def HasField(self, field_name: typing.Literal["assessment", b"assessment", "calibration", b"calibration", "check", b"check", "create_time", b"create_time", "end_time", b"end_time", "prune", b"prune", "relabel", b"relabel", "result", b"result", "tune", b"tune", "undo_time", b"undo_time", "unlearn", b"unlearn"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["assessment", b"assessment", "calibration", b"calibration", "check", b"check", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "kind", b"kind", "memory", b"memory", "name", b"name", "problem", b"problem", "prune", b"prune", "relabel", b"relabel", "result", b"result", "state", b"state", "total_count", b"total_count", "tune", b"tune", "undo_time", b"undo_time", "unlearn", b"unlearn"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["prune", "relabel", "assessment", "calibration", "unlearn", "check", "tune"] | None: ...
 
 global___Operation = Operation
 
@@ -436,3 +442,98 @@ class Calibration(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["balance", b"balance", "count", b"count", "error_after", b"error_after", "error_before", b"error_before", "k", b"k", "rejection_distance", b"rejection_distance", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
 
 global___Calibration = Calibration
+
+@typing.final
+class TuneResult(google.protobuf.message.Message):
+    """How rules decided about entries, none of which was known to them."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MEASURE_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    RULES_FIELD_NUMBER: builtins.int
+    CHOSEN_FIELD_NUMBER: builtins.int
+    APPLIED_FIELD_NUMBER: builtins.int
+    measure: builtins.str
+    """By which the rule was chosen: macro_accuracy, accuracy or log_loss."""
+    count: builtins.int
+    """Entries that were decided about."""
+    chosen: builtins.int
+    """Which of them was chosen: the first that is behind the best by less than a standard error."""
+    applied: builtins.bool
+    """Whether it is the memory's default rule now."""
+    @property
+    def rules(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MeasuredRule]:
+        """The preferred first. Those that this memory is too large for are left out."""
+
+    def __init__(
+        self,
+        *,
+        measure: builtins.str = ...,
+        count: builtins.int = ...,
+        rules: collections.abc.Iterable[global___MeasuredRule] | None = ...,
+        chosen: builtins.int = ...,
+        applied: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["applied", b"applied", "chosen", b"chosen", "count", b"count", "measure", b"measure", "rules", b"rules"]) -> None: ...
+
+global___TuneResult = TuneResult
+
+@typing.final
+class MeasuredRule(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: builtins.int
+    ACCURACY_FIELD_NUMBER: builtins.int
+    MACRO_ACCURACY_FIELD_NUMBER: builtins.int
+    LOG_LOSS_FIELD_NUMBER: builtins.int
+    BEHIND_FIELD_NUMBER: builtins.int
+    @property
+    def rule(self) -> visual_memory.v1.memory_pb2.Rule: ...
+    @property
+    def accuracy(self) -> global___Estimate: ...
+    @property
+    def macro_accuracy(self) -> global___Estimate:
+        """The mean of the accuracies of all labels."""
+
+    @property
+    def log_loss(self) -> global___Estimate:
+        """Of the right label's share in the scores, of which 1 % is spread over all labels."""
+
+    @property
+    def behind(self) -> global___Estimate:
+        """How far it is behind the best by the measure."""
+
+    def __init__(
+        self,
+        *,
+        rule: visual_memory.v1.memory_pb2.Rule | None = ...,
+        accuracy: global___Estimate | None = ...,
+        macro_accuracy: global___Estimate | None = ...,
+        log_loss: global___Estimate | None = ...,
+        behind: global___Estimate | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["accuracy", b"accuracy", "behind", b"behind", "log_loss", b"log_loss", "macro_accuracy", b"macro_accuracy", "rule", b"rule"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["accuracy", b"accuracy", "behind", b"behind", "log_loss", b"log_loss", "macro_accuracy", b"macro_accuracy", "rule", b"rule"]) -> None: ...
+
+global___MeasuredRule = MeasuredRule
+
+@typing.final
+class Estimate(google.protobuf.message.Message):
+    """A mean with its standard error."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MEAN_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    mean: builtins.float
+    error: builtins.float
+    def __init__(
+        self,
+        *,
+        mean: builtins.float = ...,
+        error: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["error", b"error", "mean", b"mean"]) -> None: ...
+
+global___Estimate = Estimate

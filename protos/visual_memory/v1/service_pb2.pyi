@@ -2085,6 +2085,38 @@ class LabelJudgement(google.protobuf.message.Message):
 global___LabelJudgement = LabelJudgement
 
 @typing.final
+class TuneMemoryRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: builtins.int
+    MEASURE_FIELD_NUMBER: builtins.int
+    GROUP_BY_FIELD_NUMBER: builtins.int
+    APPLY_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    measure: builtins.str
+    """macro_accuracy, accuracy or log_loss; empty means macro_accuracy."""
+    group_by: builtins.str
+    """A key of the metadata, such as one of the scene that several pictures show: entries of the same
+    value are not asked of each other. Empty means that each entry is on its own.
+    """
+    apply: builtins.bool
+    """Makes the chosen rule the default of the memory, which Undo takes back; else it only shows it."""
+    request_id: builtins.str
+    def __init__(
+        self,
+        *,
+        memory: builtins.str = ...,
+        measure: builtins.str = ...,
+        group_by: builtins.str = ...,
+        apply: builtins.bool = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["apply", b"apply", "group_by", b"group_by", "measure", b"measure", "memory", b"memory", "request_id", b"request_id"]) -> None: ...
+
+global___TuneMemoryRequest = TuneMemoryRequest
+
+@typing.final
 class CalibrateMemoryRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

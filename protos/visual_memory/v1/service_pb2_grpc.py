@@ -136,6 +136,11 @@ class VisualMemoryStub(object):
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.JudgeLabelsRequest.SerializeToString,
                 response_deserializer=visual__memory_dot_v1_dot_service__pb2.JudgeLabelsResponse.FromString,
                 )
+        self.TuneMemory = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/TuneMemory',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.TuneMemoryRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+                )
         self.CalibrateMemory = channel.unary_unary(
                 '/visual_memory.v1.VisualMemory/CalibrateMemory',
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.CalibrateMemoryRequest.SerializeToString,
@@ -374,6 +379,14 @@ class VisualMemoryServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TuneMemory(self, request, context):
+        """Which of several rules decides best about the memory's own entries; with apply it is the default
+        from then on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CalibrateMemory(self, request, context):
         """Fits confidences, sets of labels and rejection to the entries as they are.
         """
@@ -596,6 +609,11 @@ def add_VisualMemoryServicer_to_server(servicer, server):
                     servicer.JudgeLabels,
                     request_deserializer=visual__memory_dot_v1_dot_service__pb2.JudgeLabelsRequest.FromString,
                     response_serializer=visual__memory_dot_v1_dot_service__pb2.JudgeLabelsResponse.SerializeToString,
+            ),
+            'TuneMemory': grpc.unary_unary_rpc_method_handler(
+                    servicer.TuneMemory,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.TuneMemoryRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_operation__pb2.Operation.SerializeToString,
             ),
             'CalibrateMemory': grpc.unary_unary_rpc_method_handler(
                     servicer.CalibrateMemory,
@@ -1074,6 +1092,23 @@ class VisualMemory(object):
         return grpc.experimental.unary_stream(request, target, '/visual_memory.v1.VisualMemory/JudgeLabels',
             visual__memory_dot_v1_dot_service__pb2.JudgeLabelsRequest.SerializeToString,
             visual__memory_dot_v1_dot_service__pb2.JudgeLabelsResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def TuneMemory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/visual_memory.v1.VisualMemory/TuneMemory',
+            visual__memory_dot_v1_dot_service__pb2.TuneMemoryRequest.SerializeToString,
+            visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

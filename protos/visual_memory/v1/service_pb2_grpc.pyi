@@ -159,6 +159,14 @@ class VisualMemoryStub:
     ]
     """How suspicious the label of each entry is, for all entries."""
 
+    TuneMemory: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.TuneMemoryRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
+    """Which of several rules decides best about the memory's own entries; with apply it is the default
+    from then on.
+    """
+
     CalibrateMemory: grpc.UnaryUnaryMultiCallable[
         visual_memory.v1.service_pb2.CalibrateMemoryRequest,
         visual_memory.v1.operation_pb2.Operation,
@@ -387,6 +395,14 @@ class VisualMemoryAsyncStub:
         visual_memory.v1.service_pb2.JudgeLabelsResponse,
     ]
     """How suspicious the label of each entry is, for all entries."""
+
+    TuneMemory: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.TuneMemoryRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
+    """Which of several rules decides best about the memory's own entries; with apply it is the default
+    from then on.
+    """
 
     CalibrateMemory: grpc.aio.UnaryUnaryMultiCallable[
         visual_memory.v1.service_pb2.CalibrateMemoryRequest,
@@ -662,6 +678,16 @@ class VisualMemoryServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[visual_memory.v1.service_pb2.JudgeLabelsResponse], collections.abc.AsyncIterator[visual_memory.v1.service_pb2.JudgeLabelsResponse]]:
         """How suspicious the label of each entry is, for all entries."""
+
+    @abc.abstractmethod
+    def TuneMemory(
+        self,
+        request: visual_memory.v1.service_pb2.TuneMemoryRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[visual_memory.v1.operation_pb2.Operation, collections.abc.Awaitable[visual_memory.v1.operation_pb2.Operation]]:
+        """Which of several rules decides best about the memory's own entries; with apply it is the default
+        from then on.
+        """
 
     @abc.abstractmethod
     def CalibrateMemory(

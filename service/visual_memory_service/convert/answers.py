@@ -12,6 +12,7 @@ from visual_memory.v1 import entry_pb2, memory_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_embedders import EmbedderSpec
 from visual_memory_index import AuditPage, Entry, Memory, MemoryInfo, Page, StoredBatch
+from visual_memory_index.memory.default_rules import DefaultRule
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import from_token
 from visual_memory_service.decisions.calibration import Calibration
@@ -31,9 +32,12 @@ def from_settings(settings: Settings) -> pb.Limits:
 
 
 def from_info(
-    info: MemoryInfo, calibration: Calibration | None, reranker: str
+    info: MemoryInfo,
+    calibration: Calibration | None,
+    default_rule: DefaultRule | None,
+    reranker: str,
 ) -> memory_pb2.Memory:
-    """Convert a memory's info, with its calibration and re-ranker, to a message."""
+    """Convert a memory's info to a message, with its calibration, default rule and re-ranker."""
     return memory_pb2.Memory(
         calibration=None
         if calibration is None
@@ -44,6 +48,13 @@ def from_info(
             balance=calibration.result.balance,
             create_time=from_time(calibration.created_at),
             stale=calibration.revision != info.revision,
+        ),
+        default_rule=None
+        if default_rule is None
+        else memory_pb2.DefaultRule(
+            rule=memory_pb2.Rule(**asdict(default_rule.rule)),
+            create_time=from_time(default_rule.created_at),
+            changes=info.revision - default_rule.revision,
         ),
         name=info.identity.name,
         dimension=info.identity.dimension,

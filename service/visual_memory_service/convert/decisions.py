@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import visual_memory_index as index
 from visual_memory.v1 import decision_pb2, entry_pb2
 from visual_memory.v1 import service_pb2 as pb
+from visual_memory_index.curation.tuning import MEASURES
 from visual_memory_index.votes import conformal
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import requests
@@ -323,6 +324,15 @@ def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
         minimal_flip=None if flip is None else pb.Flip(**asdict(flip)),
         thumbnails=explanation.thumbnails,
     )
+
+
+def to_measure(request: pb.TuneMemoryRequest) -> str:
+    """Read the measure that chooses among rules, macro_accuracy by default. Raises BadField."""
+    measure = request.measure or next(iter(MEASURES))
+    if measure not in MEASURES:
+        named = ", ".join(MEASURES)
+        raise BadField("measure", f"must be one of {named}, but is {measure[:80]!r}")
+    return measure
 
 
 def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[index.Rule, index.Request]:

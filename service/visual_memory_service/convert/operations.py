@@ -59,6 +59,8 @@ def from_operation(
                 message.check.CopyFrom(operation_pb2.CheckResult(**result))
             case "calibrate":
                 message.calibration.CopyFrom(operation_pb2.Calibration(**result))
+            case "tune" | "tune-dry-run":
+                message.tune.CopyFrom(from_tuned(result))
             case "unlearn":
                 message.unlearn.CopyFrom(from_unlearning(result))
             case _:
@@ -74,6 +76,18 @@ def from_dry_run(memory: str, kind: str, **result: Any) -> operation_pb2.Operati
     """
     state = operation_pb2.Operation.DONE
     return operation_pb2.Operation(memory=memory, kind=kind, state=state, **result)
+
+
+def from_tuned(result: Mapping[str, Any]) -> operation_pb2.TuneResult:
+    """Build the message of the result of a tuning from its stored JSON."""
+    rules = [
+        operation_pb2.MeasuredRule(
+            rule=memory_pb2.Rule(**each["rule"]),
+            **{name: operation_pb2.Estimate(**each[name]) for name in each if name != "rule"},
+        )
+        for each in result["rules"]
+    ]
+    return operation_pb2.TuneResult(**{**result, "rules": rules})
 
 
 def from_unlearning(result: dict[str, Any]) -> operation_pb2.UnlearnResult:

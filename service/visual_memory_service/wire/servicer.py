@@ -32,6 +32,7 @@ from visual_memory_service.decisions.calibration import calibrate_memory
 from visual_memory_service.decisions.classify import classify, embed, search, to_vectors
 from visual_memory_service.decisions.explain import explain
 from visual_memory_service.decisions.taxonomy import set_taxonomy, taxonomy_of
+from visual_memory_service.decisions.tune import tune_memory
 from visual_memory_service.erasure.unlearn import UnlearningWork, certificate_of
 from visual_memory_service.errors import ConnectionEnding
 from visual_memory_service.runtime.backups import Backups
@@ -310,6 +311,14 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             async for step in steps:
                 for response in await in_thread(list, curation.from_judging(step)):
                     yield response
+
+    async def TuneMemory(
+        self, request: pb.TuneMemoryRequest, context: Any
+    ) -> operation_pb2.Operation:
+        memory = await self._memory(request.memory)
+        measure, again = decisions.to_measure(request), requests.to_request(request)
+        work = partial(tune_memory, measure=measure, group_by=request.group_by, apply=request.apply)
+        return await self._start(memory, "tune" if request.apply else "tune-dry-run", work, again)
 
     async def CalibrateMemory(
         self, request: pb.CalibrateMemoryRequest, context: Any

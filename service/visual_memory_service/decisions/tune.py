@@ -1,0 +1,124 @@
+"""Tuning of a memory: the rule by which it decides best about its own entries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+import visual_memory_index as index
+from visual_memory_index.curation import tuning
+from visual_memory_index.errors import HeadTooLarge, RidgeTooSmall, TooFewItems
+from visual_memory_index.heads.head import Head
+from visual_memory_index.memory import default_rules
+from visual_memory_index.memory.default_rules import DefaultRule
+from visual_memory_index.records.neighbors import HeadScores
+from visual_memory_service.runtime.batches import ASKED_AT_ONCE
+from visual_memory_service.runtime.memories import ServedMemory
+from visual_memory_service.runtime.operations import Job
+
+
+@dataclass(frozen=True, slots=True)
+class TuneResult:
+    """Result of a tuning, as TuneResult in operation.proto; ``chosen`` is one of ``rules``."""
+
+    measure: str
+    count: int
+    rules: list[tuning.MeasuredRule]
+    chosen: int
+    applied: bool
+
+
+def default_rule_of(served: ServedMemory) -> DefaultRule | None:
+    """Return the rule that a tuning set for a memory, or None."""
+    found = served.setting(default_rules.SETTING, default_rules.from_json)
+    return found[0] if found else None
+
+
+def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | None:
+    """Choose among the rules in ``tuning.CANDIDATES``, by folds of the voting entries.
+
+    Entries with equal values of the metadata key ``group_by``, if it is not empty, are never in two
+    folds. With ``apply`` the rule becomes the default as the operation ends, and None is returned,
+    else the result as JSON. Raises TooFewItems, Cancelled.
+    """
+    memory, snapshot = job.memory, job.memory.snapshot()
+    groups = memory.metadata_values(group_by) if group_by else {}
+    sample = tuning.sample(*snapshot.columns(), groups)
+    if len(sample.sizes) < 2:
+        entries = f'two values of "{group_by}"' if group_by else "two entries"
+        raise TooFewItems(f"labels with {entries}", got=len(sample.sizes), needed=2)
+    rule, measured = tuning.choose(sample, outcomes(snapshot, sample, job), measure)
+    chosen = [each.rule for each in measured].index(rule)
+    found = TuneResult(measure, len(sample.rows), measured, chosen, apply)
+    text = json.dumps(asdict(found))
+    if not apply:
+        return text
+    memory.operations.tune(rule, operation=job.name, result=text, revision=snapshot.revision)
+    return None
+
+
+def outcomes(
+    snapshot: index.RamCopy, sample: tuning.Sample, job: Job
+) -> dict[index.Rule, tuning.Outcomes]:
+    """Return the outcomes on a ``sample`` by each candidate, none of which knew the fold asked.
+
+    Rules with a head that this memory is too large for are left out. Raises Cancelled.
+    """
+    ids, labels = snapshot.columns()
+    found = {rule: tuning.Outcomes(*np.empty((2, len(sample.rows)))) for rule in tuning.CANDIDATES}
+    k = max(rule.k for rule in found)
+    done = 0
+    for fold in range(tuning.FOLDS):
+        training = snapshot.without(ids[sample.folds == fold])
+        heads = fitted(training, found)
+        found = {rule: each for rule, each in found.items() if head_of(rule) in heads}
+        asked = np.flatnonzero(sample.folds[sample.rows] == fold)
+        for start in range(0, len(asked), ASKED_AT_ONCE):
+            part = asked[start : start + ASKED_AT_ONCE]
+            vectors = snapshot.vectors.gather(sample.rows[part])
+            wanted = labels[sample.rows[part]].tolist()
+            near = training.nearest(vectors, k)
+            scores = {of: scored(head, vectors) for of, head in heads.items()}
+            for rule, each in found.items():
+                decisions = rule.decide(first(rule.k, near, scores[head_of(rule)]))
+                judged = tuning.judged(decisions, wanted, len(training.label_counts))
+                each.right[part], each.log_loss[part] = judged.right, judged.log_loss
+                job.check()
+            done += len(part)
+            job.report_progress(done, len(sample.rows))
+    return found
+
+
+HeadOf: TypeAlias = tuple[str, float | None]
+
+
+def head_of(rule: index.Rule) -> HeadOf:
+    """Return the kind of head of a rule and its ridge; equal ones are the same head."""
+    return rule.head, rule.fitted_ridge
+
+
+def fitted(training: index.RamCopy, rules: Iterable[index.Rule]) -> dict[HeadOf, Head | None]:
+    """Return the heads of ``rules``, None for no head, but for those that cannot be fitted here."""
+    heads: dict[HeadOf, Head | None] = {}
+    for kind, rule in {head_of(rule): rule for rule in rules}.items():
+        with suppress(HeadTooLarge, RidgeTooSmall):
+            heads[kind] = training.own_head(rule.fitted_ridge) if rule.has_head else None
+    return heads
+
+
+def scored(head: Head | None, vectors: NDArray[np.float32]) -> HeadScores | None:
+    """Return the scores of unit ``vectors`` (n, d) by a head, if there is one."""
+    return None if head is None else HeadScores(head.labels, head.counts, head.scores(vectors))
+
+
+def first(k: int, near: index.Neighbors, head: HeadScores | None) -> index.Neighbors:
+    """Return the first ``k`` of the neighbours (n, K) that are ``near``, with scores of a head."""
+    assert near.sizes is not None
+    columns = (near.ids[:, :k], near.labels[:, :k], near.distances[:, :k])
+    return index.Neighbors(*columns, sizes=near.sizes[:, :k], head=head)

@@ -33,10 +33,9 @@ from visual_memory_index.votes.confidence import (
     fit,
 )
 from visual_memory_index.votes.coverage import threshold
-from visual_memory_index.votes.rule import HEADS, Rule
+from visual_memory_index.votes.rule import HEADS, NUMBERS, Rule
 from visual_memory_index.votes.taxonomy import Node, Taxonomy, at_depth, deepest, grow
 from visual_memory_index.votes.voting import (
-    TEMPERATURE_MIN,
     VOTINGS,
     Decision,
     Ranking,
@@ -49,7 +48,7 @@ __all__ = [
     "CUT_SHORT",
     "HEADS",
     "NAME",
-    "TEMPERATURE_MIN",
+    "NUMBERS",
     "UNLEARN",
     "UNLEARNED_MAX",
     "VOTINGS",

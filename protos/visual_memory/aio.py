@@ -425,11 +425,11 @@ class Memory:
         *,
         images: Images | None = None,
         vectors: ArrayLike | None = None,
-        k: int = 50,
-        voting: str = "rank",
+        k: int | None = None,
+        voting: str | None = None,
         temperature: float | None = None,
-        balance: float = 0.0,
-        head: str = "none",
+        balance: float | None = None,
+        head: str | None = None,
         ridge: float | None = None,
         head_temperature: float | None = None,
         blend: float | None = None,
@@ -448,14 +448,14 @@ class Memory:
         reranker: str | None = None,
         rerank_seconds: float = 10.0,
     ) -> list[types.Decision]:
-        """Classify each query by the vote of its ``k`` nearest entries, in order.
+        """Classify each query by the vote of its ``k`` nearest entries (50 if None), in order.
 
         ``voting`` weights the votes: plurality, distance, softmax (at a ``temperature``, 0.07 if
-        None) or rank. Each vote is multiplied by the number of entries of its label to the power of
-        −``balance``, from 0 to 1, so that rare labels are heard. A ``head`` is a classifier in
-        closed form, fitted to the entries: class means, or linear discriminants with a ``ridge`` (1
-        if None); its scores become shares at a ``head_temperature`` (0.05), which make up ``blend``
-        (0.5) of each score, the votes the rest. Only entries that match
+        None) or rank (if None). Each vote is multiplied by the number of entries of its label to
+        the power of −``balance``, from 0 (if None) to 1, so that rare labels are heard. A ``head``
+        is a classifier in closed form, fitted to the entries: class means, or linear discriminants
+        with a ``ridge`` (1 if None); its scores become shares at a ``head_temperature`` (0.05),
+        which make up ``blend`` (0.5) of each score, the votes the rest. Only entries that match
         ``filter`` and are not in ``exclude_ids`` vote; a decision carries the first ``neighbors``,
         or all k. With ``reliability="soft"`` the votes of misleading entries, among the
         ``reliability_k`` nearest of entries with another label, count less. With ``calibrated`` a
@@ -607,10 +607,14 @@ class Memory:
         *,
         images: Images | None = None,
         vectors: ArrayLike | None = None,
-        k: int = 50,
-        voting: str = "rank",
+        k: int | None = None,
+        voting: str | None = None,
         temperature: float | None = None,
-        balance: float = 0.0,
+        balance: float | None = None,
+        head: str | None = None,
+        ridge: float | None = None,
+        head_temperature: float | None = None,
+        blend: float | None = None,
         exclude_ids: Iterable[str] = (),
         remove: Iterable[str] = (),
         relabel: Mapping[str, str] | None = None,
@@ -621,12 +625,12 @@ class Memory:
     ) -> types.Explanation:
         """Explain the decision on one query, and decide again after hypothetical changes.
 
-        In this call alone, entries may be left out (``remove``), have other labels (``relabel``, by
-        id), or be added (``add_vectors`` (n, d) with ``add_labels``). A smallest set of entries
-        whose removal flips the label is searched for, ``search_seconds`` at most.
-        ``include_thumbnails`` adds thumbnails of the entries, if the memory stores images. Raises
-        InvalidArgument, NotFound for entries that do not vote, FailedPrecondition if no entry is
-        left to vote.
+        The rule is given as in ``classify``. In this call alone, entries may be left out
+        (``remove``), have other labels (``relabel``, by id), or be added (``add_vectors`` (n, d)
+        with ``add_labels``). A smallest set of entries whose removal flips the label is searched
+        for, ``search_seconds`` at most. ``include_thumbnails`` adds thumbnails of the entries, if
+        the memory stores images. Raises InvalidArgument, NotFound for entries that do not vote,
+        FailedPrecondition if no entry is left to vote.
         """
         call = _decisions.explain(
             self.name,
@@ -637,6 +641,10 @@ class Memory:
             voting=voting,
             temperature=temperature,
             balance=balance,
+            head=head,
+            ridge=ridge,
+            head_temperature=head_temperature,
+            blend=blend,
             exclude_ids=exclude_ids,
             remove=remove,
             relabel=relabel,
@@ -651,20 +659,25 @@ class Memory:
     async def assess(
         self,
         *,
-        k: int = 50,
-        voting: str = "rank",
+        k: int | None = None,
+        voting: str | None = None,
         temperature: float | None = None,
-        balance: float = 0.0,
+        balance: float | None = None,
+        head: str | None = None,
+        ridge: float | None = None,
+        head_temperature: float | None = None,
+        blend: float | None = None,
         thin: int = 5,
         request_id: str | None = None,
         wait: Literal[True] = True,
         progress: Progress | None = None,
     ) -> types.Assessment | types.Operation:
-        """Classify each voting entry by its ``k`` nearest others, and find labels that look wrong.
+        """Classify each voting entry by the others, and find labels that look wrong.
 
-        Entries of labels with fewer than ``thin`` entries are classified, but never reported as
-        wrong. With ``wait=False`` the operation is returned at once. Raises FailedPrecondition if
-        fewer than two entries vote.
+        The rule is given as in ``classify``; a head counts for the accuracies, not for the
+        suspects. Entries of labels with fewer than ``thin`` entries are classified, but never
+        reported as wrong. With ``wait=False`` the operation is returned at once. Raises
+        FailedPrecondition if fewer than two entries vote.
         """
         call = _curation.assess(
             self.name,
@@ -672,6 +685,10 @@ class Memory:
             voting=voting,
             temperature=temperature,
             balance=balance,
+            head=head,
+            ridge=ridge,
+            head_temperature=head_temperature,
+            blend=blend,
             thin=thin,
             request_id=request_id,
         )
@@ -680,18 +697,19 @@ class Memory:
     async def judge_labels(
         self,
         *,
-        k: int = 50,
-        voting: str = "rank",
+        k: int | None = None,
+        voting: str | None = None,
         temperature: float | None = None,
-        balance: float = 0.0,
+        balance: float | None = None,
         thin: int = 5,
         progress: Progress | None = None,
     ) -> list[types.LabelJudgement]:
         """Judge the label of each voting entry, the most suspicious first.
 
-        The suspects among them are those of ``assess`` with the same arguments. ``progress`` is
-        called with the entries whose neighbours are found, and all entries. Raises Error with the
-        reason NOT_DONE if fewer than two entries vote.
+        The suspects among them are those of ``assess`` with the same arguments, whatever its head:
+        class means that leave the entry out are half of each judgement. ``progress`` is called with
+        the entries whose neighbours are found, and all entries. Raises Error with the reason
+        NOT_DONE if fewer than two entries vote.
         """
         call = _curation.judge_labels(
             self.name,
@@ -731,10 +749,14 @@ class Memory:
     async def calibrate(
         self,
         *,
-        k: int = 50,
-        voting: str = "rank",
+        k: int | None = None,
+        voting: str | None = None,
         temperature: float | None = None,
-        balance: float = 0.0,
+        balance: float | None = None,
+        head: str | None = None,
+        ridge: float | None = None,
+        head_temperature: float | None = None,
+        blend: float | None = None,
         images: Images | None = None,
         vectors: ArrayLike | None = None,
         labels: Iterable[str] | None = None,
@@ -744,11 +766,10 @@ class Memory:
     ) -> types.Calibration | types.Operation:
         """Fit confidences, label sets and rejection for decisions made as in ``classify``.
 
-        The decisions are those with this ``k``, ``voting``, ``temperature`` and ``balance``. The
-        fit uses images or vectors that are not stored, with their labels; without any it uses the
-        entries, each classified by the others, which guarantees no coverage. With ``wait=False``
-        the operation is returned at once. Raises FailedPrecondition if the queries or entries are
-        too few, or all entries have one label.
+        The decisions are those by the same rule. The fit uses images or vectors that are not
+        stored, with their labels; without any it uses the entries, each classified by the others,
+        which guarantees no coverage. With ``wait=False`` the operation is returned at once. Raises
+        FailedPrecondition if the queries or entries are too few, or all entries have one label.
         """
         call = _decisions.calibrate(
             self.name,
@@ -757,6 +778,10 @@ class Memory:
             voting=voting,
             temperature=temperature,
             balance=balance,
+            head=head,
+            ridge=ridge,
+            head_temperature=head_temperature,
+            blend=blend,
             images=images,
             vectors=vectors,
             labels=labels,

@@ -13,6 +13,7 @@ import time
 import zlib
 from argparse import ArgumentParser, ArgumentTypeError, _SubParsersAction
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,7 +31,7 @@ import visual_memory
 from visual_memory.terminal import arguments, progress
 from visual_memory_benchmarks.cli import build_parser as build_benchmark_parser
 from visual_memory_embedders.images.images import KINDS
-from visual_memory_index import VOTINGS
+from visual_memory_index import HEADS, VOTINGS, Rule
 from visual_memory_service.cli import COMMANDS, build_parser
 from visual_memory_service.completion import commands_of
 
@@ -440,16 +441,24 @@ def test_a_server_without_a_folder_is_wrong_usage(tmp_path: Path) -> None:
     assert "unrecognized arguments: --port 1" in misused(call("serve", "--port", "1"))
 
 
-@pytest.mark.parametrize(
-    "line", ["classify a b", "evaluate a b", "search a b", "assess a", "calibrate a"]
-)
-def test_without_k_the_50_nearest_are_asked(line: str) -> None:
-    assert build_parser().parse_args(line.split()).k == 50
-    assert build_parser().parse_args([*line.split(), "-k", "3"]).k == 3
+@pytest.mark.parametrize("line", ["classify a b", "evaluate a b", "assess a", "calibrate a"])
+def test_what_is_not_given_of_a_rule_is_left_to_the_server(line: str) -> None:
+    names = [each.name for each in fields(Rule)]
+
+    options = vars(build_parser().parse_args(line.split()))
+    given = vars(build_parser().parse_args([*line.split(), "-k", "3", "--blend", "0"]))
+
+    assert {name: options[name] for name in names} == dict.fromkeys(names)
+    assert {name: given[name] for name in names if given[name] is not None} == {"k": 3, "blend": 0}
 
 
-def test_the_votings_that_can_be_asked_for_are_those_that_there_are() -> None:
+def test_without_k_the_50_nearest_are_found() -> None:
+    assert build_parser().parse_args(["search", "a", "b"]).k == 50
+
+
+def test_the_votings_and_heads_that_can_be_asked_for_are_those_that_there_are() -> None:
     assert tuple(VOTINGS) == arguments.VOTINGS
+    assert arguments.HEADS == HEADS
 
 
 @pytest.mark.parametrize("voting", VOTINGS)
@@ -663,7 +672,7 @@ def test_pictures_are_classified_searched_and_evaluated(
     assert evaluation["confusion"]["green"] == {"blue": 1}
     assert evaluation["unknown_labels"] == ["green"]
     assert evaluation["remembered_pictures"] == 0
-    assert "accuracy 66.7 %: 2 of 3 pictures (k = 3, rank)." in report
+    assert "accuracy 66.7 %: 2 of 3 pictures (--k 3)." in report
     assert "does not know: green." in report
 
 

@@ -19,7 +19,6 @@ NUMBERS_MAX = (
     1 << 25
 )  # of labels times dimension: statistics and a head take some 40 bytes for each
 METRIC_MAX = 2048  # dimension of discriminants, whose matrix is inverted after each write
-TEMPERATURE = 0.05  # of shares; .03 to .1 measured alike
 
 
 @dataclass(frozen=True, slots=True, eq=False)

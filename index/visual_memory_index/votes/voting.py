@@ -16,7 +16,6 @@ from visual_memory_index.votes.balance import balance_factors
 from visual_memory_index.votes.exponential import exp
 
 SOFTMAX_TEMPERATURE = 0.07  # after DINO (Caron et al., 2021)
-TEMPERATURE_MIN = 0.005
 RANK_OFFSET = 2.0
 NUMERATOR = 1.75  # Geirhos et al., 2024, soft pruning
 
@@ -40,7 +39,7 @@ def softmax(distances: Weights, temperature: float = SOFTMAX_TEMPERATURE) -> Wei
     """Return weights exp((1 − d) / temperature), not divided by the sum.
 
     That is the softmax voting of Geirhos et al., 2024, section 3; ``temperature`` is at least
-    ``TEMPERATURE_MIN``.
+    0.005, or the smallest weight would underflow.
     """
     return exp((1.0 - distances) / temperature)
 

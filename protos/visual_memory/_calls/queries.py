@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 T = TypeVar("T")
+K = 50  # that the server takes if it is not given
 PART_NEIGHBORS = 1 << 18  # of one answer, so that it comes well within the timeout
 RERANKED_ITEMS = 8  # a re-ranker may need seconds for each
 
@@ -55,8 +56,7 @@ class Queries(Generic[T]):
             queries = replace(self, items=RERANKED_ITEMS)
         if not queries._may_answer_too_much(server.limits):
             return queries
-        assert not isinstance(self.header, pb.EmbedRequest)
-        each = min(self.header.k, 2 * memory.count)
+        each = min(self._k, 2 * memory.count)
         if self._labels_are_answered:
             each = max(each, 2 * len(memory.labels))
         most = part_neighbors(server.limits) // max(1, each)
@@ -76,8 +76,13 @@ class Queries(Generic[T]):
             return False
         queries = min(self.items, limits.items, len(self.contents))
         return queries > 1 and (
-            queries * self.header.k > part_neighbors(limits) or self._labels_are_answered
+            queries * self._k > part_neighbors(limits) or self._labels_are_answered
         )
+
+    @property
+    def _k(self) -> int:
+        assert not isinstance(self.header, pb.EmbedRequest)
+        return self.header.k if self.header.HasField("k") else K
 
     @property
     def _labels_are_answered(self) -> bool:

@@ -214,7 +214,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "exclude_ids": strings,
         "fraction": share,
         "ids": strings,
-        "k": positive,
+        "k": optional(positive),
         "level": optional(natural),
         "neighbors": optional(natural),
         "reliability_k": positive,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -107,6 +107,19 @@ def connect(options: Namespace) -> visual_memory.Client:
 def add_json(parser: ArgumentParser) -> None:
     """Add the option --json to a command's parser."""
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def flags(values: Mapping[str, object]) -> str:
+    """Format values by name as the flags of a command, such as ``--k 50``, without those of None.
+
+    Underscores become hyphens.
+    """
+    shown = {
+        name.replace("_", "-"): str(value).removesuffix(".0")
+        for name, value in values.items()
+        if value is not None
+    }
+    return " ".join(f"--{name} {value}" for name, value in shown.items())
 
 
 def file_or_folder(text: str) -> Path:

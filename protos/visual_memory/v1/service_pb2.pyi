@@ -1779,6 +1779,10 @@ class ExplainDecisionRequest(google.protobuf.message.Message):
     INCLUDE_THUMBNAILS_FIELD_NUMBER: builtins.int
     TEMPERATURE_FIELD_NUMBER: builtins.int
     BALANCE_FIELD_NUMBER: builtins.int
+    HEAD_FIELD_NUMBER: builtins.int
+    RIDGE_FIELD_NUMBER: builtins.int
+    HEAD_TEMPERATURE_FIELD_NUMBER: builtins.int
+    BLEND_FIELD_NUMBER: builtins.int
     memory: builtins.str
     k: builtins.int
     """1 to 1000; unset means 50."""
@@ -1792,6 +1796,12 @@ class ExplainDecisionRequest(google.protobuf.message.Message):
     """Each vote is multiplied by the number of entries of its label to the power of minus this, 0 to 1;
     unset means 0.
     """
+    head: builtins.str
+    """none, means or discriminants, as in Classify; empty means none."""
+    ridge: builtins.float
+    """As in Classify; unset means 1, 0.05 and 0.5."""
+    head_temperature: builtins.float
+    blend: builtins.float
     @property
     def images(self) -> visual_memory.v1.entry_pb2.Images: ...
     @property
@@ -1833,13 +1843,23 @@ class ExplainDecisionRequest(google.protobuf.message.Message):
         include_thumbnails: builtins.bool = ...,
         temperature: builtins.float | None = ...,
         balance: builtins.float | None = ...,
+        head: builtins.str = ...,
+        ridge: builtins.float | None = ...,
+        head_temperature: builtins.float | None = ...,
+        blend: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_balance", b"_balance", "_k", b"_k", "_temperature", b"_temperature", "add_vectors", b"add_vectors", "balance", b"balance", "images", b"images", "k", b"k", "queries", b"queries", "search_time", b"search_time", "temperature", b"temperature", "vectors", b"vectors"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_k", b"_k", "_temperature", b"_temperature", "add_labels", b"add_labels", "add_vectors", b"add_vectors", "balance", b"balance", "exclude_ids", b"exclude_ids", "images", b"images", "include_thumbnails", b"include_thumbnails", "k", b"k", "memory", b"memory", "queries", b"queries", "relabel", b"relabel", "remove_ids", b"remove_ids", "search_time", b"search_time", "temperature", b"temperature", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_head_temperature", b"_head_temperature", "_k", b"_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "add_vectors", b"add_vectors", "balance", b"balance", "blend", b"blend", "head_temperature", b"head_temperature", "images", b"images", "k", b"k", "queries", b"queries", "ridge", b"ridge", "search_time", b"search_time", "temperature", b"temperature", "vectors", b"vectors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_head_temperature", b"_head_temperature", "_k", b"_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "add_labels", b"add_labels", "add_vectors", b"add_vectors", "balance", b"balance", "blend", b"blend", "exclude_ids", b"exclude_ids", "head", b"head", "head_temperature", b"head_temperature", "images", b"images", "include_thumbnails", b"include_thumbnails", "k", b"k", "memory", b"memory", "queries", b"queries", "relabel", b"relabel", "remove_ids", b"remove_ids", "ridge", b"ridge", "search_time", b"search_time", "temperature", b"temperature", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_balance", b"_balance"]) -> typing.Literal["balance"] | None: ...
     @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_blend", b"_blend"]) -> typing.Literal["blend"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_head_temperature", b"_head_temperature"]) -> typing.Literal["head_temperature"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_ridge", b"_ridge"]) -> typing.Literal["ridge"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_temperature", b"_temperature"]) -> typing.Literal["temperature"] | None: ...
     @typing.overload
@@ -1939,6 +1959,10 @@ class AssessMemoryRequest(google.protobuf.message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     TEMPERATURE_FIELD_NUMBER: builtins.int
     BALANCE_FIELD_NUMBER: builtins.int
+    HEAD_FIELD_NUMBER: builtins.int
+    RIDGE_FIELD_NUMBER: builtins.int
+    HEAD_TEMPERATURE_FIELD_NUMBER: builtins.int
+    BLEND_FIELD_NUMBER: builtins.int
     memory: builtins.str
     k: builtins.int
     """Neighbours that vote; unset means 50."""
@@ -1953,6 +1977,12 @@ class AssessMemoryRequest(google.protobuf.message.Message):
     """Each vote is multiplied by the number of entries of its label to the power of minus this, 0 to 1;
     unset means 0.
     """
+    head: builtins.str
+    """none, means or discriminants, as in Classify; empty means none."""
+    ridge: builtins.float
+    """As in Classify; unset means 1, 0.05 and 0.5."""
+    head_temperature: builtins.float
+    blend: builtins.float
     def __init__(
         self,
         *,
@@ -1963,13 +1993,23 @@ class AssessMemoryRequest(google.protobuf.message.Message):
         request_id: builtins.str = ...,
         temperature: builtins.float | None = ...,
         balance: builtins.float | None = ...,
+        head: builtins.str = ...,
+        ridge: builtins.float | None = ...,
+        head_temperature: builtins.float | None = ...,
+        blend: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_balance", b"_balance", "_k", b"_k", "_temperature", b"_temperature", "_thin", b"_thin", "balance", b"balance", "k", b"k", "temperature", b"temperature", "thin", b"thin"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_k", b"_k", "_temperature", b"_temperature", "_thin", b"_thin", "balance", b"balance", "k", b"k", "memory", b"memory", "request_id", b"request_id", "temperature", b"temperature", "thin", b"thin", "voting", b"voting"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_head_temperature", b"_head_temperature", "_k", b"_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "_thin", b"_thin", "balance", b"balance", "blend", b"blend", "head_temperature", b"head_temperature", "k", b"k", "ridge", b"ridge", "temperature", b"temperature", "thin", b"thin"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_head_temperature", b"_head_temperature", "_k", b"_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "_thin", b"_thin", "balance", b"balance", "blend", b"blend", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "memory", b"memory", "request_id", b"request_id", "ridge", b"ridge", "temperature", b"temperature", "thin", b"thin", "voting", b"voting"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_balance", b"_balance"]) -> typing.Literal["balance"] | None: ...
     @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_blend", b"_blend"]) -> typing.Literal["blend"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_head_temperature", b"_head_temperature"]) -> typing.Literal["head_temperature"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_ridge", b"_ridge"]) -> typing.Literal["ridge"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_temperature", b"_temperature"]) -> typing.Literal["temperature"] | None: ...
     @typing.overload
@@ -1979,6 +2019,8 @@ global___AssessMemoryRequest = AssessMemoryRequest
 
 @typing.final
 class JudgeLabelsRequest(google.protobuf.message.Message):
+    """It takes no head: class means that leave the entry out are half of each judgement."""
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     MEMORY_FIELD_NUMBER: builtins.int
@@ -2129,6 +2171,10 @@ class CalibrateMemoryRequest(google.protobuf.message.Message):
     LABELS_FIELD_NUMBER: builtins.int
     TEMPERATURE_FIELD_NUMBER: builtins.int
     BALANCE_FIELD_NUMBER: builtins.int
+    HEAD_FIELD_NUMBER: builtins.int
+    RIDGE_FIELD_NUMBER: builtins.int
+    HEAD_TEMPERATURE_FIELD_NUMBER: builtins.int
+    BLEND_FIELD_NUMBER: builtins.int
     memory: builtins.str
     k: builtins.int
     """Unset means 50."""
@@ -2141,6 +2187,12 @@ class CalibrateMemoryRequest(google.protobuf.message.Message):
     """Each vote is multiplied by the number of entries of its label to the power of minus this, 0 to 1;
     unset means 0.
     """
+    head: builtins.str
+    """none, means or discriminants, as in Classify; empty means none."""
+    ridge: builtins.float
+    """As in Classify; unset means 1, 0.05 and 0.5."""
+    head_temperature: builtins.float
+    blend: builtins.float
     @property
     def images(self) -> visual_memory.v1.entry_pb2.Images: ...
     @property
@@ -2161,13 +2213,23 @@ class CalibrateMemoryRequest(google.protobuf.message.Message):
         labels: collections.abc.Iterable[builtins.str] | None = ...,
         temperature: builtins.float | None = ...,
         balance: builtins.float | None = ...,
+        head: builtins.str = ...,
+        ridge: builtins.float | None = ...,
+        head_temperature: builtins.float | None = ...,
+        blend: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_balance", b"_balance", "_k", b"_k", "_temperature", b"_temperature", "balance", b"balance", "images", b"images", "k", b"k", "queries", b"queries", "temperature", b"temperature", "vectors", b"vectors"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_k", b"_k", "_temperature", b"_temperature", "balance", b"balance", "images", b"images", "k", b"k", "labels", b"labels", "memory", b"memory", "queries", b"queries", "request_id", b"request_id", "temperature", b"temperature", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_head_temperature", b"_head_temperature", "_k", b"_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "balance", b"balance", "blend", b"blend", "head_temperature", b"head_temperature", "images", b"images", "k", b"k", "queries", b"queries", "ridge", b"ridge", "temperature", b"temperature", "vectors", b"vectors"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_head_temperature", b"_head_temperature", "_k", b"_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "balance", b"balance", "blend", b"blend", "head", b"head", "head_temperature", b"head_temperature", "images", b"images", "k", b"k", "labels", b"labels", "memory", b"memory", "queries", b"queries", "request_id", b"request_id", "ridge", b"ridge", "temperature", b"temperature", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_balance", b"_balance"]) -> typing.Literal["balance"] | None: ...
     @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_blend", b"_blend"]) -> typing.Literal["blend"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_head_temperature", b"_head_temperature"]) -> typing.Literal["head_temperature"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_k", b"_k"]) -> typing.Literal["k"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_ridge", b"_ridge"]) -> typing.Literal["ridge"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_temperature", b"_temperature"]) -> typing.Literal["temperature"] | None: ...
     @typing.overload

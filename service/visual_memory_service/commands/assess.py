@@ -16,7 +16,14 @@ from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage
 from visual_memory_service.console import files
-from visual_memory_service.console.arguments import add_asking, add_path, add_rule, rule, shown_rule
+from visual_memory_service.console.arguments import (
+    VOTES,
+    add_asking,
+    add_path,
+    add_rule,
+    rule,
+    shown_rule,
+)
 from visual_memory_service.console.interrupted import report_running_operations
 
 SHOWN = 20
@@ -80,7 +87,9 @@ def assess(client: Client, options: Namespace) -> None:
     how: Any = {**rule(options), "thin": options.thin}
     with Progress("entries judged") as progress, report_running_operations(client, options.name):
         if options.all:
-            print_csv(memory.judge_labels(**how, progress=progress.reach))
+            votes = {name: how[name] for name in VOTES}
+            judged = memory.judge_labels(**votes, thin=options.thin, progress=progress.reach)
+            print_csv(judged)
             return
         found = memory.assess(**how, progress=progress.reach)
     if page:  # else what pictures need would be loaded in vain
@@ -123,7 +132,7 @@ def calibrate(client: Client, options: Namespace) -> None:
         print_json(asdict(found))
         return
     say(
-        f"{options.name} is calibrated for {shown_rule(options)} votes, by "
+        f"{options.name} is calibrated for such decisions{shown_rule(options)}, by "
         f"{plural(found.count, 'entry')}.",
         f"On average a vote share is {found.error_before:.4f} away from how often such decisions "
         "are right,",
@@ -151,7 +160,7 @@ def print_assessment(found: Assessment, options: Namespace) -> None:
     memory = options.name
     say(
         f"{plural(found.count, 'entry')} of {memory}: the others give {found.accuracy:.2%} of them "
-        f"their label ({shown_rule(options)}); "
+        f"their label{shown_rule(options)}; "
         f"calibration error {found.calibration_error:.4f}."
     )
     print_table(("label", "entries", "accuracy", "also called", ""), worst_labels(found))

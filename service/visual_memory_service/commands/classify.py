@@ -19,10 +19,8 @@ from visual_memory.types import Decision, Limits, Neighbor
 from visual_memory_service.console.arguments import (
     FILTER,
     add_asking,
-    add_head,
     add_path,
     add_rule,
-    head,
     rule,
 )
 from visual_memory_service.pictures import bad_pictures, pictures
@@ -90,7 +88,6 @@ def add_to(commands: Commands) -> None:
 def add_vote(parser: ArgumentParser) -> None:
     """Add the options of a vote, such as --k and --voting, to the parser of a command."""
     add_rule(parser, "neighbours that vote")
-    add_head(parser)
     parser.add_argument("--filter", metavar="F", help=f"the entries that may vote, {FILTER}")
     parser.add_argument(
         "--reliability",
@@ -172,7 +169,7 @@ def find_pictures(options: Namespace) -> PictureFiles:
 def vote(options: Namespace) -> dict[str, Any]:
     """Return the options that ``add_vote`` adds as arguments of ``Memory.classify``."""
     names = ("filter", "reliability", "reliability_k", "reranker")
-    return rule(options) | head(options) | {name: getattr(options, name) for name in names}
+    return rule(options) | {name: getattr(options, name) for name in names}
 
 
 def problems(decisions: Iterable[Decision]) -> Counter[str]:

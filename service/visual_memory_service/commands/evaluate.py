@@ -19,9 +19,7 @@ from visual_memory_service.commands.classify import report as report_problems
 from visual_memory_service.console.arguments import (
     add_asking,
     add_path,
-    head,
     rule,
-    shown_head,
     shown_rule,
 )
 from visual_memory_service.pictures import bad_pictures
@@ -117,7 +115,7 @@ def print_report(evaluation: Evaluation, options: Namespace) -> None:
     right = percent(evaluation.correct, evaluation.pictures)
     rate = evaluation.pictures / evaluation.seconds
     of = f"{evaluation.correct:,} of {plural(evaluation.pictures, 'picture')}"
-    say(f"accuracy {right}: {of} ({shown_rule(options)}{shown_head(options)}).")
+    say(f"accuracy {right}: {of}{shown_rule(options)}.")
     say(f"{evaluation.seconds:.1f} s, {rate:,.0f} pictures/s.")
     if evaluation.unknown_labels:
         say(f"Labels that the memory does not know: {listed(evaluation.unknown_labels)}.")
@@ -146,7 +144,6 @@ def as_json(evaluation: Evaluation, options: Namespace) -> dict[str, Any]:
     return {
         "memory": options.name,
         **rule(options),
-        **head(options),
         "pictures": evaluation.pictures,
         "correct": evaluation.correct,
         "accuracy": evaluation.correct / evaluation.pictures,

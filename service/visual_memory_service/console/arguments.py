@@ -8,6 +8,8 @@ from typing import Any
 from visual_memory.terminal import arguments as terminal
 from visual_memory.terminal.arguments import HEADS, VOTINGS, Command, Commands
 
+VOTES = ("k", "voting", "temperature", "balance")
+RULE = (*VOTES, "head", "ridge", "head_temperature", "blend")
 FILTER = 'such as: label = "cat" AND metadata.source = "web"'
 
 
@@ -41,9 +43,13 @@ def add_allow_missing(parser: ArgumentParser) -> None:
 
 
 def add_rule(parser: ArgumentParser, neighbors: str) -> None:
-    """Add the options of a decision rule; ``neighbors`` is as for ``add_k``."""
+    """Add the options of a decision rule; ``neighbors`` is as for ``add_k``.
+
+    An option that is not given is None, so that the server decides.
+    """
     add_k(parser, neighbors)
-    parser.add_argument("--voting", choices=VOTINGS, default="rank", help="default: rank")
+    parser.set_defaults(k=None)
+    parser.add_argument("--voting", choices=VOTINGS, help="default: rank")
     parser.add_argument(
         "--temperature", metavar="T", type=float, help="that of softmax voting; default: 0.07"
     )
@@ -51,23 +57,12 @@ def add_rule(parser: ArgumentParser, neighbors: str) -> None:
         "--balance",
         metavar="P",
         type=float,
-        default=0.0,
         help="multiply each vote by the number of entries of its label to the power of -P, from 0 "
         "to 1, so that rare labels are heard; default: 0",
     )
-
-
-def rule(options: Namespace) -> dict[str, Any]:
-    """Return the options that ``add_rule`` adds as arguments of ``Memory.classify``."""
-    return {name: getattr(options, name) for name in ("k", "voting", "temperature", "balance")}
-
-
-def add_head(parser: ArgumentParser) -> None:
-    """Add the options of a head."""
     parser.add_argument(
         "--head",
         choices=HEADS,
-        default="none",
         help="a classifier in closed form that decides with the votes; default: none",
     )
     parser.add_argument(
@@ -87,26 +82,15 @@ def add_head(parser: ArgumentParser) -> None:
     )
 
 
-def head(options: Namespace) -> dict[str, Any]:
-    """Return the options that ``add_head`` adds as arguments of ``Memory.classify``."""
-    return {name: getattr(options, name) for name in ("head", "ridge", "head_temperature", "blend")}
+def rule(options: Namespace) -> dict[str, Any]:
+    """Return the options that ``add_rule`` adds as arguments of ``Memory.classify``."""
+    return {name: getattr(options, name) for name in RULE}
 
 
 def shown_rule(options: Namespace) -> str:
-    """Format a decision rule as ``k = 50, rank``, with what is not as by default."""
-    text = f"k = {options.k}, {options.voting}"
-    if options.temperature is not None:
-        text += f" at {options.temperature:g}"
-    return f"{text}, balance {options.balance:g}" if options.balance else text
-
-
-def shown_head(options: Namespace) -> str:
-    """Format a head as ``, means`` to follow the rule, or nothing if there is none."""
-    if options.head == "none":
-        return ""
-    given = {"ridge": options.ridge, "at": options.head_temperature, "blend": options.blend}
-    text = "".join(f" {name} {value:g}" for name, value in given.items() if value is not None)
-    return f", {options.head}{text}"
+    """Format the options of a rule that were given as `` (--k 20)``; nothing if none were."""
+    given = terminal.flags(rule(options))
+    return f" ({given})" if given else ""
 
 
 def add_k(parser: ArgumentParser, neighbors: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,9 +24,8 @@ from visual_memory_service.errors import BadField
 
 RELIABILITY_K = 10
 RERANK_SECONDS = 10.0
-TEMPERATURE_MAX = 10.0
 SEARCH_SECONDS = 5.0
-HEAD_LIMITS = {"ridge": (1e-4, 1e6), "head_temperature": (0.005, 10.0), "blend": (0.0, 1.0)}
+DEFAULT = index.Rule()
 
 Deciding: TypeAlias = (
     pb.ClassifyRequest
@@ -45,8 +44,8 @@ def to_classification(request: pb.ClassifyRequest, settings: Settings) -> Classi
         shown = requests.to_number(request.neighbors, "neighbors", 0)
     if request.HasField("rerank_timeout"):
         seconds = requests.to_seconds(request.rerank_timeout, "rerank_timeout")
-    rule = to_rule_with_head(request)
-    question = to_question(request, settings)
+    rule = to_rule(request)
+    question = to_question(request, rule.k, settings)
     return Classification(
         rule=rule,
         shown=shown,
@@ -57,20 +56,23 @@ def to_classification(request: pb.ClassifyRequest, settings: Settings) -> Classi
     )
 
 
-def to_question(request: pb.ClassifyRequest | pb.SearchRequest, settings: Settings) -> Question:
-    """Read queries with K, filter and excluded ids. Raises BadField, BadFilter."""
+def to_searched(request: pb.SearchRequest, settings: Settings) -> Question:
+    """Read a Search request. Raises BadField, BadFilter."""
+    k = requests.to_number(request.k, "k", 1) if request.HasField("k") else DEFAULT.k
+    return to_question(request, k, settings)
+
+
+def to_question(
+    request: pb.ClassifyRequest | pb.SearchRequest, k: int, settings: Settings
+) -> Question:
+    """Read queries with filter and excluded ids. Raises BadField, BadFilter."""
     return Question(
         queries=requests.to_content(request, settings),
-        k=to_k(request),
+        k=k,
         filter=index.parse(request.filter),
         exclude_ids=request.exclude_ids,
         neighbors_max=settings.neighbors_max,
     )
-
-
-def to_k(request: Deciding | pb.SearchRequest) -> int:
-    """Read the number of neighbours, 50 by default. Raises BadField."""
-    return requests.to_number(request.k if request.HasField("k") else index.Rule().k, "k", 1)
 
 
 def to_reliability_k(request: pb.ClassifyRequest) -> int | None:
@@ -82,45 +84,29 @@ def to_reliability_k(request: pb.ClassifyRequest) -> int | None:
     return k if request.reliability == "soft" else None
 
 
-def to_rule(request: Deciding) -> index.Rule:
-    """Read K, voting, temperature and balance. Raises BadField."""
-    rule = index.Rule()
-    voting = request.voting or rule.voting
-    if voting not in index.VOTINGS:
-        named = ", ".join(index.VOTINGS)
-        raise BadField("voting", f"must be one of {named}, but is {voting[:80]!r}")
-    temperature, balance = rule.temperature, rule.balance
-    if request.HasField("temperature"):
-        temperature, low = request.temperature, index.TEMPERATURE_MIN
-        if not low <= temperature <= TEMPERATURE_MAX:
-            limits = f"{low} to {TEMPERATURE_MAX:g}"
-            raise BadField("temperature", f"must be from {limits}, but is {temperature}")
-        if voting != "softmax":
-            raise BadField("temperature", f"is that of softmax voting, but the voting is {voting}")
-    if request.HasField("balance"):
-        balance = request.balance
-        if not 0.0 <= balance <= 1.0:
-            raise BadField("balance", f"must be from 0 to 1, but is {balance}")
-    return index.Rule(to_k(request), voting, temperature, balance)
+def to_rule(request: Deciding, default: index.Rule = DEFAULT) -> index.Rule:
+    """Read a decision rule, with the parameters of ``default`` that are not set. Raises BadField.
 
-
-def to_rule_with_head(request: pb.ClassifyRequest) -> index.Rule:
-    """Read a rule with its head. Raises BadField."""
-    rule = to_rule(request)
-    head = request.head or rule.head
-    if head not in index.HEADS:
-        raise BadField("head", f"must be one of {', '.join(index.HEADS)}, but is {head[:80]!r}")
-    given = {
-        field.name: value for field, value in request.ListFields() if field.name in HEAD_LIMITS
-    }
-    for name, value in given.items():
-        low, high = HEAD_LIMITS[name]
-        if not low <= value <= high:
-            raise BadField(name, f"must be from {low:g} to {high:g}, but is {value}")
-        if head == "none" or (name == "ridge" and head != "discriminants"):
-            needed = "discriminants" if name == "ridge" else "a head"
-            raise BadField(name, f"is that of {needed}, but the head is {head}")
-    return replace(rule, head=head, **given)
+    Parameters that do not count with its voting and its head are as in ``Rule()``.
+    """
+    known = {each.name for each in fields(default)}
+    given = {field.name: value for field, value in request.ListFields() if field.name in known}
+    if request.HasField("k"):
+        requests.to_number(request.k, "k", 1)
+    for name, names in (("voting", tuple(index.VOTINGS)), ("head", index.HEADS)):
+        if given.get(name, names[0]) not in names:
+            raise BadField(name, f"must be one of {', '.join(names)}, but is {given[name][:80]!r}")
+    rule = replace(default, **given)
+    for name, number in index.NUMBERS.items():
+        if name not in given:
+            continue
+        if not number.least <= given[name] <= number.most:
+            limits = f"from {number.least:g} to {number.most:g}"
+            raise BadField(name, f"must be {limits}, but is {given[name]}")
+        if not rule.counts(name):
+            needed, is_set = " or ".join(number.values), getattr(rule, number.of)
+            raise BadField(name, f"counts with {number.of} {needed} alone, not with {is_set}")
+    return rule.counted()
 
 
 def to_decision_options(request: pb.ClassifyRequest, rule: index.Rule) -> DecisionOptions | None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory.terminal.arguments import flags
 from visual_memory_index import Decision, Node, Rule, Taxonomy, at_depth, deepest
-from visual_memory_index.heads.head import TEMPERATURE
 from visual_memory_index.votes import conformal
 from visual_memory_index.votes.coverage import distance_from_memory
 from visual_memory_index.votes.shares import shares
-from visual_memory_service.decisions.calibration import calibration_of, to_flags
+from visual_memory_service.decisions.calibration import calibration_of
 from visual_memory_service.decisions.taxonomy import taxonomy_of
 from visual_memory_service.errors import NotCalibrated
 from visual_memory_service.runtime.memories import ServedMemory
@@ -81,7 +81,7 @@ def annotate_all(
     if options.calibrated or options.coverage is not None:
         calibration, name = calibration_of(served), served.memory.identity.name
         if calibration is None:
-            raise NotCalibrated(name, NO_CALIBRATION, to_flags(options.rule))
+            raise NotCalibrated(name, NO_CALIBRATION, flags(options.rule.parameters()))
         calibration.check(name, options.rule)
     taxonomy = taxonomy_of(served)
     sure: Sequence[float | None] = [None] * len(decisions)
@@ -126,7 +126,7 @@ def label_sets(
     head_shares = np.empty((len(decisions), 0))
     if limits.reach_unvoted(served.memory.labels()):
         head = served.memory.head()
-        labels, head_shares = head.labels, shares(head.scores(vectors), TEMPERATURE)
+        labels, head_shares = head.labels, shares(head.scores(vectors), Rule().head_temperature)
     score = conformal.SCORES[options.conformal]
     for decision, vector, row in zip(decisions, vectors, head_shares, strict=True):
         scores = score(decision.scores, conformal.draw_for(vector))

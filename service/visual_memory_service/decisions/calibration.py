@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import visual_memory_index as index
-from visual_memory_index.heads.head import TEMPERATURE, Head
+from visual_memory.terminal.arguments import flags
+from visual_memory_index.heads.head import Head
 from visual_memory_index.votes import conformal
 from visual_memory_index.votes.coverage import distance_from_memory
 from visual_memory_index.votes.shares import shares
@@ -83,8 +84,8 @@ class Calibration:
     def check(self, memory: str, rule: index.Rule) -> None:
         """Raise NotCalibrated if this calibration of ``memory`` is for another rule."""
         if rule != self.rule:
-            problem = f"is calibrated for {self.rule} votes, but was asked for {rule}"
-            raise NotCalibrated(memory, problem, to_flags(rule))
+            fitted = flags(self.rule.parameters())
+            raise NotCalibrated(memory, f"is calibrated for {fitted}", flags(rule.parameters()))
 
     def confidence(self, decision: index.Decision) -> float:
         """Return the calibrated confidence in [0, 1]: how likely the decision is right."""
@@ -94,14 +95,6 @@ class Calibration:
         """Return the limits of label sets by a conformal ``rule``. Raises BadCoverage."""
         calibration = {label: np.array(each) for label, each in self.scores[rule].items()}
         return conformal.LIMITS[coverage_by](calibration, coverage)
-
-
-def to_flags(rule: index.Rule) -> str:
-    """Return the flags of a command that ask for decisions by ``rule``."""
-    flags = f"--k {rule.k} --voting {rule.voting}"
-    if rule.temperature != DEFAULT.temperature:
-        flags += f" --temperature {rule.temperature:g}"
-    return f"{flags} --balance {rule.balance:g}" if rule.balance else flags
 
 
 def calibration_of(served: ServedMemory) -> Calibration | None:
@@ -185,7 +178,7 @@ def own_shares(head: Head, scores: NDArray[np.float64], labels: Sequence[str]) -
     place = {label: at for at, label in enumerate(head.labels)}
     return [
         float(row[place[label]]) if label in place else 0.0
-        for row, label in zip(shares(scores, TEMPERATURE), labels, strict=True)
+        for row, label in zip(shares(scores, DEFAULT.head_temperature), labels, strict=True)
     ]
 
 

@@ -204,7 +204,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
         served = await self._served(request.memory)
-        question = await read(request, decisions.to_question, request, self.settings)
+        question = await read(request, decisions.to_searched, request, self.settings)
         neighbors, _ = await search(question, served)
         return await read(request, decisions.from_neighbors, neighbors)
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_memory_index import (
-    TEMPERATURE_MIN,
+    NUMBERS,
     VOTINGS,
     Decision,
     Neighbors,
@@ -279,7 +279,10 @@ def test_a_balance_multiplies_what_a_reranker_says() -> None:
     assert (weighed.label, weighed.weights.tolist()) == ("b", [0.5, 2.0 / 3.0])
 
 
-@given(st.floats(TEMPERATURE_MIN, 10.0), st.lists(st.floats(0.0, 2.0), min_size=1))
+@given(
+    st.floats(NUMBERS["temperature"].least, NUMBERS["temperature"].most),
+    st.lists(st.floats(0.0, 2.0), min_size=1),
+)
 def test_the_temperature_of_softmax_votes(temperature: float, distances: list[float]) -> None:
     found = neighbors(["a"] * len(distances), sorted(distances))
 

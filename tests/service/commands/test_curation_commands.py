@@ -468,7 +468,7 @@ def test_an_assessment_is_shown_with_what_matters_first(run: Run, crowd: Memory)
 
     top, *rest = shown.splitlines()
     assert top.startswith(f"121 entries of {crowd.name}: the others give {found.accuracy:.2%} of")
-    assert " their label (k = 10, plurality); " in top
+    assert " their label (--k 10 --voting plurality); " in top
     assert f"calibration error {found.calibration_error:.4f}" in top
     assert rest[0].split() == ["label", "entries", "accuracy", "also", "called"]
     assert rest[1].split()[:3] == ["rare", "1", "0.0000"]

@@ -259,7 +259,7 @@ def test_votes_that_were_not_calibrated_for_are_refused(crowd: Memory) -> None:
 
     for asked in ({"k": 21}, {"k": 20, "voting": "softmax"}, {"k": 20, "balance": 0.5}):
         how: Any = {"coverage": 0.9, **asked}
-        with pytest.raises(FailedPrecondition, match=r"is calibrated for k = 20, rank votes"):
+        with pytest.raises(FailedPrecondition, match=r"is calibrated for --k 20 --voting rank;"):
             crowd.classify(vectors=ROWS[:1], **how)
 
 

@@ -204,7 +204,7 @@ def test_what_cannot_be_asked_is_refused_by_name(
         ({"balance": NAN}, "balance", "from 0 to 1, but is nan"),
         ({"voting": "softmax", "temperature": 0.001}, "temperature", "from 0.005 to 10"),
         ({"voting": "softmax", "temperature": NAN}, "temperature", "but is nan"),
-        ({"temperature": 0.5}, "temperature", "of softmax voting, but the voting is rank"),
+        ({"temperature": 0.5}, "temperature", "counts with voting softmax alone, not with rank"),
     ],
 )
 def test_a_vote_that_cannot_be_held_is_refused_by_name(

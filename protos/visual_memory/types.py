@@ -199,16 +199,19 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule of decisions, with the parameters of ``classify``."""
+    """A rule of decisions, with the parameters of ``classify``; None makes no difference with it.
+
+    ``memory.classify(images, **dataclasses.asdict(rule))`` decides by it.
+    """
 
     k: int
     voting: str
-    temperature: float
+    temperature: float | None
     balance: float
     head: str
-    ridge: float
-    head_temperature: float
-    blend: float
+    ridge: float | None
+    head_temperature: float | None
+    blend: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ COMMANDS = MappingProxyType(
         "commands.entries": ("entries", "update", "delete", "purge"),
         "commands.curation": ("prune", "relabel"),
         "commands.assess": ("assess", "calibrate"),
+        "commands.tune": ("tune",),
         "commands.operations": ("undo", "operations"),
         "commands.audit": ("audit",),
         "commands.check": ("check",),

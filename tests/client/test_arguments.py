@@ -75,6 +75,7 @@ OF_MEMORY: list[tuple[str, dict[str, Any]]] = [
     ("assess", {}),
     ("judge_labels", {}),
     ("calibrate", ONE),
+    ("tune", {}),
     ("taxonomy", {}),
     ("set_taxonomy", {"parents": {"cat": "animal"}}),
     ("set_reranker", {"reranker": "fake"}),

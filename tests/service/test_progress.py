@@ -46,6 +46,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], int]] = {
     "judge": ("judge_labels", {}, COUNT),
     "calibrate": ("calibrate", {}, COUNT),
     "calibrate by queries": ("calibrate", HELD, 100),
+    "tune": ("tune", {}, COUNT),
     "check": ("check", {}, COUNT + 2),  # entries and events
     "unlearn": ("unlearn", {"ids": IDS[:1]}, 4),  # steps
 }
@@ -54,6 +55,7 @@ CALLS: dict[str, tuple[str, dict[str, Any], int]] = {
 COMMANDS = {
     "assess NAME": "1,500/1,500 entries judged",
     "calibrate NAME": "1,500/1,500 entries judged",
+    "tune NAME": "1,500/1,500 entries asked",
     "prune NAME --k 10 --threshold 5": "4,500/4,500 steps",
     "prune NAME --method value --fraction 0.1 --apply": "4,500/4,500 steps",
     "check NAME": "1,502/1,502 entries and events",

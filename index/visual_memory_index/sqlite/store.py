@@ -270,7 +270,7 @@ class SqliteStore:
 
     def metadata_values(self, key: str) -> dict[str, str]:
         query = (
-            "SELECT id, pair.value FROM entries, json_each(entries.metadata) AS pair "
+            "SELECT entries.id, pair.value FROM entries, json_each(entries.metadata) AS pair "
             "WHERE pair.key = ?"
         )
         with self.database.reading() as db:

@@ -77,7 +77,8 @@ def to_memory(memory: memory_pb2.Memory) -> types.MemoryInfo:
 
 
 def to_rule(rule: memory_pb2.Rule) -> types.Rule:
-    return to_record(types.Rule, rule)
+    names = ("temperature", "ridge", "head_temperature", "blend")
+    return to_record(types.Rule, rule, **{name: given(rule, name, float) for name in names})
 
 
 def to_default_rule(found: memory_pb2.DefaultRule) -> types.DefaultRule:

@@ -135,8 +135,8 @@ global___CalibrationState = CalibrationState
 
 @typing.final
 class Rule(google.protobuf.message.Message):
-    """How queries are decided: by the votes of the k nearest entries, by a head, or both; the fields are
-    those of Classify.
+    """How queries are decided: by the votes of the k nearest entries, by a head, or both. The fields are
+    those of Classify; those that make no difference with its voting and head are absent.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -162,14 +162,23 @@ class Rule(google.protobuf.message.Message):
         *,
         k: builtins.int = ...,
         voting: builtins.str = ...,
-        temperature: builtins.float = ...,
+        temperature: builtins.float | None = ...,
         balance: builtins.float = ...,
         head: builtins.str = ...,
-        ridge: builtins.float = ...,
-        head_temperature: builtins.float = ...,
-        blend: builtins.float = ...,
+        ridge: builtins.float | None = ...,
+        head_temperature: builtins.float | None = ...,
+        blend: builtins.float | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["balance", b"balance", "blend", b"blend", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "ridge", b"ridge", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "blend", b"blend", "head_temperature", b"head_temperature", "ridge", b"ridge", "temperature", b"temperature"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "balance", b"balance", "blend", b"blend", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "ridge", b"ridge", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_blend", b"_blend"]) -> typing.Literal["blend"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_head_temperature", b"_head_temperature"]) -> typing.Literal["head_temperature"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_ridge", b"_ridge"]) -> typing.Literal["ridge"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_temperature", b"_temperature"]) -> typing.Literal["temperature"] | None: ...
 
 global___Rule = Rule
 

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from visual_memory.v1 import entry_pb2, memory_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_embedders import EmbedderSpec
-from visual_memory_index import AuditPage, Entry, Memory, MemoryInfo, Page, StoredBatch
+from visual_memory_index import AuditPage, Entry, Memory, MemoryInfo, Page, Rule, StoredBatch
 from visual_memory_index.memory.default_rules import DefaultRule
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import from_token
@@ -52,7 +52,7 @@ def from_info(
         default_rule=None
         if default_rule is None
         else memory_pb2.DefaultRule(
-            rule=memory_pb2.Rule(**asdict(default_rule.rule)),
+            rule=from_rule(default_rule.rule),
             create_time=from_time(default_rule.created_at),
             changes=info.revision - default_rule.revision,
         ),
@@ -73,6 +73,13 @@ def from_info(
         reranker=reranker,
         digest=info.digest,
         uid=info.identity.uid,
+    )
+
+
+def from_rule(rule: Rule) -> memory_pb2.Rule:
+    """Build the message of a rule, without the parameters that make no difference with it."""
+    return memory_pb2.Rule(
+        **{name: value for name, value in asdict(rule).items() if rule.counts(name)}
     )
 
 

@@ -37,14 +37,16 @@ Deciding: TypeAlias = (
 Queries = Sequence[bytes] | NDArray[np.float32]
 
 
-def to_classification(request: pb.ClassifyRequest, settings: Settings) -> Classification:
+def to_classification(
+    request: pb.ClassifyRequest, default: index.Rule, settings: Settings
+) -> Classification:
     """Read a Classify request; all neighbours are shown by default. Raises BadField, BadFilter."""
     shown, seconds = None, RERANK_SECONDS
     if request.HasField("neighbors"):
         shown = requests.to_number(request.neighbors, "neighbors", 0)
     if request.HasField("rerank_timeout"):
         seconds = requests.to_seconds(request.rerank_timeout, "rerank_timeout")
-    rule = to_rule(request)
+    rule = to_rule(request, default)
     question = to_question(request, rule.k, settings)
     return Classification(
         rule=rule,

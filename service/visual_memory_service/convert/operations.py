@@ -8,8 +8,8 @@ from typing import Any
 
 from visual_memory.v1 import memory_pb2, operation_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import Memory, Operation
-from visual_memory_service.convert.answers import from_time
+from visual_memory_index import Memory, Operation, Rule
+from visual_memory_service.convert.answers import from_rule, from_time
 from visual_memory_service.convert.page_token import from_token
 from visual_memory_service.errors import BadField
 
@@ -82,7 +82,7 @@ def from_tuned(result: Mapping[str, Any]) -> operation_pb2.TuneResult:
     """Build the message of the result of a tuning from its stored JSON."""
     rules = [
         operation_pb2.MeasuredRule(
-            rule=memory_pb2.Rule(**each["rule"]),
+            rule=from_rule(Rule(**each["rule"])),
             **{name: operation_pb2.Estimate(**each[name]) for name in each if name != "rule"},
         )
         for each in result["rules"]

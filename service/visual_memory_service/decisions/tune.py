@@ -40,6 +40,12 @@ def default_rule_of(served: ServedMemory) -> DefaultRule | None:
     return found[0] if found else None
 
 
+def default_rule(served: ServedMemory) -> index.Rule:
+    """Return the rule of calls to a memory that name no parameter of another."""
+    found = default_rule_of(served)
+    return index.Rule() if found is None else found.rule
+
+
 def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | None:
     """Choose among the rules in ``tuning.CANDIDATES``, by folds of the voting entries.
 

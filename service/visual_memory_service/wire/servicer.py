@@ -32,7 +32,7 @@ from visual_memory_service.decisions.calibration import calibrate_memory
 from visual_memory_service.decisions.classify import classify, embed, search, to_vectors
 from visual_memory_service.decisions.explain import explain
 from visual_memory_service.decisions.taxonomy import set_taxonomy, taxonomy_of
-from visual_memory_service.decisions.tune import tune_memory
+from visual_memory_service.decisions.tune import default_rule, tune_memory
 from visual_memory_service.erasure.unlearn import UnlearningWork, certificate_of
 from visual_memory_service.errors import ConnectionEnding
 from visual_memory_service.runtime.backups import Backups
@@ -189,7 +189,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:
         until = rerank.rerank_deadline(context.time_remaining())
         served = await self._served(request.memory)
-        asked = await read(request, decisions.to_classification, request, self.settings)
+        default = default_rule(served)
+        asked = await read(request, decisions.to_classification, request, default, self.settings)
         reranker = rerank.choose_reranker(asked, served.memory, self.rerankers)
         await asked.check(served, reranked=bool(reranker))
         if asked.question.counts_k is not None:

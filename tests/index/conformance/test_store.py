@@ -187,6 +187,23 @@ def test_a_filter_admits_what_python_admits(
         compare()
 
 
+@pytest.mark.parametrize("key", ["source", '"\\', "$.a", "", "é😀", "nobody's"])
+def test_the_values_of_a_key_are_those_of_the_entries_that_have_it(key: str, store: Store) -> None:
+    metadata = [{"source": "web"}, {"": "none"}, {key: "of it", "other": "x"}, {key: ""}]
+    entries = [Entry(f"{at}", "owl", None, each) for at, each in enumerate(metadata)]
+    with store.transaction() as transaction:
+        insert(transaction, range(50, 54), entries, np.ones((4, 2), np.float32), 1)
+
+    found = store.metadata_values(key)
+
+    assert found == {
+        each.id: each.metadata[key]
+        for each in listed(store, filter=None, limit=99).entries
+        if key in each.metadata
+    }
+    assert {"2", "3"} <= found.keys()
+
+
 def test_an_update_sets_label_and_metadata_alone(store: Store) -> None:
     with store.transaction() as transaction:
         transaction.update(5, Entry("x", "owl", None, {"k": "v"}, 99, b"other"))

@@ -1,0 +1,188 @@
+"""Tuning chooses a rule by folds, stores it as the default of the memory, and can be undone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.conftest import RemoteMemory, Start
+
+import visual_memory
+from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
+from visual_memory_index import unit_rows
+from visual_memory_index.curation import tuning
+
+SIZES = {"often": 60, "much": 40, "rare": 8, "seldom": 6, "once": 1}
+RNG = np.random.default_rng(0)
+LABELS = [label for label, size in SIZES.items() for _ in range(size)]
+CENTRES = {label: RNG.normal(size=8) for label in SIZES}
+ROWS = unit_rows(
+    np.array([CENTRES[label] + 1.6 * RNG.normal(size=8) for label in LABELS], np.float32)
+)
+IDS = [f"{number:03}" for number in range(len(LABELS))]
+SCENES = [f"scene {number // 2}" for number in range(len(LABELS))]
+QUERIES = unit_rows(RNG.normal(size=(20, 8)).astype(np.float32))
+
+
+@pytest.fixture
+def crowd(client: Client, empty: RemoteMemory) -> Memory:
+    """A memory of five labels with 1 to 60 entries each, two of each scene."""
+    crowd = client.create_memory(f"{empty.name}x", dimension=8)
+    metadata = [{"scene": scene} for scene in SCENES]
+    crowd.insert(vectors=ROWS, labels=LABELS, ids=IDS, metadata=metadata)
+    return crowd
+
+
+def labels_by(memory: Memory, **how: Any) -> list[tuple[str, float]]:
+    return [(each.label, each.confidence) for each in memory.classify(vectors=QUERIES, **how)]
+
+
+def tuned(client: Client, memory: Memory) -> str:
+    return next(each.name for each in client.operations(memory.name) if each.kind == "tune")
+
+
+@pytest.mark.parametrize("group_by", ["", "scene"])
+def test_rules_are_measured_by_memories_that_lack_the_fold(
+    crowd: Memory, client: Client, group_by: str
+) -> None:
+    found = crowd.tune(group_by=group_by)
+
+    group_of = dict(zip(IDS, SCENES, strict=True)) if group_by else {}
+    sample = tuning.sample(np.array(IDS, object), np.array(LABELS, object), group_of)
+    right = {each.rule: defaultdict[str, list[bool]](list) for each in found.rules}
+    for fold in range(tuning.FOLDS):
+        known = np.flatnonzero(sample.folds != fold)
+        asked = [row for row in sample.rows.tolist() if sample.folds[row] == fold]
+        memory = client.create_memory(f"{crowd.name}{fold}{group_by}", dimension=8)
+        memory.insert(vectors=ROWS[known], labels=[LABELS[row] for row in known])
+        for rule, of_label in right.items():
+            decisions = memory.classify(vectors=ROWS[asked], **asdict(rule))
+            for row, decision in zip(asked, decisions, strict=True):
+                of_label[LABELS[row]].append(decision.label == LABELS[row])
+    assert found.count == len(sample.rows)
+    for each in found.rules:
+        shares = {label: float(np.mean(hits)) for label, hits in right[each.rule].items()}
+        weights = {label: SIZES[label] / sum(map(SIZES.get, shares)) for label in shares}  # type: ignore[arg-type]
+        plain = sum(weights[label] * share for label, share in shares.items())
+        assert "once" not in shares
+        assert each.macro_accuracy.mean == pytest.approx(np.mean(list(shares.values())))
+        assert each.accuracy.mean == pytest.approx(plain)
+        assert each.behind.mean >= 0.0
+    assert found.chosen in found.rules
+    assert found.chosen.behind.mean <= found.chosen.behind.error
+    assert len({each.rule for each in found.rules}) == len(found.rules)
+
+
+def test_the_chosen_rule_decides_until_the_tuning_is_undone(crowd: Memory, client: Client) -> None:
+    votes = labels_by(crowd)
+    shown = crowd.tune()
+    assert not shown.applied
+    assert (labels_by(crowd), crowd.info().default_rule) == (votes, None)
+
+    found = crowd.tune(apply=True)
+
+    assert found.applied
+    assert (found.chosen, found.rules) == (shown.chosen, shown.rules)
+    by_rule = labels_by(crowd, **asdict(found.chosen.rule))
+    assert labels_by(crowd) == by_rule != votes
+    default = crowd.info().default_rule
+    assert default is not None
+    assert (default.rule, default.changes) == (found.chosen.rule, 0)
+    crowd.delete(["000"])
+    crowd.update("001", metadata={"seen": "yes"})
+    changed = crowd.info().default_rule
+    assert changed is not None
+    assert changed.changes == 2
+
+    crowd.undo(found.operation)
+
+    assert crowd.info().default_rule is None
+    assert client.operation(found.operation).undo_time is not None
+
+
+def test_parameters_of_a_call_are_in_place_of_those_of_the_default(
+    crowd: Memory, client: Client
+) -> None:
+    rule = asdict(crowd.tune(apply=True).chosen.rule)
+
+    assert labels_by(crowd, k=3) == labels_by(crowd, **{**rule, "k": 3})
+    assert labels_by(crowd, blend=0.9) == labels_by(crowd, **{**rule, "blend": 0.9})
+    plain = labels_by(crowd, k=50, voting="rank", balance=0.0, head="none")
+    crowd.undo(tuned(client, crowd))
+    assert labels_by(crowd) == plain
+
+
+def test_of_several_tunings_the_last_is_undone_first(crowd: Memory) -> None:
+    first = crowd.tune(apply=True)
+    second = crowd.tune(measure="log_loss", apply=True)
+
+    with pytest.raises(FailedPrecondition, match="another rule was made the default since"):
+        crowd.undo(first.operation)
+    crowd.undo(second.operation)
+    default = crowd.info().default_rule
+    assert default is not None
+    assert default.rule == first.chosen.rule
+    crowd.undo(first.operation)
+    assert crowd.info().default_rule is None
+    with pytest.raises(FailedPrecondition, match="it was undone before"):
+        crowd.undo(first.operation)
+
+
+def test_a_repeated_tuning_is_the_earlier_operation(crowd: Memory, client: Client) -> None:
+    first = crowd.tune(apply=True, request_id="tune-1")
+    crowd.delete(IDS[:20])
+
+    again = crowd.tune(apply=True, request_id="tune-1")
+
+    assert again == first
+    assert [each.kind for each in client.operations(crowd.name)].count("tune") == 1
+
+
+def test_the_default_stays_after_a_restart_in_copies_and_when_entries_are_unlearned(
+    start: Start, tmp_path: Path
+) -> None:
+    server = start(tmp_path)
+    with visual_memory.connect(server.address) as client:
+        crowd = client.create_memory("crowd", dimension=8)
+        crowd.insert(vectors=ROWS, labels=LABELS, ids=IDS)
+        found = crowd.tune(apply=True)
+        expected = labels_by(crowd)
+        copy = client.copy("crowd", "copy")
+        assert labels_by(copy) == expected
+        copy.undo(tuned(client, copy))
+        assert (copy.info().default_rule, labels_by(crowd)) == (None, expected)
+        crowd.unlearn([IDS[0]])
+        default = crowd.info().default_rule
+        assert default is not None
+        assert default.rule == found.chosen.rule
+    assert server.end() == 0
+
+    with visual_memory.connect(start(tmp_path).address) as client:
+        after = client.memory("crowd").info().default_rule
+        assert after is not None
+        assert (after.rule, after.create_time) == (found.chosen.rule, default.create_time)
+
+
+@pytest.mark.parametrize("kept", [["once"], ["often"], ["often", "once"]])
+def test_labels_that_cannot_be_held_out_are_too_few(crowd: Memory, kept: list[str]) -> None:
+    crowd.delete([id for id, label in zip(IDS, LABELS, strict=True) if label not in kept])
+
+    with pytest.raises(FailedPrecondition, match="At least 2 labels with two entries are needed"):
+        crowd.tune()
+
+
+def test_a_key_that_all_entries_share_leaves_nothing_to_ask(crowd: Memory) -> None:
+    for id in IDS:
+        crowd.update(id, metadata={"owner": "me"})
+
+    with pytest.raises(FailedPrecondition, match='with two values of "owner" are needed'):
+        crowd.tune(group_by="owner")
+
+
+def test_an_unknown_measure_is_refused(crowd: Memory) -> None:
+    with pytest.raises(InvalidArgument, match="measure must be one of macro_accuracy, accuracy"):
+        crowd.tune(measure="f1")

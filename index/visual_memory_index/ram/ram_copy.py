@@ -57,12 +57,14 @@ class PrunedEntry(NamedTuple):
 class Found(NamedTuple):
     """The nearest entries of n queries, and the rows (n, k) that they had when found.
 
-    ``head``, if any, fits a head to the entries that were searched.
+    ``head``, if any, fits a head to the entries that were searched, ``means`` one without a ridge
+    to all entries.
     """
 
     neighbors: Neighbors
     rows: Rows
     head: Callable[[], Head] | None = None
+    means: Callable[[], Head] | None = None
 
 
 class RamCopy:
@@ -225,12 +227,15 @@ class RamCopy:
         own = self.statistics.copy(moment=moment)
         return partial(fit_after, own.remove, labels, vectors, own, ridge)
 
-    def own_head(self) -> Head:
-        """Count all rows and fit a head without ridge, in a snapshot that no other thread uses."""
-        self.keep_statistics(moment=False)
+    def own_head(self, ridge: float | None = None) -> Head:
+        """Count all rows and fit a head, in a snapshot that no other thread uses.
+
+        Raises the errors of ``fit``.
+        """
+        self.keep_statistics(moment=ridge is not None)
         while not self.count(EXACT_AT_ONCE):
             pass
-        return self.head(None, np.empty(0, dtype=np.intp), None)()
+        return self.head(None, np.empty(0, dtype=np.intp), ridge)()
 
     def has(self, id: str, key: int, label: str) -> bool:
         """Return True if an entry votes with this label and this key, and so this vector."""

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         PruneResult,
         PurgeResult,
         RelabelResult,
+        Removal,
         Reranking,
         RestoreResult,
         ServerInfo,
@@ -89,6 +90,7 @@ __all__ = [
     "PruneResult",
     "PurgeResult",
     "RelabelResult",
+    "Removal",
     "Reranking",
     "ResourceExhausted",
     "RestoreResult",
@@ -118,7 +120,7 @@ MODULES = {
         "Assessment AuditEvent AuditHead Calibration CalibrationState CheckResult Conflict "
         "Decision EmbedderSpec Entry Explanation InsertResult LabelAssessment LabelJudgement "
         "MemoryInfo Neighbor Neighbors Node Operation PruneResult PurgeResult RelabelResult "
-        "Reranking RestoreResult ServerInfo Suspect Taxonomy UnlearnResult"
+        "Removal Reranking RestoreResult ServerInfo Suspect Taxonomy UnlearnResult"
     ),
 }
 MODULES_PUBLIC = ("aio", "client", "errors", "types")

@@ -166,12 +166,20 @@ class EmbedderSpec:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationState:
-    """What decisions a memory is calibrated for; ``stale`` if its entries changed since."""
+    """What rule a memory is calibrated for; ``stale`` if its entries changed since.
+
+    ``temperature``, ``ridge``, ``head_temperature`` and ``blend`` are the defaults where the voting
+    and the head do not use them.
+    """
 
     k: int
     voting: str
     temperature: float
     balance: float
+    head: str
+    ridge: float
+    head_temperature: float
+    blend: float
     create_time: datetime
     stale: bool
 
@@ -180,8 +188,9 @@ class CalibrationState:
 class Calibration:
     """A calibration by ``count`` queries, or by the entries themselves (leave-one-out).
 
-    ``error_before`` is the expected calibration error (15 bins) of vote shares, ``error_after``
-    that of calibrated confidences, fitted to one half of the queries and measured on the other.
+    The first fields are the rule, as in ``CalibrationState``. ``error_before`` is the expected
+    calibration error (15 bins) of confidences, ``error_after`` that of calibrated confidences,
+    fitted to one half of the queries and measured on the other.
     Queries that lie farther from the memory than ``rejection_distance`` are rejected: the mean of
     the distances to the nearest entry and to the nearest mean of a label's vectors.
     """
@@ -190,6 +199,10 @@ class Calibration:
     voting: str
     temperature: float
     balance: float
+    head: str
+    ridge: float
+    head_temperature: float
+    blend: float
     count: int
     error_before: float
     error_after: float
@@ -513,13 +526,15 @@ class Conflict:
 class Assessment:
     """The leave-one-out assessment of the voting entries.
 
-    ``accuracy`` is the share of entries whose label the others predict, ``calibration_error`` the
-    expected calibration error (15 bins) of the vote shares. ``suspects`` are ordered by descending
+    ``accuracy`` is the share of entries whose label the others predict, ``macro_accuracy`` the mean
+    of the labels' accuracies, ``calibration_error`` the expected calibration error (15 bins) of the
+    confidences. ``suspects`` are ordered by descending
     score, ``conflicts`` by ascending distance.
     """
 
     count: int
     accuracy: float
+    macro_accuracy: float
     calibration_error: float
     labels: list[LabelAssessment]
     suspects: list[Suspect]
@@ -528,13 +543,26 @@ class Assessment:
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """The label and the confidence of a decision without one entry.
+
+    Without the only entry the label is empty, and the confidence 0.
+    """
+
+    id: str
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """The explanation of a decision: as it is, and after hypothetical changes.
 
     ``after`` is None without changes. ``minimal_flip`` are the ids whose removal flips the label to
-    ``flipped_label``; both are None if no removal does, as all entries have it. ``proven_minimal``
-    is False if the search for smaller sets took too much time or RAM. ``thumbnails`` are small
-    JPEGs of the neighbours and of the flip, by id, if requested and stored.
+    ``flipped_label``; both are None if no removal does, as all entries have it, or if none was
+    found. ``proven_minimal`` is False if none was found, or smaller sets may flip it, too.
+    ``removals`` say what the removal of each neighbour alone does, nearest first. ``thumbnails``
+    are small JPEGs of the neighbours and of the flip, by id, if requested and stored.
     """
 
     before: Decision
@@ -542,6 +570,7 @@ class Explanation:
     minimal_flip: list[str] | None
     flipped_label: str | None
     proven_minimal: bool
+    removals: list[Removal]
     thumbnails: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @property

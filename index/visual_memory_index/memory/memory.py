@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from visual_memory_index.curation.misleading_counts import Counts, MisleadingCountsCache
 from visual_memory_index.errors import (
     DeletedSince,
-    EmptyMemory,
     EntriesExist,
     HeadTooLarge,
     MemoryRefusal,
@@ -34,6 +33,7 @@ from visual_memory_index.memory.operations import Operations
 from visual_memory_index.memory.search import ridges_of_all, search
 from visual_memory_index.memory.unlearn import Unlearning
 from visual_memory_index.ram.ram_copy import Change, RamCopy
+from visual_memory_index.ram.ranked import HeadWish, Ranked, rank
 from visual_memory_index.records.entry import Entry, IdMaker, Parts, VotingEntries, now
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.neighbors import HeadScores, Neighbors, Query
@@ -422,11 +422,26 @@ class Memory:
         with self._engine.reading_ram() as ram:
             return ram.votes(id)
 
-    def ranking(self, query: NDArray[np.float32]) -> Neighbors:
-        """Return all voting entries by distance to one query (1, d). Raises WrongDimension."""
+    def ranking(
+        self,
+        query: NDArray[np.float32],
+        exclude_ids: Sequence[str] = (),
+        wish: HeadWish | None = None,
+    ) -> Ranked:
+        """Return all voting entries but ``exclude_ids`` by distance to one query (1, d).
+
+        The head of a ``wish`` is of these entries. Raises WrongDimension, HeadTooLarge.
+        """
         self.check_dimension(query)
-        with self._engine.reading_ram() as ram:
-            return ram.ranking(query)
+        ridges = [] if wish is None else [wish.ridge]
+        for ridge in ridges:
+            self.prepare_head(ridge)
+        found = None
+        while found is None:
+            self._keep_statistics(ridges)
+            with self._engine.reading_ram() as ram:
+                found = rank(ram, query, exclude_ids, wish)
+        return found
 
     @contextmanager
     def copying(
@@ -499,25 +514,10 @@ class Memory:
                 each.neighbors,
                 v=counts.v[each.rows] if counts else None,
                 score=partial(to_scores, each.head, query.vectors) if each.head else None,
+                means=partial(to_scores, each.means, query.vectors) if each.means else None,
             )
             for query, each in zip(queries, found, strict=True)
         ]
-
-    def head(self) -> Head:
-        """Return the head without ridge of the entries as of now.
-
-        Raises EmptyMemory, HeadTooLarge.
-        """
-        fitting: Callable[[], Head] | None = None
-        self.prepare_head(None)
-        while fitting is None:
-            self._keep_statistics([None])
-            with self._engine.reading_ram() as ram:
-                if not len(ram):
-                    raise EmptyMemory(f'No entry of the memory "{self.identity.name}" votes.')
-                if ram.has_statistics(moment=False):
-                    fitting = ram.head(None, np.empty(0, dtype=np.intp), None)
-        return fitting()
 
     def prepare_head(self, ridge: float | None) -> None:
         """Count all entries in the statistics that a head with this ``ridge`` is fitted to.
@@ -553,8 +553,7 @@ class Memory:
 
 def to_scores(fitting: Callable[[], Head], vectors: NDArray[np.float32]) -> HeadScores:
     """Return the scores of unit ``vectors`` (n, d) by the head that ``fitting`` returns."""
-    head = fitting()
-    return HeadScores(head.labels, head.counts, head.scores(vectors))
+    return fitting().compare(vectors)
 
 
 def forget(transaction: Transaction, known: Mapping[str, Known]) -> tuple[list[str], Change]:

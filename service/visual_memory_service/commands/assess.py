@@ -11,7 +11,7 @@ from typing import Any
 
 from visual_memory import Assessment, Client, LabelAssessment, LabelJudgement, Suspect
 from visual_memory.files import whole_file
-from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.arguments import Commands, flags
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage
@@ -25,6 +25,7 @@ from visual_memory_service.console.arguments import (
     shown_rule,
 )
 from visual_memory_service.console.interrupted import report_running_operations
+from visual_memory_service.console.uneven import hint
 
 SHOWN = 20
 CALLED_SHOWN = 3
@@ -120,7 +121,8 @@ def assess(client: Client, options: Namespace) -> None:
             say(folder.summary())
         say(f"{likely} and {pairs} of {options.name} in {page}; open it in a browser.")
     else:
-        print_assessment(found, options)
+        by_default = memory.info().default_rule is None and not shown_rule(options)
+        print_assessment(found, options, by_default=by_default)
 
 
 def calibrate(client: Client, options: Namespace) -> None:
@@ -131,10 +133,11 @@ def calibrate(client: Client, options: Namespace) -> None:
     if options.json:
         print_json(asdict(found))
         return
+    decided = flags({**rule(options), "k": found.k, "voting": found.voting})
     say(
-        f"{options.name} is calibrated for such decisions{shown_rule(options)}, by "
+        f"{options.name} is calibrated for decisions by {decided}, by "
         f"{plural(found.count, 'entry')}.",
-        f"On average a vote share is {found.error_before:.4f} away from how often such decisions "
+        f"On average a confidence is {found.error_before:.4f} away from how often such decisions "
         "are right,",
         f"and a calibrated confidence {found.error_after:.4f}. Pictures "
         f"farther than {found.rejection_distance:.4f} from the memory are rejected.",
@@ -155,14 +158,18 @@ def print_csv(judged: Sequence[Suspect | LabelJudgement]) -> None:
         writer.writerow((each.id, label, each.label, f"{each.score:.4f}", each.reason))
 
 
-def print_assessment(found: Assessment, options: Namespace) -> None:
-    """Print an assessment as tables, the worst first."""
+def print_assessment(found: Assessment, options: Namespace, *, by_default: bool) -> None:
+    """Print an assessment as tables, the worst first; ``by_default`` if nobody chose a rule."""
     memory = options.name
     say(
         f"{plural(found.count, 'entry')} of {memory}: the others give {found.accuracy:.2%} of them "
         f"their label{shown_rule(options)}; "
         f"calibration error {found.calibration_error:.4f}."
     )
+    sizes = {each.label: each.count for each in found.labels}
+    advice = hint(sizes, found.accuracy, found.macro_accuracy, memory)
+    if advice and by_default:
+        say(advice)
     print_table(("label", "entries", "accuracy", "also called", ""), worst_labels(found))
     print_more(len(found.labels))
     if found.conflicts:

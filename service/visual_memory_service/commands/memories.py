@@ -6,7 +6,7 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from visual_memory import Client
-from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.arguments import Commands, flags
 from visual_memory.terminal.output import plural, print_json, print_table, printable, say, size
 from visual_memory.terminal.refused import listed
 from visual_memory.types import MemoryInfo, UnlearnResult
@@ -91,6 +91,12 @@ def info(client: Client, options: Namespace) -> None:
     say(f"Digest {found.digest}.")
     if found.reranker:
         say(f"Decisions ask the re-ranker {found.reranker}.")
+    if (default := found.default_rule) is not None:
+        since = plural(default.changes, "write")
+        say(
+            f"Decisions are by {flags(asdict(default.rule))} where a call names nothing else: "
+            f"chosen by tune on {printable(default.create_time)} UTC, {since} of entries ago."
+        )
     if found.labels:
         say("")
         print_table(("label", "entries"), list(found.labels.items())[:LABELS_SHOWN])

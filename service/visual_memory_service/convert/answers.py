@@ -42,10 +42,7 @@ def from_info(
         calibration=None
         if calibration is None
         else memory_pb2.CalibrationState(
-            k=calibration.result.k,
-            voting=calibration.result.voting,
-            temperature=calibration.result.temperature,
-            balance=calibration.result.balance,
+            **asdict(calibration.rule),
             create_time=from_time(calibration.created_at),
             stale=calibration.revision != info.revision,
         ),
@@ -78,9 +75,7 @@ def from_info(
 
 def from_rule(rule: Rule) -> memory_pb2.Rule:
     """Build the message of a rule, without the parameters that make no difference with it."""
-    return memory_pb2.Rule(
-        **{name: value for name, value in asdict(rule).items() if rule.counts(name)}
-    )
+    return memory_pb2.Rule(**rule.parameters())
 
 
 def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:

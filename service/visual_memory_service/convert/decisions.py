@@ -47,13 +47,19 @@ def to_classification(
     if request.HasField("rerank_timeout"):
         seconds = requests.to_seconds(request.rerank_timeout, "rerank_timeout")
     rule = to_rule(request, default)
+    options = to_decision_options(request, rule)
     question = to_question(request, rule.k, settings)
     return Classification(
         rule=rule,
         shown=shown,
-        options=to_decision_options(request, rule),
+        options=options,
         rerank_seconds=seconds,
-        question=replace(question, counts_k=to_reliability_k(request), rule=rule),
+        question=replace(
+            question,
+            counts_k=to_reliability_k(request),
+            rule=rule,
+            means=options is not None and options.need_calibration,
+        ),
         reranker=request.reranker,
     )
 
@@ -86,7 +92,7 @@ def to_reliability_k(request: pb.ClassifyRequest) -> int | None:
     return k if request.reliability == "soft" else None
 
 
-def to_rule(request: Deciding, default: index.Rule = DEFAULT) -> index.Rule:
+def to_rule(request: Deciding, default: index.Rule) -> index.Rule:
     """Read a decision rule, with the parameters of ``default`` that are not set. Raises BadField.
 
     Parameters that do not count with its voting and its head are as in ``Rule()``.
@@ -123,8 +129,6 @@ def to_decision_options(request: pb.ClassifyRequest, rule: index.Rule) -> Decisi
         return None
     if request.reliability == "soft" and (request.calibrated or coverage is not None):
         raise BadField("reliability", "soft gives other votes than those that were calibrated")
-    if rule.has_head and (request.calibrated or coverage is not None):
-        raise BadField("head", "gives other shares than the votes that were calibrated")
     if coverage is not None:
         requests.to_fraction(coverage, "coverage")
     if request.conformal not in ("", *conformal.SCORES):
@@ -262,10 +266,10 @@ def to_labelled(
 
 
 def to_explain_question(
-    request: pb.ExplainDecisionRequest, dimension: int, settings: Settings
+    request: pb.ExplainDecisionRequest, default: index.Rule, dimension: int, settings: Settings
 ) -> ExplainQuestion:
     """Read a request to explain one decision of a memory of this ``dimension``. Raises BadField."""
-    rule = to_rule(request)
+    rule = to_rule(request, default)
     requests.to_counts_k(rule.k, "k")
     query = requests.to_content(request, settings)
     if len(query) != 1:
@@ -301,15 +305,17 @@ def to_what_if(request: pb.ExplainDecisionRequest, dimension: int, settings: Set
 
 
 def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
-    """Build the answer: the decision before and after the changes, and the smallest flip.
+    """Build the answer: the decision before and after the changes, and what would change it.
 
-    The smallest flip is the smallest set of entries whose removal changes the label.
+    That is the smallest flip, the smallest set of entries whose removal changes the label, and the
+    removal of each neighbour.
     """
     after, flip = explanation.after, explanation.minimal_flip
     return pb.ExplainDecisionResponse(
         before=from_decision(explanation.before, None),
         after=None if after is None else from_decision(after, None),
         minimal_flip=None if flip is None else pb.Flip(**asdict(flip)),
+        removals=[pb.Removal(**asdict(each)) for each in explanation.removals],
         thumbnails=explanation.thumbnails,
     )
 
@@ -323,9 +329,11 @@ def to_measure(request: pb.TuneMemoryRequest) -> str:
     return measure
 
 
-def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[index.Rule, index.Request]:
+def to_calibrating(
+    request: pb.CalibrateMemoryRequest, default: index.Rule
+) -> tuple[index.Rule, index.Request]:
     """Read the rule and the request_id. Raises BadField."""
-    rule = to_rule(request)
+    rule = to_rule(request, default)
     requests.to_counts_k(rule.k, "k")
     return rule, requests.to_request(request)
 

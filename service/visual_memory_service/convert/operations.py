@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from visual_memory.v1 import memory_pb2, operation_pb2
@@ -58,7 +59,8 @@ def from_operation(
             case "check":
                 message.check.CopyFrom(operation_pb2.CheckResult(**result))
             case "calibrate":
-                message.calibration.CopyFrom(operation_pb2.Calibration(**result))
+                rule = result.pop("rule", {})  # in what an earlier version stored there is none
+                message.calibration.CopyFrom(operation_pb2.Calibration(**rule, **result))
             case "tune" | "tune-dry-run":
                 message.tune.CopyFrom(from_tuned(result))
             case "unlearn":
@@ -108,6 +110,7 @@ def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
     return operation_pb2.Assessment(
         count=result["count"],
         accuracy=result["accuracy"],
+        macro_accuracy=fmean(each["accuracy"] for each in result["labels"]),
         calibration_error=result["calibration_error"],
         labels=[
             operation_pb2.LabelAssessment(

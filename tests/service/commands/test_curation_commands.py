@@ -467,6 +467,9 @@ def test_an_assessment_is_shown_with_what_matters_first(run: Run, crowd: Memory)
     shown = text(run("assess", crowd.name, "--k", 10, "--voting", "plurality", "--thin", 2))
 
     top, *rest = shown.splitlines()
+    by_default = text(run("assess", crowd.name)).splitlines()
+    assert by_default[1].startswith("Labels have 1 to ")
+    assert f": visual-memory tune {crowd.name}   looks for a rule" in by_default[1]
     assert top.startswith(f"121 entries of {crowd.name}: the others give {found.accuracy:.2%} of")
     assert " their label (--k 10 --voting plurality); " in top
     assert f"calibration error {found.calibration_error:.4f}" in top

@@ -48,7 +48,7 @@ def test_a_rule_that_is_set_as_a_whole_is_read_as_it_is(
 @given(default=rules())
 def test_a_request_that_sets_nothing_has_the_rule_by_default(default: Rule) -> None:
     assert to_rule(pb.ClassifyRequest(), default) == default
-    assert to_rule(pb.ClassifyRequest()) == Rule()
+    assert to_rule(pb.ClassifyRequest(), Rule()) == Rule()
 
 
 @given(rule=rules(), default=rules(), data=st.data())
@@ -69,20 +69,20 @@ def test_a_number_that_does_not_count_is_refused_and_the_limits_are_allowed(name
     uses: Any = {number.of: number.values[0]} if number.of else {}
 
     for value in (number.least, number.most):
-        assert getattr(to_rule(pb.ClassifyRequest(**uses | {name: value})), name) == value
+        assert getattr(to_rule(pb.ClassifyRequest(**uses | {name: value}), Rule()), name) == value
     for value in (number.least - 1e-9, number.most + 1e-9 * number.most, float("nan")):
         with pytest.raises(BadField, match=rf"^{name} must be from \S+ to \S+, but is"):
-            to_rule(pb.ClassifyRequest(**uses | {name: value}))
+            to_rule(pb.ClassifyRequest(**uses | {name: value}), Rule())
     if number.of:
         with pytest.raises(BadField, match=rf"^{name} counts with {number.of}"):
-            to_rule(pb.ClassifyRequest(**dict[str, Any]({name: number.most})))
+            to_rule(pb.ClassifyRequest(**dict[str, Any]({name: number.most})), Rule())
 
 
-@given(rule=rules())
-def test_the_flags_of_a_rule_ask_for_it(rule: Rule) -> None:
+@given(rule=rules(), default=rules())
+def test_the_flags_of_a_rule_ask_for_it_whatever_the_default(rule: Rule, default: Rule) -> None:
     options = build_parser().parse_args(
         ["classify", "pets", "a.jpg", *flags(rule.parameters()).split()]
     )
     given: Any = {name: getattr(options, name) for name in NAMES}
 
-    assert to_rule(pb.ClassifyRequest(**given)) == rule
+    assert to_rule(pb.ClassifyRequest(**given), default) == rule

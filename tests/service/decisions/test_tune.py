@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.conftest import RemoteMemory, Start
+from tests.conftest import RemoteMemory, Server, Start
+from tests.service.conftest import Run
 
 import visual_memory
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
+from visual_memory.terminal.arguments import flags
 from visual_memory_index import unit_rows
 from visual_memory_index.curation import tuning
 
@@ -186,3 +189,35 @@ def test_a_key_that_all_entries_share_leaves_nothing_to_ask(crowd: Memory) -> No
 def test_an_unknown_measure_is_refused(crowd: Memory) -> None:
     with pytest.raises(InvalidArgument, match="measure must be one of macro_accuracy, accuracy"):
         crowd.tune(measure="f1")
+
+
+def test_explanations_assessments_and_calibrations_are_by_the_default(crowd: Memory) -> None:
+    rule = asdict(crowd.tune(apply=True).chosen.rule)
+
+    assert crowd.explain(vectors=QUERIES[:1]) == crowd.explain(vectors=QUERIES[:1], **rule)
+    by_default, named = crowd.assess(), crowd.assess(**rule)
+    assert (by_default.accuracy, by_default.labels) == (named.accuracy, named.labels)
+    crowd.calibrate()
+    sure = crowd.classify(vectors=QUERIES, calibrated=True)
+    assert [each.label for each in sure] == [label for label, _ in labels_by(crowd)]
+    with pytest.raises(FailedPrecondition, match="is calibrated for --k 50"):
+        crowd.classify(vectors=QUERIES, calibrated=True, head="none")
+
+
+def test_the_command_shows_the_rules_and_applies_one(
+    command: Run, crowd: Memory, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setenv("VISUAL_MEMORY_SERVER", server.address)
+    found = crowd.tune()
+
+    shown = command("tune", crowd.name)
+    applied = command("tune", crowd.name, "--apply", "--json")
+    info = command("info", crowd.name)
+
+    assert len([line for line in shown.stdout.splitlines() if "--k 50" in line]) == 7
+    assert f"114 entries of {crowd.name}, each asked of the others in five folds:" in shown.stdout
+    assert "Nothing was changed; add --apply" in shown.stdout
+    assert json.loads(applied.stdout)["chosen"] == asdict(found.chosen)
+    rule = flags(asdict(found.chosen.rule))
+    assert f"Decisions are by {rule} where a call names nothing else" in info.stdout
+    assert "UTC, 0 writes of entries ago." in info.stdout

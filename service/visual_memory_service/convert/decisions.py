@@ -48,10 +48,11 @@ def to_classification(
         seconds = requests.to_seconds(request.rerank_timeout, "rerank_timeout")
     rule = to_rule(request, default)
     question = to_question(request, rule.k, settings)
+    all_vote = question.filter is None and not question.exclude_ids
     return Classification(
         rule=rule,
         shown=shown,
-        options=to_decision_options(request, rule),
+        options=to_decision_options(request, rule, all_vote=all_vote),
         rerank_seconds=seconds,
         question=replace(question, counts_k=to_reliability_k(request), rule=rule),
         reranker=request.reranker,
@@ -111,7 +112,9 @@ def to_rule(request: Deciding, default: index.Rule = DEFAULT) -> index.Rule:
     return rule.counted()
 
 
-def to_decision_options(request: pb.ClassifyRequest, rule: index.Rule) -> DecisionOptions | None:
+def to_decision_options(
+    request: pb.ClassifyRequest, rule: index.Rule, *, all_vote: bool
+) -> DecisionOptions | None:
     """Read which annotations are wanted: calibrated confidence, label set or taxonomy node.
 
     Returns None if no annotation is wanted. Raises BadField.
@@ -145,6 +148,7 @@ def to_decision_options(request: pb.ClassifyRequest, rule: index.Rule) -> Decisi
         raise BadField("level", "and min_confidence exclude each other")
     return DecisionOptions(
         rule=rule,
+        all_vote=all_vote,
         calibrated=request.calibrated,
         coverage=coverage,
         coverage_by=request.coverage_by or "all",

@@ -25,6 +25,7 @@ from visual_memory_service.errors import BadField
 RELIABILITY_K = 10
 RERANK_SECONDS = 10.0
 SEARCH_SECONDS = 5.0
+MEAN_LENGTH_MAX = 1.00001  # of a mean of unit vectors in float32
 DEFAULT = index.Rule()
 
 Deciding: TypeAlias = (
@@ -54,7 +55,12 @@ def to_classification(
         shown=shown,
         options=to_decision_options(request, rule, all_vote=all_vote),
         rerank_seconds=seconds,
-        question=replace(question, counts_k=to_reliability_k(request), rule=rule),
+        question=replace(
+            question,
+            counts_k=to_reliability_k(request),
+            rule=rule,
+            domain_mean=to_domain_mean(request),
+        ),
         reranker=request.reranker,
     )
 
@@ -112,6 +118,21 @@ def to_rule(request: Deciding, default: index.Rule = DEFAULT) -> index.Rule:
     return rule.counted()
 
 
+def to_domain_mean(request: pb.ClassifyRequest) -> NDArray[np.float32] | None:
+    """Read the mean of unit vectors (d,) by which queries are centred, if any. Raises BadField."""
+    if not request.domain_mean:
+        return None
+    mean = np.array(request.domain_mean, dtype=np.float32)
+    length = float(np.linalg.norm(mean.astype(np.float64)))
+    if not 0.0 < length <= MEAN_LENGTH_MAX:
+        raise BadField(
+            "domain_mean",
+            "must be the mean of unit vectors, so longer than 0 and at most 1 long, but is "
+            f"{length:g} long",
+        )
+    return mean
+
+
 def to_decision_options(
     request: pb.ClassifyRequest, rule: index.Rule, *, all_vote: bool
 ) -> DecisionOptions | None:
@@ -128,6 +149,8 @@ def to_decision_options(
         raise BadField("reliability", "soft gives other votes than those that were calibrated")
     if rule.has_head and (request.calibrated or coverage is not None):
         raise BadField("head", "gives other shares than the votes that were calibrated")
+    if request.domain_mean and (request.calibrated or coverage is not None):
+        raise BadField("domain_mean", "moves queries away from those that were calibrated")
     if coverage is not None:
         requests.to_fraction(coverage, "coverage")
     if request.conformal not in ("", *conformal.SCORES):

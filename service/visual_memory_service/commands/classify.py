@@ -112,12 +112,12 @@ def add_vote(parser: ArgumentParser) -> None:
         help="a re-ranker of the server, which reweights the neighbours; none: do without; "
         "default: the memory's",
     )
-    parser.add_argument(
+    add_path(
+        parser,
         "--domain",
-        metavar="FOLDER",
-        type=Path,
-        help="pictures of the domain of those asked, such as drawings, by whose mean these are "
-        "centred; it may be the folder asked",
+        "FOLDER",
+        "pictures of the domain of those asked, such as drawings, by whose mean these are centred; "
+        "it may be the folder asked",
     )
 
 

@@ -21,7 +21,7 @@ WORK ?= benchmark-runs
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors floors-client newest mutants bench curation peers distances report report-page durability damage pictures stubs wire-lock clean
+.PHONY: install hooks demo test check fix floors floors-client newest mutants bench curation decisions peers distances report report-page durability damage pictures stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -106,6 +106,10 @@ curation: $(INSTALLED)
 	PYTHONPATH=benchmarks/performance:benchmarks/curation $(BIN)/python benchmarks/curation/noise.py
 	PYTHONPATH=benchmarks/performance:benchmarks/curation $(BIN)/python benchmarks/curation/flips.py
 	PYTHONPATH=benchmarks/performance:benchmarks/curation $(BIN)/python benchmarks/curation/reranking.py
+
+decisions: $(INSTALLED)
+	PYTHONPATH=benchmarks/performance:benchmarks/decisions $(BIN)/python benchmarks/decisions/drift.py
+	PYTHONPATH=benchmarks/performance:benchmarks/decisions $(BIN)/python benchmarks/decisions/domain.py
 
 # One thread: where another process has a core, several wait for each other most of the time.
 peers: $(PEERS)/.installed

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Conflict,
         Decision,
         DefaultRule,
+        DriftState,
         EmbedderSpec,
         Entry,
         Estimate,
@@ -75,6 +76,7 @@ __all__ = [
     "DeadlineExceeded",
     "Decision",
     "DefaultRule",
+    "DriftState",
     "EmbedderSpec",
     "Entry",
     "Error",
@@ -128,7 +130,7 @@ MODULES = {
     ),
     "types": (
         "Assessment AuditEvent AuditHead Calibration CalibrationState CheckResult "
-        "Conflict Decision DefaultRule EmbedderSpec Entry Estimate Explanation "
+        "Conflict Decision DefaultRule DriftState EmbedderSpec Entry Estimate Explanation "
         "InsertResult LabelAssessment LabelJudgement MeasuredRule MemoryInfo Neighbor "
         "Neighbors Node Operation PruneResult PurgeResult RelabelResult Removal Reranking "
         "RestoreResult Rule ServerInfo Suspect Taxonomy TuneResult UnlearnResult"

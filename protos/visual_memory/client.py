@@ -448,6 +448,7 @@ class Memory:
         level: int | None = None,
         reranker: str | None = None,
         rerank_seconds: float = 10.0,
+        domain_mean: ArrayLike | None = None,
     ) -> list[types.Decision]:
         """Classify each query by the vote of its ``k`` nearest entries (50 if None), in order.
 
@@ -467,7 +468,9 @@ class Memory:
         ``min_confidence`` it holds the deepest node of the taxonomy with that share of the votes,
         with ``level`` instead the node with most votes at this depth. A ``reranker`` of the server
         compares the pictures of the query and its k neighbours and reweights them, within
-        ``rerank_seconds`` for each query; None means the memory's, ``"none"`` none. Raises
+        ``rerank_seconds`` for each query; None means the memory's, ``"none"`` none. Queries of a
+        domain of their own, such as drawings asked of photographs, may be centred by its
+        ``domain_mean`` (d,), the mean of the unit vectors of some of its pictures. Raises
         InvalidArgument, NotFound for an unknown re-ranker, and FailedPrecondition for a memory that
         is empty, not calibrated for these votes, or stores no images to re-rank.
         """
@@ -497,6 +500,7 @@ class Memory:
             level=level,
             reranker=reranker,
             rerank_seconds=rerank_seconds,
+            domain_mean=domain_mean,
         )
         return self._client._ask(queries)
 

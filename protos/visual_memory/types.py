@@ -185,6 +185,22 @@ class CalibrationState:
 
 
 @dataclass(frozen=True, slots=True)
+class DriftState:
+    """Rejections of the last ``count`` calibrated queries, 20 at most, and how many are expected.
+
+    ``p_value`` is the probability that chance alone rejects as many or more of queries that are
+    like those of the calibration. If it is 0.002 or less the memory is ``drifting``: what is asked,
+    or the entries, may have changed.
+    """
+
+    count: int
+    rejected: int
+    expected: float
+    p_value: float
+    drifting: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """A calibration by ``count`` queries, or by the entries themselves (leave-one-out).
 
@@ -295,7 +311,8 @@ class MemoryInfo:
     ``pruned_labels`` of those that do not vote. ``store_images`` is True if pictures are stored;
     ``reranker`` is the default re-ranker, ``default_rule`` the rule that ``tune`` has set. Equal
     digests (hex) mean equal entries; ``uid`` differs from that of other memories that had its name.
-    ``damage`` says why a damaged memory cannot be used; its other fields are then empty.
+    ``drift`` is None without a ``calibration``. ``damage`` says why a damaged memory cannot be
+    used; its other fields are then empty.
     """
 
     name: str
@@ -314,6 +331,7 @@ class MemoryInfo:
     digest: str = ""
     uid: str = ""
     damage: str | None = None
+    drift: DriftState | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ def to_memory(memory: memory_pb2.Memory) -> types.MemoryInfo:
         labels=to_counts(memory.labels),
         calibration=given(memory, "calibration", partial(to_record, types.CalibrationState)),
         default_rule=given(memory, "default_rule", to_default_rule),
+        drift=given(memory, "drift", partial(to_record, types.DriftState)),
         pruned_labels={
             label.label: label.pruned_count for label in memory.labels if label.pruned_count
         },

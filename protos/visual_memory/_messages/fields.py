@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from numbers import Real
 from types import MappingProxyType
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
@@ -203,6 +203,22 @@ def share(fraction: float | None, path: str) -> float:
     return fraction
 
 
+def floats(vector: Any, path: str) -> list[float]:
+    """Return the numbers of a vector (d,), d ≥ 1, as a list.
+
+    Raises InvalidArgument, naming the field ``path``, for other shapes and types.
+    """
+    import numpy as np
+
+    try:
+        array = np.asarray(vector, np.float32)
+    except (TypeError, ValueError):
+        refuse(path, f"must be a vector of numbers, but is {vector!r:.80}")
+    if array.ndim != 1 or not array.size:
+        refuse(path, f"must be a vector (d,), but has the shape {array.shape}")
+    return cast("list[float]", array.tolist())
+
+
 def optional(check: Check) -> Check:
     return lambda value, path: None if value is None else check(value, path)
 
@@ -211,6 +227,7 @@ natural, positive = partial(whole, least=0), partial(whole, least=1)
 CHECKS: Mapping[str, Check] = MappingProxyType(
     {
         "clusters": natural,
+        "domain_mean": optional(floats),
         "exclude_ids": strings,
         "fraction": share,
         "ids": strings,

@@ -33,6 +33,7 @@ class Memory(google.protobuf.message.Message):
     DIGEST_FIELD_NUMBER: builtins.int
     UID_FIELD_NUMBER: builtins.int
     DAMAGE_FIELD_NUMBER: builtins.int
+    DRIFT_FIELD_NUMBER: builtins.int
     DEFAULT_RULE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """1 to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit."""
@@ -73,6 +74,10 @@ class Memory(google.protobuf.message.Message):
         """What decisions can be calibrated for; absent where it has no calibration."""
 
     @property
+    def drift(self) -> global___DriftState:
+        """Whether what is asked has changed since the calibration; absent where it has none."""
+
+    @property
     def default_rule(self) -> global___DefaultRule:
         """What decides where a call names no parameter of another; absent where TuneMemory has set none."""
 
@@ -93,10 +98,11 @@ class Memory(google.protobuf.message.Message):
         digest: builtins.str = ...,
         uid: builtins.str = ...,
         damage: builtins.str = ...,
+        drift: global___DriftState | None = ...,
         default_rule: global___DefaultRule | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["calibration", b"calibration", "create_time", b"create_time", "default_rule", b"default_rule", "embedder", b"embedder"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "damage", b"damage", "default_rule", b"default_rule", "digest", b"digest", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images", "uid", b"uid"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["calibration", b"calibration", "create_time", b"create_time", "default_rule", b"default_rule", "drift", b"drift", "embedder", b"embedder"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "damage", b"damage", "default_rule", b"default_rule", "digest", b"digest", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "drift", b"drift", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images", "uid", b"uid"]) -> None: ...
 
 global___Memory = Memory
 
@@ -219,6 +225,42 @@ class DefaultRule(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["changes", b"changes", "create_time", b"create_time", "rule", b"rule"]) -> None: ...
 
 global___DefaultRule = DefaultRule
+
+@typing.final
+class DriftState(google.protobuf.message.Message):
+    """Rejections among the last queries that were asked with `calibrated` of all entries, since the
+    calibration and the start of the server.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: builtins.int
+    REJECTED_FIELD_NUMBER: builtins.int
+    EXPECTED_FIELD_NUMBER: builtins.int
+    P_VALUE_FIELD_NUMBER: builtins.int
+    DRIFTING_FIELD_NUMBER: builtins.int
+    count: builtins.int
+    """Those queries, 20 at most."""
+    rejected: builtins.int
+    """How many of them were rejected,"""
+    expected: builtins.float
+    """and how many the calibration lets expect."""
+    p_value: builtins.float
+    """How likely chance alone rejects as many or more."""
+    drifting: builtins.bool
+    """Whether that is 0.002 or less."""
+    def __init__(
+        self,
+        *,
+        count: builtins.int = ...,
+        rejected: builtins.int = ...,
+        expected: builtins.float = ...,
+        p_value: builtins.float = ...,
+        drifting: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["count", b"count", "drifting", b"drifting", "expected", b"expected", "p_value", b"p_value", "rejected", b"rejected"]) -> None: ...
+
+global___DriftState = DriftState
 
 @typing.final
 class LabelCount(google.protobuf.message.Message):

@@ -665,6 +665,7 @@ class ClassifyRequest(google.protobuf.message.Message):
     HEAD_TEMPERATURE_FIELD_NUMBER: builtins.int
     BLEND_FIELD_NUMBER: builtins.int
     COVERAGE_BY_FIELD_NUMBER: builtins.int
+    DOMAIN_MEAN_FIELD_NUMBER: builtins.int
     memory: builtins.str
     k: builtins.int
     """Neighbours that vote; unset means 50. More than there are means all."""
@@ -735,6 +736,12 @@ class ClassifyRequest(google.protobuf.message.Message):
         all. A decision that it did not reach says so.
         """
 
+    @property
+    def domain_mean(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
+        """The mean of the unit vectors of pictures of one domain, such as drawings, of which the queries are:
+        it is subtracted from their unit vectors, which are then scaled to unit length. Empty means none.
+        """
+
     def __init__(
         self,
         *,
@@ -763,9 +770,10 @@ class ClassifyRequest(google.protobuf.message.Message):
         head_temperature: builtins.float | None = ...,
         blend: builtins.float | None = ...,
         coverage_by: builtins.str = ...,
+        domain_mean: collections.abc.Iterable[builtins.float] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_coverage", b"_coverage", "_head_temperature", b"_head_temperature", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "balance", b"balance", "blend", b"blend", "coverage", b"coverage", "head_temperature", b"head_temperature", "images", b"images", "k", b"k", "level", b"level", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "ridge", b"ridge", "temperature", b"temperature", "vectors", b"vectors"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_coverage", b"_coverage", "_head_temperature", b"_head_temperature", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "allow_empty", b"allow_empty", "balance", b"balance", "blend", b"blend", "calibrated", b"calibrated", "conformal", b"conformal", "coverage", b"coverage", "coverage_by", b"coverage_by", "exclude_ids", b"exclude_ids", "filter", b"filter", "head", b"head", "head_temperature", b"head_temperature", "images", b"images", "k", b"k", "level", b"level", "memory", b"memory", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "reranker", b"reranker", "ridge", b"ridge", "temperature", b"temperature", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_coverage", b"_coverage", "_head_temperature", b"_head_temperature", "_k", b"_k", "_level", b"_level", "_min_confidence", b"_min_confidence", "_neighbors", b"_neighbors", "_reliability_k", b"_reliability_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "allow_empty", b"allow_empty", "balance", b"balance", "blend", b"blend", "calibrated", b"calibrated", "conformal", b"conformal", "coverage", b"coverage", "coverage_by", b"coverage_by", "domain_mean", b"domain_mean", "exclude_ids", b"exclude_ids", "filter", b"filter", "head", b"head", "head_temperature", b"head_temperature", "images", b"images", "k", b"k", "level", b"level", "memory", b"memory", "min_confidence", b"min_confidence", "neighbors", b"neighbors", "queries", b"queries", "reliability", b"reliability", "reliability_k", b"reliability_k", "rerank_timeout", b"rerank_timeout", "reranker", b"reranker", "ridge", b"ridge", "temperature", b"temperature", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_balance", b"_balance"]) -> typing.Literal["balance"] | None: ...
     @typing.overload

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from visual_memory import Client
+from visual_memory import Client, Memory
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json_array, print_table, say
 from visual_memory.terminal.progress import Progress
@@ -25,6 +25,10 @@ from visual_memory_service.console.arguments import (
 )
 from visual_memory_service.pictures import bad_pictures, pictures
 from visual_memory_service.pictures.pictures import PictureFiles
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 BATCH = 64
 
@@ -108,6 +112,13 @@ def add_vote(parser: ArgumentParser) -> None:
         help="a re-ranker of the server, which reweights the neighbours; none: do without; "
         "default: the memory's",
     )
+    add_path(
+        parser,
+        "--domain",
+        "FOLDER",
+        "pictures of the domain of those asked, such as drawings, by whose mean these are centred; "
+        "it may be the folder asked",
+    )
 
 
 def classify(client: Client, options: Namespace) -> int:
@@ -117,9 +128,12 @@ def classify(client: Client, options: Namespace) -> int:
     if shown is None and not options.json:
         shown = 1
 
+    domain_mean = mean_of_domain(memory, options)
+
     def decide(images: Sequence[Path]) -> list[Decision]:
         return memory.classify(
             images=images,
+            domain_mean=domain_mean,
             calibrated=options.calibrated,
             coverage=options.coverage,
             coverage_by=options.coverage_by,
@@ -164,6 +178,24 @@ def find_pictures(options: Namespace) -> PictureFiles:
     found = pictures.find_files(options.images)
     bad_pictures.report_remarks(found.others, found.remarks)
     return found
+
+
+def mean_of_domain(memory: Memory, options: Namespace) -> NDArray[np.float32] | None:
+    """Return the mean of the vectors of the pictures in ``--domain``, or None without it.
+
+    Raises Refused if one cannot be used and ``--skip-bad`` is not given, or if fewer than two can.
+    """
+    if options.domain is None:
+        return None
+    found = pictures.find_files([options.domain])
+    bad = {str(path): why for path, why in found.bad.items()}
+    vectors = bad_pictures.send(memory.embed, list(found.pictures), str, bad, options)
+    bad_pictures.refuse(bad, options, done="asked", do="ask about")
+    bad_pictures.report(bad)
+    if vectors is None or len(vectors) < 2:
+        raise Refused(f"{options.domain} must hold two pictures of the domain at least.")
+    mean: NDArray[np.float32] = vectors.mean(axis=0)
+    return mean
 
 
 def vote(options: Namespace) -> dict[str, Any]:

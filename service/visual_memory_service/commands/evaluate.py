@@ -15,7 +15,13 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import percent, plural, print_json, print_table, say
 from visual_memory.terminal.refused import Refused, listed
 from visual_memory.types import Decision
-from visual_memory_service.commands.classify import add_vote, problems, query_in_batches, vote
+from visual_memory_service.commands.classify import (
+    add_vote,
+    mean_of_domain,
+    problems,
+    query_in_batches,
+    vote,
+)
 from visual_memory_service.commands.classify import report as report_problems
 from visual_memory_service.console.arguments import (
     add_asking,
@@ -105,8 +111,13 @@ def evaluate(client: Client, options: Namespace) -> int:
         bad_pictures.report_remarks(files.others, remarks)
     reranked = bool(options.reranker or info.reranker)  # so the nearest need not be the first
 
+    shown = None if reranked else 1
+    domain_mean = mean_of_domain(memory, options)
+
     def decide(images: Sequence[Path]) -> list[Decision]:
-        return memory.classify(images=images, neighbors=None if reranked else 1, **vote(options))
+        return memory.classify(
+            images=images, neighbors=shown, domain_mean=domain_mean, **vote(options)
+        )
 
     answered = query_in_batches(client, options, files, decide)
     decisions = [decision for _, decision in answered.answers]
@@ -142,6 +153,8 @@ def print_report(evaluation: Evaluation, options: Namespace, advice: str | None)
     of = f"{evaluation.correct:,} of {plural(evaluation.pictures, 'picture')}"
     say(f"accuracy {right}: {of}{shown_rule(options)}.")
     say(f"{evaluation.seconds:.1f} s, {rate:,.0f} pictures/s.")
+    if options.domain:
+        say(f"They were centred by the mean of the pictures in {options.domain}.")
     if advice:
         say(advice)
     if evaluation.unknown_labels:
@@ -171,6 +184,7 @@ def as_json(evaluation: Evaluation, options: Namespace) -> dict[str, Any]:
     return {
         "memory": options.name,
         **rule(options),
+        "domain": None if options.domain is None else str(options.domain),
         "pictures": evaluation.pictures,
         "correct": evaluation.correct,
         "accuracy": evaluation.correct / evaluation.pictures,

@@ -9,7 +9,7 @@ from visual_memory import Client
 from visual_memory.terminal.arguments import Commands, flags
 from visual_memory.terminal.output import plural, print_json, print_table, printable, say, size
 from visual_memory.terminal.refused import listed
-from visual_memory.types import MemoryInfo, UnlearnResult
+from visual_memory.types import CalibrationState, DriftState, MemoryInfo, UnlearnResult
 from visual_memory_service.console.arguments import add_apply, add_asking
 
 LABELS_SHOWN = 20
@@ -74,6 +74,8 @@ def list_memories(client: Client, options: Namespace) -> None:
     for each in memories:
         if each.damage:
             print(f"{each.name} cannot be used: {printable(each.damage)}")
+        if each.drift and each.drift.drifting:
+            say(f"{each.name}: {sentence(each.drift)}")
 
 
 def info(client: Client, options: Namespace) -> None:
@@ -97,6 +99,10 @@ def info(client: Client, options: Namespace) -> None:
             f"Decisions are by {flags(asdict(default.rule))} where a call names nothing else: "
             f"chosen by tune on {printable(default.create_time)} UTC, {since} of entries ago."
         )
+    if found.calibration:
+        say(described(found.calibration))
+    if found.drift and found.drift.count:
+        say(sentence(found.drift))
     if found.labels:
         say("")
         print_table(("label", "entries"), list(found.labels.items())[:LABELS_SHOWN])
@@ -141,6 +147,29 @@ def show_deletion(client: Client, options: Namespace) -> None:
     if running:
         say(f"An erasure that has not ended would end without a certificate: {listed(running)}.")
     say("Nothing was deleted; add --apply to do it.")
+
+
+def described(calibration: CalibrationState) -> str:
+    """Describe a calibration: its time, its votes, and edits since."""
+    votes = f"k = {calibration.k}, {calibration.voting}"
+    if calibration.voting == "softmax":
+        votes += f" at {calibration.temperature:g}"
+    if calibration.balance:
+        votes += f", balance {calibration.balance:g}"
+    changed = "; entries were changed since" if calibration.stale else ""
+    return f"Calibrated {printable(calibration.create_time)} UTC for {votes} votes{changed}."
+
+
+def sentence(drift: DriftState) -> str:
+    """Describe the rejections of the last calibrated queries, and the reason if they are many."""
+    were = "was" if drift.rejected == 1 else "were"
+    told = (
+        f"{drift.rejected} of the last {plural(drift.count, 'calibrated query')} {were} rejected, "
+        f"{drift.expected:.1f} were to be expected"
+    )
+    if not drift.drifting:
+        return f"{told}."
+    return f"{told}: what is asked may have changed, or the entries have."
 
 
 def content_of(info: MemoryInfo) -> str:

@@ -13,6 +13,7 @@ from visual_memory.v1 import service_pb2 as pb
 from visual_memory_embedders import EmbedderSpec
 from visual_memory_index import AuditPage, Entry, Memory, MemoryInfo, Page, Rule, StoredBatch
 from visual_memory_index.memory.default_rules import DefaultRule
+from visual_memory_index.votes.drift import Drift
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.page_token import from_token
 from visual_memory_service.decisions.calibration import Calibration
@@ -34,10 +35,14 @@ def from_settings(settings: Settings) -> pb.Limits:
 def from_info(
     info: MemoryInfo,
     calibration: Calibration | None,
+    drift: Drift | None,
     default_rule: DefaultRule | None,
     reranker: str,
 ) -> memory_pb2.Memory:
-    """Convert a memory's info to a message, with its calibration, default rule and re-ranker."""
+    """Convert a memory's info to a message.
+
+    With it come its calibration and drift, its default rule and its re-ranker.
+    """
     return memory_pb2.Memory(
         calibration=None
         if calibration is None
@@ -70,6 +75,15 @@ def from_info(
         reranker=reranker,
         digest=info.digest,
         uid=info.identity.uid,
+        drift=None
+        if drift is None
+        else memory_pb2.DriftState(
+            count=drift.count,
+            rejected=drift.rejected,
+            expected=drift.expected,
+            p_value=drift.p_value,
+            drifting=drift.drifting,
+        ),
     )
 
 

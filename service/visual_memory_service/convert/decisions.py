@@ -25,6 +25,7 @@ from visual_memory_service.errors import BadField
 RELIABILITY_K = 10
 RERANK_SECONDS = 10.0
 SEARCH_SECONDS = 5.0
+MEAN_LENGTH_MAX = 1.00001  # of a mean of unit vectors in float32
 DEFAULT = index.Rule()
 
 Deciding: TypeAlias = (
@@ -47,8 +48,9 @@ def to_classification(
     if request.HasField("rerank_timeout"):
         seconds = requests.to_seconds(request.rerank_timeout, "rerank_timeout")
     rule = to_rule(request, default)
-    options = to_decision_options(request, rule)
     question = to_question(request, rule.k, settings)
+    all_vote = question.filter is None and not question.exclude_ids
+    options = to_decision_options(request, rule, all_vote=all_vote)
     return Classification(
         rule=rule,
         shown=shown,
@@ -59,6 +61,7 @@ def to_classification(
             counts_k=to_reliability_k(request),
             rule=rule,
             means=options is not None and options.need_calibration,
+            domain_mean=to_domain_mean(request),
         ),
         reranker=request.reranker,
     )
@@ -117,7 +120,24 @@ def to_rule(request: Deciding, default: index.Rule) -> index.Rule:
     return rule.counted()
 
 
-def to_decision_options(request: pb.ClassifyRequest, rule: index.Rule) -> DecisionOptions | None:
+def to_domain_mean(request: pb.ClassifyRequest) -> NDArray[np.float32] | None:
+    """Read the mean of unit vectors (d,) by which queries are centred, if any. Raises BadField."""
+    if not request.domain_mean:
+        return None
+    mean = np.array(request.domain_mean, dtype=np.float32)
+    length = float(np.linalg.norm(mean.astype(np.float64)))
+    if not 0.0 < length <= MEAN_LENGTH_MAX:
+        raise BadField(
+            "domain_mean",
+            "must be the mean of unit vectors, so longer than 0 and at most 1 long, but is "
+            f"{length:g} long",
+        )
+    return mean
+
+
+def to_decision_options(
+    request: pb.ClassifyRequest, rule: index.Rule, *, all_vote: bool
+) -> DecisionOptions | None:
     """Read which annotations are wanted: calibrated confidence, label set or taxonomy node.
 
     Returns None if no annotation is wanted. Raises BadField.
@@ -129,6 +149,8 @@ def to_decision_options(request: pb.ClassifyRequest, rule: index.Rule) -> Decisi
         return None
     if request.reliability == "soft" and (request.calibrated or coverage is not None):
         raise BadField("reliability", "soft gives other votes than those that were calibrated")
+    if request.domain_mean and (request.calibrated or coverage is not None):
+        raise BadField("domain_mean", "moves queries away from those that were calibrated")
     if coverage is not None:
         requests.to_fraction(coverage, "coverage")
     if request.conformal not in ("", *conformal.SCORES):
@@ -149,6 +171,7 @@ def to_decision_options(request: pb.ClassifyRequest, rule: index.Rule) -> Decisi
         raise BadField("level", "and min_confidence exclude each other")
     return DecisionOptions(
         rule=rule,
+        all_vote=all_vote,
         calibrated=request.calibrated,
         coverage=coverage,
         coverage_by=request.coverage_by or "all",

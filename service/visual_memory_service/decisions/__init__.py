@@ -1,4 +1,4 @@
-"""Decisions: classifying, with calibration, taxonomy and explanations.
+"""Decisions: classifying, with calibration, drift, domains, taxonomy and explanations.
 
 Imports runtime; knows no message. Alone: ``make test ROOM=service/decisions``.
 """

@@ -16,6 +16,7 @@ from visual_memory_index.votes import conformal
 from visual_memory_index.votes.coverage import distance_from_memory
 from visual_memory_index.votes.shares import shares
 from visual_memory_service.decisions.calibration import calibration_of
+from visual_memory_service.decisions.drift import count_rejections
 from visual_memory_service.decisions.taxonomy import taxonomy_of
 from visual_memory_service.errors import NotCalibrated
 from visual_memory_service.runtime.memories import ServedMemory
@@ -33,10 +34,12 @@ class DecisionOptions:
 
     ``calibrated`` and ``coverage`` need a calibration for the same rule; ``coverage`` asks for a
     set of labels by the ``conformal`` score, on average over what ``coverage_by`` names, which
-    ``allow_empty`` lets be empty. ``level`` or ``min_confidence`` ask for a taxonomy node.
+    ``allow_empty`` lets be empty. ``level`` or ``min_confidence`` ask for a taxonomy node. If
+    ``all_vote``, no entry is left out, and rejections are counted to tell a drift.
     """
 
     rule: Rule
+    all_vote: bool
     calibrated: bool
     coverage: float | None
     coverage_by: str
@@ -103,6 +106,8 @@ def annotate_all(
         sure = [calibration.confidence(decision) for decision in decisions]
         found = distance_from_memory(neighbors.distances[:, 0], class_means().distances)
         rejected = (found > calibration.result.rejection_distance).tolist()
+        if options.all_vote:
+            count_rejections(rejected, calibration, served)
     if calibration and options.coverage is not None:
         limits = calibration.limits(options.conformal, options.coverage, options.coverage_by)
         sets = label_sets(decisions, vectors, class_means, limits, options)

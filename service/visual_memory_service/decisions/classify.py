@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from visual_memory_index import Decision, Filter, Neighbors, Query, Rule
 from visual_memory_index.errors import EmptyMemory
 from visual_memory_service.decisions.annotate import DecisionOptions
+from visual_memory_service.decisions.domain import centred
 from visual_memory_service.errors import AnswerTooLarge, BadField
 from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.threads import in_thread
@@ -25,6 +26,7 @@ class Question:
     among their ``counts_k`` nearest. With a ``rule`` the neighbours come with all that it needs,
     with ``means`` they come with the comparison with all class means.
     ``neighbors_max`` limits the sum of neighbours of all queries, unless there is only one query.
+    With a ``domain_mean`` (d,) queries are centred by it.
     """
 
     queries: Sequence[bytes] | NDArray[np.float32]
@@ -34,6 +36,7 @@ class Question:
     counts_k: int | None = None
     rule: Rule | None = None
     means: bool = False
+    domain_mean: NDArray[np.float32] | None = None
     neighbors_max: int = sys.maxsize
 
     def check_answer(self, each: int, what: str) -> None:
@@ -93,7 +96,8 @@ async def classify(
 async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, NDArray[np.float32]]:
     """Return the nearest entries of each query, in query order, and the queries' vectors (n, d).
 
-    Raises EmptyMemory, WrongDimension, AnswerTooLarge, HeadTooLarge.
+    Raises EmptyMemory, WrongDimension, AnswerTooLarge, HeadTooLarge, and BadField for a wrong
+    ``domain_mean``.
     """
     question.check_answer(min(question.k, served.memory.count), "neighbours")
     if not served.memory.count:
@@ -102,6 +106,9 @@ async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, N
             raise EmptyMemory(f'All entries of "{name}" are pruned; undo a prune or insert others.')
         raise EmptyMemory(f'The memory "{name}" is empty; insert entries before asking it.')
     vectors = await to_vectors(question.queries, served)
+    if question.domain_mean is not None:
+        field = "vectors" if isinstance(question.queries, np.ndarray) else "images"
+        vectors = centred(vectors, question.domain_mean, field)
     searches = served.searches if question.counts_k is None else served.soft_searches
     query = Query(
         vectors,

@@ -24,6 +24,7 @@ from visual_memory_index import errors
 from visual_memory_service.config import Settings
 from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
 from visual_memory_service.runtime.check import Checks
+from visual_memory_service.runtime.rejections import Rejections
 from visual_memory_service.runtime.searches import Searches
 
 TRY_AGAIN_SECONDS = 3.0  # between tries: opening reads the whole file
@@ -74,6 +75,7 @@ class ServedMemory:
 
     Searches with reliability weights are batched apart, in ``soft_searches``, since after edits
     they first update misleading counts. ``read`` maps names of settings to (text, parsed value).
+    ``rejections`` are of the last calibrated queries.
     """
 
     memory: index.Memory
@@ -82,6 +84,7 @@ class ServedMemory:
     spec: EmbedderSpec | None
     embedders: Embedders
     read: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    rejections: Rejections = field(default_factory=Rejections)
 
     def embedder(self) -> Embedder:
         """Return the embedder that the memory was made with. Raises NoEmbedder, WrongEmbedder."""

@@ -8,6 +8,7 @@ from visual_memory_index.errors import MemoryClosed, MemoryRefusal, UnknownMemor
 from visual_memory_service.convert import answers
 from visual_memory_service.convert.page_token import from_token, to_page_bounds
 from visual_memory_service.decisions.calibration import calibration_of
+from visual_memory_service.decisions.drift import drift_of
 from visual_memory_service.decisions.tune import default_rule_of
 from visual_memory_service.runtime.memories import Memories, ServedMemory
 from visual_memory_service.wire.rerank import reranker_of
@@ -16,8 +17,13 @@ from visual_memory_service.wire.rerank import reranker_of
 def describe(served: ServedMemory) -> memory_pb2.Memory:
     """Return a message on the current state of a memory."""
     memory = served.memory
-    calibration, rule = calibration_of(served), default_rule_of(served)
-    return answers.from_info(memory.info(), calibration, rule, reranker_of(memory))
+    return answers.from_info(
+        memory.info(),
+        calibration_of(served),
+        drift_of(served),
+        default_rule_of(served),
+        reranker_of(memory),
+    )
 
 
 def list_memories(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import RemoteMemory, to_picture
-from tests.service.conftest import Run
+from tests.service.conftest import Run, answer, refused, text
 
+from visual_memory import Client
 from visual_memory_service.commands.classify import report
 
 
@@ -41,3 +42,44 @@ def test_files_of_a_folder_that_are_no_pictures_are_counted(
             "HEIC is not read: save such pictures as JPEG first, such as with: "
             "magick mogrify -format jpg *.heic",
         ]
+
+
+def draw(path: Path, numbers: range) -> None:
+    path.mkdir(parents=True)
+    for number in numbers:
+        (path / f"{number}.png").write_bytes(to_picture(number))
+
+
+def test_pictures_are_centred_by_the_mean_of_their_domain(
+    run: Run, client: Client, album: RemoteMemory
+) -> None:
+    draw(Path("drawn/noise"), range(5, 9))
+    memory, files = client.memory(album.name), sorted(Path("drawn/noise").iterdir())
+    mean = memory.embed(files).mean(axis=0)
+
+    told = answer(run("classify", album.name, "drawn", "--domain", "drawn", "--json"))
+    measured = answer(run("evaluate", album.name, "drawn", "--domain", "drawn", "--json"))
+    shown = text(run("evaluate", album.name, "drawn", "--domain", "drawn"))
+
+    decisions = memory.classify(images=files, domain_mean=mean)
+    assert [each["confidence"] for each in told] == [each.confidence for each in decisions]
+    assert [[each["distance"] for each in one["neighbors"]] for one in told] == [
+        each.neighbors.distances.tolist() for each in decisions
+    ]
+    assert (measured["domain"], measured["correct"]) == ("drawn", 4)
+    assert "\nThey were centred by the mean of the pictures in drawn.\n" in shown
+
+
+def test_a_domain_of_one_picture_or_a_bad_one_is_refused(run: Run, album: RemoteMemory) -> None:
+    draw(Path("drawn"), range(5, 7))
+    draw(Path("alone"), range(1))
+    draw(Path("bad"), range(3))
+    Path("bad/1.png").write_bytes(b"no picture")
+    ask = ("classify", album.name, "drawn", "--domain")
+
+    assert refused(run(*ask, "alone")) == "alone must hold two pictures of the domain at least.\n"
+    assert run(*ask, "bad").stderr.startswith("bad/1.png ")
+    assert run(*ask, "bad").returncode == 1
+    left = run(*ask, "bad", "--skip-bad")
+    assert left.stderr.endswith("1 picture left out.\n")
+    assert left.stdout.count("drawn/") == 2

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tests.service.conftest import Run, answer, text
@@ -72,3 +73,43 @@ def test_certificates_and_erasures_that_would_go_are_named(run: Run, start: Star
     assert (told["certificates"], told["not_ended"]) == (1, [erasure])
     assert "With it would go 1 certificate of erasure, and which ids were unlearned:" in shown
     assert f"An erasure that has not ended would end without a certificate: {erasure}.\n" in shown
+
+
+def test_a_drift_is_told_with_the_calibration_and_in_the_list(run: Run, client: Client) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 8)) + 2.0
+    memory = client.create_memory("asked", dimension=8)
+    memory.insert(vectors=rows, labels=["cat", "dog"] * 30)
+    shown = [text(run("info", "asked"))]
+    memory.calibrate(k=5, voting="softmax", balance=0.5)
+    shown.append(text(run("info", "asked")))
+    ask: Any = {"k": 5, "voting": "softmax", "balance": 0.5, "calibrated": True}
+    memory.classify(vectors=-rows[:1], **ask)
+    memory.insert(vectors=rows[:1], labels=["cat"])
+    shown.append(text(run("info", "asked")))
+    listed = [text(run("list"))]
+    memory.classify(vectors=-rows[:19], **ask)
+    shown.append(text(run("info", "asked")))
+    listed.append(text(run("list")))
+    told = answer(run("info", "asked", "--json"))["drift"]
+    client.delete_memory("asked")
+
+    many = (
+        "20 of the last 20 calibrated queries were rejected, 1.3 were to be expected: "
+        "what is asked may have changed, or the entries have."
+    )
+    assert "alibrated" not in shown[0]
+    assert re.search(
+        r"^Calibrated 20\S+ \S+ UTC for k = 5, softmax at 0\.07, balance 0\.5 votes\.$",
+        shown[1],
+        re.MULTILINE,
+    )
+    assert "queries" not in shown[1]
+    assert (
+        "balance 0.5 votes; entries were changed since.\n"
+        "1 of the last 1 calibrated query was rejected, 0.1 were to be expected.\n"
+    ) in shown[2]
+    assert f"\n{many}\n" in shown[3]
+    assert "asked:" not in listed[0]
+    assert f"\nasked: {many}\n" in listed[1]
+    assert (told["count"], told["rejected"], told["drifting"]) == (20, 20, True)

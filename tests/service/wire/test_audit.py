@@ -255,7 +255,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
 
 def verified(memory: Memory) -> Log:
     """Verify the log as a client would, and return it."""
-    info = from_info(memory.info(), None, None, "")
+    info = from_info(memory.info(), None, None, None, "")
     log, first = Log(MemoryInfo("pets", 4, None, EPOCH, 2, {}, 0, digest=info.digest)), 0
     while True:
         events = memory.audit_events(first, limit=7)

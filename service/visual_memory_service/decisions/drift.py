@@ -1,0 +1,28 @@
+"""Drift of what a memory is asked since its calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from visual_memory_index.votes import drift
+from visual_memory_service.decisions.calibration import Calibration, calibration_of
+from visual_memory_service.runtime.memories import ServedMemory
+
+
+def count_rejections(
+    rejected: Sequence[bool], calibration: Calibration, served: ServedMemory
+) -> None:
+    """Count queries, ``rejected`` by a ``calibration`` or not, among the last of a memory."""
+    served.rejections.add(calibration.created_at, rejected)
+
+
+def drift_of(served: ServedMemory) -> drift.Drift | None:
+    """Compare the rejections of a memory's last queries with what its calibration lets expect.
+
+    Returns None if it has no calibration.
+    """
+    calibration = calibration_of(served)
+    if calibration is None:
+        return None
+    count, rejected = served.rejections.counts(calibration.created_at)
+    return drift.drift(count, rejected, calibration.result.count)

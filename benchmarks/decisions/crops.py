@@ -38,6 +38,15 @@ class Vectors:
         at = {item: row for row, item in enumerate(self.items)}
         return self.vectors[[at[item] for item in items]]
 
+    def reduced(self, dimension: int) -> Vectors:
+        """Return unit vectors of principal components, those of all whole pictures."""
+        whole = self.of_items([item for item in self.items if item.crop == 0]).astype(np.float64)
+        centre = whole.mean(axis=0)
+        _, _, axes = np.linalg.svd(whole - centre, full_matrices=False)
+        few = (self.vectors - centre) @ axes[:dimension].T
+        few /= np.linalg.norm(few, axis=1, keepdims=True)
+        return Vectors(self.items, few.astype(np.float32))
+
     def save(self, path: Path) -> None:
         """Write an .npz with the arrays paths, crops, labels and vectors, as a whole or not."""
         part = path.with_suffix(".part.npz")

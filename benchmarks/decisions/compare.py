@@ -112,6 +112,7 @@ PARTS = (  # one after the other, each for all seeds
     (Configuration("natural16", LITE0), Configuration("caltech20", LITE0), BOTH, HARD),
     (Configuration("both", LITE1), Configuration("both", LITE2)),
 )
+NAMES = [str(each) for part in PARTS for each in part]
 
 
 def most_alike(vectors: Vectors, of_label: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -199,6 +200,7 @@ def main() -> None:
         action="store_true",
         help="the classifiers among which those of the comparison were chosen, on other splits",
     )
+    parser.add_argument("--only", choices=NAMES, nargs="+", help="of these alone; default: of all")
     arguments = parser.parse_args()
     csv = arguments.csv or arguments.work / ("choice.csv" if arguments.choice else "compare.csv")
     with own_client() as client:
@@ -207,7 +209,8 @@ def main() -> None:
             comparison.run((BOTH, HARD), DEVELOPMENT_SEEDS, CHOICE)
         else:
             for part in PARTS:
-                comparison.run(part, splits.SEEDS, METHODS)
+                wanted = [each for each in part if str(each) in (arguments.only or NAMES)]
+                comparison.run(wanted, splits.SEEDS, METHODS)
 
 
 if __name__ == "__main__":

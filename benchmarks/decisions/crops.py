@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,17 +25,16 @@ AT_ONCE = 320  # images of one call
 assert len(CORNERS) == CROPS
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Vectors:
     """Unit vectors, float32 (n, d), of items: the whole pictures and all their crops."""
 
-    items: tuple[Item, ...]
-    vectors: NDArray[np.float32]
+    def __init__(self, items: Sequence[Item], vectors: NDArray[np.float32]) -> None:
+        self.items, self.vectors = items, vectors
+        self._rows = {item: row for row, item in enumerate(items)}
 
     def of_items(self, items: Sequence[Item]) -> NDArray[np.float32]:
         """Return the vectors (m, d) of some of the items, in their order."""
-        at = {item: row for row, item in enumerate(self.items)}
-        return self.vectors[[at[item] for item in items]]
+        return self.vectors[[self._rows[item] for item in items]]
 
     def reduced(self, dimension: int) -> Vectors:
         """Return unit vectors of principal components, those of all whole pictures."""
@@ -65,7 +63,7 @@ class Vectors:
         """Read a file that ``save`` wrote."""
         with np.load(path) as file:
             columns = (file[name].tolist() for name in ("paths", "crops", "labels"))
-            items = tuple(Item(*each) for each in zip(*columns, strict=True))
+            items = [Item(*each) for each in zip(*columns, strict=True)]
             return cls(items, file["vectors"])
 
 
@@ -110,7 +108,7 @@ def embedded(client: Client, embedder: str, data: Path, work: Path) -> Vectors:
     assert spec is not None
     path = work / "crops" / f"{embedder}-{key(data, spec)[:16]}.npz"
     if not path.exists():
-        wanted = tuple(items(data))
+        wanted = list(items(data))
         rows = []
         for start in range(0, len(wanted), AT_ONCE):
             part = wanted[start : start + AT_ONCE]

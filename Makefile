@@ -21,7 +21,11 @@ WORK ?= benchmark-runs
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
+<<<<<<< HEAD
 .PHONY: install hooks demo test check fix floors floors-client newest mutants bench curation decisions peers distances report report-page durability damage pictures stubs wire-lock clean
+=======
+.PHONY: install hooks demo test check fix floors floors-client newest mutants bench curation peers compare distances report report-page durability damage pictures stubs wire-lock clean
+>>>>>>> compare
 
 install: $(INSTALLED)
 
@@ -115,9 +119,15 @@ decisions: $(INSTALLED)
 peers: $(PEERS)/.installed
 	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks/performance:benchmarks/curation $(PEERS)/bin/python benchmarks/curation/suspects.py
 
+# Decisions beside trained classifiers: hours; killed, it goes on where it was.
+compare: $(PEERS)/.installed
+	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks/performance:benchmarks/decisions $(PEERS)/bin/python benchmarks/decisions/lda.py --data '$(DATA)' --work '$(WORK)'
+	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks/performance:benchmarks/decisions $(PEERS)/bin/python benchmarks/decisions/compare.py --data '$(DATA)' --work '$(WORK)'
+	$(PEERS)/bin/python benchmarks/decisions/standings.py --csv '$(WORK)/compare.csv'
+
 $(PEERS)/.installed: pyproject.toml
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --editable '.[cpu]' 'cleanlab>=2.9' scikit-learn
+	$(PEERS)/bin/python -m pip install --quiet --editable '.[cpu,lite]' 'cleanlab>=2.9' scikit-learn
 	touch $@
 
 # What docs/distortions.md shows; RELEASED is a folder of checkouts, which the page names.

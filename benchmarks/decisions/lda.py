@@ -58,7 +58,7 @@ class Peers:
         """Return the largest difference of contrasts, as a part of the largest contrast."""
         statistics = Statistics(self.entries.shape[1], moment=True)
         statistics.add(self.given, self.entries)
-        _, distances = fit(statistics, self.ridge).compare(queries)
+        distances = fit(statistics, self.ridge).compare(queries).distances
         theirs = self.lda.decision_function(exact(queries)) - np.log(self.lda.priors_)
         ours, theirs = contrasts(-self.factor * distances), contrasts(theirs)
         return float(np.abs(ours - theirs).max() / np.abs(theirs).max())

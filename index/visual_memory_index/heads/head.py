@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,14 +154,20 @@ def half_squares(along: Matrix, norms: Matrix, lengths: Matrix) -> Matrix:
     return np.maximum(lengths - 2.0 * along + norms, 0.0) / 2.0
 
 
-def fit(statistics: Statistics, ridge: float | None = None) -> Head:
+def fit(
+    statistics: Statistics,
+    ridge: float | None = None,
+    *,
+    invert: Callable[[Matrix], Matrix | None] = inverse,
+) -> Head:
     """Fit a head to the ``statistics`` of at least one entry.
 
     Without ``ridge`` the metric is the identity: nearest class mean by centred cosine (Wang et al.,
     2019, SimpleShot, "CL2N"). With it the metric is the scatter of the vectors around their class
     means, plus ``ridge`` > 0 on its diagonal: linear discriminants (Fisher, 1936; Friedman, 1989,
     Regularized discriminant analysis), scored by cosine (Dehak et al., 2011, section 3.4). The
-    statistics must keep the second moment then. Equal statistics give equal bits. Raises
+    statistics must keep the second moment then. Equal statistics give equal bits, unless the metric
+    is inverted otherwise: ``invert`` returns None if it is not positive definite. Raises
     HeadTooLarge, RidgeTooSmall.
     """
     check_size(len(statistics.counts), statistics.dimension, moment=ridge is not None)
@@ -176,7 +182,7 @@ def fit(statistics: Statistics, ridge: float | None = None) -> Head:
         assert statistics.moment is not None
         between = product((means * counts[:, np.newaxis]).T, means.T)
         scatter = statistics.moment / SCALE**2 - (between + between.T) / 2.0
-        metric = inverse(scatter + ridge * np.eye(statistics.dimension))
+        metric = invert(scatter + ridge * np.eye(statistics.dimension))
         if metric is None:
             raise RidgeTooSmall(ridge)
         weights = product(directions, metric)

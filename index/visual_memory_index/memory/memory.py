@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from visual_memory_index.curation.misleading_counts import Counts, MisleadingCountsCache
 from visual_memory_index.errors import (
     DeletedSince,
-    EmptyMemory,
     EntriesExist,
     HeadTooLarge,
     MemoryRefusal,
@@ -499,25 +498,10 @@ class Memory:
                 each.neighbors,
                 v=counts.v[each.rows] if counts else None,
                 score=partial(to_scores, each.head, query.vectors) if each.head else None,
+                means=partial(to_scores, each.means, query.vectors) if each.means else None,
             )
             for query, each in zip(queries, found, strict=True)
         ]
-
-    def head(self) -> Head:
-        """Return the head without ridge of the entries as of now.
-
-        Raises EmptyMemory, HeadTooLarge.
-        """
-        fitting: Callable[[], Head] | None = None
-        self.prepare_head(None)
-        while fitting is None:
-            self._keep_statistics([None])
-            with self._engine.reading_ram() as ram:
-                if not len(ram):
-                    raise EmptyMemory(f'No entry of the memory "{self.identity.name}" votes.')
-                if ram.has_statistics(moment=False):
-                    fitting = ram.head(None, np.empty(0, dtype=np.intp), None)
-        return fitting()
 
     def prepare_head(self, ridge: float | None) -> None:
         """Count all entries in the statistics that a head with this ``ridge`` is fitted to.
@@ -553,8 +537,7 @@ class Memory:
 
 def to_scores(fitting: Callable[[], Head], vectors: NDArray[np.float32]) -> HeadScores:
     """Return the scores of unit ``vectors`` (n, d) by the head that ``fitting`` returns."""
-    head = fitting()
-    return HeadScores(head.labels, head.counts, head.scores(vectors))
+    return fitting().compare(vectors)
 
 
 def forget(transaction: Transaction, known: Mapping[str, Known]) -> tuple[list[str], Change]:

@@ -49,13 +49,16 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
             found = found._replace(neighbors=replace(found.neighbors, sizes=sizes))
         if query.head and found.rows.shape[1]:
             found = found._replace(head=ram.head(some, left_out, query.ridge))
+        if query.means and found.rows.shape[1]:
+            found = found._replace(means=ram.head(None, np.empty(0, dtype=np.intp), None))
         answers.append(found)
     return answers
 
 
 def ridges_of_all(queries: Sequence[Query]) -> list[float | None]:
-    """Return the ridges of the heads that queries without a filter want."""
-    return [query.ridge for query in queries if query.head and query.filter is None]
+    """Return the ridges of the heads that queries want of all entries, or all but some ids."""
+    of_rule = [query.ridge for query in queries if query.head and query.filter is None]
+    return [*of_rule, *(None for query in queries if query.means)]
 
 
 def admit(query: Query, ram: RamCopy, store: Store) -> tuple[int, Rows | None]:

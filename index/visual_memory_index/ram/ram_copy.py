@@ -57,12 +57,14 @@ class PrunedEntry(NamedTuple):
 class Found(NamedTuple):
     """The nearest entries of n queries, and the rows (n, k) that they had when found.
 
-    ``head``, if any, fits a head to the entries that were searched.
+    ``head``, if any, fits a head to the entries that were searched, ``means`` one without a ridge
+    to all entries.
     """
 
     neighbors: Neighbors
     rows: Rows
     head: Callable[[], Head] | None = None
+    means: Callable[[], Head] | None = None
 
 
 class RamCopy:

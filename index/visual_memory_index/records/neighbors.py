@@ -17,7 +17,8 @@ class Query:
 
     Only entries that match ``filter`` and are not in ``exclude_ids`` are found. If ``counts_k`` is
     given, the result has the neighbours' misleading counts for that K; with ``sizes``, it has the
-    sizes of their labels; with ``head``, the scores by a head with this ``ridge``, see ``fit``.
+    sizes of their labels; with ``head``, the scores by a head with this ``ridge``, see ``fit``;
+    with ``means``, the comparison with the class means of all entries, whatever the filter.
     """
 
     vectors: NDArray[np.float32]
@@ -28,18 +29,22 @@ class Query:
     sizes: bool = False
     head: bool = False
     ridge: float | None = None
+    means: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadScores:
     """The ``scores`` float64 (n, L) of n queries by a head, for L ``labels`` in byte order.
 
-    ``counts`` (L,) are the numbers of entries that the head was fitted to.
+    ``distances`` (n, L) are those to the class means in the metric of the head. ``counts`` are the
+    numbers of entries that the head was fitted to: (L,), or (n, L) where each query has a head of
+    its own. A label without an entry scores −∞ and is at ∞.
     """
 
     labels: tuple[str, ...]
     counts: NDArray[np.float64]
     scores: NDArray[np.float64]
+    distances: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +54,8 @@ class Neighbors:
     ``ids`` and ``labels`` are objects (n, k), ``distances`` float64 (n, k) in [0, 2]. ``v`` int64
     (n, k) are their misleading counts, and ``sizes`` int64 (n, k) the numbers of entries that have
     their labels, among all entries that the query admits; ``score`` returns the scores of a head
-    fitted to these entries, and ``head`` are these scores. Each is there only if it was asked for.
+    fitted to these entries, and ``head`` are these scores; ``means`` returns the scores by the
+    class means of all entries at the same moment. Each is there only if it was asked for.
     """
 
     ids: NDArray[np.object_]
@@ -59,6 +65,7 @@ class Neighbors:
     sizes: NDArray[np.int64] | None = None
     score: Callable[[], HeadScores] | None = None
     head: HeadScores | None = None
+    means: Callable[[], HeadScores] | None = None
 
     def scored(self) -> Neighbors:
         """Return these neighbours with the scores of the head, which may take long to fit.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.votes.coverage import rank_at
 
-UNVOTED = 2.0  # less its share by the head: the score of a label without a vote, by every rule
+UNVOTED = 2.0  # less its share by class means: the score of a label without votes, by every rule
 VOTED_MAX = 1.0  # the highest score of a label with a vote
 ROUNDING = 1e-12  # equal shares may differ in their last bits if summed in another order
 
@@ -26,11 +26,13 @@ Score: TypeAlias = Callable[[Votes, float], dict[str, float]]
 def shares(votes: Votes) -> dict[str, float]:
     """Return each label's share of all ``votes``, largest first, equal ones in UTF-8 byte order.
 
-    Python sorts strings in that order.
+    Python sorts strings in that order. A label with too small a share to tell its score from that
+    of others has as good as no vote, and is left out.
     """
     total = math.fsum(votes.values())
     ordered = sorted(votes, key=lambda label: (-votes[label], label))
-    return {label: votes[label] / total for label in ordered}
+    found = {label: votes[label] / total for label in ordered}
+    return {label: share for label, share in found.items() if share >= ROUNDING}
 
 
 def lac(votes: Votes, draw: float) -> dict[str, float]:
@@ -108,9 +110,10 @@ class Limits(NamedTuple):
         """Return the highest score of ``label`` that is in a set."""
         return self.own.get(label, self.others) + ROUNDING
 
-    def reach_unvoted(self, labels: Iterable[str]) -> bool:
-        """Return True if one of ``labels`` may be in a set without a vote."""
-        return any(self.of(label) >= VOTED_MAX for label in labels)
+    @property
+    def reach_unvoted(self) -> bool:
+        """True if a label may be in a set without a vote."""
+        return max((self.others, *self.own.values())) + ROUNDING >= VOTED_MAX
 
 
 Calibration: TypeAlias = Mapping[str, Numbers]

@@ -24,15 +24,17 @@ def head_shares(found: HeadScores, temperature: float, balance: float) -> NDArra
     Shares are in proportion to n^(1 − balance) · exp(score / temperature), with n the number of
     entries of the label, as if scores were log-likelihoods.
     """
-    sizes = balance_factors(found.counts.astype(np.int64), balance - 1.0)
+    counts = np.maximum(found.counts, 1.0)  # a label without an entry scores −∞
+    sizes = balance_factors(counts.astype(np.int64), balance - 1.0)
     return shares(found.scores, temperature, sizes)
 
 
 def shares(
     scores: NDArray[np.float64], temperature: float, sizes: NDArray[np.float64] | float = 1.0
 ) -> NDArray[np.float64]:
-    """Return shares (n, L) in proportion to ``sizes`` (L,) · exp(``scores`` / ``temperature``).
+    """Return shares (n, L) in proportion to ``sizes`` · exp(``scores`` / ``temperature``).
 
+    Sizes are (L,) or (n, L).
     Scores (n, L) are from −1 to 1, or −∞: such a label has no share, and if no label has one, all
     shares are 0.
     """
@@ -49,15 +51,17 @@ def blended(
     """Return a decision by ``blend`` parts of a head's ``shares`` (L,) and 1 − ``blend`` of votes.
 
     Scored are the labels with votes and the ``SCORED_MAX`` of ``labels`` with the largest shares;
-    the scores of all sum to 1. The weight of a neighbour is what it adds to a score. Equal scores
-    come in the order of the votes, then of the shares and ``labels``.
+    the scores of all sum to 1. A label without a share is scored by votes alone. The weight of a
+    neighbour is what it adds to a score. Equal scores come in the order of the votes, then of the
+    shares and ``labels``.
     """
     largest = max(decision.scores.values())  # a sum of the smallest numbers has no inverse
     part = (1.0 - blend) / math.fsum(votes / largest for votes in decision.scores.values())
     best = np.argsort(-shares, kind="stable")[:SCORED_MAX].tolist()
     scores = {label: part * (votes / largest) for label, votes in decision.scores.items()}
     for at in dict.fromkeys([*places(labels, scores), *best]):
-        scores[labels[at]] = scores.get(labels[at], 0.0) + blend * float(shares[at])
+        if shares[at]:
+            scores[labels[at]] = scores.get(labels[at], 0.0) + blend * float(shares[at])
     ordered = dict(sorted(scores.items(), key=lambda pair: -pair[1]))
     winner = next(iter(ordered))
     return replace(

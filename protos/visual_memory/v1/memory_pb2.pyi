@@ -110,12 +110,21 @@ class CalibrationState(google.protobuf.message.Message):
     STALE_FIELD_NUMBER: builtins.int
     TEMPERATURE_FIELD_NUMBER: builtins.int
     BALANCE_FIELD_NUMBER: builtins.int
+    HEAD_FIELD_NUMBER: builtins.int
+    RIDGE_FIELD_NUMBER: builtins.int
+    HEAD_TEMPERATURE_FIELD_NUMBER: builtins.int
+    BLEND_FIELD_NUMBER: builtins.int
     k: builtins.int
     voting: builtins.str
     stale: builtins.bool
     """Whether entries were changed since."""
     temperature: builtins.float
     balance: builtins.float
+    head: builtins.str
+    """none, means or discriminants."""
+    ridge: builtins.float
+    head_temperature: builtins.float
+    blend: builtins.float
     @property
     def create_time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     def __init__(
@@ -127,9 +136,13 @@ class CalibrationState(google.protobuf.message.Message):
         stale: builtins.bool = ...,
         temperature: builtins.float = ...,
         balance: builtins.float = ...,
+        head: builtins.str = ...,
+        ridge: builtins.float = ...,
+        head_temperature: builtins.float = ...,
+        blend: builtins.float = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["create_time", b"create_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["balance", b"balance", "create_time", b"create_time", "k", b"k", "stale", b"stale", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["balance", b"balance", "blend", b"blend", "create_time", b"create_time", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "ridge", b"ridge", "stale", b"stale", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
 
 global___CalibrationState = CalibrationState
 

@@ -411,13 +411,17 @@ class Calibration(google.protobuf.message.Message):
     REJECTION_DISTANCE_FIELD_NUMBER: builtins.int
     TEMPERATURE_FIELD_NUMBER: builtins.int
     BALANCE_FIELD_NUMBER: builtins.int
+    HEAD_FIELD_NUMBER: builtins.int
+    RIDGE_FIELD_NUMBER: builtins.int
+    HEAD_TEMPERATURE_FIELD_NUMBER: builtins.int
+    BLEND_FIELD_NUMBER: builtins.int
     k: builtins.int
     voting: builtins.str
     count: builtins.int
     """Queries that were asked: those given, or the entries, each leaving itself out."""
     error_before: builtins.float
-    """How far shares of the vote are from shares of right decisions, in 15 bins; and what was fitted to
-    one half of the queries is from those of the other.
+    """How far confidences are from shares of right decisions, in 15 bins; and what was fitted to one
+    half of the queries is from those of the other.
     """
     error_after: builtins.float
     rejection_distance: builtins.float
@@ -427,6 +431,11 @@ class Calibration(google.protobuf.message.Message):
     """
     temperature: builtins.float
     balance: builtins.float
+    head: builtins.str
+    """none, means or discriminants."""
+    ridge: builtins.float
+    head_temperature: builtins.float
+    blend: builtins.float
     def __init__(
         self,
         *,
@@ -438,8 +447,12 @@ class Calibration(google.protobuf.message.Message):
         rejection_distance: builtins.float = ...,
         temperature: builtins.float = ...,
         balance: builtins.float = ...,
+        head: builtins.str = ...,
+        ridge: builtins.float = ...,
+        head_temperature: builtins.float = ...,
+        blend: builtins.float = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["balance", b"balance", "count", b"count", "error_after", b"error_after", "error_before", b"error_before", "k", b"k", "rejection_distance", b"rejection_distance", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["balance", b"balance", "blend", b"blend", "count", b"count", "error_after", b"error_after", "error_before", b"error_before", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "rejection_distance", b"rejection_distance", "ridge", b"ridge", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
 
 global___Calibration = Calibration
 

@@ -682,7 +682,8 @@ class ClassifyRequest(google.protobuf.message.Message):
     """Of how many nearest neighbours v is counted; unset means 10."""
     calibrated: builtins.bool
     """Decisions carry how often such ones are right, and are rejected where a query is unlike anything
-    remembered. Needs a calibration for this k and voting.
+    remembered. Needs a calibration for this rule: the
+    same k, voting, temperature, balance and head with its numbers.
     """
     coverage: builtins.float
     """Decisions carry a set of labels that holds the right one in this share of all cases, in (0, 1).

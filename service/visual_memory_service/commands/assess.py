@@ -11,7 +11,7 @@ from typing import Any
 
 from visual_memory import Assessment, Client, LabelAssessment, LabelJudgement, Suspect
 from visual_memory.files import whole_file
-from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.arguments import Commands, flags
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage
@@ -131,10 +131,11 @@ def calibrate(client: Client, options: Namespace) -> None:
     if options.json:
         print_json(asdict(found))
         return
+    decided = flags({**rule(options), "k": found.k, "voting": found.voting})
     say(
-        f"{options.name} is calibrated for such decisions{shown_rule(options)}, by "
+        f"{options.name} is calibrated for decisions by {decided}, by "
         f"{plural(found.count, 'entry')}.",
-        f"On average a vote share is {found.error_before:.4f} away from how often such decisions "
+        f"On average a confidence is {found.error_before:.4f} away from how often such decisions "
         "are right,",
         f"and a calibrated confidence {found.error_after:.4f}. Pictures "
         f"farther than {found.rejection_distance:.4f} from the memory are rejected.",

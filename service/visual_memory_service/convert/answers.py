@@ -42,10 +42,7 @@ def from_info(
         calibration=None
         if calibration is None
         else memory_pb2.CalibrationState(
-            k=calibration.result.k,
-            voting=calibration.result.voting,
-            temperature=calibration.result.temperature,
-            balance=calibration.result.balance,
+            **asdict(calibration.rule),
             create_time=from_time(calibration.created_at),
             stale=calibration.revision != info.revision,
         ),

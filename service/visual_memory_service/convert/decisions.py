@@ -47,13 +47,19 @@ def to_classification(
     if request.HasField("rerank_timeout"):
         seconds = requests.to_seconds(request.rerank_timeout, "rerank_timeout")
     rule = to_rule(request, default)
+    options = to_decision_options(request, rule)
     question = to_question(request, rule.k, settings)
     return Classification(
         rule=rule,
         shown=shown,
-        options=to_decision_options(request, rule),
+        options=options,
         rerank_seconds=seconds,
-        question=replace(question, counts_k=to_reliability_k(request), rule=rule),
+        question=replace(
+            question,
+            counts_k=to_reliability_k(request),
+            rule=rule,
+            means=options is not None and options.need_calibration,
+        ),
         reranker=request.reranker,
     )
 
@@ -123,8 +129,6 @@ def to_decision_options(request: pb.ClassifyRequest, rule: index.Rule) -> Decisi
         return None
     if request.reliability == "soft" and (request.calibrated or coverage is not None):
         raise BadField("reliability", "soft gives other votes than those that were calibrated")
-    if rule.has_head and (request.calibrated or coverage is not None):
-        raise BadField("head", "gives other shares than the votes that were calibrated")
     if coverage is not None:
         requests.to_fraction(coverage, "coverage")
     if request.conformal not in ("", *conformal.SCORES):

@@ -58,7 +58,8 @@ def from_operation(
             case "check":
                 message.check.CopyFrom(operation_pb2.CheckResult(**result))
             case "calibrate":
-                message.calibration.CopyFrom(operation_pb2.Calibration(**result))
+                rule = result.pop("rule", {})  # in what an earlier version stored there is none
+                message.calibration.CopyFrom(operation_pb2.Calibration(**rule, **result))
             case "tune" | "tune-dry-run":
                 message.tune.CopyFrom(from_tuned(result))
             case "unlearn":

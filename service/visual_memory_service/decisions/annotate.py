@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory.terminal.arguments import flags
-from visual_memory_index import Decision, Node, Rule, Taxonomy, at_depth, deepest
+from visual_memory_index import Decision, Neighbors, Node, Rule, Taxonomy, at_depth, deepest
+from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.votes import conformal
 from visual_memory_index.votes.coverage import distance_from_memory
 from visual_memory_index.votes.shares import shares
@@ -43,6 +45,11 @@ class DecisionOptions:
     min_confidence: float | None
     level: int | None
 
+    @property
+    def need_calibration(self) -> bool:
+        """True if an annotation needs a calibration, and the comparison with class means."""
+        return self.calibrated or self.coverage is not None
+
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedDecision:
@@ -57,43 +64,48 @@ class AnnotatedDecision:
 
 async def annotate(
     decisions: Sequence[Decision],
+    neighbors: Neighbors,
     vectors: NDArray[np.float32],
     options: DecisionOptions | None,
     served: ServedMemory,
 ) -> tuple[list[AnnotatedDecision], bool]:
     """Annotate the decisions on ``vectors`` (n, d); also return True if the calibration is stale.
 
-    Raises NotCalibrated, BadCoverage, EmptyMemory.
+    The ``neighbors`` have class means where a calibration is needed. Raises NotCalibrated,
+    BadCoverage.
     """
     if options is None:
         return [AnnotatedDecision(decision) for decision in decisions], False
-    return await in_thread(annotate_all, decisions, vectors, options, served)
+    return await in_thread(annotate_all, decisions, neighbors, vectors, options, served)
 
 
 def annotate_all(
     decisions: Sequence[Decision],
+    neighbors: Neighbors,
     vectors: NDArray[np.float32],
     options: DecisionOptions,
     served: ServedMemory,
 ) -> tuple[list[AnnotatedDecision], bool]:
     """Annotate as ``annotate`` does, but in the calling thread."""
     calibration = None
-    if options.calibrated or options.coverage is not None:
+    if options.need_calibration:
         calibration, name = calibration_of(served), served.memory.identity.name
         if calibration is None:
             raise NotCalibrated(name, NO_CALIBRATION, flags(options.rule.parameters()))
         calibration.check(name, options.rule)
+        assert neighbors.means is not None
+        class_means = cache(neighbors.means)
     taxonomy = taxonomy_of(served)
     sure: Sequence[float | None] = [None] * len(decisions)
     rejected: Sequence[bool] = [False] * len(decisions)
     sets: Iterable[Sequence[str] | None] = [None] * len(decisions)
     if calibration and options.calibrated:
         sure = [calibration.confidence(decision) for decision in decisions]
-        found = distances(decisions, vectors, served)
+        found = distance_from_memory(neighbors.distances[:, 0], class_means().distances)
         rejected = (found > calibration.result.rejection_distance).tolist()
     if calibration and options.coverage is not None:
         limits = calibration.limits(options.conformal, options.coverage, options.coverage_by)
-        sets = label_sets(decisions, vectors, limits, options, served)
+        sets = label_sets(decisions, vectors, class_means, limits, options)
     annotated = [
         AnnotatedDecision(decision, confidence, far, labels, node(decision, options, taxonomy))
         for decision, confidence, far, labels in zip(decisions, sure, rejected, sets, strict=True)
@@ -102,31 +114,22 @@ def annotate_all(
     return annotated, stale
 
 
-def distances(
-    decisions: Sequence[Decision], vectors: NDArray[np.float32], served: ServedMemory
-) -> NDArray[np.float64]:
-    """Return the distance of each decision's vector from the memory: float64 (n,)."""
-    nearest = np.array([decision.distances[0] for decision in decisions])
-    _, to_means = served.memory.head().compare(vectors)
-    return distance_from_memory(nearest, to_means)
-
-
 def label_sets(
     decisions: Sequence[Decision],
     vectors: NDArray[np.float32],
+    class_means: Callable[[], HeadScores],
     limits: conformal.Limits,
     options: DecisionOptions,
-    served: ServedMemory,
 ) -> Iterator[Sequence[str]]:
     """Yield for each decision the labels within ``limits``.
 
-    Labels without a vote are scored only if one of them may be within ``limits``.
+    Labels without a vote are scored by ``class_means``, only if one may be within ``limits``.
     """
     labels: Sequence[str] = ()
     head_shares = np.empty((len(decisions), 0))
-    if limits.reach_unvoted(served.memory.labels()):
-        head = served.memory.head()
-        labels, head_shares = head.labels, shares(head.scores(vectors), Rule().head_temperature)
+    if limits.reach_unvoted:
+        found = class_means()
+        labels, head_shares = found.labels, shares(found.scores, Rule().head_temperature)
     score = conformal.SCORES[options.conformal]
     for decision, vector, row in zip(decisions, vectors, head_shares, strict=True):
         scores = score(decision.scores, conformal.draw_for(vector))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 import visual_memory_index as index
 from visual_memory.terminal.arguments import flags
 from visual_memory_index.heads.head import Head
+from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.votes import conformal
 from visual_memory_index.votes.coverage import distance_from_memory
 from visual_memory_index.votes.shares import shares
@@ -25,22 +27,18 @@ from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.operations import Job
 
 SETTING = "calibration"
-DEFAULT = index.Rule()
-FORMAT = 2  # of the text that is stored; 1 had no labels of the scores
+FORMAT = 3  # of the text that is stored; 1 had no labels of the scores, 2 no heads
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationResult:
     """Result of a calibration, as Calibration in operation.proto."""
 
-    k: int
-    voting: str
+    rule: index.Rule
     count: int
     error_before: float
     error_after: float
     rejection_distance: float
-    temperature: float = DEFAULT.temperature
-    balance: float = DEFAULT.balance
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +64,9 @@ class Calibration:
         fields: dict[str, Any] = json.loads(text)
         if fields.pop("format", 1) != FORMAT:
             return None
-        curve = fields.pop("recalibration")
+        curve, result = fields.pop("recalibration"), fields.pop("result")
         return cls(
-            result=CalibrationResult(**fields.pop("result")),
+            result=CalibrationResult(index.Rule(**result.pop("rule")), **result),
             recalibration=index.Recalibration(
                 tuple(curve["confidences"]), tuple(curve["accuracies"])
             ),
@@ -78,8 +76,7 @@ class Calibration:
     @property
     def rule(self) -> index.Rule:
         """Return the rule of the decisions that this calibration is for."""
-        found = self.result
-        return index.Rule(found.k, found.voting, found.temperature, found.balance)
+        return self.result.rule
 
     def check(self, memory: str, rule: index.Rule) -> None:
         """Raise NotCalibrated if this calibration of ``memory`` is for another rule."""
@@ -126,7 +123,7 @@ def calibrate(
 ) -> Calibration:
     """Fit a calibration to labelled unit ``queries`` (n, d), or leave-one-out to the entries.
 
-    Raises TooFewItems, OneLabel, Cancelled.
+    Raises TooFewItems, OneLabel, HeadTooLarge, RidgeTooSmall, Cancelled.
     """
     wanted = snapshot.columns()[1] if queries is None else np.array(labels, dtype=object)
     index.check_calibratable(snapshot.label_counts, None if queries is None else len(queries))
@@ -134,33 +131,34 @@ def calibrate(
         answered = leave_one_out_in_batches(snapshot, snapshot, rule.k, job.report_progress)
     else:
         answered = nearest_in_batches(snapshot, queries, rule.k, job.report_progress)
-    head = snapshot.own_head()
+    head = snapshot.own_head(rule.fitted_ridge)
+    means = snapshot.own_head()
     confidences, right = np.empty(len(wanted)), np.empty(len(wanted), dtype=bool)
     distances = np.empty(len(wanted))
     scores = {name: np.empty(len(wanted)) for name in conformal.SCORES}
     for rows, neighbors in answered:
-        decisions = rule.decide(neighbors)
-        confidences[rows] = [decision.confidence for decision in decisions]
-        right[rows] = wanted[rows] == np.array([d.label for d in decisions], dtype=object)
         own = wanted[rows].tolist()
+        compare: Callable[[Head], HeadScores]
         if queries is None:
             asked = snapshot.vectors.gather(rows)
-            by_head, to_means = head.compare_without(asked, own, asked)
+            compare = partial(Head.compare_without, queries=asked, labels=own, vectors=asked)
         else:
             asked = queries[rows]
-            by_head, to_means = head.compare(asked)
-        distances[rows] = distance_from_memory(neighbors.distances[:, 0], to_means)
-        head_shares = own_shares(head, by_head, own)
+            compare = partial(Head.compare, vectors=asked)
+        by_means = compare(means)
+        by_head = by_means if head is means else compare(head)
+        decisions = rule.decide(replace(neighbors, head=by_head))
+        confidences[rows] = [decision.confidence for decision in decisions]
+        right[rows] = wanted[rows] == np.array([d.label for d in decisions], dtype=object)
+        distances[rows] = distance_from_memory(neighbors.distances[:, 0], by_means.distances)
+        head_shares = own_shares(by_means, own)
         draws = [conformal.draw_for(vector) for vector in asked]
         for name, score in conformal.SCORES.items():
             scored = (score(d.scores, draw) for d, draw in zip(decisions, draws, strict=True))
             scores[name][rows] = list(map(conformal.own_score, scored, own, head_shares))
     return Calibration(
         result=CalibrationResult(
-            k=rule.k,
-            voting=rule.voting,
-            temperature=rule.temperature,
-            balance=rule.balance,
+            rule=rule,
             count=len(wanted),
             error_before=index.calibration_error(confidences, right),
             error_after=held_out_error(confidences, right),
@@ -173,12 +171,13 @@ def calibrate(
     )
 
 
-def own_shares(head: Head, scores: NDArray[np.float64], labels: Sequence[str]) -> list[float]:
-    """Return the share of each item's own label, 0 if ``head`` lacks it; ``scores`` are (n, L)."""
-    place = {label: at for at, label in enumerate(head.labels)}
+def own_shares(found: HeadScores, labels: Sequence[str]) -> list[float]:
+    """Return the share by class means of each item's own label, 0 if they lack it."""
+    place = {label: at for at, label in enumerate(found.labels)}
+    by_means = shares(found.scores, index.Rule().head_temperature)
     return [
         float(row[place[label]]) if label in place else 0.0
-        for row, label in zip(shares(scores, DEFAULT.head_temperature), labels, strict=True)
+        for row, label in zip(by_means, labels, strict=True)
     ]
 
 

@@ -22,7 +22,8 @@ class Question:
     """Queries, encoded images or unit vectors float32 (n, d), and the entries to search.
 
     If ``counts_k`` is set, the vote of an entry counts less the more other entries it misleads
-    among their ``counts_k`` nearest. With a ``rule`` the neighbours come with all that it needs.
+    among their ``counts_k`` nearest. With a ``rule`` the neighbours come with all that it needs,
+    with ``means`` they come with the comparison with all class means.
     ``neighbors_max`` limits the sum of neighbours of all queries, unless there is only one query.
     """
 
@@ -32,6 +33,7 @@ class Question:
     exclude_ids: Sequence[str]
     counts_k: int | None = None
     rule: Rule | None = None
+    means: bool = False
     neighbors_max: int = sys.maxsize
 
     def check_answer(self, each: int, what: str) -> None:
@@ -107,7 +109,10 @@ async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, N
         question.filter,
         question.exclude_ids,
         question.counts_k,
+        means=question.means,
     )
+    if question.means:
+        await in_thread(served.memory.prepare_head, None)
     if (rule := question.rule) is not None:
         query = replace(
             query, sizes=rule.balance > 0.0, head=rule.has_head, ridge=rule.fitted_ridge

@@ -120,7 +120,7 @@ def fitted(training: index.RamCopy, rules: Iterable[index.Rule]) -> dict[HeadOf,
 
 def scored(head: Head | None, vectors: NDArray[np.float32]) -> HeadScores | None:
     """Return the scores of unit ``vectors`` (n, d) by a head, if there is one."""
-    return None if head is None else HeadScores(head.labels, head.counts, head.scores(vectors))
+    return None if head is None else head.compare(vectors)
 
 
 def first(k: int, near: index.Neighbors, head: HeadScores | None) -> index.Neighbors:

@@ -199,7 +199,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         decided, rerankings = await rerank.rerank(
             first, neighbors, asked, served, self.rerankers, reranker=reranker, until=until
         )
-        annotated, stale = await annotate(decided, vectors, asked.options, served)
+        annotated, stale = await annotate(decided, neighbors, vectors, asked.options, served)
         write = partial(decisions.from_classified, annotated, stale, rerankings, asked.shown)
         return await read(request, write)
 

@@ -116,7 +116,7 @@ def test_the_distances_are_half_the_squares_in_the_metric(ridge: float | None) -
     if ridge is not None:
         metric = np.linalg.inv(around.T @ around + ridge * metric)
 
-    found = fit(statistics_of(labels, rows), ridge).compare(queries)[1]
+    found = fit(statistics_of(labels, rows), ridge).compare(queries).distances
 
     gaps = q[:, np.newaxis] - means
     expected = np.einsum("qli,ij,qlj->ql", gaps, metric, gaps) / 2
@@ -131,13 +131,14 @@ def test_without_an_entry_a_query_lies_as_if_it_had_never_been(
     _, queries = entries(seed + 1, count, 6, "abc")
     whole = statistics_of(labels, rows)
 
-    found = fit(whole, ridge).compare_without(queries, labels, rows)[1]
+    found = fit(whole, ridge).compare_without(queries, labels, rows).distances
 
     for at, label in enumerate(labels):
         statistics = whole.copy()
         statistics.remove([label], rows[[at]])
         head = fit(statistics, ridge)
-        expected = dict(zip(head.labels, head.compare(queries[[at]])[1][0].tolist(), strict=True))
+        own = head.compare(queries[[at]]).distances[0].tolist()
+        expected = dict(zip(head.labels, own, strict=True))
         for name, distance in zip(sorted(whole.counts), found[at].tolist(), strict=True):
             assert distance == pytest.approx(expected.get(name, np.inf), rel=1e-6, abs=1e-6)
 
@@ -145,7 +146,7 @@ def test_without_an_entry_a_query_lies_as_if_it_had_never_been(
 def test_the_mean_of_one_entry_is_at_the_distance_of_the_entry() -> None:
     _, rows = entries(0, 3, 50, "abc")
 
-    found = fit(statistics_of(["a", "b", "c"], rows)).compare(rows)[1]
+    found = fit(statistics_of(["a", "b", "c"], rows)).compare(rows).distances
 
     np.testing.assert_allclose(found, 1 - rows.astype(np.float64) @ rows.T, atol=1e-3)
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from visual_memory_index import Entry, Memory, Query, parse, unit_rows
-from visual_memory_index.errors import EmptyMemory, HeadTooLarge, RidgeTooSmall
+from visual_memory_index.errors import HeadTooLarge, RidgeTooSmall
 from visual_memory_index.heads.head import METRIC_MAX, NUMBERS_MAX, check_size, fit
 from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.ram.heads import Heads
@@ -40,13 +40,14 @@ def expected(
     statistics = Statistics(12, moment=True)
     statistics.add([(relabelled or {}).get(n, LABELS[n]) for n in at], ROWS[at])
     head = fit(statistics, ridge)
-    return HeadScores(head.labels, head.counts, head.scores(QUERIES))
+    return head.compare(QUERIES)
 
 
 def assert_equal(one: HeadScores, other: HeadScores) -> None:
     assert one.labels == other.labels
     assert one.counts.tolist() == other.counts.tolist()
     np.testing.assert_array_equal(one.scores, other.scores)
+    np.testing.assert_array_equal(one.distances, other.distances)
 
 
 def insert(memory: Memory, at: list[int], *, replace: bool = False) -> None:
@@ -240,17 +241,27 @@ def test_rounding_errors_never_decide(memory: Memory) -> None:
         scores(memory, 1e-15)
 
 
-def test_the_head_of_a_memory_is_fitted_once_for_the_entries_as_they_are(memory: Memory) -> None:
-    first = memory.head()
-    assert memory.head() is first
-    assert first.counts.sum() == 100
+def means(memory: Memory, **how: object) -> HeadScores | None:
+    query = Query(QUERIES, 3, means=True, **how)  # type: ignore[arg-type]
+    (found,) = memory.nearest([query])
+    return None if found.means is None else found.means()
 
-    insert(memory, [100])
 
-    assert memory.head().counts.sum() == 101
-    memory.delete(IDS[:101])
-    with pytest.raises(EmptyMemory, match='No entry of the memory "m" votes'):
-        memory.head()
+def test_class_means_are_those_of_all_entries_at_the_moment_of_the_search(memory: Memory) -> None:
+    every = expected(list(range(100)), None)
+    query = Query(QUERIES, 3, parse('label = "label 1"'), IDS[:1], means=True, head=True, ridge=1.0)
+    (found,) = memory.nearest([query])
+
+    memory.delete(IDS[:50])
+
+    assert found.means is not None
+    assert_equal(found.means(), every)
+    rule_head = found.scored().head
+    assert rule_head is not None
+    assert rule_head.labels == ("label 1",)
+    assert_equal(means(memory) or every, expected(list(range(50, 100)), None))
+    memory.delete(IDS[50:100])
+    assert means(memory) is None
 
 
 def test_a_head_of_entries_that_are_deleted_while_it_is_fitted_is_not_kept() -> None:

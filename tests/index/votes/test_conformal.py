@@ -18,6 +18,7 @@ from visual_memory_index.votes.conformal import (
     LIMITS,
     SCORES,
     Limits,
+    Score,
     draw_for,
     lac,
     over_all,
@@ -287,20 +288,24 @@ def test_beyond_the_votes_a_set_grows_by_one_label_at_a_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "labels", "reached"),
+    ("limits", "reached"),
     [
-        (Limits({}, 0.99), ["cat", "owl"], False),
-        (Limits({}, 1.0), ["cat", "owl"], True),
-        (Limits({"cat": 0.9, "owl": 1.2}, 0.5), ["cat", "owl"], True),
-        (Limits({"cat": 0.9, "owl": 1.2}, 0.5), ["cat"], False),
-        (Limits({"cat": 0.9}, math.inf), ["cat"], False),
-        (Limits({"cat": 0.9}, math.inf), ["cat", "new"], True),
+        (Limits({}, 0.99), False),
+        (Limits({}, 1.0), True),
+        (Limits({"cat": 0.9, "owl": 1.2}, 0.5), True),
+        (Limits({"cat": 0.9, "owl": 0.9}, 0.5), False),
+        (Limits({"cat": 0.9}, math.inf), True),
     ],
 )
-def test_labels_without_a_vote_are_reached_if_the_limit_of_one_is_1(
-    limits: Limits, labels: list[str], reached: bool
-) -> None:
-    assert limits.reach_unvoted(labels) is reached
+def test_labels_without_a_vote_are_reached_if_a_limit_is_1(limits: Limits, reached: bool) -> None:
+    assert limits.reach_unvoted is reached
+
+
+@pytest.mark.parametrize("score", SCORES.values())
+def test_a_share_too_small_to_tell_scores_apart_is_as_good_as_no_vote(score: Score) -> None:
+    votes = {"cat": 1.0, "dog": 1e-11, "owl": 1e-13, "emu": 0.0}
+
+    assert set(score(votes, 0.5)) == {"cat", "dog"}
 
 
 @pytest.mark.parametrize(("allow_empty", "expected"), [(True, ()), (False, ("cat",))])

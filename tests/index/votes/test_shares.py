@@ -24,7 +24,8 @@ def near(labels: str, head: HeadScores | None) -> Neighbors:
 
 
 def of(scores: list[float], counts: tuple[int, ...] = (1, 1, 1)) -> HeadScores:
-    return HeadScores(LABELS, np.array(counts, float), np.array([scores]))
+    row = np.array([scores])
+    return HeadScores(LABELS, np.array(counts, float), row, 1.0 - row)
 
 
 @given(SCORES, st.floats(0.005, 10.0), st.floats(0.0, 1.0), st.permutations([1, 10, 500]))
@@ -75,6 +76,27 @@ def test_a_blend_is_of_both_shares(scores: list[float], blend: float, labels: st
         assert decision.label == voted.label
 
 
+@pytest.mark.parametrize("blend", [0.0, 0.5, 1.0])
+def test_a_label_that_the_head_does_not_know_any_more_is_scored_by_votes_alone(
+    blend: float,
+) -> None:
+    (decision,) = Rule(head="means", blend=blend).decide(near("ab", of([0.5, 0.5, -np.inf])))
+
+    assert set(decision.scores) == {"a", "b"}
+
+
+@given(st.floats(0.0, 1.0))
+def test_each_query_may_have_counts_of_its_own(balance: float) -> None:
+    counts = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    scores = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]])
+
+    together = head_shares(HeadScores(LABELS, counts, scores, 1.0 - scores), 0.05, balance)
+
+    for row, own, found in zip(scores, counts, together, strict=True):
+        alone = HeadScores(LABELS, own, row[np.newaxis], 1.0 - row[np.newaxis])
+        assert head_shares(alone, 0.05, balance)[0].tolist() == found.tolist()
+
+
 def test_equal_scores_come_in_the_order_of_the_votes_then_of_the_labels() -> None:
     rule = Rule(head="means", blend=0.5, voting="plurality")
 
@@ -111,7 +133,8 @@ def test_the_smallest_votes_are_shares_like_others(weights: list[float]) -> None
 
 def test_of_very_many_labels_the_best_are_scored_and_those_with_votes() -> None:
     labels = tuple(f"{number:05}" for number in range(3000))
-    head = HeadScores(labels, np.ones(3000), np.linspace(-1.0, 1.0, 3000)[np.newaxis])
+    row = np.linspace(-1.0, 1.0, 3000)[np.newaxis]
+    head = HeadScores(labels, np.ones(3000), row, 1.0 - row)
     column = np.array([["00000", "99999"]], object)
 
     (decision,) = Rule(head="means", voting="plurality").decide(

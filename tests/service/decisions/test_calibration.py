@@ -6,7 +6,9 @@ import json
 import math
 import subprocess
 import sys
+import threading
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -18,7 +20,7 @@ from tests.conftest import RemoteMemory
 
 import visual_memory
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
-from visual_memory_index import Catalog, unit_rows
+from visual_memory_index import Catalog, calibration_error, fit, unit_rows
 from visual_memory_index.heads.statistics import SCALE, quantized
 from visual_memory_index.votes.conformal import SCORES, draw_for
 from visual_memory_service.decisions.calibration import SETTING, held_out_error
@@ -32,6 +34,7 @@ NOISE = np.random.default_rng(2).normal(size=(300, 16))
 ROWS = CENTRES[[int(label) for label in LABELS]] + 1.5 * NOISE
 UNITS = unit_rows(ROWS.astype(np.float32))
 KNOWN, HELD, ASKED = slice(0, 150), slice(150, 230), slice(230, 300)
+KNOWN_ROWS = list(range(150))
 
 
 @pytest.fixture
@@ -137,6 +140,143 @@ def test_label_sets_are_those_of_the_calibration_given(
             for label, score in scores.items()
             if score <= limits[label] + 1e-9 or (label == decision.label and not allow_empty)
         ]
+
+
+HEADED: list[dict[str, Any]] = [
+    {"head": "means"},
+    {"head": "means", "blend": 1.0, "balance": 0.5, "head_temperature": 0.2},
+    {"head": "discriminants", "ridge": 0.5},
+    {"head": "discriminants", "blend": 0.9, "balance": 1.0, "voting": "softmax"},
+]
+
+
+def assert_calibrated_by(
+    crowd: Memory,
+    how: Any,
+    found: visual_memory.Calibration,
+    calibration: list[tuple[visual_memory.Decision, np.ndarray, str]],
+    names: list[str],
+    means: np.ndarray,
+) -> None:
+    """Check confidences and sets against calibration decisions, with their queries and labels.
+
+    All labels with a share have a score in a decision, as k is more than there are labels.
+    """
+    confidences = np.array([decision.confidence for decision, _, _ in calibration])
+    right = np.array([decision.label == label for decision, _, label in calibration])
+    curve = fit(confidences, right)
+    own = [
+        SCORES["lac"](decision.scores, 0.0).get(label, 2.0) for decision, _, label in calibration
+    ]
+    limit = limit_of(own, 0.9)
+
+    asked = crowd.classify(vectors=ROWS[ASKED], calibrated=True, coverage=0.9, **how)
+
+    assert found.error_before == pytest.approx(calibration_error(confidences, right), abs=1e-6)
+    assert found.head == how["head"]
+    plain = crowd.classify(vectors=ROWS[ASKED], **how)
+    shares = head_shares(UNITS[ASKED], means)
+    for decision, as_usual, row, by_means in zip(asked, plain, UNITS[ASKED], shares, strict=True):
+        assert (decision.label, decision.scores) == (as_usual.label, as_usual.scores)
+        expected = curve.apply(np.array([decision.confidence]))[0]
+        assert decision.calibrated_confidence == pytest.approx(expected, abs=1e-6)
+        scores = scores_by_formula("lac", decision, row, names, by_means)
+        assert decision.label_set == [
+            label
+            for label, score in scores.items()
+            if score <= limit + 1e-9 or label == decision.label
+        ]
+
+
+@pytest.mark.parametrize("head", HEADED)
+def test_a_decision_by_a_head_is_calibrated_by_queries(crowd: Memory, head: dict[str, Any]) -> None:
+    how: Any = {"k": 20, **head}
+    found = crowd.calibrate(vectors=ROWS[HELD], labels=LABELS[HELD], **how)
+
+    held = crowd.classify(vectors=ROWS[HELD], **how)
+    names, means = class_means(UNITS[KNOWN], LABELS[KNOWN])
+    calibration = list(zip(held, UNITS[HELD], LABELS[HELD], strict=True))
+    assert_calibrated_by(crowd, how, found, calibration, names, means)
+
+
+@pytest.mark.parametrize("head", HEADED)
+def test_a_decision_by_a_head_is_calibrated_by_entries_that_never_knew_themselves(
+    crowd: Memory, head: dict[str, Any]
+) -> None:
+    how: Any = {"k": 20, **head}
+    crowd.insert(vectors=ROWS[HELD][:1], labels=["alone"], ids=["alone"])
+    rows, labels = [*KNOWN_ROWS, HELD.start], [*LABELS[KNOWN], "alone"]
+
+    found = crowd.calibrate(**how)
+
+    ids = [entry.id for entry in crowd.entries()]
+    by_vector = {entry.id: entry.vector for entry in crowd.entries(include_vectors=True)}
+    at = {bytes(UNITS[row]): number for number, row in enumerate(rows)}
+    order = [at[np.asarray(by_vector[id]).tobytes()] for id in ids]
+    calibration = []
+    for id, number in zip(ids, order, strict=True):
+        row = rows[number]
+        [decision] = crowd.classify(vectors=ROWS[[row]], exclude_ids=[id], **how)
+        calibration.append((decision, UNITS[row], labels[number]))
+    names, means = class_means(UNITS[rows], labels)
+    assert_calibrated_by(crowd, how, found, calibration, names, means)
+
+
+def test_a_calibration_with_a_head_is_of_that_head_alone(crowd: Memory) -> None:
+    crowd.calibrate(k=20, head="discriminants", ridge=0.5)
+    state = crowd.info().calibration
+    assert state is not None
+    assert (state.head, state.ridge, state.blend) == ("discriminants", 0.5, 0.5)
+
+    wishes: list[dict[str, Any]] = [
+        {},
+        {"head": "means"},
+        {"head": "discriminants"},
+        {"head": "discriminants", "ridge": 0.5, "blend": 0.4},
+        {"head": "discriminants", "ridge": 0.5, "head_temperature": 0.1},
+    ]
+    fitted = "is calibrated for --k 20 --voting rank --head discriminants --ridge 0.5;"
+    for wish in wishes:
+        with pytest.raises(FailedPrecondition, match=fitted):
+            crowd.classify(vectors=ROWS[:1], k=20, calibrated=True, **wish)
+    assert crowd.classify(vectors=ROWS[:1], k=20, calibrated=True, head="discriminants", ridge=0.5)
+
+
+def test_votes_and_class_means_of_a_decision_are_of_one_moment(crowd: Memory) -> None:
+    """Half of the entries come and go; a distance of both halves is in neither state."""
+    ids = [entry.id for entry in crowd.entries()]
+    vectors = {each.id: each.vector for each in crowd.entries(include_vectors=True)}
+    labels = {each.id: each.label for each in crowd.entries()}
+    gone = ids[::2]
+    wish: Any = {"vectors": ROWS[ASKED], "k": 3, "calibrated": True, "coverage": 0.97}
+    crowd.calibrate(k=3, vectors=ROWS[HELD], labels=LABELS[HELD])
+    states = [crowd.classify(**wish)]
+    crowd.delete(gone)
+    states.append(crowd.classify(**wish))
+    fields = [[(d.label, d.scores, d.rejected, d.label_set) for d in state] for state in states]
+    over = threading.Event()
+
+    def change() -> None:
+        while not over.is_set():
+            crowd.insert(
+                vectors=np.array([vectors[id] for id in gone]),
+                labels=[labels[id] for id in gone],
+                ids=gone,
+            )
+            crowd.delete(gone)
+
+    with ThreadPoolExecutor(1) as threads:
+        changing = threads.submit(change)
+        try:
+            for _ in range(60):
+                answer = [
+                    (d.label, d.scores, d.rejected, d.label_set) for d in crowd.classify(**wish)
+                ]
+                assert answer in fields
+        finally:
+            over.set()
+        changing.result()
+    assert fields[0] != fields[1]
 
 
 def test_a_set_beyond_the_votes_is_not_all_labels(client: Client, empty: RemoteMemory) -> None:

@@ -129,7 +129,6 @@ def test_a_head_is_the_same_after_a_restart(start: Start, tmp_path: Path) -> Non
         ({"head": "means", "head_temperature": 0.0}, "head_temperature", "from 0.005 to 10"),
         ({"head": "means", "blend": float("nan")}, "blend", "from 0 to 1, but is nan"),
         ({"blend": 0.0}, "blend", "with head means or discriminants alone, not with none"),
-        ({"head": "means", "coverage": 0.9}, "head", "than the votes that were calibrated"),
     ],
 )
 def test_a_head_that_cannot_be_is_refused_by_name(

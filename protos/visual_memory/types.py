@@ -526,13 +526,15 @@ class Conflict:
 class Assessment:
     """The leave-one-out assessment of the voting entries.
 
-    ``accuracy`` is the share of entries whose label the others predict, ``calibration_error`` the
-    expected calibration error (15 bins) of the vote shares. ``suspects`` are ordered by descending
+    ``accuracy`` is the share of entries whose label the others predict, ``macro_accuracy`` the mean
+    of the labels' accuracies, ``calibration_error`` the expected calibration error (15 bins) of the
+    confidences. ``suspects`` are ordered by descending
     score, ``conflicts`` by ascending distance.
     """
 
     count: int
     accuracy: float
+    macro_accuracy: float
     calibration_error: float
     labels: list[LabelAssessment]
     suspects: list[Suspect]

@@ -676,6 +676,23 @@ def test_pictures_are_classified_searched_and_evaluated(
     assert "does not know: green." in report
 
 
+def test_flags_to_try_are_named_where_labels_have_uneven_numbers_of_entries(
+    run: Run, pets: str, folder: Path
+) -> None:
+    for number in range(3, 30):
+        draw(folder / "red" / f"{number}.png", number)
+    run("insert", pets, folder)
+    remark = "Labels have 3 to 30 entries, and the mean of their accuracies is "
+
+    plain = run("evaluate", pets, folder).stdout
+    balanced = run("evaluate", pets, folder, "--balance", "1", "--head", "means").stdout
+    macro = answer(run("evaluate", pets, folder, "--json"))["macro_accuracy"]
+
+    assert f"{remark}{macro:.2%}: a balance or a head may pay, try " in plain
+    assert remark not in balanced
+    assert "pictures (--balance 1 --head means)." in balanced
+
+
 def test_nodes_of_a_memory_without_a_taxonomy_are_said_to_be_labels(
     run: Run, pets: str, folder: Path
 ) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.errors import BadParameter
-from visual_memory_index.votes.voting import Weights, tally
+from visual_memory_index.records.neighbors import HeadScores
+from visual_memory_index.votes.rule import Rule
+from visual_memory_index.votes.voting import Decision, Weights, to_decision
 
 TRUSTED_MIN = 5
 # JPEG quality 75 or a resize to 90 % moves 9 of 10 pictures of natural16 by at most that in
@@ -52,13 +54,17 @@ class Conflict:
     distance: float
 
 
-def predictions(judged: LeaveOneOut) -> Labels:
-    """Return the label that each entry's neighbours vote for: an object array (m,).
+def decisions(
+    judged: LeaveOneOut, part: slice, rule: Rule, head: HeadScores | None
+) -> list[Decision]:
+    """Return the decision by ``rule`` on each entry of a ``part`` of the rows, by the others.
 
-    Ties are broken as in ``decide``.
+    The weights are those of ``judged``. A rule with a head needs the scores by one that leaves the
+    entry out, a row for each (``Head.compare_without``).
     """
-    voters = zip(judged.neighbors, judged.weights, strict=True)
-    return np.array([next(iter(tally(judged.labels[rows], own))) for rows, own in voters], object)
+    near = judged.neighbors[part]
+    columns = (judged.ids[near], judged.labels[near], judged.distances[part], judged.weights[part])
+    return rule.with_head([to_decision(*row) for row in zip(*columns, strict=True)], head)
 
 
 def accuracy(labels: Labels, predicted: Labels) -> float:

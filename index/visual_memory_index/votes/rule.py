@@ -89,7 +89,7 @@ class Rule:
 
         The neighbours have the scores of the head, if there is one.
         """
-        return self._with_head(decide(neighbors, self.weigh, self.balance), neighbors.head)
+        return self.with_head(decide(neighbors, self.weigh, self.balance), neighbors.head)
 
     def decide_reranked(self, neighbors: Neighbors, at: int, ranking: Ranking) -> Decision:
         """Return the decision for row ``at`` of ``neighbors`` with the votes of a ``ranking``.
@@ -100,9 +100,13 @@ class Rule:
         head = neighbors.head
         if head is not None:
             head = replace(head, scores=head.scores[at : at + 1])
-        return self._with_head([voted], head)[0]
+        return self.with_head([voted], head)[0]
 
-    def _with_head(self, decisions: list[Decision], head: HeadScores | None) -> list[Decision]:
+    def with_head(self, decisions: list[Decision], head: HeadScores | None) -> list[Decision]:
+        """Return decisions by votes as they are with the scores of ``head``, a row for each.
+
+        Without a head in this rule they stay as they are.
+        """
         if not self.has_head:
             return decisions
         assert head is not None

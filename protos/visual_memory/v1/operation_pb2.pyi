@@ -277,12 +277,15 @@ class Assessment(google.protobuf.message.Message):
     LABELS_FIELD_NUMBER: builtins.int
     SUSPECTS_FIELD_NUMBER: builtins.int
     CONFLICTS_FIELD_NUMBER: builtins.int
+    MACRO_ACCURACY_FIELD_NUMBER: builtins.int
     count: builtins.int
     """Entries that were judged."""
     accuracy: builtins.float
     """The share whose label the others give it too."""
     calibration_error: builtins.float
-    """How far shares of the vote are from shares of right decisions, in 15 bins."""
+    """How far confidences are from shares of right decisions, in 15 bins."""
+    macro_accuracy: builtins.float
+    """The mean of the labels' accuracies."""
     @property
     def labels(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LabelAssessment]:
         """By label in byte order."""
@@ -304,8 +307,9 @@ class Assessment(google.protobuf.message.Message):
         labels: collections.abc.Iterable[global___LabelAssessment] | None = ...,
         suspects: collections.abc.Iterable[global___Suspect] | None = ...,
         conflicts: collections.abc.Iterable[global___Conflict] | None = ...,
+        macro_accuracy: builtins.float = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["accuracy", b"accuracy", "calibration_error", b"calibration_error", "conflicts", b"conflicts", "count", b"count", "labels", b"labels", "suspects", b"suspects"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["accuracy", b"accuracy", "calibration_error", b"calibration_error", "conflicts", b"conflicts", "count", b"count", "labels", b"labels", "macro_accuracy", b"macro_accuracy", "suspects", b"suspects"]) -> None: ...
 
 global___Assessment = Assessment
 

@@ -25,6 +25,7 @@ from visual_memory_service.console.arguments import (
     shown_rule,
 )
 from visual_memory_service.console.interrupted import report_running_operations
+from visual_memory_service.console.uneven import hint
 
 SHOWN = 20
 CALLED_SHOWN = 3
@@ -164,6 +165,9 @@ def print_assessment(found: Assessment, options: Namespace) -> None:
         f"their label{shown_rule(options)}; "
         f"calibration error {found.calibration_error:.4f}."
     )
+    sizes = {each.label: each.count for each in found.labels}
+    if advice := hint(sizes, found.accuracy, found.macro_accuracy, options):
+        say(advice)
     print_table(("label", "entries", "accuracy", "also called", ""), worst_labels(found))
     print_more(len(found.labels))
     if found.conflicts:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from visual_memory import Client
@@ -22,6 +23,7 @@ from visual_memory_service.console.arguments import (
     rule,
     shown_rule,
 )
+from visual_memory_service.console.uneven import hint
 from visual_memory_service.pictures import bad_pictures
 from visual_memory_service.pictures.pictures import alike, labelled
 
@@ -31,9 +33,13 @@ SAME_PICTURE = 1e-6  # a distance below which a neighbour is the picture itself
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Counts of pictures by (label, decided label), and in ``bad`` why pictures were left out."""
+    """Counts of pictures by (label, decided label), and in ``bad`` why pictures were left out.
+
+    ``sizes`` are the voting entries of each label of the memory.
+    """
 
     answers: Counter[tuple[str, str]]
+    sizes: Mapping[str, int]
     unknown_labels: Sequence[str]
     remembered_pictures: int
     bad: dict[str, str]
@@ -48,6 +54,19 @@ class Evaluation:
     def correct(self) -> int:
         """Count the correctly classified pictures."""
         return sum(count for (label, decided), count in self.answers.items() if label == decided)
+
+    @property
+    def macro_accuracy(self) -> float:
+        """Return the mean of the labels' accuracies."""
+        return fmean(hits / count for count, hits in self.by_label().values())
+
+    def advice(self, options: Namespace) -> str | None:
+        """Return a hint for an uneven memory, from the pictures whose labels it knows."""
+        known = [each for label, each in self.by_label().items() if label in self.sizes]
+        if not known:
+            return None
+        accuracy = sum(hits for _, hits in known) / sum(count for count, _ in known)
+        return hint(self.sizes, accuracy, fmean(hits / count for count, hits in known), options)
 
     def by_label(self) -> dict[str, tuple[int, int]]:
         """Map each label to (number of pictures, number classified correctly)."""
@@ -94,6 +113,11 @@ def evaluate(client: Client, options: Namespace) -> int:
     report_problems(problems(decisions))
     evaluation = Evaluation(
         answers=Counter((labels[path], decision.label) for path, decision in answered.answers),
+        sizes={
+            label: voting
+            for label, count in info.labels.items()
+            if (voting := count - info.pruned_labels.get(label, 0))
+        },
         unknown_labels=sorted({labels[path] for path, _ in answered.answers} - info.labels.keys()),
         remembered_pictures=sum(
             bool(each.neighbors.distances.min() < SAME_PICTURE) for each in decisions
@@ -117,6 +141,8 @@ def print_report(evaluation: Evaluation, options: Namespace) -> None:
     of = f"{evaluation.correct:,} of {plural(evaluation.pictures, 'picture')}"
     say(f"accuracy {right}: {of}{shown_rule(options)}.")
     say(f"{evaluation.seconds:.1f} s, {rate:,.0f} pictures/s.")
+    if advice := evaluation.advice(options):
+        say(advice)
     if evaluation.unknown_labels:
         say(f"Labels that the memory does not know: {listed(evaluation.unknown_labels)}.")
     if evaluation.remembered_pictures:
@@ -147,6 +173,7 @@ def as_json(evaluation: Evaluation, options: Namespace) -> dict[str, Any]:
         "pictures": evaluation.pictures,
         "correct": evaluation.correct,
         "accuracy": evaluation.correct / evaluation.pictures,
+        "macro_accuracy": evaluation.macro_accuracy,
         "labels": {
             label: {"pictures": n, "correct": hits, "accuracy": hits / n}
             for label, (n, hits) in evaluation.by_label().items()

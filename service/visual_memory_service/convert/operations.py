@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from visual_memory.v1 import memory_pb2, operation_pb2
@@ -109,6 +110,7 @@ def from_assessment(result: Mapping[str, Any]) -> operation_pb2.Assessment:
     return operation_pb2.Assessment(
         count=result["count"],
         accuracy=result["accuracy"],
+        macro_accuracy=fmean(each["accuracy"] for each in result["labels"]),
         calibration_error=result["calibration_error"],
         labels=[
             operation_pb2.LabelAssessment(

@@ -12,7 +12,7 @@ import visual_memory_index as index
 from visual_memory_index.curation import assessment
 from visual_memory_index.curation.judgement import LabelJudgement, judge
 from visual_memory_index.errors import EmptyMemory
-from visual_memory_service.runtime.batches import leave_one_out_in_batches
+from visual_memory_service.runtime.batches import ASKED_AT_ONCE, leave_one_out_in_batches
 from visual_memory_service.runtime.operations import Job
 
 SUSPECTS_K = 20  # measured against wrong labels put in: farther ones add more doubt than evidence
@@ -33,26 +33,46 @@ class Assessment:
 
 
 def assess(snapshot: index.RamCopy, rule: index.Rule, thin: int, job: Job) -> Assessment:
-    """Assess every voting entry by the votes of its nearest neighbours, itself excluded.
+    """Assess every voting entry by the decision of the others.
 
     Entries of labels with fewer than ``thin`` entries vote, but are never suspects. Raises
-    EmptyMemory if fewer than two entries vote, Cancelled if the job is cancelled.
+    EmptyMemory if fewer than two entries vote, HeadTooLarge, RidgeTooSmall, Cancelled if the job is
+    cancelled.
     """
     judged = leave_one_out(snapshot, rule, job)
-    predicted = assessment.predictions(judged)
+    predicted, confidences = decided(judged, snapshot, rule, job)
     right = predicted == judged.labels
-    for_it = judged.weights * (judged.labels[judged.neighbors] == predicted[:, np.newaxis])
-    shares = for_it.sum(axis=1) / judged.weights.sum(axis=1)
     return Assessment(
         count=len(snapshot),
         accuracy=float(right.mean()),
-        calibration_error=index.calibration_error(shares, right),
+        calibration_error=index.calibration_error(confidences, right),
         labels=assessment.label_accuracies(judged.labels, predicted),
         confusion=assessment.confusion(judged.labels, predicted),
         thin=list(assessment.thin_labels(judged.labels, trusted_min=thin)),
         suspects=[each for each in judge_by(judged, snapshot, thin, job) if each.suspect],
         conflicts=assessment.conflicts(judged),
     )
+
+
+def decided(
+    judged: assessment.LeaveOneOut, snapshot: index.RamCopy, rule: index.Rule, job: Job
+) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+    """Return the label and the confidence of the others' decision on each entry: two arrays (m,).
+
+    Raises HeadTooLarge, RidgeTooSmall, Cancelled if the job is cancelled.
+    """
+    predicted, confidences = np.empty(len(judged.ids), dtype=object), np.empty(len(judged.ids))
+    head = snapshot.own_head(rule.fitted_ridge) if rule.has_head else None
+    for start in range(0, len(judged.ids), ASKED_AT_ONCE):
+        job.check()
+        part, scores = slice(start, start + ASKED_AT_ONCE), None
+        if head is not None:
+            vectors = snapshot.vectors.gather(np.arange(len(judged.ids))[part])
+            scores = head.compare_without(vectors, judged.labels[part].tolist(), vectors)
+        decisions = assessment.decisions(judged, part, rule, scores)
+        predicted[part] = [decision.label for decision in decisions]
+        confidences[part] = [decision.confidence for decision in decisions]
+    return predicted, confidences
 
 
 def judge_labels(

@@ -22,7 +22,7 @@ from visual_memory import (
     NotFound,
 )
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import VOTINGS, exact_distances, unit_rows
+from visual_memory_index import VOTINGS, calibration_error, exact_distances, unit_rows
 from visual_memory_index.curation.assessment import NEAR_DUPLICATE
 
 if TYPE_CHECKING:
@@ -74,6 +74,41 @@ def test_the_accuracy_is_that_of_asking_the_others_of_each_entry(
         share = pairs[each.label, each.label] / each.count
         assert each.accuracy == pytest.approx(share, abs=1e-12)
         assert list(each.called.values()) == sorted(each.called.values(), reverse=True)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"head": "means"},
+        {"head": "means", "blend": 1.0, "balance": 1.0},
+        {"head": "discriminants", "ridge": 0.3, "balance": 0.5},
+        {"head": "discriminants", "blend": 1.0, "voting": "softmax"},
+    ],
+)
+def test_with_a_head_each_entry_is_decided_as_if_it_had_never_been(
+    crowd: Memory, how: dict[str, Any]
+) -> None:
+    crowd.insert(vectors=ROWS[:1], labels=["alone"], ids=["alone"])
+    ids, rows, labels = [*IDS, "alone"], [*range(COUNT), 0], [*NAMES, "alone"]
+    said = [
+        crowd.classify(vectors=ROWS[[row]], exclude_ids=[id], neighbors=0, k=9, **how)[0]
+        for id, row in zip(ids, rows, strict=True)
+    ]
+
+    found = crowd.assess(k=9, **how)
+
+    right = [each.label == label for each, label in zip(said, labels, strict=True)]
+    by_label = {each.label: each for each in found.labels}
+    for label in sorted(set(labels)):
+        own = [guess.label for guess, name in zip(said, labels, strict=True) if name == label]
+        assert by_label[label].called == Counter(own)
+        assert by_label[label].accuracy == own.count(label) / len(own)
+    error = calibration_error(np.array([each.confidence for each in said]), np.array(right))
+    assert found.accuracy == pytest.approx(np.mean(right))
+    assert found.macro_accuracy == pytest.approx(np.mean([each.accuracy for each in found.labels]))
+    assert found.calibration_error == pytest.approx(error, abs=1e-6)
+    votes: Any = {name: how[name] for name in ("balance", "voting") if name in how}
+    assert found.suspects == crowd.assess(k=9, **votes).suspects
 
 
 def test_unless_told_otherwise_it_is_the_accuracy_before_a_prune(crowd: Memory) -> None:

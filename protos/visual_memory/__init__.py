@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         PruneResult,
         PurgeResult,
         RelabelResult,
+        Removal,
         Reranking,
         RestoreResult,
         Rule,
@@ -97,6 +98,7 @@ __all__ = [
     "PruneResult",
     "PurgeResult",
     "RelabelResult",
+    "Removal",
     "Reranking",
     "ResourceExhausted",
     "RestoreResult",
@@ -128,7 +130,7 @@ MODULES = {
         "Assessment AuditEvent AuditHead Calibration CalibrationState CheckResult "
         "Conflict Decision DefaultRule EmbedderSpec Entry Estimate Explanation "
         "InsertResult LabelAssessment LabelJudgement MeasuredRule MemoryInfo Neighbor "
-        "Neighbors Node Operation PruneResult PurgeResult RelabelResult Reranking "
+        "Neighbors Node Operation PruneResult PurgeResult RelabelResult Removal Reranking "
         "RestoreResult Rule ServerInfo Suspect Taxonomy TuneResult UnlearnResult"
     ),
 }

@@ -543,13 +543,26 @@ class Assessment:
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """The label and the confidence of a decision without one entry.
+
+    Without the only entry the label is empty, and the confidence 0.
+    """
+
+    id: str
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """The explanation of a decision: as it is, and after hypothetical changes.
 
     ``after`` is None without changes. ``minimal_flip`` are the ids whose removal flips the label to
-    ``flipped_label``; both are None if no removal does, as all entries have it. ``proven_minimal``
-    is False if the search for smaller sets took too much time or RAM. ``thumbnails`` are small
-    JPEGs of the neighbours and of the flip, by id, if requested and stored.
+    ``flipped_label``; both are None if no removal does, as all entries have it, or if none was
+    found. ``proven_minimal`` is False if none was found, or smaller sets may flip it, too.
+    ``removals`` say what the removal of each neighbour alone does, nearest first. ``thumbnails``
+    are small JPEGs of the neighbours and of the flip, by id, if requested and stored.
     """
 
     before: Decision
@@ -557,6 +570,7 @@ class Explanation:
     minimal_flip: list[str] | None
     flipped_label: str | None
     proven_minimal: bool
+    removals: list[Removal]
     thumbnails: dict[str, bytes] = field(default_factory=dict, repr=False)
 
     @property

@@ -20,6 +20,10 @@ def shapley(matches: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
     over all j > max(i, k). This is the recursion of Jia et al., 2019 (Efficient task-specific data
     valuation for nearest neighbor algorithms, theorem 1), in closed form, valid also for k > m. The
     values sum to the number of matches among the k nearest, divided by k.
+
+    All k count alike. If votes are balanced or a head decides, an entry that is left out changes
+    the weights of others, and so the utility of a set is no sum over its nearest entries, on which
+    the recursion rests.
     """
     places = np.arange(1.0, matches.shape[-1] + 1.0)
     steps = np.zeros_like(places)

@@ -33,6 +33,7 @@ from visual_memory_index.memory.operations import Operations
 from visual_memory_index.memory.search import ridges_of_all, search
 from visual_memory_index.memory.unlearn import Unlearning
 from visual_memory_index.ram.ram_copy import Change, RamCopy
+from visual_memory_index.ram.ranked import HeadWish, Ranked, rank
 from visual_memory_index.records.entry import Entry, IdMaker, Parts, VotingEntries, now
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.neighbors import HeadScores, Neighbors, Query
@@ -421,11 +422,26 @@ class Memory:
         with self._engine.reading_ram() as ram:
             return ram.votes(id)
 
-    def ranking(self, query: NDArray[np.float32]) -> Neighbors:
-        """Return all voting entries by distance to one query (1, d). Raises WrongDimension."""
+    def ranking(
+        self,
+        query: NDArray[np.float32],
+        exclude_ids: Sequence[str] = (),
+        wish: HeadWish | None = None,
+    ) -> Ranked:
+        """Return all voting entries but ``exclude_ids`` by distance to one query (1, d).
+
+        The head of a ``wish`` is of these entries. Raises WrongDimension, HeadTooLarge.
+        """
         self.check_dimension(query)
-        with self._engine.reading_ram() as ram:
-            return ram.ranking(query)
+        ridges = [] if wish is None else [wish.ridge]
+        for ridge in ridges:
+            self.prepare_head(ridge)
+        found = None
+        while found is None:
+            self._keep_statistics(ridges)
+            with self._engine.reading_ram() as ram:
+                found = rank(ram, query, exclude_ids, wish)
+        return found
 
     @contextmanager
     def copying(

@@ -321,11 +321,10 @@ class RamCopy:
         """Rank every row for each query (n, d), nearest first, ties by id: (n, m)."""
         return rank_all(queries, self.vectors.blocks(), self._ids[: len(self)])
 
-    def ranking(self, query: NDArray[np.float32]) -> Neighbors:
-        """Return all voting entries by distance to one query (1, d)."""
-        order = self.ranked(query)
-        distances = self._exact(query[0], order[0])[np.newaxis]
-        return Neighbors(self._ids[order], self._labels[order], distances)
+    def at(self, query: NDArray[np.float32], rows: Rows) -> Neighbors:
+        """Return the entries in ``rows`` (1, m), with their distances to one query (1, d)."""
+        distances = self._exact(query[0], rows[0])[np.newaxis]
+        return Neighbors(self._ids[rows], self._labels[rows], distances)
 
     def nearest(self, queries: NDArray[np.float32], k: int) -> Neighbors:
         """Find the ``k`` voting entries nearest to each query (n, d)."""
@@ -406,7 +405,7 @@ class RamCopy:
 def refuse_rows(count: int, dimension: int) -> Head:
     """Raise HeadTooLarge for ``count`` entries that would have to be counted for one query."""
     most = f"{COPIED_MAX // dimension:,} entries of dimension {dimension:,} at most by a filter"
-    raise HeadTooLarge(f"{most} or without those in exclude_ids", f"{count:,}")
+    raise HeadTooLarge(f"{most}, or left out or changed by a request", f"{count:,}")
 
 
 def fit_after(

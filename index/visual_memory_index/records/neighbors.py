@@ -67,6 +67,10 @@ class Neighbors:
     head: HeadScores | None = None
     means: Callable[[], HeadScores] | None = None
 
+    def kept(self, mask: NDArray[np.bool_]) -> Neighbors:
+        """Return the ids, labels and distances of the columns where ``mask`` (k,) is True."""
+        return Neighbors(self.ids[:, mask], self.labels[:, mask], self.distances[:, mask])
+
     def scored(self) -> Neighbors:
         """Return these neighbours with the scores of the head, which may take long to fit.
 

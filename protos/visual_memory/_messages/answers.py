@@ -229,9 +229,10 @@ def to_explanation(answer: pb.ExplainDecisionResponse) -> types.Explanation:
     return types.Explanation(
         before=to_decision(answer.before),
         after=given(answer, "after", to_decision),
-        minimal_flip=None if flip is None else list(flip.ids),
-        flipped_label=None if flip is None else flip.label,
+        minimal_flip=None if flip is None else list(flip.ids) or None,
+        flipped_label=None if flip is None else flip.label or None,
         proven_minimal=flip is None or flip.proven_minimal,
+        removals=[to_record(types.Removal, each) for each in answer.removals],
         thumbnails=dict(answer.thumbnails),
     )
 

@@ -1892,6 +1892,7 @@ class ExplainDecisionResponse(google.protobuf.message.Message):
     AFTER_FIELD_NUMBER: builtins.int
     MINIMAL_FLIP_FIELD_NUMBER: builtins.int
     THUMBNAILS_FIELD_NUMBER: builtins.int
+    REMOVALS_FIELD_NUMBER: builtins.int
     @property
     def before(self) -> visual_memory.v1.decision_pb2.Decision:
         """As it is."""
@@ -1910,6 +1911,10 @@ class ExplainDecisionResponse(google.protobuf.message.Message):
     def thumbnails(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.bytes]:
         """Of the neighbours and of the flip, by id."""
 
+    @property
+    def removals(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Removal]:
+        """One for each neighbour of the decision as it is, in the same order."""
+
     def __init__(
         self,
         *,
@@ -1917,9 +1922,10 @@ class ExplainDecisionResponse(google.protobuf.message.Message):
         after: visual_memory.v1.decision_pb2.Decision | None = ...,
         minimal_flip: global___Flip | None = ...,
         thumbnails: collections.abc.Mapping[builtins.str, builtins.bytes] | None = ...,
+        removals: collections.abc.Iterable[global___Removal] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["after", b"after", "before", b"before", "minimal_flip", b"minimal_flip"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["after", b"after", "before", b"before", "minimal_flip", b"minimal_flip", "thumbnails", b"thumbnails"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after", b"after", "before", b"before", "minimal_flip", b"minimal_flip", "removals", b"removals", "thumbnails", b"thumbnails"]) -> None: ...
 
 global___ExplainDecisionResponse = ExplainDecisionResponse
 
@@ -1936,7 +1942,7 @@ class Flip(google.protobuf.message.Message):
     """Whether it is proven that no smaller set does it."""
     @property
     def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Nearest first."""
+        """Nearest first; none where a head decides and the nearest 4,096 entries do not suffice."""
 
     def __init__(
         self,
@@ -1948,6 +1954,30 @@ class Flip(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["ids", b"ids", "label", b"label", "proven_minimal", b"proven_minimal"]) -> None: ...
 
 global___Flip = Flip
+
+@typing.final
+class Removal(google.protobuf.message.Message):
+    """What the decision would be without one entry."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    LABEL_FIELD_NUMBER: builtins.int
+    CONFIDENCE_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    label: builtins.str
+    """Empty where no entry would be left."""
+    confidence: builtins.float
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        label: builtins.str = ...,
+        confidence: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["confidence", b"confidence", "id", b"id", "label", b"label"]) -> None: ...
+
+global___Removal = Removal
 
 @typing.final
 class AssessMemoryRequest(google.protobuf.message.Message):

@@ -305,15 +305,17 @@ def to_what_if(request: pb.ExplainDecisionRequest, dimension: int, settings: Set
 
 
 def from_explanation(explanation: Explanation) -> pb.ExplainDecisionResponse:
-    """Build the answer: the decision before and after the changes, and the smallest flip.
+    """Build the answer: the decision before and after the changes, and what would change it.
 
-    The smallest flip is the smallest set of entries whose removal changes the label.
+    That is the smallest flip, the smallest set of entries whose removal changes the label, and the
+    removal of each neighbour.
     """
     after, flip = explanation.after, explanation.minimal_flip
     return pb.ExplainDecisionResponse(
         before=from_decision(explanation.before, None),
         after=None if after is None else from_decision(after, None),
         minimal_flip=None if flip is None else pb.Flip(**asdict(flip)),
+        removals=[pb.Removal(**asdict(each)) for each in explanation.removals],
         thumbnails=explanation.thumbnails,
     )
 

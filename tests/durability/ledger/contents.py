@@ -192,7 +192,8 @@ def of_memory(memory: Memory) -> MemoryContents:
         for each in memory.operations.page(limit=MANY)
     }
     dimension = memory.identity.dimension
-    found = memory.ranking(np.eye(1, dimension, dtype=np.float32)).ids[0] if memory.count else []
+    query = np.eye(1, dimension, dtype=np.float32)
+    found = memory.ranking(query).neighbors.ids[0] if memory.count else []
     counts = memory.misleading_counts(COUNTED_K)
     return MemoryContents(
         dimension,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import combinations
 from pathlib import Path
@@ -25,6 +26,7 @@ from visual_memory import (
     InvalidArgument,
     Memory,
     NotFound,
+    Removal,
 )
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import VOTINGS, Entry, Rule, unit_rows
@@ -43,6 +45,12 @@ NAMES = [str(label) for label in RANDOM.integers(0, 3, 80)]
 IDS = [f"{number:04}" for number in RANDOM.permutation(80)]
 QUERIES = RANDOM.normal(size=(4, 6))
 REMOVE, CHANGE = IDS[:20], dict.fromkeys(IDS[20:45], "2")
+HEADED: list[dict[str, Any]] = [
+    {"head": "means"},
+    {"head": "means", "blend": 1.0, "balance": 0.5},
+    {"head": "discriminants", "ridge": 0.5, "balance": 1.0, "voting": "softmax"},
+    {"head": "discriminants", "blend": 1.0, "head_temperature": 0.3},
+]
 ADDED, ADDED_NAMES = RANDOM.normal(size=(10, 6)), ["new", "0"] * 5
 
 
@@ -186,6 +194,144 @@ def test_what_would_be_is_what_is_once_it_is_done(
                 "" if each.id.startswith("new") else each.id for each in then.neighbors
             ]
     assert contents(crowd) == before
+
+
+@pytest.mark.parametrize("head", HEADED)
+def test_with_a_head_the_decision_explained_is_the_one_that_classify_makes(
+    crowd: Memory, head: dict[str, Any]
+) -> None:
+    how: Any = {"k": 7, "exclude_ids": IDS[60:], **head}
+
+    found = crowd.explain(vectors=QUERIES[:1], **how)
+
+    assert found.before == decide(crowd, QUERIES[0], **how)
+
+
+@pytest.mark.parametrize("head", HEADED)
+@pytest.mark.parametrize(
+    ("gone", "changed", "added"),
+    [
+        (REMOVE[:1], {}, 0),
+        (REMOVE, {}, 0),
+        ([], CHANGE, 0),
+        ([], {}, 10),
+        ([*REMOVE, REMOVE[0]], {**CHANGE, REMOVE[0]: "gone"}, 10),
+    ],
+)
+def test_with_a_head_what_would_be_is_what_is_once_it_is_done(
+    client: Client,
+    crowd: Memory,
+    head: dict[str, Any],
+    gone: list[str],
+    changed: dict[str, str],
+    added: int,
+) -> None:
+    done = client.create_memory(f"{crowd.name}-done", dimension=6)
+    labels = {**dict(zip(IDS, NAMES, strict=True)), **changed}
+    done.insert(vectors=ROWS, labels=labels.values(), ids=IDS)
+    done.delete([*gone, *IDS[75:]])
+    if added:
+        done.insert(vectors=ADDED[:added], labels=ADDED_NAMES[:added])
+
+    would = crowd.explain(
+        vectors=QUERIES[:1],
+        k=9,
+        exclude_ids=IDS[75:],
+        remove=gone,
+        relabel=changed,
+        add_vectors=ADDED[:added] if added else None,
+        add_labels=ADDED_NAMES[:added],
+        **head,
+    ).after
+
+    then = decide(done, QUERIES[0], k=9, **head)
+    assert would is not None
+    assert (would.label, would.confidence, would.scores) == (
+        then.label,
+        then.confidence,
+        then.scores,
+    )
+
+
+@pytest.mark.parametrize(
+    "how", [*HEADED, {}, {"voting": "softmax"}, {"balance": 0.5, "voting": "plurality"}]
+)
+def test_a_removal_is_the_decision_without_the_entry(crowd: Memory, how: dict[str, Any]) -> None:
+    near_ties = 0
+    for query in QUERIES:
+        found = crowd.explain(vectors=[query], k=9, exclude_ids=IDS[70:], **how)
+
+        assert [each.id for each in found.removals] == found.before.neighbors.ids
+        for each in found.removals:
+            then = decide(crowd, query, k=9, exclude_ids=[*IDS[70:], each.id], **how)
+            assert each.confidence == pytest.approx(then.confidence, abs=1e-7)
+            near_ties += each.label != then.label
+    assert near_ties == 0
+
+
+def test_the_removal_of_the_only_entry_leaves_no_label(client: Client, empty: RemoteMemory) -> None:
+    memory = client.memory(empty.name)
+    memory.insert(vectors=np.eye(4)[:1], labels=["a"], ids=["x"])
+
+    for head in ("none", "means", "discriminants"):
+        found = memory.explain(vectors=np.eye(4)[:1], head=head)
+
+        assert (found.before.label, found.minimal_flip, found.proven_minimal) == ("a", None, True)
+        assert found.removals == [Removal("x", "", 0.0)]
+
+
+@pytest.mark.parametrize("head", HEADED)
+def test_with_a_head_the_decision_flips_without_the_flip(
+    crowd: Memory, head: dict[str, Any]
+) -> None:
+    for query in QUERIES:
+        how: Any = {"k": 10, "exclude_ids": IDS[70:], **head}
+        found = crowd.explain(vectors=[query], **how)
+        assert found.minimal_flip is not None
+
+        how["exclude_ids"] = [*IDS[70:], *found.minimal_flip]
+        flipped = decide(crowd, query, **how)
+
+        assert flipped.label == found.flipped_label != found.before.label
+        singles = [each for each in found.removals if each.label != found.before.label]
+        assert found.proven_minimal == bool(singles)
+        if singles:
+            assert found.minimal_flip == [singles[0].id]
+
+
+def test_votes_and_head_of_an_explanation_are_of_one_moment(crowd: Memory) -> None:
+    wish: Any = {"vectors": QUERIES[:1], "k": 5, "head": "discriminants", "search_seconds": 0}
+    states = [crowd.explain(**wish)]
+    crowd.delete(IDS[:40])
+    states.append(crowd.explain(**wish))
+    over = threading.Event()
+
+    def change() -> None:
+        while not over.is_set():
+            crowd.insert(vectors=ROWS[:40], labels=NAMES[:40], ids=IDS[:40])
+            crowd.delete(IDS[:40])
+
+    with ThreadPoolExecutor(1) as threads:
+        changing = threads.submit(change)
+        try:
+            for _ in range(60):
+                assert crowd.explain(**wish) in states
+        finally:
+            over.set()
+        changing.result()
+    assert states[0] != states[1]
+
+
+def test_a_head_that_is_too_large_is_refused(client: Client, empty: RemoteMemory) -> None:
+    wide = client.create_memory(f"{empty.name}-wide", dimension=2049)
+    rows = np.eye(3, 2049)
+    wide.insert(vectors=rows, labels=["a", "b", "c"])
+
+    with pytest.raises(FailedPrecondition) as caught:
+        wide.explain(vectors=rows[:1], head="discriminants")
+
+    assert caught.value.reason == "HEAD_TOO_LARGE"
+    assert wide.explain(vectors=rows[:1], head="means").before.label == "a"
 
 
 def test_what_would_be_leaves_the_flip_and_the_decision_that_is(crowd: Memory) -> None:

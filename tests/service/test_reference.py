@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from numpy.typing import NDArray
 from tests.conftest import RemoteMemory, to_vectors
 
@@ -106,6 +107,27 @@ def decide(
         if totals[label] > best:
             champion, best = label, totals[label]
     return champion, totals
+
+
+def blended(
+    votes: Mapping[str, float],
+    query: NDArray[np.float32],
+    entries: Sequence[tuple[str, NDArray[np.float32]]],
+    balance: float,
+) -> dict[str, float]:
+    """Return halves of shares of the votes, and of the softmax of centred cosines to the means."""
+    labels = sorted({label for label, _ in entries})
+    exact = np.rint(np.array([vector for _, vector in entries]).astype(float) * 2**15) / 2**15
+    of_label = [np.array([label == each for each, _ in entries]) for label in labels]
+    means = np.array([exact[rows].mean(axis=0) for rows in of_label])
+    directions = means - means.mean(axis=0)
+    z = np.rint(unit(query).astype(float) * 2**15) / 2**15 - means.mean(axis=0)
+    lengths = np.linalg.norm(directions, axis=1) * np.linalg.norm(z)
+    cosines = np.divide(directions @ z, lengths, out=np.zeros(len(labels)), where=lengths > 1e-12)
+    weights = np.exp(cosines / 0.05) * [rows.sum() ** (1.0 - balance) for rows in of_label]
+    shares = dict(zip(labels, weights / weights.sum(), strict=True))
+    total = sum(votes.values())
+    return {label: shares[label] / 2 + votes.get(label, 0.0) / total / 2 for label in labels}
 
 
 class Edits:
@@ -230,6 +252,46 @@ class Edits:
         assert decision.label == label
         assert {each.label: each.score for each in decision.scores} == totals
 
+    def check_removals(self) -> None:
+        """Explain a random decision, and compare what the removal of each neighbour would do."""
+        query, voting = self.row(), self.random.choice(sorted(VOTINGS))
+        balance, head = self.random.choice([0.0, 0.5, 1.0]), self.random.choice(["none", "means"])
+        excluded, k = self.some_ids(8), self.random.choice([1, 2, 5, 10])
+        near = self.reference.near(query, k + 1, lambda *entry: entry[0] not in excluded)
+        if not near:
+            return
+        there = {id: e for id, e in self.reference.entries.items() if id not in excluded}
+
+        found = self.pets.stub.ExplainDecision(
+            pb.ExplainDecisionRequest(
+                memory=self.pets.name,
+                vectors=to_vectors(query),
+                k=k,
+                voting=voting,
+                balance=balance,
+                head=head,
+                exclude_ids=excluded,
+                search_time=Duration(),
+            )
+        ).removals
+
+        assert [each.id for each in found] == [id for _, id, _ in near[:k]]
+        for each in found:
+            left = [e[::2] for id, e in there.items() if id != each.id]
+            if not left:
+                assert (each.label, each.confidence) == ("", 0.0)
+                continue
+            voters = [one for one in near if one[1] != each.id][:k]
+            sizes = Counter(label for label, _ in left)
+            label, votes = decide(voters, voting, sizes, balance)
+            if head == "none":
+                share = votes[label] / math.fsum(votes.values())
+                assert (each.label, each.confidence) == (label, share)
+            else:
+                scores = blended(votes, query, left, balance)
+                assert each.confidence == pytest.approx(max(scores.values()), abs=1e-6)
+                assert scores[each.label] == pytest.approx(max(scores.values()), abs=1e-6)
+
     def check_entries(self) -> None:
         """Check that every entry is stored, bit for bit."""
         stored = [entry_pb2.Entry.FromString(data) for data in self.pets.stored()]
@@ -272,6 +334,7 @@ def test_after_any_edits_every_answer_is_that_of_the_reference(start: Start) -> 
             asked_at = edits.count
             for _ in range(3):
                 edits.check()
+            edits.check_removals()
         if edits.count - restarted_at >= EDITS // RESTARTS and edits.reference.entries:
             restarted_at, restarts = edits.count, restarts + 1
             given = {"k": 10, "voting": "distance"}

@@ -215,7 +215,7 @@ class RamCopy:
         """
         moment, dimension = ridge is not None, self.vectors.dimension
         named = left_out if rows is None else rows
-        if len(named) * dimension > COPIED_MAX:
+        if too_many(len(named), dimension):
             return partial(refuse_rows, len(named), dimension)
         labels, vectors = self._labels[named], self.vectors.gather(named)
         if rows is not None:
@@ -400,6 +400,11 @@ class RamCopy:
         count_down(self.label_counts, label, count)
         if label not in self.label_counts:
             del self._interned[label]
+
+
+def too_many(count: int, dimension: int) -> bool:
+    """Return True if the vectors of ``count`` entries may not be copied for one query."""
+    return count * dimension > COPIED_MAX
 
 
 def refuse_rows(count: int, dimension: int) -> Head:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.heads.head import Head
 from visual_memory_index.heads.statistics import Labels, Statistics
-from visual_memory_index.ram.ram_copy import COPIED_MAX, RamCopy, refuse_rows
+from visual_memory_index.ram.ram_copy import RamCopy, refuse_rows, too_many
 from visual_memory_index.records.neighbors import Neighbors
 
 
@@ -64,8 +64,9 @@ def rank(
     if wish is None:
         return Ranked(neighbors, None)
     named = ram.rows_of_ids(wish.ids)
-    if (len(named) + len(left_out)) * ram.vectors.dimension > COPIED_MAX:
-        refuse_rows(len(named) + len(left_out), ram.vectors.dimension)
+    copied = len(named) + len(left_out), ram.vectors.dimension
+    if too_many(*copied):
+        refuse_rows(*copied)
     assert ram.statistics is not None
     ids, labels = ram.columns()
     gone = labels[left_out], ram.vectors.gather(left_out)

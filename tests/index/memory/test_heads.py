@@ -16,6 +16,7 @@ from visual_memory_index.errors import HeadTooLarge, RidgeTooSmall
 from visual_memory_index.heads.head import METRIC_MAX, NUMBERS_MAX, check_size, fit
 from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.ram.heads import Heads
+from visual_memory_index.ram.ranked import HeadWish
 from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.store.store import new_identity
 
@@ -229,6 +230,40 @@ def test_very_many_entries_of_a_filter_are_refused(
     for how in ({"filter": parse('NOT label = "label 1"')}, {"exclude_ids": IDS[:21]}):
         with pytest.raises(HeadTooLarge, match="20 entries of dimension 12 at most by a filter"):
             scores(memory, None, **how)
+
+
+@pytest.mark.parametrize("ridge", RIDGES)
+def test_a_ranking_has_its_head_and_what_that_was_fitted_to_whatever_comes_later(
+    memory: Memory, ridge: float | None
+) -> None:
+    wish = HeadWish(ridge, 7, [IDS[3], IDS[40], "nobody"])
+    found = memory.ranking(QUERIES[:1], IDS[:20], wish)
+    memory.delete(IDS[10:60])
+    memory.update(IDS[70], label="label 9")
+
+    left, head = list(range(20, 100)), found.head
+    assert head is not None
+    ids = found.neighbors.ids[0].tolist()
+    assert sorted(ids) == [IDS[at] for at in left]
+    assert found.neighbors.distances[0].tolist() == sorted(found.neighbors.distances[0])
+    assert_equal(head.fit().compare(QUERIES), expected(left, ridge))
+    changed = head.count()
+    changed.remove([LABELS[20]], ROWS[20:21])
+    assert_equal(fit(changed, ridge).compare(QUERIES), expected(left[1:], ridge))
+    assert_equal(fit(head.count(), ridge).compare(QUERIES), expected(left, ridge))
+    np.testing.assert_array_equal(head.vectors, ROWS[[IDS.index(id) for id in ids[:7]]])
+    assert head.named.keys() == {IDS[3], IDS[40]}
+    np.testing.assert_array_equal(head.named[IDS[40]], ROWS[40])
+
+
+def test_very_many_entries_without_which_a_head_is_to_be_fitted_are_refused(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visual_memory_index.ram.ram_copy.COPIED_MAX", 20 * 12)
+    assert memory.ranking(QUERIES[:1], IDS[:9], HeadWish(None, 50, IDS[20:31])).head is not None
+
+    with pytest.raises(HeadTooLarge, match=r"20 entries .* left out or changed .* but here are 21"):
+        memory.ranking(QUERIES[:1], IDS[:9], HeadWish(None, 50, IDS[20:32]))
 
 
 def test_rounding_errors_never_decide(memory: Memory) -> None:

@@ -129,10 +129,6 @@ class Rule:
         return replace(self, **unused)
 
     def parameters(self) -> dict[str, Any]:
-        """Return by name k, voting and what else counts and is not as by default."""
-        values = ((each, getattr(self, each.name)) for each in fields(self))
-        return {
-            each.name: value
-            for each, value in values
-            if each.name in ("k", "voting") or (value != each.default and self.counts(each.name))
-        }
+        """Return by name the parameters that make a difference with this voting and head."""
+        names = (each.name for each in fields(self))
+        return {name: getattr(self, name) for name in names if self.counts(name)}

@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from visual_memory import Assessment, Client, LabelAssessment, LabelJudgement, Suspect
+from visual_memory import (
+    Assessment,
+    Client,
+    LabelAssessment,
+    LabelJudgement,
+    MemoryInfo,
+    Suspect,
+)
 from visual_memory.files import whole_file
 from visual_memory.terminal.arguments import Commands, flags
 from visual_memory.terminal.output import plural, print_json, print_table, say
@@ -121,7 +128,7 @@ def assess(client: Client, options: Namespace) -> None:
             say(folder.summary())
         say(f"{likely} and {pairs} of {options.name} in {page}; open it in a browser.")
     else:
-        print_assessment(found, options)
+        print_assessment(found, memory.info(), options)
 
 
 def calibrate(client: Client, options: Namespace) -> None:
@@ -157,7 +164,7 @@ def print_csv(judged: Sequence[Suspect | LabelJudgement]) -> None:
         writer.writerow((each.id, label, each.label, f"{each.score:.4f}", each.reason))
 
 
-def print_assessment(found: Assessment, options: Namespace) -> None:
+def print_assessment(found: Assessment, info: MemoryInfo, options: Namespace) -> None:
     """Print an assessment as tables, the worst first."""
     memory = options.name
     say(
@@ -165,8 +172,7 @@ def print_assessment(found: Assessment, options: Namespace) -> None:
         f"their label{shown_rule(options)}; "
         f"calibration error {found.calibration_error:.4f}."
     )
-    sizes = {each.label: each.count for each in found.labels}
-    if advice := hint(sizes, found.accuracy, found.macro_accuracy, options):
+    if advice := hint(info, found.accuracy, found.macro_accuracy, options):
         say(advice)
     print_table(("label", "entries", "accuracy", "also called", ""), worst_labels(found))
     print_more(len(found.labels))

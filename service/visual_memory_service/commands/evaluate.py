@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -14,7 +14,7 @@ from visual_memory import Client
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import percent, plural, print_json, print_table, say
 from visual_memory.terminal.refused import Refused, listed
-from visual_memory.types import Decision
+from visual_memory.types import Decision, MemoryInfo
 from visual_memory_service.commands.classify import add_vote, problems, query_in_batches, vote
 from visual_memory_service.commands.classify import report as report_problems
 from visual_memory_service.console.arguments import (
@@ -33,13 +33,10 @@ SAME_PICTURE = 1e-6  # a distance below which a neighbour is the picture itself
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Counts of pictures by (label, decided label), and in ``bad`` why pictures were left out.
-
-    ``sizes`` are the voting entries of each label of the memory.
-    """
+    """Counts of pictures by (label, decided label), and in ``bad`` why pictures were left out."""
 
     answers: Counter[tuple[str, str]]
-    sizes: Mapping[str, int]
+    memory: MemoryInfo
     unknown_labels: Sequence[str]
     remembered_pictures: int
     bad: dict[str, str]
@@ -62,11 +59,11 @@ class Evaluation:
 
     def advice(self, options: Namespace) -> str | None:
         """Return a hint for an uneven memory, from the pictures whose labels it knows."""
-        known = [each for label, each in self.by_label().items() if label in self.sizes]
+        known = [each for label, each in self.by_label().items() if label in self.memory.labels]
         if not known:
             return None
         accuracy = sum(hits for _, hits in known) / sum(count for count, _ in known)
-        return hint(self.sizes, accuracy, fmean(hits / count for count, hits in known), options)
+        return hint(self.memory, accuracy, fmean(hits / count for count, hits in known), options)
 
     def by_label(self) -> dict[str, tuple[int, int]]:
         """Map each label to (number of pictures, number classified correctly)."""
@@ -113,11 +110,7 @@ def evaluate(client: Client, options: Namespace) -> int:
     report_problems(problems(decisions))
     evaluation = Evaluation(
         answers=Counter((labels[path], decision.label) for path, decision in answered.answers),
-        sizes={
-            label: voting
-            for label, count in info.labels.items()
-            if (voting := count - info.pruned_labels.get(label, 0))
-        },
+        memory=info,
         unknown_labels=sorted({labels[path] for path, _ in answered.answers} - info.labels.keys()),
         remembered_pictures=sum(
             bool(each.neighbors.distances.min() < SAME_PICTURE) for each in decisions

@@ -75,9 +75,7 @@ def from_info(
 
 def from_rule(rule: Rule) -> memory_pb2.Rule:
     """Build the message of a rule, without the parameters that make no difference with it."""
-    return memory_pb2.Rule(
-        **{name: value for name, value in asdict(rule).items() if rule.counts(name)}
-    )
+    return memory_pb2.Rule(**rule.parameters())
 
 
 def from_spec(text: str | None) -> memory_pb2.EmbedderSpec | None:

@@ -145,9 +145,11 @@ def from_judging(step: Finding[list[LabelJudgement]]) -> Iterator[pb.JudgeLabels
         yield pb.JudgeLabelsResponse(operation=name, judgements=judgements)
 
 
-def to_assessing(request: pb.AssessMemoryRequest | pb.JudgeLabelsRequest) -> tuple[Rule, int]:
+def to_assessing(
+    request: pb.AssessMemoryRequest | pb.JudgeLabelsRequest, default: Rule
+) -> tuple[Rule, int]:
     """Read the rule, and the number of entries that a judged label needs. Raises BadField."""
-    rule = to_rule(request)
+    rule = to_rule(request, default)
     requests.to_counts_k(rule.k, "k")
     thin = request.thin if request.HasField("thin") else THIN
     return rule, requests.to_number(thin, "thin", 1)

@@ -266,10 +266,10 @@ def to_labelled(
 
 
 def to_explain_question(
-    request: pb.ExplainDecisionRequest, dimension: int, settings: Settings
+    request: pb.ExplainDecisionRequest, default: index.Rule, dimension: int, settings: Settings
 ) -> ExplainQuestion:
     """Read a request to explain one decision of a memory of this ``dimension``. Raises BadField."""
-    rule = to_rule(request)
+    rule = to_rule(request, default)
     requests.to_counts_k(rule.k, "k")
     query = requests.to_content(request, settings)
     if len(query) != 1:
@@ -329,9 +329,11 @@ def to_measure(request: pb.TuneMemoryRequest) -> str:
     return measure
 
 
-def to_calibrating(request: pb.CalibrateMemoryRequest) -> tuple[index.Rule, index.Request]:
+def to_calibrating(
+    request: pb.CalibrateMemoryRequest, default: index.Rule
+) -> tuple[index.Rule, index.Request]:
     """Read the rule and the request_id. Raises BadField."""
-    rule = to_rule(request)
+    rule = to_rule(request, default)
     requests.to_counts_k(rule.k, "k")
     return rule, requests.to_request(request)
 

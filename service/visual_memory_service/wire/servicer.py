@@ -280,7 +280,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         served = await self._served(request.memory)
         memory = served.memory
         dimension = memory.identity.dimension
-        question = decisions.to_explain_question(request, dimension, self.settings)
+        default = default_rule(served)
+        question = decisions.to_explain_question(request, default, dimension, self.settings)
         memory.check_dimension(question.what_if.add_vectors)
         query = await to_vectors(question.query, served)
         over = threading.Event()
@@ -291,8 +292,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def AssessMemory(
         self, request: pb.AssessMemoryRequest, context: Any
     ) -> operation_pb2.Operation:
-        memory = await self._memory(request.memory)
-        rule, thin = curation.to_assessing(request)
+        served = await self._served(request.memory)
+        memory = served.memory
+        rule, thin = curation.to_assessing(request, default_rule(served))
 
         def work(job: Job) -> str:
             return json.dumps(asdict(assess(memory.snapshot(), rule, thin, job)))
@@ -302,8 +304,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def JudgeLabels(
         self, request: pb.JudgeLabelsRequest, context: Any
     ) -> AsyncIterator[pb.JudgeLabelsResponse]:
-        memory = await self._memory(request.memory)
-        rule, thin = curation.to_assessing(request)
+        served = await self._served(request.memory)
+        memory = served.memory
+        rule, thin = curation.to_assessing(request, default_rule(served))
 
         def work(job: Job) -> list[LabelJudgement]:
             return judge_labels(memory.snapshot(), rule, thin, job)
@@ -325,7 +328,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.CalibrateMemoryRequest, context: Any
     ) -> operation_pb2.Operation:
         served = await self._served(request.memory)
-        rule, again = decisions.to_calibrating(request)
+        rule, again = decisions.to_calibrating(request, default_rule(served))
         queries, labels = await read(request, decisions.to_labelled, request, self.settings)
         vectors = None if queries is None else await to_vectors(queries, served)
         work = partial(calibrate_memory, rule=rule, queries=vectors, labels=labels)

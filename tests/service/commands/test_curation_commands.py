@@ -468,7 +468,7 @@ def test_an_assessment_is_shown_with_what_matters_first(run: Run, crowd: Memory)
 
     top, hint, *rest = shown.splitlines()
     assert hint.startswith("Labels have 1 to ")
-    assert hint.endswith(": a balance or a head may pay, try --balance 0.5 or --head means.")
+    assert ": a balance or a head may pay, try --balance 0.5 or --head means; " in hint
     assert top.startswith(f"121 entries of {crowd.name}: the others give {found.accuracy:.2%} of")
     assert " their label (--k 10 --voting plurality); " in top
     assert f"calibration error {found.calibration_error:.4f}" in top

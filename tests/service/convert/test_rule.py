@@ -33,16 +33,12 @@ def rules(draw: st.DrawFn) -> Rule:
     return Rule(k=k, voting=voting, head=draw(st.sampled_from(HEADS)), **numbers).counted()
 
 
-def counting(rule: Rule) -> dict[str, Any]:
-    return {name: getattr(rule, name) for name in NAMES if rule.counts(name)}
-
-
 @pytest.mark.parametrize("kind", REQUESTS)
 @given(rule=rules(), default=rules())
 def test_a_rule_that_is_set_as_a_whole_is_read_as_it_is(
     kind: Any, rule: Rule, default: Rule
 ) -> None:
-    assert to_rule(kind(**counting(rule)), default) == rule
+    assert to_rule(kind(**rule.parameters()), default) == rule
 
 
 @given(default=rules())
@@ -78,11 +74,11 @@ def test_a_number_that_does_not_count_is_refused_and_the_limits_are_allowed(name
             to_rule(pb.ClassifyRequest(**dict[str, Any]({name: number.most})))
 
 
-@given(rule=rules())
-def test_the_flags_of_a_rule_ask_for_it(rule: Rule) -> None:
+@given(rule=rules(), default=rules())
+def test_the_flags_of_a_rule_ask_for_it_whatever_is_the_default(rule: Rule, default: Rule) -> None:
     options = build_parser().parse_args(
         ["classify", "pets", "a.jpg", *flags(rule.parameters()).split()]
     )
     given: Any = {name: getattr(options, name) for name in NAMES}
 
-    assert to_rule(pb.ClassifyRequest(**given)) == rule
+    assert to_rule(pb.ClassifyRequest(**given), default) == rule

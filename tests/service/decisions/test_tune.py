@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,23 @@ def test_the_chosen_rule_decides_until_the_tuning_is_undone(crowd: Memory, clien
 
     assert crowd.info().default_rule is None
     assert client.operation(found.operation).undo_time is not None
+
+
+def test_all_that_decide_take_the_chosen_rule(crowd: Memory) -> None:
+    rule = asdict(crowd.tune(apply=True).chosen.rule)
+    assert rule["head"] != "none"
+    votes: Any = {name: rule[name] for name in ("k", "voting", "temperature", "balance")}
+
+    explained = crowd.explain(vectors=QUERIES[:1])
+    calibrated = crowd.calibrate()
+
+    assert explained == crowd.explain(vectors=QUERIES[:1], **rule)
+    assert explained.before == crowd.classify(vectors=QUERIES[:1])[0]
+    assert replace(crowd.assess(), operation="") == replace(crowd.assess(**rule), operation="")
+    assert crowd.judge_labels() == crowd.judge_labels(**votes)
+    assert replace(calibrated, operation="") == replace(crowd.calibrate(**rule), operation="")
+    assert crowd.classify(vectors=QUERIES, calibrated=True)
+    assert crowd.classify(vectors=QUERIES, calibrated=True, **rule)
 
 
 def test_parameters_of_a_call_are_in_place_of_those_of_the_default(

@@ -21,11 +21,7 @@ WORK ?= benchmark-runs
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-<<<<<<< HEAD
-.PHONY: install hooks demo test check fix floors floors-client newest mutants bench curation decisions peers distances report report-page durability damage pictures stubs wire-lock clean
-=======
-.PHONY: install hooks demo test check fix floors floors-client newest mutants bench curation peers compare distances report report-page durability damage pictures stubs wire-lock clean
->>>>>>> compare
+.PHONY: install hooks demo test check fix floors floors-client newest mutants bench curation decisions peers compare distances report report-page durability damage pictures stubs wire-lock clean
 
 install: $(INSTALLED)
 

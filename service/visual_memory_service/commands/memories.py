@@ -150,14 +150,19 @@ def show_deletion(client: Client, options: Namespace) -> None:
 
 
 def described(calibration: CalibrationState) -> str:
-    """Describe a calibration: its time, its votes, and edits since."""
-    votes = f"k = {calibration.k}, {calibration.voting}"
+    """Describe a calibration: its time, the flags of the rule it is for, and edits since."""
+    names = ["k", "voting"]
     if calibration.voting == "softmax":
-        votes += f" at {calibration.temperature:g}"
+        names.append("temperature")
     if calibration.balance:
-        votes += f", balance {calibration.balance:g}"
+        names.append("balance")
+    if calibration.head != "none":
+        names += ["head", "head_temperature", "blend"]
+    if calibration.head == "discriminants":
+        names.append("ridge")
+    rule = flags({name: getattr(calibration, name) for name in names})
     changed = "; entries were changed since" if calibration.stale else ""
-    return f"Calibrated {printable(calibration.create_time)} UTC for {votes} votes{changed}."
+    return f"Calibrated {printable(calibration.create_time)} UTC for {rule}{changed}."
 
 
 def sentence(drift: DriftState) -> str:

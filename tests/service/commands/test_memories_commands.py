@@ -92,6 +92,8 @@ def test_a_drift_is_told_with_the_calibration_and_in_the_list(run: Run, client: 
     shown.append(text(run("info", "asked")))
     listed.append(text(run("list")))
     told = answer(run("info", "asked", "--json"))["drift"]
+    memory.calibrate(k=5, head="discriminants")
+    shown.append(text(run("info", "asked")))
     client.delete_memory("asked")
 
     many = (
@@ -100,16 +102,21 @@ def test_a_drift_is_told_with_the_calibration_and_in_the_list(run: Run, client: 
     )
     assert "alibrated" not in shown[0]
     assert re.search(
-        r"^Calibrated 20\S+ \S+ UTC for k = 5, softmax at 0\.07, balance 0\.5 votes\.$",
+        r"^Calibrated 20\S+ \S+ UTC for "
+        r"--k 5 --voting softmax --temperature 0\.07 --balance 0\.5\.$",
         shown[1],
         re.MULTILINE,
     )
     assert "queries" not in shown[1]
     assert (
-        "balance 0.5 votes; entries were changed since.\n"
+        "--balance 0.5; entries were changed since.\n"
         "1 of the last 1 calibrated query was rejected, 0.1 were to be expected.\n"
     ) in shown[2]
     assert f"\n{many}\n" in shown[3]
+    assert (
+        " UTC for --k 5 --voting rank --head discriminants --head-temperature 0.05 --blend 0.5 "
+        "--ridge 1.\n"
+    ) in shown[4]
     assert "asked:" not in listed[0]
     assert f"\nasked: {many}\n" in listed[1]
     assert (told["count"], told["rejected"], told["drifting"]) == (20, 20, True)

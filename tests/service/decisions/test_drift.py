@@ -112,6 +112,13 @@ def test_queries_that_are_not_compared_with_the_calibration_do_not_count(
     assert drift_of(crowd).count == 0
 
 
+def test_decisions_by_a_head_count_as_well(crowd: Memory) -> None:
+    crowd.calibrate(k=20, head="means", vectors=ROWS[HELD], labels=LABELS[HELD])
+    rejected = [each.rejected for each in ask(crowd, QUERIES[:20], head="means")]
+
+    assert (drift_of(crowd).count, drift_of(crowd).rejected) == (20, sum(rejected))
+
+
 def test_queries_that_are_refused_do_not_count(crowd: Memory) -> None:
     with pytest.raises(visual_memory.FailedPrecondition):
         ask(crowd, FAR[:20], voting="plurality")

@@ -193,7 +193,7 @@ class Service(service_pb2_grpc.VisualMemoryServicer):
                 scores=[decision_pb2.LabelScore(label=near[0].label, score=1.0)],
                 neighbors=near,
             )
-            for near in map(self.nearest, vectors(request), [request.k] * 100_000)
+            for near in map(self.nearest, vectors(request), [request.k or 50] * 100_000)
         ]
         with self._counting:
             self._at_once -= 1

@@ -84,7 +84,7 @@ def told() -> dict[str, list[object]]:
         "update": [NAME, "--id", IDS[2], "--metadata", f"{KEY}={VALUE}"],
         "assess": [NAME],
         "calibrate": [NAME, "--k", 3],
-        "tune": [NAME, "--group-by", KEY],
+        "tune": [NAME, "--measure", "accuracy"],
         "prune": [NAME, "--method", "random", "--fraction", 0.2, "--apply"],
         "relabel": [NAME, "--from", "labels.csv", "--apply"],
         "purge": [NAME, "--filter", f'id = "{IDS[2]}"'],

@@ -235,7 +235,7 @@ def test_a_calibration_with_a_head_is_of_that_head_alone(crowd: Memory) -> None:
         {"head": "discriminants", "ridge": 0.5, "blend": 0.4},
         {"head": "discriminants", "ridge": 0.5, "head_temperature": 0.1},
     ]
-    fitted = "is calibrated for --k 20 --voting rank --head discriminants --ridge 0.5;"
+    fitted = "is calibrated for --k 20 --voting rank --balance 0 --head discriminants --ridge 0.5 "
     for wish in wishes:
         with pytest.raises(FailedPrecondition, match=fitted):
             crowd.classify(vectors=ROWS[:1], k=20, calibrated=True, **wish)
@@ -390,7 +390,7 @@ def test_edits_make_a_calibration_stale_and_it_says_so(crowd: Memory) -> None:
 def test_votes_that_were_not_calibrated_for_are_refused(crowd: Memory) -> None:
     with pytest.raises(
         FailedPrecondition,
-        match=r"never calibrated.* visual-memory calibrate \S+ --k \d+ --voting \w+$",
+        match=r"never calibrated.* calibrate \S+ --k \d+ --voting \w+ --balance 0 --head none$",
     ) as refused:
         crowd.classify(vectors=ROWS[:1], calibrated=True)
     assert f'The memory "{crowd.name}" has no calibration' in str(refused.value)
@@ -399,7 +399,7 @@ def test_votes_that_were_not_calibrated_for_are_refused(crowd: Memory) -> None:
 
     for asked in ({"k": 21}, {"k": 20, "voting": "softmax"}, {"k": 20, "balance": 0.5}):
         how: Any = {"coverage": 0.9, **asked}
-        with pytest.raises(FailedPrecondition, match=r"is calibrated for --k 20 --voting rank;"):
+        with pytest.raises(FailedPrecondition, match=r"is calibrated for --k 20 --voting rank "):
             crowd.classify(vectors=ROWS[:1], **how)
 
 

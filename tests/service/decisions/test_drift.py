@@ -80,7 +80,8 @@ def test_queries_unlike_those_of_the_calibration_raise_it_and_others_end_it(
     assert (during.count, during.drifting) == (20, True)
     assert during.rejected >= 8
     assert listed == during
-    assert drift_of(crowd) == before
+    after = drift_of(crowd)  # messages overlap, so the last 20 queries may be others
+    assert (after.count, after.drifting) == (20, False)
 
 
 @pytest.mark.parametrize("size", [1, 7, 140])

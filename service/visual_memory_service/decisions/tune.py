@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import visual_memory_index as index
 from visual_memory_index.curation import tuning
-from visual_memory_index.errors import HeadTooLarge, RidgeTooSmall, TooFewItems
+from visual_memory_index.errors import BadParameter, HeadTooLarge, RidgeTooSmall, TooFewItems
 from visual_memory_index.heads.head import Head
 from visual_memory_index.heads.products import rounded_inverse
 from visual_memory_index.memory import default_rules
@@ -52,10 +52,12 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
 
     Entries with equal values of the metadata key ``group_by``, if it is not empty, are never in two
     folds. With ``apply`` the rule becomes the default as the operation ends, and None is returned,
-    else the result as JSON. Raises TooFewItems, Cancelled.
+    else the result as JSON. Raises BadParameter if no entry has the key, TooFewItems, Cancelled.
     """
     memory, snapshot = job.memory, job.memory.snapshot()
     groups = memory.metadata_values(group_by) if group_by else {}
+    if group_by and not groups:
+        raise BadParameter("group_by", "a metadata key that some entry has", group_by)
     sample = tuning.sample(*snapshot.columns(), groups)
     if len(sample.sizes) < 2:
         entries = f'two values of "{group_by}"' if group_by else "two entries"

@@ -186,6 +186,11 @@ def test_a_key_that_all_entries_share_leaves_nothing_to_ask(crowd: Memory) -> No
         crowd.tune(group_by="owner")
 
 
+def test_a_key_that_no_entry_has_is_refused(crowd: Memory) -> None:
+    with pytest.raises(FailedPrecondition, match="group_by must be a metadata key that some entry has, not 'scne'"):
+        crowd.tune(group_by="scne")
+
+
 def test_an_unknown_measure_is_refused(crowd: Memory) -> None:
     with pytest.raises(InvalidArgument, match="measure must be one of macro_accuracy, accuracy"):
         crowd.tune(measure="f1")

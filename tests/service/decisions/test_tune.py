@@ -187,7 +187,7 @@ def test_a_key_that_all_entries_share_leaves_nothing_to_ask(crowd: Memory) -> No
 
 
 def test_a_key_that_no_entry_has_is_refused(crowd: Memory) -> None:
-    with pytest.raises(FailedPrecondition, match="group_by must be a metadata key that some entry has, not 'scne'"):
+    with pytest.raises(FailedPrecondition, match="a metadata key that some entry has, not 'scne'"):
         crowd.tune(group_by="scne")
 
 

@@ -110,6 +110,7 @@ curation: $(INSTALLED)
 decisions: $(INSTALLED)
 	PYTHONPATH=benchmarks/performance:benchmarks/decisions $(BIN)/python benchmarks/decisions/drift.py
 	PYTHONPATH=benchmarks/performance:benchmarks/decisions $(BIN)/python benchmarks/decisions/domain.py
+	PYTHONPATH=benchmarks/performance:benchmarks/decisions $(BIN)/python benchmarks/decisions/times.py
 
 # One thread: where another process has a core, several wait for each other most of the time.
 peers: $(PEERS)/.installed

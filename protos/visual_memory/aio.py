@@ -213,11 +213,15 @@ class Client:
 
     async def _ask(self, queries: _queries.Queries[T]) -> list[T]:
         async def ask(server: types.ServerInfo) -> list[T]:
-            sized = queries
-            if queries.depends_on_memory(server):
-                info = await self._transport.do(_memories.memory_info(queries.header.memory))
-                sized = queries.sized_for(info, server)
             pace = self._paces[queries.header.memory, queries.method, queries.contents.name]
+            if not queries.depends_on_memory(server):
+                try:
+                    return await self._transport.ask(queries.calls(server.limits, pace))
+                except Error as refusal:  # where a default rule has a head, all labels are scored
+                    if refusal.reason != "ANSWER_TOO_LARGE":
+                        raise
+            info = await self._transport.do(_memories.memory_info(queries.header.memory))
+            sized = queries.sized_for(info, server)
             return await self._transport.ask(sized.calls(server.limits, pace))
 
         return await self._with_server(ask)

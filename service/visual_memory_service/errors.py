@@ -192,7 +192,7 @@ class NotCalibrated(RequestRefusal):
 
     def __init__(self, memory: str, problem: str, flags: str) -> None:
         super().__init__(
-            f'The memory "{memory}" {problem}; calibrate it for the votes that you ask for, with: '
+            f'The memory "{memory}" {problem}; calibrate it for decisions as you ask for, with: '
             f"visual-memory calibrate {memory} {flags}"
         )
 

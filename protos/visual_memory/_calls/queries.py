@@ -14,7 +14,7 @@ from visual_memory._messages.contents import PART_ITEMS, Contents, Pictures, con
 from visual_memory._messages.fields import checked, message, to_duration
 from visual_memory._messages.images import Images
 from visual_memory._messages.pace import Pace
-from visual_memory.types import Decision, Limits, MemoryInfo, Neighbors, ServerInfo
+from visual_memory.types import Decision, DefaultRule, Limits, MemoryInfo, Neighbors, ServerInfo
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -48,16 +48,16 @@ class Queries(Generic[T]):
     def sized_for(self, memory: MemoryInfo, server: ServerInfo) -> Queries[T]:
         """Return a copy with fewer items a message, if the memory's re-ranker or size needs that.
 
-        The number of neighbours in an answer stays within the server's limit, even if the memory
-        doubles.
+        The number of neighbours in an answer, or of labels where all have to be scored, stays
+        within the server's limit, even if the memory doubles.
         """
         queries = self
         if memory.reranker and self._may_be_reranked(server):
             queries = replace(self, items=RERANKED_ITEMS)
-        if not queries._may_answer_too_much(server.limits):
+        if isinstance(self.header, pb.EmbedRequest) or not server.limits.neighbors:
             return queries
         each = min(self._k, 2 * memory.count)
-        if self._labels_are_answered:
+        if self._scores_all_labels(memory.default_rule):
             each = max(each, 2 * len(memory.labels))
         most = part_neighbors(server.limits) // max(1, each)
         return replace(queries, items=min(queries.items, max(1, most)))
@@ -76,7 +76,7 @@ class Queries(Generic[T]):
             return False
         queries = min(self.items, limits.items, len(self.contents))
         return queries > 1 and (
-            queries * self._k > part_neighbors(limits) or self._labels_are_answered
+            queries * self._k > part_neighbors(limits) or self._scores_all_labels(None)
         )
 
     @property
@@ -84,12 +84,12 @@ class Queries(Generic[T]):
         assert not isinstance(self.header, pb.EmbedRequest)
         return self.header.k if self.header.HasField("k") else K
 
-    @property
-    def _labels_are_answered(self) -> bool:
+    def _scores_all_labels(self, default: DefaultRule | None) -> bool:
         header = self.header
-        return isinstance(header, pb.ClassifyRequest) and (
-            header.HasField("coverage") or header.head not in ("", "none")
-        )
+        if not isinstance(header, pb.ClassifyRequest):
+            return False
+        head = header.head or (default.rule.head if default else "none")
+        return header.HasField("coverage") or head != "none"
 
     def calls(self, limits: Limits, pace: Pace) -> Iterator[Call[list[T]]]:
         """Yield calls of one message each, in order, built on demand.

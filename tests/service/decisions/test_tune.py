@@ -107,6 +107,26 @@ def test_the_chosen_rule_decides_until_the_tuning_is_undone(crowd: Memory, clien
     assert client.operation(found.operation).undo_time is not None
 
 
+def test_queries_by_a_default_head_are_cut_into_answers_of_as_many_labels_as_fit(
+    start: Start, tmp_path: Path
+) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text("neighbors_max = 40\n")
+    server = start(None, "--config", str(config))
+    with visual_memory.connect(server.address) as client:
+        crowd = client.create_memory("crowd", dimension=8)
+        crowd.insert(vectors=ROWS, labels=[f"{at % 20}" for at in range(len(IDS))])
+        rule = asdict(crowd.tune(apply=True).chosen.rule)
+        assert rule["head"] != "none"
+
+        found = crowd.classify(vectors=QUERIES, k=2)
+
+        assert [each.scores for each in found] == [
+            each.scores for each in crowd.classify(vectors=QUERIES, **{**rule, "k": 2})
+        ]
+        assert len(found) == len(QUERIES)
+
+
 def test_parameters_of_a_call_are_in_place_of_those_of_the_default(
     crowd: Memory, client: Client
 ) -> None:

@@ -62,7 +62,8 @@ class History:
         return count
 
     def delete(self) -> int:
-        return self.memory.delete(self.some_ids(12), allow_missing=True)
+        ids = self.some_ids(12)
+        return self.memory.delete(ids) if ids else 0
 
     def update(self) -> int:
         ids = self.some_ids(1)

@@ -134,6 +134,35 @@ def of_methods(found: Table, measure: str, rivals: Rivals) -> None:
             )
 
 
+def of_kinds(found: Table, measure: str, methods: Sequence[str], rivals: Rivals) -> None:
+    """Print means over the cells of one configuration, ratio and noise: methods across."""
+    sign = -1 if measure in LESS_IS_BETTER else 1
+    kinds = defaultdict[tuple[str, str], list[Cell]](list)
+    for cell in found:
+        kinds[cell.configuration, kind(cell)].append(cell)
+    print(f"\n{measure}, means over 5, 20 and 100 entries a label where there are as many\n")
+    write("vectors", "labels", "best rival of each", *methods)
+    write(*["---"] * (3 + len(methods)))
+    for (configuration, name), cells in kinds.items():
+        bests = {cell: best_rival(found[cell], rivals, sign) for cell in cells}
+        whole = [
+            cell for cell in cells if bests[cell] and all(each in found[cell] for each in methods)
+        ]
+        if whole:
+            scores = [[mean_of(found[cell][each]) for each in methods] for cell in whole]
+            rival = np.mean([mean_of(found[cell][bests[cell] or ""]) for cell in whole])
+            entries = [f"{mean:.3f}" for mean in np.mean(scores, axis=0).tolist()]
+            write(configuration, name, f"{rival:.3f}", *entries)
+
+
+def kind(cell: Cell) -> str:
+    return named(cell).partition(", ")[2]
+
+
+def mean_of(by_seed: BySeed) -> float:
+    return float(np.mean(list(by_seed.values())))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--csv", type=Path, default=Path("benchmark-runs/compare.csv"))
@@ -145,6 +174,7 @@ def main() -> None:
     found = table(list(read(arguments.csv)), arguments.measure)
     of_methods(found, arguments.measure, rivals)
     if arguments.methods:
+        of_kinds(found, arguments.measure, arguments.methods, rivals)
         of_cells(found, arguments.measure, arguments.methods, rivals)
     print(
         "\nMeans over seeds ± one standard error of the paired difference. Bold, and counted as "

@@ -94,10 +94,10 @@ def info(client: Client, options: Namespace) -> None:
     if found.reranker:
         say(f"Decisions ask the re-ranker {found.reranker}.")
     if (default := found.default_rule) is not None:
-        since = plural(default.changes, "write")
         say(
-            f"Decisions are by {flags(asdict(default.rule))} where a call names nothing else: "
-            f"chosen by tune on {printable(default.create_time)} UTC, {since} of entries ago."
+            f"Decisions are by {flags(asdict(default.rule))} where a call names nothing else, as "
+            f"tune chose on {printable(default.create_time)} UTC; writes that changed entries "
+            f"since: {default.changes:,}."
         )
     if found.calibration:
         say(described(found.calibration))

@@ -66,8 +66,8 @@ def print_tuned(found: TuneResult, memory: str) -> None:
         ],
     )
     say(
-        f"By {found.measure.replace('_', ' ')} this is the first choice among the rules that are "
-        f"behind the best by no more than a standard error: {flags_of(found.chosen.rule)}"
+        f"Chosen by {found.measure.replace('_', ' ')}, as the preferred one of those that are no "
+        f"more than a standard error behind the best: {flags_of(found.chosen.rule)}"
     )
     if found.applied:
         say(

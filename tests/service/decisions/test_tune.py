@@ -245,4 +245,4 @@ def test_the_command_shows_the_rules_and_applies_one(
     assert json.loads(applied.stdout)["chosen"] == asdict(found.chosen)
     rule = flags(asdict(found.chosen.rule))
     assert f"Decisions are by {rule} where a call names nothing else" in info.stdout
-    assert "UTC, 0 writes of entries ago." in info.stdout
+    assert "UTC; writes that changed entries since: 0." in info.stdout

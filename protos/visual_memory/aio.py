@@ -744,8 +744,8 @@ class Memory:
 
         The entries are asked in five folds, each of a memory of the other four; those with the same
         value of the metadata key ``group_by`` are in one fold. The ``measure`` is macro_accuracy,
-        accuracy or log_loss. With ``apply`` the rule is the default of calls that name no parameter
-        of another, until ``undo``. With ``wait=False`` the operation is returned at once. Raises
+        accuracy or log_loss. With ``apply`` the rule is the default of the memory, until ``undo``: a
+        call takes from it what it does not set. With ``wait=False`` the operation is returned at once. Raises
         InvalidArgument, FailedPrecondition if fewer than two labels have entries in two folds.
         """
         call = _decisions.tune(
@@ -896,10 +896,11 @@ class Memory:
         return await self._result(_audit.check(self.name, request_id), wait, progress)
 
     async def undo(self, operation: str, *, request_id: str | None = None) -> int:
-        """Undo a prune or a relabel, except for entries changed since; return the number undone.
+        """Undo a prune, a relabel or a tuning; return the number of entries restored.
 
-        Raises NotFound, and FailedPrecondition if ``operation`` is neither, not done, or undone
-        before.
+        Entries changed since are left out; a tuning has none. Raises NotFound, and
+        FailedPrecondition if ``operation`` is none of these, not done, undone before, or a tuning
+        that is not the last.
         """
         return await self._transport.do(_curation.undo(self.name, operation, request_id))
 

@@ -895,10 +895,11 @@ class Memory:
         return self._result(_audit.check(self.name, request_id), wait, progress)
 
     def undo(self, operation: str, *, request_id: str | None = None) -> int:
-        """Undo a prune or a relabel, except for entries changed since; return the number undone.
+        """Undo a prune, a relabel or a tuning; return the number of entries restored.
 
-        Raises NotFound, and FailedPrecondition if ``operation`` is neither, not done, or undone
-        before.
+        Entries changed since are left out; a tuning has none. Raises NotFound, and
+        FailedPrecondition if ``operation`` is none of these, not done, undone before, or a tuning
+        that is not the last.
         """
         return self._transport.do(_curation.undo(self.name, operation, request_id))
 

@@ -245,7 +245,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class DefaultRule:
-    """The rule of calls that name no parameter of another; ``changes`` are the writes since."""
+    """The rule of a memory, of which calls take what they do not set; ``changes`` are since."""
 
     rule: Rule
     create_time: datetime
@@ -279,12 +279,15 @@ class MeasuredRule:
 class TuneResult:
     """The ``rules`` as measured with ``count`` entries, the preferred first, and the chosen one.
 
-    It is the first that is behind the best by less than one standard error of the difference, and
-    if ``applied`` the memory's default rule.
+    It is the first that is behind the best by no more than one standard error of the difference,
+    and if ``applied`` the memory's default rule. The entries are of ``group_count`` groups by the
+    metadata key ``group_by``, or each of its own.
     """
 
     measure: str
     count: int
+    group_by: str
+    group_count: int
     rules: list[MeasuredRule]
     chosen: MeasuredRule
     applied: bool

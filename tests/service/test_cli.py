@@ -691,7 +691,7 @@ def test_a_command_is_named_where_labels_have_uneven_numbers_of_entries(
     tuned = run("evaluate", pets, folder).stdout
 
     assert f"{remark}{macro:.2%}: visual-memory tune {pets}   looks for a rule" in plain
-    assert f"{pets} decides by it where a call names no parameter of another." in advised
+    assert f"{pets} decides by it from now on;" in advised
     assert remark not in balanced + tuned
     assert "pictures (--balance 1 --head means)." in balanced
 

@@ -19,6 +19,7 @@ from visual_memory_index.votes.voting import Decision
 
 FOLDS = 5
 TESTED_MAX = 10_000
+ROUNDING = 1e-9  # where one tested entry differs, the mean and its error are equal
 SPREAD = 0.01  # of all probability, evenly over the labels, so that none has probability 0
 
 Numbers: TypeAlias = NDArray[np.float64]
@@ -204,9 +205,9 @@ def choose(
 ) -> tuple[Rule, list[MeasuredRule]]:
     """Return the rule to decide by, and how each of the rules fared, in the same order.
 
-    The best rule by one of MEASURES is not always chosen: an earlier one that is behind it by less
-    than one standard error of the difference is preferred, the first of all (Breiman et al., 1984,
-    Classification and regression trees, section 3.4.3).
+    The best rule by one of MEASURES is not always chosen: an earlier one that is behind it by no
+    more than one standard error of the difference is preferred, the first of all (Breiman et al.,
+    1984, Classification and regression trees, section 3.4.3).
     """
     chosen_by = MEASURES[measure]
     sign = -1.0 if chosen_by.is_loss else 1.0
@@ -221,7 +222,9 @@ def choose(
         )
         for rule, each in outcomes.items()
     ]
-    near = (each.rule for each in candidates if each.behind.mean <= each.behind.error)
+    near = (
+        each.rule for each in candidates if each.behind.mean <= each.behind.error * (1.0 + ROUNDING)
+    )
     return next(near), candidates
 
 

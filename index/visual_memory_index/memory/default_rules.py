@@ -14,7 +14,7 @@ KEPT = 10
 
 @dataclass(frozen=True, slots=True)
 class DefaultRule:
-    """A rule for the decisions of calls that name no parameter of another.
+    """A rule, of which calls take the parameters that they do not set.
 
     It was set at ``created_at``, in microseconds since 1970, at this ``revision`` of the entries,
     by the operation whose name ends in ``operation``.

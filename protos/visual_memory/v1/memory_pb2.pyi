@@ -79,7 +79,7 @@ class Memory(google.protobuf.message.Message):
 
     @property
     def default_rule(self) -> global___DefaultRule:
-        """What decides where a call names no parameter of another; absent where TuneMemory has set none."""
+        """Of what calls take the parameters that they do not set; absent where TuneMemory has set none."""
 
     def __init__(
         self,

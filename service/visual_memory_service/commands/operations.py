@@ -6,7 +6,7 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from visual_memory import Client, Operation
-from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.arguments import Commands, flags
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import WrongUsage
@@ -14,7 +14,7 @@ from visual_memory_service.console.arguments import add_asking
 
 
 def add_to(commands: Commands) -> None:
-    parser = add_asking(commands, "undo", undo, "undo a prune or a relabel")
+    parser = add_asking(commands, "undo", undo, "undo a prune, a relabel or a tuning")
     parser.add_argument("operation", metavar="OPERATION", help="its name, as operations lists it")
     parser = add_asking(
         commands,
@@ -37,10 +37,15 @@ def add_to(commands: Commands) -> None:
 
 
 def undo(client: Client, options: Namespace) -> None:
-    """Undo a prune or a relabel."""
-    restored = client.memory(options.name).undo(options.operation)
+    """Undo a prune, a relabel or a tuning."""
+    memory = client.memory(options.name)
+    restored = memory.undo(options.operation)
     if options.json:
         print_json({"memory": options.name, "restored": restored})
+    elif client.operation(options.operation).kind == "tune":
+        default = memory.info().default_rule
+        rule = f"by {flags(asdict(default.rule))}" if default else "as memories do by default"
+        say(f"{options.name} decides {rule} again, as before the tuning.")
     else:
         why = "" if restored else ": nothing was left to take back"
         relabelled = client.operation(options.operation).kind == "relabel"

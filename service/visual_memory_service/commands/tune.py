@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import asdict
 
-from visual_memory import Client, Estimate, Rule, TuneResult
+from visual_memory import Client, Estimate, MemoryInfo, Rule, TuneResult
 from visual_memory.terminal.arguments import Commands, flags
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
@@ -46,13 +46,17 @@ def tune(client: Client, options: Namespace) -> None:
     if options.json:
         print_json(asdict(found))
     else:
-        print_tuned(found, options.name)
+        print_tuned(found, client.memory(options.name).info())
 
 
-def print_tuned(found: TuneResult, memory: str) -> None:
+def print_tuned(found: TuneResult, info: MemoryInfo) -> None:
     """Print the rules as a table, the best first, and the one that was chosen."""
-    say(f"{plural(found.count, 'entry')} of {memory}, each asked of the others in five folds:")
-    headers = ("macro accuracy", "accuracy", "log loss", "behind", "", "rule")
+    groups = f", those of one {found.group_by} together" if found.group_by else ""
+    say(
+        f"{plural(found.count, 'entry')} of {info.name} in {plural(found.group_count, 'group')}, "
+        f"each asked of the others in five folds{groups}:"
+    )
+    headers = ("macro accuracy", "accuracy", "log loss (less is better)", "behind", "", "rule")
     ranked = sorted(found.rules, key=lambda each: each.behind.mean)
     print_table(
         headers,
@@ -66,16 +70,23 @@ def print_tuned(found: TuneResult, memory: str) -> None:
         ],
     )
     say(
-        f"Chosen by {found.measure.replace('_', ' ')}, as the preferred one of those that are no "
-        f"more than a standard error behind the best: {flags_of(found.chosen.rule)}"
+        f"Chosen by {found.measure.replace('_', ' ')}: of the rules no more than a standard error "
+        f"behind the best, the first in this order of preference: "
+        f"{'; '.join(flags_of(each.rule) for each in found.rules)}."
     )
-    if found.applied:
-        say(
-            f"{memory} decides by it where a call names no parameter of another.",
-            f"visual-memory undo {memory} {found.operation}   takes it back.",
-        )
-    else:
+    if not found.applied:
         say("Nothing was changed; add --apply to make it the default of the memory.")
+        return
+    say(
+        f"{info.name} decides by it from now on; a call that sets some of it, such as --k 10, "
+        "takes the rest from it.",
+        f"visual-memory undo {info.name} {found.operation}   takes it back.",
+    )
+    if info.calibration is not None:
+        say(
+            "Its calibration is of another rule, if this one is new: "
+            f"visual-memory calibrate {info.name}   makes one of this."
+        )
 
 
 def shown(estimate: Estimate) -> str:

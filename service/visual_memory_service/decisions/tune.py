@@ -33,6 +33,8 @@ class TuneResult:
     rules: list[tuning.MeasuredRule]
     chosen: int
     applied: bool
+    group_by: str
+    group_count: int
 
 
 def default_rule_of(served: ServedMemory) -> DefaultRule | None:
@@ -42,7 +44,7 @@ def default_rule_of(served: ServedMemory) -> DefaultRule | None:
 
 
 def default_rule(served: ServedMemory) -> index.Rule:
-    """Return the rule of calls to a memory that name no parameter of another."""
+    """Return the rule of which calls to a memory take what they do not set."""
     found = default_rule_of(served)
     return index.Rule() if found is None else found.rule
 
@@ -64,7 +66,15 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
         raise TooFewItems(f"labels with {entries}", got=len(sample.sizes), needed=2)
     rule, measured = tuning.choose(sample, outcomes(snapshot, sample, job), measure)
     chosen = [each.rule for each in measured].index(rule)
-    found = TuneResult(measure, len(sample.rows), measured, chosen, apply)
+    found = TuneResult(
+        measure=measure,
+        count=len(sample.rows),
+        rules=measured,
+        chosen=chosen,
+        applied=apply,
+        group_by=group_by,
+        group_count=len(np.unique(sample.groups)),
+    )
     text = json.dumps(asdict(found))
     if not apply:
         return text

@@ -172,6 +172,22 @@ def test_the_first_rule_within_a_standard_error_of_the_best_is_chosen(
     assert RULES.index(chosen) <= min(map(RULES.index, [*near, best]))
 
 
+@pytest.mark.parametrize("labels", [2, 4, 10, 16, 20])
+@pytest.mark.parametrize("size", range(2, 61))
+def test_a_rule_that_is_worse_by_one_entry_is_as_good(labels: int, size: int) -> None:
+    t = labels * size
+    codes, sizes = np.repeat(np.arange(labels), size), np.full(labels, size)
+    sample = Sample(np.zeros(t, np.intp), np.arange(t), codes, np.arange(t), sizes)
+    best, worse = np.ones(t), np.ones(t)
+    worse[0] = 0.0
+    outcomes = {RULES[0]: Outcomes(worse, worse), RULES[1]: Outcomes(best, best)}
+
+    chosen, (behind, _) = tuning.choose(sample, outcomes, "macro_accuracy")
+
+    assert behind.behind.mean == pytest.approx(behind.behind.error)
+    assert chosen == RULES[0]
+
+
 def test_a_standard_error_is_that_of_repeated_samples() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], [40, 10])

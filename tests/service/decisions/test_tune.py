@@ -67,6 +67,7 @@ def test_rules_are_measured_by_memories_that_lack_the_fold(
             for row, decision in zip(asked, decisions, strict=True):
                 of_label[LABELS[row]].append(decision.label == LABELS[row])
     assert found.count == len(sample.rows)
+    assert found.group_count == (57 if group_by else 114)
     for each in found.rules:
         shares = {label: float(np.mean(hits)) for label, hits in right[each.rule].items()}
         weights = {label: SIZES[label] / sum(map(SIZES.get, shares)) for label in shares}  # type: ignore[arg-type]
@@ -238,11 +239,16 @@ def test_the_command_shows_the_rules_and_applies_one(
     shown = command("tune", crowd.name)
     applied = command("tune", crowd.name, "--apply", "--json")
     info = command("info", crowd.name)
+    operation = json.loads(applied.stdout)["operation"]
+    undone = command("undo", crowd.name, operation)
 
     assert len([line for line in shown.stdout.splitlines() if "--k 50" in line]) == 7
-    assert f"114 entries of {crowd.name}, each asked of the others in five folds:" in shown.stdout
+    assert f"114 entries of {crowd.name} in 114 groups, each asked of the others" in shown.stdout
     assert "Nothing was changed; add --apply" in shown.stdout
     assert json.loads(applied.stdout)["chosen"] == asdict(found.chosen)
     rule = flags(asdict(found.chosen.rule))
     assert f"Decisions are by {rule} where a call names nothing else" in info.stdout
     assert "UTC; writes that changed entries since: 0." in info.stdout
+    assert undone.stdout == (
+        f"{crowd.name} decides as memories do by default again, as before the tuning.\n"
+    )

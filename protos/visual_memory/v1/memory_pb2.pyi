@@ -228,7 +228,7 @@ global___DefaultRule = DefaultRule
 
 @typing.final
 class DriftState(google.protobuf.message.Message):
-    """Rejections among the last queries that were asked with `calibrated` of all entries, since the
+    """Rejections among the last queries that were answered with `calibrated`, of all entries, since the
     calibration and the start of the server.
     """
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.conftest import RemoteMemory
+from tests.conftest import RemoteMemory, Server, to_vectors
 from tests.service.decisions.test_calibration import (
     ASKED,
     CENTRES,
@@ -21,6 +21,7 @@ from tests.service.decisions.test_calibration import (
 import visual_memory
 from visual_memory import Client, Memory
 from visual_memory.types import Decision, DriftState
+from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index.votes.drift import drift
 
 if TYPE_CHECKING:
@@ -69,12 +70,12 @@ def test_a_calibrated_memory_that_was_asked_nothing_does_not_drift(crowd: Memory
 def test_queries_unlike_those_of_the_calibration_raise_it_and_others_end_it(
     client: Client, crowd: Memory
 ) -> None:
-    ask(crowd, ROWS[ASKED])
+    ask(crowd, ROWS[ASKED][:20])
     before = drift_of(crowd)
     ask(crowd, FAR[:8])
     during = drift_of(crowd)
     (listed,) = [each.drift for each in client.memories() if each.name == crowd.name]
-    ask(crowd, ROWS[ASKED])
+    ask(crowd, ROWS[ASKED][:20])
 
     assert (before.count, before.drifting) == (20, False)
     assert (during.count, during.drifting) == (20, True)
@@ -85,10 +86,15 @@ def test_queries_unlike_those_of_the_calibration_raise_it_and_others_end_it(
 
 
 @pytest.mark.parametrize("size", [1, 7, 140])
-def test_it_counts_the_rejections_of_the_last_twenty_answers(crowd: Memory, size: int) -> None:
+def test_it_counts_the_rejections_of_the_last_twenty_answers(
+    server: Server, crowd: Memory, size: int
+) -> None:
+    """One message each: a client cuts many queries into several, answered in any order."""
     rejected: list[bool] = []
     for start in range(0, len(QUERIES), size):
-        rejected += [each.rejected for each in ask(crowd, QUERIES[start : start + size])]
+        rows = to_vectors(QUERIES[start : start + size])
+        request = pb.ClassifyRequest(memory=crowd.name, vectors=rows, k=20, calibrated=True)
+        rejected += [each.rejected for each in server.stub.Classify(request).decisions]
         state = drift_of(crowd)
 
         last = rejected[-20:]

@@ -743,9 +743,10 @@ class Memory:
 
         The entries are asked in five folds, each of a memory of the other four; those with the same
         value of the metadata key ``group_by`` are in one fold. The ``measure`` is macro_accuracy,
-        accuracy or log_loss. With ``apply`` the rule is the default of calls that name no parameter
-        of another, until ``undo``. With ``wait=False`` the operation is returned at once. Raises
-        InvalidArgument, FailedPrecondition if fewer than two labels have entries in two folds.
+        accuracy or log_loss. With ``apply`` the rule is the default of the memory until ``undo``:
+        a call takes from it what it does not set. With ``wait=False`` the operation is returned at
+        once. Raises InvalidArgument, and FailedPrecondition if no entry has the key, or fewer than
+        two labels have entries in two folds.
         """
         call = _decisions.tune(
             self.name, measure=measure, group_by=group_by, apply=apply, request_id=request_id

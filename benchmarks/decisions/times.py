@@ -1,7 +1,8 @@
 """What heads and tuning cost in time: writes beside statistics, fits, decisions, a tuning.
 
-Each line is a median, and its ratio to the same without a head in the same run. Vectors are random
-points around a centre for each label, in a folder in RAM, so that no disk is measured.
+Each line has its ratio to the same without a head in the same run. Decisions in a row and single
+writes are repeated, and these are medians. Vectors are random points around a centre for each
+label, in a folder in RAM, so that no disk is measured.
 """
 
 from __future__ import annotations

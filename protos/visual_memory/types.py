@@ -230,7 +230,7 @@ class Calibration:
 class Rule:
     """A rule of decisions, with the parameters of ``classify``; None makes no difference with it.
 
-    ``memory.classify(images, **dataclasses.asdict(rule))`` decides by it.
+    ``memory.classify(images=images, **dataclasses.asdict(rule))`` decides by it.
     """
 
     k: int

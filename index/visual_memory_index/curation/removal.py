@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.curation.explanation import Flip, Ranks, smallest_flip
 from visual_memory_index.heads.head import Head, fit
+from visual_memory_index.heads.products import Matrix, inverse, rounded_inverse
 from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.ram.ram_copy import sizes_of
 from visual_memory_index.records.neighbors import HeadScores, Neighbors
@@ -127,17 +128,19 @@ class HeadedCase:
         scores = self.head.compare_without(queries, labels, self.vectors[: len(labels)])
         return removals(self.ranking, self.rule, scores)
 
-    def winner_without(self, ranks: Ranks) -> str:
+    def winner_without(
+        self, ranks: Ranks, *, invert: Callable[[Matrix], Matrix | None] = inverse
+    ) -> str:
         """Return the label without the entries at these ranks below r, with the head fitted anew.
 
-        Raises RidgeTooSmall.
+        ``invert`` is as for ``fit``. Raises RidgeTooSmall.
         """
         gone = list(ranks)
         statistics = self.statistics.copy()
         statistics.remove(self.ranking.labels[0, gone], self.vectors[gone])
         stays = np.ones(self.ranking.ids.shape[1], dtype=bool)
         stays[gone] = False
-        head = fit(statistics, self.rule.fitted_ridge)
+        head = fit(statistics, self.rule.fitted_ridge, invert=invert)
         return decide(self.ranking.kept(stays), self.rule, head.compare(self.query)).label
 
     def flip(self, *, seconds: float, clock: Callable[[], float] = time.monotonic) -> Flip | None:
@@ -146,7 +149,7 @@ class HeadedCase:
         If one of the k nearest suffices, it is the nearest such entry, and proven. Else they are
         the winner's nearest entries, as many as suffice among the first r; their number is found by
         bisection in ``seconds``, and may not be the smallest. No ranks and no label mean that all
-        of these do not suffice. Raises RidgeTooSmall.
+        of these do not suffice, or that no time was left to try. Raises RidgeTooSmall.
         """
         deadline = clock() + seconds
         labels, winner = self.ranking.labels[0], self.decision.label
@@ -156,15 +159,19 @@ class HeadedCase:
             if each.label != winner:
                 return Flip((rank,), each.label, True)
         own = np.flatnonzero(labels[: len(self.vectors)] == winner).tolist()
-        too_few, enough = 0, len(own)
-        label = self.winner_without(tuple(own)) if own else winner
-        if label == winner:
+        if clock() >= deadline or self._stays(own):
             return Flip((), "", False)
+        too_few, enough = 0, len(own)
         while enough - too_few > 1 and clock() < deadline:
             middle = (too_few + enough) // 2
-            found = self.winner_without(tuple(own[:middle]))
-            if found == winner:
+            if self._stays(own[:middle]):
                 too_few = middle
             else:
-                enough, label = middle, found
-        return Flip(tuple(own[:enough]), label, False)
+                enough = middle
+        label = self.winner_without(tuple(own[:enough]))
+        return Flip((), "", False) if label == winner else Flip(tuple(own[:enough]), label, False)
+
+    def _stays(self, ranks: list[int]) -> bool:
+        """Return True if the label is the same without these ranks, but for rounding errors."""
+        label = self.winner_without(tuple(ranks), invert=rounded_inverse)
+        return label == self.decision.label

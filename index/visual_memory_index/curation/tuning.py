@@ -93,8 +93,8 @@ def sample(
     """Part m entries in folds, and draw up to ``tested_max`` of them to be tested.
 
     ``group_of`` maps ids to groups, such as the scene that several pictures show: a group is not
-    parted. An entry without one is a group of its own. A label in one group alone is not tested,
-    as it would be unknown whenever it is asked for. The result depends on the set of entries alone.
+    parted. An entry without one is a group of its own. A label in one fold alone is not tested, as
+    it would be unknown whenever it is asked for. The result depends on the set of entries alone.
     """
     order = np.argsort(ids)
     names = [(id not in group_of, group_of.get(id, id)) for id in ids[order]]
@@ -104,7 +104,9 @@ def sample(
     of_label, codes = np.unique(labels[order], return_inverse=True)
     folds = np.empty(len(ids), dtype=np.intp)
     folds[order] = parted(groups, codes)
-    tested = drawn(groups, codes, [hashed(False, label) for label in of_label], tested_max)
+    tested = drawn(
+        groups, folds[order], codes, [hashed(False, label) for label in of_label], tested_max
+    )
     there, numbers = np.unique(codes[tested], return_inverse=True)
     return Sample(
         folds=folds,
@@ -142,26 +144,35 @@ def parted(groups: NDArray[np.intp], codes: NDArray[np.intp]) -> NDArray[np.intp
 
 
 def drawn(
-    groups: NDArray[np.intp], codes: NDArray[np.intp], ranks: Sequence[bytes], tested_max: int
+    groups: NDArray[np.intp],
+    folds: NDArray[np.intp],
+    codes: NDArray[np.intp],
+    ranks: Sequence[bytes],
+    tested_max: int,
 ) -> NDArray[np.intp]:
     """Return the rows of up to ``tested_max`` entries, of each label as many, if it has them.
 
-    Of labels with entries in two groups or more, the first by their ``ranks``, at least 2 are
-    drawn, those of the lowest groups. The rows ascend.
+    Of labels with entries in two folds or more, the first by their ``ranks``, at least 2 are drawn:
+    one of each group, the lowest groups first, then a second of each, and so on. The rows ascend.
     """
-    order = np.lexsort((groups, codes))
+    pairs = np.lexsort((groups, codes))
+    begins = np.flatnonzero(np.diff(codes[pairs], prepend=-1) | np.diff(groups[pairs], prepend=-1))
+    place = np.empty(len(pairs), dtype=np.intp)  # of an entry among those of its label and group
+    sizes = np.diff(begins, append=len(pairs))
+    place[pairs] = np.arange(len(pairs)) - np.repeat(begins, sizes)
+    order = np.lexsort((groups, place, codes))
     starts = np.searchsorted(codes[order], np.arange(len(ranks) + 1)).tolist()
     of_label = [order[start:end] for start, end in pairwise(starts)]
-    several = [at for at, rows in enumerate(of_label) if len(set(groups[rows].tolist())) > 1]
+    several = [at for at, rows in enumerate(of_label) if len(set(folds[rows].tolist())) > 1]
     several = sorted(several, key=ranks.__getitem__)[: tested_max // 2]
-    sizes = sorted(len(of_label[at]) for at in several)
     each, left = tested_max, tested_max
-    for behind, size in enumerate(sizes):
-        each = left // (len(sizes) - behind)
-        if size > each:
+    lengths = sorted(len(of_label[at]) for at in several)
+    for behind, length in enumerate(lengths):
+        each = left // (len(lengths) - behind)
+        if length > each:
             break
-        left -= size
-    chosen = [of_label[at][: max(2, each)] for at in several]
+        left -= length
+    chosen = [of_label[at][:each] for at in several]
     return np.sort(np.concatenate([np.empty(0, dtype=np.intp), *chosen]))
 
 
@@ -232,14 +243,17 @@ def estimate(values: Numbers, sample: Sample, measure: Measure) -> Estimate:
     """Return the mean of ``values`` (t,) of the tested entries, with its standard error.
 
     Each tested entry stands for as many entries of its label as there are, or if ``by_label`` each
-    label counts alike. Entries vary around the mean of their label, those of a group together.
+    label counts alike. Entries vary around the mean of their label, those of a group together;
+    each label has two groups or more.
     """
     tested = np.bincount(sample.labels)
     shares = np.ones(len(tested)) if measure.by_label else sample.sizes.astype(np.float64)
     shares /= shares.sum()
     means = np.bincount(sample.labels, values) / tested
-    spread = np.sqrt(tested / np.maximum(tested - 1, 1)) * shares / tested
+    of_groups = np.unique(np.stack([sample.labels, sample.groups]), axis=1)
+    groups = np.bincount(of_groups[0])
+    spread = np.sqrt(groups / (groups - 1)) * shares / tested
     around = spread[sample.labels] * (values - means[sample.labels])
-    _, groups = np.unique(sample.groups, return_inverse=True)
-    error = math.sqrt(math.fsum(np.bincount(groups, around) ** 2))
+    _, of_entry = np.unique(sample.groups, return_inverse=True)
+    error = math.sqrt(math.fsum(np.bincount(of_entry, around) ** 2))
     return Estimate(math.fsum(shares * means), error)

@@ -117,11 +117,12 @@ def _small_inverse_factor(matrix: Matrix) -> Matrix | None:
 
 
 def rounded_inverse(matrix: Matrix) -> Matrix | None:
-    """Return the inverse by LAPACK, ten times as fast as ``inverse``; None if it is singular.
+    """Return the inverse by LAPACK, faster than ``inverse``; None if not positive definite.
 
     Its last bits depend on the processor and the threads.
     """
     try:
+        np.linalg.cholesky(matrix)
         found: Matrix = np.linalg.inv(matrix)  # type: ignore[assignment]
     except np.linalg.LinAlgError:
         return None

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from visual_memory_index.votes.rule import Rule
 
 SETTING = "default_rules"
-KEPT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +26,8 @@ class DefaultRule:
 
 
 def to_json(rules: Sequence[DefaultRule]) -> str:
-    """Return the first KEPT of the ``rules``, the one in force first, as JSON."""
-    return json.dumps([asdict(each) for each in rules[:KEPT]])
+    """Return the ``rules``, the one in force first, as JSON."""
+    return json.dumps([asdict(each) for each in rules])
 
 
 def from_json(text: str | None) -> list[DefaultRule]:

@@ -46,6 +46,12 @@ class HeadScores:
     scores: NDArray[np.float64]
     distances: NDArray[np.float64]
 
+    def row(self, at: int) -> HeadScores:
+        """Return those of the query ``at`` alone."""
+        part = slice(at, at + 1)
+        counts = self.counts[part] if self.counts.ndim > 1 else self.counts
+        return HeadScores(self.labels, counts, self.scores[part], self.distances[part])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Neighbors:

@@ -99,7 +99,7 @@ class Rule:
         voted = decide_reranked(neighbors, at, self.weigh, ranking, self.balance)
         head = neighbors.head
         if head is not None:
-            head = replace(head, scores=head.scores[at : at + 1])
+            head = head.row(at)
         return self.with_head([voted], head)[0]
 
     def with_head(self, decisions: list[Decision], head: HeadScores | None) -> list[Decision]:

@@ -131,7 +131,8 @@ def calibrate(
         answered = leave_one_out_in_batches(snapshot, snapshot, rule.k, job.report_progress)
     else:
         answered = nearest_in_batches(snapshot, queries, rule.k, job.report_progress)
-    head = snapshot.own_head(rule.fitted_ridge)
+    ridge = rule.fitted_ridge
+    head = None if ridge is None else snapshot.own_head(ridge)
     means = snapshot.own_head()
     confidences, right = np.empty(len(wanted)), np.empty(len(wanted), dtype=bool)
     distances = np.empty(len(wanted))
@@ -146,7 +147,7 @@ def calibrate(
             asked = queries[rows]
             compare = partial(Head.compare, vectors=asked)
         by_means = compare(means)
-        by_head = by_means if head is means else compare(head)
+        by_head = by_means if head is None else compare(head)
         decisions = rule.decide(replace(neighbors, head=by_head))
         confidences[rows] = [decision.confidence for decision in decisions]
         right[rows] = wanted[rows] == np.array([d.label for d in decisions], dtype=object)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 import visual_memory_index as index
 from visual_memory_index.curation import tuning
-from visual_memory_index.errors import BadParameter, HeadTooLarge, RidgeTooSmall, TooFewItems
-from visual_memory_index.heads.head import Head
+from visual_memory_index.errors import BadParameter, HeadTooLarge, TooFewItems
+from visual_memory_index.heads.head import Head, check_size
 from visual_memory_index.heads.products import rounded_inverse
 from visual_memory_index.memory import default_rules
 from visual_memory_index.memory.default_rules import DefaultRule
@@ -57,10 +57,12 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
     else the result as JSON. Raises BadParameter if no entry has the key, TooFewItems, Cancelled.
     """
     memory, snapshot = job.memory, job.memory.snapshot()
-    groups = memory.metadata_values(group_by) if group_by else {}
+    ids, labels = snapshot.columns()
+    values = memory.metadata_values(group_by) if group_by else {}
+    groups = {id: values[id] for id in ids if id in values}
     if group_by and not groups:
         raise BadParameter("group_by", "a metadata key that some entry has", group_by)
-    sample = tuning.sample(*snapshot.columns(), groups)
+    sample = tuning.sample(ids, labels, groups)
     if len(sample.sizes) < 2:
         entries = f'two values of "{group_by}"' if group_by else "two entries"
         raise TooFewItems(f"labels with {entries}", got=len(sample.sizes), needed=2)
@@ -90,14 +92,15 @@ def outcomes(
     Rules with a head that this memory is too large for are left out. Raises Cancelled.
     """
     ids, labels = snapshot.columns()
-    found = {rule: tuning.Outcomes(*np.empty((2, len(sample.rows)))) for rule in tuning.CANDIDATES}
+    found = {rule: tuning.Outcomes(*np.empty((2, len(sample.rows)))) for rule in fitting(snapshot)}
     k = max(rule.k for rule in found)
     done = 0
     for fold in range(tuning.FOLDS):
+        asked = np.flatnonzero(sample.folds[sample.rows] == fold)
+        if not len(asked):
+            continue
         training = snapshot.without(ids[sample.folds == fold])
         heads = fitted(training, found)
-        found = {rule: each for rule, each in found.items() if head_of(rule) in heads}
-        asked = np.flatnonzero(sample.folds[sample.rows] == fold)
         for start in range(0, len(asked), ASKED_AT_ONCE):
             part = asked[start : start + ASKED_AT_ONCE]
             vectors = snapshot.vectors.gather(sample.rows[part])
@@ -114,6 +117,16 @@ def outcomes(
     return found
 
 
+def fitting(snapshot: index.RamCopy) -> Iterator[index.Rule]:
+    """Yield the candidates but those with a head that the memory is too large for."""
+    for rule in tuning.CANDIDATES:
+        with suppress(HeadTooLarge):
+            if rule.has_head:
+                moment = rule.fitted_ridge is not None
+                check_size(len(snapshot.label_counts), snapshot.vectors.dimension, moment=moment)
+            yield rule
+
+
 HeadOf: TypeAlias = tuple[str, float | None]
 
 
@@ -123,15 +136,12 @@ def head_of(rule: index.Rule) -> HeadOf:
 
 
 def fitted(training: index.RamCopy, rules: Iterable[index.Rule]) -> dict[HeadOf, Head | None]:
-    """Return the heads of ``rules``, None for no head, but for those that cannot be fitted here."""
+    """Return the heads of ``rules``, None for no head."""
     heads: dict[HeadOf, Head | None] = {}
     for kind, rule in {head_of(rule): rule for rule in rules}.items():
-        with suppress(HeadTooLarge, RidgeTooSmall):
-            heads[kind] = (
-                training.own_head(rule.fitted_ridge, invert=rounded_inverse)
-                if rule.has_head
-                else None
-            )
+        heads[kind] = None
+        if rule.has_head:
+            heads[kind] = training.own_head(rule.fitted_ridge, invert=rounded_inverse)
     return heads
 
 

@@ -12,24 +12,25 @@ from visual_memory_index.votes.drift import WINDOW
 class Rejections:
     """Whether each of the last queries, at most ``WINDOW``, was rejected by one calibration.
 
-    A calibration is named by a value that no other calibration of the memory has. Nothing else of a
-    query is kept.
+    A calibration is named by a number that is higher than those of the memory's earlier ones.
+    Nothing else of a query is kept.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._calibration: object = None
+        self._calibration = -1
         self._rejected = deque[bool](maxlen=WINDOW)
 
-    def add(self, calibration: object, rejected: Iterable[bool]) -> None:
-        """Add queries in order; forget those that another calibration judged."""
+    def add(self, calibration: int, rejected: Iterable[bool]) -> None:
+        """Add queries in order; forget those that an earlier calibration judged."""
         with self._lock:
-            if self._calibration != calibration:
+            if self._calibration < calibration:
                 self._calibration = calibration
                 self._rejected.clear()
-            self._rejected.extend(rejected)
+            if self._calibration == calibration:
+                self._rejected.extend(rejected)
 
-    def counts(self, calibration: object) -> tuple[int, int]:
+    def counts(self, calibration: int) -> tuple[int, int]:
         """Return how many of the last queries a calibration judged, and how many it rejected."""
         with self._lock:
             judged = self._rejected if self._calibration == calibration else ()

@@ -157,21 +157,24 @@ def test_no_flip_is_found_where_the_entries_that_may_be_removed_do_not_suffice()
     assert 10 < len(far.ranks) <= 40
 
 
-def test_without_time_a_flip_is_of_all_entries_of_the_label() -> None:
+def test_the_shorter_the_time_the_more_entries_a_flip_has() -> None:
     entries = two_sides()
-    clock = itertools.count(0.0).__next__
     rule = replace(HEAD, blend=0.0)
-
-    hasty = entries.case(rule).flip(seconds=0.0, clock=clock)
-    patient = entries.case(rule).flip(seconds=SECONDS)
-
     before = entries.decided(rule).label
-    assert hasty is not None
-    assert patient is not None
     own = tuple(at for at, label in enumerate(entries.labels) if label == before)
-    assert (hasty.ranks, hasty.proven_minimal) == (own, False)
-    assert hasty.label == entries.without(*own).decided(rule).label == patient.label
-    assert len(patient.ranks) < len(own)
+
+    none, one, all = (
+        entries.case(rule).flip(seconds=seconds, clock=itertools.count(0.0).__next__)
+        for seconds in (1.0, 1.5, SECONDS)
+    )
+
+    assert none is not None
+    assert (none.ranks, none.label, none.proven_minimal) == ((), "", False)  # not even tried
+    assert one is not None
+    assert (one.ranks, one.proven_minimal) == (own, False)
+    assert all is not None
+    assert len(all.ranks) < len(own)
+    assert one.label == entries.without(*own).decided(rule).label == all.label
 
 
 def test_a_single_entry_that_flips_a_head_is_named() -> None:

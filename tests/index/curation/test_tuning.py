@@ -36,7 +36,7 @@ def drawn(
 
 
 @given(entries(), st.integers(4, 50))
-def test_a_group_is_in_one_fold_and_a_label_is_tested_where_it_is_in_two_groups(
+def test_a_group_is_in_one_fold_and_a_label_is_tested_where_it_is_in_two_folds(
     memory: tuple[list[str], list[str], dict[str, str]], tested_max: int
 ) -> None:
     ids, labels, group_of = memory
@@ -44,10 +44,10 @@ def test_a_group_is_in_one_fold_and_a_label_is_tested_where_it_is_in_two_groups(
     found = drawn(ids, labels, group_of, tested_max)
 
     groups = [group_of.get(id, f"alone {id}") for id in ids]
-    folds, of_label = defaultdict[str, set[int]](set), defaultdict[str, set[str]](set)
+    folds, of_label = defaultdict[str, set[int]](set), defaultdict[str, set[int]](set)
     for group, fold, label in zip(groups, found.folds.tolist(), labels, strict=True):
         folds[group].add(fold)
-        of_label[label].add(group)
+        of_label[label].add(fold)
     assert all(len(each) == 1 for each in folds.values())
     assert set(found.folds.tolist()) <= set(range(FOLDS))
     testable = {label for label, its in of_label.items() if len(its) > 1}
@@ -100,6 +100,17 @@ def test_of_frequent_labels_fewer_are_tested_and_of_rare_ones_all() -> None:
     assert found.sizes.tolist() == [2000, 1000, 7]
 
 
+def test_of_each_group_about_as_many_are_tested() -> None:
+    labels = ["cat"] * 2000 + ["dog"] * 2000
+    ids = [f"{number:04}" for number in range(4000)]
+    scenes = {id: f"scene {number // 500}" for number, id in enumerate(ids)}
+
+    found = drawn(ids, labels, scenes, 1000)
+
+    tested = Counter(scenes[ids[row]] for row in found.rows)
+    assert tested == {f"scene {number}": 125 for number in range(8)}
+
+
 @st.composite
 def measured(draw: st.DrawFn) -> tuple[Sample, dict[Rule, Outcomes]]:
     """Draw a sample of labels with 2 to 5 tested entries, and outcomes of four rules."""
@@ -107,6 +118,8 @@ def measured(draw: st.DrawFn) -> tuple[Sample, dict[Rule, Outcomes]]:
     labels = np.repeat(np.arange(len(tested)), tested)
     t = len(labels)
     groups = np.array(draw(st.lists(st.integers(0, t), min_size=t, max_size=t)))
+    for first in np.cumsum([0, *tested[:-1]]):  # a label has two groups or more
+        groups[first : first + 2] = t + 1, t + 2
     more = draw(st.lists(st.integers(0, 9), min_size=len(tested), max_size=len(tested)))
     sizes = np.array(tested) + more
     outcomes = {}
@@ -130,8 +143,9 @@ def by_loop(sample: Sample, values: list[float], by_label: bool) -> tuple[float,
         rows = [row for row, label in enumerate(sample.labels.tolist()) if label == name]
         own = sum(values[row] for row in rows) / len(rows)
         mean += shares[name] * own
+        count = len({int(sample.groups[row]) for row in rows})
         for row in rows:
-            scale = math.sqrt(len(rows) / (len(rows) - 1)) * shares[name] / len(rows)
+            scale = math.sqrt(count / (count - 1)) * shares[name] / len(rows)
             around[sample.groups[row]] += scale * (values[row] - own)
     return mean, math.sqrt(sum(each**2 for each in around.values()))
 
@@ -188,18 +202,22 @@ def test_a_rule_that_is_worse_by_one_entry_is_as_good(labels: int, size: int) ->
     assert chosen == RULES[0]
 
 
-def test_a_standard_error_is_that_of_repeated_samples() -> None:
-    rng = np.random.default_rng(0)
-    labels = np.repeat([0, 1], [40, 10])
-    means, errors = [], []
-    for _ in range(2000):
-        right = (rng.random(50) < np.where(labels == 0, 0.9, 0.4)).astype(float)
-        groups = np.arange(50)
-        sample = Sample(groups, groups, labels, groups, np.array([400, 100]))
+@pytest.mark.parametrize("groups", [2, 3, 5, 20])
+@pytest.mark.parametrize("together", [1, 4])
+def test_a_standard_error_is_that_of_repeated_samples(groups: int, together: int) -> None:
+    rng = np.random.default_rng(groups)
+    likely = np.repeat([0.9, 0.4, 0.7, 0.5], groups)
+    labels = np.repeat(np.arange(4), groups * together)
+    of_group = np.repeat(np.arange(4 * groups), together)
+    rows, sizes = np.arange(len(labels)), np.full(4, 100)
+    sample = Sample(rows, rows, labels, of_group, sizes)
+    means, squares = [], []
+    for _ in range(3000):
+        right = (rng.random(4 * groups) < likely).astype(float)[of_group]
         found = tuning.estimate(right, sample, MEASURES["macro_accuracy"])
         means.append(found.mean)
-        errors.append(found.error**2)
-    assert math.sqrt(np.mean(errors)) == pytest.approx(np.std(means), rel=0.05)
+        squares.append(found.error**2)
+    assert math.sqrt(np.mean(squares)) == pytest.approx(np.std(means), rel=0.06)
 
 
 def test_entries_of_a_group_vary_together() -> None:
@@ -210,4 +228,4 @@ def test_entries_of_a_group_vary_together() -> None:
 
     errors = [tuning.estimate(right, each, MEASURES["accuracy"]).error for each in (alone, paired)]
 
-    assert errors[1] == pytest.approx(errors[0] * math.sqrt(2))
+    assert errors[1] == pytest.approx(errors[0] * math.sqrt(2 * (4 / 3) / (8 / 7)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
@@ -57,6 +58,7 @@ def test_rules_are_measured_by_memories_that_lack_the_fold(
     group_of = dict(zip(IDS, SCENES, strict=True)) if group_by else {}
     sample = tuning.sample(np.array(IDS, object), np.array(LABELS, object), group_of)
     right = {each.rule: defaultdict[str, list[bool]](list) for each in found.rules}
+    losses = {each.rule: defaultdict[str, list[float]](list) for each in found.rules}
     for fold in range(tuning.FOLDS):
         known = np.flatnonzero(sample.folds != fold)
         asked = [row for row in sample.rows.tolist() if sample.folds[row] == fold]
@@ -66,6 +68,9 @@ def test_rules_are_measured_by_memories_that_lack_the_fold(
             decisions = memory.classify(vectors=ROWS[asked], **asdict(rule))
             for row, decision in zip(asked, decisions, strict=True):
                 of_label[LABELS[row]].append(decision.label == LABELS[row])
+                share = decision.scores.get(LABELS[row], 0.0) / math.fsum(decision.scores.values())
+                spread = 0.99 * share + 0.01 / len({LABELS[at] for at in known})
+                losses[rule][LABELS[row]].append(-math.log(spread))
     assert found.count == len(sample.rows)
     assert found.group_count == (57 if group_by else 114)
     for each in found.rules:
@@ -75,6 +80,8 @@ def test_rules_are_measured_by_memories_that_lack_the_fold(
         assert "once" not in shares
         assert each.macro_accuracy.mean == pytest.approx(np.mean(list(shares.values())))
         assert each.accuracy.mean == pytest.approx(plain)
+        loss = sum(weights[label] * float(np.mean(its)) for label, its in losses[each.rule].items())
+        assert each.log_loss.mean == pytest.approx(loss)
         assert each.behind.mean >= 0.0
     assert found.chosen in found.rules
     assert found.chosen.behind.mean <= found.chosen.behind.error
@@ -156,6 +163,20 @@ def test_of_several_tunings_the_last_is_undone_first(crowd: Memory) -> None:
         crowd.undo(first.operation)
 
 
+def test_any_number_of_tunings_can_be_undone(crowd: Memory) -> None:
+    crowd.delete([id for id, label in zip(IDS, LABELS, strict=True) if label in ("often", "much")])
+    measures = ["macro_accuracy", "accuracy"] * 6
+    tunings = [crowd.tune(measure=measure, apply=True) for measure in measures]
+
+    for before, last in zip(tunings[-2::-1], tunings[::-1], strict=False):
+        crowd.undo(last.operation)
+        default = crowd.info().default_rule
+        assert default is not None
+        assert default.rule == before.chosen.rule
+    crowd.undo(tunings[0].operation)
+    assert crowd.info().default_rule is None
+
+
 def test_a_repeated_tuning_is_the_earlier_operation(crowd: Memory, client: Client) -> None:
     first = crowd.tune(apply=True, request_id="tune-1")
     crowd.delete(IDS[:20])
@@ -210,6 +231,14 @@ def test_a_key_that_all_entries_share_leaves_nothing_to_ask(crowd: Memory) -> No
 def test_a_key_that_no_entry_has_is_refused(crowd: Memory) -> None:
     with pytest.raises(FailedPrecondition, match="a metadata key that some entry has, not 'scne'"):
         crowd.tune(group_by="scne")
+
+
+def test_a_key_of_pruned_entries_alone_is_refused(crowd: Memory) -> None:
+    crowd.update("000", metadata={"owner": "me"})
+    crowd.prune(method="ids", ids=["000"], apply=True)
+
+    with pytest.raises(FailedPrecondition, match="a metadata key that some entry has, not 'owner'"):
+        crowd.tune(group_by="owner")
 
 
 def test_an_unknown_measure_is_refused(crowd: Memory) -> None:

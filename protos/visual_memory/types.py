@@ -280,13 +280,12 @@ class TuneResult:
     """The ``rules`` as measured with ``count`` entries, the preferred first, and the chosen one.
 
     It is the first that is behind the best by no more than one standard error of the difference,
-    and if ``applied`` the memory's default rule. The entries are of ``group_count`` groups by the
-    metadata key ``group_by``, or each of its own.
+    and if ``applied`` the memory's default rule. The entries are of ``group_count`` groups, as many
+    as entries where each is on its own.
     """
 
     measure: str
     count: int
-    group_by: str
     group_count: int
     rules: list[MeasuredRule]
     chosen: MeasuredRule

@@ -21,6 +21,7 @@ from visual_memory_index.votes.rule import Rule
 from visual_memory_index.votes.voting import Decision
 
 FLIP_RANKS = 4096  # nearest entries of which a flip with a head may consist
+REMOVED_MAX = 100  # entries whose removal is told where a head scores all labels without each
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +50,13 @@ def removals(ranking: Neighbors, rule: Rule, head: HeadScores | None) -> list[Re
     """Return the decision without each of the k nearest of a ranking (1, m), nearest first.
 
     The next entry votes instead. The scores of ``head``, if the rule has one, are by heads that
-    never knew the entry, a row for each (``Head.compare_without``).
+    never knew the entry, a row for each (``Head.compare_without``), for the first of the k.
     """
     ids, labels, distances = ranking.ids[0], ranking.labels[0], ranking.distances[0]
     k = min(rule.k, len(ids))
     if len(ids) == 1:
         return [Removal(ids[0], "", 0.0)]
-    gone = np.arange(k)[:, np.newaxis]
+    gone = np.arange(k if head is None else len(head.scores))[:, np.newaxis]
     places = np.arange(min(k, len(ids) - 1))
     left = places + (places >= gone)
     sizes = None
@@ -65,7 +66,7 @@ def removals(ranking: Neighbors, rule: Rule, head: HeadScores | None) -> list[Re
     voters = Neighbors(ids[left], labels[left], distances[left], sizes=sizes, head=head)
     return [
         Removal(id, decision.label, decision.confidence)
-        for id, decision in zip(ids[:k].tolist(), rule.decide(voters), strict=True)
+        for id, decision in zip(ids[: len(gone)].tolist(), rule.decide(voters), strict=True)
     ]
 
 
@@ -122,8 +123,8 @@ class HeadedCase:
 
     @cached_property
     def removals(self) -> list[Removal]:
-        """The decision without each of the k nearest entries, k ≤ r, nearest first."""
-        labels = self.ranking.labels[0, : self.rule.k].tolist()
+        """The decision without each of the REMOVED_MAX nearest of k entries, nearest first."""
+        labels = self.ranking.labels[0, : min(self.rule.k, REMOVED_MAX)].tolist()
         queries = np.repeat(self.query, len(labels), axis=0)
         scores = self.head.compare_without(queries, labels, self.vectors[: len(labels)])
         return removals(self.ranking, self.rule, scores)
@@ -146,7 +147,7 @@ class HeadedCase:
     def flip(self, *, seconds: float, clock: Callable[[], float] = time.monotonic) -> Flip | None:
         """Return entries whose removal changes the label, or None if all have one label.
 
-        If one of the k nearest suffices, it is the nearest such entry, and proven. Else they are
+        If one of the nearest suffices, it is the nearest such entry, and proven. Else they are
         the winner's nearest entries, as many as suffice among the first r; their number is found by
         bisection in ``seconds``, and may not be the smallest. No ranks and no label mean that all
         of these do not suffice, or that no time was left to try. Raises RidgeTooSmall.
@@ -156,8 +157,8 @@ class HeadedCase:
         if (labels == winner).all():
             return None
         for rank, each in enumerate(self.removals):
-            if each.label != winner:
-                return Flip((rank,), each.label, True)
+            if each.label != winner and (found := self.winner_without((rank,))) != winner:
+                return Flip((rank,), found, True)
         own = np.flatnonzero(labels[: len(self.vectors)] == winner).tolist()
         if clock() >= deadline or self._stays(own):
             return Flip((), "", False)

@@ -234,7 +234,9 @@ def choose(
         for rule, each in outcomes.items()
     ]
     near = (
-        each.rule for each in candidates if each.behind.mean <= each.behind.error * (1.0 + ROUNDING)
+        each.rule
+        for each in candidates
+        if each.behind.mean <= each.behind.error + ROUNDING * (1.0 + abs(means[best]))
     )
     return next(near), candidates
 

@@ -471,7 +471,6 @@ class TuneResult(google.protobuf.message.Message):
     RULES_FIELD_NUMBER: builtins.int
     CHOSEN_FIELD_NUMBER: builtins.int
     APPLIED_FIELD_NUMBER: builtins.int
-    GROUP_BY_FIELD_NUMBER: builtins.int
     GROUP_COUNT_FIELD_NUMBER: builtins.int
     measure: builtins.str
     """By which the rule was chosen: macro_accuracy, accuracy or log_loss."""
@@ -481,11 +480,8 @@ class TuneResult(google.protobuf.message.Message):
     """Which of them was chosen: the first that is behind the best by no more than a standard error."""
     applied: builtins.bool
     """Whether it is the memory's default rule now."""
-    group_by: builtins.str
-    """The metadata key of the groups, and how many groups were decided about: as many as entries where
-    each is on its own.
-    """
     group_count: builtins.int
+    """Groups that were decided about: as many as entries where each is on its own."""
     @property
     def rules(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MeasuredRule]:
         """The preferred first. Those that this memory is too large for are left out."""
@@ -498,10 +494,9 @@ class TuneResult(google.protobuf.message.Message):
         rules: collections.abc.Iterable[global___MeasuredRule] | None = ...,
         chosen: builtins.int = ...,
         applied: builtins.bool = ...,
-        group_by: builtins.str = ...,
         group_count: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["applied", b"applied", "chosen", b"chosen", "count", b"count", "group_by", b"group_by", "group_count", b"group_count", "measure", b"measure", "rules", b"rules"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["applied", b"applied", "chosen", b"chosen", "count", b"count", "group_count", b"group_count", "measure", b"measure", "rules", b"rules"]) -> None: ...
 
 global___TuneResult = TuneResult
 

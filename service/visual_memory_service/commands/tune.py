@@ -46,12 +46,15 @@ def tune(client: Client, options: Namespace) -> None:
     if options.json:
         print_json(asdict(found))
     else:
-        print_tuned(found, client.memory(options.name).info())
+        print_tuned(found, client.memory(options.name).info(), options.group_by)
 
 
-def print_tuned(found: TuneResult, info: MemoryInfo) -> None:
-    """Print the rules as a table, the best first, and the one that was chosen."""
-    groups = f", those of one {found.group_by} together" if found.group_by else ""
+def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
+    """Print the rules as a table, the best first, and the one that was chosen.
+
+    ``key`` is the metadata key of the groups, or empty.
+    """
+    groups = f", those of one {key} together" if key else ""
     say(
         f"{plural(found.count, 'entry')} of {info.name} in {plural(found.group_count, 'group')}, "
         f"each asked of the others in five folds{groups}:"

@@ -352,6 +352,11 @@ def to_measure(request: pb.TuneMemoryRequest) -> str:
     return measure
 
 
+def to_group_key(request: pb.TuneMemoryRequest) -> str:
+    """Read the metadata key that groups entries, empty for none. Raises BadField."""
+    return requests.to_text(request.group_by, "group_by") if request.group_by else ""
+
+
 def to_calibrating(
     request: pb.CalibrateMemoryRequest, default: index.Rule
 ) -> tuple[index.Rule, index.Request]:

@@ -87,7 +87,8 @@ async def classify(
     """
     neighbors, vectors = await search(question, served)
     if rule.has_head:
-        neighbors = await in_thread(neighbors.scored)
+        async with served.fitting:
+            neighbors = await in_thread(neighbors.scored)
     elif len(neighbors.ids) == 1:
         return rule.decide(neighbors), neighbors, vectors
     return await in_thread(rule.decide, neighbors), neighbors, vectors

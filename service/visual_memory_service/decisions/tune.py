@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 import visual_memory_index as index
 from visual_memory_index.curation import tuning
-from visual_memory_index.errors import BadParameter, HeadTooLarge, TooFewItems
+from visual_memory_index.errors import HeadTooLarge, TooFewItems
 from visual_memory_index.heads.head import Head, check_size
 from visual_memory_index.heads.products import rounded_inverse
 from visual_memory_index.memory import default_rules
 from visual_memory_index.memory.default_rules import DefaultRule
 from visual_memory_index.records.neighbors import HeadScores
+from visual_memory_service.errors import BadField
 from visual_memory_service.runtime.batches import ASKED_AT_ONCE
 from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.operations import Job
@@ -33,7 +34,6 @@ class TuneResult:
     rules: list[tuning.MeasuredRule]
     chosen: int
     applied: bool
-    group_by: str
     group_count: int
 
 
@@ -49,23 +49,29 @@ def default_rule(served: ServedMemory) -> index.Rule:
     return index.Rule() if found is None else found.rule
 
 
+def check_key(key: str, memory: index.Memory) -> None:
+    """Raise BadField if ``key`` is not empty, and no voting entry has it in its metadata.
+
+    This is not left to the operation, which would keep the key in its file as a problem.
+    """
+    if key and not any(map(memory.votes, memory.metadata_values(key))):
+        raise BadField("group_by", "must be a metadata key that some voting entry has")
+
+
 def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | None:
     """Choose among the rules in ``tuning.CANDIDATES``, by folds of the voting entries.
 
     Entries with equal values of the metadata key ``group_by``, if it is not empty, are never in two
     folds. With ``apply`` the rule becomes the default as the operation ends, and None is returned,
-    else the result as JSON. Raises BadParameter if no entry has the key, TooFewItems, Cancelled.
+    else the result as JSON. Raises TooFewItems, Cancelled.
     """
     memory, snapshot = job.memory, job.memory.snapshot()
     ids, labels = snapshot.columns()
     values = memory.metadata_values(group_by) if group_by else {}
     groups = {id: values[id] for id in ids if id in values}
-    if group_by and not groups:
-        raise BadParameter("group_by", "a metadata key that some entry has", group_by)
     sample = tuning.sample(ids, labels, groups)
     if len(sample.sizes) < 2:
-        entries = f'two values of "{group_by}"' if group_by else "two entries"
-        raise TooFewItems(f"labels with {entries}", got=len(sample.sizes), needed=2)
+        raise TooFewItems("labels with two entries or groups", got=len(sample.sizes), needed=2)
     rule, measured = tuning.choose(sample, outcomes(snapshot, sample, job), measure)
     chosen = [each.rule for each in measured].index(rule)
     found = TuneResult(
@@ -74,7 +80,6 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
         rules=measured,
         chosen=chosen,
         applied=apply,
-        group_by=group_by,
         group_count=len(np.unique(sample.groups)),
     )
     text = json.dumps(asdict(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 import time
@@ -27,6 +28,7 @@ from visual_memory_service.runtime.check import Checks
 from visual_memory_service.runtime.rejections import Rejections
 from visual_memory_service.runtime.searches import Searches
 
+FITTED_AT_ONCE = 2  # heads of one memory, each of which may take seconds
 TRY_AGAIN_SECONDS = 3.0  # between tries: opening reads the whole file
 log = structlog.get_logger()
 
@@ -75,7 +77,8 @@ class ServedMemory:
 
     Searches with reliability weights are batched apart, in ``soft_searches``, since after edits
     they first update misleading counts. ``read`` maps names of settings to (text, parsed value).
-    ``rejections`` are of the last calibrated queries.
+    ``rejections`` are of the last calibrated queries. Few calls fit heads at a time, in ``fitting``:
+    the others wait where they end at once if their clients have gone.
     """
 
     memory: index.Memory
@@ -85,6 +88,7 @@ class ServedMemory:
     embedders: Embedders
     read: dict[str, tuple[str, Any]] = field(default_factory=dict)
     rejections: Rejections = field(default_factory=Rejections)
+    fitting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FITTED_AT_ONCE))
 
     def embedder(self) -> Embedder:
         """Return the embedder that the memory was made with. Raises NoEmbedder, WrongEmbedder."""

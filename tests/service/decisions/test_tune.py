@@ -216,7 +216,9 @@ def test_the_default_stays_after_a_restart_in_copies_and_when_entries_are_unlear
 def test_labels_that_cannot_be_held_out_are_too_few(crowd: Memory, kept: list[str]) -> None:
     crowd.delete([id for id, label in zip(IDS, LABELS, strict=True) if label not in kept])
 
-    with pytest.raises(FailedPrecondition, match="At least 2 labels with two entries are needed"):
+    with pytest.raises(
+        FailedPrecondition, match="At least 2 labels with two entries or groups are needed"
+    ):
         crowd.tune()
 
 
@@ -224,12 +226,12 @@ def test_a_key_that_all_entries_share_leaves_nothing_to_ask(crowd: Memory) -> No
     for id in IDS:
         crowd.update(id, metadata={"owner": "me"})
 
-    with pytest.raises(FailedPrecondition, match='with two values of "owner" are needed'):
+    with pytest.raises(FailedPrecondition, match="with two entries or groups are needed"):
         crowd.tune(group_by="owner")
 
 
 def test_a_key_that_no_entry_has_is_refused(crowd: Memory) -> None:
-    with pytest.raises(FailedPrecondition, match="a metadata key that some entry has, not 'scne'"):
+    with pytest.raises(InvalidArgument, match="group_by must be a metadata key that some voting"):
         crowd.tune(group_by="scne")
 
 
@@ -237,8 +239,33 @@ def test_a_key_of_pruned_entries_alone_is_refused(crowd: Memory) -> None:
     crowd.update("000", metadata={"owner": "me"})
     crowd.prune(method="ids", ids=["000"], apply=True)
 
-    with pytest.raises(FailedPrecondition, match="a metadata key that some entry has, not 'owner'"):
+    with pytest.raises(InvalidArgument, match="group_by must be a metadata key that some voting"):
         crowd.tune(group_by="owner")
+
+
+def test_a_key_is_named_nowhere_once_its_entries_are_unlearned(
+    start: Start, tmp_path: Path
+) -> None:
+    key = "ward-jane-doe"
+    server = start(tmp_path)
+    with visual_memory.connect(server.address) as client:
+        crowd = client.create_memory("crowd", dimension=8)
+        crowd.insert(vectors=ROWS, labels=LABELS, ids=IDS)
+        crowd.insert(vectors=-ROWS[:4], labels=LABELS[:4], ids=["a", "b", "c", "d"])
+        for id in "abcd":
+            crowd.update(id, metadata={key: id})
+        crowd.tune(group_by=key)
+        with pytest.raises(InvalidArgument):
+            crowd.tune(group_by=f"{key}s")
+        crowd.delete([id for id, label in zip(IDS, LABELS, strict=True) if label != "once"])
+        with pytest.raises(FailedPrecondition):
+            crowd.tune(group_by=key)
+        crowd.unlearn(["a", "b", "c", "d"])
+    server.end()
+
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if key.encode() in path.read_bytes()]
 
 
 def test_an_unknown_measure_is_refused(crowd: Memory) -> None:

@@ -441,11 +441,11 @@ class Memory:
         exclude_ids: Iterable[str] = (),
         neighbors: int | None = None,
         reliability: str = "none",
-        reliability_k: int = 10,
+        reliability_k: int | None = None,
         calibrated: bool = False,
         coverage: float | None = None,
-        coverage_by: str = "all",
-        conformal: str = "lac",
+        coverage_by: str | None = None,
+        conformal: str | None = None,
         allow_empty: bool = False,
         min_confidence: float | None = None,
         level: int | None = None,
@@ -463,11 +463,12 @@ class Memory:
         which make up ``blend`` (0.5) of each score, the votes the rest. Only entries that match
         ``filter`` and are not in ``exclude_ids`` vote; a decision carries the first ``neighbors``,
         or all k. With ``reliability="soft"`` the votes of misleading entries, among the
-        ``reliability_k`` nearest of entries with another label, count less. With ``calibrated`` a
-        decision says how often such decisions are right, and is ``rejected`` if the query is unlike
-        all entries; with a ``coverage`` in (0, 1) it holds a set of labels, by the rule
-        ``conformal`` (lac or randomized_aps), which ``allow_empty`` allows to be empty. It covers
-        that share of all queries, or with ``coverage_by="label"`` of each label's. With
+        ``reliability_k`` (10 if None) nearest of entries with another label, count less. With
+        ``calibrated`` a decision says how often such decisions are right, and is ``rejected`` if
+        the query is unlike all entries; with a ``coverage`` in (0, 1) it holds a set of labels, by
+        the rule ``conformal`` (lac if None, or randomized_aps), which ``allow_empty`` allows to be
+        empty. It covers that share of all queries, or with ``coverage_by="label"`` of each label's.
+        These three are refused without a coverage, ``reliability_k`` without soft votes. With
         ``min_confidence`` it holds the deepest node of the taxonomy with that share of the votes,
         with ``level`` instead the node with most votes at this depth. A ``reranker`` of the server
         compares the pictures of the query and its k neighbours and reweights them, within

@@ -166,20 +166,19 @@ class EmbedderSpec:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationState:
-    """What rule a memory is calibrated for; ``stale`` if its entries changed since.
+    """The rule a memory is calibrated for; ``stale`` if its entries changed since.
 
-    ``temperature``, ``ridge``, ``head_temperature`` and ``blend`` are the defaults where the voting
-    and the head do not use them.
+    As in ``Rule``, None makes no difference with its voting and head.
     """
 
     k: int
     voting: str
-    temperature: float
+    temperature: float | None
     balance: float
     head: str
-    ridge: float
-    head_temperature: float
-    blend: float
+    ridge: float | None
+    head_temperature: float | None
+    blend: float | None
     create_time: datetime
     stale: bool
 
@@ -213,12 +212,12 @@ class Calibration:
 
     k: int
     voting: str
-    temperature: float
+    temperature: float | None
     balance: float
     head: str
-    ridge: float
-    head_temperature: float
-    blend: float
+    ridge: float | None
+    head_temperature: float | None
+    blend: float | None
     count: int
     error_before: float
     error_after: float
@@ -564,9 +563,9 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """The label and the confidence of a decision without one entry.
+    """The label of a decision without one entry, and the confidence of that label.
 
-    Without the only entry the label is empty, and the confidence 0.
+    It need not be the label with the entry. Without the only entry it is empty, the confidence 0.
     """
 
     id: str

@@ -672,7 +672,11 @@ def test_pictures_are_classified_searched_and_evaluated(
     assert evaluation["confusion"]["green"] == {"blue": 1}
     assert evaluation["unknown_labels"] == ["green"]
     assert evaluation["remembered_pictures"] == 0
-    assert "accuracy 66.7 %: 2 of 3 pictures (--k 3)." in report
+    assert (
+        "accuracy 66.7 %: 2 of 3 pictures (by --k 3 --voting rank --balance 0 --head none); "
+        "macro accuracy 66.7 %."
+    ) in report
+    assert (evaluation["k"], evaluation["head"], evaluation["temperature"]) == (3, "none", None)
     assert "does not know: green." in report
 
 
@@ -693,7 +697,8 @@ def test_a_command_is_named_where_labels_have_uneven_numbers_of_entries(
     assert f"{remark}{macro:.2%}: visual-memory tune {pets}   looks for a rule" in plain
     assert f"{pets} decides by it from now on;" in advised
     assert remark not in balanced + tuned
-    assert "pictures (--balance 1 --head means)." in balanced
+    by = "pictures (by --k 50 --voting rank --balance 1 --head means --head-temperature 0.05 "
+    assert f"{by}--blend 0.5); macro accuracy 100.0 %." in balanced
 
 
 def test_nodes_of_a_memory_without_a_taxonomy_are_said_to_be_labels(
@@ -737,6 +742,64 @@ def test_a_decision_by_a_calibration_of_other_entries_says_so(
     assert not fresh_json[0]["calibration_stale"]
     assert json.loads(stale_json.stdout)[0]["calibration_stale"]
     assert stale_json.stderr == told
+
+
+def test_a_rule_that_was_tuned_is_shown_where_it_decides_and_is_calibrated(
+    run: Run, pets: str, folder: Path
+) -> None:
+    for number in range(3, 10):
+        draw(folder / "red" / f"{number}.png", number)
+        draw(folder / "blue" / f"{number}.png", 10 + number)
+    run("insert", pets, folder)
+    run("tune", pets, "--apply")
+    default = answer(run("info", pets, "--json"))["default_rule"]["rule"]
+    by = arguments.flags(default)
+    other = arguments.flags(default | {"k": 7, "balance": 0.25})
+
+    report = run("evaluate", pets, folder).stdout
+    typed = run("evaluate", pets, folder, "--k", 7, "--balance", 0.25).stdout
+    told = answer(run("evaluate", pets, folder, "--json"))
+    calibrated = run("calibrate", pets).stdout
+    info = run("info", pets)
+    found = answer(run("calibrate", pets, "--json"))
+
+    assert default["head"] != "none"
+    assert f"20 of 20 pictures (by {by}); macro accuracy 100.0 %." in report
+    assert f"20 of 20 pictures (by {other}); macro accuracy 100.0 %." in typed
+    assert {name: told[name] for name in default} == default
+    assert {name: found[name] for name in default} == default
+    assert calibrated.startswith(f"{pets} is calibrated for decisions by {by}, by 20 entries.\n")
+    assert f"\nDecisions are by {by} where" in info.stdout
+    assert re.search(rf"^Calibrated \S+ \S+ UTC for {re.escape(by)}\.$", info.stdout, re.MULTILINE)
+
+
+def test_a_drift_is_told_where_it_is_asked_for_calibrated_decisions(
+    run: Run, colours: str, folder: Path, tmp_path: Path
+) -> None:
+    for number in range(3, 10):
+        draw(folder / "red" / f"{number}.png", number)
+        draw(folder / "blue" / f"{number}.png", 10 + number)
+    for number in range(20):
+        path = tmp_path / "green" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (24, 24), (0, 250 - number, 0)).save(path)
+    run("insert", colours, folder)
+    run("calibrate", colours)
+    ask = ("classify", colours, "--calibrated")
+
+    like, unlike = run(*ask, folder), run(*ask, tmp_path / "green")
+    unasked = run("classify", colours, tmp_path / "green")
+    run("delete", colours, "--id", "red/9.png")
+    stale = run(*ask, tmp_path / "green", "--json")
+
+    told = f"{colours}: 20 of the last 20 calibrated queries were rejected, "
+    fitted = "to be expected: drift. These pictures are unlike those it was calibrated by"
+    way_out = "; insert some with labels and calibrate again, or try --domain.\n"
+    assert (like.stderr, unasked.stderr) == ("", "")
+    assert (like.returncode, unlike.returncode, stale.returncode) == (0, 0, 0)
+    assert unlike.stderr.startswith(told)
+    assert unlike.stderr.endswith(f"{fitted}{way_out}")
+    assert stale.stderr.endswith(f"{fitted}, or the entries have changed since{way_out}")
 
 
 def test_an_empty_memory_cannot_be_asked(run: Run, pets: str, folder: Path) -> None:

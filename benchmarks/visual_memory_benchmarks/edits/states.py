@@ -108,7 +108,7 @@ def _ask(memory: visual_memory.Memory, edit: Edit, split: Split, k: int) -> Answ
         voting=VOTING,
         neighbors=0,
         reliability="soft" if soft else "none",
-        reliability_k=int(edit.dose) if soft else MISLEADING_K,  # ignored without soft votes
+        reliability_k=int(edit.dose) if soft else None,
     )
     numbers = {category: number for number, category in enumerate(split.categories)}
     given = iter([numbers[decision.label] for decision in decisions])

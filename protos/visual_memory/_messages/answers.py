@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 T = TypeVar("T")
+PARAMETERS = ("temperature", "ridge", "head_temperature", "blend")  # absent if they do not count
 
 
 def to_record(kind: Callable[..., T], message: Message, **others: Any) -> T:
@@ -66,7 +67,7 @@ def to_memory(memory: memory_pb2.Memory) -> types.MemoryInfo:
         memory,
         embedder=given(memory, "embedder", partial(to_record, types.EmbedderSpec)),
         labels=to_counts(memory.labels),
-        calibration=given(memory, "calibration", partial(to_record, types.CalibrationState)),
+        calibration=given(memory, "calibration", partial(to_ruled, types.CalibrationState)),
         default_rule=given(memory, "default_rule", to_default_rule),
         drift=given(memory, "drift", partial(to_record, types.DriftState)),
         pruned_labels={
@@ -77,13 +78,14 @@ def to_memory(memory: memory_pb2.Memory) -> types.MemoryInfo:
     )
 
 
-def to_rule(rule: memory_pb2.Rule) -> types.Rule:
-    names = ("temperature", "ridge", "head_temperature", "blend")
-    return to_record(types.Rule, rule, **{name: given(rule, name, float) for name in names})
+def to_ruled(kind: Callable[..., T], message: Message, **others: Any) -> T:
+    """Make a record ``kind`` with the fields of a rule, None where they make no difference."""
+    parameters = {name: given(message, name, float) for name in PARAMETERS}
+    return to_record(kind, message, **parameters, **others)
 
 
 def to_default_rule(found: memory_pb2.DefaultRule) -> types.DefaultRule:
-    return to_record(types.DefaultRule, found, rule=to_rule(found.rule))
+    return to_record(types.DefaultRule, found, rule=to_ruled(types.Rule, found.rule))
 
 
 def to_restored(answer: pb.RestoreMemoryResponse) -> types.RestoreResult:
@@ -178,7 +180,7 @@ def to_result(operation: operation_pb2.Operation) -> types.Result | None:
         case "assessment":
             return to_assessment(operation.assessment, name)
         case "calibration":
-            return to_record(types.Calibration, operation.calibration, operation=name)
+            return to_ruled(types.Calibration, operation.calibration, operation=name)
         case "tune":
             return to_tuned(operation.tune, name)
         case "check":
@@ -195,7 +197,7 @@ def to_tuned(found: operation_pb2.TuneResult, operation: str) -> types.TuneResul
     estimates = ("accuracy", "macro_accuracy", "log_loss", "behind")
     rules = [
         types.MeasuredRule(
-            to_rule(each.rule),
+            to_ruled(types.Rule, each.rule),
             **{name: to_record(types.Estimate, getattr(each, name)) for name in estimates},
         )
         for each in found.rules

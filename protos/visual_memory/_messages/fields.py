@@ -234,7 +234,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "k": optional(positive),
         "level": optional(natural),
         "neighbors": optional(natural),
-        "reliability_k": positive,
+        "reliability_k": optional(positive),
         "seed": to_seed,
         "thin": positive,
         "threshold": positive,

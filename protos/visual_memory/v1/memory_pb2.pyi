@@ -108,6 +108,10 @@ global___Memory = Memory
 
 @typing.final
 class CalibrationState(google.protobuf.message.Message):
+    """The rule that decisions can be calibrated for. As in Rule, fields that make no difference with its
+    voting and head are absent.
+    """
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     K_FIELD_NUMBER: builtins.int
@@ -140,15 +144,23 @@ class CalibrationState(google.protobuf.message.Message):
         voting: builtins.str = ...,
         create_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         stale: builtins.bool = ...,
-        temperature: builtins.float = ...,
+        temperature: builtins.float | None = ...,
         balance: builtins.float = ...,
         head: builtins.str = ...,
-        ridge: builtins.float = ...,
-        head_temperature: builtins.float = ...,
-        blend: builtins.float = ...,
+        ridge: builtins.float | None = ...,
+        head_temperature: builtins.float | None = ...,
+        blend: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["create_time", b"create_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["balance", b"balance", "blend", b"blend", "create_time", b"create_time", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "ridge", b"ridge", "stale", b"stale", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "blend", b"blend", "create_time", b"create_time", "head_temperature", b"head_temperature", "ridge", b"ridge", "temperature", b"temperature"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "balance", b"balance", "blend", b"blend", "create_time", b"create_time", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "ridge", b"ridge", "stale", b"stale", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_blend", b"_blend"]) -> typing.Literal["blend"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_head_temperature", b"_head_temperature"]) -> typing.Literal["head_temperature"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_ridge", b"_ridge"]) -> typing.Literal["ridge"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_temperature", b"_temperature"]) -> typing.Literal["temperature"] | None: ...
 
 global___CalibrationState = CalibrationState
 

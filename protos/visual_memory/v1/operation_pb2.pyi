@@ -403,7 +403,7 @@ global___Conflict = Conflict
 
 @typing.final
 class Calibration(google.protobuf.message.Message):
-    """What a memory was calibrated to."""
+    """What a memory was calibrated to: the rule, as in CalibrationState, and how well that went."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -449,14 +449,23 @@ class Calibration(google.protobuf.message.Message):
         error_before: builtins.float = ...,
         error_after: builtins.float = ...,
         rejection_distance: builtins.float = ...,
-        temperature: builtins.float = ...,
+        temperature: builtins.float | None = ...,
         balance: builtins.float = ...,
         head: builtins.str = ...,
-        ridge: builtins.float = ...,
-        head_temperature: builtins.float = ...,
-        blend: builtins.float = ...,
+        ridge: builtins.float | None = ...,
+        head_temperature: builtins.float | None = ...,
+        blend: builtins.float | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["balance", b"balance", "blend", b"blend", "count", b"count", "error_after", b"error_after", "error_before", b"error_before", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "rejection_distance", b"rejection_distance", "ridge", b"ridge", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "blend", b"blend", "head_temperature", b"head_temperature", "ridge", b"ridge", "temperature", b"temperature"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "balance", b"balance", "blend", b"blend", "count", b"count", "error_after", b"error_after", "error_before", b"error_before", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "rejection_distance", b"rejection_distance", "ridge", b"ridge", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_blend", b"_blend"]) -> typing.Literal["blend"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_head_temperature", b"_head_temperature"]) -> typing.Literal["head_temperature"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_ridge", b"_ridge"]) -> typing.Literal["ridge"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_temperature", b"_temperature"]) -> typing.Literal["temperature"] | None: ...
 
 global___Calibration = Calibration
 

@@ -638,6 +638,10 @@ global___PurgeEntriesResponse = PurgeEntriesResponse
 
 @typing.final
 class ClassifyRequest(google.protobuf.message.Message):
+    """Here and in other requests with a rule, what is unset of it, from k to blend, is of the memory's
+    default rule where TuneMemory has set one, and else as the fields say.
+    """
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     MEMORY_FIELD_NUMBER: builtins.int
@@ -680,7 +684,7 @@ class ClassifyRequest(google.protobuf.message.Message):
     1 where it never misleads and 1.75 / (1 + v) where it does so v times.
     """
     reliability_k: builtins.int
-    """Of how many nearest neighbours v is counted; unset means 10."""
+    """Of how many nearest neighbours v is counted; unset means 10. With soft alone."""
     calibrated: builtins.bool
     """Decisions carry how often such ones are right, and are rejected where a query is unlike anything
     remembered. Needs a calibration for this rule: the
@@ -691,9 +695,9 @@ class ClassifyRequest(google.protobuf.message.Message):
     Needs a calibration too.
     """
     conformal: builtins.str
-    """lac or randomized_aps; empty means lac."""
+    """lac or randomized_aps; empty means lac. With a coverage alone."""
     allow_empty: builtins.bool
-    """The set may be empty; else it holds at least the winner."""
+    """The set may be empty; else it holds at least the winner. With a coverage alone."""
     min_confidence: builtins.float
     """Decisions carry the deepest node of the taxonomy that has this share of the votes, in (0, 1]."""
     level: builtins.int
@@ -720,7 +724,8 @@ class ClassifyRequest(google.protobuf.message.Message):
     """Its part of each score, 0 to 1; the votes make up the rest. Unset means 0.5."""
     coverage_by: builtins.str
     """What the coverage is an average over, all cases or those of each label: all or label, empty means
-    all. For a label of n calibration queries, too few for that, it is n / (n + 1) at least.
+    all. For a label of n calibration queries, too few for that, it is n / (n + 1) at least. With a
+    coverage alone.
     """
     @property
     def images(self) -> visual_memory.v1.entry_pb2.Images: ...
@@ -1976,6 +1981,7 @@ class Removal(google.protobuf.message.Message):
     label: builtins.str
     """Empty where no entry would be left."""
     confidence: builtins.float
+    """Of this label, which need not be that of `before`; 0 where it is empty."""
     def __init__(
         self,
         *,

@@ -11,7 +11,7 @@ from typing import Any
 
 from visual_memory import Assessment, Client, LabelAssessment, LabelJudgement, Suspect
 from visual_memory.files import whole_file
-from visual_memory.terminal.arguments import Commands, flags
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage
@@ -22,6 +22,7 @@ from visual_memory_service.console.arguments import (
     add_path,
     add_rule,
     rule,
+    rule_flags,
     shown_rule,
 )
 from visual_memory_service.console.interrupted import report_running_operations
@@ -133,9 +134,8 @@ def calibrate(client: Client, options: Namespace) -> None:
     if options.json:
         print_json(asdict(found))
         return
-    decided = flags({**rule(options), "k": found.k, "voting": found.voting})
     say(
-        f"{options.name} is calibrated for decisions by {decided}, by "
+        f"{options.name} is calibrated for decisions by {rule_flags(found)}, by "
         f"{plural(found.count, 'entry')}.",
         f"On average a confidence is {found.error_before:.4f} away from how often such decisions "
         "are right,",

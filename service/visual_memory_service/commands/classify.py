@@ -14,15 +14,17 @@ from visual_memory import Client, Memory
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json_array, print_table, say
 from visual_memory.terminal.progress import Progress
-from visual_memory.terminal.refused import Refused
+from visual_memory.terminal.refused import Refused, WrongUsage
 from visual_memory.types import Decision, Limits, Neighbor
 from visual_memory_service.console.arguments import (
     FILTER,
     add_asking,
     add_path,
     add_rule,
+    refuse_without,
     rule,
 )
+from visual_memory_service.console.drift import sentence
 from visual_memory_service.pictures import bad_pictures, pictures
 from visual_memory_service.pictures.pictures import PictureFiles
 
@@ -71,7 +73,6 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--coverage-by",
         choices=("all", "label"),
-        default="all",
         help="label: hold the right one in that share of each label's cases; default: all",
     )
     parser.add_argument(
@@ -103,7 +104,6 @@ def add_vote(parser: ArgumentParser) -> None:
         "--reliability-k",
         metavar="K",
         type=int,
-        default=10,
         help="nearest neighbours among which an entry misleads; default: 10",
     )
     parser.add_argument(
@@ -123,6 +123,14 @@ def add_vote(parser: ArgumentParser) -> None:
 
 def classify(client: Client, options: Namespace) -> int:
     """Print the decision on each picture; return 1 if pictures were left out."""
+    refuse_without(options, "--coverage-by", "--coverage", options.coverage is not None)
+    check_vote(options)
+    if options.domain and (options.calibrated or options.coverage is not None):
+        other = "--calibrated" if options.calibrated else "--coverage"
+        raise WrongUsage(
+            f"argument --domain: not allowed with argument {other}, for the calibration is of "
+            "pictures that were not centred"
+        )
     memory = client.memory(options.name)
     shown = options.neighbors
     if shown is None and not options.json:
@@ -169,8 +177,17 @@ def classify(client: Client, options: Namespace) -> int:
             f"visual-memory calibrate {options.name}   does it anew.",
             file=sys.stderr,
         )
+    if options.calibrated:
+        report_drift(memory)
     bad_pictures.report(answered.bad)
     return 1 if answered.bad else 0
+
+
+def report_drift(memory: Memory) -> None:
+    """Say on standard error that what ``memory`` was asked of late drifts, if it does."""
+    info = memory.info()
+    if info.calibration and info.drift and info.drift.drifting:
+        say(f"{info.name}: {sentence(info.drift, stale=info.calibration.stale)}", file=sys.stderr)
 
 
 def find_pictures(options: Namespace) -> PictureFiles:
@@ -187,15 +204,27 @@ def mean_of_domain(memory: Memory, options: Namespace) -> NDArray[np.float32] | 
     """
     if options.domain is None:
         return None
+    if not options.domain.is_dir():
+        raise Refused(f"There is no folder {options.domain}.")
     found = pictures.find_files([options.domain])
     bad = {str(path): why for path, why in found.bad.items()}
     vectors = bad_pictures.send(memory.embed, list(found.pictures), str, bad, options)
     bad_pictures.refuse(bad, options, done="asked", do="ask about")
     bad_pictures.report(bad)
-    if vectors is None or len(vectors) < 2:
-        raise Refused(f"{options.domain} must hold two pictures of the domain at least.")
+    count = 0 if vectors is None else len(vectors)
+    if vectors is None or count < 2:
+        raise Refused(
+            f'The folder "{options.domain}" has {plural(count, "picture")}; '
+            "--domain needs two at least."
+        )
     mean: NDArray[np.float32] = vectors.mean(axis=0)
     return mean
+
+
+def check_vote(options: Namespace) -> None:
+    """Raise WrongUsage for an option of ``add_vote`` that counts with another alone."""
+    soft = options.reliability == "soft"
+    refuse_without(options, "--reliability-k", "--reliability soft", soft)
 
 
 def vote(options: Namespace) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,9 +14,10 @@ from visual_memory import Client
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import percent, plural, print_json, print_table, say
 from visual_memory.terminal.refused import Refused, listed
-from visual_memory.types import Decision
+from visual_memory.types import Decision, Rule
 from visual_memory_service.commands.classify import (
     add_vote,
+    check_vote,
     mean_of_domain,
     problems,
     query_in_batches,
@@ -26,7 +27,8 @@ from visual_memory_service.commands.classify import report as report_problems
 from visual_memory_service.console.arguments import (
     add_asking,
     add_path,
-    rule,
+    deciding_rule,
+    rule_flags,
     shown_rule,
 )
 from visual_memory_service.console.uneven import hint
@@ -41,10 +43,11 @@ SAME_PICTURE = 1e-6  # a distance below which a neighbour is the picture itself
 class Evaluation:
     """Counts of pictures by (label, decided label), and in ``bad`` why pictures were left out.
 
-    ``sizes`` are the voting entries of each label of the memory.
+    ``rule`` decided; ``sizes`` are the voting entries of each label of the memory.
     """
 
     answers: Counter[tuple[str, str]]
+    rule: Rule
     sizes: Mapping[str, int]
     unknown_labels: Sequence[str]
     remembered_pictures: int
@@ -96,6 +99,7 @@ def add_to(commands: Commands) -> None:
 
 def evaluate(client: Client, options: Namespace) -> int:
     """Print the accuracy on a labelled folder; return 1 if pictures were left out."""
+    check_vote(options)
     if options.folder.is_file():
         raise Refused(
             f"{options.folder} is a file, and evaluate takes a folder with a folder for each "
@@ -124,6 +128,7 @@ def evaluate(client: Client, options: Namespace) -> int:
     report_problems(problems(decisions))
     evaluation = Evaluation(
         answers=Counter((labels[path], decision.label) for path, decision in answered.answers),
+        rule=deciding_rule(info.default_rule, options),
         sizes={
             label: voting
             for label, count in info.labels.items()
@@ -151,10 +156,11 @@ def print_report(evaluation: Evaluation, options: Namespace, advice: str | None)
     right = percent(evaluation.correct, evaluation.pictures)
     rate = evaluation.pictures / evaluation.seconds
     of = f"{evaluation.correct:,} of {plural(evaluation.pictures, 'picture')}"
-    say(f"accuracy {right}: {of}{shown_rule(options)}.")
-    say(f"{evaluation.seconds:.1f} s, {rate:,.0f} pictures/s.")
+    how = f"by {rule_flags(evaluation.rule)}"
     if options.domain:
-        say(f"They were centred by the mean of the pictures in {options.domain}.")
+        how += f", centred by the mean of the pictures in {options.domain}"
+    say(f"accuracy {right}: {of} ({how}); macro accuracy {100 * evaluation.macro_accuracy:.1f} %.")
+    say(f"{evaluation.seconds:.1f} s, {rate:,.0f} pictures/s.")
     if advice:
         say(advice)
     if evaluation.unknown_labels:
@@ -183,7 +189,7 @@ def as_json(evaluation: Evaluation, options: Namespace) -> dict[str, Any]:
         confusion.setdefault(label, {})[decided] = count
     return {
         "memory": options.name,
-        **rule(options),
+        **asdict(evaluation.rule),
         "domain": None if options.domain is None else str(options.domain),
         "pictures": evaluation.pictures,
         "correct": evaluation.correct,

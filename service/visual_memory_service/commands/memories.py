@@ -6,11 +6,12 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from visual_memory import Client
-from visual_memory.terminal.arguments import Commands, flags
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, printable, say, size
 from visual_memory.terminal.refused import listed
-from visual_memory.types import CalibrationState, DriftState, MemoryInfo, UnlearnResult
-from visual_memory_service.console.arguments import add_apply, add_asking
+from visual_memory.types import CalibrationState, MemoryInfo, UnlearnResult
+from visual_memory_service.console.arguments import add_apply, add_asking, rule_flags
+from visual_memory_service.console.drift import sentence
 
 LABELS_SHOWN = 20
 
@@ -74,8 +75,8 @@ def list_memories(client: Client, options: Namespace) -> None:
     for each in memories:
         if each.damage:
             print(f"{each.name} cannot be used: {printable(each.damage)}")
-        if each.drift and each.drift.drifting:
-            say(f"{each.name}: {sentence(each.drift)}")
+        if each.calibration and each.drift and each.drift.drifting:
+            say(f"{each.name}: {sentence(each.drift, stale=each.calibration.stale)}")
 
 
 def info(client: Client, options: Namespace) -> None:
@@ -95,14 +96,14 @@ def info(client: Client, options: Namespace) -> None:
         say(f"Decisions ask the re-ranker {found.reranker}.")
     if (default := found.default_rule) is not None:
         say(
-            f"Decisions are by {flags(asdict(default.rule))} where a call names nothing else, as "
+            f"Decisions are by {rule_flags(default.rule)} where a call names nothing else, as "
             f"tune chose on {printable(default.create_time)} UTC; writes that changed entries "
             f"since: {default.changes:,}."
         )
     if found.calibration:
         say(described(found.calibration))
-    if found.drift and found.drift.count:
-        say(sentence(found.drift))
+        if found.drift and found.drift.count:
+            say(sentence(found.drift, stale=found.calibration.stale))
     if found.labels:
         say("")
         print_table(("label", "entries"), list(found.labels.items())[:LABELS_SHOWN])
@@ -151,30 +152,9 @@ def show_deletion(client: Client, options: Namespace) -> None:
 
 def described(calibration: CalibrationState) -> str:
     """Describe a calibration: its time, the flags of the rule it is for, and edits since."""
-    names = ["k", "voting"]
-    if calibration.voting == "softmax":
-        names.append("temperature")
-    if calibration.balance:
-        names.append("balance")
-    if calibration.head != "none":
-        names += ["head", "head_temperature", "blend"]
-    if calibration.head == "discriminants":
-        names.append("ridge")
-    rule = flags({name: getattr(calibration, name) for name in names})
     changed = "; entries were changed since" if calibration.stale else ""
-    return f"Calibrated {printable(calibration.create_time)} UTC for {rule}{changed}."
-
-
-def sentence(drift: DriftState) -> str:
-    """Describe the rejections of the last calibrated queries, and the reason if they are many."""
-    were = "was" if drift.rejected == 1 else "were"
-    told = (
-        f"{drift.rejected} of the last {plural(drift.count, 'calibrated query')} {were} rejected, "
-        f"{drift.expected:.1f} were to be expected"
-    )
-    if not drift.drifting:
-        return f"{told}."
-    return f"{told}: what is asked may have changed, or the entries have."
+    time = printable(calibration.create_time)
+    return f"Calibrated {time} UTC for {rule_flags(calibration)}{changed}."
 
 
 def content_of(info: MemoryInfo) -> str:

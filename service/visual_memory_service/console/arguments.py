@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace, _ActionsContainer
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from visual_memory.terminal import arguments as terminal
 from visual_memory.terminal.arguments import HEADS, VOTINGS, Command, Commands
+from visual_memory.terminal.refused import WrongUsage
+from visual_memory.types import Calibration, CalibrationState, DefaultRule, Rule
+
+
+class Parameter(NamedTuple):
+    """A parameter of a rule; it counts if the parameter ``of`` is one of ``values``, or none is."""
+
+    default: float | str
+    of: str = ""
+    values: tuple[str, ...] = ()
+
 
 VOTES = ("k", "voting", "temperature", "balance")
-RULE = (*VOTES, "head", "ridge", "head_temperature", "blend")
+RULE: Mapping[str, Parameter] = MappingProxyType(
+    {
+        "k": Parameter(50),
+        "voting": Parameter("rank"),
+        "temperature": Parameter(0.07, "voting", ("softmax",)),
+        "balance": Parameter(0.0),
+        "head": Parameter("none"),
+        "ridge": Parameter(1.0, "head", HEADS[2:]),
+        "head_temperature": Parameter(0.05, "head", HEADS[1:]),
+        "blend": Parameter(0.5, "head", HEADS[1:]),
+    }
+)
 FILTER = 'such as: label = "cat" AND metadata.source = "web"'
 
 
@@ -47,39 +72,50 @@ def add_rule(parser: ArgumentParser, neighbors: str) -> None:
 
     An option that is not given is None, so that the server decides.
     """
-    add_k(parser, neighbors)
-    parser.set_defaults(k=None)
-    parser.add_argument("--voting", choices=VOTINGS, help="default: rank")
+    parser.add_argument("-k", "--k", metavar="K", type=int, help=tuned("k", neighbors))
+    parser.add_argument("--voting", choices=VOTINGS, help=tuned("voting", "how votes are weighted"))
     parser.add_argument(
-        "--temperature", metavar="T", type=float, help="that of softmax voting; default: 0.07"
+        "--temperature",
+        metavar="T",
+        type=float,
+        help=tuned("temperature", "that of softmax voting"),
     )
     parser.add_argument(
         "--balance",
         metavar="P",
         type=float,
-        help="multiply each vote by the number of entries of its label to the power of -P, from 0 "
-        "to 1, so that rare labels are heard; default: 0",
+        help=tuned(
+            "balance",
+            "multiply each vote by the number of entries of its label to the power of -P, from 0 "
+            "to 1, so that rare labels are heard",
+        ),
     )
     parser.add_argument(
         "--head",
         choices=HEADS,
-        help="a classifier in closed form that decides with the votes; default: none",
+        help=tuned("head", "a classifier in closed form that decides with the votes"),
     )
     parser.add_argument(
-        "--ridge", metavar="R", type=float, help="that of discriminants; default: 1"
+        "--ridge", metavar="R", type=float, help=tuned("ridge", "that of discriminants")
     )
     parser.add_argument(
         "--head-temperature",
         metavar="T",
         type=float,
-        help="at which its scores become shares; default: 0.05",
+        help=tuned("head_temperature", "at which its scores become shares"),
     )
     parser.add_argument(
         "--blend",
         metavar="B",
         type=float,
-        help="its part of each score, from 0 to 1, the votes the rest; default: 0.5",
+        help=tuned("blend", "its part of each score, from 0 to 1, the votes the rest"),
     )
+
+
+def tuned(name: str, help: str) -> str:
+    """Return the ``help`` of a rule's parameter with its default."""
+    default = str(RULE[name].default).removesuffix(".0")
+    return f"{help}; default: as tuned, else {default}"
 
 
 def rule(options: Namespace) -> dict[str, Any]:
@@ -87,10 +123,32 @@ def rule(options: Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in RULE}
 
 
+def deciding_rule(default: DefaultRule | None, options: Namespace) -> Rule:
+    """Return the rule of a memory of this ``default``: its parameters, but for those given."""
+    values: dict[str, Any] = {name: each.default for name, each in RULE.items()}
+    for known in ({} if default is None else asdict(default.rule), rule(options)):
+        values |= {name: value for name, value in known.items() if value is not None}
+    unused = {
+        name: None for name, each in RULE.items() if each.of and values[each.of] not in each.values
+    }
+    return Rule(**values | unused)
+
+
+def rule_flags(found: Rule | CalibrationState | Calibration) -> str:
+    """Format every parameter of a rule that makes a difference as flags."""
+    return terminal.flags({name: getattr(found, name) for name in RULE})
+
+
 def shown_rule(options: Namespace) -> str:
     """Format the options of a rule that were given as `` (--k 20)``; nothing if none were."""
     given = terminal.flags(rule(options))
     return f" ({given})" if given else ""
+
+
+def refuse_without(options: Namespace, flag: str, other: str, given: bool) -> None:
+    """Raise WrongUsage if ``flag`` is given, but not the ``other`` with which alone it counts."""
+    if getattr(options, flag.removeprefix("--").replace("-", "_")) is not None and not given:
+        raise WrongUsage(f"argument {flag}: not allowed without argument {other}")
 
 
 def add_k(parser: ArgumentParser, neighbors: str) -> None:

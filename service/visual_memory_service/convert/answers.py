@@ -47,7 +47,7 @@ def from_info(
         calibration=None
         if calibration is None
         else memory_pb2.CalibrationState(
-            **asdict(calibration.rule),
+            **calibration.rule.parameters(),
             create_time=from_time(calibration.created_at),
             stale=calibration.revision != info.revision,
         ),

@@ -23,6 +23,7 @@ from visual_memory_service.decisions.reranking import Reranking
 from visual_memory_service.errors import BadField
 
 RELIABILITY_K = 10
+COVERED = ("coverage_by", "conformal", "allow_empty")
 RERANK_SECONDS = 10.0
 SEARCH_SECONDS = 5.0
 MEAN_LENGTH_MAX = 1.00001  # of a mean of unit vectors in float32
@@ -92,7 +93,11 @@ def to_reliability_k(request: pb.ClassifyRequest) -> int | None:
         raise BadField("reliability", f"must be none or soft, but is {request.reliability[:80]!r}")
     k = request.reliability_k if request.HasField("reliability_k") else RELIABILITY_K
     requests.to_counts_k(k, "reliability_k")
-    return k if request.reliability == "soft" else None
+    if request.reliability == "soft":
+        return k
+    if request.HasField("reliability_k"):
+        raise BadField("reliability_k", "counts with reliability soft alone")
+    return None
 
 
 def to_rule(request: Deciding, default: index.Rule) -> index.Rule:
@@ -145,6 +150,9 @@ def to_decision_options(
     coverage = request.coverage if request.HasField("coverage") else None
     least = request.min_confidence if request.HasField("min_confidence") else None
     level = request.level if request.HasField("level") else None
+    for name in COVERED:
+        if coverage is None and getattr(request, name):
+            raise BadField(name, "counts with a coverage alone")
     if not request.calibrated and (coverage, least, level) == (None, None, None):
         return None
     if request.reliability == "soft" and (request.calibrated or coverage is not None):

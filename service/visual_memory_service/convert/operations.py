@@ -59,8 +59,9 @@ def from_operation(
             case "check":
                 message.check.CopyFrom(operation_pb2.CheckResult(**result))
             case "calibrate":
-                rule = result.pop("rule", {})  # in what an earlier version stored there is none
-                message.calibration.CopyFrom(operation_pb2.Calibration(**rule, **result))
+                if "rule" in result:  # in what an earlier version stored there is none
+                    result |= Rule(**result.pop("rule")).parameters()
+                message.calibration.CopyFrom(operation_pb2.Calibration(**result))
             case "tune" | "tune-dry-run":
                 message.tune.CopyFrom(from_tuned(result))
             case "unlearn":

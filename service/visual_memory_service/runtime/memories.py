@@ -77,8 +77,8 @@ class ServedMemory:
 
     Searches with reliability weights are batched apart, in ``soft_searches``, since after edits
     they first update misleading counts. ``read`` maps names of settings to (text, parsed value).
-    ``rejections`` are of the last calibrated queries. Few calls fit heads at a time, in ``fitting``:
-    the others wait where they end at once if their clients have gone.
+    ``rejections`` are of the last calibrated queries. Few calls at a time use heads, in
+    ``fitting``: the others wait where they end at once if their clients have gone.
     """
 
     memory: index.Memory

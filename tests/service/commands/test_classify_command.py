@@ -67,7 +67,41 @@ def test_pictures_are_centred_by_the_mean_of_their_domain(
         each.neighbors.distances.tolist() for each in decisions
     ]
     assert (measured["domain"], measured["correct"]) == ("drawn", 4)
-    assert "\nThey were centred by the mean of the pictures in drawn.\n" in shown
+    assert (
+        "(by --k 50 --voting rank --balance 0 --head none, centred by the mean of the pictures in "
+        "drawn); macro accuracy 100.0 %.\n"
+    ) in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("classify {} . --domain . --calibrated", "--domain: not allowed with argument --calibrat"),
+        (
+            "classify {} . --domain . --coverage 0.9",
+            "--domain: not allowed with argument --coverag",
+        ),
+        (
+            "classify {} . --coverage-by all",
+            "--coverage-by: not allowed without argument --coverage",
+        ),
+        (
+            "classify {} . --reliability-k 9",
+            "--reliability-k: not allowed without argument --reliab",
+        ),
+        (
+            "evaluate {} . --reliability-k 10",
+            "--reliability-k: not allowed without argument --reli",
+        ),
+    ],
+)
+def test_a_flag_that_another_excludes_or_would_need_is_wrong_usage(
+    run: Run, album: RemoteMemory, line: str, sentence: str
+) -> None:
+    done = run(*line.format(album.name).split())
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"error: argument {sentence}" in done.stderr
 
 
 def test_a_domain_of_one_picture_or_a_bad_one_is_refused(run: Run, album: RemoteMemory) -> None:
@@ -77,7 +111,9 @@ def test_a_domain_of_one_picture_or_a_bad_one_is_refused(run: Run, album: Remote
     Path("bad/1.png").write_bytes(b"no picture")
     ask = ("classify", album.name, "drawn", "--domain")
 
-    assert refused(run(*ask, "alone")) == "alone must hold two pictures of the domain at least.\n"
+    few = 'The folder "alone" has 1 picture; --domain needs two at least.\n'
+    assert refused(run(*ask, "alone")) == few
+    assert refused(run(*ask, "alone/0.png")) == "There is no folder alone/0.png.\n"
     assert run(*ask, "bad").stderr.startswith("bad/1.png ")
     assert run(*ask, "bad").returncode == 1
     left = run(*ask, "bad", "--skip-bad")

@@ -98,24 +98,25 @@ def test_a_drift_is_told_with_the_calibration_and_in_the_list(run: Run, client: 
 
     many = (
         "20 of the last 20 calibrated queries were rejected, 1.3 were to be expected: "
-        "what is asked may have changed, or the entries have."
+        "drift. These pictures are unlike those it was calibrated by, or the entries have changed "
+        "since; insert some with labels and calibrate again, or try --domain."
     )
     assert "alibrated" not in shown[0]
     assert re.search(
         r"^Calibrated 20\S+ \S+ UTC for "
-        r"--k 5 --voting softmax --temperature 0\.07 --balance 0\.5\.$",
+        r"--k 5 --voting softmax --temperature 0\.07 --balance 0\.5 --head none\.$",
         shown[1],
         re.MULTILINE,
     )
     assert "queries" not in shown[1]
     assert (
-        "--balance 0.5; entries were changed since.\n"
+        "--balance 0.5 --head none; entries were changed since.\n"
         "1 of the last 1 calibrated query was rejected, 0.1 were to be expected.\n"
     ) in shown[2]
     assert f"\n{many}\n" in shown[3]
     assert (
-        " UTC for --k 5 --voting rank --head discriminants --head-temperature 0.05 --blend 0.5 "
-        "--ridge 1.\n"
+        " UTC for --k 5 --voting rank --balance 0 --head discriminants --ridge 1 "
+        "--head-temperature 0.05 --blend 0.5.\n"
     ) in shown[4]
     assert "asked:" not in listed[0]
     assert f"\nasked: {many}\n" in listed[1]

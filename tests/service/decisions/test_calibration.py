@@ -227,6 +227,7 @@ def test_a_calibration_with_a_head_is_of_that_head_alone(crowd: Memory) -> None:
     state = crowd.info().calibration
     assert state is not None
     assert (state.head, state.ridge, state.blend) == ("discriminants", 0.5, 0.5)
+    assert state.temperature is None
 
     wishes: list[dict[str, Any]] = [
         {},
@@ -449,6 +450,11 @@ def test_a_calibration_is_there_after_a_restart(start: Start, tmp_path: Path) ->
         ({"coverage": float("nan")}, "coverage must be between 0 and 1, both excluded, but is nan"),
         ({"coverage": 0.9, "conformal": "aps"}, "conformal must be one of lac, randomized_aps"),
         ({"coverage": 0.9, "coverage_by": "x"}, "coverage_by must be one of all, label"),
+        ({"coverage_by": "label"}, "coverage_by counts with a coverage alone"),
+        ({"calibrated": True, "conformal": "lac"}, "conformal counts with a coverage alone"),
+        ({"level": 0, "allow_empty": True}, "allow_empty counts with a coverage alone"),
+        ({"reliability_k": 10}, "reliability_k counts with reliability soft alone"),
+        ({"reliability": "none", "reliability_k": 5}, "reliability_k counts with reliability soft"),
         ({"min_confidence": 0.0}, "min_confidence must be above 0"),
         ({"min_confidence": 1.1}, "min_confidence must be above 0"),
         ({"level": -1}, "level must be at least 0"),
@@ -456,8 +462,10 @@ def test_a_calibration_is_there_after_a_restart(start: Start, tmp_path: Path) ->
     ],
 )
 def test_a_wrong_wish_is_refused(crowd: Memory, asked: Any, sentence: str) -> None:
-    with pytest.raises(InvalidArgument, match=sentence):
+    with pytest.raises(InvalidArgument, match=sentence) as refused:
         crowd.classify(vectors=ROWS[:1], **asked)
+
+    assert [field for field, _ in refused.value.field_violations] == [sentence.split()[0]]
 
 
 def test_too_few_or_one_label_cannot_be_calibrated(client: Client, empty: RemoteMemory) -> None:

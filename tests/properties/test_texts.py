@@ -86,6 +86,7 @@ def sensible(memory: str) -> dict[str, Sequence[Message]]:
         "ExplainDecision": [pb.ExplainDecisionRequest(memory=memory, vectors=VECTOR)],
         "AssessMemory": [pb.AssessMemoryRequest(memory=memory)],
         "JudgeLabels": [pb.JudgeLabelsRequest(memory=memory)],
+        "TuneMemory": [pb.TuneMemoryRequest(memory=memory, group_by="source")],
         "CalibrateMemory": [
             pb.CalibrateMemoryRequest(memory=memory, vectors=VECTOR, labels=["cat"])
         ],

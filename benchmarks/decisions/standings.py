@@ -38,6 +38,25 @@ def table(rows: Sequence[Row], measure: str) -> Table:
     return found
 
 
+def common(found: Table, methods: Sequence[str], rivals: Rivals) -> Table:
+    """Keep the seeds of each cell with rows of all ``methods`` and all rivals, so all are paired.
+
+    While a comparison runs, methods that were added to it later lack some.
+    """
+    names = {name for by_method in found.values() for name in by_method}
+    needed = {name for name in names if name in methods or name.startswith(rivals)}
+    kept = dict[Cell, dict[str, BySeed]]()
+    for cell, by_method in found.items():
+        seeds = set.intersection(*(set(by_method.get(name, {})) for name in needed))
+        of_seeds = {
+            name: {seed: value for seed, value in by_seed.items() if seed in seeds}
+            for name, by_seed in by_method.items()
+        }
+        if seeds:
+            kept[cell] = {name: by_seed for name, by_seed in of_seeds.items() if by_seed}
+    return kept
+
+
 def mean_error(values: Sequence[float]) -> tuple[float, float]:
     """Return the mean and its standard error over seeds, NaN for one seed."""
     error = float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else float("nan")
@@ -165,20 +184,21 @@ def mean_of(by_seed: BySeed) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--csv", type=Path, default=Path("benchmark-runs/compare.csv"))
+    parser.add_argument("--csv", type=Path, nargs="+", default=[Path("benchmark-runs/compare.csv")])
     parser.add_argument("--measure", choices=MEASURES, default="accuracy")
     parser.add_argument("--methods", nargs="*", default=[], help="a table of cells with these")
     parser.add_argument("--rivals", nargs="+", default=TRAINED, help="how their names begin")
     arguments = parser.parse_args()
     rivals = tuple(arguments.rivals)
-    found = table(list(read(arguments.csv)), arguments.measure)
+    rows = [row for csv in arguments.csv for row in read(csv)]
+    found = common(table(rows, arguments.measure), arguments.methods, rivals)
     of_methods(found, arguments.measure, rivals)
     if arguments.methods:
         of_kinds(found, arguments.measure, arguments.methods, rivals)
         of_cells(found, arguments.measure, arguments.methods, rivals)
     print(
         "\nMeans over seeds ± one standard error of the paired difference. Bold, and counted as "
-        f"behind: by more than {TOLERATED} and by more than one standard error."
+        f"behind: by more than {TOLERATED} and by more than one standard error (none for one seed)."
     )
 
 

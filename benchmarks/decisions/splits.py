@@ -46,7 +46,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What a memory holds, with the labels given to it, and what it is asked.
+    """The entries of a memory with the labels given to them, and the queries asked of it.
 
     ``given`` has the label of each item of ``entries``: the item's own unless it is noise. Queries
     are whole pictures, none of which is in the memory, not even by a crop. ``rare`` are the labels

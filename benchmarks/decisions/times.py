@@ -1,4 +1,4 @@
-"""What heads and tuning cost in time: writes beside statistics, fits, decisions, a tuning.
+"""The times that heads and tuning take: writes beside statistics, fits, decisions, a tuning.
 
 Each line has its ratio to the same without a head in the same run. Decisions in a row and single
 writes are repeated, and these are medians. Vectors are random points around a centre for each

@@ -26,7 +26,7 @@ class HeadWish(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankedHead:
-    """What a head of ranked entries is fitted to, as of the moment of the ranking.
+    """Statistics and vectors for a head of ranked entries, as of the moment of the ranking.
 
     ``fit`` returns the head, ``count`` the statistics, which may be changed and are counted anew at
     each call; both raise the errors of ``heads.head.fit`` and need no lock. ``vectors`` float32

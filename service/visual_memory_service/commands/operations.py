@@ -6,11 +6,11 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from visual_memory import Client, Operation
-from visual_memory.terminal.arguments import Commands, flags
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import WrongUsage
-from visual_memory_service.console.arguments import add_asking
+from visual_memory_service.console.arguments import add_asking, rule_flags
 
 
 def add_to(commands: Commands) -> None:
@@ -44,7 +44,7 @@ def undo(client: Client, options: Namespace) -> None:
         print_json({"memory": options.name, "restored": restored})
     elif client.operation(options.operation).kind == "tune":
         default = memory.info().default_rule
-        rule = f"by {flags(asdict(default.rule))}" if default else "as memories do by default"
+        rule = f"by {rule_flags(default.rule)}" if default else "as memories do by default"
         say(f"{options.name} decides {rule} again, as before the tuning.")
     else:
         why = "" if restored else ": nothing was left to take back"

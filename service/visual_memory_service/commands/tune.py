@@ -5,11 +5,11 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import asdict
 
-from visual_memory import Client, Estimate, MemoryInfo, Rule, TuneResult
-from visual_memory.terminal.arguments import Commands, flags
+from visual_memory import Client, Estimate, MemoryInfo, TuneResult
+from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
-from visual_memory_service.console.arguments import add_apply, add_asking
+from visual_memory_service.console.arguments import add_apply, add_asking, rule_flags
 from visual_memory_service.console.interrupted import report_running_operations
 
 MEASURES = ("macro_accuracy", "accuracy", "log_loss")
@@ -67,7 +67,7 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
             (
                 *map(shown, (each.macro_accuracy, each.accuracy, each.log_loss, each.behind)),
                 "chosen" if each == found.chosen else "",
-                flags_of(each.rule),
+                rule_flags(each.rule),
             )
             for each in ranked
         ],
@@ -75,7 +75,7 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
     say(
         f"Chosen by {found.measure.replace('_', ' ')}: of the rules no more than a standard error "
         f"behind the best, the first in this order of preference: "
-        f"{'; '.join(flags_of(each.rule) for each in found.rules)}."
+        f"{'; '.join(rule_flags(each.rule) for each in found.rules)}."
     )
     if not found.applied:
         say("Nothing was changed; add --apply to make it the default of the memory.")
@@ -95,8 +95,3 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
 def shown(estimate: Estimate) -> str:
     """Format a mean with its standard error."""
     return f"{estimate.mean:.4f} ± {estimate.error:.4f}"
-
-
-def flags_of(rule: Rule) -> str:
-    """Format a rule as the flags of a command."""
-    return flags(asdict(rule))

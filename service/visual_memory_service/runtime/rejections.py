@@ -10,7 +10,7 @@ from visual_memory_index.votes.drift import WINDOW
 
 
 class Rejections:
-    """Whether each of the last queries, at most ``WINDOW``, was rejected by one calibration.
+    """Rejections or not, by one calibration, of each of the last queries, ``WINDOW`` at most.
 
     A calibration is named by a number that is higher than those of the memory's earlier ones.
     Nothing else of a query is kept.

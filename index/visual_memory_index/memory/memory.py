@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,19 +16,19 @@ from visual_memory_index.curation.misleading_counts import Counts, MisleadingCou
 from visual_memory_index.errors import (
     DeletedSince,
     EntriesExist,
-    HeadTooLarge,
     MemoryRefusal,
     UnknownEntries,
     WrongDimension,
 )
 from visual_memory_index.files.damage import damage_of
 from visual_memory_index.files.database import keeping_log
-from visual_memory_index.heads.head import Head, check_size
+from visual_memory_index.heads.head import Head
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import Noted, OnStanding, Standing
 from visual_memory_index.memory.check import Checked, Listed, check, has_vectors
 from visual_memory_index.memory.engine import Engine, check_known
+from visual_memory_index.memory.head_statistics import HeadStatistics
 from visual_memory_index.memory.operations import Operations
 from visual_memory_index.memory.search import ridges_of_all, search
 from visual_memory_index.memory.unlearn import Unlearning
@@ -44,9 +44,6 @@ from visual_memory_index.sqlite.replica import Replica
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.contents import StoredEntry
 from visual_memory_index.store.store import AuditPage, Identity, Known, Page, Transaction
-
-COUNTED_PRODUCTS = 1 << 27  # of entries that are counted at once, while readers wait
-SUMMED = 64  # products that take as long as adding a number to a sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +83,7 @@ class Memory:
             engine.store, engine.reading_ram, engine.writer.turn, engine.current_ram
         )
         self.reporting_damage = engine.reporting_damage
+        self.statistics = HeadStatistics(engine)
         self.operations = Operations(engine)
         self.unlearning = Unlearning(engine, self.operations, self._counting)
 
@@ -435,10 +433,10 @@ class Memory:
         self.check_dimension(query)
         ridges = [] if wish is None else [wish.ridge]
         for ridge in ridges:
-            self.prepare_head(ridge)
+            self.statistics.prepare(ridge)
         found = None
         while found is None:
-            self._keep_statistics(ridges)
+            self.statistics.keep(ridges)
             with self._engine.reading_ram() as ram:
                 found = rank(ram, query, exclude_ids, wish)
         return found
@@ -501,7 +499,7 @@ class Memory:
         """Return the result of queries that all have the same ``counts_k``."""
         counts, found = None, None
         while found is None:
-            self._keep_statistics(ridges_of_all(queries))
+            self.statistics.keep(ridges_of_all(queries))
             if counts_k is None:
                 with self._engine.reading_ram() as ram:
                     found = search(queries, ram, self._engine.store)
@@ -518,37 +516,6 @@ class Memory:
             )
             for query, each in zip(queries, found, strict=True)
         ]
-
-    def prepare_head(self, ridge: float | None) -> None:
-        """Count all entries in the statistics that a head with this ``ridge`` is fitted to.
-
-        This takes long once. If the memory is too large for one, no statistics are kept any more.
-        Raises HeadTooLarge.
-        """
-        with self._engine.reading_ram() as ram:
-            labels = len(ram.label_counts)
-        try:
-            check_size(labels, self.identity.dimension, moment=ridge is not None)
-        except HeadTooLarge:
-            with self._engine.lock.writing():
-                if ridge is None:
-                    self._engine.current_ram().drop_statistics()
-            raise
-        self._keep_statistics([ridge])
-
-    def _keep_statistics(self, ridges: Collection[float | None]) -> None:
-        """Count all entries, in parts between which others write, for heads with ``ridges``."""
-        if not ridges:
-            return
-        moment, dimension = any(ridge is not None for ridge in ridges), self.identity.dimension
-        most = max(1, COUNTED_PRODUCTS // (dimension * (dimension if moment else SUMMED)))
-        with self._engine.reading_ram() as ram:
-            done = ram.has_statistics(moment=moment)
-        while not done:
-            with self._engine.lock.writing():
-                ram = self._engine.current_ram()
-                ram.keep_statistics(moment=moment)
-                done = ram.count(most)
 
 
 def to_scores(fitting: Callable[[], Head], vectors: NDArray[np.float32]) -> HeadScores:

@@ -120,13 +120,13 @@ async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, N
         means=question.means,
     )
     if question.means:
-        await in_thread(served.memory.prepare_head, None)
+        await in_thread(served.memory.statistics.prepare, None)
     if (rule := question.rule) is not None:
         query = replace(
             query, sizes=rule.balance > 0.0, head=rule.has_head, ridge=rule.fitted_ridge
         )
         if rule.has_head and question.filter is None:  # or other searches would wait for it
-            await in_thread(served.memory.prepare_head, rule.fitted_ridge)
+            await in_thread(served.memory.statistics.prepare, rule.fitted_ridge)
     neighbors = await searches.nearest(query)
     if not neighbors.ids.shape[1]:
         limits = "filter and exclude_ids admit" if question.exclude_ids else "filter admits"

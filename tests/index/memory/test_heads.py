@@ -136,7 +136,7 @@ def test_after_a_restart_they_are_the_same(memory: Memory) -> None:
 def test_while_entries_are_counted_others_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("visual_memory_index.memory.memory.COUNTED_PRODUCTS", 3 * 12 * 12)
+    monkeypatch.setattr("visual_memory_index.memory.head_statistics.COUNTED_PRODUCTS", 3 * 12 * 12)
     with closing(Memory.create(tmp_path / "m.sqlite", new_identity("m", 12, None))) as memory:
         insert(memory, list(range(200)))
         kept = list(range(0, 200, 2))
@@ -167,8 +167,8 @@ def test_a_head_that_is_too_large_is_refused_to_its_query_alone(tmp_path: Path) 
         with pytest.raises(HeadTooLarge, match="discriminants of dimension 2,048 at most"):
             both.scored()
         with pytest.raises(HeadTooLarge, match="but here are 2,049: admit fewer"):
-            other.prepare_head(1.0)
-        other.prepare_head(None)
+            other.statistics.prepare(1.0)
+        other.statistics.prepare(None)
 
     check_size(NUMBERS_MAX // 768, 768, moment=True)
     with pytest.raises(HeadTooLarge, match=r"43,690 labels of dimension 768 at most.* 43,691"):
@@ -178,11 +178,11 @@ def test_a_head_that_is_too_large_is_refused_to_its_query_alone(tmp_path: Path) 
 def test_a_memory_that_outgrows_heads_keeps_no_statistics(
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory.prepare_head(None)
+    memory.statistics.prepare(None)
     monkeypatch.setattr("visual_memory_index.heads.head.NUMBERS_MAX", 4 * 12)
 
     with pytest.raises(HeadTooLarge, match="4 labels of dimension 12 at most"):
-        memory.prepare_head(None)
+        memory.statistics.prepare(None)
 
     with memory._engine.reading_ram() as ram:
         assert ram.statistics is None
@@ -209,7 +209,7 @@ def test_a_query_that_admits_nothing_has_no_head(memory: Memory) -> None:
 
 
 def test_a_large_k_counts_no_entry_anew(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory.prepare_head(1.0)
+    memory.statistics.prepare(1.0)
     monkeypatch.setattr("visual_memory_index.ram.ram_copy.COPIED_MAX", 0)
 
     (found,) = memory.nearest([Query(QUERIES, 100_000, head=True, ridge=1.0, sizes=True)])

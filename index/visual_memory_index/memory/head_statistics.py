@@ -1,0 +1,53 @@
+"""The statistics of all voting entries, to which heads are fitted, kept from their first use on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from visual_memory_index.errors import HeadTooLarge
+from visual_memory_index.heads.head import check_size
+from visual_memory_index.memory.engine import Engine
+
+COUNTED_PRODUCTS = 1 << 27  # of entries that are counted at once, while readers wait
+SUMMED = 64  # products that take as long as adding a number to a sum
+
+
+class HeadStatistics:
+    """Counts the entries of a memory in the statistics of its copy in RAM, which then keeps them.
+
+    Heads are of one ``ridge`` each, or of class means if that is None.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def prepare(self, ridge: float | None) -> None:
+        """Count all entries for a head with this ``ridge``, which takes long once.
+
+        If the memory is too large for one, no statistics are kept any more. Raises HeadTooLarge.
+        """
+        with self._engine.reading_ram() as ram:
+            labels = len(ram.label_counts)
+        try:
+            check_size(labels, self._engine.identity.dimension, moment=ridge is not None)
+        except HeadTooLarge:
+            with self._engine.lock.writing():
+                if ridge is None:
+                    self._engine.current_ram().drop_statistics()
+            raise
+        self.keep([ridge])
+
+    def keep(self, ridges: Collection[float | None]) -> None:
+        """Count all entries, in parts between which others write, for heads with ``ridges``."""
+        if not ridges:
+            return
+        dimension = self._engine.identity.dimension
+        moment = any(ridge is not None for ridge in ridges)
+        most = max(1, COUNTED_PRODUCTS // (dimension * (dimension if moment else SUMMED)))
+        with self._engine.reading_ram() as ram:
+            done = ram.has_statistics(moment=moment)
+        while not done:
+            with self._engine.lock.writing():
+                ram = self._engine.current_ram()
+                ram.keep_statistics(moment=moment)
+                done = ram.count(most)

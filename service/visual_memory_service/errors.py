@@ -45,6 +45,16 @@ class AnswerTooLarge(RequestRefusal):
         )
 
 
+class TooManyOperations(RequestRefusal):
+    """A memory with as many waiting operations as it may have."""
+
+    def __init__(self, memory: str, most: int) -> None:
+        super().__init__(
+            f'{most} operations on the memory "{memory}" wait already, the most there may be; try '
+            "again once some have ended, or cancel them."
+        )
+
+
 class NotCancellable(RequestRefusal):
     """An erasure cannot be cancelled: it would be left half done, without a certificate."""
 

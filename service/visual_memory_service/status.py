@@ -50,6 +50,7 @@ CODES: dict[type[Exception], StatusCode] = {
     errors.ServerStopping: StatusCode.UNAVAILABLE,
     errors.ServiceFailed: StatusCode.INTERNAL,
     errors.TooLarge: StatusCode.INVALID_ARGUMENT,
+    errors.TooManyOperations: StatusCode.RESOURCE_EXHAUSTED,
     errors.UnknownReranker: StatusCode.NOT_FOUND,
     index.errors.BadAuditLog: StatusCode.DATA_LOSS,
     index.errors.BadBackup: StatusCode.INVALID_ARGUMENT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +16,8 @@ import structlog
 
 from visual_memory_embedders.errors import EmbeddingRefusal
 from visual_memory_index import CUT_SHORT, UNLEARN, WITHOUT_ID, Memory, Operation, Request, errors
-from visual_memory_service.errors import NotCancellable, NotDone
+from visual_memory_service.errors import NotCancellable, NotDone, TooManyOperations
+from visual_memory_service.runtime.fair_threads import FairThreads
 from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.status import foreseen
 
@@ -25,6 +26,7 @@ CHECK_SECONDS = 0.1
 PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
 AFTER = "It begins after the unlearning {}, which waits: {}"
 AT_ONCE = 2  # further operations wait, since each may use all processors
+WAITING_MAX = 100  # of one memory
 ENDED_MAX = 1000  # operations whose progress is kept after their end
 log = structlog.get_logger()
 
@@ -153,11 +155,10 @@ class Operations:
     """Starts operations and tracks running ones; ended operations are in their memories' files."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(AT_ONCE, "operation")
-        self._erasing = ThreadPoolExecutor(1, "erasing")  # waits for nothing else
+        self._threads = FairThreads(AT_ONCE, "operation")
+        self._erasing = FairThreads(1, "erasing")  # waits for nothing else
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
-        self._queued: dict[str, Future[None]] = {}
         self._ended_progress: dict[str, tuple[int, int]] = {}  # of the ENDED_MAX that ended last
         self._suspended: dict[str, tuple[str, str]] = {}  # memory: (reason, kind that goes on)
         self._closed = False
@@ -168,10 +169,13 @@ class Operations:
         """Start ``work``, which returns its result as JSON, and return the operation.
 
         A repeated request starts nothing and returns the earlier operation. Raises RequestReused,
-        FileUnavailable, MemoryClosed if the server is stopping.
+        FileUnavailable, TooManyOperations, MemoryClosed if the server is stopping.
         """
+        name = memory.identity.name
         if self._closed:
-            raise errors.MemoryClosed(memory.identity.name)
+            raise errors.MemoryClosed(name)
+        if self._threads.count(name) >= WAITING_MAX and repeated(request, memory) is None:
+            raise TooManyOperations(name, WAITING_MAX)
         started = memory.operations.begin(kind, request=request)
         if not started.again:
             self.resume(memory, started.operation, work)
@@ -182,7 +186,6 @@ class Operations:
 
         Raises MemoryClosed if the server is stopping.
         """
-        threads = self._erasing if operation.kind == UNLEARN else self._threads
         job = Job(operation, memory)
         with self._lock:
             if job.name in self._jobs:
@@ -193,7 +196,8 @@ class Operations:
                     job.stopped = reason
                     job.cancelled.set()
                 self._jobs[job.name] = job
-                self._queued[job.name] = threads.submit(self._run, job, work)
+                threads, group = self._queue(job)
+                threads.submit(group, job.name, partial(self._run, job, work))
                 return
         job.stopped = CUT_SHORT
         job.end_cancelled()
@@ -325,12 +329,17 @@ class Operations:
         self._threads.shutdown()
         self._erasing.shutdown()
 
+    def _queue(self, job: Job) -> tuple[FairThreads, str]:
+        """Return the threads that a job waits for, and its group there: erasures are of one."""
+        if job.operation.kind == UNLEARN:
+            return self._erasing, ""
+        return self._threads, job.memory_name
+
     def _cancel(self, job: Job) -> None:
         """End a queued job now, or a running job at its next progress report."""
         job.cancelled.set()
-        with self._lock:  # only the first caller gets it
-            queued = self._queued.pop(job.name, None)
-        if queued is not None and queued.cancel():
+        threads, group = self._queue(job)
+        if threads.withdraw(group, job.name):
             try:
                 job.end_cancelled()
             finally:
@@ -338,7 +347,6 @@ class Operations:
 
     def _ended(self, job: Job) -> None:
         with self._lock:
-            self._queued.pop(job.name, None)
             self._ended_progress[job.name] = job.progress
             if len(self._ended_progress) > ENDED_MAX:
                 del self._ended_progress[next(iter(self._ended_progress))]

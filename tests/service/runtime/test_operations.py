@@ -20,6 +20,7 @@ import visual_memory
 from visual_memory import Client
 from visual_memory_index import CUT_SHORT, UNLEARN, Catalog, Memory, Query, Request
 from visual_memory_index.errors import DiskFull, MemoryClosed, OperationEnded, in_full
+from visual_memory_service.errors import TooManyOperations
 from visual_memory_service.runtime import operations as runtime
 from visual_memory_service.runtime.operations import AT_ONCE, Job, Operations, Work
 
@@ -56,6 +57,19 @@ def until(event: threading.Event) -> Work:
     return work
 
 
+def occupy(memory: Memory, operations: Operations, event: threading.Event) -> list[str]:
+    """Let every thread work until ``event`` is set; return the names of the operations."""
+    begun = threading.Barrier(AT_ONCE + 1)
+
+    def work(job: Job) -> str | None:
+        begun.wait(60)
+        return until(event)(job)
+
+    names = [operations.start(memory, "x", work).name for _ in range(AT_ONCE)]
+    begun.wait(60)
+    return names
+
+
 def test_work_that_waits_for_a_thread_can_be_stopped(
     memory: Memory, operations: Operations
 ) -> None:
@@ -70,6 +84,49 @@ def test_work_that_waits_for_a_thread_can_be_stopped(
     event.set()
     operations.stop("m")
     assert {memory.operations.get(each.name).state for each in running} <= {"done", "failed"}
+
+
+def test_of_each_memory_one_that_waits_begins_in_turn(
+    tmp_path: Path, memory: Memory, operations: Operations
+) -> None:
+    begun: list[str] = []
+    event = threading.Event()
+
+    def noting(job: Job) -> None:
+        begun.append(job.memory_name)
+
+    with closing(Catalog(tmp_path / "other")) as catalog, closing(created(catalog, "n")) as other:
+        running = occupy(memory, operations, event)
+        many = [operations.start(memory, "x", noting) for _ in range(3)]
+        one = operations.start(other, "x", noting)
+        waiting = [operations.job(each.name) for each in [*many, one]]
+        operations.cancel(memory, running[0])  # so that one thread does all
+        wait([job.ended for job in waiting if job])
+        event.set()
+
+    assert begun == ["m", "n", "m", "m"]
+
+
+def test_more_than_the_most_may_not_wait_on_one_memory(
+    tmp_path: Path, memory: Memory, operations: Operations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "WAITING_MAX", 3)
+    event = threading.Event()
+    with closing(Catalog(tmp_path / "other")) as catalog, closing(created(catalog, "n")) as other:
+        occupy(memory, operations, event)
+        for _ in range(2):
+            operations.start(memory, "x", until(event))
+        request = Request("again", b"")
+        last = operations.start(memory, "x", until(event), request=request)
+
+        with pytest.raises(TooManyOperations, match='3 operations on the memory "m" wait already'):
+            operations.start(memory, "x", until(event))
+        assert operations.start(memory, "x", until(event), request=request) == last
+        operations.start(other, "x", until(event))
+        operations.cancel(memory, last.name)
+        operations.start(memory, "x", until(event))
+        event.set()
+        operations.stop()
 
 
 def test_one_whose_end_is_on_the_disk_has_ended_once_readers_see_what_it_did(
@@ -223,7 +280,8 @@ def test_one_whose_result_finds_no_room_on_the_disk_has_failed(
     database_of(memory)._writer.execute("PRAGMA max_page_count = 1")
 
     started = operations.start(memory, "x", lambda job: "0" * 1_000_000)
-    operations.stop()
+    if job := operations.job(started.name):
+        wait([job.ended])
 
     ended = memory.operations.get(started.name)
     assert (ended.state, ended.result) == ("failed", None)

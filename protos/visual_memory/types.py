@@ -165,25 +165,6 @@ class EmbedderSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationState:
-    """The rule a memory is calibrated for; ``stale`` if its entries changed since.
-
-    As in ``Rule``, None makes no difference with its voting and head.
-    """
-
-    k: int
-    voting: str
-    temperature: float | None
-    balance: float
-    head: str
-    ridge: float | None
-    head_temperature: float | None
-    blend: float | None
-    create_time: datetime
-    stale: bool
-
-
-@dataclass(frozen=True, slots=True)
 class DriftState:
     """Rejections of the last ``count`` calibrated queries, 20 at most, and how many are expected.
 
@@ -197,32 +178,6 @@ class DriftState:
     expected: float
     p_value: float
     drifting: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """A calibration by ``count`` queries, or by the entries themselves (leave-one-out).
-
-    The first fields are the rule, as in ``CalibrationState``. ``error_before`` is the expected
-    calibration error (15 bins) of confidences, ``error_after`` that of calibrated confidences,
-    fitted to one half of the queries and measured on the other.
-    Queries that lie farther from the memory than ``rejection_distance`` are rejected: the mean of
-    the distances to the nearest entry and to the nearest mean of a label's vectors.
-    """
-
-    k: int
-    voting: str
-    temperature: float | None
-    balance: float
-    head: str
-    ridge: float | None
-    head_temperature: float | None
-    blend: float | None
-    count: int
-    error_before: float
-    error_after: float
-    rejection_distance: float
-    operation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +195,34 @@ class Rule:
     ridge: float | None
     head_temperature: float | None
     blend: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationState:
+    """The rule a memory is calibrated for; ``stale`` if its entries changed since."""
+
+    rule: Rule
+    create_time: datetime
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A calibration by ``count`` queries, or by the entries themselves (leave-one-out).
+
+    It is for decisions by ``rule``. ``error_before`` is the expected calibration error (15 bins) of
+    their confidences, ``error_after`` that of calibrated confidences, fitted to one half of the
+    queries and measured on the other. Queries that lie farther from the memory than
+    ``rejection_distance`` are rejected: the mean of the distances to the nearest entry and to the
+    nearest mean of a label's vectors.
+    """
+
+    rule: Rule
+    count: int
+    error_before: float
+    error_after: float
+    rejection_distance: float
+    operation: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def to_memory(memory: memory_pb2.Memory) -> types.MemoryInfo:
         memory,
         embedder=given(memory, "embedder", partial(to_record, types.EmbedderSpec)),
         labels=to_counts(memory.labels),
-        calibration=given(memory, "calibration", partial(to_ruled, types.CalibrationState)),
+        calibration=given(memory, "calibration", to_calibration_state),
         default_rule=given(memory, "default_rule", to_default_rule),
         drift=given(memory, "drift", partial(to_record, types.DriftState)),
         pruned_labels={
@@ -78,14 +78,23 @@ def to_memory(memory: memory_pb2.Memory) -> types.MemoryInfo:
     )
 
 
-def to_ruled(kind: Callable[..., T], message: Message, **others: Any) -> T:
-    """Make a record ``kind`` with the fields of a rule, None where they make no difference."""
-    parameters = {name: given(message, name, float) for name in PARAMETERS}
-    return to_record(kind, message, **parameters, **others)
+def to_rule(message: Message) -> types.Rule:
+    """Read the fields of a rule, None where they make no difference."""
+    return to_record(
+        types.Rule, message, **{name: given(message, name, float) for name in PARAMETERS}
+    )
+
+
+def to_calibration_state(found: memory_pb2.CalibrationState) -> types.CalibrationState:
+    return to_record(types.CalibrationState, found, rule=to_rule(found))
+
+
+def to_calibration(found: operation_pb2.Calibration, operation: str) -> types.Calibration:
+    return to_record(types.Calibration, found, rule=to_rule(found), operation=operation)
 
 
 def to_default_rule(found: memory_pb2.DefaultRule) -> types.DefaultRule:
-    return to_record(types.DefaultRule, found, rule=to_ruled(types.Rule, found.rule))
+    return to_record(types.DefaultRule, found, rule=to_rule(found.rule))
 
 
 def to_restored(answer: pb.RestoreMemoryResponse) -> types.RestoreResult:
@@ -180,7 +189,7 @@ def to_result(operation: operation_pb2.Operation) -> types.Result | None:
         case "assessment":
             return to_assessment(operation.assessment, name)
         case "calibration":
-            return to_ruled(types.Calibration, operation.calibration, operation=name)
+            return to_calibration(operation.calibration, name)
         case "tune":
             return to_tuned(operation.tune, name)
         case "check":
@@ -197,7 +206,7 @@ def to_tuned(found: operation_pb2.TuneResult, operation: str) -> types.TuneResul
     estimates = ("accuracy", "macro_accuracy", "log_loss", "behind")
     rules = [
         types.MeasuredRule(
-            to_ruled(types.Rule, each.rule),
+            to_rule(each.rule),
             **{name: to_record(types.Estimate, getattr(each, name)) for name in estimates},
         )
         for each in found.rules

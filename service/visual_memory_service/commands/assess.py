@@ -135,7 +135,7 @@ def calibrate(client: Client, options: Namespace) -> None:
         print_json(asdict(found))
         return
     say(
-        f"{options.name} is calibrated for decisions by {rule_flags(found)}, by "
+        f"{options.name} is calibrated for decisions by {rule_flags(found.rule)}, by "
         f"{plural(found.count, 'entry')}.",
         f"On average a confidence is {found.error_before:.4f} away from how often such decisions "
         "are right,",

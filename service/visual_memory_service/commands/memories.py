@@ -154,7 +154,7 @@ def described(calibration: CalibrationState) -> str:
     """Describe a calibration: its time, the flags of the rule it is for, and edits since."""
     changed = "; entries were changed since" if calibration.stale else ""
     time = printable(calibration.create_time)
-    return f"Calibrated {time} UTC for {rule_flags(calibration)}{changed}."
+    return f"Calibrated {time} UTC for {rule_flags(calibration.rule)}{changed}."
 
 
 def content_of(info: MemoryInfo) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from visual_memory.terminal import arguments as terminal
 from visual_memory.terminal.arguments import HEADS, VOTINGS, Command, Commands
 from visual_memory.terminal.refused import WrongUsage
-from visual_memory.types import Calibration, CalibrationState, DefaultRule, Rule
+from visual_memory.types import DefaultRule, Rule
 
 
 class Parameter(NamedTuple):
@@ -134,7 +134,7 @@ def deciding_rule(default: DefaultRule | None, options: Namespace) -> Rule:
     return Rule(**values | unused)
 
 
-def rule_flags(found: Rule | CalibrationState | Calibration) -> str:
+def rule_flags(found: Rule) -> str:
     """Format every parameter of a rule that makes a difference as flags."""
     return terminal.flags({name: getattr(found, name) for name in RULE})
 

@@ -173,7 +173,7 @@ def assert_calibrated_by(
     asked = crowd.classify(vectors=ROWS[ASKED], calibrated=True, coverage=0.9, **how)
 
     assert found.error_before == pytest.approx(calibration_error(confidences, right), abs=1e-6)
-    assert found.head == how["head"]
+    assert found.rule.head == how["head"]
     plain = crowd.classify(vectors=ROWS[ASKED], **how)
     shares = head_shares(UNITS[ASKED], means)
     for decision, as_usual, row, by_means in zip(asked, plain, UNITS[ASKED], shares, strict=True):
@@ -226,8 +226,8 @@ def test_a_calibration_with_a_head_is_of_that_head_alone(crowd: Memory) -> None:
     crowd.calibrate(k=20, head="discriminants", ridge=0.5)
     state = crowd.info().calibration
     assert state is not None
-    assert (state.head, state.ridge, state.blend) == ("discriminants", 0.5, 0.5)
-    assert state.temperature is None
+    assert (state.rule.head, state.rule.ridge, state.rule.blend) == ("discriminants", 0.5, 0.5)
+    assert state.rule.temperature is None
 
     wishes: list[dict[str, Any]] = [
         {},
@@ -377,7 +377,7 @@ def test_edits_make_a_calibration_stale_and_it_says_so(crowd: Memory) -> None:
     crowd.calibrate(k=20)
     state = crowd.info().calibration
     assert state is not None
-    assert (state.k, state.voting, state.stale) == (20, "rank", False)
+    assert (state.rule.k, state.rule.voting, state.stale) == (20, "rank", False)
     assert not crowd.classify(vectors=ROWS[:1], k=20, calibrated=True)[0].calibration_stale
 
     crowd.insert(vectors=ROWS[:1], labels=["new"])

@@ -47,7 +47,7 @@ demo: $(SERVER)
 
 # All tests, or those of one room: make test ROOM=index/votes
 test: $(INSTALLED)
-	$(BIN)/python $(PYTEST) $(TESTS) $(addprefix tests/,$(ROOM))
+	PYTHONFAULTHANDLER=1 $(BIN)/python $(PYTEST) $(TESTS) $(addprefix tests/,$(ROOM))
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import NamedTuple
 
 from visual_memory_index.errors import FileUnavailable, NotUndoable, UnknownEntries
@@ -100,14 +99,14 @@ class Operations:
         *,
         result: str | None = None,
         problem: str | None = None,
-        settings: Mapping[str, str] = MappingProxyType({}),
+        settings: Callable[[Transaction], Mapping[str, str]] = lambda transaction: {},
         call: str = "",
     ) -> Operation:
         """End an operation that changes no entry, and store ``settings``, logged as ``call``.
 
-        An operation that has already ended, such as a prune that failed after its commit, stays as
-        it is. If the end cannot be written, FileUnavailable is raised if ``state`` is "done"; any
-        other end is kept in RAM instead.
+        ``settings`` is called in the transaction. An operation that has already ended, such as a
+        prune that failed after its commit, stays as it is. If the end cannot be written,
+        FileUnavailable is raised if ``state`` is "done"; any other end is kept in RAM instead.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, None]:
@@ -115,7 +114,7 @@ class Operations:
                 return stored, None
             transaction.end(name, state, result=result, problem=problem)
             ended = transaction.operation(name)
-            for setting, value in settings.items():
+            for setting, value in settings(transaction).items():
                 transaction.keep_setting(setting, value)
                 transaction.log(call, 0, ended.principal)
             return ended, None
@@ -223,20 +222,12 @@ class Operations:
         ``revision`` is that of the entries by which the rule was chosen. Raises FileUnavailable.
         """
 
-        def write(transaction: Transaction) -> tuple[Operation, None]:
-            if (stored := transaction.operation(operation)).state != "running":
-                return stored, None
+        def settings(transaction: Transaction) -> Mapping[str, str]:
             new = DefaultRule(rule, id_of(operation), revision, now())
             rules = default_rules.from_json(transaction.setting(default_rules.SETTING))
-            transaction.keep_setting(default_rules.SETTING, default_rules.to_json([new, *rules]))
-            transaction.end(operation, "done", result=result)
-            ended = transaction.operation(operation)
-            transaction.log("TuneMemory", 0, ended.principal)
-            return ended, None
+            return {default_rules.SETTING: default_rules.to_json([new, *rules])}
 
-        ended = self._engine.writer.do(write)
-        self._engine.read_settings()
-        return ended
+        return self.end(operation, "done", result=result, settings=settings, call="TuneMemory")
 
     def undo(self, name: str, *, request: Request = WITHOUT_ID) -> list[str]:
         """Undo a prune, a relabelling or a tuning; return the ids of the entries changed.

@@ -108,7 +108,7 @@ def calibrate_memory(
         job.name,
         "done",
         result=json.dumps(asdict(found.result)),
-        settings={SETTING: found.to_json()},
+        settings=lambda transaction: {SETTING: found.to_json()},
         call="CalibrateMemory",
     )
 

@@ -116,7 +116,6 @@ def outcomes(
                 decisions = rule.decide(first(rule.k, near, scores[head_of(rule)]))
                 judged = tuning.judged(decisions, wanted, len(training.label_counts))
                 each.right[part], each.log_loss[part] = judged.right, judged.log_loss
-                job.check()
             done += len(part)
             job.report_progress(done, len(sample.rows))
     return found

@@ -91,6 +91,27 @@ def test_each_fold_has_its_part_of_each_label() -> None:
     assert sorted(Counter(found.folds.tolist()).values()) == [22] * FOLDS
 
 
+def test_large_groups_leave_the_folds_of_one_size() -> None:
+    ids = [f"{number:03}" for number in range(200)]
+    scenes = {id: f"scene {max(3, number // 10)}" for number, id in enumerate(ids)}
+
+    found = drawn(ids, ["cat"] * 200, scenes)
+
+    assert sorted(Counter(found.folds.tolist()).values()) == [40] * FOLDS
+
+
+def test_neither_folds_nor_tested_labels_follow_the_order_of_names() -> None:
+    ids = [f"{number:03}" for number in range(200)]
+
+    folds = drawn(ids, ["cat"] * 200, {}).folds.tolist()
+    tested = drawn(ids, [f"label {number // 2:02}" for number in range(200)], {}, 20).rows
+
+    every_fifth = [{folds[at] for at in range(first, 200, FOLDS)} for first in range(FOLDS)]
+    assert every_fifth == [set(range(FOLDS))] * FOLDS
+    assert len(tested) == 20
+    assert max(tested.tolist()) > 100
+
+
 def test_of_frequent_labels_fewer_are_tested_and_of_rare_ones_all() -> None:
     labels = ["rare"] * 7 + ["often"] * 1000 + ["more"] * 2000
 

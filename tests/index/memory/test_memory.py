@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.sealing import alter
 
-from visual_memory_index import Entry, Filter, Memory, Query, Request, parse, unit_rows
+from visual_memory_index import Entry, Filter, Memory, Query, Request, Rule, parse, unit_rows
 from visual_memory_index.errors import (
     CorruptCopy,
     CorruptStore,
@@ -30,6 +30,7 @@ from visual_memory_index.errors import (
     WrongOffset,
 )
 from visual_memory_index.files.database import PAGE_BYTES
+from visual_memory_index.memory import default_rules
 from visual_memory_index.ram.ram_copy import Change
 from visual_memory_index.records.entry import Parts, VotingEntries
 from visual_memory_index.records.operation import GONE
@@ -307,7 +308,9 @@ def test_the_audit_log_names_the_principal_who_asked_for_each_write(tmp_path: Pa
         memory.operations.prune(["e"], operation=pruning, result=str)
         memory.operations.undo(pruning, request=ann)
         fitting = memory.operations.begin("calibrate", request=ann).operation.name
-        memory.operations.end(fitting, "done", settings={"t": "1"}, call="CalibrateMemory")
+        memory.operations.end(
+            fitting, "done", settings=lambda transaction: {"t": "1"}, call="CalibrateMemory"
+        )
         unlearning = memory.unlearning.begin(["a"], allow_missing=False, request=ann).operation.name
         memory.unlearning.erase(unlearning, settings=(), draft=lambda facts: "{}")
         memory.insert(entries(["f"]), VECTORS[:1])
@@ -315,6 +318,20 @@ def test_the_audit_log_names_the_principal_who_asked_for_each_write(tmp_path: Pa
         events = memory.audit_events(limit=99).events
 
     assert [event.principal for event in events] == [*["ann"] * 11, "local"]
+
+
+def test_a_tuning_that_has_ended_makes_no_rule_the_default(memory: Memory) -> None:
+    cancelled, tuned = (memory.operations.begin("tune").operation.name for _ in range(2))
+    memory.operations.end(cancelled, "cancelled")
+
+    ended = [
+        memory.operations.tune(Rule(k=k), operation=name, result="{}", revision=0).state
+        for k, name in ((7, tuned), (9, cancelled), (11, tuned))
+    ]
+
+    assert ended == ["done", "cancelled", "done"]
+    rules = default_rules.from_json(memory.setting(default_rules.SETTING))
+    assert [each.rule for each in rules] == [Rule(k=7)]
 
 
 def repeats() -> list[Callable[[Memory, Request], object]]:
@@ -844,10 +861,12 @@ def test_a_prune_that_fails_after_its_commit_is_done_and_can_be_undone(tmp_path:
 
 def test_an_end_that_the_file_knows_holds_over_one_that_is_in_ram_alone(memory: Memory) -> None:
     begun = memory.operations.begin("unlearn").operation
-    memory.operations.end(begun.name, "done", result="{}", settings={"a": "b"}, call="A")
+    memory.operations.end(
+        begun.name, "done", result="{}", settings=lambda transaction: {"a": "b"}, call="A"
+    )
 
     memory.operations.put_off(begun, "The disk failed.")
-    memory.operations.end(begun.name, "failed", settings={"a": "c"}, call="A")
+    memory.operations.end(begun.name, "failed", settings=lambda transaction: {"a": "c"}, call="A")
 
     (listed,) = memory.operations.page(limit=9)
     assert listed.state == memory.operations.get(begun.name).state == "done"

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.errors import BadParameter
-from visual_memory_index.records.neighbors import HeadScores
-from visual_memory_index.votes.rule import Rule
-from visual_memory_index.votes.voting import Decision, Weights, to_decision
+from visual_memory_index.votes.voting import Weights
 
 TRUSTED_MIN = 5
 # JPEG quality 75 or a resize to 90 % moves 9 of 10 pictures of natural16 by at most that in
@@ -52,19 +50,6 @@ class Conflict:
     ids: tuple[str, str]
     labels: tuple[str, str]
     distance: float
-
-
-def decisions(
-    judged: LeaveOneOut, part: slice, rule: Rule, head: HeadScores | None
-) -> list[Decision]:
-    """Return the decision by ``rule`` on each entry of a ``part`` of the rows, by the others.
-
-    The weights are those of ``judged``. A rule with a head needs the scores by one that leaves the
-    entry out, a row for each (``Head.compare_without``).
-    """
-    near = judged.neighbors[part]
-    columns = (judged.ids[near], judged.labels[near], judged.distances[part], judged.weights[part])
-    return rule.with_head([to_decision(*row) for row in zip(*columns, strict=True)], head)
 
 
 def accuracy(labels: Labels, predicted: Labels) -> float:

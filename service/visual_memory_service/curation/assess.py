@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ import visual_memory_index as index
 from visual_memory_index.curation import assessment
 from visual_memory_index.curation.judgement import LabelJudgement, judge
 from visual_memory_index.errors import EmptyMemory
-from visual_memory_service.runtime.batches import ASKED_AT_ONCE, leave_one_out_in_batches
+from visual_memory_service.runtime.batches import leave_one_out_in_batches
 from visual_memory_service.runtime.operations import Job
 
 SUSPECTS_K = 20  # measured against wrong labels put in: farther ones add more doubt than evidence
@@ -39,8 +39,21 @@ def assess(snapshot: index.RamCopy, rule: index.Rule, thin: int, job: Job) -> As
     EmptyMemory if fewer than two entries vote, HeadTooLarge, RidgeTooSmall, Cancelled if the job is
     cancelled.
     """
-    judged = leave_one_out(snapshot, rule, job)
-    predicted, confidences = decided(judged, snapshot, rule, job)
+    check_judged(snapshot)
+    predicted, confidences = np.empty(len(snapshot), dtype=object), np.empty(len(snapshot))
+    head = snapshot.own_head(rule.fitted_ridge) if rule.has_head else None
+    labels = snapshot.columns()[1]
+
+    def decide(rows: NDArray[np.intp], near: index.Neighbors) -> None:
+        if head is not None:
+            vectors = snapshot.vectors.gather(rows)
+            scores = head.compare_without(vectors, labels[rows].tolist(), vectors)
+            near = replace(near, head=scores)
+        decisions = rule.decide(near)
+        predicted[rows] = [decision.label for decision in decisions]
+        confidences[rows] = [decision.confidence for decision in decisions]
+
+    judged = leave_one_out(snapshot, rule, job, decide)
     right = predicted == judged.labels
     return Assessment(
         count=len(snapshot),
@@ -54,25 +67,10 @@ def assess(snapshot: index.RamCopy, rule: index.Rule, thin: int, job: Job) -> As
     )
 
 
-def decided(
-    judged: assessment.LeaveOneOut, snapshot: index.RamCopy, rule: index.Rule, job: Job
-) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
-    """Return the label and the confidence of the others' decision on each entry: two arrays (m,).
-
-    Raises HeadTooLarge, RidgeTooSmall, Cancelled if the job is cancelled.
-    """
-    predicted, confidences = np.empty(len(judged.ids), dtype=object), np.empty(len(judged.ids))
-    head = snapshot.own_head(rule.fitted_ridge) if rule.has_head else None
-    for start in range(0, len(judged.ids), ASKED_AT_ONCE):
-        job.check()
-        part, scores = slice(start, start + ASKED_AT_ONCE), None
-        if head is not None:
-            vectors = snapshot.vectors.gather(np.arange(len(judged.ids))[part])
-            scores = head.compare_without(vectors, judged.labels[part].tolist(), vectors)
-        decisions = assessment.decisions(judged, part, rule, scores)
-        predicted[part] = [decision.label for decision in decisions]
-        confidences[part] = [decision.confidence for decision in decisions]
-    return predicted, confidences
+def check_judged(snapshot: index.RamCopy) -> None:
+    """Raise EmptyMemory if fewer than two entries vote."""
+    if len(snapshot) < 2:
+        raise EmptyMemory("At least two voting entries are needed to judge each other.")
 
 
 def judge_labels(
@@ -82,6 +80,7 @@ def judge_labels(
 
     Raises EmptyMemory if fewer than two entries vote, Cancelled if the job is cancelled.
     """
+    check_judged(snapshot)
     near = replace(rule, k=min(rule.k, SUSPECTS_K))
     judged = leave_one_out(snapshot, near, job)
     return judge_by(judged, snapshot, thin, job)
@@ -112,13 +111,17 @@ def nearest(judged: assessment.LeaveOneOut, k: int) -> assessment.LeaveOneOut:
     )
 
 
-def leave_one_out(snapshot: index.RamCopy, rule: index.Rule, job: Job) -> assessment.LeaveOneOut:
+def leave_one_out(
+    snapshot: index.RamCopy,
+    rule: index.Rule,
+    job: Job,
+    decide: Callable[[NDArray[np.intp], index.Neighbors], None] = lambda rows, near: None,
+) -> assessment.LeaveOneOut:
     """Find the nearest neighbours of every voting entry, itself excluded, with their weights.
 
-    Raises EmptyMemory if fewer than two entries vote, Cancelled if the job is cancelled.
+    ``decide`` is called with rows of entries and their neighbours, batch by batch. Raises
+    Cancelled if the job is cancelled.
     """
-    if len(snapshot) < 2:
-        raise EmptyMemory("At least two voting entries are needed to judge each other.")
     ids, labels = snapshot.columns()
     row_of = {id: row for row, id in enumerate(ids)}
     k = min(rule.k, len(ids) - 1)
@@ -127,4 +130,5 @@ def leave_one_out(snapshot: index.RamCopy, rule: index.Rule, job: Job) -> assess
     for rows, found in leave_one_out_in_batches(snapshot, snapshot, k, job.report_progress):
         neighbors[rows] = [[row_of[id] for id in near] for near in found.ids]
         distances[rows], weights[rows] = found.distances, rule.weights(found)
+        decide(rows, found)
     return assessment.LeaveOneOut(ids, labels, neighbors, distances, weights)

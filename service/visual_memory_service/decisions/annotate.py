@@ -16,7 +16,6 @@ from visual_memory_index.votes import conformal
 from visual_memory_index.votes.coverage import distance_from_memory
 from visual_memory_index.votes.shares import shares
 from visual_memory_service.decisions.calibration import calibration_of
-from visual_memory_service.decisions.drift import count_rejections
 from visual_memory_service.decisions.taxonomy import taxonomy_of
 from visual_memory_service.errors import NotCalibrated
 from visual_memory_service.runtime.memories import ServedMemory
@@ -107,7 +106,7 @@ def annotate_all(
         found = distance_from_memory(neighbors.distances[:, 0], class_means().distances)
         rejected = (found > calibration.result.rejection_distance).tolist()
         if options.all_vote:
-            count_rejections(rejected, calibration, served)
+            served.rejections.add(calibration.created_at, rejected)
     if calibration and options.coverage is not None:
         limits = calibration.limits(options.conformal, options.coverage, options.coverage_by)
         sets = label_sets(decisions, vectors, class_means, limits, options)

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from visual_memory_index.votes import drift
-from visual_memory_service.decisions.calibration import Calibration, calibration_of
+from visual_memory_service.decisions.calibration import calibration_of
 from visual_memory_service.runtime.memories import ServedMemory
-
-
-def count_rejections(
-    rejected: Sequence[bool], calibration: Calibration, served: ServedMemory
-) -> None:
-    """Count queries, ``rejected`` by a ``calibration`` or not, among the last of a memory."""
-    served.rejections.add(calibration.created_at, rejected)
 
 
 def drift_of(served: ServedMemory) -> drift.Drift | None:

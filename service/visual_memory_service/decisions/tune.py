@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -98,7 +98,6 @@ def outcomes(
     """
     ids, labels = snapshot.columns()
     found = {rule: tuning.Outcomes(*np.empty((2, len(sample.rows)))) for rule in fitting(snapshot)}
-    k = max(rule.k for rule in found)
     done = 0
     for fold in range(tuning.FOLDS):
         asked = np.flatnonzero(sample.folds[sample.rows] == fold)
@@ -110,10 +109,10 @@ def outcomes(
             part = asked[start : start + ASKED_AT_ONCE]
             vectors = snapshot.vectors.gather(sample.rows[part])
             wanted = labels[sample.rows[part]].tolist()
-            near = training.nearest(vectors, k)
+            near = {k: training.nearest(vectors, k) for k in {rule.k for rule in found}}
             scores = {of: scored(head, vectors) for of, head in heads.items()}
             for rule, each in found.items():
-                decisions = rule.decide(first(rule.k, near, scores[head_of(rule)]))
+                decisions = rule.decide(replace(near[rule.k], head=scores[head_of(rule)]))
                 judged = tuning.judged(decisions, wanted, len(training.label_counts))
                 each.right[part], each.log_loss[part] = judged.right, judged.log_loss
             done += len(part)
@@ -152,10 +151,3 @@ def fitted(training: index.RamCopy, rules: Iterable[index.Rule]) -> dict[HeadOf,
 def scored(head: Head | None, vectors: NDArray[np.float32]) -> HeadScores | None:
     """Return the scores of unit ``vectors`` (n, d) by a head, if there is one."""
     return None if head is None else head.compare(vectors)
-
-
-def first(k: int, near: index.Neighbors, head: HeadScores | None) -> index.Neighbors:
-    """Return the first ``k`` of the neighbours (n, K) that are ``near``, with scores of a head."""
-    assert near.sizes is not None
-    columns = (near.ids[:, :k], near.labels[:, :k], near.distances[:, :k])
-    return index.Neighbors(*columns, sizes=near.sizes[:, :k], head=head)

@@ -10,29 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.index.curation.crowds import crowds, leave_one_out, memories, objects
 
-from visual_memory_index import Neighbors, Rule, decide
 from visual_memory_index.curation import assessment
 from visual_memory_index.curation.assessment import Conflict, LabelAccuracy, LeaveOneOut
 from visual_memory_index.errors import BadParameter
-
-
-@given(memories(), st.integers(0, 12), st.integers(0, 12))
-def test_a_decision_is_what_the_neighbours_decide(
-    judged: LeaveOneOut, start: int, stop: int
-) -> None:
-    heard = judged.labels[judged.neighbors]
-    ids = judged.ids[judged.neighbors]
-
-    found = assessment.decisions(judged, slice(start, stop), Rule(), None)
-
-    decided = decide(Neighbors(ids, heard, judged.distances), lambda _: judged.weights)
-    for one, other in zip(found, decided[start:stop], strict=True):
-        assert (one.label, one.confidence, one.scores) == (
-            other.label,
-            other.confidence,
-            other.scores,
-        )
-        assert one.ids.tolist() == other.ids.tolist()
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1))

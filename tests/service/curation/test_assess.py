@@ -242,15 +242,16 @@ def test_two_entries_judge_each_other(client: Client, empty: RemoteMemory) -> No
 
 
 @pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize("head", ["none", "means", "discriminants"])
 def test_fewer_than_two_entries_cannot_judge_each_other(
-    client: Client, empty: RemoteMemory, count: int
+    client: Client, empty: RemoteMemory, count: int, head: str
 ) -> None:
     memory = client.memory(empty.name)
     if count:
         memory.insert(vectors=np.eye(4)[:count], labels=["a"] * count)
 
     with pytest.raises(FailedPrecondition, match="At least two voting entries are needed"):
-        memory.assess()
+        memory.assess(head=head)
 
 
 def test_an_assessment_is_an_operation_that_cannot_be_undone(client: Client, crowd: Memory) -> None:

@@ -769,6 +769,7 @@ class Memory:
         images: Images | None = None,
         vectors: ArrayLike | None = None,
         labels: Iterable[str] | None = None,
+        group_by: str = "",
         request_id: str | None = None,
         wait: Literal[True] = True,
         progress: Progress | None = None,
@@ -777,8 +778,10 @@ class Memory:
 
         The decisions are those by the same rule. The fit uses images or vectors that are not
         stored, with their labels; without any it uses the entries, each classified by the others,
-        which guarantees no coverage. With ``wait=False`` the operation is returned at once. Raises
-        FailedPrecondition if the queries or entries are too few, or all entries have one label.
+        which guarantees no coverage: by those with another value of the metadata key ``group_by``,
+        if one is given. With ``wait=False`` the operation is returned at once. Raises
+        FailedPrecondition if the queries or entries are too few, or all entries have one label,
+        InvalidArgument if no entry has the key, or none any of the labels.
         """
         call = _decisions.calibrate(
             self.name,
@@ -794,6 +797,7 @@ class Memory:
             images=images,
             vectors=vectors,
             labels=labels,
+            group_by=group_by,
             request_id=request_id,
         )
         return self._result(call, wait, progress)

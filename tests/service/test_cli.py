@@ -198,9 +198,8 @@ def test_the_version_is_told_without_what_commands_need() -> None:
 
 
 def test_a_command_is_loaded_without_arrays_and_pictures_unless_it_reads_some() -> None:
-    readers = {
-        f"commands.{name}" for name in ("insert", "export", "classify", "evaluate", "search")
-    }
+    reading = ("insert", "export", "classify", "evaluate", "search", "calibrate")
+    readers = {f"commands.{name}" for name in reading}
     others = [module for module in COMMANDS if module not in {*readers, "demo.story"}]
     program = (
         "import sys, visual_memory.client\n"
@@ -767,10 +766,38 @@ def test_a_rule_that_was_tuned_is_shown_where_it_decides_and_is_calibrated(
     assert f"20 of 20 pictures (by {by}); macro accuracy 100.0 %." in report
     assert f"20 of 20 pictures (by {other}); macro accuracy 100.0 %." in typed
     assert {name: told[name] for name in default} == default
-    assert {name: found[name] for name in default} == default
+    assert found["rule"] == default
     assert calibrated.startswith(f"{pets} is calibrated for decisions by {by}, by 20 entries.\n")
     assert f"\nDecisions are by {by} where" in info.stdout
     assert re.search(rf"^Calibrated \S+ \S+ UTC for {re.escape(by)}\.$", info.stdout, re.MULTILINE)
+
+
+def test_a_memory_is_calibrated_by_a_folder_of_other_pictures(
+    run: Run, pets: str, folder: Path, tmp_path: Path
+) -> None:
+    run("insert", pets, folder)
+    held = tmp_path / "held"
+    for number in range(6):
+        for label, offset in (("red", 0), ("blue", 10)):
+            path = held / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draw(path, offset + number)
+    (held / "red" / "bad.png").write_bytes(b"no picture")
+
+    refused = run("calibrate", pets, held)
+    left_out = run("calibrate", pets, held, "--skip-bad")
+    info = run("info", pets)
+
+    assert refused.returncode == 1
+    assert "bad.png" in refused.stderr
+    assert left_out.returncode == 1
+    assert "calibrated for decisions by" in left_out.stdout
+    assert ", by 12 pictures.\n" in left_out.stdout
+    assert "\nCalibrated " in info.stdout
+    for wrong in (("--group-by", "x"), ("--skip-bad",)):
+        given = (held,) if wrong[0] == "--group-by" else ()
+        assert run("calibrate", pets, *given, *wrong).returncode == 2
+    assert "some voting entry has" in run("calibrate", pets, "--group-by", "x").stderr
 
 
 def test_a_drift_is_told_where_it_is_asked_for_calibrated_decisions(

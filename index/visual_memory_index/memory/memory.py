@@ -290,10 +290,10 @@ class Memory:
 
         return self._engine.writer.do(write)
 
-    def labels(self) -> list[str]:
-        """Return the labels of the voting entries, in byte order."""
+    def label_counts(self) -> dict[str, int]:
+        """Return the number of voting entries of each label, labels in byte order."""
         with self._engine.reading_ram() as ram:
-            return sorted(ram.label_counts)
+            return dict(sorted(ram.label_counts.items()))
 
     def setting(self, name: str) -> str | None:
         """Return the value of a setting, such as the taxonomy, or None if it was never stored."""

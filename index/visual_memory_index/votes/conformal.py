@@ -134,10 +134,15 @@ def over_each_label(calibration: Calibration, coverage: float) -> Limits:
     This is label-conditional coverage (Vovk, 2012, Conditional validity of inductive conformal
     predictors). A label of n items, too few for a finite limit, has the highest of their scores,
     which covers n / (n + 1) of its cases, or if that is higher the limit of ``over_all``, as has a
-    label without items. So sets only grow with the coverage. Raises BadCoverage.
+    label without items that votes or a head knew. So sets only grow with the coverage. Raises
+    BadCoverage.
     """
     others = over_all(calibration, coverage).others
-    own = {label: (q_hat(scores, coverage), scores.max()) for label, scores in calibration.items()}
+    own = {
+        label: (q_hat(scores, coverage), scores.max())
+        for label, scores in calibration.items()
+        if scores.min() < UNVOTED
+    }
     return Limits(
         {
             label: limit if limit < math.inf else max(float(highest), others)

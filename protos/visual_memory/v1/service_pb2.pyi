@@ -2220,6 +2220,7 @@ class CalibrateMemoryRequest(google.protobuf.message.Message):
     RIDGE_FIELD_NUMBER: builtins.int
     HEAD_TEMPERATURE_FIELD_NUMBER: builtins.int
     BLEND_FIELD_NUMBER: builtins.int
+    GROUP_BY_FIELD_NUMBER: builtins.int
     memory: builtins.str
     k: builtins.int
     """Unset means 50."""
@@ -2238,6 +2239,10 @@ class CalibrateMemoryRequest(google.protobuf.message.Message):
     """As in Classify; unset means 1, 0.05 and 0.5."""
     head_temperature: builtins.float
     blend: builtins.float
+    group_by: builtins.str
+    """A key of the metadata, without queries: entries of the same value are not asked of each other.
+    Empty means that each entry is on its own.
+    """
     @property
     def images(self) -> visual_memory.v1.entry_pb2.Images: ...
     @property
@@ -2262,9 +2267,10 @@ class CalibrateMemoryRequest(google.protobuf.message.Message):
         ridge: builtins.float | None = ...,
         head_temperature: builtins.float | None = ...,
         blend: builtins.float | None = ...,
+        group_by: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_head_temperature", b"_head_temperature", "_k", b"_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "balance", b"balance", "blend", b"blend", "head_temperature", b"head_temperature", "images", b"images", "k", b"k", "queries", b"queries", "ridge", b"ridge", "temperature", b"temperature", "vectors", b"vectors"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_head_temperature", b"_head_temperature", "_k", b"_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "balance", b"balance", "blend", b"blend", "head", b"head", "head_temperature", b"head_temperature", "images", b"images", "k", b"k", "labels", b"labels", "memory", b"memory", "queries", b"queries", "request_id", b"request_id", "ridge", b"ridge", "temperature", b"temperature", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_balance", b"_balance", "_blend", b"_blend", "_head_temperature", b"_head_temperature", "_k", b"_k", "_ridge", b"_ridge", "_temperature", b"_temperature", "balance", b"balance", "blend", b"blend", "group_by", b"group_by", "head", b"head", "head_temperature", b"head_temperature", "images", b"images", "k", b"k", "labels", b"labels", "memory", b"memory", "queries", b"queries", "request_id", b"request_id", "ridge", b"ridge", "temperature", b"temperature", "vectors", b"vectors", "voting", b"voting"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_balance", b"_balance"]) -> typing.Literal["balance"] | None: ...
     @typing.overload

@@ -1,4 +1,4 @@
-"""``assess`` and ``calibrate``: compare the entries of a memory with each other."""
+"""``assess``: find entries whose labels look wrong, by comparing them with each other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from visual_memory_service.console.arguments import (
     add_path,
     add_rule,
     rule,
-    rule_flags,
     shown_rule,
 )
 from visual_memory_service.console.interrupted import report_running_operations
@@ -62,14 +61,6 @@ def add_to(commands: Commands) -> None:
         "FOLDER",
         "take pictures that the memory does not store from the folder that was inserted",
     )
-    parser = add_asking(
-        commands,
-        "calibrate",
-        calibrate,
-        "fit confidences, label sets and rejection to the present entries, in place of a former "
-        "calibration",
-    )
-    add_rule(parser, "neighbours that vote")
 
 
 def assess(client: Client, options: Namespace) -> None:
@@ -124,24 +115,6 @@ def assess(client: Client, options: Namespace) -> None:
     else:
         by_default = memory.info().default_rule is None and not shown_rule(options)
         print_assessment(found, options, by_default=by_default)
-
-
-def calibrate(client: Client, options: Namespace) -> None:
-    """Calibrate a memory for decisions by one rule."""
-    with Progress("entries judged") as progress, report_running_operations(client, options.name):
-        memory = client.memory(options.name)
-        found = memory.calibrate(progress=progress.reach, **rule(options))
-    if options.json:
-        print_json(asdict(found))
-        return
-    say(
-        f"{options.name} is calibrated for decisions by {rule_flags(found.rule)}, by "
-        f"{plural(found.count, 'entry')}.",
-        f"On average a confidence is {found.error_before:.4f} away from how often such decisions "
-        "are right,",
-        f"and a calibrated confidence {found.error_after:.4f}. Pictures "
-        f"farther than {found.rejection_distance:.4f} from the memory are rejected.",
-    )
 
 
 def part(most: int, count: int, noun: str) -> str:

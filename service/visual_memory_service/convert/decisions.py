@@ -360,7 +360,7 @@ def to_measure(request: pb.TuneMemoryRequest) -> str:
     return measure
 
 
-def to_group_key(request: pb.TuneMemoryRequest) -> str:
+def to_group_key(request: pb.TuneMemoryRequest | pb.CalibrateMemoryRequest) -> str:
     """Read the metadata key that groups entries, empty for none. Raises BadField."""
     return requests.to_text(request.group_by, "group_by") if request.group_by else ""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 import visual_memory_index as index
 from visual_memory.terminal.arguments import flags
-from visual_memory_index.heads.head import Head
 from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.votes import conformal
 from visual_memory_index.votes.coverage import distance_from_memory
 from visual_memory_index.votes.shares import shares
-from visual_memory_service.errors import NotCalibrated
-from visual_memory_service.runtime.batches import leave_one_out_in_batches, nearest_in_batches
+from visual_memory_service.decisions.held_out import ask, leave_groups_out, leave_one_out
+from visual_memory_service.decisions.tune import check_key
+from visual_memory_service.errors import BadField, NotCalibrated
 from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.operations import Job
 
@@ -99,11 +99,42 @@ def calibration_of(served: ServedMemory) -> Calibration | None:
     return served.setting(SETTING, Calibration.from_json)
 
 
-def calibrate_memory(
-    job: Job, rule: index.Rule, *, queries: NDArray[np.float32] | None, labels: Sequence[str]
+def check_calibration(
+    queries: int | None, labels: Sequence[str], group_by: str, memory: index.Memory
 ) -> None:
-    """Calibrate the job's memory; store calibration and end of operation in one transaction."""
-    found = calibrate(job.memory.snapshot(), rule, job, queries=queries, labels=labels)
+    """Check that a memory can be calibrated by so many ``queries``, before an operation is made.
+
+    Raises TooFewItems, OneLabel, and BadField for a key or labels that no voting entry has.
+    """
+    counts = memory.label_counts()
+    if queries is None:
+        check_key(group_by, memory)
+    elif group_by:
+        raise BadField("group_by", "groups entries, which are not asked where queries are given")
+    elif counts and labels and not any(label in counts for label in labels):
+        raise BadField(
+            "labels", f"must be labels of the memory, but none is, such as {labels[0][:80]!r}"
+        )
+    index.check_calibratable(counts, queries)
+
+
+def calibrate_memory(
+    job: Job,
+    rule: index.Rule,
+    *,
+    queries: NDArray[np.float32] | None,
+    labels: Sequence[str],
+    group_by: str,
+) -> None:
+    """Calibrate the job's memory; store calibration and end of operation in one transaction.
+
+    Entries with equal values of the metadata key ``group_by``, if it is not empty, are not asked of
+    each other.
+    """
+    group_of = job.memory.metadata_values(group_by) if group_by else {}
+    found = calibrate(
+        job.memory.snapshot(), rule, job, queries=queries, labels=labels, group_of=group_of
+    )
     job.memory.operations.end(
         job.name,
         "done",
@@ -120,40 +151,32 @@ def calibrate(
     *,
     queries: NDArray[np.float32] | None = None,
     labels: Sequence[str] = (),
+    group_of: Mapping[str, str] = MappingProxyType({}),
 ) -> Calibration:
-    """Fit a calibration to labelled unit ``queries`` (n, d), or leave-one-out to the entries.
+    """Fit a calibration to labelled unit ``queries`` (n, d), or without any to the entries.
 
-    Raises TooFewItems, OneLabel, HeadTooLarge, RidgeTooSmall, Cancelled.
+    Each entry is asked of the others, or if ``group_of`` maps any ids to groups, of those that are
+    not of its own. Raises TooFewItems, OneLabel, HeadTooLarge, RidgeTooSmall, Cancelled.
     """
     wanted = snapshot.columns()[1] if queries is None else np.array(labels, dtype=object)
     index.check_calibratable(snapshot.label_counts, None if queries is None else len(queries))
-    if queries is None:
-        answered = leave_one_out_in_batches(snapshot, snapshot, rule.k, job.report_progress)
+    if queries is not None:
+        answers = ask(snapshot, rule, queries, job)
+    elif group_of:
+        answers = leave_groups_out(snapshot, rule, group_of, job)
     else:
-        answered = nearest_in_batches(snapshot, queries, rule.k, job.report_progress)
-    ridge = rule.fitted_ridge
-    head = None if ridge is None else snapshot.own_head(ridge)
-    means = snapshot.own_head()
+        answers = leave_one_out(snapshot, rule, job)
     confidences, right = np.empty(len(wanted)), np.empty(len(wanted), dtype=bool)
     distances = np.empty(len(wanted))
     scores = {name: np.empty(len(wanted)) for name in conformal.SCORES}
-    for rows, neighbors in answered:
-        own = wanted[rows].tolist()
-        compare: Callable[[Head], HeadScores]
-        if queries is None:
-            asked = snapshot.vectors.gather(rows)
-            compare = partial(Head.compare_without, queries=asked, labels=own, vectors=asked)
-        else:
-            asked = queries[rows]
-            compare = partial(Head.compare, vectors=asked)
-        by_means = compare(means)
-        by_head = by_means if head is None else compare(head)
-        decisions = rule.decide(replace(neighbors, head=by_head))
+    for each in answers:
+        rows, own = each.rows, wanted[each.rows].tolist()
+        decisions = rule.decide(each.neighbors)
         confidences[rows] = [decision.confidence for decision in decisions]
         right[rows] = wanted[rows] == np.array([d.label for d in decisions], dtype=object)
-        distances[rows] = distance_from_memory(neighbors.distances[:, 0], by_means.distances)
-        head_shares = own_shares(by_means, own)
-        draws = [conformal.draw_for(vector) for vector in asked]
+        distances[rows] = distance_from_memory(each.neighbors.distances[:, 0], each.means.distances)
+        head_shares = own_shares(each.means, own)
+        draws = [conformal.draw_for(vector) for vector in each.vectors]
         for name, score in conformal.SCORES.items():
             scored = (score(d.scores, draw) for d, draw in zip(decisions, draws, strict=True))
             scores[name][rows] = list(map(conformal.own_score, scored, own, head_shares))
@@ -168,7 +191,7 @@ def calibrate(
         revision=snapshot.revision,
         created_at=time.time_ns() // 1000,
         recalibration=index.fit(confidences, right),
-        scores={rule: grouped(each, wanted) for rule, each in scores.items()},
+        scores={name: grouped(each, wanted) for name, each in scores.items()},
     )
 
 

@@ -68,7 +68,7 @@ class Classification:
         """
         coverage = None if self.options is None else self.options.coverage
         if self.rule.has_head or coverage is not None:
-            labels = await in_thread(served.memory.labels)
+            labels = await in_thread(served.memory.label_counts)
             self.question.check_answer(len(labels), "labels")
         if reranked and self.options and (self.options.calibrated or coverage is not None):
             raise BadField(

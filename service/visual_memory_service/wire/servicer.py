@@ -28,7 +28,7 @@ from visual_memory_service.curation.misleading_counts import await_counts, find_
 from visual_memory_service.curation.prune import RelabelResult, prune, relabel
 from visual_memory_service.curation.values import Values, value
 from visual_memory_service.decisions.annotate import annotate
-from visual_memory_service.decisions.calibration import calibrate_memory
+from visual_memory_service.decisions.calibration import calibrate_memory, check_calibration
 from visual_memory_service.decisions.classify import classify, embed, search, to_vectors
 from visual_memory_service.decisions.explain import explain
 from visual_memory_service.decisions.taxonomy import set_taxonomy, taxonomy_of
@@ -330,23 +330,27 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.CalibrateMemoryRequest, context: Any
     ) -> operation_pb2.Operation:
         served = await self._served(request.memory)
+        memory = served.memory
         rule, again = decisions.to_calibrating(request, default_rule(served))
+        key = decisions.to_group_key(request)
         queries, labels = await read(request, decisions.to_labelled, request, self.settings)
+        count = None if queries is None else len(queries)
+        await in_thread(check_calibration, count, labels, key, memory)
         vectors = None if queries is None else await to_vectors(queries, served)
-        work = partial(calibrate_memory, rule=rule, queries=vectors, labels=labels)
-        return await self._start(served.memory, "calibrate", work, again)
+        work = partial(calibrate_memory, rule=rule, queries=vectors, labels=labels, group_by=key)
+        return await self._start(memory, "calibrate", work, again)
 
     async def GetTaxonomy(self, request: pb.GetTaxonomyRequest, context: Any) -> pb.Taxonomy:
         served = await self._served(request.memory)
-        labels = await in_thread(served.memory.labels)
-        return decisions.from_taxonomy(taxonomy_of(served), labels)
+        counts = await in_thread(served.memory.label_counts)
+        return decisions.from_taxonomy(taxonomy_of(served), list(counts))
 
     async def SetTaxonomy(self, request: pb.SetTaxonomyRequest, context: Any) -> pb.Taxonomy:
         memory = await self._memory(request.memory)
         edges = [(edge.child, edge.parent) for edge in request.edges]
         again = requests.to_request(request)
         grown = await in_thread(set_taxonomy, edges, memory, request=again)
-        return decisions.from_taxonomy(grown, await in_thread(memory.labels))
+        return decisions.from_taxonomy(grown, list(await in_thread(memory.label_counts)))
 
     async def SetReranker(self, request: pb.SetRerankerRequest, context: Any) -> memory_pb2.Memory:
         served = await self._served(request.memory)

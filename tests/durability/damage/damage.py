@@ -145,7 +145,14 @@ def decisions(memory: Memory) -> Any:
 def about(memory: Memory) -> Any:
     info = memory.info()
     counts = dict(info.label_counts), dict(info.pruned_counts)
-    return info.identity, *counts, info.revision, info.digest, memory.labels(), memory.count
+    return (
+        info.identity,
+        *counts,
+        info.revision,
+        info.digest,
+        list(memory.label_counts()),
+        memory.count,
+    )
 
 
 def counts(memory: Memory) -> Any:

@@ -358,3 +358,11 @@ def test_draws_are_spread_evenly() -> None:
     counts, _ = np.histogram(draws, bins=10, range=(0, 1))
     assert counts.min() > 150
     assert counts.max() < 250
+
+
+def test_a_label_that_no_decision_knew_has_the_limit_of_all() -> None:
+    known = np.linspace(0.1, 0.5, 20)
+
+    limits = over_each_label({"often": known, "once": np.array([2.0])}, 0.8)
+
+    assert limits.of("once") == limits.of("new") == pytest.approx(known[17], abs=1e-8)

@@ -21,6 +21,7 @@ from tests.conftest import RemoteMemory
 import visual_memory
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
 from visual_memory_index import Catalog, calibration_error, fit, unit_rows
+from visual_memory_index.curation.tuning import FOLDS, sample
 from visual_memory_index.heads.statistics import SCALE, quantized
 from visual_memory_index.votes.conformal import SCORES, draw_for
 from visual_memory_service.decisions.calibration import SETTING, held_out_error
@@ -471,15 +472,119 @@ def test_a_wrong_wish_is_refused(crowd: Memory, asked: Any, sentence: str) -> No
 def test_too_few_or_one_label_cannot_be_calibrated(client: Client, empty: RemoteMemory) -> None:
     memory = client.create_memory(f"{empty.name}y", dimension=16)
     memory.insert(vectors=ROWS[:9], labels=LABELS[:9])
-    with pytest.raises(FailedPrecondition, match="At least 10 entries are needed"):
+    with pytest.raises(FailedPrecondition, match="At least 10 entries are needed") as refused:
         memory.calibrate()
+    assert refused.value.reason == "TOO_FEW_ITEMS"
 
     memory.insert(vectors=ROWS[9:30], labels=["one"] * 21)
     memory.purge('NOT label = "one"', apply=True)
-    with pytest.raises(FailedPrecondition, match='Every entry is labelled "one"'):
+    with pytest.raises(FailedPrecondition, match='Every entry is labelled "one"') as refused:
         memory.calibrate()
+    assert refused.value.reason == "ONE_LABEL"
 
     assert memory.info().calibration is None
+
+
+SCENES = 30
+TAKES = 4  # entries of a scene, which look alike
+
+
+def scenes(seed: int) -> tuple[np.ndarray, list[str], list[str]]:
+    """Return vectors of scenes of four labels, with the label and the scene of each."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(4, size=SCENES)
+    centres = CENTRES[codes] + 2.5 * rng.normal(size=(SCENES, 16))
+    rows = np.repeat(centres, TAKES, axis=0) + 0.05 * rng.normal(size=(SCENES * TAKES, 16))
+    names = [f"scene {seed} {number}" for number in range(SCENES) for _ in range(TAKES)]
+    return rows, [str(code) for code in codes for _ in range(TAKES)], names
+
+
+@pytest.fixture
+def filmed(client: Client, empty: RemoteMemory) -> Memory:
+    """A memory of 120 entries, four of each scene."""
+    filmed = client.create_memory(f"{empty.name}z", dimension=16)
+    rows, labels, names = scenes(0)
+    ids = [f"{number:03}" for number in range(len(rows))]
+    metadata = [{"scene": name} for name in names]
+    filmed.insert(vectors=rows, labels=labels, ids=ids, metadata=metadata)
+    return filmed
+
+
+@pytest.mark.parametrize("head", ["none", "means", "discriminants"])
+def test_by_groups_entries_are_asked_of_memories_that_lack_theirs(
+    filmed: Memory, client: Client, head: str
+) -> None:
+    found = filmed.calibrate(k=7, head=head, group_by="scene")
+
+    rows, labels, names = scenes(0)
+    ids = [f"{number:03}" for number in range(len(rows))]
+    group_of = dict(zip(ids, names, strict=True))
+    folds = sample(np.array(ids, object), np.array(labels, object), group_of).folds
+    confidences, right = np.empty(len(rows)), np.empty(len(rows), bool)
+    for fold in range(FOLDS):
+        known, asked = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        assert not {names[at] for at in known} & {names[at] for at in asked}
+        memory = client.create_memory(f"{filmed.name}{fold}{head}", dimension=16)
+        memory.insert(vectors=rows[known], labels=[labels[at] for at in known])
+        decisions = memory.classify(vectors=rows[asked], k=7, head=head)
+        confidences[asked] = [each.confidence for each in decisions]
+        right[asked] = [each.label == labels[at] for each, at in zip(decisions, asked, strict=True)]
+    assert found.count == len(rows)
+    assert found.error_before == pytest.approx(calibration_error(confidences, right), abs=1e-9)
+    assert found.error_after == pytest.approx(held_out_error(confidences, right), abs=1e-6)
+
+
+def test_by_groups_label_sets_cover_new_scenes(filmed: Memory) -> None:
+    rows, labels, _ = (
+        list(chain.from_iterable(each)) for each in zip(*map(scenes, range(1, 9)), strict=True)
+    )
+
+    def covered() -> float:
+        decisions = filmed.classify(vectors=rows, k=7, coverage=0.9)
+        held = [
+            label in (each.label_set or ()) for each, label in zip(decisions, labels, strict=True)
+        ]
+        return float(np.mean(held))
+
+    filmed.calibrate(k=7)
+    alone = covered()
+    filmed.calibrate(k=7, group_by="scene")
+
+    assert alone < 0.8
+    assert covered() > 0.87
+
+
+def test_what_cannot_be_calibrated_is_refused_before_an_operation_is_made(
+    filmed: Memory, client: Client
+) -> None:
+    rows, labels, _ = scenes(1)
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"group_by": "take"}, "group_by must be a metadata key that some voting entry has"),
+        (
+            {"group_by": "scene", "vectors": rows, "labels": labels},
+            "group_by groups entries, which are not asked where queries are given",
+        ),
+        (
+            {"vectors": rows, "labels": ["C0"] * len(rows)},
+            "labels must be labels of the memory, but none is, such as 'C0'",
+        ),
+    ]
+
+    for given, sentence in wrong:
+        with pytest.raises(InvalidArgument, match=sentence):
+            filmed.calibrate(**given)
+
+    assert [*client.operations(filmed.name)] == []
+
+
+def test_entries_of_one_group_cannot_be_asked_of_others(
+    client: Client, empty: RemoteMemory
+) -> None:
+    memory = client.create_memory(f"{empty.name}y", dimension=16)
+    memory.insert(vectors=ROWS[:30], labels=LABELS[:30], metadata=[{"scene": "one"}] * 30)
+
+    with pytest.raises(visual_memory.Error, match="At least 2 groups are needed, but there are 1"):
+        memory.calibrate(group_by="scene")
 
 
 def test_queries_that_are_too_few_are_not_called_entries(crowd: Memory) -> None:
@@ -517,7 +622,7 @@ def test_the_error_after_is_of_decisions_that_were_not_fitted_to(count: int) -> 
         {"labels": ["0"]},
         {"vectors": ROWS[:2]},
         {"vectors": ROWS[:2], "labels": ["0"]},
-        {"vectors": ROWS[:2, :3], "labels": ["0", "1"]},
+        {"vectors": ROWS[:12, :3], "labels": LABELS[:12]},
         {"k": 0},
         {"voting": "x"},
     ],

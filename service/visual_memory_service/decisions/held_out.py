@@ -1,0 +1,107 @@
+"""Queries that a memory does not know, with all that decides about them, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+import visual_memory_index as index
+from visual_memory_index.curation import tuning
+from visual_memory_index.errors import TooFewItems
+from visual_memory_index.heads.head import Head
+from visual_memory_index.heads.products import inverse, rounded_inverse
+from visual_memory_index.records.neighbors import HeadScores
+from visual_memory_service.runtime.batches import leave_one_out_in_batches, nearest_in_batches
+from visual_memory_service.runtime.operations import Job
+
+Compare = Callable[[Head], HeadScores]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """Some of the queries: their ``rows`` among all, their ``vectors`` and nearest entries.
+
+    ``neighbors`` have the scores of the head of a rule, or of class means if it has none; ``means``
+    are those by class means.
+    """
+
+    rows: NDArray[np.intp]
+    vectors: NDArray[np.float32]
+    neighbors: index.Neighbors
+    means: HeadScores
+
+
+class Heads:
+    """The head of a ``rule``, and class means, of all entries of a copy."""
+
+    def __init__(
+        self,
+        entries: index.RamCopy,
+        rule: index.Rule,
+        invert: Callable[[NDArray[np.float64]], NDArray[np.float64] | None] = inverse,
+    ) -> None:
+        self._means = entries.own_head()
+        ridge = rule.fitted_ridge
+        self._head = None if ridge is None else entries.own_head(ridge, invert=invert)
+
+    def answer(
+        self,
+        rows: NDArray[np.intp],
+        vectors: NDArray[np.float32],
+        near: index.Neighbors,
+        compare: Compare,
+    ) -> HeldOut:
+        means = compare(self._means)
+        head = means if self._head is None else compare(self._head)
+        return HeldOut(rows, vectors, replace(near, head=head), means)
+
+
+def ask(
+    snapshot: index.RamCopy, rule: index.Rule, queries: NDArray[np.float32], job: Job
+) -> Iterator[HeldOut]:
+    """Ask unit ``queries`` (n, d), which are no entries. Raises HeadTooLarge, RidgeTooSmall."""
+    heads = Heads(snapshot, rule)
+    for rows, near in nearest_in_batches(snapshot, queries, rule.k, job.report_progress):
+        asked = queries[rows]
+        yield heads.answer(rows, asked, near, partial(Head.compare, vectors=asked))
+
+
+def leave_one_out(snapshot: index.RamCopy, rule: index.Rule, job: Job) -> Iterator[HeldOut]:
+    """Ask each entry of all others. Raises HeadTooLarge, RidgeTooSmall."""
+    heads, labels = Heads(snapshot, rule), snapshot.columns()[1]
+    for rows, near in leave_one_out_in_batches(snapshot, snapshot, rule.k, job.report_progress):
+        asked, own = snapshot.vectors.gather(rows), labels[rows].tolist()
+        compare = partial(Head.compare_without, queries=asked, labels=own, vectors=asked)
+        yield heads.answer(rows, asked, near, compare)
+
+
+def leave_groups_out(
+    snapshot: index.RamCopy, rule: index.Rule, group_of: Mapping[str, str], job: Job
+) -> Iterator[HeldOut]:
+    """Ask each entry of four fifths of the others, among them none of its group.
+
+    ``group_of`` maps ids to groups; an entry without one is a group of its own. Raises TooFewItems
+    if there is but one group, HeadTooLarge, RidgeTooSmall.
+    """
+    ids, labels = snapshot.columns()
+    folds = tuning.sample(ids, labels, group_of).folds
+    if len(numbers := np.unique(folds)) < 2:
+        raise TooFewItems("groups", got=1, needed=2)
+    done = 0
+
+    def report(asked: int, _: int) -> None:
+        job.report_progress(done + asked, len(ids))
+
+    for fold in numbers:
+        mine = np.flatnonzero(folds == fold)
+        others = snapshot.without(ids[mine])
+        heads = Heads(others, rule, rounded_inverse)
+        vectors = snapshot.vectors.gather(mine)
+        for rows, near in nearest_in_batches(others, vectors, rule.k, report):
+            asked = vectors[rows]
+            yield heads.answer(mine[rows], asked, near, partial(Head.compare, vectors=asked))
+        done += len(mine)

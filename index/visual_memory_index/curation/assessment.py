@@ -52,11 +52,6 @@ class Conflict:
     distance: float
 
 
-def accuracy(labels: Labels, predicted: Labels) -> float:
-    """Return the share of entries, m ≥ 1, whose predicted label is their own."""
-    return float(np.mean(labels == predicted))
-
-
 def label_accuracies(labels: Labels, predicted: Labels) -> list[LabelAccuracy]:
     """Return the accuracy of each label, labels ascending."""
     names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)

@@ -204,9 +204,9 @@ class _Entries:
         """Return the softmax (n, L) of the scores by ``head``, each entry's without that entry."""
         vectors, known = self.vectors_of(self.rows[part]), trusted[part]
         scores = np.empty((len(vectors), len(self.names)))
-        scores[~known] = head.scores(vectors[~known])
+        scores[~known] = head.compare(vectors[~known]).scores
         labels = self.labels[part][known].tolist()
-        scores[known] = head.scores_without(vectors[known], labels, vectors[known])
+        scores[known] = head.compare_without(vectors[known], labels, vectors[known]).scores
         return shares(scores, SOFTMAX_TEMPERATURE)
 
 

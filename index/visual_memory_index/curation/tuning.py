@@ -213,8 +213,8 @@ def judged(decisions: Sequence[Decision], labels: Sequence[str], count: int) -> 
 
 def choose(
     sample: Sample, outcomes: Mapping[Rule, Outcomes], measure: str
-) -> tuple[Rule, list[MeasuredRule]]:
-    """Return the rule to decide by, and how each of the rules fared, in the same order.
+) -> tuple[int, list[MeasuredRule]]:
+    """Return the place of the rule to decide by, and how each of the rules fared, in their order.
 
     The best rule by one of MEASURES is not always chosen: an earlier one that is behind it by no
     more than one standard error of the difference is preferred, the first of all (Breiman et al.,
@@ -234,8 +234,8 @@ def choose(
         for rule, each in outcomes.items()
     ]
     near = (
-        each.rule
-        for each in candidates
+        at
+        for at, each in enumerate(candidates)
         if each.behind.mean <= each.behind.error + ROUNDING * (1.0 + abs(means[best]))
     )
     return next(near), candidates

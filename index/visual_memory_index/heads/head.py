@@ -42,30 +42,11 @@ class Head:
     weights: Sliced
     has_metric: bool
 
-    def scores(self, vectors: NDArray[np.float32]) -> Matrix:
-        """Return the score of each label for unit ``vectors`` (n, d): float64 (n, L).
-
-        A query's scores do not depend on the other queries. A direction of length 0 scores 0.
-        """
-        return self.compare(vectors).scores
-
-    def scores_without(
-        self, queries: NDArray[np.float32], labels: Sequence[str], vectors: NDArray[np.float32]
-    ) -> Matrix:
-        """Return the scores (n, L) of each query by a head that never knew one of the entries.
-
-        Row i is for the query i without the entry that has the label i and the vector i: both
-        float32 (n, d). The entries themselves as ``queries`` are scored leave-one-out. A label
-        without any other entry scores −∞. The inverse is downdated by the formula of Sherman and
-        Morrison (1950), which differs from a new inverse by rounding errors alone; they grow as the
-        ridge gets small beside the scatter.
-        """
-        return self.compare_without(queries, labels, vectors).scores
-
     def compare(self, vectors: NDArray[np.float32]) -> HeadScores:
         """Return the scores of unit ``vectors`` (n, d), and their distances to the class means.
 
-        A distance is half the squared Euclidean distance, in the metric:
+        A query's results do not depend on the other queries. A direction of length 0 scores 0. A
+        distance is half the squared Euclidean distance, in the metric:
         for a label of one entry, and without a ridge, it is the distance 1 − cosine to that entry.
         """
         scores, distances = np.empty((2, len(vectors), len(self.labels)))
@@ -82,7 +63,11 @@ class Head:
     ) -> HeadScores:
         """Return scores and distances (n, L) by a head that never knew one of the entries.
 
-        The arguments are those of ``scores_without``. The counts (n, L) leave the entries out, too.
+        Row i is for the query i without the entry that has the label i and the vector i: both
+        float32 (n, d). The entries themselves as ``queries`` are scored leave-one-out. A label
+        without any other entry scores −∞. The counts (n, L) leave the entries out, too. The inverse
+        is downdated by the formula of Sherman and Morrison (1950), which differs from a new inverse
+        by rounding errors alone; they grow as the ridge gets small beside the scatter.
         """
         scores, distances = np.empty((2, len(queries), len(self.labels)))
         place = {label: at for at, label in enumerate(self.labels)}

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 SCALE = 2.0**15  # of a vector's numbers, which are integers from −32768 to 32768 then
 ROWS_AT_ONCE = 4096
+COUNTED_PRODUCTS = 1 << 27  # of entries that are counted at once, while readers wait
+SUMMED = 64  # products that take as long as adding a number to a sum
 
 Integers = NDArray[np.int64]
 Labels: TypeAlias = Sequence[str] | NDArray[np.object_]
@@ -37,6 +39,12 @@ class Statistics:
         self.counts: dict[str, int] = {}
         self.sums: dict[str, Integers] = {}
         self.moment = np.zeros((dimension, dimension), np.int64) if moment else None
+
+    @property
+    def at_once(self) -> int:
+        """Number of entries that are added or removed in some hundredths of a second."""
+        products = SUMMED if self.moment is None else self.dimension
+        return max(1, COUNTED_PRODUCTS // (self.dimension * products))
 
     def add(self, labels: Labels, vectors: NDArray[np.float32]) -> None:
         """Add entries with their unit ``vectors`` (n, d)."""

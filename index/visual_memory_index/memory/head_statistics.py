@@ -8,9 +8,6 @@ from visual_memory_index.errors import HeadTooLarge
 from visual_memory_index.heads.head import check_size
 from visual_memory_index.memory.engine import Engine
 
-COUNTED_PRODUCTS = 1 << 27  # of entries that are counted at once, while readers wait
-SUMMED = 64  # products that take as long as adding a number to a sum
-
 
 class HeadStatistics:
     """Counts the entries of a memory in the statistics of its copy in RAM, which then keeps them.
@@ -41,13 +38,11 @@ class HeadStatistics:
         """Count all entries, in parts between which others write, for heads with ``ridges``."""
         if not ridges:
             return
-        dimension = self._engine.identity.dimension
         moment = any(ridge is not None for ridge in ridges)
-        most = max(1, COUNTED_PRODUCTS // (dimension * (dimension if moment else SUMMED)))
         with self._engine.reading_ram() as ram:
             done = ram.has_statistics(moment=moment)
         while not done:
             with self._engine.lock.writing():
                 ram = self._engine.current_ram()
                 ram.keep_statistics(moment=moment)
-                done = ram.count(most)
+                done = ram.count()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -431,12 +431,10 @@ class Memory:
         The head of a ``wish`` is of these entries. Raises WrongDimension, HeadTooLarge.
         """
         self.check_dimension(query)
-        ridges = [] if wish is None else [wish.ridge]
-        for ridge in ridges:
-            self.statistics.prepare(ridge)
         found = None
         while found is None:
-            self.statistics.keep(ridges)
+            if wish is not None:
+                self.statistics.prepare(wish.ridge)
             with self._engine.reading_ram() as ram:
                 found = rank(ram, query, exclude_ids, wish)
         return found
@@ -507,20 +505,25 @@ class Memory:
                 counts, found = self._counting.get(
                     counts_k, unreported, lambda ram: search(queries, ram, self._engine.store)
                 )
-        return [
-            replace(
-                each.neighbors,
-                v=counts.v[each.rows] if counts else None,
-                score=partial(to_scores, each.head, query.vectors) if each.head else None,
-                means=partial(to_scores, each.means, query.vectors) if each.means else None,
-            )
-            for query, each in zip(queries, found, strict=True)
-        ]
+        answers = []
+        for query, each in zip(queries, found, strict=True):
+            v = counts.v[each.rows] if counts else None
+            score = to_scoring(each.head, query) if each.head else None
+            means = to_scoring(each.means, query) if each.means else None
+            if score and means and query.ridge is None and query.all_have_head:
+                means = score  # they are the same
+            answers.append(replace(each.neighbors, v=v, score=score, means=means))
+        return answers
 
 
-def to_scores(fitting: Callable[[], Head], vectors: NDArray[np.float32]) -> HeadScores:
-    """Return the scores of unit ``vectors`` (n, d) by the head that ``fitting`` returns."""
-    return fitting().compare(vectors)
+def to_scoring(fitting: Callable[[], Head], query: Query) -> Callable[[], HeadScores]:
+    """Return a function that scores a query by the head that ``fitting`` returns, once."""
+
+    @cache
+    def score() -> HeadScores:
+        return fitting().compare(query.vectors)
+
+    return score
 
 
 def forget(transaction: Transaction, known: Mapping[str, Known]) -> tuple[list[str], Change]:

@@ -18,19 +18,16 @@ class Heads:
     """
 
     def __init__(self) -> None:
-        self._revision = -1
-        self._kept: dict[float | None, Head] = {}
-        self._copies: dict[bool, Statistics] = {}  # with the moment or without, to fit from
         self._guard, self._turn = threading.Lock(), threading.Lock()
+        self.clear()
 
     def clear(self) -> None:
-        """Drop all heads, as the entries have changed."""
+        """Drop all heads, as the entries have changed; those being fitted are not kept."""
         with self._guard:
-            self._begin(-1)
+            self._kept: dict[float | None, Head] = {}
+            self._copies: dict[bool, Statistics] = {}  # with the moment or without, to fit from
 
-    def fitting(
-        self, revision: int, ridge: float | None, statistics: Statistics
-    ) -> Callable[[], Head]:
+    def fitting(self, ridge: float | None, statistics: Statistics) -> Callable[[], Head]:
         """Return a function that returns the head of these ``statistics``, perhaps fitted before.
 
         The caller keeps the entries from changing until this returns; the function needs no lock.
@@ -38,35 +35,21 @@ class Heads:
         """
         moment = ridge is not None
         with self._guard:
-            if self._revision != revision:
-                self._begin(revision)
-            if (kept := self._kept.get(ridge)) is not None:
-                return lambda: kept
-            if (own := self._copies.get(moment)) is None:
-                own = self._copies[moment] = statistics.copy(moment=moment)
+            kept, copies = self._kept, self._copies  # of these entries: ``clear`` makes others
+            if (found := kept.get(ridge)) is not None:
+                return lambda: found
+            if (own := copies.get(moment)) is None:
+                own = copies[moment] = statistics.copy(moment=moment)
 
         def fitted() -> Head:
             with self._turn:
-                if (found := self._current(revision, ridge)) is None:
-                    found = fit(own, ridge)
-                    self._keep(revision, ridge, found)
-            return found
+                if (head := kept.get(ridge)) is None:
+                    head = fit(own, ridge)
+                    with self._guard:
+                        copies.pop(moment, None)
+                        kept[ridge] = head
+                        if len(kept) > KEPT_MAX:
+                            del kept[next(iter(kept))]
+            return head
 
         return fitted
-
-    def _begin(self, revision: int) -> None:
-        self._kept.clear()
-        self._copies.clear()
-        self._revision = revision
-
-    def _current(self, revision: int, ridge: float | None) -> Head | None:
-        with self._guard:
-            return self._kept.get(ridge) if self._revision == revision else None
-
-    def _keep(self, revision: int, ridge: float | None, head: Head) -> None:
-        with self._guard:
-            if self._revision == revision:
-                self._copies.pop(ridge is not None, None)
-                self._kept[ridge] = head
-                if len(self._kept) > KEPT_MAX:
-                    del self._kept[next(iter(self._kept))]

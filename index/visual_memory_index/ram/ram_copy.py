@@ -29,6 +29,7 @@ FIRST_CAPACITY = 1024
 EXACT_AT_ONCE = 4096
 COPIED_MAX = 1 << 26  # numbers of the vectors that one head is fitted to or without, in 256 MB
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
+UNCOUNTED_PARTS = 8  # of rows that are counted while readers wait
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +146,7 @@ class RamCopy:
         self.label_counts.update(self._labels[start:end].tolist())
         self.vectors.append(vectors)
         if self.counted == start:
-            self.count(len(ids))
+            self.count()
         self._remove(gone)
 
     def label(self, id: str) -> str:
@@ -200,9 +201,13 @@ class RamCopy:
         wanted = kept is not None and (kept.moment is not None or not moment)
         return wanted and self.counted == len(self)
 
-    def count(self, most: int) -> bool:
-        """Count up to ``most`` further rows in the statistics; return True if all are counted."""
+    def count(self, most: int | None = None) -> bool:
+        """Count up to ``most`` further rows in the statistics; return True if all are counted.
+
+        Without ``most`` these are so few that readers can wait.
+        """
         if self.statistics is not None:
+            most = self.statistics.at_once if most is None else most
             rows = np.arange(self.counted, min(len(self), self.counted + most))
             self.statistics.add(self._labels[rows], self.vectors.gather(rows))
             self.counted += len(rows)
@@ -224,7 +229,7 @@ class RamCopy:
             return partial(fit_after, own.add, labels, vectors, own, ridge)
         assert self.statistics is not None
         if not len(left_out):
-            return self.heads.fitting(self.revision, ridge, self.statistics)
+            return self.heads.fitting(ridge, self.statistics)
         own = self.statistics.copy(moment=moment)
         return partial(fit_after, own.remove, labels, vectors, own, ridge)
 
@@ -391,9 +396,13 @@ class RamCopy:
     def _uncount(self, rows: Rows, start: Rows, end: Rows) -> None:
         """Remove ``rows`` from the statistics, before rows move from ``start`` to ``end``.
 
-        A row that was not counted may move among those that are.
+        A row that was not counted may move among those that are. For very many rows, which would
+        hold up readers, all are counted anew at the next use instead.
         """
         assert self.statistics is not None
+        if len(rows) > UNCOUNTED_PARTS * self.statistics.at_once:
+            self.drop_statistics()
+            return
         gone = rows[rows < self.counted]
         self.statistics.remove(self._labels[gone], self.vectors.gather(gone))
         come = start[(start >= self.counted) & (end < self.counted)]

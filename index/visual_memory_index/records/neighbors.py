@@ -31,6 +31,11 @@ class Query:
     ridge: float | None = None
     means: bool = False
 
+    @property
+    def all_have_head(self) -> bool:
+        """True if the head is fitted to all entries."""
+        return self.head and self.filter is None and not self.exclude_ids
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadScores:

@@ -77,13 +77,7 @@ def from_info(
         uid=info.identity.uid,
         drift=None
         if drift is None
-        else memory_pb2.DriftState(
-            count=drift.count,
-            rejected=drift.rejected,
-            expected=drift.expected,
-            p_value=drift.p_value,
-            drifting=drift.drifting,
-        ),
+        else memory_pb2.DriftState(**asdict(drift), drifting=drift.drifting),
     )
 
 

@@ -49,18 +49,16 @@ def to_classification(
     if request.HasField("rerank_timeout"):
         seconds = requests.to_seconds(request.rerank_timeout, "rerank_timeout")
     rule = to_rule(request, default)
-    question = to_question(request, rule.k, settings)
+    question = to_question(request, rule, settings)
     all_vote = question.filter is None and not question.exclude_ids
     options = to_decision_options(request, rule, all_vote=all_vote)
     return Classification(
-        rule=rule,
         shown=shown,
         options=options,
         rerank_seconds=seconds,
         question=replace(
             question,
             counts_k=to_reliability_k(request),
-            rule=rule,
             means=options is not None and options.need_calibration,
             domain_mean=to_domain_mean(request),
         ),
@@ -71,16 +69,16 @@ def to_classification(
 def to_searched(request: pb.SearchRequest, settings: Settings) -> Question:
     """Read a Search request. Raises BadField, BadFilter."""
     k = requests.to_number(request.k, "k", 1) if request.HasField("k") else DEFAULT.k
-    return to_question(request, k, settings)
+    return to_question(request, replace(DEFAULT, k=k), settings)
 
 
 def to_question(
-    request: pb.ClassifyRequest | pb.SearchRequest, k: int, settings: Settings
+    request: pb.ClassifyRequest | pb.SearchRequest, rule: index.Rule, settings: Settings
 ) -> Question:
     """Read queries with filter and excluded ids. Raises BadField, BadFilter."""
     return Question(
         queries=requests.to_content(request, settings),
-        k=k,
+        rule=rule,
         filter=index.parse(request.filter),
         exclude_ids=request.exclude_ids,
         neighbors_max=settings.neighbors_max,

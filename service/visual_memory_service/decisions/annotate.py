@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,13 +95,13 @@ def annotate_all(
             raise NotCalibrated(name, NO_CALIBRATION, flags(options.rule.parameters()))
         calibration.check(name, options.rule)
         assert neighbors.means is not None
-        class_means = cache(neighbors.means)
+        class_means = neighbors.means
     taxonomy = taxonomy_of(served)
     sure: Sequence[float | None] = [None] * len(decisions)
     rejected: Sequence[bool] = [False] * len(decisions)
     sets: Iterable[Sequence[str] | None] = [None] * len(decisions)
     if calibration and options.calibrated:
-        sure = [calibration.confidence(decision) for decision in decisions]
+        sure = calibration.confidences(decisions)
         found = distance_from_memory(neighbors.distances[:, 0], class_means().distances)
         rejected = (found > calibration.result.rejection_distance).tolist()
         if options.all_vote:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from types import MappingProxyType
@@ -43,8 +43,9 @@ class CalibrationResult:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Calibration fitted to decisions at a memory's ``revision``.
+    """Calibration fitted to decisions at a memory's ``revision``, at the time ``created_at``.
 
+    That is in microseconds since 1970, and later than those of the memory's former calibrations.
     ``scores`` maps each conformal rule to the calibration scores of each label, ascending.
     """
 
@@ -84,9 +85,10 @@ class Calibration:
             fitted = flags(self.rule.parameters())
             raise NotCalibrated(memory, f"is calibrated for {fitted}", flags(rule.parameters()))
 
-    def confidence(self, decision: index.Decision) -> float:
-        """Return the calibrated confidence in [0, 1]: how likely the decision is right."""
-        return float(self.recalibration.apply(np.array([decision.confidence]))[0])
+    def confidences(self, decisions: Sequence[index.Decision]) -> list[float]:
+        """Return calibrated confidences in [0, 1]: how likely each decision is right."""
+        found = np.array([decision.confidence for decision in decisions])
+        return [*map(float, self.recalibration.apply(found))]
 
     def limits(self, rule: str, coverage: float, coverage_by: str) -> conformal.Limits:
         """Return the limits of label sets by a conformal ``rule``. Raises BadCoverage."""
@@ -135,6 +137,9 @@ def calibrate_memory(
     found = calibrate(
         job.memory.snapshot(), rule, job, queries=queries, labels=labels, group_of=group_of
     )
+    before = job.memory.setting(SETTING)
+    if before and (former := Calibration.from_json(before)):  # clocks may go back
+        found = replace(found, created_at=max(found.created_at, former.created_at + 1))
     job.memory.operations.end(
         job.name,
         "done",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index import Decision, Filter, Neighbors, Query, Rule
 from visual_memory_index.errors import EmptyMemory
+from visual_memory_index.memory.search import ridges_of_all
 from visual_memory_service.decisions.annotate import DecisionOptions
 from visual_memory_service.decisions.domain import centred
 from visual_memory_service.errors import AnswerTooLarge, BadField
@@ -30,11 +31,10 @@ class Question:
     """
 
     queries: Sequence[bytes] | NDArray[np.float32]
-    k: int
+    rule: Rule
     filter: Filter | None
     exclude_ids: Sequence[str]
     counts_k: int | None = None
-    rule: Rule | None = None
     means: bool = False
     domain_mean: NDArray[np.float32] | None = None
     neighbors_max: int = sys.maxsize
@@ -48,14 +48,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classification:
-    """A question with the rule, annotations and re-ranker of its decisions.
+    """A question with the annotations and re-ranker of its decisions.
 
     If ``reranker`` is empty, the memory's re-ranker is used. The answer lists the first ``shown``
     neighbours of a decision, or all if None.
     """
 
     question: Question
-    rule: Rule
     options: DecisionOptions | None
     reranker: str
     rerank_seconds: float
@@ -67,7 +66,7 @@ class Classification:
         Raises AnswerTooLarge if label sets or a head are wanted and the memory has too many labels.
         """
         coverage = None if self.options is None else self.options.coverage
-        if self.rule.has_head or coverage is not None:
+        if self.question.rule.has_head or coverage is not None:
             labels = await in_thread(served.memory.label_counts)
             self.question.check_answer(len(labels), "labels")
         if reranked and self.options and (self.options.calibrated or coverage is not None):
@@ -78,7 +77,7 @@ class Classification:
 
 
 async def classify(
-    question: Question, rule: Rule, served: ServedMemory
+    question: Question, served: ServedMemory
 ) -> tuple[list[Decision], Neighbors, NDArray[np.float32]]:
     """Decide every query, in the order of the queries, by the vote of its nearest entries.
 
@@ -86,6 +85,7 @@ async def classify(
     and RidgeTooSmall.
     """
     neighbors, vectors = await search(question, served)
+    rule = question.rule
     if rule.has_head:
         async with served.fitting:
             neighbors = await in_thread(neighbors.scored)
@@ -100,7 +100,7 @@ async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, N
     Raises EmptyMemory, WrongDimension, AnswerTooLarge, HeadTooLarge, and BadField for a wrong
     ``domain_mean``.
     """
-    question.check_answer(min(question.k, served.memory.count), "neighbours")
+    question.check_answer(min(question.rule.k, served.memory.count), "neighbours")
     if not served.memory.count:
         name = served.memory.identity.name
         if served.memory.info().pruned_count:
@@ -111,22 +111,20 @@ async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, N
         field = "vectors" if isinstance(question.queries, np.ndarray) else "images"
         vectors = centred(vectors, question.domain_mean, field)
     searches = served.searches if question.counts_k is None else served.soft_searches
+    rule = question.rule
     query = Query(
         vectors,
-        question.k,
+        rule.k,
         question.filter,
         question.exclude_ids,
         question.counts_k,
+        sizes=rule.balance > 0.0,
+        head=rule.has_head,
+        ridge=rule.fitted_ridge,
         means=question.means,
     )
-    if question.means:
-        await in_thread(served.memory.statistics.prepare, None)
-    if (rule := question.rule) is not None:
-        query = replace(
-            query, sizes=rule.balance > 0.0, head=rule.has_head, ridge=rule.fitted_ridge
-        )
-        if rule.has_head and question.filter is None:  # or other searches would wait for it
-            await in_thread(served.memory.statistics.prepare, rule.fitted_ridge)
+    for ridge in ridges_of_all([query]):  # or other searches would wait for it
+        await in_thread(served.memory.statistics.prepare, ridge)
     neighbors = await searches.nearest(query)
     if not neighbors.ids.shape[1]:
         limits = "filter and exclude_ids admit" if question.exclude_ids else "filter admits"

@@ -44,9 +44,9 @@ class Heads:
         rule: index.Rule,
         invert: Callable[[NDArray[np.float64]], NDArray[np.float64] | None] = inverse,
     ) -> None:
-        self._means = entries.own_head()
-        ridge = rule.fitted_ridge
+        ridge = rule.fitted_ridge  # first, as its statistics are those of means, too
         self._head = None if ridge is None else entries.own_head(ridge, invert=invert)
+        self._means = entries.own_head()
 
     def answer(
         self,

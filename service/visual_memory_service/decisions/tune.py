@@ -6,10 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 import visual_memory_index as index
 from visual_memory_index.curation import tuning
@@ -18,7 +16,6 @@ from visual_memory_index.heads.head import Head, check_size
 from visual_memory_index.heads.products import rounded_inverse
 from visual_memory_index.memory import default_rules
 from visual_memory_index.memory.default_rules import DefaultRule
-from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_service.errors import BadField
 from visual_memory_service.runtime.batches import ASKED_AT_ONCE
 from visual_memory_service.runtime.memories import ServedMemory
@@ -72,8 +69,7 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
     sample = tuning.sample(ids, labels, groups)
     if len(sample.sizes) < 2:
         raise TooFewItems("labels with two entries or groups", got=len(sample.sizes), needed=2)
-    rule, measured = tuning.choose(sample, outcomes(snapshot, sample, job), measure)
-    chosen = [each.rule for each in measured].index(rule)
+    chosen, measured = tuning.choose(sample, outcomes(snapshot, sample, job), measure)
     found = TuneResult(
         measure=measure,
         count=len(sample.rows),
@@ -85,7 +81,9 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
     text = json.dumps(asdict(found))
     if not apply:
         return text
-    memory.operations.tune(rule, operation=job.name, result=text, revision=snapshot.revision)
+    memory.operations.tune(
+        measured[chosen].rule, operation=job.name, result=text, revision=snapshot.revision
+    )
     return None
 
 
@@ -110,9 +108,10 @@ def outcomes(
             vectors = snapshot.vectors.gather(sample.rows[part])
             wanted = labels[sample.rows[part]].tolist()
             near = {k: training.nearest(vectors, k) for k in {rule.k for rule in found}}
-            scores = {of: scored(head, vectors) for of, head in heads.items()}
+            scores = {kind: head.compare(vectors) for kind, head in heads.items()}
             for rule, each in found.items():
-                decisions = rule.decide(replace(near[rule.k], head=scores[head_of(rule)]))
+                head = scores.get((rule.head, rule.fitted_ridge))
+                decisions = rule.decide(replace(near[rule.k], head=head))
                 judged = tuning.judged(decisions, wanted, len(training.label_counts))
                 each.right[part], each.log_loss[part] = judged.right, judged.log_loss
             done += len(part)
@@ -130,24 +129,12 @@ def fitting(snapshot: index.RamCopy) -> Iterator[index.Rule]:
             yield rule
 
 
-HeadOf: TypeAlias = tuple[str, float | None]
-
-
-def head_of(rule: index.Rule) -> HeadOf:
-    """Return the kind of head of a rule and its ridge; equal ones are the same head."""
-    return rule.head, rule.fitted_ridge
-
-
-def fitted(training: index.RamCopy, rules: Iterable[index.Rule]) -> dict[HeadOf, Head | None]:
-    """Return the heads of ``rules``, None for no head."""
-    heads: dict[HeadOf, Head | None] = {}
-    for kind, rule in {head_of(rule): rule for rule in rules}.items():
-        heads[kind] = None
-        if rule.has_head:
-            heads[kind] = training.own_head(rule.fitted_ridge, invert=rounded_inverse)
-    return heads
-
-
-def scored(head: Head | None, vectors: NDArray[np.float32]) -> HeadScores | None:
-    """Return the scores of unit ``vectors`` (n, d) by a head, if there is one."""
-    return None if head is None else head.compare(vectors)
+def fitted(
+    training: index.RamCopy, rules: Iterable[index.Rule]
+) -> dict[tuple[str, float | None], Head]:
+    """Return the heads of ``rules`` by kind and ridge; one with a ridge first, for its moment."""
+    kinds = {(rule.head, rule.fitted_ridge) for rule in rules if rule.has_head}
+    return {
+        (head, ridge): training.own_head(ridge, invert=rounded_inverse)
+        for head, ridge in sorted(kinds, key=lambda kind: kind[1] is None)
+    }

@@ -219,8 +219,8 @@ def choose_reranker(asked: Classification, memory: Memory, rerankers: Rerankers)
     check_images(memory)
     if isinstance(question.queries, np.ndarray):
         raise BadField("reranker", "looks at pictures, but the queries are vectors")
-    if question.k > K_MAX:
-        raise BadField("k", f"must be at most {K_MAX} with a re-ranker, but is {question.k}")
+    if question.rule.k > K_MAX:
+        raise BadField("k", f"must be at most {K_MAX} with a re-ranker, but is {question.rule.k}")
     return wanted
 
 
@@ -254,8 +254,8 @@ async def rerank(
     if isinstance(question.queries, np.ndarray):
         unseen = "A query that is a vector has no picture to look at."
         return decisions, [Reranking(reranker, False, unseen)] * len(decisions)
-    if question.k > K_MAX:
-        many = f"A re-ranker looks at {K_MAX} neighbours at most, but k is {question.k}."
+    if question.rule.k > K_MAX:
+        many = f"A re-ranker looks at {K_MAX} neighbours at most, but k is {question.rule.k}."
         return decisions, [Reranking(reranker, False, many)] * len(decisions)
     batch = RerankBatch(question.queries, neighbors, served, asked.rerank_seconds, until)
     places = asyncio.Semaphore(QUERIES_AT_ONCE)
@@ -268,7 +268,9 @@ async def rerank(
             except NotReranked as problem:
                 problems[problem.reason] += 1
                 return decisions[at], Reranking(reranker, False, str(problem))
-        return asked.rule.decide_reranked(neighbors, at, ranking), Reranking(reranker, True)
+        return asked.question.rule.decide_reranked(neighbors, at, ranking), Reranking(
+            reranker, True
+        )
 
     try:
         async with asyncio.TaskGroup() as group:  # which leaves nothing running

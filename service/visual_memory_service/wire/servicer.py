@@ -195,7 +195,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         await asked.check(served, reranked=bool(reranker))
         if asked.question.counts_k is not None:
             await await_counts(asked.question.counts_k, served.memory, self.operations)
-        first, neighbors, vectors = await classify(asked.question, asked.rule, served)
+        first, neighbors, vectors = await classify(asked.question, served)
         decided, rerankings = await rerank.rerank(
             first, neighbors, asked, served, self.rerankers, reranker=reranker, until=until
         )

@@ -136,7 +136,7 @@ def test_after_a_restart_they_are_the_same(memory: Memory) -> None:
 def test_while_entries_are_counted_others_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("visual_memory_index.memory.head_statistics.COUNTED_PRODUCTS", 3 * 12 * 12)
+    monkeypatch.setattr("visual_memory_index.heads.statistics.COUNTED_PRODUCTS", 3 * 12 * 12)
     with closing(Memory.create(tmp_path / "m.sqlite", new_identity("m", 12, None))) as memory:
         insert(memory, list(range(200)))
         kept = list(range(0, 200, 2))
@@ -303,14 +303,14 @@ def test_a_head_of_entries_that_are_deleted_while_it_is_fitted_is_not_kept() -> 
     statistics, heads = Statistics(12, moment=False), Heads()
     statistics.add(["a", "b"], ROWS[:2])
 
-    fitted = heads.fitting(1, None, statistics)
+    fitted = heads.fitting(None, statistics)
     heads.clear()  # as each change of the entries does
     before = fitted()
     statistics.remove(["a"], ROWS[:1])
 
     assert before.labels == ("a", "b")
-    assert heads.fitting(2, None, statistics)().labels == ("b",)
-    assert heads.fitting(2, None, statistics)().labels == ("b",)
+    assert heads.fitting(None, statistics)().labels == ("b",)
+    assert heads.fitting(None, statistics)().labels == ("b",)
 
 
 def test_two_heads_are_kept_whatever_ridges_are_asked(memory: Memory) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,8 +31,19 @@ def of_rows(ram: RamCopy, count: int) -> Statistics:
     return statistics
 
 
-@given(st.data())
-def test_whatever_is_done_they_are_those_of_the_rows_counted(data: st.DataObject) -> None:
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+@given(data=st.data())
+def test_whatever_is_done_they_are_those_of_the_rows_counted(
+    at_once: int, data: st.DataObject
+) -> None:
+    with (
+        patch("visual_memory_index.heads.statistics.COUNTED_PRODUCTS", at_once * 9),
+        patch("visual_memory_index.ram.ram_copy.UNCOUNTED_PARTS", 2),
+    ):
+        check_edits(data)
+
+
+def check_edits(data: st.DataObject) -> None:
     ram, next_key = RamCopy(3, INDEXES), 0
     for _ in range(data.draw(st.integers(1, 25))):
         ids = ram.columns()[0].tolist()
@@ -50,7 +64,7 @@ def test_whatever_is_done_they_are_those_of_the_rows_counted(data: st.DataObject
         elif step == "keep":
             ram.keep_statistics(moment=data.draw(st.booleans()))
         elif step == "count":
-            ram.count(data.draw(st.integers(0, 9)))
+            ram.count(data.draw(st.none() | st.integers(0, 9)))
         elif ids:
             chosen = data.draw(some)
             if step == "remove":
@@ -84,3 +98,24 @@ def test_without_a_moment_it_is_begun_anew_once_one_is_wanted() -> None:
     assert ram.count(9)
     ram.keep_statistics(moment=False)
     assert ram.has_statistics(moment=True)
+
+
+def test_many_entries_are_not_counted_while_readers_wait() -> None:
+    ram = RamCopy(3, INDEXES)
+    ids = [f"{number}" for number in range(64)]
+    with (
+        patch("visual_memory_index.heads.statistics.COUNTED_PRODUCTS", 4 * 9),
+        patch("visual_memory_index.ram.ram_copy.UNCOUNTED_PARTS", 2),
+    ):
+        ram.keep_statistics(moment=True)
+        ram.add(range(64), ids, ["x"] * 64, POOL)
+        after_insert = ram.counted
+        while not ram.count():
+            pass
+        ram.remove(ids[:8])
+        after_few = ram.statistics
+        ram.remove(ids[8:17])
+
+    assert after_insert == 4
+    assert state(after_few) is not None
+    assert (ram.statistics, ram.counted) == (None, 0)

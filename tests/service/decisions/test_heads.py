@@ -37,7 +37,7 @@ def best(rows: list[int], ridge: float | None) -> list[str]:
     statistics = Statistics(4, moment=True)
     statistics.add([LABELS[row] for row in rows], ROWS[rows])
     head = fit(statistics, ridge)
-    return [head.labels[at] for at in head.scores(QUERIES).argmax(axis=1)]
+    return [head.labels[at] for at in head.compare(QUERIES).scores.argmax(axis=1)]
 
 
 @pytest.mark.parametrize(

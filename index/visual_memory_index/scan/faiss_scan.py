@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
@@ -20,6 +21,9 @@ SCRATCH_ROWS = 1024  # FAISS multiplies so many rows at a time
 SCANNED_MAX = 1024  # past it FAISS's selection costs more than scoring every row
 PART_ROWS_MIN = 1024
 TOGETHER = 256  # queries that FAISS makes room for; 4,096 would be 16 MB for each scan
+PACKED_MAX = 1024  # rows of a block that BLAS packs, at most; it has a multiple of PACKED_STEP
+PACKED_STEP = 32
+MULTIPLYING = 4  # threads that multiply at the same time, so that each has buffers of its own
 GATHERED_SHARE = 0.25  # a smaller share of a block is copied together before it is multiplied
 
 
@@ -131,16 +135,44 @@ class FaissIndexes:
     def clear_scratch(self, dimension: int) -> None:
         """Overwrite the BLAS and FAISS packing buffers, which still hold the last vectors.
 
-        Every scanning thread, and the calling one, packs zeros into all buffers of its own.
+        Every scanning thread packs zeros into all buffers of its own, and as many threads as may
+        multiply at the same time into those of NumPy's BLAS.
         """
-        zeros = np.zeros((SCRATCH_ROWS, dimension), dtype=np.float32)
 
         def pack(together: threading.Barrier) -> None:
             together.wait()
-            faiss.knn(zeros[:TOGETHER], zeros, 1, metric=faiss.METRIC_INNER_PRODUCT)
-            np.matmul(zeros, zeros.T)
+            pack_faiss(dimension)
 
         for threads in (self._threads.queries, self._threads.background):
             together = threading.Barrier(self._threads.count)
             wait([threads.submit(pack, together) for _ in range(self._threads.count)])
-        pack(threading.Barrier(1))
+        pack_numpy(dimension)
+
+
+def pack_faiss(dimension: int) -> None:
+    """Fill the buffers of the calling thread's FAISS with zeros.
+
+    BLAS packs a block of as many rows as the processor suits, but of fewer than two blocks it packs
+    two halves. So each number of rows is packed that may be a block of this processor.
+    """
+    zeros = np.zeros((SCRATCH_ROWS, dimension), dtype=np.float32)
+    faiss.knn(zeros[:TOGETHER], zeros, 1, metric=faiss.METRIC_INNER_PRODUCT)
+    for rows in range(SCRATCH_ROWS // 2, SCRATCH_ROWS, PACKED_STEP):
+        faiss.knn(zeros[:PACKED_STEP], zeros[:rows], 1, metric=faiss.METRIC_INNER_PRODUCT)
+
+
+def pack_numpy(dimension: int) -> None:
+    """Fill the buffers of NumPy's BLAS with zeros, in several threads at the same time."""
+    together = threading.Barrier(MULTIPLYING)
+    two_blocks = 2 * PACKED_MAX * (os.cpu_count() or 1)  # for each thread of BLAS
+
+    def pack() -> None:
+        for kind in (np.float32, np.float64):
+            many = np.zeros((two_blocks, dimension), kind)  # takes no memory until it is written
+            few = np.zeros((PACKED_STEP, dimension), kind)
+            together.wait()
+            np.matmul(few, many.T)
+            np.matmul(many, few.T)
+
+    with ThreadPoolExecutor(MULTIPLYING) as threads:
+        wait([threads.submit(pack) for _ in range(MULTIPLYING)])

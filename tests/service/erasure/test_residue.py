@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.conftest import SECONDS, Server, Start, to_picture
@@ -222,6 +223,23 @@ def test_what_another_memory_held_and_deleted_is_found_nowhere(
     twin.delete(ids)
 
     certificate = album.unlearn(ids)
+
+    assert len(certificate.searched) == 2
+    assert not any("found again and again" in text for text in certificate.not_covered)
+
+
+@LINUX
+@pytest.mark.parametrize("count", [600, 700])  # rows of one block that BLAS packs, on some machines
+def test_nothing_is_left_where_rows_were_packed_to_be_multiplied(
+    client: Client, count: int
+) -> None:
+    memory = client.create_memory("packed", dimension=128)
+    vectors = np.random.default_rng(count).normal(size=(count, 128))
+    ids = [f"row {number}" for number in range(count)]
+    memory.insert(vectors=vectors, labels=["cat", "dog"] * (count // 2), ids=ids)
+    memory.prune(method="ids", ids=["row 4"], apply=True)
+
+    certificate = memory.unlearn([ids[-1]])
 
     assert len(certificate.searched) == 2
     assert not any("found again and again" in text for text in certificate.not_covered)

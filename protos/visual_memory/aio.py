@@ -302,7 +302,8 @@ class Memory:
         if not wait:
             return operation
         if operation.state == "running":
-            operation = await self._client.wait(operation.name, progress=progress)
+            with _operations.annotate_interrupts(operation.name):
+                operation = await self._client.wait(operation.name, progress=progress)
         else:
             _operations.report(operation, progress)
         return pending.result(operation)

@@ -283,10 +283,13 @@ class Memory:
                 label=entry.label if label is None else label,
                 metadata=entry.metadata if metadata is None else metadata,
             )
-            transaction.update(transaction.look_up([id])[id].key, changed)
+            change = None
+            if (changed.label, changed.metadata) != (entry.label, entry.metadata):
+                transaction.update(transaction.look_up([id])[id].key, changed)
+                change = Change(relabelled={id: changed.label})
             transaction.keep(request, [id])
             transaction.log("UpdateEntry", 1, request.principal)
-            return changed, Change(relabelled={id: changed.label})
+            return changed, change
 
         return self._engine.writer.do(write)
 

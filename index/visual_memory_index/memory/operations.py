@@ -205,7 +205,7 @@ class Operations:
             transaction.relabel([(known[id].key, label) for id, label in changed.items()], name)
             transaction.end(name, "done", result=result(sorted(changed)))
             transaction.log("RelabelEntries", len(changed), request.principal)
-            return name, Change(relabelled=changed) if changed else None
+            return name, Change(relabelled=changed)
 
         return self.start(request, write).operation
 

@@ -156,6 +156,6 @@ class Writer:
 
     def _do(self, job: Job, transaction: Transaction) -> None:
         job.answer, change = job.write(transaction)
-        if change is not None:
+        if change is not None and not change.is_empty:
             revision = transaction.next_revision()
             job.committed.append(replace(change, revision=revision, digest=transaction.digest()))

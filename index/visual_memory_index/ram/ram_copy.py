@@ -48,6 +48,12 @@ class Change:
     revision: int = 0
     digest: str = ""
 
+    @property
+    def is_empty(self) -> bool:
+        """True if no entry changes."""
+        added = self.added is not None and self.added.ids
+        return not (added or self.removed or self.relabelled or self.pruned)
+
 
 class PrunedEntry(NamedTuple):
     """Key and label of an entry that does not vote."""

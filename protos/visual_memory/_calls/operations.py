@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
@@ -12,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from visual_memory._messages.answers import to_operation, to_page
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import message
+from visual_memory._transport.retry import INTERRUPTS
 from visual_memory.errors import FailedPrecondition
 from visual_memory.types import Operation
 from visual_memory.v1 import service_pb2 as pb
@@ -59,6 +61,19 @@ def cancel_operation(name: str) -> Call[Operation]:
 def wait_operation(name: str) -> Call[Operation]:
     request = message(pb.WaitOperationRequest, name=name, timeout=Duration(seconds=WAIT_SECONDS))
     return Call("WaitOperation", request, to_operation)
+
+
+@contextmanager
+def annotate_interrupts(name: str) -> Iterator[None]:
+    """Context manager: add to an interrupt the operation that goes on, and what to do about it."""
+    try:
+        yield
+    except INTERRUPTS as ended:
+        ended.add_note(
+            f'Interrupted; the operation goes on: the client\'s wait("{name}") waits for it, and '
+            f'cancel("{name}") stops it.'
+        )
+        raise
 
 
 def report(operation: Operation, progress: Callable[[int, int], None] | None) -> None:

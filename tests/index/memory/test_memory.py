@@ -320,6 +320,26 @@ def test_the_audit_log_names_the_principal_who_asked_for_each_write(tmp_path: Pa
     assert [event.principal for event in events] == [*["ann"] * 11, "local"]
 
 
+def test_a_write_that_changes_no_entry_leaves_the_revision(tmp_path: Path) -> None:
+    with closing(Memory.create(tmp_path / "m.sqlite", new_identity("m", 8, None))) as memory:
+        memory.insert([Entry("a", "cat", metadata={"k": "v"}), Entry("b", "dog")], VECTORS[:2])
+        prune = memory.operations.begin("prune").operation.name
+        before, digest = memory.revision, memory.info().digest
+
+        memory.delete(["c"], allow_missing=True)
+        memory.purge(parsed("id = c"))
+        memory.update("a", label="cat", metadata={"k": "v"})
+        relabel = memory.operations.relabel({"b": "dog"}, result=str).name
+        memory.operations.prune([], operation=prune, result=str)
+        memory.operations.undo(prune)
+        memory.operations.undo(relabel)
+
+        assert (memory.revision, memory.info().digest) == (before, digest)
+        assert len(memory.audit_events(limit=99).events) == 9
+        memory.update("a", metadata={})
+        assert memory.revision == before + 1
+
+
 def test_a_tuning_that_has_ended_makes_no_rule_the_default(memory: Memory) -> None:
     cancelled, tuned = (memory.operations.begin("tune").operation.name for _ in range(2))
     memory.operations.end(cancelled, "cancelled")

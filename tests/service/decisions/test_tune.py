@@ -266,6 +266,19 @@ def test_a_key_is_named_nowhere_once_its_entries_are_unlearned(
     assert not [path for path in files if key.encode() in path.read_bytes()]
 
 
+def test_an_interrupt_says_that_the_operation_goes_on(crowd: Memory, client: Client) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        crowd.tune(apply=True, progress=interrupt)
+
+    name = tuned(client, crowd)
+    (note,) = interrupted.value.__notes__
+    assert f'wait("{name}") waits for it, and cancel("{name}") stops it.' in note
+    assert client.wait(name).state == "done"
+
+
 def test_an_unknown_measure_is_refused(crowd: Memory) -> None:
     with pytest.raises(InvalidArgument, match="measure must be one of macro_accuracy, accuracy"):
         crowd.tune(measure="f1")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from visual_memory_index import NUMBERS, VOTINGS, Decision, Neighbors, Rule, unit_rows
-from visual_memory_index.curation.removal import HeadedCase, VotedCase, decide
+from visual_memory_index.curation.removal import REMOVED_MAX, HeadedCase, VotedCase, decide
 from visual_memory_index.heads.head import fit
 from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.scan.distances import exact_distances
@@ -187,3 +187,13 @@ def test_a_single_entry_that_flips_a_head_is_named() -> None:
     assert flip is not None
     assert (flip.ranks, flip.proven_minimal) == ((0,), True)
     assert NUMBERS["blend"].most == HEAD.blend
+
+
+def test_with_a_head_the_removal_of_the_nearest_alone_is_told() -> None:
+    entries = crowd(3, REMOVED_MAX + 40, "ab")
+    rule = Rule(k=REMOVED_MAX + 20, head="means")
+
+    headed, voted = entries.case(rule).removals, entries.case(replace(rule, head="none")).removals
+
+    assert [each.id for each in headed] == [f"{at}" for at in range(REMOVED_MAX)]
+    assert len(voted) == REMOVED_MAX + 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from visual_memory_index.heads.products import inverse, product
+from visual_memory_index.heads.products import inverse, product, rounded_inverse
 
 NUMBERS = st.floats(-1e6, 1e6).map(lambda number: round(number, 9))
 
@@ -93,3 +94,9 @@ def test_a_matrix_without_an_inverse_has_none() -> None:
     assert inverse(np.zeros((1, 1))) is None
     assert inverse(-np.eye(80)) is None
     assert inverse(np.outer(row, row) - np.eye(100)) is None
+
+
+@pytest.mark.parametrize("invert", [inverse, rounded_inverse])
+def test_a_matrix_that_is_not_positive_definite_has_no_inverse(invert: Any) -> None:
+    assert invert(np.diag([1.0, -1.0, 2.0])) is None
+    np.testing.assert_allclose(invert(np.diag([1.0, 4.0])), np.diag([1.0, 0.25]))

@@ -105,6 +105,18 @@ def test_equal_scores_come_in_the_order_of_the_votes_then_of_the_labels() -> Non
     assert list(decision.scores) == ["c", "b", "a"]
 
 
+def test_of_many_equal_scores_the_first_by_label_are_listed_first() -> None:
+    names = tuple(f"{number:03}" for number in range(40))
+    scores = np.zeros((1, 40))
+    head = HeadScores(names, np.ones(40), scores, 1.0 - scores)
+
+    (decision,) = Rule(k=30, head="means", blend=1.0).decide(near("z", head))
+
+    assert [label for label in decision.scores if label != "z"] == list(
+        names[: len(decision.scores) - 1]
+    )
+
+
 def test_a_ranking_is_blended_as_votes_are() -> None:
     rule = Rule(head="means", blend=0.5, voting="rank")
     found = near("ab", of([0.0, 0.0, 0.3]))
@@ -114,6 +126,23 @@ def test_a_ranking_is_blended_as_votes_are() -> None:
     (plain,) = rule.decide(found)
     assert decision.scores["b"] == plain.scores["a"]
     assert decision.scores["c"] == plain.scores["c"]
+
+
+def test_a_ranking_is_blended_with_the_scores_of_its_own_query() -> None:
+    rows = np.array([[0.9, 0.0, 0.0], [0.0, 0.0, 0.9]])
+    rule, column = Rule(head="means", blend=0.5), np.array([list("ab")] * 2, object)
+    found = Neighbors(
+        column,
+        column,
+        np.tile([0.0, 1.0], (2, 1)),
+        sizes=np.ones((2, 2), int),
+        head=HeadScores(LABELS, np.ones(3), rows, 1.0 - rows),
+    )
+
+    decided = [rule.decide_reranked(found, at, ["a", "b"]).scores for at in (0, 1)]
+
+    assert decided == [each.scores for each in rule.decide(found)]
+    assert decided[1]["c"] > decided[0]["c"]
 
 
 @pytest.mark.parametrize("weights", [[1e-310, 1e-311], [5e-324, 0.0], [1e-320, 1e300]])

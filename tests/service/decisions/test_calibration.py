@@ -577,6 +577,18 @@ def test_what_cannot_be_calibrated_is_refused_before_an_operation_is_made(
     assert [*client.operations(filmed.name)] == []
 
 
+def test_queries_of_a_label_that_no_entry_has_are_never_right(crowd: Memory) -> None:
+    known = crowd.calibrate(k=20, vectors=ROWS[HELD], labels=LABELS[HELD])
+    strange = ["never seen", *LABELS[HELD][1:]]
+
+    found = crowd.calibrate(k=20, vectors=ROWS[HELD], labels=strange)
+    (decision,) = crowd.classify(vectors=ROWS[HELD][:1], k=20, coverage=0.99)
+
+    assert found.error_before != known.error_before
+    assert decision.label_set is not None
+    assert len(decision.label_set) == 4  # a score of 2 is the 80th of 81: all labels
+
+
 def test_entries_of_one_group_cannot_be_asked_of_others(
     client: Client, empty: RemoteMemory
 ) -> None:

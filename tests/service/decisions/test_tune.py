@@ -19,6 +19,7 @@ from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
 from visual_memory.terminal.arguments import flags
 from visual_memory_index import unit_rows
 from visual_memory_index.curation import tuning
+from visual_memory_index.heads.head import METRIC_MAX
 
 SIZES = {"often": 60, "much": 40, "rare": 8, "seldom": 6, "once": 1}
 RNG = np.random.default_rng(0)
@@ -165,9 +166,10 @@ def test_of_several_tunings_the_last_is_undone_first(crowd: Memory) -> None:
 
 def test_any_number_of_tunings_can_be_undone(crowd: Memory) -> None:
     crowd.delete([id for id, label in zip(IDS, LABELS, strict=True) if label in ("often", "much")])
-    measures = ["macro_accuracy", "accuracy"] * 6
+    measures = ["macro_accuracy", "log_loss"] * 6
     tunings = [crowd.tune(measure=measure, apply=True) for measure in measures]
 
+    assert tunings[0].chosen.rule != tunings[1].chosen.rule
     for before, last in zip(tunings[-2::-1], tunings[::-1], strict=False):
         crowd.undo(last.operation)
         default = crowd.info().default_rule
@@ -277,6 +279,27 @@ def test_an_interrupt_says_that_the_operation_goes_on(crowd: Memory, client: Cli
     (note,) = interrupted.value.__notes__
     assert f'wait("{name}") waits for it, and cancel("{name}") stops it.' in note
     assert client.wait(name).state == "done"
+
+
+def test_rules_that_the_memory_is_too_large_for_are_left_out(
+    client: Client, empty: RemoteMemory
+) -> None:
+    memory = client.create_memory(f"{empty.name}w", dimension=METRIC_MAX + 1)
+    rows = np.random.default_rng(0).normal(size=(12, METRIC_MAX + 1))
+    memory.insert(vectors=rows, labels=["cat", "dog"] * 6)
+
+    found = memory.tune()
+
+    assert {each.rule.head for each in found.rules} == {"none", "means"}
+
+
+def test_a_tuning_is_in_the_audit_log(crowd: Memory, client: Client) -> None:
+    crowd.tune()
+    crowd.undo(crowd.tune(apply=True).operation)
+
+    calls = [event.call for event in crowd.audit_events()]
+
+    assert calls == ["CreateMemory", "InsertEntries", "TuneMemory", "Undo"]
 
 
 def test_an_unknown_measure_is_refused(crowd: Memory) -> None:

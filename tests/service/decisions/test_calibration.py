@@ -23,8 +23,9 @@ from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
 from visual_memory_index import Catalog, calibration_error, fit, unit_rows
 from visual_memory_index.curation.tuning import FOLDS, sample
 from visual_memory_index.heads.statistics import SCALE, quantized
+from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.votes.conformal import SCORES, draw_for
-from visual_memory_service.decisions.calibration import SETTING, held_out_error
+from visual_memory_service.decisions.calibration import SETTING, held_out_error, own_shares
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -577,16 +578,14 @@ def test_what_cannot_be_calibrated_is_refused_before_an_operation_is_made(
     assert [*client.operations(filmed.name)] == []
 
 
-def test_queries_of_a_label_that_no_entry_has_are_never_right(crowd: Memory) -> None:
-    known = crowd.calibrate(k=20, vectors=ROWS[HELD], labels=LABELS[HELD])
-    strange = ["never seen", *LABELS[HELD][1:]]
+def test_a_label_that_class_means_lack_has_no_share() -> None:
+    rows = np.array([[0.5, 0.4], [0.5, 0.4]])
+    found = HeadScores(("cat", "dog"), np.ones(2), rows, 1.0 - rows)
 
-    found = crowd.calibrate(k=20, vectors=ROWS[HELD], labels=strange)
-    (decision,) = crowd.classify(vectors=ROWS[HELD][:1], k=20, coverage=0.99)
+    strange, known = own_shares(found, ["owl", "cat"])
 
-    assert found.error_before != known.error_before
-    assert decision.label_set is not None
-    assert len(decision.label_set) == 4  # a score of 2 is the 80th of 81: all labels
+    assert strange == 0.0
+    assert known > 0.5
 
 
 def test_entries_of_one_group_cannot_be_asked_of_others(

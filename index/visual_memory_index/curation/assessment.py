@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.errors import BadParameter
 from visual_memory_index.votes.voting import Weights
 
 TRUSTED_MIN = 5
@@ -80,17 +79,15 @@ def thin_labels(labels: Labels, *, trusted_min: int = TRUSTED_MIN) -> dict[str, 
     return dict(zip(names[thin], counts[thin].tolist(), strict=True))
 
 
-def conflicts(judged: LeaveOneOut, *, tolerance: float = NEAR_DUPLICATE) -> list[Conflict]:
-    """Return pairs of neighbours with different labels, at most ``tolerance`` apart.
+def conflicts(judged: LeaveOneOut) -> list[Conflict]:
+    """Return pairs of neighbours with different labels, at most NEAR_DUPLICATE apart.
 
-    They are sorted by distance, then by ids. Raises BadParameter if ``tolerance`` is not in [0, 2].
+    They are sorted by distance, then by ids.
     """
-    if not 0.0 <= tolerance <= 2.0:
-        raise BadParameter("tolerance", "from 0 to 2", tolerance)
     ids, labels = judged.ids, judged.labels
     differ = labels[judged.neighbors] != labels[:, np.newaxis]
     found = {}
-    for row, place in np.argwhere(differ & (judged.distances <= tolerance)):
+    for row, place in np.argwhere(differ & (judged.distances <= NEAR_DUPLICATE)):
         one, other = sorted((row, judged.neighbors[row, place]), key=ids.__getitem__)
         distance = float(judged.distances[row, place])
         found[one, other] = Conflict((ids[one], ids[other]), (labels[one], labels[other]), distance)

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.curation.assessment import TRUSTED_MIN, LeaveOneOut
-from visual_memory_index.errors import BadParameter
 from visual_memory_index.heads.head import PAIRS_AT_ONCE, Head, fit
 from visual_memory_index.heads.statistics import ROWS_AT_ONCE, Statistics
 from visual_memory_index.votes.shares import shares
@@ -43,7 +42,6 @@ def judge(
     judged: LeaveOneOut,
     vectors_of: VectorsOf,
     *,
-    lead: float = LEAD,
     trusted_min: int = TRUSTED_MIN,
 ) -> list[LabelJudgement]:
     """Judge the labels of all entries, the most suspicious first, equal scores by id.
@@ -53,10 +51,10 @@ def judge(
     The probability of a label for an entry is the mean of two, neither of which knows the entry.
     One is the label's share of votes: two entries vote for each other's labels if one is among the
     k nearest of the other, and twice if both are. The other is the softmax, with temperature 0.07,
-    of the entry's centred cosines to the class means (``heads.head``). An entry on which nobody
-    votes has this half alone.
+    of the entry's centred cosines to the class means (``heads.head``). For an entry on which
+    nobody votes the first is 0.
 
-    An entry is suspect if another label's probability exceeds that of its own by at least ``lead``
+    An entry is suspect if another label's probability exceeds that of its own by at least ``LEAD``
     times the mean probability of own labels: the noisier the memory, the smaller the lead needed.
     Then the suspects lose their votes and leave the class means, and all entries are judged again,
     ``ROUNDS`` times in all (after Brodley and Friedl, 1999, Identifying mislabeled training data).
@@ -64,16 +62,14 @@ def judge(
     label disappears.
 
     Entries of labels with fewer than ``trusted_min`` entries are never suspect, since too few
-    entries could support their labels. Raises BadParameter if ``lead`` is not in (0, 1].
+    entries could support their labels.
     """
-    if not 0.0 < lead <= 1.0:
-        raise BadParameter("lead", "above 0 and at most 1", lead)
     entries = _Entries(judged, vectors_of, trusted_min)
     trusted = np.ones(len(judged.ids), bool)
-    verdict = entries.verdict(trusted, lead)
+    verdict = entries.verdict(trusted)
     for _ in range(ROUNDS - 1):
         trusted = entries.trusted_after(verdict)
-        verdict = entries.verdict(trusted, lead)
+        verdict = entries.verdict(trusted)
     return entries.report(verdict, trusted)
 
 
@@ -114,8 +110,8 @@ class _Entries:
         self.weights = np.tile(judged.weights[self.rows].ravel(), 2)[order]
         self.starts = np.searchsorted(self.hearers, np.arange(m + 1))
 
-    def verdict(self, trusted: NDArray[np.bool_], lead: float) -> _Verdict:
-        """Judge all entries by ``trusted`` entries; see ``judge`` for ``lead``."""
+    def verdict(self, trusted: NDArray[np.bool_]) -> _Verdict:
+        """Judge all entries by ``trusted`` entries."""
         m = len(self.ids)
         own, rival, rivals = np.empty(m), np.empty(m), np.empty(m, np.intp)
         head = self._head(trusted)
@@ -130,7 +126,7 @@ class _Entries:
         if len(self.names) == 1:
             rival[:] = 0.0
         margin = rival - own
-        bar = lead * own[self.judged].mean() if self.judged.any() else np.inf
+        bar = LEAD * own[self.judged].mean() if self.judged.any() else np.inf
         suspect = self.judged & (margin > 0.0) & (margin >= bar)
         return _Verdict(suspect, rival / (rival + own), rivals)
 

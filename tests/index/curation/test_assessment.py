@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.index.curation.crowds import crowds, leave_one_out, memories, objects
 
 from visual_memory_index.curation import assessment
-from visual_memory_index.curation.assessment import Conflict, LabelAccuracy, LeaveOneOut
-from visual_memory_index.errors import BadParameter
+from visual_memory_index.curation.assessment import (
+    NEAR_DUPLICATE,
+    Conflict,
+    LabelAccuracy,
+    LeaveOneOut,
+)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1))
@@ -32,19 +35,19 @@ def test_accuracies_and_confusion_are_counts(pairs: list[tuple[str, str]]) -> No
         assert LabelAccuracy(label, total, accuracy) in rows
 
 
-@given(memories(), st.sampled_from([0.0, 0.25, 0.5]))
+@given(memories(), st.sampled_from([0.0, NEAR_DUPLICATE / 4, NEAR_DUPLICATE]))
 def test_conflicts_are_the_close_pairs_with_different_labels(
-    judged: LeaveOneOut, tolerance: float
+    judged: LeaveOneOut, step: float
 ) -> None:
-    distances = np.abs(judged.neighbors - np.arange(len(judged.ids))[:, np.newaxis]) / 16
+    distances = np.abs(judged.neighbors - np.arange(len(judged.ids))[:, np.newaxis]) * step
     judged = LeaveOneOut(judged.ids, judged.labels, judged.neighbors, distances, judged.weights)
 
-    found = assessment.conflicts(judged, tolerance=tolerance)
+    found = assessment.conflicts(judged)
 
     expected = set()
     for row, near in enumerate(judged.neighbors):
         for other, distance in zip(near, distances[row], strict=True):
-            if distance <= tolerance and judged.labels[row] != judged.labels[other]:
+            if distance <= NEAR_DUPLICATE and judged.labels[row] != judged.labels[other]:
                 pair = sorted([row, other], key=lambda at: judged.ids[at])
                 ids, labels = (
                     (column[pair[0]], column[pair[1]]) for column in (judged.ids, judged.labels)
@@ -58,20 +61,12 @@ def test_a_picture_kept_twice_with_two_labels_is_a_conflict_at_distance_0() -> N
     vectors[9] = vectors[2]
     judged = leave_one_out(vectors, ["cat"] * 5 + ["dog"] * 5, k=3)
 
-    found = assessment.conflicts(judged, tolerance=1e-5)
+    found = assessment.conflicts(judged)
 
     assert [(conflict.ids, conflict.labels) for conflict in found] == [
         (("002", "009"), ("cat", "dog"))
     ]
     assert abs(found[0].distance) <= 4e-6
-
-
-@pytest.mark.parametrize("tolerance", [-0.1, 2.1, float("nan")])
-def test_a_tolerance_is_a_distance(tolerance: float) -> None:
-    judged = leave_one_out(crowds([5, 5]), ["cat"] * 5 + ["dog"] * 5, k=3)
-
-    with pytest.raises(BadParameter, match="tolerance must be "):
-        assessment.conflicts(judged, tolerance=tolerance)
 
 
 def test_labels_of_few_entries_are_thin() -> None:

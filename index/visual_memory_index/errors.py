@@ -144,8 +144,9 @@ class WrongDimension(MemoryRefusal):
     """Vectors, or the one in ``field``, of another dimension than the memory's."""
 
     def __init__(self, got: int, want: int, field: str = "vectors") -> None:
-        has = "have" if field == "vectors" else "has"
-        super().__init__(f"The {field} {has} dimension {got}, but this memory holds {want}.")
+        sentence = f"The vectors have dimension {got}, but this memory holds {want}."
+        one = sentence.replace("vectors have", f"{field} has")
+        super().__init__(sentence if field == "vectors" else one)
         self.field = field
 
 

@@ -141,10 +141,13 @@ class EntriesExist(MemoryRefusal):
 
 
 class WrongDimension(MemoryRefusal):
-    """Vectors of another dimension than the memory's."""
+    """Vectors, or the one in ``field``, of another dimension than the memory's."""
 
-    def __init__(self, got: int, want: int) -> None:
-        super().__init__(f"The vectors have dimension {got}, but this memory holds {want}.")
+    def __init__(self, got: int, want: int, field: str = "vectors") -> None:
+        sentence = f"The vectors have dimension {got}, but this memory holds {want}."
+        one = sentence.replace("vectors have", f"{field} has")
+        super().__init__(sentence if field == "vectors" else one)
+        self.field = field
 
 
 class HeadTooLarge(MemoryRefusal):

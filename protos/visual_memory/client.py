@@ -455,30 +455,32 @@ class Memory:
         rerank_seconds: float = 10.0,
         domain_mean: ArrayLike | None = None,
     ) -> list[types.Decision]:
-        """Classify each query by the vote of its ``k`` nearest entries (50 if None), in order.
+        """Classify each query by the vote of its ``k`` nearest entries, in order.
 
-        ``voting`` weights the votes: plurality, distance, softmax (at a ``temperature``, 0.07 if
-        None) or rank (if None). Each vote is multiplied by the number of entries of its label to
-        the power of −``balance``, from 0 (if None) to 1, so that rare labels are heard. A ``head``
-        is a classifier in closed form, fitted to the entries: class means, or linear discriminants
-        with a ``ridge`` (1 if None); its scores become shares at a ``head_temperature`` (0.05),
-        which make up ``blend`` (0.5) of each score, the votes the rest. Only entries that match
-        ``filter`` and are not in ``exclude_ids`` vote; a decision carries the first ``neighbors``,
-        or all k. With ``reliability="soft"`` the votes of misleading entries, among the
-        ``reliability_k`` (10 if None) nearest of entries with another label, count less. With
-        ``calibrated`` a decision says how often such decisions are right, and is ``rejected`` if
-        the query is unlike all entries; with a ``coverage`` in (0, 1) it holds a set of labels, by
-        the rule ``conformal`` (lac if None, or randomized_aps), which ``allow_empty`` allows to be
-        empty. It covers that share of all queries, or with ``coverage_by="label"`` of each label's.
-        These three are refused without a coverage, ``reliability_k`` without soft votes. With
-        ``min_confidence`` it holds the deepest node of the taxonomy with that share of the votes,
-        with ``level`` instead the node with most votes at this depth. A ``reranker`` of the server
-        compares the pictures of the query and its k neighbours and reweights them, within
-        ``rerank_seconds`` for each query; None means the memory's, ``"none"`` none. Queries of a
-        domain of their own, such as drawings asked of photographs, may be centred by its
-        ``domain_mean`` (d,), the mean of the unit vectors of some of its pictures. Raises
-        InvalidArgument, NotFound for an unknown re-ranker, and FailedPrecondition for a memory that
-        is empty, not calibrated for these votes, or stores no images to re-rank.
+        ``voting`` weights the votes: plurality, distance, softmax (at a ``temperature``) or rank.
+        Each vote is multiplied by the number of entries of its label to the power of −``balance``,
+        from 0 to 1, so that rare labels are heard. A ``head`` (none, means, or discriminants with a
+        ``ridge``) is a classifier in closed form, fitted to the entries: class means or linear
+        discriminants; its scores become shares at a ``head_temperature``, which make up ``blend``
+        of each score, the votes the rest. What is None of this rule is of the memory's default
+        rule, see ``tune``; where there is none, it is k 50, rank, temperature 0.07, balance 0, head
+        none, ridge 1, head_temperature 0.05 and blend 0.5. Only entries that match ``filter`` and
+        are not in ``exclude_ids`` vote; a decision carries the first ``neighbors``, or all k. With
+        ``reliability="soft"`` the votes of misleading entries, among the ``reliability_k`` (10 if
+        None) nearest of entries with another label, count less. With ``calibrated`` a decision says
+        how often such decisions are right, and is ``rejected`` if the query is unlike all entries;
+        with a ``coverage`` in (0, 1) it holds a set of labels, by the rule ``conformal`` (lac if
+        None, or randomized_aps), which ``allow_empty`` allows to be empty. It covers that share of
+        all queries, or with ``coverage_by="label"`` of each label's. These three are refused
+        without a coverage, ``reliability_k`` without soft votes. With ``min_confidence`` it holds
+        the deepest node of the taxonomy with that share of the votes, with ``level`` instead the
+        node with most votes at this depth. A ``reranker`` of the server compares the pictures of
+        the query and its k neighbours and reweights them, within ``rerank_seconds`` for each query;
+        None means the memory's, ``"none"`` none. Queries of a domain of their own, such as drawings
+        asked of photographs, may be centred by its ``domain_mean`` (d,), the mean of the unit
+        vectors of some of its pictures. Raises InvalidArgument, NotFound for an unknown re-ranker,
+        and FailedPrecondition for a memory that is empty, not calibrated for these votes, or stores
+        no images to re-rank.
         """
         queries = _queries.classify(
             self.name,
@@ -634,12 +636,13 @@ class Memory:
     ) -> types.Explanation:
         """Explain the decision on one query, and decide again after hypothetical changes.
 
-        The rule is given as in ``classify``. In this call alone, entries may be left out
-        (``remove``), have other labels (``relabel``, by id), or be added (``add_vectors`` (n, d)
-        with ``add_labels``). A smallest set of entries whose removal flips the label is searched
-        for, ``search_seconds`` at most. ``include_thumbnails`` adds thumbnails of the entries, if
-        the memory stores images. Raises InvalidArgument, NotFound for entries that do not vote,
-        FailedPrecondition if no entry is left to vote.
+        The rule is given as in ``classify``; what is None is of the default rule, see there. In
+        this call alone, entries may be left out (``remove``), have other labels (``relabel``, by
+        id), or be added (``add_vectors`` (n, d) with ``add_labels``). A smallest set of entries
+        whose removal flips the label is searched for, ``search_seconds`` at most.
+        ``include_thumbnails`` adds thumbnails of the entries, if the memory stores images. Raises
+        InvalidArgument, NotFound for entries that do not vote, FailedPrecondition if no entry is
+        left to vote.
         """
         call = _decisions.explain(
             self.name,
@@ -683,10 +686,10 @@ class Memory:
     ) -> types.Assessment | types.Operation:
         """Classify each voting entry by the others, and find labels that look wrong.
 
-        The rule is given as in ``classify``; a head counts for the accuracies, not for the
-        suspects. Entries of labels with fewer than ``thin`` entries are classified, but never
-        reported as wrong. With ``wait=False`` the operation is returned at once. Raises
-        FailedPrecondition if fewer than two entries vote.
+        The rule is given as in ``classify``; what is None is of the default rule, see there. A head
+        counts for the accuracies, not for the suspects. Entries of labels with fewer than ``thin``
+        entries are classified, but never reported as wrong. With ``wait=False`` the operation is
+        returned at once. Raises FailedPrecondition if fewer than two entries vote.
         """
         call = _curation.assess(
             self.name,
@@ -715,6 +718,7 @@ class Memory:
     ) -> list[types.LabelJudgement]:
         """Judge the label of each voting entry, the most suspicious first.
 
+        The votes are by a rule as in ``classify``; what is None is of the default rule, see there.
         The suspects among them are those of ``assess`` with the same arguments, whatever its head:
         class means that leave the entry out are half of each judgement. ``progress`` is called with
         the entries whose neighbours are found, and all entries. Raises Error with the reason
@@ -747,8 +751,8 @@ class Memory:
         value of the metadata key ``group_by`` are in one fold. The ``measure`` is macro_accuracy,
         accuracy or log_loss. With ``apply`` the rule is the default of the memory until ``undo``:
         a call takes from it what it does not set. With ``wait=False`` the operation is returned at
-        once. Raises InvalidArgument, and FailedPrecondition if no entry has the key, or fewer than
-        two labels have entries in two folds.
+        once. Raises InvalidArgument, also if no voting entry has the key, and FailedPrecondition if
+        fewer than two labels have entries in two folds.
         """
         call = _decisions.tune(
             self.name, measure=measure, group_by=group_by, apply=apply, request_id=request_id
@@ -904,9 +908,9 @@ class Memory:
     def undo(self, operation: str, *, request_id: str | None = None) -> int:
         """Undo a prune, a relabel or a tuning; return the number of entries restored.
 
-        Entries changed since are left out; a tuning has none. Raises NotFound, and
-        FailedPrecondition if ``operation`` is none of these, not done, undone before, or a tuning
-        that is not the last.
+        Entries changed since are left out. Undoing a tuning restores the default rule before it and
+        no entry, so 0 is returned. Raises NotFound, and FailedPrecondition if ``operation`` is none
+        of these, not done, undone before, or a tuning that is not the last.
         """
         return self._transport.do(_curation.undo(self.name, operation, request_id))
 

@@ -106,14 +106,16 @@ class Reranking:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The label of a query, its share of all vote weights, and the weight of every label.
+    """The label of a query, its share of all votes by weight, and the score of every label.
 
-    ``confidence`` is the share, ``scores`` the weights, winner first; with a head, ``scores`` are
-    shares of 1 for labels with votes and the k best, ``confidence`` the winner's. If requested,
-    ``calibrated_confidence`` is how often such decisions are right, ``rejected`` is True for a
-    query unlike all entries, ``label_set`` holds the right label at the requested coverage, and
-    ``node`` is the taxonomy node on which the votes agree, None if on none. ``calibration_stale``
-    says that entries were changed since the calibration. ``reranking`` is None without a re-ranker.
+    ``scores`` are the weights of each label's votes, winner first: for shares divide by their sum.
+    With a head they are shares already, of labels with votes and of the k best; of a sum below 1
+    the rest belongs to labels that are left out. ``confidence`` is the winner's share. If
+    requested, ``calibrated_confidence`` is how often such decisions are right, ``rejected`` is True
+    for a query unlike all entries, ``label_set`` holds the right label at the requested coverage,
+    and ``node`` is the taxonomy node on which the votes agree, None if on none.
+    ``calibration_stale`` says that entries were changed since the calibration. ``reranking`` is
+    None without a re-ranker.
     """
 
     label: str

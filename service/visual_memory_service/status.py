@@ -103,7 +103,6 @@ FIELDS: dict[type[Exception], str] = {  # the field that all refusals of a class
     index.errors.BadFilter: "filter",
     index.errors.RequestReused: "request_id",
     index.errors.TooManyIds: "ids",
-    index.errors.WrongDimension: "vectors",
     index.errors.WrongOffset: "offset",
 }
 
@@ -144,6 +143,8 @@ def violation(refusal: Exception) -> error_details_pb2.BadRequest | None:
         case errors.BadField(path=field, wish=description):
             pass
         case index.errors.BadParameter(name=field, wish=description):
+            pass
+        case index.errors.WrongDimension(field=field):
             pass
         case index.errors.BadBackup(problem=description):
             field = "data"

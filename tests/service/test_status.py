@@ -80,6 +80,7 @@ def test_a_refusal_is_told_with_its_code_and_reason(
         (BadFilter(4, "a value is missing"), "filter"),
         (UndecodableImage(2, "is empty"), "images[2]"),
         (WrongDimension(3, 4), "vectors"),
+        (WrongDimension(3, 4, "domain_mean"), "domain_mean"),
         (WrongOffset(3, 4), "offset"),
         (RequestReused("r"), "request_id"),
         (EmbedderNotAllowed("onnx:a", ["b"]), "embedder"),

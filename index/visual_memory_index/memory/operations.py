@@ -263,10 +263,11 @@ def id_of(operation: str) -> str:
 
 def untune(transaction: Transaction, operation: str) -> None:
     """Make the rule before that of ``operation`` the default again. Raises NotUndoable."""
-    rules = default_rules.from_json(transaction.setting(default_rules.SETTING))
-    if [each.operation for each in rules[:1]] != [id_of(operation)]:
-        raise NotUndoable(operation, "another rule was made the default since")
-    transaction.keep_setting(default_rules.SETTING, default_rules.to_json(rules[1:]))
+    newest, *before = default_rules.from_json(transaction.setting(default_rules.SETTING))
+    if newest.operation != id_of(operation):
+        first = f"{operation.rpartition('/')[0]}/{newest.operation}"
+        raise NotUndoable(operation, f"another rule was made the default since; undo {first} first")
+    transaction.keep_setting(default_rules.SETTING, default_rules.to_json(before))
 
 
 def check_undoable(operation: Operation) -> None:

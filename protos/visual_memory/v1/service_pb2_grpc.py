@@ -345,7 +345,7 @@ class VisualMemoryServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Undo(self, request, context):
-        """Takes back what a prune or a relabel did, where nothing has changed it since.
+        """Takes back what a prune or a relabel did, where nothing has changed it since, or a tuning.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -133,7 +133,7 @@ class VisualMemoryStub:
         visual_memory.v1.service_pb2.UndoRequest,
         visual_memory.v1.service_pb2.UndoResponse,
     ]
-    """Takes back what a prune or a relabel did, where nothing has changed it since."""
+    """Takes back what a prune or a relabel did, where nothing has changed it since, or a tuning."""
 
     ValueEntries: grpc.UnaryStreamMultiCallable[
         visual_memory.v1.service_pb2.ValueEntriesRequest,
@@ -370,7 +370,7 @@ class VisualMemoryAsyncStub:
         visual_memory.v1.service_pb2.UndoRequest,
         visual_memory.v1.service_pb2.UndoResponse,
     ]
-    """Takes back what a prune or a relabel did, where nothing has changed it since."""
+    """Takes back what a prune or a relabel did, where nothing has changed it since, or a tuning."""
 
     ValueEntries: grpc.aio.UnaryStreamMultiCallable[
         visual_memory.v1.service_pb2.ValueEntriesRequest,
@@ -645,7 +645,7 @@ class VisualMemoryServicer(metaclass=abc.ABCMeta):
         request: visual_memory.v1.service_pb2.UndoRequest,
         context: _ServicerContext,
     ) -> typing.Union[visual_memory.v1.service_pb2.UndoResponse, collections.abc.Awaitable[visual_memory.v1.service_pb2.UndoResponse]]:
-        """Takes back what a prune or a relabel did, where nothing has changed it since."""
+        """Takes back what a prune or a relabel did, where nothing has changed it since, or a tuning."""
 
     @abc.abstractmethod
     def ValueEntries(

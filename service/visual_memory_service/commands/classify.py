@@ -21,6 +21,7 @@ from visual_memory_service.console.arguments import (
     add_asking,
     add_path,
     add_rule,
+    deciding_rule,
     refuse_without,
     rule,
 )
@@ -46,10 +47,13 @@ class Answered(Generic[Answer]):
     seconds: float
 
 
-VOTE_SHARE = (
-    "A vote share of 1 means that all neighbours agree, not that they are right: "
+CALIBRATE = (
     "visual-memory calibrate {name}, then --calibrated, says how often such decisions are right."
 )
+VOTE_SHARE = (
+    f"A vote share of 1 means that all neighbours agree, not that they are right: {CALIBRATE}"
+)
+SCORE = f"A score is the winner's part of the scores of all labels, by votes and head: {CALIBRATE}"
 
 
 def add_to(commands: Commands) -> None:
@@ -167,9 +171,11 @@ def classify(client: Client, options: Namespace) -> int:
         headers = {"calibrated": options.calibrated, "labels": options.coverage}
         headers["node"] = options.min_confidence
         added = [name for name, wanted in headers.items() if wanted]
-        print_table(("picture", "label", "vote share", *added, "nearest"), rows)
+        by_head = deciding_rule(memory.info().default_rule, options).head != "none"
+        share, meaning = ("score", SCORE) if by_head else ("vote share", VOTE_SHARE)
+        print_table(("picture", "label", share, *added, "nearest"), rows)
         if sys.stderr.isatty() and not options.calibrated:
-            say(VOTE_SHARE.format(name=options.name), file=sys.stderr)
+            say(meaning.format(name=options.name), file=sys.stderr)
         report(problems(decision for _, decision in answered.answers))
     if any(decision.calibration_stale for _, decision in answered.answers):
         say(

@@ -52,30 +52,35 @@ def tune(client: Client, options: Namespace) -> None:
 def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
     """Print the rules as a table, the best first, and the one that was chosen.
 
-    ``key`` is the metadata key of the groups, or empty.
+    They are numbered in the order of preference. ``key`` is the metadata key of the groups, or
+    empty.
     """
-    groups = f", those of one {key} together" if key else ""
+    groups = together = ""
+    if key:
+        groups = f" in {plural(found.group_count, 'group')}"
+        together = f", those of one {key} together"
     say(
-        f"{plural(found.count, 'entry')} of {info.name} in {plural(found.group_count, 'group')}, "
-        f"each asked of the others in five folds{groups}:"
+        f"{plural(found.count, 'entry')} of {info.name}{groups}, each asked of the others in five "
+        f"folds{together}:"
     )
     headers = ("macro accuracy", "accuracy", "log loss (less is better)", "behind", "", "rule")
-    ranked = sorted(found.rules, key=lambda each: each.behind.mean)
+    ranked = sorted(enumerate(found.rules, 1), key=lambda each: each[1].behind.mean)
     print_table(
-        headers,
+        ("number", *headers),
         [
             (
+                number,
                 *map(shown, (each.macro_accuracy, each.accuracy, each.log_loss, each.behind)),
                 "chosen" if each == found.chosen else "",
                 rule_flags(each.rule),
             )
-            for each in ranked
+            for number, each in ranked
         ],
     )
+    measure, number = found.measure.replace("_", " "), found.rules.index(found.chosen) + 1
     say(
-        f"Chosen by {found.measure.replace('_', ' ')}: of the rules no more than a standard error "
-        f"behind the best, the first in this order of preference: "
-        f"{'; '.join(rule_flags(each.rule) for each in found.rules)}."
+        f"Chosen by {measure} is number {number}: of the rules no more than a standard error "
+        "behind the best, the one with the lowest number."
     )
     if not found.applied:
         say("Nothing was changed; add --apply to make it the default of the memory.")

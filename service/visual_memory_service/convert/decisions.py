@@ -13,6 +13,7 @@ import visual_memory_index as index
 from visual_memory.v1 import decision_pb2, entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index.curation.tuning import MEASURES
+from visual_memory_index.errors import WrongDimension
 from visual_memory_index.votes import conformal
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import requests
@@ -40,9 +41,13 @@ Queries = Sequence[bytes] | NDArray[np.float32]
 
 
 def to_classification(
-    request: pb.ClassifyRequest, default: index.Rule, settings: Settings
+    request: pb.ClassifyRequest, default: index.Rule, dimension: int, settings: Settings
 ) -> Classification:
-    """Read a Classify request; all neighbours are shown by default. Raises BadField, BadFilter."""
+    """Read a Classify request to a memory of this ``dimension``.
+
+    All neighbours are shown by default. Raises BadField, BadFilter, and WrongDimension for a
+    ``domain_mean``.
+    """
     shown, seconds = None, RERANK_SECONDS
     if request.HasField("neighbors"):
         shown = requests.to_number(request.neighbors, "neighbors", 0)
@@ -60,7 +65,7 @@ def to_classification(
             question,
             counts_k=to_reliability_k(request),
             means=options is not None and options.need_calibration,
-            domain_mean=to_domain_mean(request),
+            domain_mean=to_domain_mean(request, dimension),
         ),
         reranker=request.reranker,
     )
@@ -123,10 +128,15 @@ def to_rule(request: Deciding, default: index.Rule) -> index.Rule:
     return rule.counted()
 
 
-def to_domain_mean(request: pb.ClassifyRequest) -> NDArray[np.float32] | None:
-    """Read the mean of unit vectors (d,) by which queries are centred, if any. Raises BadField."""
+def to_domain_mean(request: pb.ClassifyRequest, dimension: int) -> NDArray[np.float32] | None:
+    """Read the mean of unit vectors (d,) by which queries are centred, if any.
+
+    Raises BadField, and WrongDimension if d is not ``dimension``.
+    """
     if not request.domain_mean:
         return None
+    if len(request.domain_mean) != dimension:
+        raise WrongDimension(len(request.domain_mean), dimension, "domain_mean")
     mean = np.array(request.domain_mean, dtype=np.float32)
     length = float(np.linalg.norm(mean.astype(np.float64)))
     if not 0.0 < length <= MEAN_LENGTH_MAX:

@@ -97,8 +97,8 @@ async def classify(
 async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, NDArray[np.float32]]:
     """Return the nearest entries of each query, in query order, and the queries' vectors (n, d).
 
-    Raises EmptyMemory, WrongDimension, AnswerTooLarge, HeadTooLarge, and BadField for a wrong
-    ``domain_mean``.
+    Raises EmptyMemory, WrongDimension, AnswerTooLarge, HeadTooLarge, and BadField for a query that
+    is its ``domain_mean`` itself.
     """
     question.check_answer(min(question.rule.k, served.memory.count), "neighbours")
     if not served.memory.count:

@@ -18,15 +18,8 @@ def centred(
 
     This takes away what the pictures of a domain have in common, and leaves what tells them apart
     (Sun et al., 2016, Return of frustratingly easy domain adaptation, of which it is the part
-    without covariances). Raises BadField for ``domain_mean`` if it has another dimension, and for
-    an item of ``field`` that is the mean itself.
+    without covariances). Raises BadField for an item of ``field`` that is the mean itself.
     """
-    if len(mean) != vectors.shape[1]:
-        raise BadField(
-            "domain_mean",
-            f"must have the {vectors.shape[1]} numbers of the memory's vectors, but has "
-            f"{len(mean)}",
-        )
     moved = vectors.astype(np.float64) - mean
     same = np.flatnonzero(np.square(moved).sum(axis=1) < LENGTH_MIN**2)
     if same.size:

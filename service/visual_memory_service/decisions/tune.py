@@ -52,7 +52,9 @@ def check_key(key: str, memory: index.Memory) -> None:
     This is not left to the operation, which would keep the key in its file as a problem.
     """
     if key and not any(map(memory.votes, memory.metadata_values(key))):
-        raise BadField("group_by", "must be a metadata key that some voting entry has")
+        raise BadField(
+            "group_by", f"must be a metadata key that some voting entry has, but is {key[:80]!r}"
+        )
 
 
 def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | None:

@@ -189,8 +189,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:
         until = rerank.rerank_deadline(context.time_remaining())
         served = await self._served(request.memory)
-        default = default_rule(served)
-        asked = await read(request, decisions.to_classification, request, default, self.settings)
+        default, dimension = default_rule(served), served.memory.identity.dimension
+        asked = await read(
+            request, decisions.to_classification, request, default, dimension, self.settings
+        )
         reranker = rerank.choose_reranker(asked, served.memory, self.rerankers)
         await asked.check(served, reranked=bool(reranker))
         if asked.question.counts_k is not None:

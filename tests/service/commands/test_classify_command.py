@@ -73,6 +73,35 @@ def test_pictures_are_centred_by_the_mean_of_their_domain(
     ) in shown
 
 
+def test_the_share_of_a_winner_is_called_a_score_where_a_head_decides(
+    run: Run, client: Client, album: RemoteMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(Path("drawn"), range(5, 7))
+    memory = client.memory(album.name)
+
+    def named(*flags: str) -> tuple[str, str]:
+        with monkeypatch.context() as patched:
+            patched.setattr("sys.stderr.isatty", lambda: True)
+            done = run("classify", album.name, "drawn", *flags)
+        assert done.returncode == 0
+        header = done.stdout.splitlines()[0].removeprefix("picture").removesuffix("nearest")
+        return header.split("label")[1].strip(), done.stderr.splitlines()[-1]
+
+    votes, by_head = named(), named("--head", "means")
+    memory.insert(images=[to_picture(7), to_picture(8)], labels=["other", "other"])
+    memory.tune(apply=True)
+    default = memory.info().default_rule
+
+    assert votes[0] == "vote share"
+    assert "A vote share of 1 means that all neighbours agree" in votes[1]
+    assert by_head[0] == "score"
+    assert "A score is the winner's part of the scores of all labels" in by_head[1]
+    assert default is not None
+    assert default.rule.head == "means"
+    assert named() == by_head
+    assert named("--head", "none") == votes
+
+
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.conftest import RemoteMemory, to_picture
 
 from visual_memory import Client, InvalidArgument, Memory
@@ -80,7 +81,6 @@ def test_pictures_are_centred_as_their_vectors_are(client: Client, album: Remote
 @pytest.mark.parametrize(
     ("mean", "sentence"),
     [
-        (MEAN[:5], "domain_mean must have the 16 numbers of the memory's vectors, but has 5"),
         (np.zeros(16), "domain_mean must be the mean of unit vectors, .* but is 0 long"),
         (np.full(16, np.nan), "domain_mean must be the mean of unit vectors, .* but is nan long"),
         (np.full(16, np.inf), "domain_mean must be the mean of unit vectors, .* but is inf long"),
@@ -94,6 +94,18 @@ def test_a_mean_that_is_none_is_refused_by_name(crowd: Memory, mean: Any, senten
     with pytest.raises(InvalidArgument, match=sentence) as refused:
         crowd.classify(vectors=ROWS[ASKED], domain_mean=mean)
 
+    assert [path for path, _ in refused.value.field_violations] == ["domain_mean"]
+
+
+@pytest.mark.parametrize("mean", [MEAN[:5], np.ones(5), np.zeros(17)])
+def test_a_mean_of_another_dimension_is_refused_as_vectors_of_one_are(
+    crowd: Memory, mean: NDArray[np.float64]
+) -> None:
+    sentence = f"^The domain_mean has dimension {len(mean)}, but this memory holds 16.$"
+    with pytest.raises(InvalidArgument, match=sentence) as refused:
+        crowd.classify(vectors=ROWS[ASKED], domain_mean=mean)
+
+    assert refused.value.reason == "WRONG_DIMENSION"
     assert [path for path, _ in refused.value.field_violations] == ["domain_mean"]
 
 

@@ -152,7 +152,8 @@ def test_of_several_tunings_the_last_is_undone_first(crowd: Memory) -> None:
     first = crowd.tune(apply=True)
     second = crowd.tune(measure="log_loss", apply=True)
 
-    with pytest.raises(FailedPrecondition, match="another rule was made the default since"):
+    sentence = f"another rule was made the default since; undo {second.operation} first."
+    with pytest.raises(FailedPrecondition, match=f"{sentence}$"):
         crowd.undo(first.operation)
     crowd.undo(second.operation)
     default = crowd.info().default_rule
@@ -198,9 +199,15 @@ def test_the_default_stays_after_a_restart_in_copies_and_when_entries_are_unlear
         crowd.insert(vectors=ROWS, labels=LABELS, ids=IDS)
         found = crowd.tune(apply=True)
         expected = labels_by(crowd)
+        crowd.tune(apply=True)
         copy = client.copy("crowd", "copy")
         assert labels_by(copy) == expected
-        copy.undo(tuned(client, copy))
+        newest, oldest = (each.name for each in client.operations("copy") if each.kind == "tune")
+        with pytest.raises(FailedPrecondition, match=f"undo {newest} first"):
+            copy.undo(oldest)
+        copy.undo(newest)
+        assert labels_by(copy) == expected
+        copy.undo(oldest)
         assert (copy.info().default_rule, labels_by(crowd)) == (None, expected)
         crowd.unlearn([IDS[0]])
         default = crowd.info().default_rule
@@ -231,8 +238,16 @@ def test_a_key_that_all_entries_share_leaves_nothing_to_ask(crowd: Memory) -> No
 
 
 def test_a_key_that_no_entry_has_is_refused(crowd: Memory) -> None:
-    with pytest.raises(InvalidArgument, match="group_by must be a metadata key that some voting"):
+    sentence = "group_by must be a metadata key that some voting entry has, but is 'scne'."
+    with pytest.raises(InvalidArgument, match=f"{sentence}$") as refused:
         crowd.tune(group_by="scne")
+
+    assert refused.value.reason == "BAD_FIELD"
+
+
+def test_a_long_key_that_no_entry_has_is_named_by_its_beginning(crowd: Memory) -> None:
+    with pytest.raises(InvalidArgument, match=f"has, but is '{'k' * 80}'.$"):
+        crowd.tune(group_by="k" * 256)
 
 
 def test_a_key_of_pruned_entries_alone_is_refused(crowd: Memory) -> None:
@@ -307,6 +322,15 @@ def test_an_unknown_measure_is_refused(crowd: Memory) -> None:
         crowd.tune(measure="f1")
 
 
+def test_the_command_counts_groups_where_a_key_is_given(run: Run, crowd: Memory) -> None:
+    shown = run("tune", crowd.name, "--group-by", "scene")
+
+    assert shown.stdout.startswith(
+        f"114 entries of {crowd.name} in 57 groups, each asked of the others in five folds, those "
+        "of one scene together:\n"
+    )
+
+
 def test_explanations_assessments_and_calibrations_are_by_the_default(crowd: Memory) -> None:
     rule = asdict(crowd.tune(apply=True).chosen.rule)
 
@@ -332,9 +356,19 @@ def test_the_command_shows_the_rules_and_applies_one(
     operation = json.loads(applied.stdout)["operation"]
     undone = command("undo", crowd.name, operation)
 
-    assert len([line for line in shown.stdout.splitlines() if "--k 50" in line]) == 7
-    assert f"114 entries of {crowd.name} in 114 groups, each asked of the others" in shown.stdout
-    assert "Nothing was changed; add --apply" in shown.stdout
+    first, headers, *rows, chosen_by, last = shown.stdout.splitlines()
+    assert first == f"114 entries of {crowd.name}, each asked of the others in five folds:"
+    assert headers.split()[:3] == ["number", "macro", "accuracy"]
+    numbered = {int(row.split()[0]): row.partition("--")[1:] for row in rows}
+    assert [numbered[number] for number in range(1, 7)] == [
+        flags(asdict(each.rule)).partition("--")[1:] for each in found.rules
+    ]
+    number = found.rules.index(found.chosen) + 1
+    assert [int(row.split()[0]) for row in rows if " chosen " in row] == [number]
+    assert chosen_by.startswith(
+        f"Chosen by macro accuracy is number {number}: of the rules no more than"
+    )
+    assert last == "Nothing was changed; add --apply to make it the default of the memory."
     assert json.loads(applied.stdout)["chosen"] == asdict(found.chosen)
     rule = flags(asdict(found.chosen.rule))
     assert f"Decisions are by {rule} where a call names nothing else" in info.stdout

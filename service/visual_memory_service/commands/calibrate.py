@@ -62,7 +62,8 @@ def calibrate(client: Client, options: Namespace) -> int:
         raise WrongUsage("argument --skip-bad: not allowed without argument FOLDER")
     memory = client.memory(options.name)
     queries, bad = held_out(client, memory, options) if options.folder else ({}, {})
-    with Progress("decisions") as progress, report_running_operations(client, options.name):
+    judged = "pictures judged" if options.folder else "entries judged"
+    with Progress(judged) as progress, report_running_operations(client, options.name):
         found = memory.calibrate(
             group_by=options.group_by, progress=progress.reach, **rule(options), **queries
         )

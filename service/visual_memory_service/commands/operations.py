@@ -10,7 +10,7 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import WrongUsage
-from visual_memory_service.console.arguments import add_asking, rule_flags
+from visual_memory_service.console.arguments import add_asking, calibration_hint, rule_flags
 
 
 def add_to(commands: Commands) -> None:
@@ -43,9 +43,12 @@ def undo(client: Client, options: Namespace) -> None:
     if options.json:
         print_json({"memory": options.name, "restored": restored})
     elif client.operation(options.operation).kind == "tune":
-        default = memory.info().default_rule
+        info = memory.info()
+        default = info.default_rule
         rule = f"by {rule_flags(default.rule)}" if default else "as memories do by default"
         say(f"{options.name} decides {rule} again, as before the tuning.")
+        if hint := calibration_hint(info):
+            say(hint)
     else:
         why = "" if restored else ": nothing was left to take back"
         relabelled = client.operation(options.operation).kind == "relabel"

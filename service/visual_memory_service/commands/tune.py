@@ -9,7 +9,12 @@ from visual_memory import Client, Estimate, MemoryInfo, TuneResult
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
-from visual_memory_service.console.arguments import add_apply, add_asking, rule_flags
+from visual_memory_service.console.arguments import (
+    add_apply,
+    add_asking,
+    calibration_hint,
+    rule_flags,
+)
 from visual_memory_service.console.interrupted import report_running_operations
 
 MEASURES = ("macro_accuracy", "accuracy", "log_loss")
@@ -90,11 +95,8 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
         "takes the rest from it.",
         f"visual-memory undo {info.name} {found.operation}   takes it back.",
     )
-    if info.calibration is not None:
-        say(
-            "Its calibration is of another rule, if this one is new: "
-            f"visual-memory calibrate {info.name}   makes one of this."
-        )
+    if hint := calibration_hint(info):
+        say(hint)
 
 
 def shown(estimate: Estimate) -> str:

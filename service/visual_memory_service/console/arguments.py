@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from visual_memory.terminal import arguments as terminal
 from visual_memory.terminal.arguments import HEADS, VOTINGS, Command, Commands
 from visual_memory.terminal.refused import WrongUsage
-from visual_memory.types import DefaultRule, Rule
+from visual_memory.types import DefaultRule, MemoryInfo, Rule
 
 
 class Parameter(NamedTuple):
@@ -132,6 +132,17 @@ def deciding_rule(default: DefaultRule | None, options: Namespace) -> Rule:
         name: None for name, each in RULE.items() if each.of and values[each.of] not in each.values
     }
     return Rule(**values | unused)
+
+
+def calibration_hint(info: MemoryInfo) -> str | None:
+    """Return what to do if a memory decides by another rule than its calibration is of."""
+    decides = deciding_rule(info.default_rule, Namespace(**dict.fromkeys(RULE)))
+    if info.calibration is None or info.calibration.rule == decides:
+        return None
+    return (
+        "Its calibration is of another rule, and --calibrated and --coverage are refused until "
+        f"visual-memory calibrate {info.name}   makes one of this."
+    )
 
 
 def rule_flags(found: Rule) -> str:

@@ -57,6 +57,21 @@ def check_key(key: str, memory: index.Memory) -> None:
         )
 
 
+def check_tuning(key: str, memory: index.Memory) -> None:
+    """Check that a memory can be tuned, before an operation is made.
+
+    Raises TooFewItems, and as ``check_key``.
+    """
+    check_key(key, memory)
+    check_labels(sum(count > 1 for count in memory.label_counts().values()))
+
+
+def check_labels(count: int) -> None:
+    """Raise TooFewItems if fewer than two labels have entries that ask each other."""
+    if count < 2:
+        raise TooFewItems("labels with two entries or groups", got=count, needed=2)
+
+
 def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | None:
     """Choose among the rules in ``tuning.CANDIDATES``, by folds of the voting entries.
 
@@ -69,8 +84,7 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
     values = memory.metadata_values(group_by) if group_by else {}
     groups = {id: values[id] for id in ids if id in values}
     sample = tuning.sample(ids, labels, groups)
-    if len(sample.sizes) < 2:
-        raise TooFewItems("labels with two entries or groups", got=len(sample.sizes), needed=2)
+    check_labels(len(sample.sizes))
     chosen, measured = tuning.choose(sample, outcomes(snapshot, sample, job), measure)
     found = TuneResult(
         measure=measure,

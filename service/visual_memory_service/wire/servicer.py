@@ -32,7 +32,7 @@ from visual_memory_service.decisions.calibration import calibrate_memory, check_
 from visual_memory_service.decisions.classify import classify, embed, search, to_vectors
 from visual_memory_service.decisions.explain import explain
 from visual_memory_service.decisions.taxonomy import set_taxonomy, taxonomy_of
-from visual_memory_service.decisions.tune import check_key, default_rule, tune_memory
+from visual_memory_service.decisions.tune import check_tuning, default_rule, tune_memory
 from visual_memory_service.erasure.unlearn import UnlearningWork, certificate_of
 from visual_memory_service.errors import ConnectionEnding
 from visual_memory_service.runtime.backups import Backups
@@ -324,7 +324,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memory = await self._memory(request.memory)
         measure, key = decisions.to_measure(request), decisions.to_group_key(request)
         again = requests.to_request(request)
-        await in_thread(check_key, key, memory)
+        await in_thread(check_tuning, key, memory)
         work = partial(tune_memory, measure=measure, group_by=key, apply=request.apply)
         return await self._start(memory, "tune" if request.apply else "tune-dry-run", work, again)
 

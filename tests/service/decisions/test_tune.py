@@ -225,8 +225,11 @@ def test_the_default_stays_after_a_restart_in_copies_and_when_entries_are_unlear
 def test_labels_that_cannot_be_held_out_are_too_few(crowd: Memory, kept: list[str]) -> None:
     crowd.delete([id for id, label in zip(IDS, LABELS, strict=True) if label not in kept])
 
-    with pytest.raises(FailedPrecondition, match="2 labels with two entries or groups are needed"):
+    with pytest.raises(
+        FailedPrecondition, match="2 labels with two entries or groups are needed"
+    ) as refused:
         crowd.tune()
+    assert refused.value.reason == "TOO_FEW_ITEMS"
 
 
 def test_a_key_that_all_entries_share_leaves_nothing_to_ask(crowd: Memory) -> None:
@@ -376,3 +379,34 @@ def test_the_command_shows_the_rules_and_applies_one(
     assert undone.stdout == (
         f"{crowd.name} decides as memories do by default again, as before the tuning.\n"
     )
+
+
+def test_the_commands_say_where_a_calibration_is_of_another_rule(
+    command: Run, crowd: Memory, monkeypatch: pytest.MonkeyPatch, server: Server, client: Client
+) -> None:
+    monkeypatch.setenv("VISUAL_MEMORY_SERVER", server.address)
+    hint = (
+        "Its calibration is of another rule, and --calibrated and --coverage are refused until "
+        f"visual-memory calibrate {crowd.name}   makes one of this.\n"
+    )
+    crowd.calibrate()
+
+    applied = command("tune", crowd.name, "--apply").stdout
+    undone = command("undo", crowd.name, tuned(client, crowd)).stdout
+    crowd.tune(apply=True)
+    crowd.calibrate()
+    again = command("tune", crowd.name, "--apply").stdout
+    last = tuned(client, crowd)
+    crowd.undo(last)
+    of_default = command("undo", crowd.name, tuned_before(client, crowd)).stdout
+
+    assert applied.endswith(hint)
+    assert hint not in undone
+    assert hint not in again
+    assert of_default.endswith(hint)
+
+
+def tuned_before(client: Client, memory: Memory) -> str:
+    """Return the newest tuning that was not undone."""
+    tunings = (each for each in client.operations(memory.name) if each.kind == "tune")
+    return next(each.name for each in tunings if each.undo_time is None)

@@ -71,7 +71,7 @@ class Recalibration:
     """A monotone curve from the winner's share to expected accuracy, linear between its points.
 
     ``confidences`` ascend strictly from 0 to 1, each with its accuracy. The curve holds for the
-    ``k`` and the voting whose decisions it was fitted on.
+    rule whose decisions it was fitted on.
     """
 
     confidences: tuple[float, ...]

@@ -60,9 +60,10 @@ VOTINGS = MappingProxyType({rule.__name__: rule for rule in (plurality, distance
 class Decision:
     """The label of one query, with its votes.
 
-    ``scores`` holds the total weight of every label that got a vote, the winner first.
-    ``confidence`` is the winner's share of all weights. ``ids``, ``labels`` and ``distances`` (k,)
-    are the neighbours, nearest first, ``weights`` (k,) the votes of each.
+    ``scores`` holds the total weight of every label with a vote, the winner first; with a head, the
+    shares of the best labels, with votes or without. ``confidence`` is the winner's share of all
+    weights. ``ids``, ``labels`` and ``distances`` (k,) are the neighbours, nearest first,
+    ``weights`` (k,) the votes of each.
     """
 
     label: str

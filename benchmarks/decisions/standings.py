@@ -188,9 +188,11 @@ def main() -> None:
     parser.add_argument("--measure", choices=MEASURES, default="accuracy")
     parser.add_argument("--methods", nargs="*", default=[], help="a table of cells with these")
     parser.add_argument("--rivals", nargs="+", default=TRAINED, help="how their names begin")
+    parser.add_argument("--vectors", default="", help="cells whose configuration has this in it")
     arguments = parser.parse_args()
     rivals = tuple(arguments.rivals)
     rows = [row for csv in arguments.csv for row in read(csv)]
+    rows = [row for row in rows if arguments.vectors in row.cell.configuration]
     found = common(table(rows, arguments.measure), arguments.methods, rivals)
     of_methods(found, arguments.measure, rivals)
     if arguments.methods:

@@ -783,6 +783,8 @@ def test_a_memory_is_calibrated_by_a_folder_of_other_pictures(
             path.parent.mkdir(parents=True, exist_ok=True)
             draw(path, offset + number)
     (held / "red" / "bad.png").write_bytes(b"no picture")
+    (held / "green").mkdir()
+    draw(held / "green" / "0.png", 20)
 
     refused = run("calibrate", pets, held)
     left_out = run("calibrate", pets, held, "--skip-bad")
@@ -792,7 +794,8 @@ def test_a_memory_is_calibrated_by_a_folder_of_other_pictures(
     assert "bad.png" in refused.stderr
     assert left_out.returncode == 1
     assert "calibrated for decisions by" in left_out.stdout
-    assert ", by 12 pictures.\n" in left_out.stdout
+    assert ", by 13 pictures.\n" in left_out.stdout
+    assert "count as wrong: green" in left_out.stderr
     assert "\nCalibrated " in info.stdout
     for wrong in (("--group-by", "x"), ("--skip-bad",)):
         given = (held,) if wrong[0] == "--group-by" else ()

@@ -30,6 +30,7 @@ EXACT_AT_ONCE = 4096
 COPIED_MAX = 1 << 26  # numbers of the vectors that one head is fitted to or without, in 256 MB
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
 UNCOUNTED_PARTS = 8  # of rows that are counted while readers wait
+RECOUNTED = 8  # times the rows removed, to be counted anew instead
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -402,11 +403,12 @@ class RamCopy:
     def _uncount(self, rows: Rows, start: Rows, end: Rows) -> None:
         """Remove ``rows`` from the statistics, before rows move from ``start`` to ``end``.
 
-        A row that was not counted may move among those that are. For very many rows, which would
-        hold up readers, all are counted anew at the next use instead.
+        A row that was not counted may move among those that are. Where rows that would hold up
+        readers are no small part, those left are counted anew at the next use instead.
         """
         assert self.statistics is not None
-        if len(rows) > UNCOUNTED_PARTS * self.statistics.at_once:
+        held_up = len(rows) > UNCOUNTED_PARTS * self.statistics.at_once
+        if held_up and len(self) < RECOUNTED * len(rows):
             self.drop_statistics()
             return
         gone = rows[rows < self.counted]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import faiss
 import numpy as np
@@ -23,7 +23,9 @@ PART_ROWS_MIN = 1024
 TOGETHER = 256  # queries that FAISS makes room for; 4,096 would be 16 MB for each scan
 PACKED_MAX = 1024  # rows of a block that BLAS packs, at most; it has a multiple of PACKED_STEP
 PACKED_STEP = 32
-MULTIPLYING = 4  # threads that multiply at the same time, so that each has buffers of its own
+MULTIPLYING = 16  # threads that multiply at the same time, so that each has buffers of its own
+FEW = 8  # rows by which many are multiplied
+TOGETHER_SECONDS = 60.0  # for which threads wait for each other
 GATHERED_SHARE = 0.25  # a smaller share of a block is copied together before it is multiplied
 
 
@@ -145,7 +147,9 @@ class FaissIndexes:
 
         for threads in (self._threads.queries, self._threads.background):
             together = threading.Barrier(self._threads.count)
-            wait([threads.submit(pack, together) for _ in range(self._threads.count)])
+            packing = [threads.submit(pack, together) for _ in range(self._threads.count)]
+            for packed in packing:
+                packed.result()
         pack_numpy(dimension)
 
 
@@ -163,16 +167,17 @@ def pack_faiss(dimension: int) -> None:
 
 def pack_numpy(dimension: int) -> None:
     """Fill the buffers of NumPy's BLAS with zeros, in several threads at the same time."""
-    together = threading.Barrier(MULTIPLYING)
+    together = threading.Barrier(MULTIPLYING, timeout=TOGETHER_SECONDS)
     two_blocks = 2 * PACKED_MAX * (os.cpu_count() or 1)  # for each thread of BLAS
+    kinds = (np.float32, np.float64)
+    zeros = [np.zeros((two_blocks, dimension), kind) for kind in kinds]  # never written: no memory
 
     def pack() -> None:
-        for kind in (np.float32, np.float64):
-            many = np.zeros((two_blocks, dimension), kind)  # takes no memory until it is written
-            few = np.zeros((PACKED_STEP, dimension), kind)
+        for many in zeros:
             together.wait()
-            np.matmul(few, many.T)
-            np.matmul(many, few.T)
+            np.matmul(many[:FEW], many.T)
+            np.matmul(many, many[:FEW].T)
 
     with ThreadPoolExecutor(MULTIPLYING) as threads:
-        wait([threads.submit(pack) for _ in range(MULTIPLYING)])
+        for packed in [threads.submit(pack) for _ in range(MULTIPLYING)]:
+            packed.result()

@@ -15,7 +15,7 @@ from visual_memory import Client, Memory
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
-from visual_memory.terminal.refused import WrongUsage
+from visual_memory.terminal.refused import WrongUsage, listed
 from visual_memory_service.commands.classify import query_in_batches
 from visual_memory_service.console.arguments import (
     add_asking,
@@ -88,9 +88,14 @@ def held_out(
     """Return vectors and labels of the pictures in a folder, and why others were left out."""
     found, files = labelled(options.folder)
     label_of = {picture.path: picture.label for picture in found}
-    bad_pictures.report_remarks(
-        files.others, [*files.remarks, *alike(label_of.values(), memory.info().labels)]
-    )
+    known = memory.info().labels
+    remarks = [*files.remarks, *alike(label_of.values(), known)]
+    if strange := sorted(set(label_of.values()) - known.keys()):
+        remarks.append(
+            f"Not labels of {options.name}, so that decisions on their pictures count as wrong: "
+            f"{listed(strange)}"
+        )
+    bad_pictures.report_remarks(files.others, remarks)
 
     def embed(images: Sequence[Path]) -> list[NDArray[np.float32]]:
         return list(memory.embed(images))

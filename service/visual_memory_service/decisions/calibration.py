@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from operator import itemgetter
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -133,7 +132,7 @@ def calibrate_memory(
     Entries with equal values of the metadata key ``group_by``, if it is not empty, are not asked of
     each other.
     """
-    group_of = job.memory.metadata_values(group_by) if group_by else {}
+    group_of = job.memory.metadata_values(group_by) if group_by else None
     found = calibrate(
         job.memory.snapshot(), rule, job, queries=queries, labels=labels, group_of=group_of
     )
@@ -156,26 +155,27 @@ def calibrate(
     *,
     queries: NDArray[np.float32] | None = None,
     labels: Sequence[str] = (),
-    group_of: Mapping[str, str] = MappingProxyType({}),
+    group_of: Mapping[str, str] | None = None,
 ) -> Calibration:
     """Fit a calibration to labelled unit ``queries`` (n, d), or without any to the entries.
 
-    Each entry is asked of the others, or if ``group_of`` maps any ids to groups, of those that are
-    not of its own. Raises TooFewItems, OneLabel, HeadTooLarge, RidgeTooSmall, Cancelled.
+    Each entry is asked of the others, or with ``group_of``, which maps ids to groups, of some that
+    are not of its own. Raises TooFewItems, OneLabel, HeadTooLarge, RidgeTooSmall, Cancelled.
     """
     wanted = snapshot.columns()[1] if queries is None else np.array(labels, dtype=object)
     index.check_calibratable(snapshot.label_counts, None if queries is None else len(queries))
     if queries is not None:
         answers = ask(snapshot, rule, queries, job)
-    elif group_of:
+    elif group_of is not None:
         answers = leave_groups_out(snapshot, rule, group_of, job)
     else:
         answers = leave_one_out(snapshot, rule, job)
     confidences, right = np.empty(len(wanted)), np.empty(len(wanted), dtype=bool)
-    distances = np.empty(len(wanted))
+    distances, asked = np.empty(len(wanted)), np.zeros(len(wanted), dtype=bool)
     scores = {name: np.empty(len(wanted)) for name in conformal.SCORES}
     for each in answers:
         rows, own = each.rows, wanted[each.rows].tolist()
+        asked[rows] = True
         decisions = rule.decide(each.neighbors)
         confidences[rows] = [decision.confidence for decision in decisions]
         right[rows] = wanted[rows] == np.array([d.label for d in decisions], dtype=object)
@@ -185,18 +185,19 @@ def calibrate(
         for name, score in conformal.SCORES.items():
             scored = (score(d.scores, draw) for d, draw in zip(decisions, draws, strict=True))
             scores[name][rows] = list(map(conformal.own_score, scored, own, head_shares))
+    confidences, right, wanted = confidences[asked], right[asked], wanted[asked]
     return Calibration(
         result=CalibrationResult(
             rule=rule,
             count=len(wanted),
             error_before=index.calibration_error(confidences, right),
             error_after=held_out_error(confidences, right),
-            rejection_distance=index.threshold(distances),
+            rejection_distance=index.threshold(distances[asked]),
         ),
         revision=snapshot.revision,
         created_at=time.time_ns() // 1000,
         recalibration=index.fit(confidences, right),
-        scores={name: grouped(each, wanted) for name, each in scores.items()},
+        scores={name: grouped(each[asked], wanted) for name, each in scores.items()},
     )
 
 

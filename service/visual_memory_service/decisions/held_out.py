@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 import visual_memory_index as index
 from visual_memory_index.curation import tuning
-from visual_memory_index.errors import TooFewItems
 from visual_memory_index.heads.head import Head
 from visual_memory_index.heads.products import inverse, rounded_inverse
 from visual_memory_index.records.neighbors import HeadScores
+from visual_memory_service.decisions.tune import check_labels
 from visual_memory_service.runtime.batches import leave_one_out_in_batches, nearest_in_batches
 from visual_memory_service.runtime.operations import Job
 
@@ -84,21 +84,21 @@ def leave_groups_out(
 ) -> Iterator[HeldOut]:
     """Ask each entry of four fifths of the others, among them none of its group.
 
-    ``group_of`` maps ids to groups; an entry without one is a group of its own. Raises TooFewItems
-    if there is but one group, HeadTooLarge, RidgeTooSmall.
+    ``group_of`` maps ids to groups; an entry without one is a group of its own. Entries of a label
+    in one fold alone are not asked, as it would be unknown. Raises TooFewItems if fewer than two
+    labels are left, HeadTooLarge, RidgeTooSmall.
     """
     ids, labels = snapshot.columns()
-    folds = tuning.sample(ids, labels, group_of).folds
-    if len(numbers := np.unique(folds)) < 2:
-        raise TooFewItems("groups", got=1, needed=2)
+    sample = tuning.sample(ids, labels, group_of, tested_max=len(ids))
+    check_labels(len(sample.sizes))
     done = 0
 
     def report(asked: int, _: int) -> None:
-        job.report_progress(done + asked, len(ids))
+        job.report_progress(done + asked, len(sample.rows))
 
-    for fold in numbers:
-        mine = np.flatnonzero(folds == fold)
-        others = snapshot.without(ids[mine])
+    for fold in range(tuning.FOLDS):
+        mine = sample.rows[sample.folds[sample.rows] == fold]
+        others = snapshot.without(ids[sample.folds == fold])
         heads = Heads(others, rule, rounded_inverse)
         vectors = snapshot.vectors.gather(mine)
         for rows, near in nearest_in_batches(others, vectors, rule.k, report):

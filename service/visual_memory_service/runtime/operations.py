@@ -386,6 +386,12 @@ def check_done(memory: Memory, name: str) -> None:
         raise NotDone(ended.name, ended.state, ended.problem)
 
 
+def unless_repeated(check: Callable[[], None], request: Request, memory: Memory) -> None:
+    """Call ``check`` before an operation is made, unless this request made one before."""
+    if repeated(request, memory) is None:
+        check()
+
+
 def repeated(request: Request, memory: Memory) -> Operation | None:
     """Return the operation that this request started before, or None. Raises RequestReused."""
     names = memory.recall(request)

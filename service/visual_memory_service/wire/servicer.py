@@ -37,7 +37,7 @@ from visual_memory_service.erasure.unlearn import UnlearningWork, certificate_of
 from visual_memory_service.errors import ConnectionEnding
 from visual_memory_service.runtime.backups import Backups
 from visual_memory_service.runtime.memories import Memories, ServedMemory
-from visual_memory_service.runtime.operations import Job, Operations, Work
+from visual_memory_service.runtime.operations import Job, Operations, Work, unless_repeated
 from visual_memory_service.runtime.threads import in_stoppable_thread, in_thread
 from visual_memory_service.wire import rerank
 from visual_memory_service.wire.describe import describe, list_memories
@@ -324,7 +324,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memory = await self._memory(request.memory)
         measure, key = decisions.to_measure(request), decisions.to_group_key(request)
         again = requests.to_request(request)
-        await in_thread(check_tuning, key, memory)
+        await in_thread(unless_repeated, partial(check_tuning, key, memory), again, memory)
         work = partial(tune_memory, measure=measure, group_by=key, apply=request.apply)
         return await self._start(memory, "tune" if request.apply else "tune-dry-run", work, again)
 
@@ -337,7 +337,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         key = decisions.to_group_key(request)
         queries, labels = await read(request, decisions.to_labelled, request, self.settings)
         count = None if queries is None else len(queries)
-        await in_thread(check_calibration, count, labels, key, memory)
+        check = partial(check_calibration, count, labels, key, memory)
+        await in_thread(unless_repeated, check, again, memory)
         vectors = None if queries is None else await to_vectors(queries, served)
         work = partial(calibrate_memory, rule=rule, queries=vectors, labels=labels, group_by=key)
         return await self._start(memory, "calibrate", work, again)

@@ -594,8 +594,35 @@ def test_entries_of_one_group_cannot_be_asked_of_others(
     memory = client.create_memory(f"{empty.name}y", dimension=16)
     memory.insert(vectors=ROWS[:30], labels=LABELS[:30], metadata=[{"scene": "one"}] * 30)
 
-    with pytest.raises(visual_memory.Error, match="At least 2 groups are needed, but there are 1"):
+    with pytest.raises(visual_memory.Error, match="At least 2 labels with two entries or groups"):
         memory.calibrate(group_by="scene")
+
+
+def test_by_groups_a_label_of_one_group_is_not_asked(filmed: Memory) -> None:
+    before = filmed.calibrate(k=7, group_by="scene")
+    rows, _, _ = scenes(5)
+    filmed.insert(
+        vectors=rows[:TAKES], labels=["alone"] * TAKES, metadata=[{"scene": "alone"}] * TAKES
+    )
+
+    found = filmed.calibrate(k=7, group_by="scene")
+    decisions = filmed.classify(vectors=rows, k=7, coverage=0.9, coverage_by="label")
+
+    assert found.count == before.count == SCENES * TAKES
+    assert not all("alone" in (each.label_set or ()) for each in decisions)
+
+
+def test_a_repeated_calibration_is_the_earlier_one_whatever_has_changed(
+    filmed: Memory, client: Client
+) -> None:
+    first = filmed.calibrate(group_by="scene", request_id="calibrate-1")
+    tuning = filmed.tune(group_by="scene", request_id="tune-1")
+    filmed.delete([each.id for each in filmed.entries()][1:])
+    filmed.update("000", metadata={})
+
+    assert filmed.calibrate(group_by="scene", request_id="calibrate-1") == first
+    assert filmed.tune(group_by="scene", request_id="tune-1") == tuning
+    assert len([*client.operations(filmed.name)]) == 2
 
 
 def test_queries_that_are_too_few_are_not_called_entries(crowd: Memory) -> None:

@@ -22,7 +22,7 @@ from visual_memory_index.ram.heads import Heads
 from visual_memory_index.records.entry import VotingEntries
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.scan.distances import exact_distances
-from visual_memory_index.scan.ranking import exact_order, rank_all
+from visual_memory_index.scan.ranking import exact_order
 from visual_memory_index.scan.vectors import IndexFactory, Rows, moves
 
 FIRST_CAPACITY = 1024
@@ -335,7 +335,7 @@ class RamCopy:
 
     def ranked(self, queries: NDArray[np.float32]) -> Rows:
         """Rank every row for each query (n, d), nearest first, ties by id: (n, m)."""
-        return rank_all(queries, self.vectors.blocks(), self._ids[: len(self)])
+        return self.vectors.rank(queries, self._ids[: len(self)])
 
     def at(self, query: NDArray[np.float32], rows: Rows) -> Neighbors:
         """Return the entries in ``rows`` (1, m), with their distances to one query (1, d)."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import faiss
 import numpy as np
@@ -16,6 +17,8 @@ from visual_memory_index.scan.bound import float32_error
 from visual_memory_index.scan.priority import lower_thread_priority
 from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.vectors import Rows
+
+T = TypeVar("T")
 
 SCRATCH_ROWS = 1024  # FAISS multiplies so many rows at a time
 SCANNED_MAX = 1024  # past it FAISS's selection costs more than scoring every row
@@ -79,6 +82,10 @@ class FaissScan:
         order = np.argsort(-scores, axis=1)[:, :most]
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
+    def run(self, multiply: Callable[[], T], *, background: bool) -> T:
+        threads = self._threads.background if background else self._threads.queries
+        return threads.submit(multiply).result()
+
     def scores(self, queries: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
         scores = np.empty((len(queries), len(rows)), dtype=np.float32)
         for start, block in self._rows.filled():
@@ -140,17 +147,23 @@ class FaissIndexes:
         Every scanning thread packs zeros into all buffers of its own, and as many threads as may
         multiply at the same time into those of NumPy's BLAS.
         """
+        blocks = 2 * PACKED_MAX * (os.cpu_count() or 1)  # two for each thread of BLAS
+        zeros = [np.zeros((blocks, dimension), kind) for kind in (np.float32, np.float64)]
 
         def pack(together: threading.Barrier) -> None:
             together.wait()
             pack_faiss(dimension)
+            pack_numpy(zeros, together)
 
         for threads in (self._threads.queries, self._threads.background):
             together = threading.Barrier(self._threads.count)
             packing = [threads.submit(pack, together) for _ in range(self._threads.count)]
             for packed in packing:
                 packed.result()
-        pack_numpy(dimension)
+        together = threading.Barrier(MULTIPLYING, timeout=TOGETHER_SECONDS)
+        with ThreadPoolExecutor(MULTIPLYING) as others:
+            for packed in [others.submit(pack_numpy, zeros, together) for _ in range(MULTIPLYING)]:
+                packed.result()
 
 
 def pack_faiss(dimension: int) -> None:
@@ -165,19 +178,10 @@ def pack_faiss(dimension: int) -> None:
         faiss.knn(zeros[:PACKED_STEP], zeros[:rows], 1, metric=faiss.METRIC_INNER_PRODUCT)
 
 
-def pack_numpy(dimension: int) -> None:
-    """Fill the buffers of NumPy's BLAS with zeros, in several threads at the same time."""
-    together = threading.Barrier(MULTIPLYING, timeout=TOGETHER_SECONDS)
-    two_blocks = 2 * PACKED_MAX * (os.cpu_count() or 1)  # for each thread of BLAS
-    kinds = (np.float32, np.float64)
-    zeros = [np.zeros((two_blocks, dimension), kind) for kind in kinds]  # never written: no memory
-
-    def pack() -> None:
-        for many in zeros:
-            together.wait()
-            np.matmul(many[:FEW], many.T)
-            np.matmul(many, many[:FEW].T)
-
-    with ThreadPoolExecutor(MULTIPLYING) as threads:
-        for packed in [threads.submit(pack) for _ in range(MULTIPLYING)]:
-            packed.result()
+def pack_numpy(zeros: Sequence[NDArray[np.floating[Any]]], together: threading.Barrier) -> None:
+    """Fill buffers of NumPy's BLAS with ``zeros``, while other threads do so ``together``."""
+    for many in zeros:
+        together.wait()
+        for few in (many[:1], many[:FEW]):
+            np.matmul(few, many.T)
+            np.matmul(many, few.T)

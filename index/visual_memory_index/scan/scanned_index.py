@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.scan.blocks import Blocks
 from visual_memory_index.scan.bound import product_bound, score_bounds
+from visual_memory_index.scan.ranking import rank_all
 from visual_memory_index.scan.vectors import NearestOthers, Rows, Unresolved
+
+T = TypeVar("T")
 
 SLACK = 16  # rows scanned beyond k, so that the bound is met at once
 SCORED_AT_ONCE = 64
@@ -41,6 +45,9 @@ class Scan(Protocol):
 
         ``most`` is at most the number of rows.
         """
+
+    def run(self, multiply: Callable[[], T], *, background: bool) -> T:
+        """Return the result of ``multiply``, in a thread whose buffers are overwritten at need."""
 
     def scores(self, queries: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
         """Return the scores (n, len(rows)) of ascending ``rows`` for queries (n, d)."""
@@ -115,7 +122,11 @@ class ScannedIndex:
             return [rows] * len(queries)
         error_max, found = np.array([self._scan.error_max]), list[Rows]()
         for start in range(0, len(queries), SCORED_AT_ONCE):
-            for scores in self._scan.scores(queries[start : start + SCORED_AT_ONCE], rows):
+            part = queries[start : start + SCORED_AT_ONCE]
+            scored = self._scan.run(
+                partial(self._scan.scores, part, rows), background=self._background
+            )
+            for scores in scored:
                 kth = np.partition(scores, len(scores) - k)[-k:][:1]
                 lowest = product_bound(kth, error_max)
                 near = np.flatnonzero(scores >= score_bounds(lowest, self._scan.error_max))
@@ -123,6 +134,10 @@ class ScannedIndex:
                 product = product_bound(kept[kept >= kth], errors[kept >= kth])
                 found.append(rows[near[kept >= score_bounds(product, errors)]])
         return found
+
+    def rank(self, queries: NDArray[np.float32], ids: NDArray[np.object_]) -> Rows:
+        ranking = partial(rank_all, queries, self.blocks(), ids)
+        return self._scan.run(ranking, background=self._background)
 
     def nearest_others(self, rows: Rows, k: int) -> NearestOthers:
         queries = self.gather(rows)

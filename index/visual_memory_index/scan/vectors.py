@@ -108,6 +108,9 @@ class VectorIndex(Protocol):
     def candidates_among(self, queries: NDArray[np.float32], k: int, rows: Rows) -> list[Rows]:
         """Return ``candidates`` for queries (n, d), chosen from the ascending ``rows`` alone."""
 
+    def rank(self, queries: NDArray[np.float32], ids: NDArray[np.object_]) -> Rows:
+        """Rank every row for each query (n, d), given the rows' ``ids`` (m,); see ``rank_all``."""
+
     def nearest_others(self, rows: Rows, k: int) -> NearestOthers:
         """Return the k other rows nearest to each row; rows needing exact distances are unresolved.
 

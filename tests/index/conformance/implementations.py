@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from visual_memory_index.scan.vectors import Rows, VectorIndex, moves
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.store import Identity, Store
 from visual_memory_index.store.stored_files import SearchableTransaction, StoredFiles
+
+T = TypeVar("T")
 
 NewIndex: TypeAlias = Callable[[int], VectorIndex]
 
@@ -78,6 +80,9 @@ class CodedScan:
         scores = queries @ self._codes.T
         rows = np.argsort(-scores, axis=1, kind="stable")[:, :most]
         return np.take_along_axis(scores, rows, axis=1), rows
+
+    def run(self, multiply: Callable[[], T], *, background: bool) -> T:
+        return multiply()
 
     def scores(self, queries: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
         return queries @ self._codes[rows].T

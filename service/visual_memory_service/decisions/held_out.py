@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -85,12 +86,13 @@ def leave_groups_out(
     """Ask each entry of four fifths of the others, among them none of its group.
 
     ``group_of`` maps ids to groups; an entry without one is a group of its own. Entries of a label
-    in one fold alone are not asked, as it would be unknown. Raises TooFewItems if fewer than two
-    labels are left, HeadTooLarge, RidgeTooSmall.
+    in one fold alone are not asked, as it would be unknown. Raises TooFewItems if too few labels or
+    entries are left, HeadTooLarge, RidgeTooSmall.
     """
     ids, labels = snapshot.columns()
     sample = tuning.sample(ids, labels, group_of, tested_max=len(ids))
     check_labels(len(sample.sizes))
+    index.check_calibratable(Counter(labels[sample.rows].tolist()))
     done = 0
 
     def report(asked: int, _: int) -> None:
@@ -98,6 +100,8 @@ def leave_groups_out(
 
     for fold in range(tuning.FOLDS):
         mine = sample.rows[sample.folds[sample.rows] == fold]
+        if not len(mine):
+            continue
         others = snapshot.without(ids[sample.folds == fold])
         heads = Heads(others, rule, rounded_inverse)
         vectors = snapshot.vectors.gather(mine)

@@ -612,6 +612,23 @@ def test_by_groups_a_label_of_one_group_is_not_asked(filmed: Memory) -> None:
     assert not all("alone" in (each.label_set or ()) for each in decisions)
 
 
+def test_by_groups_as_many_entries_are_needed_as_without(
+    client: Client, empty: RemoteMemory
+) -> None:
+    memory = client.create_memory(f"{empty.name}y", dimension=16)
+    labels = ["alone"] * 20 + ["cat", "dog"] * 2
+    scenes = [{"scene": "one" if label == "alone" else ""} for label in labels]
+    memory.insert(vectors=ROWS[:24], labels=labels, metadata=scenes)
+    for at, entry in enumerate(memory.entries()):
+        if entry.label != "alone":
+            memory.update(entry.id, metadata={"scene": f"{at}"})
+
+    with pytest.raises(
+        visual_memory.Error, match="At least 10 entries are needed, but there are 4"
+    ):
+        memory.calibrate(group_by="scene")
+
+
 def test_a_repeated_calibration_is_the_earlier_one_whatever_has_changed(
     filmed: Memory, client: Client
 ) -> None:

@@ -782,9 +782,9 @@ class Memory:
         """Fit confidences, label sets and rejection for decisions made as in ``classify``.
 
         The decisions are those by the same rule. The fit uses images or vectors that are not
-        stored, with their labels; without any it uses the entries, each classified by the others,
-        which guarantees no coverage: by those with another value of the metadata key ``group_by``,
-        if one is given. With ``wait=False`` the operation is returned at once. Raises
+        stored, with their labels. Without any it uses the entries, each classified by the others,
+        or by some of those with another value of the metadata key ``group_by``, which guarantees
+        no coverage. With ``wait=False`` the operation is returned at once. Raises
         FailedPrecondition if the queries or entries are too few, or all entries have one label,
         InvalidArgument if no entry has the key, or none any of the labels.
         """

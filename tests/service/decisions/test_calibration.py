@@ -617,11 +617,8 @@ def test_by_groups_as_many_entries_are_needed_as_without(
 ) -> None:
     memory = client.create_memory(f"{empty.name}y", dimension=16)
     labels = ["alone"] * 20 + ["cat", "dog"] * 2
-    scenes = [{"scene": "one" if label == "alone" else ""} for label in labels]
-    memory.insert(vectors=ROWS[:24], labels=labels, metadata=scenes)
-    for at, entry in enumerate(memory.entries()):
-        if entry.label != "alone":
-            memory.update(entry.id, metadata={"scene": f"{at}"})
+    scenes = ["one" if label == "alone" else f"{at}" for at, label in enumerate(labels)]
+    memory.insert(vectors=ROWS[:24], labels=labels, metadata=[{"scene": scene} for scene in scenes])
 
     with pytest.raises(
         visual_memory.Error, match="At least 10 entries are needed, but there are 4"

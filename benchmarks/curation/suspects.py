@@ -192,7 +192,7 @@ def compare(client: Client, name: str, vectors: Vectors, labels: Sequence[str]) 
     alike = most_alike(vectors, judges.codes)
     write(name, "none", "", *named, "")
     for kind in FLIPS:
-        for share in NOISE:
+        for share in filter(None, NOISE):  # none flipped are above
             scores = []
             for seed in range(SEEDS):
                 noisy = flipped(judges.codes, alike, share, kind, np.random.default_rng(seed))

@@ -23,7 +23,7 @@ PACKAGES = (
     "visual_memory_index",
     "visual_memory_service",
 )
-SERVER_ONLY = ("PIL", "faiss", "onnx", "onnxruntime", "sqlite3", "structlog", "torch")
+SERVER_ONLY = ("PIL", "numba", "onnx", "onnxruntime", "sqlite3", "structlog", "torch")
 NOT_AT_ONCE = (*SERVER_ONLY, "visual_memory.terminal")
 
 
@@ -99,7 +99,7 @@ def test_the_licence_and_the_command_are_in_the_wheel(wheel: Path, names: list[s
 def test_the_base_install_is_the_client_alone() -> None:
     names = " ".join(PROJECT["dependencies"])
 
-    assert [name for name in ("faiss", "onnx", "torch", "structlog") if name in names] == []
+    assert [name for name in ("numba", "onnx", "torch", "structlog") if name in names] == []
 
 
 @pytest.mark.parametrize(

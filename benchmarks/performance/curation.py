@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from served import folder, seconds, served
 
 import visual_memory
-from visual_memory_index import Entry, FaissIndexes, Memory, Valuation, unit_rows
+from visual_memory_index import Entry, Memory, ScannedIndexes, Valuation, unit_rows
 from visual_memory_index.scan.ranking import rank_all
 from visual_memory_index.store.store import new_identity
 
@@ -39,7 +39,7 @@ def line(name: str, value: str, goal: str, ok: bool) -> None:
 
 def counting(work: Path, vectors: Vectors, labels: NDArray[np.int64]) -> None:
     identity = new_identity("counts", DIMENSION, None)
-    memory = Memory.create(work / "counts.sqlite", identity, indexes=FaissIndexes(2))
+    memory = Memory.create(work / "counts.sqlite", identity, indexes=ScannedIndexes(2))
     entries = [Entry(f"{at:06}", str(label)) for at, label in enumerate(labels)]
     memory.insert(entries, vectors)
     index = faiss.IndexFlatIP(DIMENSION)

@@ -21,7 +21,7 @@ from visual_memory_index.records.neighbors import Neighbors, Query
 from visual_memory_index.records.operation import CUT_SHORT, UNLEARN, Operation
 from visual_memory_index.records.request import WHOLE, WITHOUT_ID, Request, StoredBatch
 from visual_memory_index.scan.distances import bad_rows, exact_distances, unit_rows
-from visual_memory_index.scan.faiss_scan import FaissIndexes
+from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.priority import lower_thread_priority
 from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.sqlite.backup import IncomingBackup
@@ -61,7 +61,6 @@ __all__ = [
     "Decision",
     "Entry",
     "Facts",
-    "FaissIndexes",
     "Filter",
     "Findings",
     "FolderLock",
@@ -83,6 +82,7 @@ __all__ = [
     "Request",
     "ResiduePatterns",
     "Rule",
+    "ScannedIndexes",
     "StoredBatch",
     "Taxonomy",
     "Valuation",

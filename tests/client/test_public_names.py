@@ -14,9 +14,9 @@ from visual_memory import aio, client
 HEAVY = (
     "PIL",
     "cryptography",
-    "faiss",
     "google.protobuf",
     "grpc",
+    "numba",
     "numpy",
     "onnxruntime",
     "sqlite3",

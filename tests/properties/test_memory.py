@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 
 from visual_memory_index import (
     Entry,
-    FaissIndexes,
     Filter,
     Memory,
     Query,
     Request,
+    ScannedIndexes,
     parse,
     unit_rows,
 )
@@ -224,7 +224,7 @@ class MemoryMachine(RuleBasedStateMachine):
     @rule(threads=st.sampled_from([1, 2]))
     def restart(self, threads: int) -> None:
         self.memory.close()
-        self.memory = Memory.open(self.path, indexes=FaissIndexes(threads))
+        self.memory = Memory.open(self.path, indexes=ScannedIndexes(threads))
 
     @rule(
         n=st.sampled_from([1, 7, 64]),

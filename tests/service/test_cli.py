@@ -1051,7 +1051,7 @@ def test_the_base_install_asks_and_answers(run: Run, pets: str, folder: Path) ->
 
 def base_install() -> list[str]:
     """Return the command line of a program with only the client's dependencies."""
-    absent = ("faiss", "onnxruntime", "onnx", "structlog", "pyarrow", "sklearn", "grpc_health")
+    absent = ("numba", "onnxruntime", "onnx", "structlog", "pyarrow", "sklearn", "grpc_health")
     program = (
         f"import sys; sys.modules.update(dict.fromkeys({absent!r})); "
         "from visual_memory_service.__main__ import main; sys.exit(main())"

@@ -84,7 +84,7 @@ class MisleadingCountsCache:
                 return True
             if (known := self._known.get(k)) is not None:
                 return take_a_moment(k, known, ram)
-            if not take_a_moment(k, self._stored_known(k, ram.vectors.scan), ram):
+            if not take_a_moment(k, self._stored_known(k), ram):
                 return False
         with self._checked_out(k, unreported) as lists, self._reading() as ram:
             return take_a_moment(k, lists.known(), ram)
@@ -167,14 +167,14 @@ class MisleadingCountsCache:
         """
         with self._checked_out(k, on_progress) as lists:
             with hold() as ram:
-                keys, scan = ram.keys_of_rows().copy(), ram.vectors.scan
+                keys = ram.keys_of_rows().copy()
             lists.revision = UNFIT
-            lists.follow(keys, scan)  # may take long here, and then is quick under the lock
+            lists.follow(keys)  # may take long here, and then is quick under the lock
             parts, part, left = 0, 1, (len(keys) + 1, 0)
             while True:
                 with hold() as ram:
                     lists.revision = UNFIT
-                    lists.follow(ram.keys_of_rows(), scan)
+                    lists.follow(ram.keys_of_rows())
                     progress = update_lists(lists, ram, part)
                     lists.revision = ram.revision
                     if progress is None:
@@ -209,7 +209,7 @@ class MisleadingCountsCache:
                 taken = self._lists.pop(k, None)
             if taken is None:
                 with self._reading() as ram:
-                    taken = self._stored(k, ram.vectors.scan)
+                    taken = self._stored(k)
                     taken.revision = ram.revision
             try:
                 yield taken
@@ -229,27 +229,27 @@ class MisleadingCountsCache:
                 for kept in (self._lists, self._known, self._counts):
                     kept.pop(old, None)
 
-    def _stored(self, k: int, scan: str) -> NeighborLists:
-        data = self._store.derived(stored_name(LISTS, scan, k))
+    def _stored(self, k: int) -> NeighborLists:
+        data = self._store.derived(stored_name(LISTS, k))
         with suppress(ValueError):  # damaged lists are found again
             if data is not None:
                 return NeighborLists.from_bytes(data)
         self._damaged.add(k)
-        return NeighborLists.unknown(k, scan, np.empty(0, dtype=np.int64))
+        return NeighborLists.unknown(k, np.empty(0, dtype=np.int64))
 
-    def _stored_known(self, k: int, scan: str) -> Keys:
+    def _stored_known(self, k: int) -> Keys:
         """Return the keys of the entries whose lists are stored, unless those proved damaged."""
-        known = None if k in self._damaged else self._store.derived(stored_name(KNOWN, scan, k))
+        known = None if k in self._damaged else self._store.derived(stored_name(KNOWN, k))
         return np.frombuffer(known or b"", dtype=np.int64)
 
     def _keep(self, k: int, found: NeighborLists) -> None:
         """Write lists to the store unless they are stored already or too large."""
         if found.nbytes > self._store.derived_bytes_max:
             return
-        known, scan = found.known(), found.scan
+        known = found.known()
         with suppress(FileUnavailable, CorruptStore):  # lists that are not kept are found again
             with self._reading():
-                stored = self._stored_known(k, scan)
+                stored = self._stored_known(k)
             if np.array_equal(known, stored):
                 return
             data = found.to_bytes()
@@ -257,42 +257,42 @@ class MisleadingCountsCache:
                 self._ram()
                 erasing = any(each.kind == UNLEARN for each in self._store.unfinished())
                 if found.revision >= self._oldest and not erasing:
-                    self._store.keep_derived(stored_name(LISTS, scan, k), data)
-                    self._store.keep_derived(stored_name(KNOWN, scan, k), known.tobytes())
+                    self._store.keep_derived(stored_name(LISTS, k), data)
+                    self._store.keep_derived(stored_name(KNOWN, k), known.tobytes())
                     self._damaged.discard(k)
                     self._drop_unused()
 
     def _drop_unused(self) -> None:
         """Drop stored neighbour lists that save no time or are too many.
 
-        Lists of another scan, and lists mostly of deleted entries, save no time. The caller holds
-        the writer's lock.
+        Lists of an earlier release, and lists mostly of deleted entries, save no time. The caller
+        holds the writer's lock.
         """
-        keys, scan = self._ram().keys_of_rows(), self._ram().vectors.scan
+        keys = self._ram().keys_of_rows()
         sizes = self._store.derived_sizes(LISTS)
         own = {
             k: size
             for name, size in sizes.items()
             for k in [int(name.rpartition(".")[2])]
-            if name == stored_name(LISTS, scan, k)
+            if name == stored_name(LISTS, k)
         }
-        known = {k: self._stored_known(k, scan) for k in own}
+        known = {k: self._stored_known(k) for k in own}
         of_use = {
             k: size for k, size in own.items() if 2 * count_common(known[k], keys) >= len(known[k])
         }
-        stay = {stored_name(LISTS, scan, k) for k in keep_within_bounds(of_use)}
+        stay = {stored_name(LISTS, k) for k in keep_within_bounds(of_use)}
         if dropped := sizes.keys() - stay:
             known_names = {f"{KNOWN}{name.removeprefix(LISTS)}" for name in dropped}
             self._store.drop_derived([*dropped, *known_names])
 
 
-def stored_name(kind: str, scan: str, k: int) -> str:
-    """Return the name in the store of data derived for the neighbour lists of one scan and K.
+def stored_name(kind: str, k: int) -> str:
+    """Return the name in the store of data derived for the neighbour lists of one K.
 
     With the ``kind`` LISTS that is the lists themselves, with KNOWN the keys of the entries whose
     lists are computed.
     """
-    return f"{kind}{scan}.{k}"
+    return f"{kind}{k}"
 
 
 def keep_within_bounds(sizes: Mapping[int, int]) -> set[int]:

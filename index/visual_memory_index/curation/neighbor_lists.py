@@ -28,14 +28,13 @@ class NeighborLists:
     """The k other rows nearest to every row, updated when rows are added and removed.
 
     ``keys`` int64 (m,) are the rows' keys; a key stands for one vector forever, so comparing keys
-    tells every change. A vector that scores below ``score_bounds``, float32 (m,), does not belong
-    in the row's list. The list of a ``stale`` row has to be computed. A ``new`` row has first to be
-    compared with the bounds of the other rows. Bounds hold for the scores of one ``scan`` alone.
-    ``revision`` is that of the memory for which the lists were last updated; it is not serialised.
+    tells every change. A vector whose product with a row is below its number in ``score_bounds``,
+    float32 (m,), does not belong in the row's list. The list of a ``stale`` row has to be computed.
+    A ``new`` row has first to be compared with the bounds of the other rows. ``revision`` is that
+    of the memory for which the lists were last updated; it is not serialised.
     """
 
     k: int
-    scan: str
     keys: Keys
     lists: NDArray[np.int32]
     score_bounds: NDArray[np.float32]
@@ -44,12 +43,11 @@ class NeighborLists:
     revision: int = UNFIT
 
     @classmethod
-    def unknown(cls, k: int, scan: str, keys: Keys) -> NeighborLists:
+    def unknown(cls, k: int, keys: Keys) -> NeighborLists:
         """Return lists for the entries ``keys``, all of which are still to be computed."""
         m = len(keys)
         return cls(
             k,
-            scan,
             keys.copy(),
             np.zeros((m, width(k, m)), dtype=np.int32),
             np.zeros(m, dtype=np.float32),
@@ -71,12 +69,12 @@ class NeighborLists:
         """Return the keys of the rows whose lists are not stale."""
         return self.keys[~self.stale]
 
-    def follow(self, keys: Keys, scan: str) -> None:
+    def follow(self, keys: Keys) -> None:
         """Update the lists to the entries ``keys``, by row: removed rows go, added rows come.
 
         An added row is ``stale`` and ``new``; a list that has a removed row becomes stale. All
-        lists become stale if more than a quarter of the rows are new, if the length of a list
-        changes, or if ``scan`` is another. If no row left its place, no list is read.
+        lists become stale if more than a quarter of the rows are new, or if the length of a list
+        changes. If no row left its place, no list is read.
         """
         m, before = len(keys), len(self.keys)
         both = min(m, before)
@@ -87,9 +85,9 @@ class NeighborLists:
             self.keys[gone], keys[came], assume_unique=True, return_indices=True
         )
         too_many = len(came) - len(end) > SCRATCH_SHARE * m
-        if too_many or self.lists.shape[1] != width(self.k, m) or self.scan != scan:
-            fresh = NeighborLists.unknown(self.k, scan, keys)
-            self.scan, self.keys, self.lists = scan, fresh.keys, fresh.lists
+        if too_many or self.lists.shape[1] != width(self.k, m):
+            fresh = NeighborLists.unknown(self.k, keys)
+            self.keys, self.lists = fresh.keys, fresh.lists
             self.score_bounds, self.stale, self.new = fresh.score_bounds, fresh.stale, fresh.new
             return
         if len(gone):
@@ -106,7 +104,7 @@ class NeighborLists:
         """Serialise all fields but ``revision``, in NumPy's npz format."""
         file = io.BytesIO()
         columns: dict[str, Any] = dict(zip(COLUMNS, self._columns(), strict=True))
-        np.savez(file, k=np.int64(self.k), scan=np.str_(self.scan), **columns)
+        np.savez(file, k=np.int64(self.k), **columns)
         return file.getvalue()
 
     @classmethod
@@ -115,7 +113,7 @@ class NeighborLists:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                 owned = (np.require(arrays[column], requirements=["O"]) for column in COLUMNS)
-                return cls(int(arrays["k"]), str(arrays["scan"]), *owned)
+                return cls(int(arrays["k"]), *owned)
         except (OSError, KeyError, EOFError, BadZipFile) as problem:
             raise ValueError(str(problem)) from None
 

@@ -18,7 +18,7 @@ from visual_memory_index.memory.writer import Writer
 from visual_memory_index.ram.lock import ReadWriteLock
 from visual_memory_index.ram.ram_copy import Change, RamCopy
 from visual_memory_index.records.request import Request
-from visual_memory_index.scan.faiss_scan import FaissIndexes
+from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.store.contents import check_end
 from visual_memory_index.store.store import Known, Store, Transaction
@@ -40,7 +40,7 @@ class Engine:
         give_up: Callable[[], bool],
         indexes: IndexFactory | None,
     ) -> None:
-        self.store, self.files, self._indexes = store, files, indexes or FaissIndexes()
+        self.store, self.files, self._indexes = store, files, indexes or ScannedIndexes()
         store.complete()
         self.identity = store.identity()
         with store.contents() as contents:

@@ -68,7 +68,7 @@ def admit(query: Query, ram: RamCopy, store: Store) -> tuple[int, Rows | None]:
     together with others.
     """
     left_out = ram.rows_of_ids(query.exclude_ids)
-    if query.filter is None and query.k + len(left_out) <= ram.vectors.scanned_max:
+    if query.filter is None and query.k + len(left_out) <= ram.vectors.together_max:
         return ram.revision, None
     if query.filter is None:
         revision, rows = ram.revision, np.arange(len(ram))

@@ -1,5 +1,5 @@
 """The scan: the nearest rows to a query, by proof; exact distances in float64 decide.
 
-The only room that imports FAISS, in ``faiss_scan``. Imports no other. Alone:
-``make test ROOM=index/scan``.
+``codes`` has the proof, ``kernels`` the loops; these and ``groups`` alone import Numba. Imports no
+other room. Alone: ``make test ROOM=index/scan``.
 """

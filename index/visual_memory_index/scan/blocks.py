@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import mmap
+from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +15,26 @@ from visual_memory_index.scan.vectors import Rows, moves
 BLOCK_BYTES = 1 << 26  # scanning 100,000 × 768 in blocks of 50 to 100 MB: 5 to 9 % over one piece
 MOVED_AT_ONCE = 1024
 
+T = TypeVar("T", bound=np.generic)
 
-def fresh_block(rows: int, dimension: int) -> NDArray[np.float32]:
-    """Return rows of zeros that take no memory until they are written.
 
-    They are mapped by ``mmap`` because the C library would write them first. The system is asked
-    for large pages, as NumPy asks for its arrays, since a scan reads all rows.
+def fresh(shape: tuple[int, ...], kind: type[T]) -> NDArray[T]:
+    """Return an array of zeros that takes no memory until it is written.
+
+    It is mapped by ``mmap`` because the C library would write it first. The system is asked for
+    large pages, as NumPy asks for its arrays, since a scan reads all rows.
     """
-    room = mmap.mmap(-1, 4 * rows * dimension)
+    room = mmap.mmap(-1, math.prod(shape) * np.dtype(kind).itemsize)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         room.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(room, dtype=np.float32).reshape(rows, dimension)
+    return np.frombuffer(room, dtype=kind).reshape(shape)
+
+
+def by_block(rows: Rows, block_rows: int) -> Iterator[tuple[int, Rows]]:
+    """Yield each block that has some of ``rows``, with the positions of these in ``rows``."""
+    of_block = rows // block_rows
+    for number in np.unique(of_block).tolist():
+        yield number, np.flatnonzero(of_block == number)
 
 
 class Blocks:
@@ -41,7 +53,7 @@ class Blocks:
     def reserve(self, count: int) -> None:
         """Make room for ``count`` rows in all, in memory pages that the system has provided."""
         while len(self._blocks) * self._block_rows < count:
-            self._blocks.append(fresh_block(self._block_rows, self.dimension))
+            self._blocks.append(fresh((self._block_rows, self.dimension), np.float32))
         for number, block in enumerate(self._blocks):
             start = number * self._block_rows
             block[max(0, self.count - start) : max(0, count - start), 0] = 0.0
@@ -79,17 +91,13 @@ class Blocks:
     def gather(self, rows: Rows) -> NDArray[np.float32]:
         """Copy ``rows`` into one array: float32 (len(rows), d)."""
         gathered = np.empty((len(rows), self.dimension), dtype=np.float32)
-        of_block = rows // self._block_rows
-        for number, block in enumerate(self._blocks):
-            inside = of_block == number
-            gathered[inside] = block[rows[inside] - number * self._block_rows]
+        for number, inside in by_block(rows, self._block_rows):
+            gathered[inside] = self._blocks[number][rows[inside] - number * self._block_rows]
         return gathered
 
     def _put(self, rows: Rows, vectors: NDArray[np.float32]) -> None:
-        of_block = rows // self._block_rows
-        for number, block in enumerate(self._blocks):
-            inside = of_block == number
-            block[rows[inside] - number * self._block_rows] = vectors[inside]
+        for number, inside in by_block(rows, self._block_rows):
+            self._blocks[number][rows[inside] - number * self._block_rows] = vectors[inside]
 
     def filled(self) -> list[tuple[int, NDArray[np.float32]]]:
         """Return for each block the number of its first row, and the part of it that is used."""

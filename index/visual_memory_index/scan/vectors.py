@@ -29,7 +29,7 @@ class Unresolved(NamedTuple):
 class NearestOthers(NamedTuple):
     """The other rows nearest to n rows: ``lists`` int32 (n, k), in no order, if ``resolved``.
 
-    A vector that scores below ``score_bounds``, float32 (n,), is not in the row's list.
+    A vector whose product is below ``score_bounds``, float32 (n,), is not in the row's list.
     ``unresolved`` yields candidates for all other rows; each is searched when it is read.
     """
 
@@ -63,10 +63,6 @@ class VectorIndex(Protocol):
     """
 
     @property
-    def scan(self) -> str:
-        """The name of the scan that makes the scores; ``score_bounds`` hold for it alone."""
-
-    @property
     def dimension(self) -> int:
         """The dimension d of the vectors."""
 
@@ -75,11 +71,8 @@ class VectorIndex(Protocol):
         """The number m of rows."""
 
     @property
-    def scanned_max(self) -> int:
-        """The largest sum of k and excluded rows for which ``candidates`` scores not every row.
-
-        For a larger one ``candidates_among`` is quicker, if there are many queries.
-        """
+    def together_max(self) -> int:
+        """The largest sum of k and excluded rows for which to search with other queries."""
 
     def reserve(self, count: int) -> None:
         """Make room for ``count`` rows in all, so that ``append`` cannot fail."""
@@ -120,11 +113,11 @@ class VectorIndex(Protocol):
     def affected_rows(
         self, vectors: NDArray[np.float32], score_bounds: NDArray[np.float32]
     ) -> NDArray[np.bool_]:
-        """Return a mask (m,) of the rows whose score bound is reached by any of ``vectors`` (n, d).
+        """Return a mask (m,) of the rows whose score bound a product with ``vectors`` reaches.
 
-        n ≥ 1. Given the bounds from ``nearest_others``, whatever rows were added or removed since,
-        the mask is True for every row that has one of ``vectors`` among its k nearest others. A
-        needless True costs only time.
+        ``vectors`` are (n, d), n ≥ 1. Given the bounds from ``nearest_others``, whatever rows were
+        added or removed since, the mask is True for every row that has one of ``vectors`` among its
+        k nearest others. A needless True costs only time.
         """
 
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from visual_memory.terminal.refused import MissingExtra
 
-MODULES = ("blake3", "faiss", "grpc_health", "grpc_reflection", "onnx", "onnxruntime", "structlog")
+MODULES = ("blake3", "grpc_health", "grpc_reflection", "numba", "onnx", "onnxruntime", "structlog")
 
 
 def need(purpose: str) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.index.conformance.implementations import CodedIndexes
 
 from visual_memory_index import NAME, Catalog, Entry
 from visual_memory_index.catalog.listing import called
 from visual_memory_index.errors import MemoryRefusal, UnlistedFile
+from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.scanned_index import ScannedIndex
 
 WAYS_OUT = re.compile(r'visual-memory accept (\S+) --data DIR, or delete the memory "(.*)"\.$')
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-class CountedIndexes(CodedIndexes):
+class CountedIndexes(ScannedIndexes):
     """An ``IndexFactory`` that counts the indexes it makes."""
 
     made = 0

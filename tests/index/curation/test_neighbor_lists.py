@@ -12,7 +12,7 @@ KEYS = np.array([3, 5, 6, 9], dtype=np.int64)
 
 def lists() -> NeighborLists:
     """Four rows on a line, each with its two nearest."""
-    found = NeighborLists.unknown(2, "float32", KEYS)
+    found = NeighborLists.unknown(2, KEYS)
     found.lists[:] = [[1, 2], [0, 2], [1, 3], [2, 1]]
     found.score_bounds[:] = 0.5
     found.stale[:] = False
@@ -20,7 +20,7 @@ def lists() -> NeighborLists:
 
 
 def followed(known: NeighborLists, keys: list[int]) -> NeighborLists:
-    known.follow(np.array(keys, dtype=np.int64), "float32")
+    known.follow(np.array(keys, dtype=np.int64))
     return known
 
 
@@ -32,7 +32,7 @@ def test_rows_in_another_order_keep_their_lists() -> None:
 
 
 def test_lists_that_held_what_left_are_stale_and_no_others() -> None:
-    bigger = NeighborLists.unknown(1, "float32", np.arange(5, dtype=np.int64))
+    bigger = NeighborLists.unknown(1, np.arange(5, dtype=np.int64))
     bigger.lists[:] = [[1], [0], [3], [2], [3]]
     bigger.stale[:] = False
 
@@ -56,7 +56,7 @@ def test_what_came_is_stale_and_new_until_it_was_held_against_the_others() -> No
 def test_after_many_moves_each_list_holds_whom_it_held(most: int) -> None:
     rng = np.random.default_rng(most)
     keys = list(range(300))
-    known = NeighborLists.unknown(3, "float32", np.array(keys))
+    known = NeighborLists.unknown(3, np.array(keys))
     known.lists[:] = [rng.choice(np.delete(np.arange(300), row), 3, False) for row in range(300)]
     known.stale[:] = False
     held = {key: {keys[other] for other in known.lists[key]} for key in keys}
@@ -83,18 +83,11 @@ def test_where_most_is_new_or_lists_are_shorter_all_is_stale(keys: list[int]) ->
     assert known.lists.shape == (len(keys), min(2, len(keys) - 1))
 
 
-def test_lists_are_void_for_the_scores_of_another_scan() -> None:
-    known = lists()
-    known.follow(KEYS, "float16")
-
-    assert (known.scan, known.left) == ("float16", (0, 4))
-
-
 def test_what_is_kept_is_what_was_found() -> None:
     data = lists().to_bytes()
     kept = NeighborLists.from_bytes(data)
 
-    for name in ("k", "scan", "keys", "lists", "score_bounds", "stale", "new"):
+    for name in ("k", "keys", "lists", "score_bounds", "stale", "new"):
         assert np.array_equal(getattr(kept, name), getattr(lists(), name)), name
     assert len(data) >= lists().nbytes
 

@@ -20,7 +20,7 @@ from visual_memory_index.errors import BadAuditLog, CorruptCopy, CorruptStore, M
 from visual_memory_index.files.database import PAGE_BYTES
 from visual_memory_index.memory.check import Checked, Listed, has_vectors
 from visual_memory_index.ram.ram_copy import RamCopy
-from visual_memory_index.scan.faiss_scan import FaissIndexes
+from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.sqlite import contents as reading
 from visual_memory_index.store.contents import StoredEntry
 from visual_memory_index.store.store import new_identity
@@ -409,7 +409,7 @@ def test_pictures_and_vectors_come_in_pieces_that_are_soon_hashed(
 
 
 def test_vectors_are_compared_where_both_have_the_key() -> None:
-    ram = RamCopy(8, FaissIndexes())
+    ram = RamCopy(8, ScannedIndexes())
     ram.add([1, 3], ["a", "b"], ["cat", "cat"], VECTORS[:2])
     same = [of(1, "a", VECTORS[0]), of(2, "b", VECTORS[5]), of(9, "c", VECTORS[6])]
 
@@ -419,7 +419,7 @@ def test_vectors_are_compared_where_both_have_the_key() -> None:
 
 
 def test_entries_are_followed_by_key_and_no_other_may_be_left() -> None:
-    ram = RamCopy(8, FaissIndexes())
+    ram = RamCopy(8, ScannedIndexes())
     ram.add([5, 3, 4], ["e", "c", "d"], ["cat", "cat", "dog"], VECTORS[:3])
     ram.prune(["d"])
     c, d, e = of(3, "c"), of(4, "d", label="dog", votes=False), of(5, "e")

@@ -35,8 +35,9 @@ from visual_memory_index.ram.ram_copy import Change
 from visual_memory_index.records.entry import Parts, VotingEntries
 from visual_memory_index.records.operation import GONE
 from visual_memory_index.scan.blocks import Blocks
-from visual_memory_index.scan.faiss_scan import SCANNED_MAX, FaissIndexes, FaissScan
-from visual_memory_index.scan.scanned_index import ScannedIndex
+from visual_memory_index.scan.indexes import ScannedIndexes
+from visual_memory_index.scan.planes import Planes
+from visual_memory_index.scan.scanned_index import TOGETHER_MAX, ScannedIndex
 from visual_memory_index.scan.vectors import Rows
 from visual_memory_index.store.store import new_identity
 
@@ -166,13 +167,13 @@ def test_several_queries_get_their_own_answers_together(memory: Memory) -> None:
     assert together[2].ids.tolist() == [["003"]]
 
 
-@pytest.mark.parametrize("count", [1, SCANNED_MAX - 27, SCANNED_MAX - 1, SCANNED_MAX + 1, 1100])
+@pytest.mark.parametrize("count", [1, TOGETHER_MAX - 11, TOGETHER_MAX - 10, TOGETHER_MAX - 9, 4200])
 @pytest.mark.parametrize("filter", [None, parsed('label = "cat"')])
 def test_the_next_neighbours_move_up_for_excluded_ones(
     count: int, filter: object, memory: Memory
 ) -> None:
-    insert(memory, [f"{number:04}" for number in range(1100)])
-    ranking = found(memory, k=2000)
+    insert(memory, [f"{number:04}" for number in range(4200)])
+    ranking = found(memory, k=5000)
 
     left = found(memory, k=10, filter=filter, exclude_ids=[*ranking[:count], "nobody", ranking[0]])
 
@@ -856,10 +857,9 @@ class ShortOfRam(ScannedIndex):
             raise MemoryError
 
 
-class ShortOfRamIndexes(FaissIndexes):
+class ShortOfRamIndexes(ScannedIndexes):
     def new(self, dimension: int, *, background: bool = False) -> ShortOfRam:
-        rows = Blocks(dimension)
-        return ShortOfRam(rows, FaissScan(rows, self._threads))
+        return ShortOfRam(Blocks(dimension), Planes(dimension), self._threads)
 
 
 def test_a_prune_that_fails_after_its_commit_is_done_and_can_be_undone(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from visual_memory_index import unit_rows
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.scan.distances import exact_distances
-from visual_memory_index.scan.faiss_scan import FaissIndexes
+from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.scanned_index import ScannedIndex
 
 QUERY = np.array([[1, 0]], np.float32)
@@ -25,7 +25,7 @@ def vectors(m: int) -> NDArray[np.float32]:
 
 
 def ram(*ids: str, label: str = "cat") -> RamCopy:
-    copy = RamCopy(2, FaissIndexes())
+    copy = RamCopy(2, ScannedIndexes())
     copy.add(range(1, 1 + len(ids)), ids, [label] * len(ids), vectors(len(ids)))
     return copy
 
@@ -117,7 +117,7 @@ def test_rows_are_found_by_key_and_by_id() -> None:
 
 def test_equal_distances_go_by_id_in_byte_order() -> None:
     ids = ["b", "a", "é", "z", "\uffff", "😀", "B", "aa"]
-    copy = RamCopy(2, FaissIndexes())
+    copy = RamCopy(2, ScannedIndexes())
     copy.add(range(8), ids, ["x"] * 8, np.repeat(QUERY, 8, axis=0))
 
     assert found(copy) == sorted(ids, key=str.encode)
@@ -142,7 +142,7 @@ def test_columns_grow_with_the_entries(m: int) -> None:
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["cat", "dog", ""]))))
 def test_a_dict_would_hold_the_same(steps: list[tuple[str, str]]) -> None:
-    copy, model = RamCopy(2, FaissIndexes()), dict[str, tuple[int, str]]()
+    copy, model = RamCopy(2, ScannedIndexes()), dict[str, tuple[int, str]]()
 
     for key, (id, label) in enumerate(steps):
         if not label:
@@ -163,7 +163,7 @@ def crowd(m: int, d: int, *, spread: float) -> RamCopy:
     """Return a copy of ``m`` nearly equal rows, whose ids are in random order."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=d) + spread * rng.normal(size=(m, d))
-    copy = RamCopy(d, FaissIndexes())
+    copy = RamCopy(d, ScannedIndexes())
     ids = [f"{at:04}" for at in rng.permutation(m)]
     copy.add(range(m), ids, ["cat"] * m, unit_rows(rows.astype(np.float32)))
     return copy

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from visual_memory_index import Entry, Memory, RamCopy, parse, unit_rows
 from visual_memory_index.memory.engine import Engine
 from visual_memory_index.ram.ram_copy import Change
-from visual_memory_index.scan.faiss_scan import FaissIndexes
+from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.store import new_identity
 
@@ -71,7 +71,7 @@ def test_a_follower_holds_after_each_change_what_the_memory_holds(tmp_path: Path
         lambda memory: memory.purge(label),
         lambda memory: unlearn(memory, "a"),
     ]
-    follower = RamCopy(4, FaissIndexes())
+    follower = RamCopy(4, ScannedIndexes())
     store = SqliteStore.create(tmp_path / "m.sqlite", new_identity("m", 4, None))
     engine = FollowedEngine(store, store, lambda: False, None)
     with closing(Memory(engine)) as memory:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from visual_memory_index import RamCopy, unit_rows
 from visual_memory_index.heads.statistics import Statistics
-from visual_memory_index.scan.faiss_scan import FaissIndexes
+from visual_memory_index.scan.indexes import ScannedIndexes
 
 POOL = unit_rows(np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32))
-INDEXES = FaissIndexes()
+INDEXES = ScannedIndexes()
 
 
 def state(statistics: Statistics | None) -> object:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from visual_memory_index import unit_rows
-from visual_memory_index.scan.bound import float32_error, product_bound, score_bounds
+from visual_memory_index.scan.bound import float32_error, reach
 
 DIMENSIONS = [1, 2, 3, 7, 64, 127, 768, 1280, 1281, 4096]
 
@@ -54,24 +54,13 @@ def test_whatever_is_as_near_as_the_one_scored_scores_the_bound(
     off = st.floats(-0.99 * error, 0.99 * error)  # rounding to float32 stays below the rest
     score, other = (np.float32(each + data.draw(off)) for each in (cosine, nearer))
 
-    product = product_bound(np.array([score]), np.array([error]))
-    assert other >= score_bounds(product, np.float64(error))
+    assert other >= reach(float(score), error)
 
 
 def test_where_all_are_as_far_as_can_be_nothing_is_left_out() -> None:
-    scores, errors = np.array([[-0.995], [0.5]], np.float32), np.full((2, 1), 0.01)
-
-    assert score_bounds(product_bound(scores, errors), np.float64(0.01)).tolist() == [
-        -math.inf,
-        pytest.approx(0.48),
-    ]
+    assert reach(-0.995, 0.01) == -math.inf
+    assert reach(0.5, 0.01) == pytest.approx(0.48)
 
 
-def test_each_row_is_bounded_by_its_own_error() -> None:
-    scores = np.array([0.9, 0.8, 0.7], np.float32)
-    errors = np.array([0.3, 0.05, 0.01])
-
-    product = product_bound(scores[:2], errors[:2])
-
-    assert product == pytest.approx(0.6)
-    assert score_bounds(product, errors).tolist() == pytest.approx([0.3, 0.55, 0.59])
+def test_products_beyond_one_are_as_near_as_one() -> None:
+    assert reach(1.5, 0.01) == pytest.approx(0.99)

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from tests.index.conformance.implementations import CodedIndexes
+from tests.index.conformance.implementations import ElsewhereIndexes
 
 from visual_memory_index import WITHOUT_ID, Entry
 from visual_memory_service.config import FILES, Settings
@@ -21,7 +21,7 @@ from visual_memory_service.runtime.operations import Operations
 
 def test_a_certificate_names_memory_that_cannot_be_searched(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    indexes = CodedIndexes()
+    indexes = ElsewhereIndexes()
     settings = Settings(tmp_path / "data", erasure=FILES)
     memories = Memories(settings, lambda *change: None, indexes=indexes)
     operations, closed = Operations(), Future[None]()

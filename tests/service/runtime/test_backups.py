@@ -31,8 +31,8 @@ from visual_memory_index import (
     WITHOUT_ID,
     Catalog,
     Entry,
-    FaissIndexes,
     Request,
+    ScannedIndexes,
     unit_rows,
 )
 from visual_memory_service.config import Settings
@@ -261,7 +261,7 @@ def test_what_is_unlearned_while_it_is_restored_is_left_out_in_a_second_try(tmp_
         assert memories.names() == ["pets", "pets2"]
 
 
-class HeldUp(FaissIndexes):
+class HeldUp(ScannedIndexes):
     """Indexes of which none is made while ``free`` is not set, after ``asked`` is."""
 
     def __init__(self) -> None:

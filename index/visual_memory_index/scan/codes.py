@@ -1,0 +1,160 @@
+"""Codes of 8 bits a dimension, in two halves, with bounds of what they leave out.
+
+A vector is turned by a fixed ``Rotation``, which spreads it over all dimensions, and each number
+is rounded to one of 256 odd numbers from −255 to 255, on a scale of the vector. The upper half of a
+code is an odd number from −15 to 15, the lower half another: the number is 16 times the one plus
+the other. A code depends on its own vector alone.
+
+Bounds. Let x be a unit vector, turned, v its code or the upper half of it, and q a query. With the
+scale a = x·v / v·v the residual r = x − a·v is orthogonal to v. So q·x = a·q·v + q·r, and q·r is at
+most ‖r‖ times the part of q that is orthogonal to v, whose square is ‖q‖² − (q·v)² / v·v. Since
+a²·v·v = 1 − ‖r‖², that is
+
+    |q·x − s| ≤ ‖r‖ · √(‖q‖² − s² / (1 − ‖r‖²))    where s = a·q·v
+
+(the triangle inequality of the angles between q, v and x). It is far below ‖r‖ where x is near to
+q. The query is rounded to integers, too, q = p + e: the above holds for p, and |e·x| ≤ ‖e‖.
+
+Rounding. q·v is an exact sum of integers. ``groups`` and ``kernels`` have the rest in float32: the
+score s, a product of four rounded numbers, is off by 1e-6 at most. Below the root stands
+‖r‖² · (‖p‖² + ROUNDED) − s² · ‖r‖² / (1 − ‖r‖²), where the loss ‖r‖² is rounded up and the share
+‖r‖² / (1 − ‖r‖²) down; the second term is no larger than the first, so that both err by less than
+1e-6 · ‖r‖², which ROUNDED = 1e-5 outweighs. Norms of vectors differ from 1 by 1e-6 at most. All
+that is left is in MARGIN, which each comparison takes twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.scan.groups import DIMENSIONS, MANY
+
+LOSS_ERROR = 1e-13  # of ‖r‖² in float64
+LEVEL_MAX = 15  # of a half of a code
+MARGIN = 5e-6
+DIGIT_MAX = 127
+SUM_MAX = 2**31 - 1
+
+Floats = NDArray[np.float32]
+
+
+class Rotation:
+    """An orthogonal transform of vectors of one dimension d: fixed signs, then Hartley's transform.
+
+    It takes O(d log d), and is off by some units in the last place of float64.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        bits = np.frombuffer(hashlib.shake_256(b"visual memory").digest(dimension), np.uint8)
+        self._signs = np.where(bits & 1, 1.0, -1.0)
+
+    def __call__(self, vectors: Floats) -> NDArray[np.float64]:
+        """Return ``vectors`` (n, d), turned: float64 (n, d)."""
+        spectrum = np.fft.rfft(vectors * self._signs, axis=1, norm="ortho")
+        half = spectrum.shape[1]
+        turned = np.empty(vectors.shape)
+        turned[:, :half] = spectrum.real - spectrum.imag
+        mirrored = spectrum.real + spectrum.imag
+        turned[:, half:] = mirrored[:, 1 : vectors.shape[1] - half + 1][:, ::-1]
+        return turned
+
+
+class Codes(NamedTuple):
+    """Codes of n vectors: ``upper`` and ``lower`` halves uint8 (n, chunks, 4), two numbers a byte.
+
+    ``numbers`` float32 (6, n) are the scale a, the loss ‖r‖² and the share ‖r‖² / (1 − ‖r‖²), of
+    the upper halves alone, then of the whole codes.
+    """
+
+    upper: NDArray[np.uint8]
+    lower: NDArray[np.uint8]
+    numbers: Floats
+
+
+def chunks_of(dimension: int) -> int:
+    """Return the number of chunks of a code: one for every 8 dimensions begun."""
+    return -(-dimension // DIMENSIONS)
+
+
+def encode(turned: NDArray[np.float64]) -> Codes:
+    """Return the codes of unit vectors (n, d) that a ``Rotation`` turned."""
+    units = turned / np.linalg.norm(turned, axis=1, keepdims=True)
+    largest = np.abs(units).max(axis=1, keepdims=True)
+    levels = np.clip(np.floor(units * (128.0 / largest)) + 128.0, 0, 255).astype(np.uint8)
+    upper, lower = levels >> 4, levels & 15
+    numbers = (*measured(units, 2.0 * upper - 15.0), *measured(units, 2.0 * levels - 255.0))
+    return Codes(packed(upper), packed(lower), np.stack(numbers))
+
+
+def measured(
+    units: NDArray[np.float64], codes: NDArray[np.float64]
+) -> tuple[Floats, Floats, Floats]:
+    """Return scales, losses and shares, see ``Codes``: losses rounded up, shares rounded down."""
+    products = np.einsum("ij,ij->i", units, codes)
+    squares = np.einsum("ij,ij->i", codes, codes)
+    losses = np.maximum(1.0 - products * products / squares, 0.0) + LOSS_ERROR
+    shares = np.maximum(losses - 2 * LOSS_ERROR, 0.0)
+    shares /= 1.0 - shares
+    return (
+        (products / squares).astype(np.float32),
+        np.nextafter(losses.astype(np.float32), np.float32(np.inf)),
+        np.nextafter(shares.astype(np.float32), np.float32(-np.inf)),
+    )
+
+
+def packed(halves: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pack numbers from 0 to 15 (n, d) by two: uint8 (n, chunks, 4)."""
+    count, dimension = halves.shape
+    padded = np.zeros((count, chunks_of(dimension), DIMENSIONS), np.uint8)
+    padded.reshape(count, -1)[:, :dimension] = halves
+    both: NDArray[np.uint8] = padded[:, :, :4] | (padded[:, :, 4:] << 4).astype(np.uint8)
+    return both
+
+
+class Digits(NamedTuple):
+    """Queries in integers, for ``kernels``, where the shapes are described.
+
+    A query is ``steps`` times its ``words``, whose sum times 15 is in ``offsets``; ``squares`` are
+    its squared norms so rounded. A product with a unit vector is off by ``margins`` at most.
+    """
+
+    digits: NDArray[np.int8]
+    words: NDArray[np.int16]
+    offsets: NDArray[np.int32]
+    steps: Floats
+    squares: Floats
+    margins: Floats
+
+
+def to_digits(turned: NDArray[np.float64]) -> Digits:
+    """Return unit queries (n, d) that a ``Rotation`` turned: one in 16 bits, several in 8."""
+    count, dimension = turned.shape
+    chunks = chunks_of(dimension)
+    most = DIGIT_MAX
+    if count == 1:
+        most = min(257 * DIGIT_MAX, SUM_MAX // (LEVEL_MAX * dimension))
+    steps = (np.abs(turned).max(axis=1) / most).astype(np.float32)
+    wide = steps.astype(np.float64)[:, np.newaxis]
+    words = np.clip(np.rint(turned / wide), -most, most)
+    errors = np.linalg.norm(turned - words * wide, axis=1)
+    padded = np.zeros((-(-count // MANY) * MANY if count > 1 else 1, chunks * DIMENSIONS), np.int16)
+    padded[:count, :dimension] = words
+    if count == 1:
+        last = ((padded + 128) & 255) - 128
+        columns = np.stack([(padded - last) >> 8, last], axis=1)
+    else:
+        columns = padded.reshape(-1, MANY, chunks * DIMENSIONS)
+    by_chunk = columns.astype(np.int8).reshape(*columns.shape[:2], chunks, DIMENSIONS)
+    halves = padded[:count].reshape(count, chunks, 2, 4).transpose(0, 2, 1, 3)
+    return Digits(
+        digits=np.ascontiguousarray(by_chunk.transpose(0, 2, 1, 3)),
+        words=np.ascontiguousarray(halves).reshape(count, 2, 4 * chunks),
+        offsets=(LEVEL_MAX * words.sum(axis=1)).astype(np.int32),
+        steps=steps,
+        squares=((words * wide) ** 2).sum(axis=1).astype(np.float32),
+        margins=np.nextafter((errors + MARGIN).astype(np.float32), np.float32(np.inf)),
+    )

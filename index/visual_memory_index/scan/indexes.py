@@ -1,0 +1,66 @@
+"""The indexes of one process, which share threads and leave nothing in the buffers of BLAS."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.scan.blocks import Blocks
+from visual_memory_index.scan.planes import Planes
+from visual_memory_index.scan.scanned_index import ScannedIndex
+from visual_memory_index.scan.threads import ScanThreads
+
+PACKED_MAX = 1024  # rows of a block that BLAS packs, at most
+MULTIPLYING = 16  # threads that multiply at the same time, so that each has buffers of its own
+FEW = 8  # rows by which many are multiplied
+TOGETHER_SECONDS = 60.0  # for which threads wait for each other
+
+
+class ScannedIndexes:
+    """An ``IndexFactory`` of indexes in RAM that share ``threads``; by default one a processor."""
+
+    unsearchable: Sequence[str] = ()
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = ScanThreads(threads or len(os.sched_getaffinity(0)))
+
+    def new(self, dimension: int, *, background: bool = False) -> ScannedIndex:
+        rows, planes = Blocks(dimension), Planes(dimension)
+        return ScannedIndex(rows, planes, self._threads, background=background)
+
+    def clear_scratch(self, dimension: int) -> None:
+        """Overwrite the packing buffers of NumPy's BLAS, which still hold the last vectors.
+
+        Every scanning thread packs zeros into all buffers of its own, and so do as many other
+        threads as may multiply at the same time.
+        """
+        blocks = 2 * PACKED_MAX * (os.cpu_count() or 1)  # two for each thread of BLAS
+        zeros = [np.zeros((blocks, dimension), kind) for kind in (np.float32, np.float64)]
+        for threads in (self._threads.queries, self._threads.background):
+            pack_together(threads, self._threads.count, zeros)
+        with ThreadPoolExecutor(MULTIPLYING) as others:
+            pack_together(others, MULTIPLYING, zeros)
+
+
+def pack_together(
+    threads: Executor, count: int, zeros: Sequence[NDArray[np.floating[Any]]]
+) -> None:
+    """Fill the buffers of ``count`` threads of NumPy's BLAS with ``zeros`` at the same time."""
+    together = threading.Barrier(count, timeout=TOGETHER_SECONDS)
+    for packed in [threads.submit(pack_numpy, zeros, together) for _ in range(count)]:
+        packed.result()
+
+
+def pack_numpy(zeros: Sequence[NDArray[np.floating[Any]]], together: threading.Barrier) -> None:
+    """Fill buffers of NumPy's BLAS with ``zeros``, while other threads do so ``together``."""
+    for many in zeros:
+        together.wait()
+        for few in (many[:1], many[:FEW]):
+            np.matmul(few, many.T)
+            np.matmul(many, few.T)

@@ -1,0 +1,141 @@
+"""Loops over codes: which rows could be among the nearest to a query, by the bounds of ``codes``.
+
+Compiled by Numba when they are first called. They copy no codes and no vectors: nothing of these
+is left in a buffer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from visual_memory_index.scan import bound
+from visual_memory_index.scan.groups import (
+    GROUP,
+    MANY,
+    ROUNDED,
+    in_reach,
+    sums_for_many,
+    sums_for_one,
+)
+
+
+def compiled(function: Any) -> Any:
+    """Compile ``function`` when it is first called; keep what was compiled, if there is a place."""
+    try:
+        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
+    except RuntimeError:  # no folder that can be written to
+        return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+reach = compiled(bound.reach)
+reached: Any = in_reach  # its first parameter is Numba's own
+
+
+@compiled
+def replace_lowest(heaps: Any, query: int, lower: np.float32) -> None:
+    """Put ``lower`` in the place of the lowest number of a query's heap."""
+    at, child, count = 0, 1, heaps.shape[1]
+    while child < count:
+        if child + 1 < count and heaps[query, child + 1] < heaps[query, child]:
+            child += 1
+        if heaps[query, child] >= lower:
+            break
+        heaps[query, at] = heaps[query, child]
+        at, child = child, 2 * child + 1
+    heaps[query, at] = lower
+
+
+@compiled
+def select(
+    base: int,
+    upper_codes: Any,
+    lower_codes: Any,
+    numbers: Any,
+    floors: Any,
+    admitted: Any,
+    start: int,
+    end: int,
+    digits: Any,
+    words: Any,
+    offsets: Any,
+    steps: Any,
+    squares: Any,
+    margins: Any,
+    heaps: Any,
+    queries: Any,
+    rows: Any,
+    uppers: Any,
+    count: int,
+) -> tuple[int, int]:
+    """Scan the groups from ``start`` to ``end`` of a block that begins with row ``base``.
+
+    A row is kept for a query if it could be among the k nearest, its bit in ``admitted`` uint16
+    (groups,) is set, and its product could be as high as its number in ``floors`` float32 (rows,):
+    first by the upper half of its code, then by the whole. The codes and their numbers are those
+    of ``planes.Block``, the next arrays those of ``codes.Digits``; ``heaps`` and the last three are
+    those of ``plane_scan``, with ``count`` places of the last three taken.
+
+    Returns the group at which there was no more room to keep rows, or ``end``, and the new count.
+    """
+    chunks, columns = upper_codes.shape[1], digits.shape[2]
+    many = 1 if columns == 2 else columns
+    codes_at, codes_step = upper_codes.ctypes.data, upper_codes.strides[0]
+    digits_at, digits_step = digits.ctypes.data, digits.strides[0]
+    numbers_at, numbers_step = numbers.ctypes.data, numbers.strides[0]
+    floors_at = floors.ctypes.data
+    sums = np.empty((MANY, GROUP), np.int32)
+    sums_at = sums.ctypes.data
+    needed = np.empty(len(steps), np.float32)
+    for query in range(len(steps)):
+        needed[query] = reach(heaps[query, 0], margins[query])
+    for group in range(start, end):
+        if not admitted[group]:
+            continue
+        if count + GROUP * len(steps) > len(rows):
+            return group, count
+        group_at, inside = codes_at + group * codes_step, 4 * GROUP * group
+        for tile in range(len(digits)):
+            tile_at = digits_at + tile * digits_step
+            if columns == 2:
+                sums_for_one(group_at, tile_at, chunks, sums_at)
+            else:
+                sums_for_many(group_at, tile_at, chunks, sums_at)
+            for query in range(tile * many, min(len(steps), (tile + 1) * many)):
+                number = query - tile * many
+                bits = admitted[group] & reached(
+                    sums_at + 4 * GROUP * number,
+                    numbers_at + inside,
+                    numbers_step,
+                    offsets[query],
+                    steps[query],
+                    squares[query],
+                    needed[query],
+                    floors_at + inside,
+                )
+                lane = 0
+                while bits >> lane:
+                    if (bits >> lane) & 1:
+                        row = GROUP * group + lane
+                        sum = np.int32(0)
+                        for at in range(lower_codes.shape[1]):
+                            code = lower_codes[row, at]
+                            sum += np.int32(code & 15) * np.int32(words[query, 0, at])
+                            sum += np.int32(code >> 4) * np.int32(words[query, 1, at])
+                        whole = 32 * np.int64(sums[number, lane]) + 2 * np.int64(sum)
+                        whole -= 17 * np.int64(offsets[query])
+                        score = np.float32(whole) * (steps[query] * numbers[3, row])
+                        left = numbers[4, row] * (squares[query] + np.float32(ROUNDED))
+                        left -= numbers[5, row] * (score * score)
+                        error = np.sqrt(max(left, np.float32(0)))
+                        if score + error >= max(needed[query], floors[row]):
+                            queries[count], rows[count] = query, base + row
+                            uppers[count] = score + error
+                            count += 1
+                            if score - error > heaps[query, 0]:
+                                replace_lowest(heaps, query, score - error)
+                                needed[query] = reach(heaps[query, 0], margins[query])
+                    lane += 1
+    return end, count

@@ -1,0 +1,196 @@
+"""A scan of codes: the rows that could be among the nearest to a query, by the bounds of codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.scan import kernels
+from visual_memory_index.scan.bound import reach
+from visual_memory_index.scan.codes import Digits, Floats, to_digits
+from visual_memory_index.scan.groups import GROUP
+from visual_memory_index.scan.planes import Planes
+from visual_memory_index.scan.vectors import Rows
+
+ROOM_MIN = 1 << 14  # rows that a thread keeps, at first
+KEPT_MAX = 1 << 22  # for several queries: 64 MB
+PART_ROWS_MIN = 8192  # fewer rows are quicker in one thread
+
+
+class Crowded(Exception):
+    """So many rows are as near as the k-th that several queries cannot be searched together."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """Rows that were kept for queries, with upper bounds of their products.
+
+    ``queries`` int32 (m,) are the numbers of the queries, ``rows`` int64 (m,), ``uppers`` float32.
+    """
+
+    queries: NDArray[np.int32]
+    rows: Rows
+    uppers: Floats
+
+    @classmethod
+    def room(cls, count: int) -> Kept:
+        """Return room for ``count`` rows."""
+        return cls(
+            np.empty(count, np.int32), np.empty(count, np.int64), np.empty(count, np.float32)
+        )
+
+    @classmethod
+    def of(cls, parts: Sequence[Kept]) -> Kept:
+        """Return all rows of ``parts``."""
+        return cls(
+            np.concatenate([each.queries for each in parts]),
+            np.concatenate([each.rows for each in parts]),
+            np.concatenate([each.uppers for each in parts]),
+        )
+
+    def at(self, places: NDArray[np.bool_] | slice) -> Kept:
+        """Return some of the rows."""
+        return Kept(self.queries[places], self.rows[places], self.uppers[places])
+
+    def by_query(self, count: int) -> list[Rows]:
+        """Return the rows of each of ``count`` queries."""
+        order = np.argsort(self.queries, kind="stable")
+        ends = np.searchsorted(self.queries[order], np.arange(1, count))
+        return np.split(self.rows[order], ends)
+
+
+class Wanted(NamedTuple):
+    """Which rows a scan keeps for n queries: those that could be among the k nearest.
+
+    A row needs its bit in ``admitted``, uint16, and an upper bound of its number in ``floors`` or
+    more, float32; both have all groups of rows.
+    """
+
+    digits: Digits
+    ks: Sequence[int]
+    admitted: NDArray[np.uint16]
+    floors: Floats
+
+
+class PlaneScan:
+    """A scan of ``planes``, shared by so many ``threads``."""
+
+    def __init__(self, planes: Planes, threads: int) -> None:
+        self._planes, self._threads = planes, threads
+        self._none = np.full(planes.block_rows, -np.inf, np.float32)
+
+    def candidates(
+        self,
+        queries: NDArray[np.float32],
+        ks: Sequence[int],
+        admitted: NDArray[np.uint16] | None,
+        threads: Executor,
+    ) -> list[Rows]:
+        """Return for each unit query (n, d) rows that include its k ≥ 1 nearest, ascending.
+
+        All rows as near as the k-th are included. If ``admitted`` is given, rows are chosen from
+        those whose bit in it is set, 16 in a number; all of them, if they are not more than k.
+        """
+        admitted = self._every() if admitted is None else admitted
+        digits = to_digits(self._planes.rotation(queries))
+        wanted = Wanted(digits, ks, admitted, np.empty(0, np.float32))
+        try:
+            parts = self._scan(wanted, threads)
+        except Crowded:
+            half = len(queries) // 2
+            return self.candidates(queries[:half], ks[:half], admitted, threads) + self.candidates(
+                queries[half:], ks[half:], admitted, threads
+            )
+        heaps = np.concatenate([heaps for heaps, _ in parts], axis=1)
+        margins = digits.margins.tolist()
+        lowest = [
+            reach(kth(*each), margin) for *each, margin in zip(heaps, ks, margins, strict=True)
+        ]
+        needed = np.array(lowest, np.float32)
+        near = Kept.of([kept.at(kept.uppers >= needed[kept.queries]) for _, kept in parts])
+        return near.by_query(len(ks))
+
+    def reaching(
+        self, queries: NDArray[np.float32], floors: Floats, threads: Executor
+    ) -> list[Rows]:
+        """Return for each unit query (n, d) the rows with products that could reach ``floors``.
+
+        The ``floors`` are float32 (m,), one of each row.
+        """
+        count = self._planes.count
+        digits = to_digits(self._planes.rotation(queries))
+        lowest = np.full(-(-count // GROUP) * GROUP, np.inf, np.float32)
+        lowest[:count] = floors - digits.margins.max()
+        unbound = np.full(len(queries), np.inf, np.float32)
+        every = digits._replace(margins=unbound)  # no row is needed to be among the nearest
+        wanted = Wanted(every, [1] * len(queries), self._every(), lowest)
+        return Kept.of([kept for _, kept in self._scan(wanted, threads)]).by_query(len(queries))
+
+    def _every(self) -> NDArray[np.uint16]:
+        """Return a bit for every row."""
+        count = self._planes.count
+        admitted = np.full(-(-count // GROUP), 2**GROUP - 1, np.uint16)
+        if count % GROUP:
+            admitted[-1] = (1 << count % GROUP) - 1
+        return admitted
+
+    def _scan(self, wanted: Wanted, threads: Executor) -> list[tuple[Floats, Kept]]:
+        """Return the heaps (n, largest k) of each thread and what it kept. Raises Crowded.
+
+        A heap has the largest lower bounds of a query, and infinity in its places beyond k.
+        """
+        groups = len(wanted.admitted)
+        share = max(PART_ROWS_MIN // GROUP, -(-groups // self._threads))
+        spans = [(start, min(groups, start + share)) for start in range(0, groups, share)]
+        return list(threads.map(lambda span: self._select(wanted, *span), spans))
+
+    def _select(self, wanted: Wanted, start: int, end: int) -> tuple[Floats, Kept]:
+        digits, ks, admitted, floors = wanted
+        beyond = np.arange(max(ks)) >= np.array(ks)[:, np.newaxis]
+        heaps = np.where(beyond, np.float32(np.inf), np.float32(-np.inf))
+        kept, count = Kept.room(max(ROOM_MIN, 2 * GROUP * len(ks))), 0
+        groups = self._planes.block_rows // GROUP
+        while start < end:
+            number, inside = divmod(start, groups)
+            first, block = number * groups, self._planes.blocks[number]
+            stop = min(first + groups, end)
+            stopped, count = kernels.select(
+                first * GROUP,
+                block.upper,
+                block.lower,
+                block.numbers,
+                floors[first * GROUP :] if len(floors) else self._none,
+                admitted[first : first + groups],
+                inside,
+                stop - first,
+                digits.digits,
+                digits.words,
+                digits.offsets,
+                digits.steps,
+                digits.squares,
+                digits.margins,
+                heaps,
+                kept.queries,
+                kept.rows,
+                kept.uppers,
+                count,
+            )
+            start = first + stopped
+            if start < stop:
+                if len(ks) > 1 and len(kept.rows) >= KEPT_MAX:
+                    raise Crowded
+                kept = Kept.of([kept, Kept.room(len(kept.rows))])
+        return heaps, kept.at(slice(count))
+
+
+def kth(bounds: Floats, k: int) -> float:
+    """Return the k-th largest of ``bounds`` but for infinity; minus infinity if they are fewer."""
+    finite = bounds[bounds < np.inf]
+    if len(finite) < k:
+        return -np.inf
+    return float(np.partition(finite, len(finite) - k)[len(finite) - k])

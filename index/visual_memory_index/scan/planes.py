@@ -1,0 +1,102 @@
+"""Codes of vectors in RAM, in blocks of groups."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.scan.blocks import by_block, fresh
+from visual_memory_index.scan.codes import Codes, Rotation, chunks_of, encode
+from visual_memory_index.scan.groups import GROUP
+from visual_memory_index.scan.vectors import Rows, moves
+
+BLOCK_BYTES = 1 << 26  # of the upper halves
+ENCODED_AT_ONCE = 1024
+MOVED_AT_ONCE = 1024
+NUMBERS = 6  # of a row, see ``Codes``
+
+
+class Block(NamedTuple):
+    """The codes of some rows, see ``Codes``; of ``upper``, uint8 (groups, chunks, 16, 4)."""
+
+    upper: NDArray[np.uint8]
+    lower: NDArray[np.uint8]
+    numbers: NDArray[np.float32]
+
+
+class Planes:
+    """The codes of unit vectors (m, d), one per row, without gaps; ``moves`` describes removals.
+
+    Nothing here depends on more than one vector, and what is removed is zeroed.
+    """
+
+    def __init__(self, dimension: int, block_rows: int | None = None) -> None:
+        self.count, self.rotation = 0, Rotation(dimension)
+        self._chunks = chunks_of(dimension)
+        rows = block_rows or BLOCK_BYTES // (4 * self._chunks)
+        self.block_rows = max(1, rows // GROUP) * GROUP
+        self.blocks: list[Block] = []
+
+    def reserve(self, count: int) -> None:
+        """Make room for ``count`` rows in all, in memory pages that the system has provided."""
+        while len(self.blocks) * self.block_rows < count:
+            groups = self.block_rows // GROUP
+            self.blocks.append(
+                Block(
+                    fresh((groups, self._chunks, GROUP, 4), np.uint8),
+                    fresh((self.block_rows, 4 * self._chunks), np.uint8),
+                    fresh((NUMBERS, self.block_rows), np.float32),
+                )
+            )
+        for number, block in enumerate(self.blocks):
+            start, end = (max(0, each - number * self.block_rows) for each in (self.count, count))
+            block.upper[-(-start // GROUP) : -(-end // GROUP)] = 0
+            block.lower[start:end], block.numbers[:, start:end] = 0, 0.0
+
+    def append(self, vectors: NDArray[np.float32]) -> None:
+        """Add the codes of ``vectors`` (b, d) after the last row."""
+        self.reserve(self.count + len(vectors))
+        for start in range(0, len(vectors), ENCODED_AT_ONCE):
+            codes = encode(self.rotation(vectors[start : start + ENCODED_AT_ONCE]))
+            self._put(np.arange(self.count, self.count + len(codes.lower)), codes)
+            self.count += len(codes.lower)
+
+    def remove(self, rows: Rows) -> None:
+        """Remove ascending ``rows``; the last rows move to their places, as ``moves`` describes."""
+        start, end = moves(self.count, rows)
+        for at in range(0, len(start), MOVED_AT_ONCE):
+            self._put(end[at : at + MOVED_AT_ONCE], self._get(start[at : at + MOVED_AT_ONCE]))
+        left = self.count - len(rows)
+        for first in range(left, self.count, MOVED_AT_ONCE):
+            unused = np.arange(first, min(self.count, first + MOVED_AT_ONCE))
+            self._put(unused, nothing(len(unused), self._chunks))
+        self.count = left
+        while (len(self.blocks) - 1) * self.block_rows > self.count:
+            self.blocks.pop()
+
+    def _put(self, rows: Rows, codes: Codes) -> None:
+        for number, inside in by_block(rows, self.block_rows):
+            block, places = self.blocks[number], rows[inside] - number * self.block_rows
+            block.upper[places // GROUP, :, places % GROUP] = codes.upper[inside]
+            block.lower[places] = codes.lower[inside].reshape(len(places), -1)
+            block.numbers[:, places] = codes.numbers[:, inside]
+
+    def _get(self, rows: Rows) -> Codes:
+        codes = nothing(len(rows), self._chunks)
+        for number, inside in by_block(rows, self.block_rows):
+            block, places = self.blocks[number], rows[inside] - number * self.block_rows
+            codes.upper[inside] = block.upper[places // GROUP, :, places % GROUP]
+            codes.lower[inside] = block.lower[places].reshape(len(places), -1, 4)
+            codes.numbers[:, inside] = block.numbers[:, places]
+        return codes
+
+
+def nothing(count: int, chunks: int) -> Codes:
+    """Return codes of ``count`` rows that are all zero."""
+    return Codes(
+        np.zeros((count, chunks, 4), np.uint8),
+        np.zeros((count, chunks, 4), np.uint8),
+        np.zeros((NUMBERS, count), np.float32),
+    )

@@ -21,7 +21,7 @@ WORK ?= benchmark-runs
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors floors-client newest mutants bench curation decisions peers compare distances report report-page durability damage pictures stubs wire-lock clean
+.PHONY: install hooks demo test check fix floors floors-client newest mutants bench scan curation decisions peers compare distances report report-page durability damage pictures stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -92,6 +92,11 @@ $(MUTANTS)/.installed: pyproject.toml
 	$(MUTANTS)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]' 'mutmut>=3.8'
 	touch $@
 
+# Search beside other exact scans; ROWS=1000000 needs 8 GB of RAM and 5 GB of disk.
+ROWS ?= 100000
+scan: $(PEERS)/.installed
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OMP_WAIT_POLICY=passive $(PEERS)/bin/python benchmarks/performance/scan.py --rows $(ROWS) --others --served
+
 bench: $(INSTALLED)
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/curation.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/backup.py
@@ -125,7 +130,7 @@ compare: $(PEERS)/.installed
 
 $(PEERS)/.installed: pyproject.toml
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --editable '.[cpu,lite]' 'cleanlab>=2.9' scikit-learn
+	$(PEERS)/bin/python -m pip install --quiet --editable '.[cpu,lite]' 'cleanlab>=2.9' faiss-cpu scikit-learn usearch
 	touch $@
 
 # What docs/distortions.md shows; RELEASED is a folder of checkouts, which the page names.

@@ -14,6 +14,7 @@ from visual_memory_index.scan.vectors import Rows, moves
 
 BLOCK_BYTES = 1 << 26  # scanning 100,000 × 768 in blocks of 50 to 100 MB: 5 to 9 % over one piece
 MOVED_AT_ONCE = 1024
+LARGE_PAGE = 1 << 21
 
 T = TypeVar("T", bound=np.generic)
 
@@ -21,12 +22,13 @@ T = TypeVar("T", bound=np.generic)
 def fresh(shape: tuple[int, ...], kind: type[T]) -> NDArray[T]:
     """Return an array of zeros that takes no memory until it is written.
 
-    It is mapped by ``mmap`` because the C library would write it first. The system is asked for
-    large pages, as NumPy asks for its arrays, since a scan reads all rows.
+    It is mapped by ``mmap`` because the C library would write it first. Beyond its beginning the
+    system is asked for large pages, as NumPy asks for its arrays, since a scan reads all rows.
     """
-    room = mmap.mmap(-1, math.prod(shape) * np.dtype(kind).itemsize)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        room.madvise(mmap.MADV_HUGEPAGE)
+    size = math.prod(shape) * np.dtype(kind).itemsize
+    room = mmap.mmap(-1, size)
+    if hasattr(mmap, "MADV_HUGEPAGE") and size > LARGE_PAGE:
+        room.madvise(mmap.MADV_HUGEPAGE, LARGE_PAGE, size - LARGE_PAGE)
     return np.frombuffer(room, dtype=kind).reshape(shape)
 
 

@@ -31,9 +31,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.scan import kernels
 from visual_memory_index.scan.groups import DIMENSIONS, MANY
 
 LOSS_ERROR = 1e-13  # of ‖r‖² in float64
+ROUNDS = 3  # of a rotation: the last numbers mix with the first
 LEVEL_MAX = 15  # of a half of a code
 MARGIN = 5e-6
 DIGIT_MAX = 127
@@ -43,23 +45,20 @@ Floats = NDArray[np.float32]
 
 
 class Rotation:
-    """An orthogonal transform of vectors of one dimension d: fixed signs, then Hartley's transform.
+    """An orthogonal transform of vectors of one dimension d, in O(d log d); see ``kernels.turn``.
 
-    It takes O(d log d), and is off by some units in the last place of float64.
+    It is off by some units in the last place of float64.
     """
 
     def __init__(self, dimension: int) -> None:
-        bits = np.frombuffer(hashlib.shake_256(b"visual memory").digest(dimension), np.uint8)
+        data = hashlib.shake_256(b"visual memory").digest(ROUNDS * dimension)
+        bits = np.frombuffer(data, np.uint8).reshape(ROUNDS, dimension)
         self._signs = np.where(bits & 1, 1.0, -1.0)
 
     def __call__(self, vectors: Floats) -> NDArray[np.float64]:
         """Return ``vectors`` (n, d), turned: float64 (n, d)."""
-        spectrum = np.fft.rfft(vectors * self._signs, axis=1, norm="ortho")
-        half = spectrum.shape[1]
         turned = np.empty(vectors.shape)
-        turned[:, :half] = spectrum.real - spectrum.imag
-        mirrored = spectrum.real + spectrum.imag
-        turned[:, half:] = mirrored[:, 1 : vectors.shape[1] - half + 1][:, ::-1]
+        kernels.turn(vectors, self._signs, turned)
         return turned
 
 
@@ -82,25 +81,25 @@ def chunks_of(dimension: int) -> int:
 
 def encode(turned: NDArray[np.float64]) -> Codes:
     """Return the codes of unit vectors (n, d) that a ``Rotation`` turned."""
-    units = turned / np.linalg.norm(turned, axis=1, keepdims=True)
-    largest = np.abs(units).max(axis=1, keepdims=True)
-    levels = np.clip(np.floor(units * (128.0 / largest)) + 128.0, 0, 255).astype(np.uint8)
-    upper, lower = levels >> 4, levels & 15
-    numbers = (*measured(units, 2.0 * upper - 15.0), *measured(units, 2.0 * levels - 255.0))
-    return Codes(packed(upper), packed(lower), np.stack(numbers))
+    levels, measures = np.empty(turned.shape, np.uint8), np.empty((5, len(turned)))
+    kernels.encode(turned, levels, measures)
+    square, *both = measures
+    numbers = (*measured(square, *both[:2]), *measured(square, *both[2:]))
+    return Codes(packed(levels >> np.uint8(4)), packed(levels & np.uint8(15)), np.stack(numbers))
 
 
 def measured(
-    units: NDArray[np.float64], codes: NDArray[np.float64]
+    square: NDArray[np.float64], products: NDArray[np.float64], squares: NDArray[np.float64]
 ) -> tuple[Floats, Floats, Floats]:
-    """Return scales, losses and shares, see ``Codes``: losses rounded up, shares rounded down."""
-    products = np.einsum("ij,ij->i", units, codes)
-    squares = np.einsum("ij,ij->i", codes, codes)
-    losses = np.maximum(1.0 - products * products / squares, 0.0) + LOSS_ERROR
+    """Return scales, losses and shares, see ``Codes``: losses rounded up, shares rounded down.
+
+    They are those of vectors of unit length, given x·x, x·v and v·v.
+    """
+    losses = np.maximum(1.0 - products * products / (squares * square), 0.0) + LOSS_ERROR
     shares = np.maximum(losses - 2 * LOSS_ERROR, 0.0)
     shares /= 1.0 - shares
     return (
-        (products / squares).astype(np.float32),
+        (products / squares / np.sqrt(square)).astype(np.float32),
         np.nextafter(losses.astype(np.float32), np.float32(np.inf)),
         np.nextafter(shares.astype(np.float32), np.float32(-np.inf)),
     )

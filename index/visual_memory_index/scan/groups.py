@@ -176,7 +176,6 @@ def in_reach(
     typing: Any,
     sums: Any,
     numbers: Any,
-    stride: Any,
     offset: Any,
     step: Any,
     square: Any,
@@ -185,18 +184,17 @@ def in_reach(
 ) -> Any:
     """Return a bit of each row of a group whose product with a query could be as high as needed.
 
-    ``sums`` is the address of the sums int32 (16,), ``numbers`` that of the group's scales, whose
-    losses and shares come ``stride`` and twice as many bytes later, see ``codes``. A row is in
-    reach if its upper bound is ``needed`` or more, and its number of those at ``floors``, float32
-    (16,), or more.
+    ``sums`` is the address of the sums int32 (16,), ``numbers`` that of the group's scales, losses
+    and shares, float32 (3, 16), see ``codes``. A row is in reach if its upper bound is ``needed``
+    or more, and its number of those at ``floors``, float32 (16,), or more.
     """
     single, word, address = types.float32, types.int32, types.int64
 
     def generate(context: Any, builder: Builder, signature: Any, values: Sequence[Value]) -> Any:
-        sums, numbers, stride, offset, step, square, needed, floors = values
+        sums, numbers, offset, step, square, needed, floors = values
         scales = read(builder, numbers, FLOATS)
-        losses = read(builder, builder.add(numbers, stride), FLOATS)
-        shares = read(builder, builder.add(numbers, builder.add(stride, stride)), FLOATS)
+        losses = read(builder, numbers, FLOATS, CHUNK)
+        shares = read(builder, numbers, FLOATS, 2 * CHUNK)
         doubled = builder.add(read(builder, sums, SUMS), read(builder, sums, SUMS))
         whole = builder.sitofp(builder.sub(doubled, spread(builder, offset)), FLOATS)
         scores = builder.fmul(whole, builder.fmul(spread(builder, step), scales))
@@ -213,5 +211,5 @@ def in_reach(
         bits = builder.bitcast(builder.and_(near, high), ir.IntType(GROUP))
         return builder.zext(bits, INT64)
 
-    signature = types.int64(address, address, address, word, single, single, single, address)
+    signature = types.int64(address, address, word, single, single, single, address)
     return signature, generate

@@ -35,6 +35,65 @@ reached: Any = in_reach  # its first parameter is Numba's own
 
 
 @compiled
+def turn(vectors: Any, signs: Any, turned: Any) -> None:
+    """Write ``vectors`` (n, d), turned, to ``turned`` float64 (n, d).
+
+    Each of the ``signs`` float64 (rounds, d) begins a round: the numbers take the signs, and a
+    Walsh-Hadamard transform goes over as many of them as it can, in turn the first and the last.
+    """
+    dimension = vectors.shape[1]
+    width = 1
+    while 2 * width <= dimension:
+        width *= 2
+    scale = 1.0 / np.sqrt(width)
+    for row in range(len(vectors)):
+        for at in range(dimension):
+            turned[row, at] = vectors[row, at]
+        for number in range(len(signs)):
+            start = (dimension - width) * (number % 2)
+            numbers = turned[row, start : start + width]
+            for at in range(dimension):
+                turned[row, at] *= signs[number, at]
+            half = 1
+            while half < width:
+                for first in range(0, width, 2 * half):
+                    for at in range(first, first + half):
+                        one, other = numbers[at], numbers[at + half]
+                        numbers[at], numbers[at + half] = one + other, one - other
+                half *= 2
+            for at in range(width):
+                numbers[at] *= scale
+
+
+@compiled
+def encode(turned: Any, levels: Any, measures: Any) -> None:
+    """Write the codes of ``turned`` float64 (n, d) to ``levels`` uint8 (n, d), from 0 to 255.
+
+    A number v of a code is twice its level less 255. ``measures`` float64 (5, n) are the squared
+    norm, and x·v and v·v of the upper halves and of the whole codes.
+    """
+    for row in range(len(turned)):
+        largest = 0.0
+        for at in range(turned.shape[1]):
+            largest = max(largest, abs(turned[row, at]))
+        square, upper, whole = 0.0, 0.0, 0.0
+        upper_square, whole_square = np.int64(0), np.int64(0)
+        for at in range(turned.shape[1]):
+            number = turned[row, at]
+            level: Any = min(np.int64(number / largest * 128.0 + 128.0), 255)
+            levels[row, at] = level
+            high, both = 2 * (level >> 4) - 15, 2 * level - 255
+            square += number * number
+            upper += number * high
+            whole += number * both
+            upper_square += high * high
+            whole_square += both * both
+        measures[0, row] = square
+        measures[1, row], measures[2, row] = upper, upper_square
+        measures[3, row], measures[4, row] = whole, whole_square
+
+
+@compiled
 def replace_lowest(heaps: Any, query: int, lower: np.float32) -> None:
     """Put ``lower`` in the place of the lowest number of a query's heap."""
     at, child, count = 0, 1, heaps.shape[1]
@@ -73,10 +132,10 @@ def select(
     """Scan the groups from ``start`` to ``end`` of a block that begins with row ``base``.
 
     A row is kept for a query if it could be among the k nearest, its bit in ``admitted`` uint16
-    (groups,) is set, and its product could be as high as its number in ``floors`` float32 (rows,):
-    first by the upper half of its code, then by the whole. The codes and their numbers are those
-    of ``planes.Block``, the next arrays those of ``codes.Digits``; ``heaps`` and the last three are
-    those of ``plane_scan``, with ``count`` places of the last three taken.
+    (groups,) is set, and its product could be as high as its number in ``floors``, float32 (rows,)
+    or (16,) for every group: first by the upper half of its code, then by the whole. The codes and
+    their numbers are those of ``planes.Block``, the next arrays those of ``codes.Digits``;
+    ``heaps`` and the last three are those of ``plane_scan``, of which ``count`` places are taken.
 
     Returns the group at which there was no more room to keep rows, or ``end``, and the new count.
     """
@@ -85,7 +144,7 @@ def select(
     codes_at, codes_step = upper_codes.ctypes.data, upper_codes.strides[0]
     digits_at, digits_step = digits.ctypes.data, digits.strides[0]
     numbers_at, numbers_step = numbers.ctypes.data, numbers.strides[0]
-    floors_at = floors.ctypes.data
+    floors_at, floors_step = floors.ctypes.data, 4 * GROUP if len(floors) > GROUP else 0
     sums = np.empty((MANY, GROUP), np.int32)
     sums_at = sums.ctypes.data
     needed = np.empty(len(steps), np.float32)
@@ -96,7 +155,7 @@ def select(
             continue
         if count + GROUP * len(steps) > len(rows):
             return group, count
-        group_at, inside = codes_at + group * codes_step, 4 * GROUP * group
+        group_at = codes_at + group * codes_step
         for tile in range(len(digits)):
             tile_at = digits_at + tile * digits_step
             if columns == 2:
@@ -107,13 +166,12 @@ def select(
                 number = query - tile * many
                 bits = admitted[group] & reached(
                     sums_at + 4 * GROUP * number,
-                    numbers_at + inside,
-                    numbers_step,
+                    numbers_at + group * numbers_step,
                     offsets[query],
                     steps[query],
                     squares[query],
                     needed[query],
-                    floors_at + inside,
+                    floors_at + group * floors_step,
                 )
                 lane = 0
                 while bits >> lane:
@@ -126,11 +184,12 @@ def select(
                             sum += np.int32(code >> 4) * np.int32(words[query, 1, at])
                         whole = 32 * np.int64(sums[number, lane]) + 2 * np.int64(sum)
                         whole -= 17 * np.int64(offsets[query])
-                        score = np.float32(whole) * (steps[query] * numbers[3, row])
-                        left = numbers[4, row] * (squares[query] + np.float32(ROUNDED))
-                        left -= numbers[5, row] * (score * score)
+                        score = np.float32(whole) * (steps[query] * numbers[group, 3, lane])
+                        left = numbers[group, 4, lane] * (squares[query] + np.float32(ROUNDED))
+                        left -= numbers[group, 5, lane] * (score * score)
                         error = np.sqrt(max(left, np.float32(0)))
-                        if score + error >= max(needed[query], floors[row]):
+                        floor = floors[row if floors_step else lane]
+                        if score + error >= max(needed[query], floor):
                             queries[count], rows[count] = query, base + row
                             uppers[count] = score + error
                             count += 1

@@ -67,8 +67,8 @@ class Kept:
 class Wanted(NamedTuple):
     """Which rows a scan keeps for n queries: those that could be among the k nearest.
 
-    A row needs its bit in ``admitted``, uint16, and an upper bound of its number in ``floors`` or
-    more, float32; both have all groups of rows.
+    A row needs its bit in ``admitted``, uint16 (groups,), and an upper bound of its number in
+    ``floors``, float32 (rows,), or more; a group's floors alone hold for all.
     """
 
     digits: Digits
@@ -82,7 +82,6 @@ class PlaneScan:
 
     def __init__(self, planes: Planes, threads: int) -> None:
         self._planes, self._threads = planes, threads
-        self._none = np.full(planes.block_rows, -np.inf, np.float32)
 
     def candidates(
         self,
@@ -98,7 +97,7 @@ class PlaneScan:
         """
         admitted = self._every() if admitted is None else admitted
         digits = to_digits(self._planes.rotation(queries))
-        wanted = Wanted(digits, ks, admitted, np.empty(0, np.float32))
+        wanted = Wanted(digits, ks, admitted, np.full(GROUP, -np.inf, np.float32))
         try:
             parts = self._scan(wanted, threads)
         except Crowded:
@@ -164,7 +163,7 @@ class PlaneScan:
                 block.upper,
                 block.lower,
                 block.numbers,
-                floors[first * GROUP :] if len(floors) else self._none,
+                floors[first * GROUP :] if len(floors) > GROUP else floors,
                 admitted[first : first + groups],
                 inside,
                 stop - first,

@@ -12,14 +12,18 @@ from visual_memory_index.scan.codes import Codes, Rotation, chunks_of, encode
 from visual_memory_index.scan.groups import GROUP
 from visual_memory_index.scan.vectors import Rows, moves
 
-BLOCK_BYTES = 1 << 26  # of the upper halves
+BLOCK_ROWS = 1 << 17
 ENCODED_AT_ONCE = 1024
 MOVED_AT_ONCE = 1024
 NUMBERS = 6  # of a row, see ``Codes``
 
 
 class Block(NamedTuple):
-    """The codes of some rows, see ``Codes``; of ``upper``, uint8 (groups, chunks, 16, 4)."""
+    """The codes of some rows, see ``Codes``, in groups of 16.
+
+    ``upper`` halves are uint8 (groups, chunks, 16, 4), ``lower`` ones (rows, 4 · chunks), the
+    ``numbers`` float32 (groups, 6, 16).
+    """
 
     upper: NDArray[np.uint8]
     lower: NDArray[np.uint8]
@@ -35,8 +39,7 @@ class Planes:
     def __init__(self, dimension: int, block_rows: int | None = None) -> None:
         self.count, self.rotation = 0, Rotation(dimension)
         self._chunks = chunks_of(dimension)
-        rows = block_rows or BLOCK_BYTES // (4 * self._chunks)
-        self.block_rows = max(1, rows // GROUP) * GROUP
+        self.block_rows = max(1, (block_rows or BLOCK_ROWS) // GROUP) * GROUP
         self.blocks: list[Block] = []
 
     def reserve(self, count: int) -> None:
@@ -47,13 +50,13 @@ class Planes:
                 Block(
                     fresh((groups, self._chunks, GROUP, 4), np.uint8),
                     fresh((self.block_rows, 4 * self._chunks), np.uint8),
-                    fresh((NUMBERS, self.block_rows), np.float32),
+                    fresh((groups, NUMBERS, GROUP), np.float32),
                 )
             )
         for number, block in enumerate(self.blocks):
             start, end = (max(0, each - number * self.block_rows) for each in (self.count, count))
-            block.upper[-(-start // GROUP) : -(-end // GROUP)] = 0
-            block.lower[start:end], block.numbers[:, start:end] = 0, 0.0
+            whole = slice(-(-start // GROUP), -(-end // GROUP))  # the others have their pages
+            block.upper[whole], block.lower[start:end], block.numbers[whole] = 0, 0, 0.0
 
     def append(self, vectors: NDArray[np.float32]) -> None:
         """Add the codes of ``vectors`` (b, d) after the last row."""
@@ -81,7 +84,7 @@ class Planes:
             block, places = self.blocks[number], rows[inside] - number * self.block_rows
             block.upper[places // GROUP, :, places % GROUP] = codes.upper[inside]
             block.lower[places] = codes.lower[inside].reshape(len(places), -1)
-            block.numbers[:, places] = codes.numbers[:, inside]
+            block.numbers[places // GROUP, :, places % GROUP] = codes.numbers[:, inside].T
 
     def _get(self, rows: Rows) -> Codes:
         codes = nothing(len(rows), self._chunks)
@@ -89,7 +92,7 @@ class Planes:
             block, places = self.blocks[number], rows[inside] - number * self.block_rows
             codes.upper[inside] = block.upper[places // GROUP, :, places % GROUP]
             codes.lower[inside] = block.lower[places].reshape(len(places), -1, 4)
-            codes.numbers[:, inside] = block.numbers[:, places]
+            codes.numbers[:, inside] = block.numbers[places // GROUP, :, places % GROUP].T
         return codes
 
 

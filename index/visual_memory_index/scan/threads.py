@@ -1,10 +1,13 @@
-"""Threads that scans share."""
+"""Threads that scans share, some of which work in the background, beside queries."""
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-from visual_memory_index.scan.priority import lower_thread_priority
+BACKGROUND_NICENESS = 10  # of Linux: about a tenth of the processor beside a thread that wants all
 
 
 class ScanThreads:
@@ -19,3 +22,9 @@ class ScanThreads:
         self.background: Executor = ThreadPoolExecutor(
             count, "background-scan", lower_thread_priority
         )
+
+
+def lower_thread_priority() -> None:
+    """Lower the priority of the calling thread; only Linux has priorities of threads."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_NICENESS)

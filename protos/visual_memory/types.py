@@ -339,7 +339,8 @@ class ServerInfo:
     """The server's release, its limits, and its embedders and re-rankers.
 
     ``public_keys`` (hex) verify its certificates: the current key first, then former keys.
-    ``erasure`` is what unlearning erases from, "files" or "files+memory".
+    ``erasure`` is what unlearning erases from, "files" or "files+memory". ``instructions`` are
+    those of the processor that searches use, "avx512", "avx2" or "serial".
     """
 
     version: str
@@ -348,6 +349,7 @@ class ServerInfo:
     rerankers: list[str] = field(default_factory=list)
     public_keys: list[str] = field(default_factory=list)
     erasure: str = ""
+    instructions: str = ""
 
 
 @dataclass(frozen=True, slots=True)

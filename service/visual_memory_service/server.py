@@ -101,7 +101,13 @@ async def run(settings: Settings) -> None:
         resuming = loop.create_task(resume_erasures(started, unlearning))
         closing.callback(resuming.cancel)
         address = await listener.start()
-        log.info("serving", address=address, data=str(settings.data), memories=memories.names())
+        log.info(
+            "serving",
+            address=address,
+            data=str(settings.data),
+            memories=memories.names(),
+            instructions=memories.indexes.instructions,
+        )
         memories.checks.start(memories.names())
         await stopping.wait()
         stop = asyncio.to_thread(operations.close)  # or calls awaiting an operation would not end

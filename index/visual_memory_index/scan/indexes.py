@@ -6,12 +6,15 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.scan.blocks import Blocks
+from visual_memory_index.scan.groups import GROUP, INSTRUCTIONS
+from visual_memory_index.scan.plane_scan import PlaneScan
 from visual_memory_index.scan.planes import Planes
 from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.threads import ScanThreads
@@ -23,12 +26,18 @@ TOGETHER_SECONDS = 60.0  # for which threads wait for each other
 
 
 class ScannedIndexes:
-    """An ``IndexFactory`` of indexes in RAM that share ``threads``; by default one a processor."""
+    """An ``IndexFactory`` of indexes in RAM that share ``threads``; by default one a processor.
 
+    The first one has the loops compiled, in the background: that takes some seconds, if the
+    processor never ran them before.
+    """
+
+    instructions = INSTRUCTIONS
     unsearchable: Sequence[str] = ()
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = ScanThreads(threads or len(os.sched_getaffinity(0)))
+        self._threads.background.submit(compile_loops)
 
     def new(self, dimension: int, *, background: bool = False) -> ScannedIndex:
         rows, planes = Blocks(dimension), Planes(dimension)
@@ -46,6 +55,16 @@ class ScannedIndexes:
             pack_together(threads, self._threads.count, zeros)
         with ThreadPoolExecutor(MULTIPLYING) as others:
             pack_together(others, MULTIPLYING, zeros)
+
+
+@cache
+def compile_loops() -> None:
+    """Have the loops of a scan compiled, by scanning."""
+    planes, vectors = Planes(GROUP), np.eye(GROUP, dtype=np.float32)
+    planes.append(vectors)
+    with ThreadPoolExecutor(1) as thread:
+        for queries in (vectors[:1], vectors):
+            PlaneScan(planes, 1).candidates(queries, [1] * len(queries), None, thread)
 
 
 def pack_together(

@@ -124,11 +124,13 @@ class VectorIndex(Protocol):
 class IndexFactory(Protocol):
     """Makes the vector indexes of one process, which share threads.
 
+    ``instructions`` names the instructions of the processor that scans use, such as "avx512".
     ``unsearchable`` names the places outside the process's memory where the indexes keep vectors,
     such as "the memory of GPU 0": the search for residues cannot read these, and certificates say
     so.
     """
 
+    instructions: str
     unsearchable: Sequence[str]
 
     def new(self, dimension: int, *, background: bool = False) -> VectorIndex:

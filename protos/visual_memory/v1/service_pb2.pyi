@@ -39,11 +39,16 @@ class GetServerInfoResponse(google.protobuf.message.Message):
     RERANKERS_FIELD_NUMBER: builtins.int
     PUBLIC_KEYS_FIELD_NUMBER: builtins.int
     ERASURE_FIELD_NUMBER: builtins.int
+    INSTRUCTIONS_FIELD_NUMBER: builtins.int
     version: builtins.str
     """The release, such as 0.1.0."""
     erasure: builtins.str
     """What UnlearnEntries erases from: "files", or "files+memory" where the RAM of the server's
     process is overwritten and searched, too.
+    """
+    instructions: builtins.str
+    """The instructions of the processor that searches use: "avx512", "avx2", or "serial" where it has
+    neither, which takes several times as long.
     """
     @property
     def limits(self) -> global___Limits: ...
@@ -68,9 +73,10 @@ class GetServerInfoResponse(google.protobuf.message.Message):
         rerankers: collections.abc.Iterable[builtins.str] | None = ...,
         public_keys: collections.abc.Iterable[builtins.str] | None = ...,
         erasure: builtins.str = ...,
+        instructions: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["limits", b"limits"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["embedders", b"embedders", "erasure", b"erasure", "limits", b"limits", "public_keys", b"public_keys", "rerankers", b"rerankers", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["embedders", b"embedders", "erasure", b"erasure", "instructions", b"instructions", "limits", b"limits", "public_keys", b"public_keys", "rerankers", b"rerankers", "version", b"version"]) -> None: ...
 
 global___GetServerInfoResponse = GetServerInfoResponse
 

@@ -89,6 +89,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             rerankers=self.rerankers.names,
             public_keys=self.unlearning.keys.public,
             erasure=self.unlearning.erasure,
+            instructions=self.memories.indexes.instructions,
         )
 
     async def CreateMemory(

@@ -56,9 +56,9 @@ class Rotation:
         self._signs = np.where(bits & 1, 1.0, -1.0)
 
     def __call__(self, vectors: Floats) -> NDArray[np.float64]:
-        """Return ``vectors`` (n, d), turned: float64 (n, d)."""
-        turned = np.empty(vectors.shape)
-        kernels.turn(vectors, self._signs, turned)
+        """Return ``vectors`` (n, d), turned: float64 (d, n), one in each column."""
+        turned = np.array(vectors.T, dtype=np.float64, order="C")
+        kernels.turn(turned, self._signs)
         return turned
 
 
@@ -80,12 +80,18 @@ def chunks_of(dimension: int) -> int:
 
 
 def encode(turned: NDArray[np.float64]) -> Codes:
-    """Return the codes of unit vectors (n, d) that a ``Rotation`` turned."""
-    levels, measures = np.empty(turned.shape, np.uint8), np.empty((5, len(turned)))
-    kernels.encode(turned, levels, measures)
+    """Return the codes of unit vectors (d, n) that a ``Rotation`` turned."""
+    dimension, count = turned.shape
+    shape = count, chunks_of(dimension), DIMENSIONS // 2
+    upper, lower, measures = (
+        np.empty(shape, np.uint8),
+        np.empty(shape, np.uint8),
+        np.empty((5, count)),
+    )
+    kernels.encode(turned, upper, lower, measures)
     square, *both = measures
     numbers = (*measured(square, *both[:2]), *measured(square, *both[2:]))
-    return Codes(packed(levels >> np.uint8(4)), packed(levels & np.uint8(15)), np.stack(numbers))
+    return Codes(upper, lower, np.stack(numbers))
 
 
 def measured(
@@ -105,15 +111,6 @@ def measured(
     )
 
 
-def packed(halves: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pack numbers from 0 to 15 (n, d) by two: uint8 (n, chunks, 4)."""
-    count, dimension = halves.shape
-    padded = np.zeros((count, chunks_of(dimension), DIMENSIONS), np.uint8)
-    padded.reshape(count, -1)[:, :dimension] = halves
-    both: NDArray[np.uint8] = padded[:, :, :4] | (padded[:, :, 4:] << 4).astype(np.uint8)
-    return both
-
-
 class Digits(NamedTuple):
     """Queries in integers, for ``kernels``, where the shapes are described.
 
@@ -130,7 +127,8 @@ class Digits(NamedTuple):
 
 
 def to_digits(turned: NDArray[np.float64]) -> Digits:
-    """Return unit queries (n, d) that a ``Rotation`` turned: one in 16 bits, several in 8."""
+    """Return unit queries (d, n) that a ``Rotation`` turned: one in 16 bits, several in 8."""
+    turned = turned.T
     count, dimension = turned.shape
     chunks = chunks_of(dimension)
     most = DIGIT_MAX

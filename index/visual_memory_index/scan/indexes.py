@@ -36,8 +36,8 @@ class ScannedIndexes:
     unsearchable: Sequence[str] = ()
 
     def __init__(self, threads: int | None = None) -> None:
-        self._threads = ScanThreads(threads or len(os.sched_getaffinity(0)))
-        self._threads.background.submit(compile_loops)
+        self._threads = ScanThreads(threads or os.cpu_count() or 1)
+        self._threads.queries.submit(compile_loops)
 
     def new(self, dimension: int, *, background: bool = False) -> ScannedIndex:
         rows, planes = Blocks(dimension), Planes(dimension)

@@ -35,62 +35,66 @@ reached: Any = in_reach  # its first parameter is Numba's own
 
 
 @compiled
-def turn(vectors: Any, signs: Any, turned: Any) -> None:
-    """Write ``vectors`` (n, d), turned, to ``turned`` float64 (n, d).
+def turn(vectors: Any, signs: Any) -> None:
+    """Turn n vectors, float64 (d, n), in place, all at once.
 
     Each of the ``signs`` float64 (rounds, d) begins a round: the numbers take the signs, and a
-    Walsh-Hadamard transform goes over as many of them as it can, in turn the first and the last.
+    Walsh-Hadamard transform goes over as many dimensions as it can, in turn the first and the last.
     """
-    dimension = vectors.shape[1]
+    dimension, count = vectors.shape
     width = 1
     while 2 * width <= dimension:
         width *= 2
     scale = 1.0 / np.sqrt(width)
-    for row in range(len(vectors)):
+    for number in range(len(signs)):
+        start = (dimension - width) * (number % 2)
         for at in range(dimension):
-            turned[row, at] = vectors[row, at]
-        for number in range(len(signs)):
-            start = (dimension - width) * (number % 2)
-            numbers = turned[row, start : start + width]
-            for at in range(dimension):
-                turned[row, at] *= signs[number, at]
-            half = 1
-            while half < width:
-                for first in range(0, width, 2 * half):
-                    for at in range(first, first + half):
-                        one, other = numbers[at], numbers[at + half]
-                        numbers[at], numbers[at + half] = one + other, one - other
-                half *= 2
-            for at in range(width):
-                numbers[at] *= scale
+            sign = signs[number, at]
+            if start <= at < start + width:
+                sign *= scale
+            for row in range(count):
+                vectors[at, row] *= sign
+        half = 1
+        while half < width:
+            for first in range(start, start + width, 2 * half):
+                for at in range(first, first + half):
+                    for row in range(count):
+                        one, other = vectors[at, row], vectors[at + half, row]
+                        vectors[at, row], vectors[at + half, row] = one + other, one - other
+            half *= 2
 
 
 @compiled
-def encode(turned: Any, levels: Any, measures: Any) -> None:
-    """Write the codes of ``turned`` float64 (n, d) to ``levels`` uint8 (n, d), from 0 to 255.
+def encode(turned: Any, upper: Any, lower: Any, measures: Any) -> None:
+    """Write codes of n vectors, float64 (d, n), to ``upper`` and ``lower``, see ``codes.Codes``.
 
-    A number v of a code is twice its level less 255. ``measures`` float64 (5, n) are the squared
-    norm, and x·v and v·v of the upper halves and of the whole codes.
+    ``measures`` float64 (5, n) are x·x, and x·v and v·v of the upper halves and of whole codes.
     """
-    for row in range(len(turned)):
-        largest = 0.0
-        for at in range(turned.shape[1]):
-            largest = max(largest, abs(turned[row, at]))
-        square, upper, whole = 0.0, 0.0, 0.0
-        upper_square, whole_square = np.int64(0), np.int64(0)
-        for at in range(turned.shape[1]):
-            number = turned[row, at]
-            level: Any = min(np.int64(number / largest * 128.0 + 128.0), 255)
-            levels[row, at] = level
-            high, both = 2 * (level >> 4) - 15, 2 * level - 255
-            square += number * number
-            upper += number * high
-            whole += number * both
-            upper_square += high * high
-            whole_square += both * both
-        measures[0, row] = square
-        measures[1, row], measures[2, row] = upper, upper_square
-        measures[3, row], measures[4, row] = whole, whole_square
+    dimension, count = turned.shape
+    factors, levels = np.zeros(count), np.empty((dimension, count), np.uint8)
+    for at in range(dimension):
+        for row in range(count):
+            factors[row] = max(factors[row], abs(turned[at, row]))
+    for row in range(count):
+        factors[row] = 128.0 / factors[row]
+    measures[:] = 0.0
+    for at in range(dimension):
+        for row in range(count):
+            number = turned[at, row]
+            level: Any = min(max(np.int32(number * factors[row] + 128.0), 0), 255)
+            levels[at, row] = level
+            high, whole = np.float64(2 * (level >> 4) - 15), np.float64(2 * level - 255)
+            measures[0, row] += number * number
+            measures[1, row] += number * high
+            measures[2, row] += high * high
+            measures[3, row] += number * whole
+            measures[4, row] += whole * whole
+    upper[:], lower[:] = 0, 0
+    for at in range(dimension):
+        chunk, place, shift = at >> 3, at & 3, at & 4
+        for row in range(count):
+            upper[row, chunk, place] |= (levels[at, row] >> 4) << shift
+            lower[row, chunk, place] |= (levels[at, row] & 15) << shift
 
 
 @compiled

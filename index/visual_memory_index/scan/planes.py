@@ -13,7 +13,7 @@ from visual_memory_index.scan.groups import GROUP
 from visual_memory_index.scan.vectors import Rows, moves
 
 BLOCK_ROWS = 1 << 17
-ENCODED_AT_ONCE = 1024
+ENCODED_AT_ONCE = 64  # which stay in a core's cache
 MOVED_AT_ONCE = 1024
 NUMBERS = 6  # of a row, see ``Codes``
 

@@ -99,13 +99,18 @@ def measured(
 ) -> tuple[Floats, Floats, Floats]:
     """Return scales, losses and shares, see ``Codes``: losses rounded up, shares rounded down.
 
-    They are those of vectors of unit length, given x·x, x·v and v·v.
+    They are those of vectors of unit length, given x·x, x·v and v·v. A vector that has no length,
+    as in a damaged file, loses all: it is among the candidates of every query.
     """
-    losses = np.maximum(1.0 - products * products / (squares * square), 0.0) + LOSS_ERROR
-    shares = np.maximum(losses - 2 * LOSS_ERROR, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scales = products / squares / np.sqrt(square)
+        losses = np.maximum(1.0 - products * products / (squares * square), 0.0) + LOSS_ERROR
+    bad = ~np.isfinite(scales + losses)
+    scales[bad], losses[bad] = 0.0, np.inf
+    shares = np.where(bad, 0.0, np.maximum(losses - 2 * LOSS_ERROR, 0.0))
     shares /= 1.0 - shares
     return (
-        (products / squares / np.sqrt(square)).astype(np.float32),
+        scales.astype(np.float32),
         np.nextafter(losses.astype(np.float32), np.float32(np.inf)),
         np.nextafter(shares.astype(np.float32), np.float32(-np.inf)),
     )

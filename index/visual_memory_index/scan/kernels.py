@@ -6,6 +6,8 @@ is left in a buffer.
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from typing import Any
 
 import numba
@@ -23,11 +25,15 @@ from visual_memory_index.scan.groups import (
 
 
 def compiled(function: Any) -> Any:
-    """Compile ``function`` when it is first called; keep what was compiled, if there is a place."""
-    try:
-        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
-    except RuntimeError:  # no folder that can be written to
-        return numba.njit(nogil=True, error_model="numpy")(function)
+    """Compile ``function`` when it is first called.
+
+    The result is kept beside this file, as Python keeps its own, if Python may write there.
+    """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    if not sys.dont_write_bytecode:
+        with suppress(RuntimeError):  # no folder that can be written to
+            return numba.njit(cache=True, **options)(function)
+    return numba.njit(**options)(function)
 
 
 reach = compiled(bound.reach)

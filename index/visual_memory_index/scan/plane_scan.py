@@ -17,7 +17,7 @@ from visual_memory_index.scan.groups import GROUP
 from visual_memory_index.scan.planes import Planes
 from visual_memory_index.scan.vectors import Rows
 
-ROOM_MIN = 1 << 14  # rows that a thread keeps, at first
+ROOM_MIN, ROOM_EACH = 4096, 256  # rows that a thread keeps at first, in all and of each query
 KEPT_MAX = 1 << 22  # for several queries: 64 MB
 PART_ROWS_MIN = 8192  # fewer rows are quicker in one thread
 
@@ -152,7 +152,7 @@ class PlaneScan:
         digits, ks, admitted, floors = wanted
         beyond = np.arange(max(ks)) >= np.array(ks)[:, np.newaxis]
         heaps = np.where(beyond, np.float32(np.inf), np.float32(-np.inf))
-        kept, count = Kept.room(max(ROOM_MIN, 2 * GROUP * len(ks))), 0
+        kept, count = Kept.room(max(ROOM_MIN, ROOM_EACH * len(ks))), 0
         groups = self._planes.block_rows // GROUP
         while start < end:
             number, inside = divmod(start, groups)

@@ -17,7 +17,7 @@ from tests.durability.power_loss.recording import need
 import visual_memory
 
 ERASED, STAYING, DIMENSION = 500, 4000, 768  # what stays does not fit into SQLite's cache
-WRITTEN = re.compile(r'openat\(.*?"([^"]*)", [^)]*(?:O_WRONLY|O_RDWR)')
+WRITTEN = re.compile(r'openat\([^\n]*?"([^"]*)", [^)\n]*(?:O_WRONLY|O_RDWR)')
 
 
 def test_an_erasure_that_writes_the_file_anew_writes_into_the_data_folder_alone(

@@ -44,3 +44,12 @@ def test_few_candidates_are_left_where_vectors_are_apart() -> None:
     (found,) = filled(scanned_index(64), vectors).candidates(vectors[:1], [50], [np.arange(0)])
 
     assert 50 <= len(found) <= 90
+
+
+def test_a_vector_without_length_as_in_a_damaged_file_is_a_candidate_of_every_query() -> None:
+    vectors = unit_rows(np.random.default_rng(0).standard_normal((500, 64)).astype(np.float32))
+    vectors[[3, 77]] = [[0.0], [np.nan]]
+
+    (found,) = filled(scanned_index(64), vectors).candidates(vectors[:1], [5], [np.arange(0)])
+
+    assert {3, 77} <= set(found) and len(found) < 100

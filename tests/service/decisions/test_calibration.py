@@ -709,7 +709,7 @@ def most_bytes(count):
     memory.close()
     return most
 
-print(most_bytes(3000), most_bytes(1000))
+print(most_bytes(4000), most_bytes(2000))
 """
 
 

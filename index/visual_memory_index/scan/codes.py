@@ -16,11 +16,12 @@ a²·v·v = 1 − ‖r‖², that is
 q. The query is rounded to integers, too, q = p + e: the above holds for p, and |e·x| ≤ ‖e‖.
 
 Rounding. q·v is an exact sum of integers. ``groups`` and ``kernels`` have the rest in float32: the
-score s, a product of four rounded numbers, is off by 1e-6 at most. Below the root stands
-‖r‖² · (‖p‖² + ROUNDED) − s² · ‖r‖² / (1 − ‖r‖²), where the loss ‖r‖² is rounded up and the share
-‖r‖² / (1 − ‖r‖²) down; the second term is no larger than the first, so that both err by less than
-1e-6 · ‖r‖², which ROUNDED = 1e-5 outweighs. Norms of vectors differ from 1 by 1e-6 at most. All
-that is left is in MARGIN, which each comparison takes twice.
+score s, a product of four rounded numbers, is off by 5e-7 at most, since ‖p‖ ≤ 2. Below the root
+stands ‖r‖² · (‖p‖² + ROUNDED) − s² · ‖r‖² / (1 − ‖r‖²), where the loss ‖r‖² is rounded up and the
+share ‖r‖² / (1 − ‖r‖²) down; the second term is no larger than the first, so that both err by less
+than 14 · 2⁻²⁴ · 4 · ‖r‖², which ROUNDED = 1e-5 outweighs. Norms of vectors differ from 1 by 1e-6 at
+most; the root, two sums with it and what ``bound.reach`` subtracts are off by another 5e-7. These
+2e-6 are in MARGIN, which each comparison takes twice.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from numpy.typing import NDArray
 from visual_memory_index.scan import kernels
 from visual_memory_index.scan.groups import DIMENSIONS, MANY
 
-LOSS_ERROR = 1e-13  # of ‖r‖² in float64
+LOSS_ERROR = 6e-12  # of ‖r‖² in float64: 3 · 16,384 · 2⁻⁵³, of three sums
 ROUNDS = 3  # of a rotation: the last numbers mix with the first
 LEVEL_MAX = 15  # of a half of a code
 MARGIN = 5e-6

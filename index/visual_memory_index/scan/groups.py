@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, cast
 
-import llvmlite.binding
 from llvmlite import ir
 from numba.core import cgutils as untyped
+from numba.core import codegen as untyped_codegen
 from numba.core import config, types
 from numba.extending import intrinsic
 
@@ -29,6 +29,7 @@ BYTES, SUMS = ir.VectorType(INT8, CHUNK), ir.VectorType(INT32, GROUP)
 FLOATS = ir.VectorType(FLOAT, GROUP)
 
 cgutils: Any = untyped
+codegen: Any = untyped_codegen
 Value: TypeAlias = ir.Value
 Builder: TypeAlias = ir.IRBuilder
 
@@ -36,14 +37,10 @@ Builder: TypeAlias = ir.IRBuilder
 def instructions() -> str:
     """Return the best instructions that the processor has and Numba may use."""
     given: str | None = vars(config)["CPU_FEATURES"]  # as NUMBA_CPU_FEATURES says
-    if given is None:
-        own = llvmlite.binding.get_host_cpu_features()
-        names = {name for name, there in own.items() if there}
-    else:
-        names = {name.removeprefix("+") for name in given.split(",")}
-    if {"avx512f", "avx512vnni"} <= names:
+    names = set((codegen.get_host_cpu_features() if given is None else given).split(","))
+    if {"+avx512f", "+avx512vnni"} <= names:
         return "avx512"
-    return "avx2" if "avx2" in names else "serial"
+    return "avx2" if "+avx2" in names else "serial"
 
 
 INSTRUCTIONS = instructions()

@@ -119,7 +119,7 @@ class PlaneScan:
     ) -> list[Rows]:
         """Return for each unit query (n, d) the rows with products that could reach ``floors``.
 
-        The ``floors`` are float32 (m,), one of each row.
+        The ``floors`` are float32 (m,), one of each row. Raises Crowded.
         """
         count = self._planes.count
         digits = to_digits(self._planes.rotation(queries))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from visual_memory_index.scan.blocks import Blocks
 from visual_memory_index.scan.bound import float32_error, reach
 from visual_memory_index.scan.groups import GROUP
-from visual_memory_index.scan.plane_scan import PlaneScan
+from visual_memory_index.scan.plane_scan import Crowded, PlaneScan
 from visual_memory_index.scan.planes import Planes
 from visual_memory_index.scan.ranking import rank_all
 from visual_memory_index.scan.threads import ScanThreads
@@ -107,10 +107,18 @@ class ScannedIndex:
     ) -> NDArray[np.bool_]:
         affected = np.zeros(self.count, dtype=bool)
         lowest = np.where(score_bounds > -1.0, np.minimum(score_bounds, 1.0), -np.inf) - self._error
-        found = self._scan.reaching(vectors, lowest.astype(np.float32), self._background)
-        scored = self._background.map(self._scores, vectors, found)
-        for among, scores in zip(found, scored, strict=True):
-            affected[among[scores >= lowest[among]]] = True
+        waiting = [vectors]
+        while waiting:
+            part = waiting.pop()
+            floors = np.where(affected, np.inf, lowest).astype(np.float32)
+            try:
+                found = self._scan.reaching(part, floors, self._background)
+            except Crowded:
+                waiting += np.array_split(part, 2)
+                continue
+            scored = self._background.map(self._scores, part, found)
+            for among, scores in zip(found, scored, strict=True):
+                affected[among[scores >= lowest[among]]] = True
         return affected
 
     def _scores(self, query: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from tests.index.conformance.implementations import (
 from tests.index.crowds import crowds
 
 from visual_memory_index import unit_rows
+from visual_memory_index.scan import plane_scan
 from visual_memory_index.scan.bound import float32_error
 from visual_memory_index.scan.scanned_index import ScannedIndex
 
@@ -36,6 +38,17 @@ def test_every_row_is_affected_that_a_vector_scores_the_bound_of(
         score_bounds = (best + shift).astype(np.float32)
         affected = index.affected_rows(asked, score_bounds)
         assert (affected == expected)[score_bounds < 1].all()  # products above 1 are all as near
+
+
+def test_a_crowd_that_many_vectors_reach_is_affected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plane_scan, "ROOM_MIN", 16)
+    monkeypatch.setattr(plane_scan, "KEPT_MAX", 64)
+    crowd = np.repeat(unit_rows(np.ones((1, 5), np.float32)), 300, axis=0)
+    index = filled(scanned_index(5), np.concatenate([crowd, -crowd[:40]]))
+
+    affected = index.affected_rows(crowd, np.zeros(340, np.float32))
+
+    assert affected.tolist() == [True] * 300 + [False] * 40
 
 
 def test_few_candidates_are_left_where_vectors_are_apart() -> None:

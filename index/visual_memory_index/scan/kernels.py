@@ -6,14 +6,17 @@ is left in a buffer.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
+from numba.core import caching
 
-from visual_memory_index.scan import bound
+from visual_memory_index.scan import bound, groups
 from visual_memory_index.scan.groups import (
     GROUP,
     MANY,
@@ -23,17 +26,43 @@ from visual_memory_index.scan.groups import (
     sums_for_one,
 )
 
+PARTS = hashlib.sha256(b"".join(Path(str(each.__file__)).read_bytes() for each in (bound, groups)))
+FunctionCache: Any = caching.FunctionCache
+
+
+class Cache(FunctionCache):  # type: ignore[misc]
+    """Numba's cache on the disk. What cannot be read there is compiled, and kept if there is room.
+
+    What was compiled with another ``bound`` or other ``groups`` is not used; Numba itself looks at
+    the file of a function alone.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # whatever damaged bytes lead to
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with suppress(OSError):
+            super().save_overload(sig, data)
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return *super()._index_key(sig, codegen), PARTS.hexdigest()
+
 
 def compiled(function: Any) -> Any:
     """Compile ``function`` when it is first called.
 
     The result is kept beside this file, as Python keeps its own, if Python may write there.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
     if not sys.dont_write_bytecode:
         with suppress(RuntimeError):  # no folder that can be written to
-            return numba.njit(cache=True, **options)(function)
-    return numba.njit(**options)(function)
+            dispatcher._cache = Cache(function)
+    return dispatcher
 
 
 reach = compiled(bound.reach)

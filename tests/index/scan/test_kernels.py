@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pytest
@@ -12,6 +18,7 @@ from numpy.typing import NDArray
 from tests.index.scan.pairs import KINDS, vectors
 from tests.index.scan.replica import bounds, one_of
 
+import visual_memory_index
 from visual_memory_index.scan import kernels
 from visual_memory_index.scan.bound import reach
 from visual_memory_index.scan.codes import Rotation, encode, to_digits
@@ -173,6 +180,59 @@ def test_a_heap_has_the_largest_numbers(numbers: list[float], k: int) -> None:
     )
     assert heaps[1, 0] == heaps[1].min()
     assert (heaps[0] == heaps[2]).all()
+
+
+class Disk(Protocol):
+    """The fixture ``small_disk``."""
+
+    folder: Path
+    fill: Callable[[], None]
+
+
+def hits(package: Path, cache: Path) -> int:
+    """Call a kernel in another process, and return how often it was not compiled for that."""
+    program = (
+        "import numpy as np; from visual_memory_index.scan import kernels; "
+        "assert np.isclose(kernels.reach(np.float32(0.5), np.float32(0.1)), 0.3); "
+        "print(sum(kernels.reach.stats.cache_hits.values()))"
+    )
+    env = os.environ | {"PYTHONPATH": str(package), "NUMBA_CACHE_DIR": str(cache)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_a_kernel_is_compiled_anew_once_a_part_of_it_changes(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    shutil.copytree(Path(visual_memory_index.__file__).parent, package / "visual_memory_index")
+
+    counts = [hits(package, tmp_path / "cache") for _ in range(2)]
+    for name in ("groups", "bound"):
+        with (package / f"visual_memory_index/scan/{name}.py").open("a") as source:
+            source.write("\n# changed\n")
+        counts += [hits(package, tmp_path / "cache") for _ in range(2)]
+
+    assert counts == [0, 1] * 3
+
+
+@pytest.mark.parametrize("kept", [0, 100])
+def test_a_kernel_is_compiled_anew_where_a_power_loss_left_half_a_file(
+    tmp_path: Path, kept: int
+) -> None:
+    package = Path(visual_memory_index.__file__).parents[1]
+    assert hits(package, tmp_path) == 0
+    for path in tmp_path.rglob("*.nb?"):
+        path.write_bytes(path.read_bytes()[:kept])
+
+    assert [hits(package, tmp_path) for _ in range(2)] == [0, 1]
+
+
+def test_a_full_disk_does_not_keep_a_kernel_from_running(small_disk: Disk) -> None:
+    package = Path(visual_memory_index.__file__).parents[1]
+    small_disk.fill()
+
+    assert hits(package, small_disk.folder) == 0
 
 
 @given(st.floats(-2, 2, width=32), st.floats(0, 0.5, width=32))

@@ -347,7 +347,8 @@ def update_lists(lists: NeighborLists, ram: RamCopy, part: int = 1) -> tuple[int
     new = np.flatnonzero(lists.new)[:left]
     if len(new):
         vectors = ram.vectors.gather(new)
-        lists.stale[ram.vectors.affected_rows(vectors, lists.score_bounds)] = True
+        score_bounds = np.where(lists.stale, np.float32(np.inf), lists.score_bounds)
+        lists.stale[ram.vectors.affected_rows(vectors, score_bounds)] = True
         lists.new[new] = False
         left -= len(new)
         if lists.new.any():

@@ -117,7 +117,8 @@ class VectorIndex(Protocol):
 
         ``vectors`` are (n, d), n ≥ 1. Given the bounds from ``nearest_others``, whatever rows were
         added or removed since, the mask is True for every row that has one of ``vectors`` among its
-        k nearest others. A needless True costs only time.
+        k nearest others. A needless True costs only time. Where a bound is infinity, none is
+        needed.
         """
 
 

@@ -178,6 +178,33 @@ def test_however_many_came_they_are_looked_at_some_at_a_time() -> None:
     assert np.array_equal(np.sort(lists.lists), np.sort(again.lists))
 
 
+def test_lists_that_are_to_be_found_anyway_are_not_held_against_what_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ram = RamCopy(DIMENSION, ScannedIndexes())
+    ids = [f"{at:05}" for at in range(3010)]
+    vectors = random_units(3010, 0)
+    ram.add(range(3000), ids[:3000], ["a"] * 3000, vectors[:3000])
+    lists = NeighborLists.unknown(3, ram.keys_of_rows())
+    update_lists(lists, ram)
+    ram.add(range(3000, 3010), ids[3000:], ["a"] * 10, vectors[3000:])
+    lists.follow(ram.keys_of_rows())
+    stale, asked = lists.stale.copy(), list[NDArray[np.float32]]()
+    affected_rows = ram.vectors.affected_rows
+
+    def watched(came: NDArray[np.float32], bounds: NDArray[np.float32]) -> NDArray[np.bool_]:
+        asked.append(bounds)
+        return affected_rows(came, bounds)
+
+    monkeypatch.setattr(ram.vectors, "affected_rows", watched)
+    while update_lists(lists, ram):
+        pass
+
+    (bounds,) = asked
+    assert 0 < np.count_nonzero(stale) < 3010
+    assert np.array_equal(np.isinf(bounds), stale)
+
+
 def test_a_file_keeps_the_lists_of_the_few_k_that_were_found_last(
     memory: Memory, path: Path
 ) -> None:

@@ -27,6 +27,7 @@ EDITS_OF_ONE = 40  # then another memory begins
 ROWS_MAX = 400
 FEATURES = Path(__file__).resolve().parents[4] / "shared/data/reference_embeddings_lite0.npz"
 ROOMS = ((1 << 14, 1 << 22), (16, 1 << 22), (16, 64))  # ROOM_MIN and KEPT_MAX
+REACH_ROUNDING = np.float32(2.5e-7)  # of what a scan needs in float32
 NUMBERS = (1, 17, 64)  # of queries
 
 Floats = NDArray[np.float32]
@@ -125,14 +126,17 @@ class Edited:
     def expected(
         self, codes: Codes, query: Digits, k: int, among: NDArray[np.intp]
     ) -> tuple[set[int], set[int]]:
-        """Return the rows that both halves leave among the k nearest, and those that wholes do."""
+        """Return the rows that both halves leave among the k nearest, and those that wholes do.
+
+        The first without those within ``REACH_ROUNDING`` of the limit.
+        """
         scores, errors = bounds(codes, query)
         half, whole = ((scores[each] + errors[each])[among] for each in (0, 1))
         lowers = np.sort((scores[1] - errors[1])[among])[::-1]
         lowest = float(lowers[k - 1]) if k <= len(among) else -np.inf
         needed = np.float32(reach(lowest, float(query.margins[0])))
         possible = whole >= needed
-        certain = possible & (half >= needed)
+        certain = np.minimum(half, whole) >= needed + REACH_ROUNDING
         return set(among[certain].tolist()), set(among[possible].tolist())
 
     def check_reaching(self, queries: Floats) -> None:

@@ -42,7 +42,6 @@ def reach(
         reached(
             sums.ctypes.data,
             numbers.ctypes.data,
-            numbers.strides[0],
             offset,
             step,
             square,

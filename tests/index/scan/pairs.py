@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,25 @@ SUBNORMAL = 1e-42
 
 def turned_back(rotation: Rotation, turned: Turned) -> Turned:
     """Return the vectors (n, d) that ``rotation`` turns to ``turned``."""
-    signs: Turned = rotation._signs
-    turn: Any = rotation  # of float64 here
-    back: Turned = signs * turn(signs * turned)
+    back, d = turned.copy(), turned.shape[1]
+    width = 1 << d.bit_length() - 1
+    for number, signs in reversed(list(enumerate(rotation._signs))):
+        part = slice(d - width, d) if number % 2 else slice(width)
+        back[:, part] = walsh(back[:, part])
+        back *= signs
     return back
+
+
+def walsh(numbers: Turned) -> Turned:
+    """Return the orthogonal Walsh-Hadamard transform of numbers (n, w), w a power of two."""
+    n, width = numbers.shape
+    half, scale = 1, width**-0.5
+    while half < width:
+        one, other = np.moveaxis(numbers.reshape(n, -1, 2, half), 2, 0)
+        numbers = np.stack([one + other, one - other], axis=2).reshape(n, width)
+        half *= 2
+    numbers *= scale
+    return numbers
 
 
 def stretched(rng: np.random.Generator, vectors: Turned) -> Floats:
@@ -119,8 +134,7 @@ def pairs(
     product itself; others are near to the vector, opposite to it, or along their own rounding.
     """
     rows = vectors(rng, n, d, kind, rotation)
-    turned = rotation(rows)
-    codes = encode(turned)
+    codes, turned = encode(rotation(rows)), rotation(rows).T
     upper = 2.0 * unpacked(codes.upper)[:, :d] - 15
     whole = 16 * upper + 2.0 * unpacked(codes.lower)[:, :d] - 15
     chosen = np.where(rng.random((n, 1)) < 0.5, upper, whole)

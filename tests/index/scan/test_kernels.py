@@ -124,18 +124,18 @@ def test_what_is_kept_depends_on_the_kth_lower_bound_so_far(
 
     found = set(zip(kept.queries, kept.rows, strict=True))
     for query in range(len(scanned.digits.steps)):
-        margin, lowest = float(scanned.digits.margins[query]), [-np.inf] * k
+        margin, lowest = scanned.digits.margins[query], [-np.inf] * k
         half, whole = scanned.uppers(query, 0), scanned.uppers(query, 1)
         lowers = scanned.lowers(query)
         for first in range(0, scanned.count, GROUP):
-            needed = np.float32(reach(lowest[0], margin))
+            needed = np.float32(kernels.reach(np.float32(lowest[0]), margin))
             near = [
                 row
                 for row in range(first, min(first + GROUP, scanned.count))
                 if half[row] >= needed
             ]
             for row in range(first, min(first + GROUP, scanned.count)):
-                needed = np.float32(reach(lowest[0], margin))
+                needed = np.float32(kernels.reach(np.float32(lowest[0]), margin))
                 is_kept = row in near and whole[row] >= needed
                 assert ((query, row) in found) == is_kept
                 if is_kept and lowers[row] > lowest[0]:

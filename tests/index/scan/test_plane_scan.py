@@ -90,7 +90,8 @@ class Edited:
             return
         upper = np.concatenate([each.upper.transpose(0, 2, 1, 3) for each in planes.blocks])
         lower = np.concatenate([each.lower for each in planes.blocks])
-        numbers = np.concatenate([each.numbers for each in planes.blocks], axis=1)
+        groups = np.concatenate([each.numbers for each in planes.blocks])
+        numbers = groups.transpose(1, 0, 2).reshape(len(groups[0]), room)
         flat = upper.reshape(room, -1)
         assert not flat[m:].any()
         assert not lower[m:].any()
@@ -114,7 +115,9 @@ class Edited:
             exact = exact_distances(query, self.vectors)
             furthest = np.sort(exact[among])[min(k, len(among)) - 1] if len(among) else 0
             nearest = set(among[exact[among] <= furthest].tolist())
-            alone = to_digits(turned[number : number + 1])  # as it is asked where rows are crowded
+            alone = to_digits(
+                turned[:, number : number + 1]
+            )  # as it is asked where rows are crowded
             certain, possible = self.expected(codes, one_of(digits, number), k, among)
             certain_alone, possible_alone = self.expected(codes, alone, k, among)
             for each in (one[number] for one in found):

@@ -142,7 +142,9 @@ def pairs(
     rest = turned - (turned * along).sum(axis=1, keepdims=True) * along
     rest += 1e-12 * rng.standard_normal((n, d))
     rest /= np.linalg.norm(rest, axis=1, keepdims=True)
-    angles = rng.choice([0, 1, np.pi / 2, 3, *rng.uniform(-np.pi, np.pi, 4)], (n, 1))
+    angles = np.where(rng.random((n, 1)) < 0.5, 1, rng.uniform(-np.pi, np.pi, (n, 1)))
+    angles *= rng.choice([-1, 1], (n, 1)) * scales(rng, n, -6, 0)
+    angles += rng.choice([0, np.pi / 2, np.pi], (n, 1))
     queries = np.cos(angles) * along + np.sin(angles) * rest
     near = rng.choice([-1.0, 1.0], (n, 1)) * turned
     near += scales(rng, n, -10, 0) * rng.standard_normal((n, d)) / np.sqrt(d)

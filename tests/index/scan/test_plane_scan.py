@@ -26,7 +26,8 @@ SEED = int(os.environ.get("EDITS_SEED", "0"))
 EDITS_OF_ONE = 40  # then another memory begins
 ROWS_MAX = 400
 FEATURES = Path(__file__).resolve().parents[4] / "shared/data/reference_embeddings_lite0.npz"
-ROOMS = ((1 << 14, 1 << 22), (16, 1 << 22), (16, 64))  # ROOM_MIN and KEPT_MAX
+ROOMS = ((4096, 256, 1 << 22), (16, 16, 1 << 22), (16, 16, 64))
+CONSTANTS = ("ROOM_MIN", "ROOM_EACH", "KEPT_MAX")  # of the rooms
 REACH_ROUNDING = np.float32(2.5e-7)  # of what a scan needs in float32
 NUMBERS = (1, 17, 64)  # of queries
 
@@ -187,7 +188,7 @@ def test_the_nearest_are_candidates_after_each_edit(small_parts: pytest.MonkeyPa
         m = len(memory.vectors)
         if not m:
             continue
-        for name, value in zip(("ROOM_MIN", "KEPT_MAX"), ROOMS[rng.integers(3)], strict=True):
+        for name, value in zip(CONSTANTS, ROOMS[rng.integers(3)], strict=True):
             small_parts.setattr(plane_scan, name, value)
         n = int(rng.choice(NUMBERS, p=(0.5, 0.35, 0.15)))
         choices = [1, 2, 7, 20, m, m + 1]
@@ -207,8 +208,8 @@ def test_the_nearest_are_candidates_after_each_edit(small_parts: pytest.MonkeyPa
 def test_a_room_that_is_full_grows_for_one_query_and_is_refused_to_several(
     small_parts: pytest.MonkeyPatch,
 ) -> None:
-    small_parts.setattr(plane_scan, "ROOM_MIN", 16)
-    small_parts.setattr(plane_scan, "KEPT_MAX", 64)
+    for name, value in zip(CONSTANTS, ROOMS[2], strict=True):
+        small_parts.setattr(plane_scan, name, value)
     memory = Edited(np.random.default_rng(0), 9)
     crowd = np.repeat(unit_rows(np.ones((1, 9), np.float32)), 500, axis=0)
     memory.planes.append(crowd)

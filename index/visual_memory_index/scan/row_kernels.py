@@ -140,3 +140,17 @@ def erase(texts: Any, starts: Any, lengths: Any, rows: Any) -> int:
         texts[starts[row] : starts[row] + lengths[row]] = 0
         erased += lengths[row]
     return erased
+
+
+def compile_loops() -> None:
+    """Have all loops compiled for the kinds of arrays that ``ram.columns`` has."""
+    row, cells = np.zeros(1, np.int64), np.zeros(2, np.int32)
+    text, lengths = np.zeros(1, np.uint8), np.zeros(1, np.int32)
+    wanted = np.frombuffer(b"\0", np.uint8)
+    put(cells, row, 0, 1)
+    find(cells, row, row)
+    find_texts(cells, row, row, lengths, text, row, row, wanted)
+    renumber(cells, row, row, row)
+    drop(cells, row, row)
+    pack(text, row, lengths, text, row)
+    erase(text, row, lengths, row)

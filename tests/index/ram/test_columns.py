@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 
 from visual_memory_index.ram import columns as module
 from visual_memory_index.ram.columns import Columns
+from visual_memory_index.scan import row_kernels
 from visual_memory_index.scan.vectors import moves
 
 HASHES: list[Callable[[str], int]] = [hash, lambda id: 7, lambda id: -len(id) % 3 - 1]
@@ -260,3 +261,19 @@ def test_ids_and_labels_come_in_the_shape_of_the_rows() -> None:
     assert columns.ids(rows).tolist() == [[ids[row] for row in line] for line in rows]
     assert columns.labels(rows).tolist() == [["cat"] * 3] * 2
     assert columns.ids(rows[:0]).shape == columns.labels(rows[:0]).shape == (0, 3)
+
+
+def test_no_loop_is_compiled_after_the_start() -> None:
+    row_kernels.compile_loops()
+    loops = [each for each in vars(row_kernels).values() if hasattr(each, "signatures")]
+    compiled = [[*each.signatures] for each in loops]
+
+    columns, ids = filled(3000)
+    columns.rows_of_keys(columns.keys[:9])
+    columns.rows_of_ids(ids)
+    columns.remove(np.array([1, 5, 2999]))
+    columns.remove(np.arange(2000))
+    columns.compact()
+
+    assert len(loops) > 7
+    assert [each.signatures for each in loops] == compiled

@@ -132,7 +132,7 @@ class Columns:
 
     def reserve(self, ids: Sequence[str]) -> None:
         """Make room for rows with these ``ids``, in memory pages that the system has provided."""
-        rows, size = self._count + len(ids), sum(map(len, map(str.encode, ids)))
+        rows, size = self._count + len(ids), len("".join(ids).encode())
         if rows > len(self._arrays.keys) or self._end + size > len(self._arrays.texts):
             self._pack(rows, self._end - self._wasted + size)
         for column in self._arrays.by_row:

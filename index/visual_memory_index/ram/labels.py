@@ -27,10 +27,10 @@ class Labels:
 
     def add(self, labels: Sequence[str]) -> Codes:
         """Count entries with these ``labels`` (n,) and return their codes: int32 (n,)."""
-        for label, count in Counter(labels).items():
+        for label in labels:
             if label not in self._codes:
                 self._add(label)
-            self.counts[label] += count
+        self.counts.update(labels)
         return np.fromiter(map(self._codes.__getitem__, labels), np.int32, len(labels))
 
     def drop(self, codes: Codes) -> None:

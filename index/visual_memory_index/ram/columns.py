@@ -22,6 +22,7 @@ FIRST_ROWS, FIRST_BYTES = 1024, 1 << 15
 GROWTH = 1.5
 CELLS = 1.5  # for a row: a look-up then reads 2 of them on average, or 5 in vain (Knuth)
 WASTED = 0.5  # bytes of removed ids, as a part of those that are left, before all are packed
+LARGE = 1 / 8  # of the rows that are left: copying these takes about as long as such a removal
 MANY = 1 / 8  # of all keys: to compare every row is quicker from here on
 
 
@@ -134,16 +135,14 @@ class Columns:
         """Make room for rows with these ``ids``, in memory pages that the system has provided."""
         rows, size = self._count + len(ids), len("".join(ids).encode())
         if rows > len(self._arrays.keys) or self._end + size > len(self._arrays.texts):
-            self._pack(rows, self._end - self._wasted + size)
+            self._pack(grown(rows), grown(self._end - self._wasted + size))
         for column in self._arrays.by_row:
             column[self._count : rows] = 0
         self._arrays.texts[self._end : self._end + size] = 0
 
     def compact(self) -> None:
         """Give memory of removed rows back, if it is much."""
-        left = self._end - self._wasted
-        if self._wasted > max(FIRST_BYTES, WASTED * left):
-            self._pack(self._count, left)
+        self._give_back(0, 0)
 
     def append(self, keys: Sequence[int], ids: Sequence[str], labels: Sequence[str]) -> None:
         """Add rows after the last one, for which room was reserved."""
@@ -160,8 +159,12 @@ class Columns:
         self._count, self._end = end, self._end + len(text)
 
     def remove(self, rows: Rows) -> None:
-        """Remove ascending ``rows``; the last rows move to their places, as ``moves`` describes."""
+        """Remove ascending ``rows``; the last rows move to their places, as ``moves`` describes.
+
+        A large removal gives memory back at once, but none of the room that was reserved.
+        """
         arrays, (start, end) = self._arrays, moves(self._count, rows)
+        room = len(arrays.keys) - self._count, len(arrays.texts) - self._end
         for cells, numbers in ((arrays.by_id, arrays.hashes), (arrays.by_key, arrays.keys)):
             row_kernels.drop(cells, numbers, rows)
             row_kernels.renumber(cells, numbers, start, end)
@@ -172,6 +175,8 @@ class Columns:
             column[end] = column[start]
             column[left : self._count] = 0
         self._count = left
+        if len(rows) > LARGE * left:
+            self._give_back(*room)
 
     def relabel(self, rows: Rows, labels: Sequence[str]) -> None:
         """Give distinct ``rows`` other ``labels``."""
@@ -182,10 +187,17 @@ class Columns:
     def _hashes(self, ids: Sequence[str]) -> Numbers:
         return np.fromiter(map(self._hash, ids), np.int64, len(ids))
 
+    def _give_back(self, rows: int, size: int) -> None:
+        """Do as ``compact``, and keep room for so many ``rows`` and ``size`` bytes of ids more."""
+        left = self._end - self._wasted
+        if self._wasted > max(FIRST_BYTES, WASTED * left):
+            rows, size = self._count + rows, left + size
+            self._pack(max(rows, grown(self._count)), max(size, grown(left)))
+
     def _pack(self, rows: int, size: int) -> None:
-        """Copy all to arrays with room for more than so many ``rows`` and ``size`` bytes of ids."""
+        """Copy all to new arrays, with room for so many ``rows`` and ``size`` bytes of ids."""
         old, count = self._arrays, self._count
-        new = Arrays.room(max(FIRST_ROWS, int(GROWTH * rows)), max(FIRST_BYTES, int(GROWTH * size)))
+        new = Arrays.room(max(FIRST_ROWS, rows), max(FIRST_BYTES, size))
         for before, after in zip(old.by_row, new.by_row, strict=True):
             after[:count] = before[:count]
         self._end = row_kernels.pack(
@@ -195,6 +207,11 @@ class Columns:
         row_kernels.put(new.by_id, new.hashes, 0, count)
         row_kernels.put(new.by_key, new.keys, 0, count)
         self._arrays = new
+
+
+def grown(size: int) -> int:
+    """Return a larger size, so that all is copied seldom as it grows."""
+    return int(GROWTH * size)
 
 
 def encoded(ids: Sequence[str]) -> tuple[Bytes, Numbers]:

@@ -31,7 +31,6 @@ COPIED_MAX = 1 << 26  # numbers of the vectors that one head is fitted to or wit
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
 UNCOUNTED_PARTS = 8  # of rows that are counted while readers wait
 RECOUNTED = 8  # times the rows removed, to be counted anew instead
-COMPACTED = 1 / 8  # of the rows that are left, if as many are removed at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -397,8 +396,6 @@ class RamCopy:
             self._uncount(rows, *moves(len(self), rows))
         self.vectors.remove(rows)
         self._columns.remove(rows)
-        if len(rows) > COMPACTED * len(self):
-            self._columns.compact()
 
     def _uncount(self, rows: Rows, start: Rows, end: Rows) -> None:
         """Remove ``rows`` from the statistics, before rows move from ``start`` to ``end``.

@@ -14,9 +14,9 @@ from visual_memory_index.scan import row_kernels
 from visual_memory_index.scan.blocks import fresh
 from visual_memory_index.scan.vectors import Rows, moves
 
-Numbers = NDArray[np.int64]
+Int64 = NDArray[np.int64]
+Int32 = NDArray[np.int32]
 Bytes = NDArray[np.uint8]
-Cells = NDArray[np.int32]
 
 FIRST_ROWS, FIRST_BYTES = 1024, 1 << 15
 GROWTH = 1.5
@@ -34,14 +34,14 @@ class Arrays(NamedTuple):
     has the hashes as numbers, ``by_key`` the keys.
     """
 
-    keys: Numbers
-    starts: Numbers
-    hashes: Numbers
+    keys: Int64
+    starts: Int64
+    hashes: Int64
     labels: Codes
-    lengths: Codes
+    lengths: Int32
     texts: Bytes
-    by_id: Cells
-    by_key: Cells
+    by_id: Int32
+    by_key: Int32
 
     @classmethod
     def room(cls, rows: int, size: int) -> Arrays:
@@ -56,7 +56,7 @@ class Arrays(NamedTuple):
         return cls(keys, starts, hashes, labels, lengths, fresh((size,), np.uint8), *cells)
 
     @property
-    def by_row(self) -> Sequence[Numbers | Codes]:
+    def by_row(self) -> Sequence[Int64 | Int32]:
         """The columns alone."""
         return self.keys, self.starts, self.hashes, self.labels, self.lengths
 
@@ -83,7 +83,7 @@ class Columns:
         return self._count
 
     @property
-    def keys(self) -> Numbers:
+    def keys(self) -> Int64:
         """The key of each row: int64 (m,), not copied."""
         return self._arrays.keys[: self._count]
 
@@ -123,7 +123,7 @@ class Columns:
         )
         return rows
 
-    def rows_of_keys(self, keys: Numbers) -> Rows:
+    def rows_of_keys(self, keys: Int64) -> Rows:
         """Return the rows of those of ``keys`` that are here, ascending."""
         if len(keys) > MANY * self._count:
             return np.flatnonzero(np.isin(self.keys, keys))
@@ -184,7 +184,7 @@ class Columns:
         self._arrays.labels[rows] = self._labels.add(labels)
         self._labels.drop(before)
 
-    def _hashes(self, ids: Sequence[str]) -> Numbers:
+    def _hashes(self, ids: Sequence[str]) -> Int64:
         return np.fromiter(map(self._hash, ids), np.int64, len(ids))
 
     def _give_back(self, rows: int, size: int) -> None:
@@ -214,7 +214,7 @@ def grown(size: int) -> int:
     return int(GROWTH * size)
 
 
-def encoded(ids: Sequence[str]) -> tuple[Bytes, Numbers]:
+def encoded(ids: Sequence[str]) -> tuple[Bytes, Int64]:
     """Return the ``ids`` (n,) as UTF-8, one behind the other, and their lengths in bytes: (n,)."""
     texts = [*map(str.encode, ids)]
     return (

@@ -125,7 +125,8 @@ class RamCopy:
             self.add(*change.added, replaced=change.removed)
         elif change.removed:
             self.remove(change.removed)
-        self._relabel(change.relabelled)
+        if change.relabelled:
+            self._relabel(change.relabelled)
         if change.pruned:
             self.prune(change.pruned)
         self.revision = change.revision

@@ -103,6 +103,7 @@ bench: $(INSTALLED)
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/durability.py
 	$(BIN)/python benchmarks/performance/distortions.py
 	$(BIN)/python benchmarks/performance/page_size.py
+	$(BIN)/python benchmarks/performance/ram.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/erasure.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/ratios.py
 

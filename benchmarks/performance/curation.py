@@ -79,7 +79,8 @@ def valuing(vectors: Vectors, labels: NDArray[np.int64]) -> None:
         for start in range(0, QUERIES, 256):
             part = slice(start, start + 256)
             valuation.add(
-                rank_all(queries[part], [vectors], ids), wanted[part].astype(str).tolist()
+                rank_all(queries[part], [vectors], ids.__getitem__),
+                wanted[part].astype(str).tolist(),
             )
 
     def reference() -> None:

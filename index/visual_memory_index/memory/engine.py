@@ -131,7 +131,7 @@ class Engine:
 
     def _prepare(self, changes: Sequence[Change]) -> None:
         """Reserve room in RAM before a commit, since applying the changes later must not fail."""
-        self.ram.reserve(sum(len(each.added.ids) for each in changes if each.added))
+        self.ram.reserve([id for each in changes if each.added for id in each.added.ids])
 
     def _publish(self, changes: Sequence[Change]) -> None:
         """Apply committed changes to the copy in RAM; on an error load it anew and re-raise.

@@ -18,6 +18,7 @@ from visual_memory_index.errors import HeadTooLarge
 from visual_memory_index.heads.head import Head, check_size, fit
 from visual_memory_index.heads.products import Matrix, inverse
 from visual_memory_index.heads.statistics import Statistics
+from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.heads import Heads
 from visual_memory_index.records.entry import VotingEntries
 from visual_memory_index.records.neighbors import Neighbors
@@ -25,7 +26,6 @@ from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.scan.ranking import exact_order
 from visual_memory_index.scan.vectors import IndexFactory, Rows, moves
 
-FIRST_CAPACITY = 1024
 EXACT_AT_ONCE = 4096
 COPIED_MAX = 1 << 26  # numbers of the vectors that one head is fitted to or without, in 256 MB
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
@@ -88,37 +88,36 @@ class RamCopy:
         self._indexes = indexes
         self.vectors = self._indexes.new(dimension, background=background)
         self.revision = 0
-        self.label_counts: Counter[str] = Counter()
         self.pruned: dict[str, PrunedEntry] = {}
         self.pruned_counts: Counter[str] = Counter()
-        self._keys = np.empty(FIRST_CAPACITY, dtype=np.int64)
-        self._ids = np.empty(FIRST_CAPACITY, dtype=object)
-        self._labels = np.empty(FIRST_CAPACITY, dtype=object)
-        self._row_of: dict[str, int] = {}
+        self._columns = Columns()
         self.statistics: Statistics | None = None
         self.counted = 0
         self.heads = Heads()
-        self._interned: dict[str, str] = {}
 
     def __len__(self) -> int:
         return self.vectors.count
 
     def __contains__(self, id: object) -> bool:
-        return id in self._row_of or id in self.pruned
+        return isinstance(id, str) and (self.votes(id) or id in self.pruned)
+
+    @property
+    def label_counts(self) -> Counter[str]:
+        """The number of voting entries of each label."""
+        return self._columns.label_counts
 
     def votes(self, id: str) -> bool:
         """Return True if an entry of this id is in this copy and not pruned."""
-        return id in self._row_of
+        return bool(self._columns.rows_of_ids([id])[0] >= 0)
 
-    def reserve(self, more: int) -> None:
-        """Make room for ``more`` rows, so that their places need no new memory page in ``add``."""
-        end = len(self) + more
-        while end > len(self._keys):
-            self._keys, self._ids, self._labels = (
-                np.concatenate([column, np.empty_like(column)])
-                for column in (self._keys, self._ids, self._labels)
-            )
-        self.vectors.reserve(end)
+    def reserve(self, ids: Sequence[str]) -> None:
+        """Make room for entries with these ``ids``, so that ``add`` needs no new memory page.
+
+        Memory that removed entries left is given back, if it is much.
+        """
+        self._columns.compact()
+        self._columns.reserve(ids)
+        self.vectors.reserve(len(self) + len(ids))
 
     def apply(self, change: Change) -> None:
         """Apply a committed change; room for added entries was reserved before."""
@@ -126,8 +125,8 @@ class RamCopy:
             self.add(*change.added, replaced=change.removed)
         elif change.removed:
             self.remove(change.removed)
-        for id, label in change.relabelled.items():
-            self.relabel(id, label)
+        if change.relabelled:
+            self._relabel(change.relabelled)
         if change.pruned:
             self.prune(change.pruned)
         self.revision = change.revision
@@ -143,14 +142,9 @@ class RamCopy:
         replaced: Iterable[str] = (),
     ) -> None:
         """Add voting entries with ``vectors`` (b, d); remove the old ones with ids ``replaced``."""
-        self.reserve(len(ids))
-        start, end = len(self), len(self) + len(ids)
-        gone = self._rows_to_go(replaced)
-        self._keys[start:end] = keys
-        self._ids[start:end] = ids
-        self._labels[start:end] = [self._interned.setdefault(label, label) for label in labels]
-        self._row_of.update(zip(ids, range(start, end), strict=True))
-        self.label_counts.update(self._labels[start:end].tolist())
+        start, gone = len(self), self._rows_to_go(replaced)
+        self._columns.reserve(ids)
+        self._columns.append(keys, ids, labels)
         self.vectors.append(vectors)
         if self.counted == start:
             self.count()
@@ -158,7 +152,11 @@ class RamCopy:
 
     def label(self, id: str) -> str:
         """Return the label of an entry, pruned or not."""
-        label: str = self.pruned[id].label if id in self.pruned else self._labels[self._row_of[id]]
+        label: str = (
+            self.pruned[id].label
+            if id in self.pruned
+            else self._columns.labels(self._rows([id]))[0]
+        )
         return label
 
     def remove(self, ids: Iterable[str]) -> None:
@@ -167,10 +165,9 @@ class RamCopy:
 
     def prune(self, ids: Sequence[str]) -> None:
         """Prune voting entries: they no longer vote, and their rows and vectors are removed."""
-        rows = np.array([self._row_of[id] for id in ids], dtype=np.intp)
-        self.silence(ids, self._keys[rows].tolist(), self._labels[rows].tolist())
-        for id in ids:
-            del self._row_of[id]
+        rows = self._rows(ids)
+        keys, labels = self._columns.keys[rows], self._columns.labels(rows)
+        self.silence(ids, keys.tolist(), labels.tolist())
         self._remove(np.sort(rows))
 
     def silence(self, ids: Sequence[str], keys: Sequence[int], labels: Sequence[str]) -> None:
@@ -180,18 +177,22 @@ class RamCopy:
 
     def relabel(self, id: str, label: str) -> None:
         """Give one entry another label."""
-        if id in self.pruned:
-            before = self.pruned[id]
-            self.silence([id], [before.key], [label])
-            count_down(self.pruned_counts, before.label)
-            return
-        row = self._row_of[id]
-        if self.statistics is not None and row < self.counted:
-            (vector,) = self.vectors.gather(np.array([row]))
-            self.statistics.relabel(self._labels[row], label, vector)
-        self._count_down(self._labels[row])
-        self._labels[row] = self._interned.setdefault(label, label)
-        self.label_counts[label] += 1
+        self._relabel({id: label})
+
+    def _relabel(self, labels: Mapping[str, str]) -> None:
+        """Give entries other ``labels`` by id."""
+        voting = [id for id in labels if id not in self.pruned]
+        rows = self._rows(voting)
+        if self.statistics is not None:
+            for row, before, id in zip(rows, self._columns.labels(rows), voting, strict=True):
+                if row < self.counted:
+                    (vector,) = self.vectors.gather(row[np.newaxis])
+                    self.statistics.relabel(before, labels[id], vector)
+        self._columns.relabel(rows, [labels[id] for id in voting])
+        for id in labels.keys() & self.pruned.keys():
+            silent = self.pruned[id]
+            self.silence([id], [silent.key], [labels[id]])
+            count_down(self.pruned_counts, silent.label)
 
     def keep_statistics(self, *, moment: bool) -> None:
         """Begin to keep statistics, unless they are kept already with what is wanted."""
@@ -216,7 +217,7 @@ class RamCopy:
         if self.statistics is not None:
             most = self.statistics.at_once if most is None else most
             rows = np.arange(self.counted, min(len(self), self.counted + most))
-            self.statistics.add(self._labels[rows], self.vectors.gather(rows))
+            self.statistics.add(self._columns.labels(rows), self.vectors.gather(rows))
             self.counted += len(rows)
         return self.counted == len(self)
 
@@ -230,7 +231,7 @@ class RamCopy:
         named = left_out if rows is None else rows
         if too_many(len(named), dimension):
             return partial(refuse_rows, len(named), dimension)
-        labels, vectors = self._labels[named], self.vectors.gather(named)
+        labels, vectors = self._columns.labels(named), self.vectors.gather(named)
         if rows is not None:
             own = Statistics(dimension, moment=moment)
             return partial(fit_after, own.add, labels, vectors, own, ridge)
@@ -257,28 +258,32 @@ class RamCopy:
 
     def has(self, id: str, key: int, label: str) -> bool:
         """Return True if an entry votes with this label and this key, and so this vector."""
-        row = self._row_of.get(id)
-        return row is not None and self._keys[row] == key and self._labels[row] == label
+        rows = self._columns.rows_of_ids([id])
+        if rows[0] < 0:
+            return False
+        held = self._columns.keys[rows].tolist(), self._columns.labels(rows).tolist()
+        return held == ([key], [label])
 
     def keys_of_rows(self) -> NDArray[np.int64]:
         """Return the key in the store of the entry in each row: int64 (m,)."""
-        return self._keys[: len(self)]
+        return self._columns.keys
 
-    def columns(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-        """Return copies of the ids and labels, by row."""
-        return self._ids[: len(self)].copy(), self._labels[: len(self)].copy()
+    def columns(self, rows: Rows | None = None) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+        """Return copies of the ids and labels of ``rows``, in their shape, or of all."""
+        rows = np.arange(len(self)) if rows is None else rows
+        return self._columns.ids(rows), self._columns.labels(rows)
 
     def rows_of_ids(self, ids: Iterable[str]) -> Rows:
         """Return the rows of the ``ids`` that vote, ascending; other ids are ignored."""
-        rows = {self._row_of[id] for id in ids if id in self._row_of}
-        return np.array(sorted(rows), dtype=np.intp)
+        rows = self._columns.rows_of_ids([*ids])
+        return np.unique(rows[rows >= 0])
 
     def rows_of_keys(self, keys: NDArray[np.int64]) -> Rows:
         """Return the rows of the entries with these ``keys`` in the store, ascending.
 
         Keys of other entries are ignored.
         """
-        return np.flatnonzero(np.isin(self._keys[: len(self)], keys))
+        return self._columns.rows_of_keys(keys)
 
     def find(self, queries: NDArray[np.float32], k: int, candidates: Sequence[Rows]) -> Found:
         """Find among each query's ``candidates`` the k nearest by exact distance, ties by id."""
@@ -287,15 +292,15 @@ class RamCopy:
         distances = np.empty((len(queries), width))
         for number, (query, among) in enumerate(zip(queries, candidates, strict=True)):
             exact = self._exact(query, among)
-            nearest = exact_order(among, exact, self._ids)[:width]
+            nearest = exact_order(among, exact, self._columns.ids)[:width]
             rows[number], distances[number] = among[nearest], exact[nearest]
-        return Found(Neighbors(self._ids[rows], self._labels[rows], distances), rows)
+        return Found(Neighbors(*self.columns(rows), distances), rows)
 
     def count_labels(self, rows: Rows | None, left_out: Rows) -> Counter[str]:
         """Count the entries of each label in these ``rows``, or in all rows but ``left_out``."""
         if rows is not None:
-            return Counter(self._labels[rows].tolist())
-        return self.label_counts - Counter(self._labels[left_out].tolist())
+            return self._columns.count_labels(rows)
+        return self.label_counts - self._columns.count_labels(left_out)
 
     def without(self, ids: Iterable[str] = ()) -> RamCopy:
         """Return a snapshot of the voting entries except ``ids``; pruned entries are not in it."""
@@ -305,12 +310,9 @@ class RamCopy:
         copy = RamCopy(self.vectors.dimension, self._indexes, background=True)
         for start in range(0, len(rows), EXACT_AT_ONCE):
             part = rows[start : start + EXACT_AT_ONCE]
-            copy.add(
-                self._keys[part].tolist(),
-                self._ids[part].tolist(),
-                self._labels[part].tolist(),
-                self.vectors.gather(part),
-            )
+            keys, (ids, labels) = self._columns.keys[part], self.columns(part)
+            vectors = self.vectors.gather(part)
+            copy.add(keys.tolist(), ids.tolist(), labels.tolist(), vectors)
         copy.revision = self.revision
         return copy
 
@@ -320,7 +322,8 @@ class RamCopy:
         Either all the entries of these rows vote here, too, or none does.
         """
         vectors = queries.vectors.gather(rows)
-        own = [self.rows_of_ids([id]) for id in queries._ids[rows]]
+        here = self._columns.rows_of_ids(queries._columns.ids(rows).tolist())
+        own = [row[row >= 0] for row in here[:, np.newaxis]]
         k = min(k, len(self) - len(own[0]))
         if not k:
             nothing, none = np.empty((len(rows), 0), dtype=object), np.empty((len(rows), 0))
@@ -329,18 +332,18 @@ class RamCopy:
         found = self.find(vectors, k, candidates).neighbors
         sizes = sizes_of(found.labels, self.label_counts)
         for number, left_out in enumerate(own):
-            for label in self._labels[left_out]:
+            for label in self._columns.labels(left_out):
                 sizes[number] -= found.labels[number] == label
         return replace(found, sizes=sizes)
 
     def ranked(self, queries: NDArray[np.float32]) -> Rows:
         """Rank every row for each query (n, d), nearest first, ties by id: (n, m)."""
-        return self.vectors.rank(queries, self._ids[: len(self)])
+        return self.vectors.rank(queries, self._columns.ids)
 
     def at(self, query: NDArray[np.float32], rows: Rows) -> Neighbors:
         """Return the entries in ``rows`` (1, m), with their distances to one query (1, d)."""
         distances = self._exact(query[0], rows[0])[np.newaxis]
-        return Neighbors(self._ids[rows], self._labels[rows], distances)
+        return Neighbors(*self.columns(rows), distances)
 
     def nearest(self, queries: NDArray[np.float32], k: int) -> Neighbors:
         """Find the ``k`` voting entries nearest to each query (n, d)."""
@@ -364,7 +367,7 @@ class RamCopy:
         for numbers, candidates in unresolved:
             left -= candidates.size * self.vectors.dimension
             exact = self._exact(self.vectors.gather(rows[numbers[:1]])[0], candidates)
-            nearest = candidates[exact_order(candidates, exact, self._ids)][: k + 1]
+            nearest = candidates[exact_order(candidates, exact, self._columns.ids)][: k + 1]
             for number in numbers:
                 lists[number] = nearest[nearest != rows[number]][:k]
             resolved[numbers] = True
@@ -378,27 +381,22 @@ class RamCopy:
         return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
 
     def _rows_to_go(self, ids: Iterable[str]) -> Rows:
-        """Remove ``ids`` from the tables by id; return the rows of the ids that vote, ascending."""
-        rows = []
+        """Remove pruned entries of ``ids``; return the rows of the ids that vote, ascending."""
+        voting = []
         for id in ids:
             if (silent := self.pruned.pop(id, None)) is None:
-                rows.append(self._row_of.pop(id))
+                voting.append(id)
             else:
                 count_down(self.pruned_counts, silent.label)
-        return np.array(sorted(rows), dtype=np.intp)
+        return np.sort(self._rows(voting))
 
     def _remove(self, rows: Rows) -> None:
-        start, end = moves(len(self), rows)
-        for label, count in Counter(self._labels[rows].tolist()).items():
-            self._count_down(label, count)
-        if self.statistics is not None and len(rows):
-            self._uncount(rows, start, end)
+        if not len(rows):
+            return
+        if self.statistics is not None:
+            self._uncount(rows, *moves(len(self), rows))
         self.vectors.remove(rows)
-        for column in (self._keys, self._ids, self._labels):
-            column[end] = column[start]
-        self._row_of.update(zip(self._ids[end].tolist(), end.tolist(), strict=True))
-        free = slice(len(self), len(self) + len(rows))
-        self._keys[free], self._ids[free], self._labels[free] = 0, None, None
+        self._columns.remove(rows)
 
     def _uncount(self, rows: Rows, start: Rows, end: Rows) -> None:
         """Remove ``rows`` from the statistics, before rows move from ``start`` to ``end``.
@@ -412,15 +410,17 @@ class RamCopy:
             self.drop_statistics()
             return
         gone = rows[rows < self.counted]
-        self.statistics.remove(self._labels[gone], self.vectors.gather(gone))
+        self.statistics.remove(self._columns.labels(gone), self.vectors.gather(gone))
         come = start[(start >= self.counted) & (end < self.counted)]
-        self.statistics.add(self._labels[come], self.vectors.gather(come))
+        self.statistics.add(self._columns.labels(come), self.vectors.gather(come))
         self.counted = min(self.counted, len(self) - len(rows))
 
-    def _count_down(self, label: str, count: int = 1) -> None:
-        count_down(self.label_counts, label, count)
-        if label not in self.label_counts:
-            del self._interned[label]
+    def _rows(self, ids: Sequence[str]) -> Rows:
+        """Return the rows of ``ids``, in their order. Raises KeyError if one does not vote."""
+        rows = self._columns.rows_of_ids(ids)
+        if (rows < 0).any():
+            raise KeyError(ids[int(np.argmin(rows))])
+        return rows
 
 
 def too_many(count: int, dimension: int) -> bool:

@@ -68,8 +68,7 @@ def rank(
     if too_many(*copied):
         refuse_rows(*copied)
     assert ram.statistics is not None
-    ids, labels = ram.columns()
-    gone = labels[left_out], ram.vectors.gather(left_out)
+    gone = ram.columns(left_out)[1], ram.vectors.gather(left_out)
     kept = ram.statistics.copy(moment=wish.ridge is not None)
     return Ranked(
         neighbors,
@@ -77,7 +76,7 @@ def rank(
             fit=ram.head(None, left_out, wish.ridge),
             count=partial(counted, kept, *gone),
             vectors=ram.vectors.gather(rows[0, : wish.nearest]),
-            named=dict(zip(ids[named].tolist(), ram.vectors.gather(named), strict=True)),
+            named=dict(zip(ram.columns(named)[0], ram.vectors.gather(named), strict=True)),
         ),
     )
 

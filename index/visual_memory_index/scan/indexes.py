@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.scan import row_kernels
 from visual_memory_index.scan.blocks import Blocks
 from visual_memory_index.scan.groups import GROUP, INSTRUCTIONS
 from visual_memory_index.scan.plane_scan import PlaneScan
@@ -59,7 +60,8 @@ class ScannedIndexes:
 
 @cache
 def compile_loops() -> None:
-    """Have the loops of a scan compiled, by scanning."""
+    """Have the loops over rows compiled, and those of a scan, by scanning."""
+    row_kernels.compile_loops()
     planes, vectors = Planes(GROUP), np.eye(GROUP, dtype=np.float32)
     planes.append(vectors)
     with ThreadPoolExecutor(1) as thread:

@@ -9,21 +9,19 @@ from numpy.typing import NDArray
 
 from visual_memory_index.scan.bound import rounding_error
 from visual_memory_index.scan.distances import exact_distances
-from visual_memory_index.scan.vectors import Rows
+from visual_memory_index.scan.vectors import Ids, Rows
 
 WIDENED_AT_ONCE = 1 << 22  # numbers made float64 at a time: 32 MB
 
 
-def rank_all(
-    queries: NDArray[np.float32], blocks: Sequence[NDArray[np.float32]], ids: NDArray[np.object_]
-) -> Rows:
+def rank_all(queries: NDArray[np.float32], blocks: Sequence[NDArray[np.float32]], ids: Ids) -> Rows:
     """Rank every row for each query of float32 (n, d) unit vectors, nearest first: (n, m).
 
-    Rows are numbered through the ``blocks`` (b, d) of unit vectors; ``ids`` (m,) are the rows' ids.
-    The order is by ``exact_distances``, equal distances by id in byte order. Takes 16 bytes for
+    Rows are numbered through the ``blocks`` (b, d) of unit vectors; ``ids`` are the rows' ids. The
+    order is by ``exact_distances``, equal distances by id in byte order. Takes 16 bytes for
     each of the n × m pairs: pass a few queries at a time.
     """
-    scores = _negated_scores(queries, blocks, len(ids))
+    scores = _negated_scores(queries, blocks)
     order = np.empty(scores.shape, dtype=np.intp)
     doubt = 2.0 * score_doubt(queries.shape[1])
     for query, score, ranked in zip(queries, scores, order, strict=True):
@@ -47,11 +45,11 @@ def score_doubt(dimension: int) -> float:
 
 
 def _negated_scores(
-    queries: NDArray[np.float32], blocks: Sequence[NDArray[np.float32]], count: int
+    queries: NDArray[np.float32], blocks: Sequence[NDArray[np.float32]]
 ) -> NDArray[np.float64]:
-    """Return minus the inner products of ``queries`` (n, d) with all rows: float64 (n, count)."""
+    """Return minus the inner products of ``queries`` (n, d) with all m rows: float64 (n, m)."""
     negated = -queries.astype(np.float64)
-    scores = np.empty((len(queries), count))
+    scores = np.empty((len(queries), sum(len(block) for block in blocks)))
     step = max(1, WIDENED_AT_ONCE // queries.shape[1])
     start = 0
     for block in blocks:
@@ -59,14 +57,13 @@ def _negated_scores(
             piece = block[inside : inside + step].astype(np.float64)
             np.matmul(negated, piece.T, out=scores[:, start : start + len(piece)])
             start += len(piece)
-    assert start == count
     return scores
 
 
 def _in_exact_order(
     query: NDArray[np.float32],
     blocks: Sequence[NDArray[np.float32]],
-    ids: NDArray[np.object_],
+    ids: Ids,
     rows: Rows,
 ) -> Rows:
     """Sort ``rows`` by exact distance, equal distances by id."""
@@ -80,11 +77,13 @@ def _in_exact_order(
     return rows[exact_order(rows, exact, ids)]
 
 
-def exact_order(rows: Rows, distances: NDArray[np.float64], ids: NDArray[np.object_]) -> Rows:
+def exact_order(rows: Rows, distances: NDArray[np.float64], ids: Ids) -> Rows:
     """Return the positions in ``rows`` by distance, equal distances by the rows' ``ids``."""
     order = np.argsort(distances)
-    if (np.diff(distances[order]) > 0).all():
-        return order
-    named = ids[rows]  # code points sort as their UTF-8 bytes do
-    positions = sorted(range(len(rows)), key=lambda at: (distances[at], named[at]))
-    return np.array(positions, dtype=np.intp)
+    equal = np.diff(distances[order]) == 0
+    tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
+    if len(tied):
+        places = order[tied]
+        named = zip(distances[places].tolist(), ids(rows[places]), places, strict=True)
+        order[tied] = [place for *_, place in sorted(named)]  # code points sort as UTF-8 does
+    return order

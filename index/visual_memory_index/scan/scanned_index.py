@@ -15,7 +15,7 @@ from visual_memory_index.scan.plane_scan import Crowded, PlaneScan
 from visual_memory_index.scan.planes import Planes
 from visual_memory_index.scan.ranking import rank_all
 from visual_memory_index.scan.threads import ScanThreads
-from visual_memory_index.scan.vectors import NearestOthers, Rows, Unresolved
+from visual_memory_index.scan.vectors import Ids, NearestOthers, Rows, Unresolved
 
 TOGETHER_MAX = 4096  # sum of k and excluded rows
 MULTIPLIED_AT_ONCE = 4096  # rows that are copied
@@ -73,7 +73,7 @@ class ScannedIndex:
         admitted = bits(rows, self.count)
         return self._scan.candidates(queries, [k] * len(queries), admitted, self._threads)
 
-    def rank(self, queries: NDArray[np.float32], ids: NDArray[np.object_]) -> Rows:
+    def rank(self, queries: NDArray[np.float32], ids: Ids) -> Rows:
         ranking = partial(rank_all, queries, self.blocks(), ids)
         return self._threads.submit(ranking).result()
 

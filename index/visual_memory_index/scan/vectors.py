@@ -6,13 +6,14 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.intp]
+Ids = Callable[[Rows], NDArray[np.object_]]  # returns the ids of some rows
 
 
 class Unresolved(NamedTuple):
@@ -101,8 +102,8 @@ class VectorIndex(Protocol):
     def candidates_among(self, queries: NDArray[np.float32], k: int, rows: Rows) -> list[Rows]:
         """Return ``candidates`` for queries (n, d), chosen from the ascending ``rows`` alone."""
 
-    def rank(self, queries: NDArray[np.float32], ids: NDArray[np.object_]) -> Rows:
-        """Rank every row for each query (n, d), given the rows' ``ids`` (m,); see ``rank_all``."""
+    def rank(self, queries: NDArray[np.float32], ids: Ids) -> Rows:
+        """Rank every row for each query (n, d), given the rows' ``ids``; see ``rank_all``."""
 
     def nearest_others(self, rows: Rows, k: int) -> NearestOthers:
         """Return the k other rows nearest to each row; rows needing exact distances are unresolved.

@@ -105,17 +105,18 @@ def read_entries(
         else "NULL"
         for part, table, column in PART_COLUMNS
     ]
+    has_vector, has_image, has_thumbnail = (part in parts for part, *_ in PART_COLUMNS)
     rows = db.execute(
         f"SELECT {ROW}, {', '.join(columns)} FROM entries WHERE {condition} LIMIT ?",
         (*parameters, limit),
     )
     for *values, vector, image, thumbnail in rows:
         row = verified(values)
-        if Parts.VECTOR in parts:
+        if has_vector:
             check_part("vector", row.key, row.vector_checksum, vector)
-        if Parts.IMAGE in parts:
+        if has_image:
             check_part("image", row.key, row.image_checksum, image)
-        if Parts.THUMBNAIL in parts:
+        if has_thumbnail:
             check_part("thumbnail", row.key, row.thumbnail_checksum, thumbnail)
         yield Entry(
             id=row.id,

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
 
 RNG = np.random.default_rng(0)
-VECTORS = unit_rows(RNG.standard_normal((1100, 8)).astype(np.float32))
+VECTORS = unit_rows(RNG.standard_normal((4200, 8)).astype(np.float32))
 QUERY = VECTORS[:1]
 REQUEST = Request("r", b"content")
 LONG = 10

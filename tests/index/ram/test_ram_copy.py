@@ -104,7 +104,7 @@ def test_the_last_entry_of_a_label_takes_the_label_along() -> None:
     copy.remove(["b"])
 
     assert copy.label_counts == {"dog": 1}
-    assert list(copy._interned) == ["dog"]
+    assert [*filter(None, copy._columns._labels._texts)] == ["dog"]
 
 
 def test_rows_are_found_by_key_and_by_id() -> None:
@@ -128,7 +128,7 @@ def test_labels_that_are_equal_are_kept_once() -> None:
     copy = ram("a", "b", label="".join(["c", "at"]))
     copy.add([3], ["c"], ["".join(["ca", "t"])], vectors(1))
 
-    assert len({id(label) for label in copy._labels[:3]}) == 1
+    assert len({id(label) for label in copy.columns()[1]}) == 1
 
 
 @pytest.mark.parametrize("m", [1023, 1024, 1025, 5000])

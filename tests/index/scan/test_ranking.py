@@ -57,7 +57,7 @@ def test_the_order_is_that_of_sorting_by_exact_distance_and_id(
     rows, cuts = crowd
     ids, queries = names(len(rows)), np.concatenate([rows[:3], -rows[:1]])
 
-    order = rank_all(queries, np.split(rows, cuts), ids)
+    order = rank_all(queries, np.split(rows, cuts), ids.__getitem__)
 
     assert order.dtype == np.intp
     assert order.tolist() == [sorted_rows(query, rows, ids) for query in queries]
@@ -69,7 +69,7 @@ def test_two_sums_that_differ_by_rounding_alone_are_ranked_by_the_fixed_order() 
     pairs = rng.permuted(np.repeat(row, 100, axis=0), axis=1).reshape(50, 2, 1000)
     query, ids = np.full(1000, 1000**-0.5, np.float32), np.array(["b", "a"], object)
 
-    orders = [rank_all(query[np.newaxis], [pair], ids)[0].tolist() for pair in pairs]
+    orders = [rank_all(query[np.newaxis], [pair], ids.__getitem__)[0].tolist() for pair in pairs]
 
     plain = [np.argsort(pair.astype(float) @ -query.astype(float)).tolist() for pair in pairs]
     assert orders == [sorted_rows(query, pair, ids) for pair in pairs] != plain
@@ -81,7 +81,7 @@ def test_distances_that_are_clamped_alike_go_by_id() -> None:
     rows = np.concatenate([rows, random_units(3, 2)])
     ids, query = names(len(rows)), rows[7]
 
-    order = rank_all(query[np.newaxis], [rows], ids)
+    order = rank_all(query[np.newaxis], [rows], ids.__getitem__)
 
     assert exact_distances(query, rows)[[1, 7, 9, 15]].tolist() == [0, 0, 2, 2]
     assert order[0].tolist() == sorted_rows(query, rows, ids)
@@ -92,7 +92,7 @@ def test_a_block_larger_than_what_is_widened_at_once_is_ranked_whole() -> None:
     rows[5] = rows[3]
     ids = names(6)
 
-    order = rank_all(rows[3:5], [rows], ids)
+    order = rank_all(rows[3:5], [rows], ids.__getitem__)
 
     assert order.tolist() == [sorted_rows(query, rows, ids) for query in rows[3:5]]
 
@@ -100,14 +100,14 @@ def test_a_block_larger_than_what_is_widened_at_once_is_ranked_whole() -> None:
 def test_a_query_is_ranked_alike_alone_and_among_others() -> None:
     rows, queries, ids = random_units(300, 48), random_units(40, 48, seed=1), names(300)
 
-    together = rank_all(queries, [rows[:70], rows[70:]], ids)
+    together = rank_all(queries, [rows[:70], rows[70:]], ids.__getitem__)
 
-    alone = [rank_all(query[np.newaxis], [rows], ids)[0] for query in queries]
+    alone = [rank_all(query[np.newaxis], [rows], ids.__getitem__)[0] for query in queries]
     assert together.tolist() == np.array(alone).tolist()
 
 
 def test_an_empty_memory_has_an_empty_order() -> None:
-    assert rank_all(random_units(2, 3), [], np.array([], object)).shape == (2, 0)
+    assert rank_all(random_units(2, 3), [], np.array([], object).__getitem__).shape == (2, 0)
 
 
 @pytest.mark.parametrize("d", [1, 3, 64, 1280])

@@ -1,0 +1,223 @@
+"""The columns beside the vectors: key, id and label of each row, in arrays without objects."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.ram.labels import Codes, Labels
+from visual_memory_index.scan import row_kernels
+from visual_memory_index.scan.blocks import fresh
+from visual_memory_index.scan.vectors import Rows, moves
+
+Int64 = NDArray[np.int64]
+Int32 = NDArray[np.int32]
+Bytes = NDArray[np.uint8]
+
+FIRST_ROWS, FIRST_BYTES = 1024, 1 << 15
+GROWTH = 1.5
+CELLS = 1.5  # for a row: a look-up then reads 2 of them on average, or 5 in vain (Knuth)
+WASTED = 0.5  # bytes of removed ids, as a part of those that are left, before all are packed
+LARGE = 1 / 8  # of the rows that are left: copying these takes about as long as such a removal
+MANY = 1 / 8  # of all keys: to compare every row is quicker from here on
+
+
+class Arrays(NamedTuple):
+    """The columns by row, the texts of the ids, and the cells of two tables of rows.
+
+    An id is the ``lengths`` bytes of ``texts`` from ``starts`` on, as UTF-8; ``hashes`` are those
+    of the ids. A label is a code of ``Labels``. The tables are those of ``row_kernels``: ``by_id``
+    has the hashes as numbers, ``by_key`` the keys.
+    """
+
+    keys: Int64
+    starts: Int64
+    hashes: Int64
+    labels: Codes
+    lengths: Int32
+    texts: Bytes
+    by_id: Int32
+    by_key: Int32
+
+    @classmethod
+    def room(cls, rows: int, size: int) -> Arrays:
+        """Return room for so many rows, whose ids take ``size`` bytes in all.
+
+        Columns and texts take no memory until they are written; cells do.
+        """
+        cells = fresh((2, int(CELLS * rows)), np.int32)
+        cells[:] = row_kernels.EMPTY
+        keys, starts, hashes = fresh((3, rows), np.int64)
+        labels, lengths = fresh((2, rows), np.int32)
+        return cls(keys, starts, hashes, labels, lengths, fresh((size,), np.uint8), *cells)
+
+    @property
+    def by_row(self) -> Sequence[Int64 | Int32]:
+        """The columns alone."""
+        return self.keys, self.starts, self.hashes, self.labels, self.lengths
+
+
+class Columns:
+    """Key, id and label by row, without gaps: the last rows take the places of removed rows.
+
+    Nothing of removed rows is left. Ids and keys are unique. ``reserve`` and ``compact`` may run
+    beside readers, which go on with the arrays they have; all other changes need exclusive access.
+
+    ``hash`` gives 64 bits for an id. Python's depends on a random number of the process, so that
+    nobody can choose ids with equal hashes.
+    """
+
+    def __init__(self, hash: Callable[[str], int] = hash) -> None:
+        self._hash = hash
+        self._arrays = Arrays.room(FIRST_ROWS, FIRST_BYTES)
+        self._labels = Labels()
+        self._count = 0
+        self._end = 0  # of the texts
+        self._wasted = 0  # bytes before it, of removed ids
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def keys(self) -> Int64:
+        """The key of each row: int64 (m,), not copied."""
+        return self._arrays.keys[: self._count]
+
+    @property
+    def label_counts(self) -> Counter[str]:
+        """The number of rows with each label."""
+        return self._labels.counts
+
+    def ids(self, rows: Rows) -> NDArray[np.object_]:
+        """Return the ids of ``rows``, in their shape."""
+        arrays, wanted = self._arrays, rows.ravel()
+        starts, texts = arrays.starts[wanted], arrays.texts.data
+        places = zip(starts.tolist(), (starts + arrays.lengths[wanted]).tolist(), strict=True)
+        ids = (str(texts[start:end], "utf-8") for start, end in places)
+        return np.fromiter(ids, object, rows.size).reshape(rows.shape)
+
+    def labels(self, rows: Rows) -> NDArray[np.object_]:
+        """Return the labels of ``rows``, in their shape."""
+        return self._labels.of(self._arrays.labels[rows])
+
+    def count_labels(self, rows: Rows) -> Counter[str]:
+        """Count the ``rows`` with each label."""
+        return self._labels.count(self._arrays.labels[rows])
+
+    def rows_of_ids(self, ids: Sequence[str]) -> Rows:
+        """Return the row of each of ``ids`` (n,), or −1 where there is none: (n,)."""
+        arrays, (text, lengths) = self._arrays, encoded(ids)
+        rows: Rows = row_kernels.find_texts(
+            arrays.by_id,
+            arrays.hashes,
+            arrays.starts,
+            arrays.lengths,
+            arrays.texts,
+            self._hashes(ids),
+            np.cumsum(lengths),
+            text,
+        )
+        return rows
+
+    def rows_of_keys(self, keys: Int64) -> Rows:
+        """Return the rows of those of ``keys`` that are here, ascending."""
+        if len(keys) > MANY * self._count:
+            return np.flatnonzero(np.isin(self.keys, keys))
+        arrays = self._arrays
+        rows: Rows = row_kernels.find(arrays.by_key, arrays.keys, keys)
+        return np.unique(rows[rows >= 0])
+
+    def reserve(self, ids: Sequence[str]) -> None:
+        """Make room for rows with these ``ids``, in memory pages that the system has provided."""
+        rows, size = self._count + len(ids), len("".join(ids).encode())
+        if rows > len(self._arrays.keys) or self._end + size > len(self._arrays.texts):
+            self._pack(grown(rows), grown(self._end - self._wasted + size))
+        for column in self._arrays.by_row:
+            column[self._count : rows] = 0
+        self._arrays.texts[self._end : self._end + size] = 0
+
+    def compact(self) -> None:
+        """Give memory of removed rows back, if it is much."""
+        self._give_back(0, 0)
+
+    def append(self, keys: Sequence[int], ids: Sequence[str], labels: Sequence[str]) -> None:
+        """Add rows after the last one, for which room was reserved."""
+        arrays, start, end = self._arrays, self._count, self._count + len(ids)
+        text, lengths = encoded(ids)
+        ends = self._end + np.cumsum(lengths)
+        arrays.texts[self._end : self._end + len(text)] = text
+        arrays.keys[start:end] = keys
+        arrays.starts[start:end], arrays.lengths[start:end] = ends - lengths, lengths
+        arrays.hashes[start:end] = self._hashes(ids)
+        arrays.labels[start:end] = self._labels.add(labels)
+        row_kernels.put(arrays.by_id, arrays.hashes, start, end)
+        row_kernels.put(arrays.by_key, arrays.keys, start, end)
+        self._count, self._end = end, self._end + len(text)
+
+    def remove(self, rows: Rows) -> None:
+        """Remove ascending ``rows``; the last rows move to their places, as ``moves`` describes.
+
+        A large removal gives memory back at once, but none of the room that was reserved.
+        """
+        arrays, (start, end) = self._arrays, moves(self._count, rows)
+        room = len(arrays.keys) - self._count, len(arrays.texts) - self._end
+        for cells, numbers in ((arrays.by_id, arrays.hashes), (arrays.by_key, arrays.keys)):
+            row_kernels.drop(cells, numbers, rows)
+            row_kernels.renumber(cells, numbers, start, end)
+        self._wasted += row_kernels.erase(arrays.texts, arrays.starts, arrays.lengths, rows)
+        self._labels.drop(arrays.labels[rows])
+        left = self._count - len(rows)
+        for column in arrays.by_row:
+            column[end] = column[start]
+            column[left : self._count] = 0
+        self._count = left
+        if len(rows) > LARGE * left:
+            self._give_back(*room)
+
+    def relabel(self, rows: Rows, labels: Sequence[str]) -> None:
+        """Give distinct ``rows`` other ``labels``."""
+        before = self._arrays.labels[rows]
+        self._arrays.labels[rows] = self._labels.add(labels)
+        self._labels.drop(before)
+
+    def _hashes(self, ids: Sequence[str]) -> Int64:
+        return np.fromiter(map(self._hash, ids), np.int64, len(ids))
+
+    def _give_back(self, rows: int, size: int) -> None:
+        """Do as ``compact``, and keep room for so many ``rows`` and ``size`` bytes of ids more."""
+        left = self._end - self._wasted
+        if self._wasted > max(FIRST_BYTES, WASTED * left):
+            rows, size = self._count + rows, left + size
+            self._pack(max(rows, grown(self._count)), max(size, grown(left)))
+
+    def _pack(self, rows: int, size: int) -> None:
+        """Copy all to new arrays, with room for so many ``rows`` and ``size`` bytes of ids."""
+        old, count = self._arrays, self._count
+        new = Arrays.room(max(FIRST_ROWS, rows), max(FIRST_BYTES, size))
+        for before, after in zip(old.by_row, new.by_row, strict=True):
+            after[:count] = before[:count]
+        self._end = row_kernels.pack(
+            old.texts, old.starts[:count], old.lengths, new.texts, new.starts
+        )
+        self._wasted = 0
+        row_kernels.put(new.by_id, new.hashes, 0, count)
+        row_kernels.put(new.by_key, new.keys, 0, count)
+        self._arrays = new
+
+
+def grown(size: int) -> int:
+    """Return a larger size, so that all is copied seldom as it grows."""
+    return int(GROWTH * size)
+
+
+def encoded(ids: Sequence[str]) -> tuple[Bytes, Int64]:
+    """Return the ``ids`` (n,) as UTF-8, one behind the other, and their lengths in bytes: (n,)."""
+    texts = [*map(str.encode, ids)]
+    return (
+        np.frombuffer(b"".join(texts), np.uint8),
+        np.fromiter(map(len, texts), np.int64, len(texts)),
+    )

@@ -1,0 +1,64 @@
+"""The labels of entries as numbers, with a table of their texts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Codes = NDArray[np.int32]
+
+FIRST_CAPACITY = 16
+
+
+class Labels:
+    """Labels by code: a number that stays as long as an entry has the label.
+
+    ``counts`` says how many entries have each. Nothing may read during a change.
+    """
+
+    def __init__(self) -> None:
+        self._texts = np.full(FIRST_CAPACITY, None, dtype=object)
+        self.counts: Counter[str] = Counter()
+        self._codes: dict[str, int] = {}
+        self._free = [*range(FIRST_CAPACITY)][::-1]
+
+    def add(self, labels: Sequence[str]) -> Codes:
+        """Count entries with these ``labels`` (n,) and return their codes: int32 (n,)."""
+        for label in labels:
+            if label not in self._codes:
+                self._add(label)
+        self.counts.update(labels)
+        return np.fromiter(map(self._codes.__getitem__, labels), np.int32, len(labels))
+
+    def drop(self, codes: Codes) -> None:
+        """Count down for entries that lose these ``codes``; forget labels that none has left."""
+        dropped, counts = np.unique(codes, return_counts=True)
+        for code, count in zip(dropped.tolist(), counts.tolist(), strict=True):
+            label = self._texts[code]
+            self.counts[label] -= count
+            if not self.counts[label]:
+                del self.counts[label], self._codes[label]
+                self._texts[code] = None
+                self._free.append(code)
+
+    def of(self, codes: Codes) -> NDArray[np.object_]:
+        """Return the labels of ``codes``, in their shape."""
+        labels: NDArray[np.object_] = self._texts[codes]
+        return labels
+
+    def count(self, codes: Codes) -> Counter[str]:
+        """Count the entries of each label among those with these ``codes``."""
+        counts = np.bincount(codes)
+        found = np.flatnonzero(counts)
+        return Counter(dict(zip(self._texts[found], counts[found].tolist(), strict=True)))
+
+    def _add(self, label: str) -> None:
+        if not self._free:
+            size = len(self._texts)
+            self._texts = np.append(self._texts, np.full(size, None, dtype=object))
+            self._free = [*range(size, 2 * size)][::-1]
+        code = self._codes[label] = self._free.pop()
+        self._texts[code] = label

@@ -18,12 +18,14 @@ from visual_memory_index.errors import HeadTooLarge
 from visual_memory_index.heads.head import Head, check_size, fit
 from visual_memory_index.heads.products import Matrix, inverse
 from visual_memory_index.heads.statistics import Statistics
+from visual_memory_index.ram.answers import Answers
 from visual_memory_index.ram.heads import Heads
 from visual_memory_index.records.entry import VotingEntries
+from visual_memory_index.records.filter import Comparison
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.scan.ranking import exact_order
-from visual_memory_index.scan.vectors import IndexFactory, Rows, moves
+from visual_memory_index.scan.vectors import IndexFactory, RowBits, Rows, moves
 
 FIRST_CAPACITY = 1024
 EXACT_AT_ONCE = 4096
@@ -94,11 +96,14 @@ class RamCopy:
         self._keys = np.empty(FIRST_CAPACITY, dtype=np.int64)
         self._ids = np.empty(FIRST_CAPACITY, dtype=object)
         self._labels = np.empty(FIRST_CAPACITY, dtype=object)
+        self._codes = np.empty(FIRST_CAPACITY, dtype=np.int32)  # of the labels
         self._row_of: dict[str, int] = {}
         self.statistics: Statistics | None = None
         self.counted = 0
-        self.heads = Heads()
-        self._interned: dict[str, str] = {}
+        self.heads, self.answers = Heads(), Answers()
+        self._code_of: dict[str, int] = {}
+        self._texts: list[str | None] = []  # labels by code
+        self._free_codes: list[int] = []
 
     def __len__(self) -> int:
         return self.vectors.count
@@ -114,9 +119,9 @@ class RamCopy:
         """Make room for ``more`` rows, so that their places need no new memory page in ``add``."""
         end = len(self) + more
         while end > len(self._keys):
-            self._keys, self._ids, self._labels = (
+            self._keys, self._ids, self._labels, self._codes = (
                 np.concatenate([column, np.empty_like(column)])
-                for column in (self._keys, self._ids, self._labels)
+                for column in (self._keys, self._ids, self._labels, self._codes)
             )
         self.vectors.reserve(end)
 
@@ -132,6 +137,7 @@ class RamCopy:
             self.prune(change.pruned)
         self.revision = change.revision
         self.heads.clear()
+        self.answers.clear()
 
     def add(
         self,
@@ -148,7 +154,9 @@ class RamCopy:
         gone = self._rows_to_go(replaced)
         self._keys[start:end] = keys
         self._ids[start:end] = ids
-        self._labels[start:end] = [self._interned.setdefault(label, label) for label in labels]
+        codes = [self._code(label) for label in labels]
+        self._codes[start:end] = codes
+        self._labels[start:end] = [self._texts[code] for code in codes]  # each is kept once
         self._row_of.update(zip(ids, range(start, end), strict=True))
         self.label_counts.update(self._labels[start:end].tolist())
         self.vectors.append(vectors)
@@ -190,7 +198,8 @@ class RamCopy:
             (vector,) = self.vectors.gather(np.array([row]))
             self.statistics.relabel(self._labels[row], label, vector)
         self._count_down(self._labels[row])
-        self._labels[row] = self._interned.setdefault(label, label)
+        code = self._codes[row] = self._code(label)
+        self._labels[row] = self._texts[code]
         self.label_counts[label] += 1
 
     def keep_statistics(self, *, moment: bool) -> None:
@@ -273,12 +282,14 @@ class RamCopy:
         rows = {self._row_of[id] for id in ids if id in self._row_of}
         return np.array(sorted(rows), dtype=np.intp)
 
-    def rows_of_keys(self, keys: NDArray[np.int64]) -> Rows:
-        """Return the rows of the entries with these ``keys`` in the store, ascending.
-
-        Keys of other entries are ignored.
-        """
-        return np.flatnonzero(np.isin(self._keys[: len(self)], keys))
+    def labelled(self, comparison: Comparison) -> NDArray[np.bool_]:
+        """Return a mask (m,) of the rows whose labels match a ``comparison``."""
+        codes = self._codes[: len(self)]
+        if comparison.operator in ("=", "!=") and isinstance(comparison.value, str):
+            equal: NDArray[np.bool_] = codes == self._code_of.get(comparison.value, -1)
+            return equal if comparison.operator == "=" else ~equal
+        matches = [text is not None and comparison.matches(text) for text in self._texts]
+        return np.array(matches, dtype=bool)[codes]
 
     def find(self, queries: NDArray[np.float32], k: int, candidates: Sequence[Rows]) -> Found:
         """Find among each query's ``candidates`` the k nearest by exact distance, ties by id."""
@@ -291,11 +302,14 @@ class RamCopy:
             rows[number], distances[number] = among[nearest], exact[nearest]
         return Found(Neighbors(self._ids[rows], self._labels[rows], distances), rows)
 
-    def count_labels(self, rows: Rows | None, left_out: Rows) -> Counter[str]:
+    def count_labels(self, rows: RowBits | None, left_out: Rows) -> Counter[str]:
         """Count the entries of each label in these ``rows``, or in all rows but ``left_out``."""
-        if rows is not None:
-            return Counter(self._labels[rows].tolist())
-        return self.label_counts - Counter(self._labels[left_out].tolist())
+        if rows is None:
+            return self.label_counts - Counter(self._labels[left_out].tolist())
+        counts = np.bincount(self._codes[: len(self)][rows.mask()])
+        return Counter(
+            {str(self._texts[code]): int(counts[code]) for code in np.flatnonzero(counts)}
+        )
 
     def without(self, ids: Iterable[str] = ()) -> RamCopy:
         """Return a snapshot of the voting entries except ``ids``; pruned entries are not in it."""
@@ -394,11 +408,11 @@ class RamCopy:
         if self.statistics is not None and len(rows):
             self._uncount(rows, start, end)
         self.vectors.remove(rows)
-        for column in (self._keys, self._ids, self._labels):
+        for column in (self._keys, self._ids, self._labels, self._codes):
             column[end] = column[start]
         self._row_of.update(zip(self._ids[end].tolist(), end.tolist(), strict=True))
         free = slice(len(self), len(self) + len(rows))
-        self._keys[free], self._ids[free], self._labels[free] = 0, None, None
+        self._keys[free], self._ids[free], self._labels[free], self._codes[free] = 0, None, None, 0
 
     def _uncount(self, rows: Rows, start: Rows, end: Rows) -> None:
         """Remove ``rows`` from the statistics, before rows move from ``start`` to ``end``.
@@ -417,10 +431,20 @@ class RamCopy:
         self.statistics.add(self._labels[come], self.vectors.gather(come))
         self.counted = min(self.counted, len(self) - len(rows))
 
+    def _code(self, label: str) -> int:
+        """Return the number of a label, which is the same as long as an entry with it votes."""
+        if (code := self._code_of.get(label)) is None:
+            code = self._free_codes.pop() if self._free_codes else len(self._texts)
+            self._texts[code : code + 1] = [label]
+            self._code_of[label] = code
+        return code
+
     def _count_down(self, label: str, count: int = 1) -> None:
         count_down(self.label_counts, label, count)
         if label not in self.label_counts:
-            del self._interned[label]
+            code = self._code_of.pop(label)
+            self._texts[code] = None
+            self._free_codes.append(code)
 
 
 def too_many(count: int, dimension: int) -> bool:

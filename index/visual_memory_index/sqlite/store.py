@@ -261,8 +261,9 @@ class SqliteStore:
         condition, parameters = to_sql(filter)
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
-            rows = db.execute(f"SELECT key FROM entries WHERE {condition}", parameters).fetchall()
-        return revision, np.fromiter((key for (key,) in rows), dtype=np.int64, count=len(rows))
+            keys = f"SELECT group_concat(key, ' ') FROM entries WHERE {condition}"
+            found = db.execute(keys, parameters).fetchone()[0]
+        return revision, np.fromstring(found, np.int64, sep=" ") if found else np.empty(0, np.int64)
 
     def ids(self, filter: Filter) -> list[str]:
         with self.database.reading() as db:

@@ -104,14 +104,14 @@ def test_the_last_entry_of_a_label_takes_the_label_along() -> None:
     copy.remove(["b"])
 
     assert copy.label_counts == {"dog": 1}
-    assert list(copy._interned) == ["dog"]
+    assert copy._code_of == {"dog": copy._codes[0]}
+    assert "cat" not in copy._texts
 
 
-def test_rows_are_found_by_key_and_by_id() -> None:
+def test_rows_are_found_by_id_whatever_was_removed() -> None:
     copy = ram("a", "b", "c")
     copy.remove(["a"])
 
-    assert copy.rows_of_keys(np.array([2, 3, 77])).tolist() == [0, 1]
     assert copy.rows_of_ids(["c", "nobody", "c"]).tolist() == [0]
 
 

@@ -18,7 +18,6 @@ OF_ENTRIES = (
     "SELECT entries.key >> 10, pair.key, pair.value, entries.key "
     "FROM entries, json_each(entries.metadata) AS pair"
 )
-OF_KEYS = f"{OF_ENTRIES} WHERE entries.key IN (SELECT value FROM json_each(?))"
 KEYS = """
     WITH RECURSIVE segments (number) AS (
         SELECT min(segment) FROM pairs
@@ -44,15 +43,18 @@ def fill(db: sqlite3.Connection) -> None:
     db.execute(f"INSERT INTO pairs {OF_ENTRIES}")
 
 
-def add(db: sqlite3.Connection, keys: Sequence[int]) -> None:
-    """Add the pairs of the entries with these keys."""
-    db.execute(f"INSERT INTO pairs {OF_KEYS}", (json.dumps(list(keys)),))
+def add(db: sqlite3.Connection, first: int, last: int) -> None:
+    """Add the pairs of the entries with keys from ``first`` to ``last``."""
+    db.execute(f"INSERT INTO pairs {OF_ENTRIES} WHERE entries.key BETWEEN ? AND ?", (first, last))
 
 
 def remove(db: sqlite3.Connection, keys: Sequence[int]) -> None:
     """Delete the pairs of the entries with these keys, which are still there."""
-    these = json.dumps(list(keys))
-    db.execute(f"DELETE FROM pairs WHERE (segment, name, value, key) IN ({OF_KEYS})", (these,))
+    these = f"{OF_ENTRIES} WHERE entries.key IN (SELECT value FROM json_each(?))"
+    db.execute(
+        f"DELETE FROM pairs WHERE (segment, name, value, key) IN ({these})",
+        (json.dumps(list(keys)),),
+    )
 
 
 def keys_text(db: sqlite3.Connection, comparison: Comparison) -> str:

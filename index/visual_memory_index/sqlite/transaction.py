@@ -152,7 +152,7 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
             "FROM entries WHERE key >= ?2",
             (data, keys.start, width),
         )
-        pairs.add(self._db, keys)
+        pairs.add(self._db, keys.start, keys.stop - 1)
         self._db.executemany(
             "INSERT INTO images (key, thumbnail, image) VALUES (?, ?, ?)",
             [
@@ -183,7 +183,7 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
             values = (entry.label, entry.metadata_json, relabelled_by)
             pairs.remove(self._db, [key])
             self._set(("label", "metadata", "relabelled_by"), {key: values})
-            pairs.add(self._db, [key])
+            pairs.add(self._db, key, key)
 
     def remains_of(self, keys: Sequence[int], limit_bytes: int) -> Remains:
         remains = Remains()

@@ -57,6 +57,6 @@ def stored(comparison: Comparison, ram: RamCopy, store: Store) -> RowBits:
     revision, keys = store.keys(comparison)
     if revision != ram.revision:
         raise Behind
-    rows = RowBits.of_mask(np.isin(ram.keys_of_rows(), keys))
+    rows = RowBits.of_rows(ram.rows_of_keys(keys), len(ram))
     ram.answers.keep(comparison, rows)
     return rows

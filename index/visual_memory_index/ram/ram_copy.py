@@ -282,6 +282,13 @@ class RamCopy:
         rows = {self._row_of[id] for id in ids if id in self._row_of}
         return np.array(sorted(rows), dtype=np.intp)
 
+    def rows_of_keys(self, keys: NDArray[np.int64]) -> Rows:
+        """Return the rows of the entries with these ``keys`` in the store, ascending.
+
+        Keys of other entries are ignored.
+        """
+        return np.flatnonzero(np.isin(self._keys[: len(self)], keys))
+
     def labelled(self, comparison: Comparison) -> NDArray[np.bool_]:
         """Return a mask (m,) of the rows whose labels match a ``comparison``."""
         codes = self._codes[: len(self)]

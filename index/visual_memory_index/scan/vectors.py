@@ -39,9 +39,9 @@ class RowBits:
     @classmethod
     def of_rows(cls, rows: Rows, size: int) -> RowBits:
         """Return these ``rows`` out of ``size``."""
-        words = np.zeros(-(-size // WORD), "<u8")
-        np.bitwise_or.at(words, rows // WORD, bit_of(rows))
-        return cls(words, size)
+        mask = np.zeros(size, dtype=bool)
+        mask[rows] = True
+        return cls.of_mask(mask)
 
     @classmethod
     def every(cls, size: int) -> RowBits:
@@ -67,8 +67,8 @@ class RowBits:
 
     def without(self, rows: Rows) -> RowBits:
         """Return all but these ``rows``."""
-        words = self.words.copy()
-        np.bitwise_and.at(words, rows // WORD, ~bit_of(rows))
+        words, bits = self.words.copy(), np.uint64(1) << (rows % WORD).astype(np.uint64)
+        np.bitwise_and.at(words, rows // WORD, ~bits)
         return RowBits(words, self.size)
 
     def mask(self) -> NDArray[np.bool_]:
@@ -79,11 +79,6 @@ class RowBits:
     def rows(self) -> Rows:
         """Return the rows, ascending."""
         return np.flatnonzero(self.mask())
-
-
-def bit_of(rows: Rows) -> NDArray[np.uint64]:
-    """Return the bit of each row in its word."""
-    return np.uint64(1) << (rows % WORD).astype(np.uint64)
 
 
 class Unresolved(NamedTuple):

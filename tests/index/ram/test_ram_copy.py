@@ -108,10 +108,11 @@ def test_the_last_entry_of_a_label_takes_the_label_along() -> None:
     assert "cat" not in copy._texts
 
 
-def test_rows_are_found_by_id_whatever_was_removed() -> None:
+def test_rows_are_found_by_key_and_by_id() -> None:
     copy = ram("a", "b", "c")
     copy.remove(["a"])
 
+    assert copy.rows_of_keys(np.array([2, 3, 77])).tolist() == [0, 1]
     assert copy.rows_of_ids(["c", "nobody", "c"]).tolist() == [0]
 
 

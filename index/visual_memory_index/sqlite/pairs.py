@@ -14,6 +14,7 @@ from visual_memory_index.files.damage import NotAsWritten
 from visual_memory_index.records.filter import Comparison
 from visual_memory_index.sqlite.filter_sql import operation
 
+REMOVED_AT_ONCE = 1024  # entries, whose pairs SQLite lists first
 OF_ENTRIES = (
     "SELECT entries.key >> 10, pair.key, pair.value, entries.key "
     "FROM entries, json_each(entries.metadata) AS pair"
@@ -51,10 +52,9 @@ def add(db: sqlite3.Connection, first: int, last: int) -> None:
 def remove(db: sqlite3.Connection, keys: Sequence[int]) -> None:
     """Delete the pairs of the entries with these keys, which are still there."""
     these = f"{OF_ENTRIES} WHERE entries.key IN (SELECT value FROM json_each(?))"
-    db.execute(
-        f"DELETE FROM pairs WHERE (segment, name, value, key) IN ({these})",
-        (json.dumps(list(keys)),),
-    )
+    for start in range(0, len(keys), REMOVED_AT_ONCE):
+        part = json.dumps(list(keys[start : start + REMOVED_AT_ONCE]))
+        db.execute(f"DELETE FROM pairs WHERE (segment, name, value, key) IN ({these})", (part,))
 
 
 def keys_text(db: sqlite3.Connection, comparison: Comparison) -> str:

@@ -99,6 +99,7 @@ scan: $(PEERS)/.installed
 
 bench: $(INSTALLED)
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/curation.py
+	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/filters.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/backup.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/durability.py
 	$(BIN)/python benchmarks/performance/distortions.py

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from visual_memory_index.files import checksums as sums
+from visual_memory_index.sqlite import pairs
 from visual_memory_index.sqlite.entries import SEAL
 
 PARTS = """
@@ -18,7 +19,7 @@ PARTS = """
 
 
 def alter(path: Path, *statements: str) -> None:
-    """Change the file of a memory by SQL, and update all its checksums and totals."""
+    """Change the file of a memory by SQL, and update all that follows from its entries."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         for statement in statements:
             db.execute(statement)
@@ -26,7 +27,8 @@ def alter(path: Path, *statements: str) -> None:
 
 
 def seal(db: sqlite3.Connection) -> None:
-    """Recompute all checksums and totals from the content."""
+    """Recompute all checksums, totals and pairs from the content."""
     sums.add_functions(db)
     db.executescript(f"{PARTS} {SEAL}")
+    pairs.fill(db)
     sums.write(db)

@@ -18,9 +18,9 @@ ENTRIES = "entries"  # whose rows have a checksum of their own
 TOMBSTONES = "tombstones"
 ERASING = "erasing"
 OF_MANY = (ENTRIES, TOMBSTONES, ERASING)
-# The audit log is a chain, and an entry has checksums of its vector and its pictures; derived data
-# has checksums of its own, and can be computed again.
-BESIDE = ("audit", "derived", "images", "sums", "vectors")
+# The audit log is a chain, an entry has checksums of its vector and its pictures, and the pairs are
+# compared with the entries; derived data has checksums of its own, and can be computed again.
+BESIDE = ("audit", "derived", "images", "pairs", "sums", "vectors")
 DIGEST = "digest"  # a column not summed: the audit log's last event has it, too
 MOVES = (
     ("INSERT", "count = count + 1, sum = sum + {new}"),

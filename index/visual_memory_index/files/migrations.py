@@ -162,6 +162,16 @@ MEMORY_STEPS = (
     {SUMS}
     """,
     "ALTER TABLE operations ADD COLUMN principal TEXT NOT NULL DEFAULT 'local';",
+    # The pairs of the entries are added by ``compare``, see ``migrate``.
+    """
+    CREATE TABLE pairs (
+        segment INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        value TEXT NOT NULL,
+        key INTEGER NOT NULL,
+        PRIMARY KEY (segment, name, value, key)
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 CATALOG_STEPS = (
@@ -212,8 +222,9 @@ def migrate(
 
     ``steps`` are the SQL scripts from each schema version to the next; the totals are those of
     ``checksums``. If a person deleted the totals to change the file by hand, they are computed
-    without a new schema, too. ``compare`` is called before the commit; if it raises, nothing is
-    changed. Raises NewerStore, and NotAsWritten if the file does not match its totals.
+    without a new schema, too. ``compare`` is called before the commit, and may add what follows
+    from the rest; if it raises, nothing is changed. Raises NewerStore, and NotAsWritten if the file
+    does not match its totals.
     """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(steps):

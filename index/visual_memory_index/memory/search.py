@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from visual_memory_index.memory.admission import Behind, admitted
 from visual_memory_index.ram.ram_copy import Found, RamCopy, sizes_of
 from visual_memory_index.records.neighbors import Query
-from visual_memory_index.scan.vectors import Rows
+from visual_memory_index.scan.vectors import RowBits, Rows
 from visual_memory_index.store.store import Store
 
 
@@ -21,11 +22,15 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
     """
     if not all(ram.has_statistics(moment=ridge is not None) for ridge in ridges_of_all(queries)):
         return None
-    admitted = [admit(query, ram, store) for query in queries]
-    if any(revision != ram.revision for revision, _ in admitted):
+    left_out = [ram.rows_of_ids(query.exclude_ids) for query in queries]
+    try:
+        searched = [
+            admit(query, without, ram, store)
+            for query, without in zip(queries, left_out, strict=True)
+        ]
+    except Behind:
         return None
-    left = [rows for _, rows in admitted]
-    everyone = [query for query, rows in zip(queries, left, strict=True) if rows is None]
+    everyone = [query for query, rows in zip(queries, searched, strict=True) if rows is None]
     together = iter(
         ram.vectors.candidates(
             np.concatenate([query.vectors for query in everyone]),
@@ -36,19 +41,19 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
         else ()
     )
     answers = []
-    for query, rows in zip(queries, left, strict=True):
+    for query, rows, without in zip(queries, searched, left_out, strict=True):
         if rows is None:
             candidates = [next(together) for _ in query.vectors]
         else:
             candidates = ram.vectors.candidates_among(query.vectors, query.k, rows)
         found = ram.find(query.vectors, query.k, candidates)
-        left_out = ram.rows_of_ids(query.exclude_ids)
         some = None if query.filter is None else rows
         if query.sizes:
-            sizes = sizes_of(found.neighbors.labels, ram.count_labels(some, left_out))
+            sizes = sizes_of(found.neighbors.labels, ram.count_labels(some, without))
             found = found._replace(neighbors=replace(found.neighbors, sizes=sizes))
         if query.head and found.rows.shape[1]:
-            found = found._replace(head=ram.head(some, left_out, query.ridge))
+            chosen = None if some is None else some.rows()
+            found = found._replace(head=ram.head(chosen, without, query.ridge))
         if query.means and found.rows.shape[1]:
             found = found._replace(means=ram.head(None, np.empty(0, dtype=np.intp), None))
         answers.append(found)
@@ -61,18 +66,14 @@ def ridges_of_all(queries: Sequence[Query]) -> list[float | None]:
     return [*of_rule, *(None for query in queries if query.means)]
 
 
-def admit(query: Query, ram: RamCopy, store: Store) -> tuple[int, Rows | None]:
-    """Return the revision of the entries that a query's filter was read from, and rows to search.
+def admit(query: Query, left_out: Rows, ram: RamCopy, store: Store) -> RowBits | None:
+    """Return the rows to search for a query, without those ``left_out``.
 
-    The rows are None if there is no filter and k is small, so that the query can be searched
-    together with others.
+    They are None if there is no filter and k is small, so that the query can be searched together
+    with others. Raises Behind.
     """
-    left_out = ram.rows_of_ids(query.exclude_ids)
-    if query.filter is None and query.k + len(left_out) <= ram.vectors.together_max:
-        return ram.revision, None
-    if query.filter is None:
-        revision, rows = ram.revision, np.arange(len(ram))
-    else:
-        revision, keys = store.keys(query.filter)
-        rows = ram.rows_of_keys(keys)
-    return revision, np.setdiff1d(rows, left_out, assume_unique=True)
+    if query.filter is not None:
+        return admitted(query.filter, ram, store).without(left_out)
+    if query.k + len(left_out) <= ram.vectors.together_max:
+        return None
+    return RowBits.every(len(ram)).without(left_out)

@@ -225,8 +225,13 @@ class Unlearning:
             return store.backups()
 
     def drop_caches(self) -> None:
-        """Replace all connections to the file and drop stale counts: both may hold deleted data."""
+        """Replace all connections to the file and drop stale counts: both may hold deleted data.
+
+        Kept filters are dropped, too: they may name what was deleted.
+        """
         self._counting.drop_stale()
+        with self._engine.reading_ram() as ram:
+            ram.answers.clear()
         with self._engine.writer.turn:
             self._engine.check_open()
             self._engine.files.renew_connections()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.ram.labels import Codes, Labels
+from visual_memory_index.records.filter import Comparison
 from visual_memory_index.scan import row_kernels
 from visual_memory_index.scan.blocks import fresh
 from visual_memory_index.scan.vectors import Rows, moves
@@ -104,9 +105,13 @@ class Columns:
         """Return the labels of ``rows``, in their shape."""
         return self._labels.of(self._arrays.labels[rows])
 
-    def count_labels(self, rows: Rows) -> Counter[str]:
+    def labelled(self, comparison: Comparison) -> NDArray[np.bool_]:
+        """Return a mask (m,) of the rows whose labels match a ``comparison``."""
+        return self._labels.match(comparison.matches)[self._arrays.labels[: self._count]]
+
+    def count_labels(self, rows: Rows | NDArray[np.bool_]) -> Counter[str]:
         """Count the ``rows`` with each label."""
-        return self._labels.count(self._arrays.labels[rows])
+        return self._labels.count(self._arrays.labels[: self._count][rows])
 
     def rows_of_ids(self, ids: Sequence[str]) -> Rows:
         """Return the row of each of ``ids`` (n,), or −1 where there is none: (n,)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,11 @@ class Labels:
         """Return the labels of ``codes``, in their shape."""
         labels: NDArray[np.object_] = self._texts[codes]
         return labels
+
+    def match(self, matches: Callable[[str], bool]) -> NDArray[np.bool_]:
+        """Return for each code if its label ``matches``; False where a code has none."""
+        found = (text is not None and matches(text) for text in self._texts)
+        return np.fromiter(found, bool, len(self._texts))
 
     def count(self, codes: Codes) -> Counter[str]:
         """Count the entries of each label among those with these ``codes``."""

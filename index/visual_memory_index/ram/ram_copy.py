@@ -18,13 +18,15 @@ from visual_memory_index.errors import HeadTooLarge
 from visual_memory_index.heads.head import Head, check_size, fit
 from visual_memory_index.heads.products import Matrix, inverse
 from visual_memory_index.heads.statistics import Statistics
+from visual_memory_index.ram.answers import Answers
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.heads import Heads
 from visual_memory_index.records.entry import VotingEntries
+from visual_memory_index.records.filter import Comparison
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.scan.ranking import exact_order
-from visual_memory_index.scan.vectors import IndexFactory, Rows, moves
+from visual_memory_index.scan.vectors import IndexFactory, RowBits, Rows, moves
 
 EXACT_AT_ONCE = 4096
 COPIED_MAX = 1 << 26  # numbers of the vectors that one head is fitted to or without, in 256 MB
@@ -93,7 +95,7 @@ class RamCopy:
         self._columns = Columns()
         self.statistics: Statistics | None = None
         self.counted = 0
-        self.heads = Heads()
+        self.heads, self.answers = Heads(), Answers()
 
     def __len__(self) -> int:
         return self.vectors.count
@@ -131,6 +133,7 @@ class RamCopy:
             self.prune(change.pruned)
         self.revision = change.revision
         self.heads.clear()
+        self.answers.clear()
 
     def add(
         self,
@@ -285,6 +288,10 @@ class RamCopy:
         """
         return self._columns.rows_of_keys(keys)
 
+    def labelled(self, comparison: Comparison) -> NDArray[np.bool_]:
+        """Return a mask (m,) of the rows whose labels match a ``comparison``."""
+        return self._columns.labelled(comparison)
+
     def find(self, queries: NDArray[np.float32], k: int, candidates: Sequence[Rows]) -> Found:
         """Find among each query's ``candidates`` the k nearest by exact distance, ties by id."""
         width = min([k, *(len(rows) for rows in candidates)])
@@ -296,10 +303,10 @@ class RamCopy:
             rows[number], distances[number] = among[nearest], exact[nearest]
         return Found(Neighbors(*self.columns(rows), distances), rows)
 
-    def count_labels(self, rows: Rows | None, left_out: Rows) -> Counter[str]:
+    def count_labels(self, rows: RowBits | None, left_out: Rows) -> Counter[str]:
         """Count the entries of each label in these ``rows``, or in all rows but ``left_out``."""
         if rows is not None:
-            return self._columns.count_labels(rows)
+            return self._columns.count_labels(rows.mask())
         return self.label_counts - self._columns.count_labels(left_out)
 
     def without(self, ids: Iterable[str] = ()) -> RamCopy:

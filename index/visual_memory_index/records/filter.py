@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import eq, ge, gt, le, lt, ne
+from types import MappingProxyType
 from typing import TypeAlias
 
 from visual_memory_index.errors import BadFilter
@@ -15,6 +18,16 @@ NESTING_MAX = 8
 
 FIELDS = ("id", "label", "create_time", "pruned_by")
 KEYWORDS = frozenset({"AND", "OR", "NOT"})
+ORDER: Mapping[str, Callable[[str | int, str | int], bool]] = MappingProxyType(
+    {
+        "=": eq,
+        "!=": ne,
+        "<": lt,
+        "<=": le,
+        ">": gt,
+        ">=": ge,
+    }
+)
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 NAME = re.compile(r"""[^\s()"'\\=<>!:,.*]+""")
@@ -35,6 +48,21 @@ class Pattern:
 
     pieces: tuple[str, ...]
 
+    def matches(self, text: str) -> bool:
+        """Return True if ``text`` is the pieces in their order, with any text between them.
+
+        Each piece is looked for where it comes first, so nothing is tried twice.
+        """
+        first, *middle, last = self.pieces
+        at, end = len(first), len(text) - len(last)
+        if at > end or not (text.startswith(first) and text.endswith(last)):
+            return False
+        for piece in middle:
+            if (found := text.find(piece, at, end)) < 0:
+                return False
+            at = found + len(piece)
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -49,6 +77,12 @@ class Comparison:
     operator: str
     value: str | int | Pattern
     key: str | None = None
+
+    def matches(self, text: str) -> bool:
+        """Return True if a field with this ``text`` matches; texts compare by UTF-8 byte order."""
+        if isinstance(self.value, Pattern):
+            return self.value.matches(text) == (self.operator == "=")
+        return ORDER[self.operator](text, self.value)
 
 
 @dataclass(frozen=True, slots=True)

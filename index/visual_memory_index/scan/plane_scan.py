@@ -15,7 +15,7 @@ from visual_memory_index.scan.bound import reach
 from visual_memory_index.scan.codes import Digits, Floats, to_digits
 from visual_memory_index.scan.groups import GROUP
 from visual_memory_index.scan.planes import Planes
-from visual_memory_index.scan.vectors import Rows
+from visual_memory_index.scan.vectors import RowBits, Rows
 
 ROOM_MIN, ROOM_EACH = 4096, 256  # rows that a thread keeps at first, in all and of each query
 KEPT_MAX = 1 << 22  # for several queries: 64 MB
@@ -133,10 +133,7 @@ class PlaneScan:
     def _every(self) -> NDArray[np.uint16]:
         """Return a bit for every row."""
         count = self._planes.count
-        admitted = np.full(-(-count // GROUP), 2**GROUP - 1, np.uint16)
-        if count % GROUP:
-            admitted[-1] = (1 << count % GROUP) - 1
-        return admitted
+        return RowBits.every(count).words.view("<u2")[: -(-count // GROUP)]
 
     def _scan(self, wanted: Wanted, threads: Executor) -> list[tuple[Floats, Kept]]:
         """Return the heaps (n, largest k) of each thread and what it kept. Raises Crowded.

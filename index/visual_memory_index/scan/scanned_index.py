@@ -15,7 +15,7 @@ from visual_memory_index.scan.plane_scan import Crowded, PlaneScan
 from visual_memory_index.scan.planes import Planes
 from visual_memory_index.scan.ranking import rank_all
 from visual_memory_index.scan.threads import ScanThreads
-from visual_memory_index.scan.vectors import Ids, NearestOthers, Rows, Unresolved
+from visual_memory_index.scan.vectors import Ids, NearestOthers, RowBits, Rows, Unresolved
 
 TOGETHER_MAX = 4096  # sum of k and excluded rows
 MULTIPLIED_AT_ONCE = 4096  # rows that are copied
@@ -67,11 +67,13 @@ class ScannedIndex:
             for rows, without in zip(found, excluded, strict=True)
         ]
 
-    def candidates_among(self, queries: NDArray[np.float32], k: int, rows: Rows) -> list[Rows]:
-        if k >= len(rows):
-            return [rows] * len(queries)
-        admitted = bits(rows, self.count)
-        return self._scan.candidates(queries, [k] * len(queries), admitted, self._threads)
+    def candidates_among(
+        self, queries: NDArray[np.float32], k: int, admitted: RowBits
+    ) -> list[Rows]:
+        if k >= admitted.count:
+            return [admitted.rows()] * len(queries)
+        by_group = admitted.words.view("<u2")[: -(-self.count // GROUP)]
+        return self._scan.candidates(queries, [k] * len(queries), by_group, self._threads)
 
     def rank(self, queries: NDArray[np.float32], ids: Ids) -> Rows:
         ranking = partial(rank_all, queries, self.blocks(), ids)
@@ -126,10 +128,3 @@ class ScannedIndex:
         starts = range(0, max(1, len(rows)), MULTIPLIED_AT_ONCE)
         parts = (rows[start : start + MULTIPLIED_AT_ONCE] for start in starts)
         return np.concatenate([self.gather(part) @ query for part in parts])
-
-
-def bits(rows: Rows, count: int) -> NDArray[np.uint16]:
-    """Return a bit for each of ``count`` rows, in groups of 16: those of ``rows`` are set."""
-    chosen = np.zeros(-(-count // GROUP) * GROUP, dtype=bool)
-    chosen[rows] = True
-    return np.packbits(chosen, bitorder="little").view("<u2")

@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,6 +15,71 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.intp]
 Ids = Callable[[Rows], NDArray[np.object_]]  # returns the ids of some rows
+
+WORD = 64  # bits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowBits:
+    """Some of ``size`` rows, as bits: ``words`` uint64 of 64 rows each, the lowest bit first.
+
+    Bits behind the last row are 0.
+    """
+
+    words: NDArray[np.uint64]
+    size: int
+
+    @classmethod
+    def of_mask(cls, mask: NDArray[np.bool_]) -> RowBits:
+        """Return the rows where ``mask`` (m,) is True."""
+        size = len(mask)
+        packed = np.zeros(-(-size // WORD) * 8, np.uint8)
+        packed[: -(-size // 8)] = np.packbits(mask, bitorder="little")
+        return cls(packed.view("<u8"), size)
+
+    @classmethod
+    def of_rows(cls, rows: Rows, size: int) -> RowBits:
+        """Return these ``rows`` out of ``size``."""
+        mask = np.zeros(size, dtype=bool)
+        mask[rows] = True
+        return cls.of_mask(mask)
+
+    @classmethod
+    def every(cls, size: int) -> RowBits:
+        """Return all of ``size`` rows."""
+        words = np.full(-(-size // WORD), 2**WORD - 1, "<u8")
+        if size % WORD:
+            words[-1] = (1 << size % WORD) - 1
+        return cls(words, size)
+
+    @property
+    def count(self) -> int:
+        """The number of rows."""
+        return int(np.bitwise_count(self.words).sum(dtype=np.int64))
+
+    def __and__(self, other: RowBits) -> RowBits:
+        return RowBits(self.words & other.words, self.size)
+
+    def __or__(self, other: RowBits) -> RowBits:
+        return RowBits(self.words | other.words, self.size)
+
+    def __invert__(self) -> RowBits:
+        return RowBits(RowBits.every(self.size).words ^ self.words, self.size)
+
+    def without(self, rows: Rows) -> RowBits:
+        """Return all but these ``rows``."""
+        words, bits = self.words.copy(), np.uint64(1) << (rows % WORD).astype(np.uint64)
+        np.bitwise_and.at(words, rows // WORD, ~bits)
+        return RowBits(words, self.size)
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Return a mask (size,) of the rows."""
+        packed = self.words.view(np.uint8)
+        return np.unpackbits(packed, count=self.size, bitorder="little").view(np.bool_)
+
+    def rows(self) -> Rows:
+        """Return the rows, ascending."""
+        return np.flatnonzero(self.mask())
 
 
 class Unresolved(NamedTuple):
@@ -99,8 +165,13 @@ class VectorIndex(Protocol):
         no order. Each query has its own k and its own excluded rows.
         """
 
-    def candidates_among(self, queries: NDArray[np.float32], k: int, rows: Rows) -> list[Rows]:
-        """Return ``candidates`` for queries (n, d), chosen from the ascending ``rows`` alone."""
+    def candidates_among(
+        self, queries: NDArray[np.float32], k: int, admitted: RowBits
+    ) -> list[Rows]:
+        """Return ``candidates`` for queries (n, d), chosen from the ``admitted`` rows alone.
+
+        These are given as bits of all ``count`` rows.
+        """
 
     def rank(self, queries: NDArray[np.float32], ids: Ids) -> Rows:
         """Rank every row for each query (n, d), given the rows' ``ids``; see ``rank_all``."""

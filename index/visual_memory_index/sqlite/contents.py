@@ -9,6 +9,7 @@ from pathlib import Path
 from visual_memory_index.errors import CorruptStore
 from visual_memory_index.ledger.audit import Head
 from visual_memory_index.ledger.digest import State
+from visual_memory_index.sqlite import pairs
 from visual_memory_index.sqlite.entries import ROW, check_part, verified
 from visual_memory_index.store.contents import StoredEntry
 
@@ -77,6 +78,8 @@ class SqliteContents:
         try:
             fault: str = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
             orphan = self._db.execute("PRAGMA foreign_key_check").fetchone()
+            if fault == "ok":
+                pairs.check(self._db)
         except sqlite3.OperationalError:
             if stopped:
                 raise stopped[0] from None

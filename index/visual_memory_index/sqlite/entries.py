@@ -138,6 +138,17 @@ def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
     return [id for (id,) in rows]
 
 
+def keys_text(db: sqlite3.Connection, filter: Filter) -> str:
+    """Return the keys of the entries that match ``filter``, with spaces between, in no order.
+
+    As one text they are read several times as fast as row by row.
+    """
+    condition, parameters = to_sql(filter)
+    query = f"SELECT group_concat(key, ' ') FROM entries WHERE {condition}"
+    text: str | None = db.execute(query, parameters).fetchone()[0]
+    return text or ""
+
+
 def voting(rows: Sequence[tuple[Any, ...]], dimension: int, path: Path) -> VotingEntries:
     """Return the entries in rows selected by ``ROWS``, after comparing their checksums.
 

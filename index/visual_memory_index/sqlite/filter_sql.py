@@ -30,17 +30,26 @@ def to_sql(filter: Filter | None) -> tuple[str, list[str | int]]:
 
 
 def compare(comparison: Comparison) -> tuple[str, list[str | int]]:
-    """Return the SQL and values of one comparison; it uses GLOB, since LIKE would ignore case."""
+    """Return the SQL and values of one comparison."""
+    condition, value = operation(comparison)
+    if comparison.key is None:
+        column = COLUMNS.get(comparison.field, comparison.field)
+        condition = f"entries.{column} {condition}"
+        return (f"({condition} IS TRUE)" if comparison.field in NULLABLE else condition), [value]
+    return (
+        "EXISTS (SELECT 1 FROM json_each(entries.metadata) AS pair"
+        f" WHERE pair.key = ? AND pair.value {condition})",
+        [comparison.key, value],
+    )
+
+
+def operation(comparison: Comparison) -> tuple[str, str | int]:
+    """Return the SQL that follows the name of what is compared, with one ``?``, and its value.
+
+    It uses GLOB, since LIKE would ignore case.
+    """
     operator, value = comparison.operator, comparison.value
     if isinstance(value, Pattern):
         operator = {"=": "GLOB", "!=": "NOT GLOB"}[operator]
         value = "*".join(GLOB_SPECIAL.sub(r"[\g<0>]", piece) for piece in value.pieces)
-    if comparison.key is None:
-        column = COLUMNS.get(comparison.field, comparison.field)
-        condition = f"entries.{column} {operator} ?"
-        return (f"({condition} IS TRUE)" if comparison.field in NULLABLE else condition), [value]
-    return (
-        "EXISTS (SELECT 1 FROM json_each(entries.metadata) AS pair"
-        f" WHERE pair.key = ? AND pair.value {operator} ?)",
-        [comparison.key, value],
-    )
+    return f"{operator} ?", value

@@ -26,6 +26,7 @@ from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.records.request import LOCAL
 from visual_memory_index.scan.distances import bad_rows
+from visual_memory_index.sqlite import pairs
 from visual_memory_index.sqlite.backup import NAME_SETTING
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import SEAL, read_standing, to_matrix
@@ -148,17 +149,15 @@ class Replica:
         for entries in contents.entries():
             self._check()
             check_vectors(entries, identity.dimension, self._source)
-            part = as_stored(entries)
-            state = state + part
-            kept = kept + part - as_stored([each for each in entries if each.key in leaving])
+            share = as_stored(entries)
+            state = state + share
+            kept = kept + share - as_stored([each for each in entries if each.key in leaving])
+            part = {"first": entries[0].key, "last": entries[-1].key}
+            which = "{0}key BETWEEN :first AND :last AND {0}key NOT IN leaving"
             for table in OF_ENTRIES:
-                self._insert(
-                    table,
-                    "key BETWEEN :first AND :last AND key NOT IN leaving",
-                    name=name,
-                    first=entries[0].key,
-                    last=entries[-1].key,
-                )
+                self._insert(table, which.format(""), name=name, **part)
+            these = f"{pairs.OF_ENTRIES} WHERE {which.format('entries.')}"
+            db.execute(f"INSERT INTO target.pairs {these}", part)
         if not np.array_equal(state, contents.state):
             raise CorruptStore(self._source, "its entries are not those of its digest")
         check_log(contents, identity.name, identity.kind, lambda read: self._check())

@@ -35,12 +35,20 @@ def retained_bytes(db: sqlite3.Connection) -> Iterator[bytes]:
 
 
 def indexed(db: sqlite3.Connection) -> Iterator[bytes]:
-    """Yield each id followed by the bytes of its key, as they lie in the index of ids.
+    """Yield texts between the bytes of the keys that lie beside them, of ids and of pairs.
 
     The key's bytes may look like text that belongs to the id.
     """
     for id, key in db.execute("SELECT CAST(id AS BLOB), key FROM entries"):
-        yield id + key.to_bytes(8, "big").lstrip(b"\0")
+        yield id + as_stored(key)
+    query = "SELECT segment, CAST(name || value AS BLOB), key FROM pairs"
+    for segment, texts, key in db.execute(query):
+        yield as_stored(segment) + texts + as_stored(key)
+
+
+def as_stored(number: int) -> bytes:
+    """Return the bytes that a number has in a row, but for zeros in front."""
+    return number.to_bytes(8, "big").lstrip(b"\0")
 
 
 def in_chunks(values: Iterable[bytes]) -> Iterator[bytes]:

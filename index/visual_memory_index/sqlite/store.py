@@ -25,16 +25,17 @@ from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import OnStanding, Standing
 from visual_memory_index.records.entry import Entry, Parts, VotingEntries
-from visual_memory_index.records.filter import Filter
+from visual_memory_index.records.filter import Comparison, Filter
 from visual_memory_index.records.operation import Operation
 from visual_memory_index.records.request import LOCAL, Request, StoredBatch
-from visual_memory_index.sqlite import same_content
+from visual_memory_index.sqlite import pairs, same_content
 from visual_memory_index.sqlite.backup import backup_times
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import (
     ROWS,
     ROWS_AT_ONCE,
     check_row,
+    keys_text,
     read_entries,
     read_ids,
     read_standing,
@@ -113,10 +114,11 @@ class SqliteStore:
         """Add the uid and the digest that a file of an older release lacks.
 
         Before that, all data that ``rows`` and later reads do not check is compared with its
-        checksum totals.
+        checksum totals, or with the entries that it follows from.
         """
         self.database.check()
         with self.database.reading() as db:
+            pairs.check(db)
             if db.execute("SELECT 1 FROM memory WHERE digest IS NULL").fetchone() is None:
                 return
         kind = self._kind
@@ -258,11 +260,13 @@ class SqliteStore:
             return found
 
     def keys(self, filter: Filter) -> tuple[int, NDArray[np.int64]]:
-        condition, parameters = to_sql(filter)
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
-            rows = db.execute(f"SELECT key FROM entries WHERE {condition}", parameters).fetchall()
-        return revision, np.fromiter((key for (key,) in rows), dtype=np.int64, count=len(rows))
+            if isinstance(filter, Comparison) and filter.field == "metadata":
+                found = pairs.keys_text(db, filter)
+            else:
+                found = keys_text(db, filter)
+        return revision, np.fromstring(found, np.int64, sep=" ") if found else np.empty(0, np.int64)
 
     def ids(self, filter: Filter) -> list[str]:
         with self.database.reading() as db:
@@ -324,10 +328,12 @@ def checksum_of(name: str, value: bytes) -> int:
 
 
 def check_digest(db: sqlite3.Connection) -> None:
-    """Compare all entries with the digest, if the file has one. Raises NotAsWritten.
+    """Compare all entries with the digest, if the file has one, and make the pairs of them.
 
-    A migration calls it, since the migration computes checksums from these entries.
+    A migration calls it, since the migration computes checksums from these entries. Raises
+    NotAsWritten.
     """
     known = db.execute("SELECT digest FROM memory WHERE digest NOT NULL").fetchone()
     if known and not np.array_equal(share_of_all(db).state, digests.from_bytes(known[0])):
         raise NotAsWritten("its entries are not those of its digest")
+    pairs.fill(db)

@@ -20,6 +20,7 @@ from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.audit import Event
 from visual_memory_index.records.entry import Entry, VotingEntries, now
 from visual_memory_index.records.filter import Filter
+from visual_memory_index.sqlite import pairs
 from visual_memory_index.sqlite.backup import backup_times
 from visual_memory_index.sqlite.entries import (
     ROWS,
@@ -151,6 +152,7 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
             "FROM entries WHERE key >= ?2",
             (data, keys.start, width),
         )
+        pairs.add(self._db, keys.start, keys.stop - 1)
         self._db.executemany(
             "INSERT INTO images (key, thumbnail, image) VALUES (?, ?, ?)",
             [
@@ -165,6 +167,7 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         if not keys:
             return
         gone = share_of(self._db, keys)
+        pairs.remove(self._db, keys)
         with self.dropping_results(keys):
             self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
         self.state = self.state - gone.state
@@ -178,7 +181,9 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
                 relabelled_by = None
                 self._db.execute("DELETE FROM relabels WHERE key = ?", (key,))
             values = (entry.label, entry.metadata_json, relabelled_by)
+            pairs.remove(self._db, [key])
             self._set(("label", "metadata", "relabelled_by"), {key: values})
+            pairs.add(self._db, key, key)
 
     def remains_of(self, keys: Sequence[int], limit_bytes: int) -> Remains:
         remains = Remains()

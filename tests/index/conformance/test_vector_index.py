@@ -15,7 +15,7 @@ from tests.index.crowds import crowds
 
 from visual_memory_index import unit_rows
 from visual_memory_index.scan.distances import exact_distances
-from visual_memory_index.scan.vectors import Rows, VectorIndex
+from visual_memory_index.scan.vectors import RowBits, Rows, VectorIndex
 
 each_index = pytest.mark.parametrize("new_index", INDEXES.values(), ids=INDEXES.keys())
 
@@ -45,7 +45,7 @@ def test_the_nearest_are_always_among_the_candidates(
     others = np.setdiff1d(np.arange(len(vectors)), excluded)
 
     found = index.candidates(queries, [k] * len(queries), [excluded] * len(queries))
-    among = index.candidates_among(queries, k, others)
+    among = index.candidates_among(queries, k, RowBits.of_rows(others, len(vectors)))
 
     for query, rows, same_rows in zip(queries, found, among, strict=True):
         assert not set(rows) & set(excluded)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import string
 
 import pytest
+from hypothesis import given
+from tests.index.filters import admits, comparisons, texts
 
 from visual_memory_index.errors import BadFilter
 from visual_memory_index.records.filter import (
@@ -163,3 +165,17 @@ def test_parentheses_that_were_closed_count_no_more(before: int) -> None:
 
 def test_a_filter_may_have_as_many_characters_as_are_allowed() -> None:
     assert parse("id = a".ljust(TEXT_MAX)) == parse("id = a")
+
+
+@given(comparisons.filter(lambda each: isinstance(each.value, str | Pattern)), texts)
+def test_a_comparison_matches_the_texts_that_a_regular_expression_would(
+    comparison: Comparison, text: str
+) -> None:
+    field = Comparison("label", comparison.operator, comparison.value)
+
+    assert field.matches(text) == admits(field, ("", text, {}, 0))
+
+
+def test_a_pattern_of_very_many_pieces_takes_no_time() -> None:
+    assert not Pattern(("", *["a"] * 1000, "b")).matches("a" * 4000)
+    assert Pattern(("", *["a"] * 1000, "")).matches("a" * 4000)

@@ -1,0 +1,35 @@
+"""Bits of rows are sets of rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from visual_memory_index.scan.vectors import RowBits
+
+
+def bits(rows: set[int], size: int) -> RowBits:
+    return RowBits.of_rows(np.array(sorted(rows), dtype=np.intp), size)
+
+
+@given(st.integers(0, 300), st.data())
+def test_bits_are_the_sets_that_python_makes(size: int, data: st.DataObject) -> None:
+    some = st.sets(st.integers(0, size - 1)) if size else st.just(set[int]())
+    one, other, gone = (data.draw(some) for _ in range(3))
+    everyone = set(range(size))
+    ours, theirs = bits(one, size), bits(other, size)
+
+    for found, expected in (
+        (ours, one),
+        (RowBits.of_mask(ours.mask()), one),
+        (RowBits.every(size), everyone),
+        (ours & theirs, one & other),
+        (ours | theirs, one | other),
+        (~ours, everyone - one),
+        (ours.without(np.array(sorted(gone), dtype=np.intp)), one - gone),
+    ):
+        assert found.rows().tolist() == sorted(expected)
+        assert (found.count, found.size) == (len(expected), size)
+        assert found.mask().shape == (size,)
+    assert ours.rows().tolist() == sorted(one)  # unchanged

@@ -107,7 +107,11 @@ class Columns:
 
     def labelled(self, comparison: Comparison) -> NDArray[np.bool_]:
         """Return a mask (m,) of the rows whose labels match a ``comparison``."""
-        return self._labels.match(comparison.matches)[self._arrays.labels[: self._count]]
+        codes = self._arrays.labels[: self._count]
+        if comparison.operator in ("=", "!=") and isinstance(comparison.value, str):
+            equal: NDArray[np.bool_] = codes == self._labels.code(comparison.value)
+            return equal if comparison.operator == "=" else ~equal
+        return self._labels.match(comparison.matches)[codes]
 
     def count_labels(self, rows: Rows | NDArray[np.bool_]) -> Counter[str]:
         """Count the ``rows`` with each label."""

@@ -49,6 +49,10 @@ class Labels:
         labels: NDArray[np.object_] = self._texts[codes]
         return labels
 
+    def code(self, label: str) -> int:
+        """Return the code of a label, or −1 if no entry has it."""
+        return self._codes.get(label, -1)
+
     def match(self, matches: Callable[[str], bool]) -> NDArray[np.bool_]:
         """Return for each code if its label ``matches``; False where a code has none."""
         found = (text is not None and matches(text) for text in self._texts)

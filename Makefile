@@ -118,7 +118,7 @@ decisions: $(INSTALLED)
 	PYTHONPATH=benchmarks/performance:benchmarks/decisions $(BIN)/python benchmarks/decisions/drift.py
 	PYTHONPATH=benchmarks/performance:benchmarks/decisions $(BIN)/python benchmarks/decisions/domain.py
 	PYTHONPATH=benchmarks/performance:benchmarks/decisions $(BIN)/python benchmarks/decisions/times.py
-	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks/performance:benchmarks/decisions $(BIN)/python benchmarks/decisions/coverage.py --data '$(DATA)' --work '$(WORK)'
+	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks/performance:benchmarks/decisions $(BIN)/python benchmarks/decisions/label_sets.py --data '$(DATA)' --work '$(WORK)'
 
 # One thread: where another process has a core, several wait for each other most of the time.
 peers: $(PEERS)/.installed

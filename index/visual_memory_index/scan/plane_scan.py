@@ -20,10 +20,11 @@ from visual_memory_index.scan.vectors import RowBits, Rows
 ROOM_MIN, ROOM_EACH = 4096, 256  # rows that a thread keeps at first, in all and of each query
 KEPT_MAX = 1 << 22  # for several queries: 64 MB
 PART_ROWS_MIN = 8192  # fewer rows are quicker in one thread
+QUERIES_MAX = 256  # queries: more are no quicker, and their digits fill RAM
 
 
 class Crowded(Exception):
-    """So many rows are as near as the k-th that several queries cannot be searched together."""
+    """So many queries, or rows as near as the k-th, that not all are searched together."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,10 +97,10 @@ class PlaneScan:
         those whose bit in it is set, 16 in a number; all of them, if they are not more than k.
         """
         admitted = self._every() if admitted is None else admitted
-        digits = to_digits(self._planes.rotation(queries))
-        wanted = Wanted(digits, ks, admitted, np.full(GROUP, -np.inf, np.float32))
+        lowest = np.full(GROUP, -np.inf, np.float32)
         try:
-            parts = self._scan(wanted, threads)
+            digits = self._digits(queries)
+            parts = self._scan(Wanted(digits, ks, admitted, lowest), threads)
         except Crowded:
             half = len(queries) // 2
             return self.candidates(queries[:half], ks[:half], admitted, threads) + self.candidates(
@@ -107,10 +108,10 @@ class PlaneScan:
             )
         heaps = np.concatenate([heaps for heaps, _ in parts], axis=1)
         margins = digits.margins.tolist()
-        lowest = [
-            reach(kth(*each), margin) for *each, margin in zip(heaps, ks, margins, strict=True)
-        ]
-        needed = np.array(lowest, np.float32)
+        needed = np.array(
+            [reach(kth(*each), margin) for *each, margin in zip(heaps, ks, margins, strict=True)],
+            np.float32,
+        )
         near = Kept.of([kept.at(kept.uppers >= needed[kept.queries]) for _, kept in parts])
         return near.by_query(len(ks))
 
@@ -122,13 +123,19 @@ class PlaneScan:
         The ``floors`` are float32 (m,), one of each row. Raises Crowded.
         """
         count = self._planes.count
-        digits = to_digits(self._planes.rotation(queries))
+        digits = self._digits(queries)
         lowest = np.full(-(-count // GROUP) * GROUP, np.inf, np.float32)
         lowest[:count] = floors - digits.margins.max()
         unbound = np.full(len(queries), np.inf, np.float32)
         every = digits._replace(margins=unbound)  # no row is needed to be among the nearest
         wanted = Wanted(every, [1] * len(queries), self._every(), lowest)
         return Kept.of([kept for _, kept in self._scan(wanted, threads)]).by_query(len(queries))
+
+    def _digits(self, queries: NDArray[np.float32]) -> Digits:
+        """Return the digits of unit queries. Raises Crowded."""
+        if len(queries) > QUERIES_MAX:
+            raise Crowded
+        return to_digits(self._planes.rotation(queries))
 
     def _every(self) -> NDArray[np.uint16]:
         """Return a bit for every row."""

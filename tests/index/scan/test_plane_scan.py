@@ -26,8 +26,8 @@ SEED = int(os.environ.get("EDITS_SEED", "0"))
 EDITS_OF_ONE = 40  # then another memory begins
 ROWS_MAX = 400
 FEATURES = Path(__file__).resolve().parents[4] / "shared/data/reference_embeddings_lite0.npz"
-ROOMS = ((4096, 256, 1 << 22), (16, 16, 1 << 22), (16, 16, 64))
-CONSTANTS = ("ROOM_MIN", "ROOM_EACH", "KEPT_MAX")  # of the rooms
+ROOMS = ((4096, 256, 1 << 22, 256), (16, 16, 1 << 22, 256), (16, 16, 64, 256), (16, 16, 256, 5))
+CONSTANTS = ("ROOM_MIN", "ROOM_EACH", "KEPT_MAX", "QUERIES_MAX")  # of the rooms
 REACH_ROUNDING = np.float32(2.5e-7)  # of what a scan needs in float32
 NUMBERS = (1, 17, 64)  # of queries
 
@@ -188,7 +188,7 @@ def test_the_nearest_are_candidates_after_each_edit(small_parts: pytest.MonkeyPa
         m = len(memory.vectors)
         if not m:
             continue
-        for name, value in zip(CONSTANTS, ROOMS[rng.integers(3)], strict=True):
+        for name, value in zip(CONSTANTS, ROOMS[rng.integers(len(ROOMS))], strict=True):
             small_parts.setattr(plane_scan, name, value)
         n = int(rng.choice(NUMBERS, p=(0.5, 0.35, 0.15)))
         choices = [1, 2, 7, 20, m, m + 1]
@@ -199,7 +199,8 @@ def test_the_nearest_are_candidates_after_each_edit(small_parts: pytest.MonkeyPa
             bits[:m] = rng.random(m) < rng.choice([0, 0.05, 0.5, 0.95])
             admitted = np.packbits(bits, bitorder="little").view("<u2")
         memory.check_candidates(memory.some(n), ks, admitted)
-        small_parts.setattr(plane_scan, "KEPT_MAX", 1 << 22)
+        for name, value in zip(CONSTANTS, ROOMS[0], strict=True):
+            small_parts.setattr(plane_scan, name, value)
         memory.check_reaching(memory.some(int(rng.integers(1, 20))))
         asked += n
     print(f"{asked} queries over memories edited {EDITS} times")

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.scan import kernels
-from visual_memory_index.scan.groups import DIMENSIONS, MANY
+from visual_memory_index.scan.groups import CHUNK, DIMENSIONS, MANY
 
 LOSS_ERROR = 6e-12  # of ‖r‖² in float64: 3 · 16,384 · 2⁻⁵³, of three sums
 ROUNDS = 3  # of a rotation: the last numbers mix with the first
@@ -120,12 +120,13 @@ def measured(
 class Digits(NamedTuple):
     """Queries in integers, for ``kernels``, where the shapes are described.
 
-    A query is ``steps`` times its ``words``, whose sum times 15 is in ``offsets``; ``squares`` are
-    its squared norms so rounded. A product with a unit vector is off by ``margins`` at most.
+    A query is ``steps`` times its integers, whose sum times 15 is in ``offsets``. Their ``digits``
+    are arranged as the codes of a group, ``row_digits`` as a half of a row's. ``squares`` are its
+    squared norms so rounded. A product with a unit vector is off by ``margins`` at most.
     """
 
     digits: NDArray[np.int8]
-    words: NDArray[np.int16]
+    row_digits: NDArray[np.int8]
     offsets: NDArray[np.int32]
     steps: Floats
     squares: Floats
@@ -144,18 +145,23 @@ def to_digits(turned: NDArray[np.float64]) -> Digits:
     wide = steps.astype(np.float64)[:, np.newaxis]
     words = np.clip(np.rint(turned / wide), -most, most)
     errors = np.linalg.norm(turned - words * wide, axis=1)
-    padded = np.zeros((-(-count // MANY) * MANY if count > 1 else 1, chunks * DIMENSIONS), np.int16)
-    padded[:count, :dimension] = words
+    padded = np.zeros((count, chunks * DIMENSIONS), np.int16)
+    padded[:, :dimension] = words
+    last = ((padded + 128) & 255) - 128
+    columns = np.stack([(padded - last) >> 8, last] if count == 1 else [last], axis=1)
+    by_chunk = columns.astype(np.int8).reshape(count, -1, chunks, DIMENSIONS)
     if count == 1:
-        last = ((padded + 128) & 255) - 128
-        columns = np.stack([(padded - last) >> 8, last], axis=1)
+        tiles = by_chunk
     else:
-        columns = padded.reshape(-1, MANY, chunks * DIMENSIONS)
-    by_chunk = columns.astype(np.int8).reshape(*columns.shape[:2], chunks, DIMENSIONS)
-    halves = padded[:count].reshape(count, chunks, 2, 4).transpose(0, 2, 1, 3)
+        tiles = np.zeros((-(-count // MANY), MANY, chunks, DIMENSIONS), np.int8)
+        tiles.reshape(-1, chunks, DIMENSIONS)[:count] = by_chunk[:, 0]
+    room = -(-4 * chunks // CHUNK) * CHUNK
+    row_digits = np.zeros((*by_chunk.shape[:2], 2, room), np.int8)
+    halves = by_chunk.reshape(*by_chunk.shape[:3], 2, 4).swapaxes(2, 3)
+    row_digits[..., : 4 * chunks] = halves.reshape(*row_digits.shape[:3], -1)
     return Digits(
-        digits=np.ascontiguousarray(by_chunk.transpose(0, 2, 1, 3)),
-        words=np.ascontiguousarray(halves).reshape(count, 2, 4 * chunks),
+        digits=np.ascontiguousarray(tiles.transpose(0, 2, 1, 3)),
+        row_digits=row_digits,
         offsets=(LEVEL_MAX * words.sum(axis=1)).astype(np.int32),
         steps=steps,
         squares=((words * wide) ** 2).sum(axis=1).astype(np.float32),

@@ -104,41 +104,57 @@ def add_products(builder: Builder, total: Value, codes: Value, digits: Value) ->
     return total
 
 
+def totals_of(
+    builder: Builder, rounds: Value, count: int, added: Callable[[Value, list[Value]], list[Value]]
+) -> list[Value]:
+    """Return ``count`` sums after a loop: ``added`` takes the round and the sums before it."""
+    before, loop = builder.block, builder.append_basic_block()
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    number, totals = builder.phi(INT64), [builder.phi(SUMS) for _ in range(count)]
+    sums = added(number, list(totals))
+    for total, new in zip(totals, sums, strict=True):
+        total.add_incoming(constant(SUMS, 0), before)
+        total.add_incoming(new, loop)
+    following = builder.add(number, constant(INT64, 1))
+    number.add_incoming(constant(INT64, 0), before)
+    number.add_incoming(following, loop)
+    after = builder.append_basic_block()
+    builder.cbranch(builder.icmp_signed("<", following, rounds), loop, after)
+    builder.position_at_end(after)
+    return sums
+
+
+def both_halves(builder: Builder, codes: Value) -> tuple[Value, Value]:
+    """Return the low and the high halves of 64 bytes."""
+    bytes = read(builder, codes, BYTES)
+    return builder.and_(bytes, constant(BYTES, 15)), builder.lshr(bytes, constant(BYTES, 4))
+
+
 def multiply(
     builder: Builder, columns: int, codes: Value, digits: Value, chunks: Value
 ) -> list[Value]:
     """Return the sums of the products of a group with each column of digits, in a loop."""
-    before, loop = builder.block, builder.append_basic_block()
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    number = builder.phi(INT64)
     several = 2 if columns == 2 else 1  # sums of a column, or each would wait for the one before
-    totals = [builder.phi(SUMS) for _ in range(columns * several)]
-    number.add_incoming(constant(INT64, 0), before)
-    here = builder.add(codes, builder.mul(number, constant(INT64, CHUNK)))
-    options = constant(INT32, 0), constant(INT32, 3), constant(INT32, 1)  # to read, to keep, data
-    ahead = place(builder, here, FETCHED, INT8)
-    operate(builder, "llvm.prefetch.p0", ir.VoidType(), ahead, *options)
-    chunk = read(builder, here, BYTES)
-    halves = builder.and_(chunk, constant(BYTES, 15)), builder.lshr(chunk, constant(BYTES, 4))
-    at = builder.add(digits, builder.mul(number, constant(INT64, DIMENSIONS * columns)))
-    added = list(totals)
-    for column in range(columns):
-        for half, codes in enumerate(halves):
-            own = spread(builder, read(builder, at, INT32, DIMENSIONS * column + 4 * half))
-            sum = column * several + half % several
-            added[sum] = add_products(builder, added[sum], codes, own)
-    for total, new in zip(totals, added, strict=True):
-        total.add_incoming(constant(SUMS, 0), before)
-        total.add_incoming(new, loop)
-    following = builder.add(number, constant(INT64, 1))
-    number.add_incoming(following, loop)
-    after = builder.append_basic_block()
-    builder.cbranch(builder.icmp_signed("<", following, chunks), loop, after)
-    builder.position_at_end(after)
+
+    def added(number: Value, sums: list[Value]) -> list[Value]:
+        here = builder.add(codes, builder.mul(number, constant(INT64, CHUNK)))
+        options = constant(INT32, 0), constant(INT32, 3), constant(INT32, 1)  # read, keep, data
+        ahead = place(builder, here, FETCHED, INT8)
+        operate(builder, "llvm.prefetch.p0", ir.VoidType(), ahead, *options)
+        halves = both_halves(builder, here)
+        at = builder.add(digits, builder.mul(number, constant(INT64, DIMENSIONS * columns)))
+        for column in range(columns):
+            for half, numbers in enumerate(halves):
+                own = spread(builder, read(builder, at, INT32, DIMENSIONS * column + 4 * half))
+                sum = column * several + half % several
+                sums[sum] = add_products(builder, sums[sum], numbers, own)
+        return sums
+
+    totals = totals_of(builder, chunks, columns * several, added)
     if several == 1:
-        return added
-    return [builder.add(*added[first : first + 2]) for first in range(0, 2 * columns, 2)]
+        return totals
+    return [builder.add(*totals[first : first + 2]) for first in range(0, 2 * columns, 2)]
 
 
 def sums_of(columns: int) -> Callable[[int, int, int, int], None]:
@@ -166,6 +182,42 @@ def sums_of(columns: int) -> Callable[[int, int, int, int], None]:
 
 
 sums_for_one, sums_for_many = sums_of(2), sums_of(MANY)
+
+
+def row_sum_of(columns: int) -> Callable[[int, int, int], int]:
+    """Return a function that multiplies a row of codes with ``columns`` columns of one query.
+
+    It takes the addresses of the row's halves of codes, 4 bytes of each chunk, and of the digits
+    int8 (columns, 2, 64 · lines), and the number of lines. Of two columns the first counts 256
+    times. Codes beyond the end of the row are read where its last line is not full.
+    """
+
+    def generate(context: Any, builder: Builder, signature: Any, values: Sequence[Value]) -> Any:
+        codes, digits, lines = values
+        size = constant(INT64, CHUNK)
+
+        def added(number: Value, sums: list[Value]) -> list[Value]:
+            halves = both_halves(builder, builder.add(codes, builder.mul(number, size)))
+            for at in range(2 * columns):
+                line = builder.add(builder.mul(lines, constant(INT64, at)), number)
+                own = read(builder, builder.add(digits, builder.mul(line, size)), SUMS)
+                sums[at] = add_products(builder, sums[at], halves[at % 2], own)
+            return sums
+
+        sums = totals_of(builder, lines, 2 * columns, added)
+        last = builder.add(*sums[-2:])
+        if columns == 2:
+            last = builder.add(builder.mul(builder.add(*sums[:2]), constant(SUMS, 256)), last)
+        return operate(builder, "llvm.vector.reduce.add.v16i32", INT32, last)
+
+    @intrinsic
+    def sum(typing: Any, codes: Any, digits: Any, lines: Any) -> Any:
+        return types.int32(*[types.int64] * 3), generate
+
+    return cast(Callable[[int, int, int], int], sum)
+
+
+row_sum_for_one, row_sum_for_many = row_sum_of(2), row_sum_of(1)
 
 
 @intrinsic

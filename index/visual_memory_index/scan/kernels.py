@@ -18,10 +18,13 @@ from numba.core import caching
 
 from visual_memory_index.scan import bound, groups
 from visual_memory_index.scan.groups import (
+    CHUNK,
     GROUP,
     MANY,
     ROUNDED,
     in_reach,
+    row_sum_for_many,
+    row_sum_for_one,
     sums_for_many,
     sums_for_one,
 )
@@ -157,7 +160,7 @@ def select(
     start: int,
     end: int,
     digits: Any,
-    words: Any,
+    row_digits: Any,
     offsets: Any,
     steps: Any,
     squares: Any,
@@ -183,6 +186,9 @@ def select(
     codes_at, codes_step = upper_codes.ctypes.data, upper_codes.strides[0]
     digits_at, digits_step = digits.ctypes.data, digits.strides[0]
     numbers_at, numbers_step = numbers.ctypes.data, numbers.strides[0]
+    lower_at, lower_step = lower_codes.ctypes.data, lower_codes.strides[0]
+    own_at, own_step = row_digits.ctypes.data, row_digits.strides[0]
+    lines = row_digits.shape[3] // CHUNK
     floors_at, floors_step = floors.ctypes.data, 4 * GROUP if len(floors) > GROUP else 0
     sums = np.empty((MANY, GROUP), np.int32)
     sums_at = sums.ctypes.data
@@ -216,11 +222,11 @@ def select(
                 while bits >> lane:
                     if (bits >> lane) & 1:
                         row = GROUP * group + lane
-                        sum = np.int32(0)
-                        for at in range(lower_codes.shape[1]):
-                            code = lower_codes[row, at]
-                            sum += np.int32(code & 15) * np.int32(words[query, 0, at])
-                            sum += np.int32(code >> 4) * np.int32(words[query, 1, at])
+                        row_at, query_at = lower_at + row * lower_step, own_at + query * own_step
+                        if columns == 2:
+                            sum = row_sum_for_one(row_at, query_at, lines)
+                        else:
+                            sum = row_sum_for_many(row_at, query_at, lines)
                         whole = 32 * np.int64(sums[number, lane]) + 2 * np.int64(sum)
                         whole -= 17 * np.int64(offsets[query])
                         score = np.float32(whole) * (steps[query] * numbers[group, 3, lane])

@@ -172,7 +172,7 @@ class PlaneScan:
                 inside,
                 stop - first,
                 digits.digits,
-                digits.words,
+                digits.row_digits,
                 digits.offsets,
                 digits.steps,
                 digits.squares,

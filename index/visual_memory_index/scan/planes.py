@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.scan.blocks import by_block, fresh
 from visual_memory_index.scan.codes import Codes, Rotation, chunks_of, encode
-from visual_memory_index.scan.groups import GROUP
+from visual_memory_index.scan.groups import CHUNK, GROUP
 from visual_memory_index.scan.vectors import Rows, moves
 
 BLOCK_ROWS = 1 << 17
@@ -45,11 +45,12 @@ class Planes:
     def reserve(self, count: int) -> None:
         """Make room for ``count`` rows in all, in memory pages that the system has provided."""
         while len(self.blocks) * self.block_rows < count:
-            groups = self.block_rows // GROUP
+            groups, size = self.block_rows // GROUP, 4 * self._chunks * self.block_rows
+            lower = fresh((size + CHUNK,), np.uint8)[:size]  # as more than the last row is read
             self.blocks.append(
                 Block(
                     fresh((groups, self._chunks, GROUP, 4), np.uint8),
-                    fresh((self.block_rows, 4 * self._chunks), np.uint8),
+                    lower.reshape(self.block_rows, -1),
                     fresh((groups, NUMBERS, GROUP), np.float32),
                 )
             )

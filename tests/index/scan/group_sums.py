@@ -22,6 +22,7 @@ CHUNKS = (1, 2, 3, 8, 13, 160, 2048)
 ROUNDS = 6  # of random numbers
 reached: Any = groups.in_reach
 for_one, for_many = groups.sums_for_one, groups.sums_for_many
+of_row_one, of_row_many = groups.row_sum_for_one, groups.row_sum_for_many
 
 
 @numba.njit
@@ -32,6 +33,16 @@ def sum_one(codes: Any, digits: Any, sums: Any) -> None:
 @numba.njit
 def sum_many(codes: Any, digits: Any, sums: Any) -> None:
     for_many(codes.ctypes.data, digits.ctypes.data, digits.shape[0], sums.ctypes.data)
+
+
+@numba.njit
+def sum_row_one(codes: Any, digits: Any) -> int:
+    return of_row_one(codes.ctypes.data, digits.ctypes.data, digits.shape[2] // CHUNK)
+
+
+@numba.njit
+def sum_row_many(codes: Any, digits: Any) -> int:
+    return of_row_many(codes.ctypes.data, digits.ctypes.data, digits.shape[2] // CHUNK)
 
 
 @numba.njit
@@ -91,6 +102,26 @@ def compare_sums(seen: Any) -> None:
             seen.update(sums.tobytes())
 
 
+def compare_row_sums(seen: Any) -> None:
+    """A row's codes are followed by others, which the digits' zeros leave out."""
+    for columns, function in ((2, sum_row_one), (1, sum_row_many)):
+        for codes, digits in codes_and_digits(columns):
+            chunks = len(codes)
+            room = -(-4 * chunks // CHUNK) * CHUNK
+            row_digits = np.zeros((columns, 2, room), np.int8)
+            halves = digits.reshape(chunks, columns, 2, 4).transpose(1, 2, 0, 3)
+            row_digits[..., : 4 * chunks] = halves.reshape(columns, 2, -1)
+            wanted = expected_sums(codes, digits)
+            for row in range(GROUP):
+                sums = wanted[:, row].tolist()
+                full = np.full(room, 255, np.uint8)
+                full[: 4 * chunks] = codes[:, row].reshape(-1)
+                sum = np.array(sums[0] if columns == 1 else 256 * sums[0] + sums[1])
+                found = function(full, row_digits)
+                assert found == sum.astype(np.int32), (columns, digits.shape, row)
+                seen.update(found.to_bytes(4, "little", signed=True))
+
+
 def compare_reach(seen: Any) -> None:
     """At each row's own upper bound the row is in reach, and above it is not."""
     rng = np.random.default_rng(0)
@@ -128,5 +159,6 @@ def wanted_top(uppers: NDArray[np.float32], lane: int) -> int:
 if __name__ == "__main__":
     computed = hashlib.sha256()
     compare_sums(computed)
+    compare_row_sums(computed)
     compare_reach(computed)
     print(groups.INSTRUCTIONS, computed.hexdigest())

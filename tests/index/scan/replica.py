@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.scan.codes import Codes, Digits
-from visual_memory_index.scan.groups import DIMENSIONS, ROUNDED
+from visual_memory_index.scan.groups import ROUNDED
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.int64]
@@ -29,9 +29,11 @@ def unpacked(halves: NDArray[np.uint8]) -> Sums:
 
 def words_of(digits: Digits) -> Sums:
     """Return the integers of queries: (n, 8 · chunks)."""
-    count = len(digits.words)
-    by_chunk = digits.words.reshape(count, 2, -1, DIMENSIONS // 2).transpose(0, 2, 1, 3)
-    return by_chunk.reshape(count, -1).astype(np.int64)
+    n, columns = digits.row_digits.shape[:2]
+    chunks = digits.digits.shape[1]
+    halves = digits.row_digits[..., : 4 * chunks].reshape(n, columns, 2, chunks, 4)
+    by_column = halves.swapaxes(2, 3).reshape(n, columns, -1).astype(np.int64)
+    return by_column[:, 0] if columns == 1 else 256 * by_column[:, 0] + by_column[:, 1]
 
 
 def columns_of(digits: Digits) -> Sums:
@@ -43,7 +45,7 @@ def columns_of(digits: Digits) -> Sums:
 def one_of(digits: Digits, query: int) -> Digits:
     """Return one query of several, without its digits by column."""
     return digits._replace(
-        words=digits.words[query : query + 1],
+        row_digits=digits.row_digits[query : query + 1],
         offsets=digits.offsets[query : query + 1],
         steps=digits.steps[query : query + 1],
         squares=digits.squares[query : query + 1],

@@ -14,6 +14,7 @@ from served import folder, seconds, served
 
 import visual_memory
 from visual_memory_index import Entry, Memory, ScannedIndexes, Valuation, unit_rows
+from visual_memory_index.scan.blocks import Blocks
 from visual_memory_index.scan.ranking import rank_all
 from visual_memory_index.store.store import new_identity
 
@@ -74,12 +75,15 @@ def valuing(vectors: Vectors, labels: NDArray[np.int64]) -> None:
     names = labels.astype(str).astype(object)
     queries, wanted = clusters(QUERIES, 5)
 
+    rows = Blocks(vectors.shape[1])
+    rows.append(vectors)
+
     def ours() -> None:
         valuation = Valuation(names, VALUE_K)
         for start in range(0, QUERIES, 256):
             part = slice(start, start + 256)
             valuation.add(
-                rank_all(queries[part], [vectors], ids.__getitem__),
+                rank_all(queries[part], rows, ids.__getitem__),
                 wanted[part].astype(str).tolist(),
             )
 

@@ -160,6 +160,17 @@ class HeadTooLarge(MemoryRefusal):
         )
 
 
+class TooLittleRam(MemoryRefusal):
+    """Work on all vectors of a memory whose vectors are on disk, and are too many for the RAM."""
+
+    def __init__(self, wanted: int, available: int) -> None:
+        super().__init__(
+            f"Work on all entries needs their vectors in RAM, {wanted / 1e9:,.1f} GB, and "
+            f"{available / 1e9:,.1f} GB are available: run it on a copy of the memory with fewer "
+            "entries, or on a server with more RAM."
+        )
+
+
 class RidgeTooSmall(MemoryRefusal):
     """A ridge so small that rounding errors would decide."""
 

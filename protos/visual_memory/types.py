@@ -297,7 +297,8 @@ class MemoryInfo:
     ``pruned_labels`` of those that do not vote. ``store_images`` is True if pictures are stored;
     ``reranker`` is the default re-ranker, ``default_rule`` the rule that ``tune`` has set. Equal
     digests (hex) mean equal entries; ``uid`` differs from that of other memories that had its name.
-    ``drift`` is None without a ``calibration``. ``damage`` says why a damaged memory cannot be
+    ``drift`` is None without a ``calibration``. ``originals`` says where vectors are kept, "ram" or
+    "disk"; an older server does not say it. ``damage`` says why a damaged memory cannot be
     used; its other fields are then empty.
     """
 
@@ -318,6 +319,7 @@ class MemoryInfo:
     uid: str = ""
     damage: str | None = None
     drift: DriftState | None = None
+    originals: str = ""
 
 
 @dataclass(frozen=True, slots=True)

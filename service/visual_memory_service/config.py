@@ -12,9 +12,12 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 Erasure: TypeAlias = Literal["files", "files+memory"]
+Originals: TypeAlias = Literal["ram", "disk"]
 FILES: Final = "files"
 FILES_AND_MEMORY: Final = "files+memory"
 ERASURES = (FILES, FILES_AND_MEMORY)
+RAM: Final = "ram"
+ORIGINALS = (RAM, "disk")
 MEBIBYTE = 1 << 20
 LISTS = ("allow_embedder", "reranker")
 RERANKER = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})=[^=/\s]+:(\d{1,5})", re.ASCII)
@@ -68,7 +71,8 @@ class Settings(Bounds):
     """Settings that a server reads once at its start, named as in the TOML file.
 
     Each ``reranker`` is ``NAME=HOST:PORT``. If ``erasure`` includes memory, unlearning also erases
-    from the RAM of the process, and all freed memory is overwritten.
+    from the RAM of the process, and all freed memory is overwritten. ``originals`` says where the
+    vectors of memories are kept: in RAM, or in their files alone.
     """
 
     data: Path
@@ -76,6 +80,7 @@ class Settings(Bounds):
     allow_embedder: tuple[str, ...] = ()
     reranker: tuple[str, ...] = ()
     erasure: Erasure = FILES_AND_MEMORY
+    originals: Originals = RAM
     threads: int = os.cpu_count() or 1
     image_bytes_max: int = 32 * MEBIBYTE
     image_pixels_max: int = 64_000_000
@@ -93,6 +98,8 @@ class Settings(Bounds):
             raise BadSetting(
                 f'erasure must be "{FILES}" or "{FILES_AND_MEMORY}", but is "{self.erasure}".'
             )
+        if self.originals not in ORIGINALS:
+            raise BadSetting(f'originals must be "ram" or "disk", but is "{self.originals}".')
         names = set[str]()
         for text in self.reranker:
             found = RERANKER.fullmatch(text)
@@ -153,7 +160,7 @@ def read(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadSetting(f"{file} is not TOML: {error}.") from None
     kinds: dict[str, tuple[type | tuple[type, ...], str]] = {
-        **dict.fromkeys(("data", "listen", "erasure"), (str, "a text in quotes")),
+        **dict.fromkeys(("data", "listen", "erasure", "originals"), (str, "a text in quotes")),
         **dict.fromkeys(LISTS, (list, 'a list of texts, such as ["a", "b"]')),
         **dict.fromkeys(("idle_seconds", "drain_seconds"), ((int, float), "a number")),
     }

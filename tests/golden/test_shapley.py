@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.index.in_rows import in_rows
 
 from visual_memory_index import unit_rows
 from visual_memory_index.curation.valuation import Valuation, shapley
@@ -43,7 +44,7 @@ def test_two_queries_rank_and_value_a_memory(golden: Any) -> None:
     queries = unit_rows(np.array([query["query"] for query in case["queries"]], np.float32))
     valuation = Valuation(np.array(case["labels"], object), case["K"])
 
-    order = rank_all(queries, [rows], np.array([*"01234"], object).__getitem__)
+    order = rank_all(queries, in_rows(rows), np.array([*"01234"], object).__getitem__)
     valuation.add(order, [query["label"] for query in case["queries"]])
 
     assert order.tolist() == [query["order"] for query in case["queries"]]

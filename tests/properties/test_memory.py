@@ -35,6 +35,7 @@ from visual_memory_index import (
 )
 from visual_memory_index.errors import EntriesExist, RequestReused, UnknownEntries, WrongOffset
 from visual_memory_index.records.entry import Parts
+from visual_memory_index.scan.vectors import Originals
 from visual_memory_index.store.store import new_identity
 
 Vector = tuple[float, ...]
@@ -221,10 +222,10 @@ class MemoryMachine(RuleBasedStateMachine):
         self.imported += new
         self.model |= {id: Kept(label, "", vector) for id in new}
 
-    @rule(threads=st.sampled_from([1, 2]))
-    def restart(self, threads: int) -> None:
+    @rule(threads=st.sampled_from([1, 2]), originals=st.sampled_from(["ram", "disk"]))
+    def restart(self, threads: int, originals: Originals) -> None:
         self.memory.close()
-        self.memory = Memory.open(self.path, indexes=ScannedIndexes(threads))
+        self.memory = Memory.open(self.path, indexes=ScannedIndexes(threads, originals))
 
     @rule(
         n=st.sampled_from([1, 7, 64]),

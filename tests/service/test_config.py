@@ -58,6 +58,8 @@ def test_a_flag_goes_over_the_file(file: Path) -> None:
         ("idle_seconds = true", "idle_seconds has the wrong type: it must be a number."),
         ("erasure = 1", "erasure has the wrong type"),
         ('erasure = "ram"', 'erasure must be "files" or "files+memory", but is "ram"'),
+        ("originals = true", "originals has the wrong type"),
+        ('originals = "tape"', 'originals must be "ram" or "disk", but is "tape"'),
         ('reranker = ["none=host:1"]', 'NAME is not "none"'),
         ('reranker = ["a=host:0"]', 'PORT 1 to 65535, but is "a=host:0"'),
         ('reranker = ["a=host:99999"]', 'PORT 1 to 65535, but is "a=host:99999"'),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 
 from visual_memory_index.errors import (
     BadAuditLog,
@@ -16,6 +19,7 @@ from visual_memory_index.errors import (
 )
 from visual_memory_index.memory.writer import Writer
 from visual_memory_index.ram.lock import ReadWriteLock
+from visual_memory_index.ram.originals import Originals
 from visual_memory_index.ram.ram_copy import Change, RamCopy
 from visual_memory_index.records.request import Request
 from visual_memory_index.scan.indexes import ScannedIndexes
@@ -23,6 +27,8 @@ from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.store.contents import check_end
 from visual_memory_index.store.store import Known, Store, Transaction
 from visual_memory_index.store.stored_files import StoredFiles
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -41,6 +47,7 @@ class Engine:
         indexes: IndexFactory | None,
     ) -> None:
         self.store, self.files, self._indexes = store, files, indexes or ScannedIndexes()
+        self.originals = self._indexes.originals
         store.complete()
         self.identity = store.identity()
         with store.contents() as contents:
@@ -130,8 +137,8 @@ class Engine:
         return self.writer.do(once, frees=frees)
 
     def _prepare(self, changes: Sequence[Change]) -> None:
-        """Reserve room in RAM before a commit, since applying the changes later must not fail."""
-        self.ram.reserve([id for each in changes if each.added for id in each.added.ids])
+        """Make room in RAM before a commit, since applying the changes later must not fail."""
+        self.ram.prepare(changes)
 
     def _publish(self, changes: Sequence[Change]) -> None:
         """Apply committed changes to the copy in RAM; on an error load it anew and re-raise.
@@ -143,6 +150,7 @@ class Engine:
                 for change in changes:
                     self.ram.apply(change)
                     self.digest = change.digest
+                self.ram.finish()
             except BaseException:
                 self._load_anew()
                 raise
@@ -156,13 +164,27 @@ class Engine:
             raise
 
     def _load(self) -> None:
-        ram = self.ram = RamCopy(self.identity.dimension, self._indexes)
+        originals, dimension = None, self.identity.dimension
+        if self.originals == "disk":
+            originals = Originals(
+                self.identity.name, partial(self.store.vectors, dimension=dimension)
+            )
+        ram = self.ram = RamCopy(dimension, self._indexes, originals)
         self.digest = self.store.digest()
         for key, id, label in self.store.pruned():
             ram.silence([id], [key], [label])
-        for revision, entries in self.store.rows(self.identity.dimension):
+        for revision, entries in ahead(self.store.rows(dimension)):
             ram.add(*entries)
             ram.revision = revision
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield ``items``, of which a thread of its own makes one while another is worked on."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def check_known(ids: Iterable[str], known: Mapping[str, Known]) -> None:

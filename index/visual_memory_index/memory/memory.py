@@ -39,7 +39,7 @@ from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.neighbors import HeadScores, Neighbors, Query
 from visual_memory_index.records.operation import Progress, unreported
 from visual_memory_index.records.request import LOCAL, WHOLE, WITHOUT_ID, Request, StoredBatch
-from visual_memory_index.scan.vectors import IndexFactory
+from visual_memory_index.scan.vectors import IndexFactory, Originals
 from visual_memory_index.sqlite.replica import Replica
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.contents import StoredEntry
@@ -52,7 +52,7 @@ class MemoryInfo:
 
     Labels are ascending; ``bytes_on_disk`` is the size of its file and the write-ahead log;
     ``revision`` is the number of changes of its entries. Equal digests mean equal entries, see
-    ``digest``.
+    ``digest``. Its vectors are kept where ``originals`` says.
     """
 
     identity: Identity
@@ -61,6 +61,7 @@ class MemoryInfo:
     bytes_on_disk: int
     revision: int
     digest: str
+    originals: Originals
 
     @property
     def count(self) -> int:
@@ -164,6 +165,7 @@ class Memory:
                 self._engine.store.bytes_on_disk(),
                 ram.revision,
                 self._engine.digest,
+                self._engine.originals,
             )
 
     def noted(self, erasing: str | None = None) -> Noted:
@@ -481,7 +483,10 @@ class Memory:
             return store.metadata_values(key)
 
     def snapshot(self) -> RamCopy:
-        """Return a copy of the voting entries as of now, for work that takes long."""
+        """Return a copy of the voting entries as of now, for work that takes long.
+
+        Its vectors are in RAM. Raises TooLittleRam.
+        """
         with self._engine.reading_ram() as ram:
             return ram.without()
 

@@ -21,6 +21,7 @@ from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.ram.answers import Answers
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.heads import Heads
+from visual_memory_index.ram.originals import Originals, check_room
 from visual_memory_index.records.entry import VotingEntries
 from visual_memory_index.records.filter import Comparison
 from visual_memory_index.records.neighbors import Neighbors
@@ -81,18 +82,27 @@ class Found(NamedTuple):
 class RamCopy:
     """Key, id, label and vector of each voting entry, by row; key and label of the pruned, by id.
 
-    Row numbers change when entries are removed. ``reserve`` may run beside readers; all other
-    changes need exclusive access. ``statistics`` are those of the first ``counted`` rows; they are
+    If ``originals`` are given, vectors are not kept but read from there. Row numbers change when
+    entries are removed. ``prepare`` may run beside readers; all other changes need exclusive
+    access. ``statistics`` are those of the first ``counted`` rows; they are
     None until a head is wanted, and complete once all rows are counted.
     """
 
-    def __init__(self, dimension: int, indexes: IndexFactory, *, background: bool = False) -> None:
-        self._indexes = indexes
-        self.vectors = self._indexes.new(dimension, background=background)
+    def __init__(
+        self,
+        dimension: int,
+        indexes: IndexFactory,
+        originals: Originals | None = None,
+        *,
+        background: bool = False,
+    ) -> None:
+        self._indexes, self._originals = indexes, originals
+        self._columns = columns = Columns()
+        read = None if originals is None else lambda rows: originals(columns.keys[rows])
+        self.vectors = self._indexes.new(dimension, background=background, read=read)
         self.revision = 0
         self.pruned: dict[str, PrunedEntry] = {}
         self.pruned_counts: Counter[str] = Counter()
-        self._columns = Columns()
         self.statistics: Statistics | None = None
         self.counted = 0
         self.heads, self.answers = Heads(), Answers()
@@ -112,14 +122,26 @@ class RamCopy:
         """Return True if an entry of this id is in this copy and not pruned."""
         return bool(self._columns.rows_of_ids([id])[0] >= 0)
 
-    def reserve(self, ids: Sequence[str]) -> None:
-        """Make room for entries with these ``ids``, so that ``add`` needs no new memory page.
+    def prepare(self, changes: Sequence[Change]) -> None:
+        """Make room for ``changes``, to be applied after their commit, which needs no new page.
 
         Memory that removed entries left is given back, if it is much.
         """
+        added = [each.added for each in changes if each.added]
+        ids = [id for each in added for id in each.ids]
         self._columns.compact()
         self._columns.reserve(ids)
         self.vectors.reserve(len(self) + len(ids))
+        if self._originals is not None:
+            rows = self.rows_of_ids(id for each in changes for id in each.removed)
+            going = self._columns.keys[rows], self.vectors.gather(rows)
+            coming = [(np.array(each.keys, np.int64), each.vectors) for each in added]
+            self._originals.hold([going, *coming])
+
+    def finish(self) -> None:
+        """Hold nothing of the changes that were prepared, once all are applied."""
+        if self._originals is not None:
+            self._originals.hold([])
 
     def apply(self, change: Change) -> None:
         """Apply a committed change; room for added entries was reserved before."""
@@ -310,10 +332,15 @@ class RamCopy:
         return self.label_counts - self._columns.count_labels(left_out)
 
     def without(self, ids: Iterable[str] = ()) -> RamCopy:
-        """Return a snapshot of the voting entries except ``ids``; pruned entries are not in it."""
+        """Return a snapshot of the voting entries except ``ids``; pruned entries are not in it.
+
+        It keeps its vectors in RAM. Raises TooLittleRam.
+        """
         stays = np.ones(len(self), dtype=bool)
         stays[self.rows_of_ids(ids)] = False
         rows = np.flatnonzero(stays)
+        if self._originals is not None:
+            check_room(len(rows), self.vectors.dimension)
         copy = RamCopy(self.vectors.dimension, self._indexes, background=True)
         for start in range(0, len(rows), EXACT_AT_ONCE):
             part = rows[start : start + EXACT_AT_ONCE]

@@ -18,7 +18,9 @@ from visual_memory_index.scan.groups import GROUP, INSTRUCTIONS
 from visual_memory_index.scan.plane_scan import PlaneScan
 from visual_memory_index.scan.planes import Planes
 from visual_memory_index.scan.scanned_index import ScannedIndex
+from visual_memory_index.scan.stored_rows import StoredRows
 from visual_memory_index.scan.threads import ScanThreads
+from visual_memory_index.scan.vectors import Originals, ReadRows, UnitRows
 
 PACKED_MAX = 1024  # rows of a block that BLAS packs, at most
 MULTIPLYING = 16  # threads that multiply at the same time, so that each has buffers of its own
@@ -27,7 +29,7 @@ TOGETHER_SECONDS = 60.0  # for which threads wait for each other
 
 
 class ScannedIndexes:
-    """An ``IndexFactory`` of indexes in RAM that share ``threads``; by default one a processor.
+    """An ``IndexFactory`` of indexes that share ``threads``; by default one a processor.
 
     The first one has the loops compiled, in the background: that takes some seconds, if the
     processor never ran them before.
@@ -36,13 +38,16 @@ class ScannedIndexes:
     instructions = INSTRUCTIONS
     unsearchable: Sequence[str] = ()
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, originals: Originals = "ram") -> None:
+        self.originals = originals
         self._threads = ScanThreads(threads or os.cpu_count() or 1)
         self._threads.queries.submit(compile_loops)
 
-    def new(self, dimension: int, *, background: bool = False) -> ScannedIndex:
-        rows, planes = Blocks(dimension), Planes(dimension)
-        return ScannedIndex(rows, planes, self._threads, background=background)
+    def new(
+        self, dimension: int, *, background: bool = False, read: ReadRows | None = None
+    ) -> ScannedIndex:
+        rows: UnitRows = StoredRows(dimension, read) if read else Blocks(dimension)
+        return ScannedIndex(rows, Planes(dimension), self._threads, background=background)
 
     def clear_scratch(self, dimension: int) -> None:
         """Overwrite the packing buffers of NumPy's BLAS, which still hold the last vectors.

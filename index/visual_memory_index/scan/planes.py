@@ -80,6 +80,21 @@ class Planes:
         while (len(self.blocks) - 1) * self.block_rows > self.count:
             self.blocks.pop()
 
+    def holds(self, rows: Rows, vectors: NDArray[np.float32]) -> bool:
+        """Return True if the codes of ``rows`` are those of ``vectors`` (len(rows), d)."""
+        kept = self._get(rows)
+        for start in range(0, len(rows), ENCODED_AT_ONCE):
+            part = slice(start, start + ENCODED_AT_ONCE)
+            made = encode(self.rotation(vectors[part]))
+            pairs = (
+                (kept.upper[part], made.upper),
+                (kept.lower[part], made.lower),
+                (kept.numbers[:, part], made.numbers),
+            )
+            if any(one.tobytes() != other.tobytes() for one, other in pairs):
+                return False
+        return True
+
     def _put(self, rows: Rows, codes: Codes) -> None:
         for number, inside in by_block(rows, self.block_rows):
             block, places = self.blocks[number], rows[inside] - number * self.block_rows

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.scan.bound import rounding_error
 from visual_memory_index.scan.distances import exact_distances
-from visual_memory_index.scan.vectors import Ids, Rows
+from visual_memory_index.scan.vectors import Ids, Rows, UnitRows
 
 WIDENED_AT_ONCE = 1 << 22  # numbers made float64 at a time: 32 MB
+COPIED_AT_ONCE = 4096
 
 
-def rank_all(queries: NDArray[np.float32], blocks: Sequence[NDArray[np.float32]], ids: Ids) -> Rows:
+def rank_all(queries: NDArray[np.float32], rows: UnitRows, ids: Ids) -> Rows:
     """Rank every row for each query of float32 (n, d) unit vectors, nearest first: (n, m).
 
-    Rows are numbered through the ``blocks`` (b, d) of unit vectors; ``ids`` are the rows' ids. The
-    order is by ``exact_distances``, equal distances by id in byte order. Takes 16 bytes for
-    each of the n × m pairs: pass a few queries at a time.
+    ``rows`` are unit vectors, ``ids`` their ids. The order is by ``exact_distances``, equal
+    distances by id in byte order. Takes 16 bytes for each of the n × m pairs: pass a few queries at
+    a time.
     """
-    scores = _negated_scores(queries, blocks)
+    scores = _negated_scores(queries, rows)
     order = np.empty(scores.shape, dtype=np.intp)
     doubt = 2.0 * score_doubt(queries.shape[1])
     for query, score, ranked in zip(queries, scores, order, strict=True):
@@ -31,7 +30,7 @@ def rank_all(queries: NDArray[np.float32], blocks: Sequence[NDArray[np.float32]]
         close = ascending[1:] - ascending[:-1] <= doubt
         if close.any():
             places = np.flatnonzero(np.append(close, False) | np.append(False, close))
-            ranked[places] = _in_exact_order(query, blocks, ids, ranked[places])
+            ranked[places] = _in_exact_order(query, rows, ids, ranked[places])
     return order
 
 
@@ -44,15 +43,13 @@ def score_doubt(dimension: int) -> float:
     return 2.0 * rounding_error(dimension, 2.0**-53) + 2.0**-51
 
 
-def _negated_scores(
-    queries: NDArray[np.float32], blocks: Sequence[NDArray[np.float32]]
-) -> NDArray[np.float64]:
+def _negated_scores(queries: NDArray[np.float32], rows: UnitRows) -> NDArray[np.float64]:
     """Return minus the inner products of ``queries`` (n, d) with all m rows: float64 (n, m)."""
     negated = -queries.astype(np.float64)
-    scores = np.empty((len(queries), sum(len(block) for block in blocks)))
+    scores = np.empty((len(queries), rows.count))
     step = max(1, WIDENED_AT_ONCE // queries.shape[1])
     start = 0
-    for block in blocks:
+    for block in rows.blocks():
         for inside in range(0, len(block), step):
             piece = block[inside : inside + step].astype(np.float64)
             np.matmul(negated, piece.T, out=scores[:, start : start + len(piece)])
@@ -60,21 +57,13 @@ def _negated_scores(
     return scores
 
 
-def _in_exact_order(
-    query: NDArray[np.float32],
-    blocks: Sequence[NDArray[np.float32]],
-    ids: Ids,
-    rows: Rows,
-) -> Rows:
-    """Sort ``rows`` by exact distance, equal distances by id."""
-    ends = np.cumsum([len(block) for block in blocks])
-    of_block = np.searchsorted(ends, rows, side="right")
-    exact = np.empty(len(rows))
-    for number in np.unique(of_block):
-        inside = of_block == number
-        block, end = blocks[number], ends[number]
-        exact[inside] = exact_distances(query, block[rows[inside] - (end - len(block))])
-    return rows[exact_order(rows, exact, ids)]
+def _in_exact_order(query: NDArray[np.float32], rows: UnitRows, ids: Ids, some: Rows) -> Rows:
+    """Sort ``some`` rows by exact distance, equal distances by id."""
+    exact = np.empty(len(some))
+    for start in range(0, len(some), COPIED_AT_ONCE):
+        part = slice(start, start + COPIED_AT_ONCE)
+        exact[part] = exact_distances(query, rows.gather(some[part]))
+    return some[exact_order(some, exact, ids)]
 
 
 def exact_order(rows: Rows, distances: NDArray[np.float64], ids: Ids) -> Rows:

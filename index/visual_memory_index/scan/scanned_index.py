@@ -8,21 +8,28 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan.blocks import Blocks
 from visual_memory_index.scan.bound import float32_error, reach
 from visual_memory_index.scan.groups import GROUP
 from visual_memory_index.scan.plane_scan import Crowded, PlaneScan
 from visual_memory_index.scan.planes import Planes
 from visual_memory_index.scan.ranking import rank_all
+from visual_memory_index.scan.stored_rows import StoredRows
 from visual_memory_index.scan.threads import ScanThreads
-from visual_memory_index.scan.vectors import Ids, NearestOthers, RowBits, Rows, Unresolved
+from visual_memory_index.scan.vectors import (
+    Ids,
+    NearestOthers,
+    RowBits,
+    Rows,
+    UnitRows,
+    Unresolved,
+)
 
 TOGETHER_MAX = 4096  # sum of k and excluded rows
 MULTIPLIED_AT_ONCE = 4096  # rows that are copied
 
 
 class ScannedIndex:
-    """A ``VectorIndex`` in RAM: ``rows`` hold the vectors, ``planes`` their codes.
+    """A ``VectorIndex``: ``rows`` are the vectors, ``planes`` their codes, which are in RAM.
 
     An index in the ``background`` lets the searches of other indexes go first.
     """
@@ -30,7 +37,12 @@ class ScannedIndex:
     together_max = TOGETHER_MAX
 
     def __init__(
-        self, rows: Blocks, planes: Planes, threads: ScanThreads, *, background: bool = False
+        self,
+        rows: UnitRows,
+        planes: Planes,
+        threads: ScanThreads,
+        *,
+        background: bool = False,
     ) -> None:
         self._rows, self._planes = rows, planes
         self._scan = PlaneScan(planes, threads.count)
@@ -55,6 +67,11 @@ class ScannedIndex:
         self._planes.remove(rows)
         self._rows.remove(rows)
 
+    def holds(self, rows: Rows, vectors: NDArray[np.float32]) -> bool:
+        stored = isinstance(self._rows, StoredRows)
+        same = stored or self.gather(rows).tobytes() == vectors.tobytes()
+        return same and self._planes.holds(rows, vectors)
+
     def candidates(
         self, queries: NDArray[np.float32], ks: Sequence[int], excluded: Sequence[Rows]
     ) -> list[Rows]:
@@ -76,7 +93,7 @@ class ScannedIndex:
         return self._scan.candidates(queries, [k] * len(queries), by_group, self._threads)
 
     def rank(self, queries: NDArray[np.float32], ids: Ids) -> Rows:
-        ranking = partial(rank_all, queries, self.blocks(), ids)
+        ranking = partial(rank_all, queries, self._rows, ids)
         return self._threads.submit(ranking).result()
 
     def nearest_others(self, rows: Rows, k: int) -> NearestOthers:

@@ -6,15 +6,17 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.intp]
 Ids = Callable[[Rows], NDArray[np.object_]]  # returns the ids of some rows
+ReadRows = Callable[[Rows], NDArray[np.float32]]  # returns the vectors of some rows: (len(rows), d)
+Originals: TypeAlias = Literal["ram", "disk"]  # where the float32 vectors are that codes stand for
 
 WORD = 64  # bits
 
@@ -118,12 +120,8 @@ def moves(count: int, gone: Rows) -> tuple[Rows, Rows]:
     return left + np.flatnonzero(stays), holes
 
 
-class VectorIndex(Protocol):
+class UnitRows(Protocol):
     """Unit vectors float32 (m, d), one per row, without gaps: ``moves`` describes removals.
-
-    It proposes candidates, and proves that nothing nearer is missing: the caller computes their
-    exact distances (``distances.exact_distances``) and finds the k nearest, with all that are as
-    near as the k-th. The number of candidates affects only the time.
 
     Not safe for threads: nothing may read while ``append`` or ``remove`` runs. ``reserve`` may run
     beside readers.
@@ -137,10 +135,6 @@ class VectorIndex(Protocol):
     def count(self) -> int:
         """The number m of rows."""
 
-    @property
-    def together_max(self) -> int:
-        """The largest sum of k and excluded rows for which to search with other queries."""
-
     def reserve(self, count: int) -> None:
         """Make room for ``count`` rows in all, so that ``append`` cannot fail."""
 
@@ -150,11 +144,27 @@ class VectorIndex(Protocol):
     def remove(self, rows: Rows) -> None:
         """Remove ascending ``rows`` as ``moves`` describes, and leave nothing of them in RAM."""
 
-    def blocks(self) -> list[NDArray[np.float32]]:
+    def blocks(self) -> Iterable[NDArray[np.float32]]:
         """Return all rows, as arrays in order."""
 
     def gather(self, rows: Rows) -> NDArray[np.float32]:
         """Copy ``rows``, in their order, into one array: float32 (len(rows), d), bit for bit."""
+
+
+class VectorIndex(UnitRows, Protocol):
+    """Unit vectors that are searched.
+
+    It proposes candidates, and proves that nothing nearer is missing: the caller computes their
+    exact distances (``distances.exact_distances``) and finds the k nearest, with all that are as
+    near as the k-th. The number of candidates affects only the time.
+    """
+
+    @property
+    def together_max(self) -> int:
+        """The largest sum of k and excluded rows for which to search with other queries."""
+
+    def holds(self, rows: Rows, vectors: NDArray[np.float32]) -> bool:
+        """Return True if all that RAM has of ``rows`` follows from ``vectors`` (len(rows), d)."""
 
     def candidates(
         self, queries: NDArray[np.float32], ks: Sequence[int], excluded: Sequence[Rows]
@@ -198,16 +208,23 @@ class IndexFactory(Protocol):
     """Makes the vector indexes of one process, which share threads.
 
     ``instructions`` names the instructions of the processor that scans use, such as "avx512".
+    ``originals`` says where the vectors of memories are kept: in RAM, or in their files alone.
     ``unsearchable`` names the places outside the process's memory where the indexes keep vectors,
     such as "the memory of GPU 0": the search for residues cannot read these, and certificates say
     so.
     """
 
     instructions: str
+    originals: Originals
     unsearchable: Sequence[str]
 
-    def new(self, dimension: int, *, background: bool = False) -> VectorIndex:
-        """Return an empty index; one in the ``background`` lets other indexes search first."""
+    def new(
+        self, dimension: int, *, background: bool = False, read: ReadRows | None = None
+    ) -> VectorIndex:
+        """Return an empty index; one in the ``background`` lets other indexes search first.
+
+        If ``read`` is given, the index keeps no vectors, and reads those of its rows by it.
+        """
 
     def clear_scratch(self, dimension: int) -> None:
         """Overwrite the copies of vectors and queries of ``dimension`` that the last scans left."""

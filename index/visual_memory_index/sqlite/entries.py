@@ -21,12 +21,18 @@ from visual_memory_index.records.entry import Entry, Parts, VotingEntries
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.sqlite.filter_sql import to_sql
 
-ROWS_AT_ONCE = 64
+ROWS_AT_ONCE, VECTORS_AT_ONCE = 64, 1024
 PART_COLUMNS = (
     (Parts.VECTOR, "vectors", "vector"),
     (Parts.IMAGE, "images", "image"),
     (Parts.THUMBNAIL, "images", "thumbnail"),
 )
+
+
+VECTORS = """
+    SELECT key, vector_checksum, vector FROM entries LEFT JOIN vectors USING (key)
+    WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key
+"""
 
 
 class Row(NamedTuple):
@@ -129,6 +135,18 @@ def read_entries(
             image=image or b"",
             thumbnail=thumbnail or b"",
         )
+
+
+def read_vectors(db: sqlite3.Connection, keys: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
+    """Yield key and vector of each entry that has one of the ``keys``, ascending.
+
+    Raises NotAsWritten.
+    """
+    for start in range(0, len(keys), VECTORS_AT_ONCE):
+        part = json.dumps(keys[start : start + VECTORS_AT_ONCE].tolist())
+        for key, written, vector in db.execute(VECTORS, (part,)).fetchall():
+            check_part("vector", key, written, vector)
+            yield key, vector
 
 
 def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:

@@ -33,13 +33,14 @@ from visual_memory_index.sqlite.backup import backup_times
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import (
     ROWS,
-    ROWS_AT_ONCE,
     check_row,
     keys_text,
     read_entries,
     read_ids,
     read_standing,
+    read_vectors,
     share_of_all,
+    to_matrix,
     voting,
 )
 from visual_memory_index.sqlite.filter_sql import to_sql
@@ -49,6 +50,8 @@ from visual_memory_index.sqlite.retained import retained_bytes
 from visual_memory_index.sqlite.transaction import SqliteTransaction
 from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 from visual_memory_index.store.store import AuditPage, Identity, Page, Sought
+
+LOADED_AT_ONCE = 1024
 
 
 class SqliteStore:
@@ -247,7 +250,7 @@ class SqliteStore:
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
             cursor = db.execute(f"{ROWS} WHERE pruned_by IS NULL ORDER BY key")
-            while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            while rows := cursor.fetchmany(LOADED_AT_ONCE):
                 yield revision, voting(rows, dimension, self.path)
             yield revision, voting([], dimension, self.path)
 
@@ -258,6 +261,15 @@ class SqliteStore:
                 check_row(row)
                 found.append(row[:3])
             return found
+
+    def vectors(
+        self, keys: NDArray[np.int64], dimension: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        with self.database.reading() as db:
+            rows = list(read_vectors(db, keys))
+        found = np.array([key for key, _ in rows], np.int64)
+        vectors = to_matrix([vector for _, vector in rows], dimension, self.path)
+        return found, vectors.astype(np.float32, copy=False)
 
     def keys(self, filter: Filter) -> tuple[int, NDArray[np.int64]]:
         with self.database.reading() as db:

@@ -285,6 +285,11 @@ class Store(Protocol):
     def pruned(self) -> list[tuple[int, str, str]]:
         """Return key, id and label of every entry that does not vote."""
 
+    def vectors(
+        self, keys: NDArray[np.int64], dimension: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return those of ascending ``keys`` that entries have, ascending, and their vectors."""
+
     def keys(self, filter: Filter) -> tuple[int, NDArray[np.int64]]:
         """Return the revision read, and the keys of entries matching ``filter``, in no order."""
 

@@ -35,6 +35,7 @@ class Memory(google.protobuf.message.Message):
     DAMAGE_FIELD_NUMBER: builtins.int
     DRIFT_FIELD_NUMBER: builtins.int
     DEFAULT_RULE_FIELD_NUMBER: builtins.int
+    ORIGINALS_FIELD_NUMBER: builtins.int
     name: builtins.str
     """1 to 63 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit."""
     dimension: builtins.int
@@ -59,6 +60,8 @@ class Memory(google.protobuf.message.Message):
     """Why nothing can be asked of it; empty where all is well. Of a damaged memory ListMemories tells
     this and the name alone.
     """
+    originals: builtins.str
+    """Where its vectors are kept: "ram", or "disk" where RAM has codes of them alone."""
     @property
     def embedder(self) -> global___EmbedderSpec:
         """Absent where the memory takes vectors only."""
@@ -100,9 +103,10 @@ class Memory(google.protobuf.message.Message):
         damage: builtins.str = ...,
         drift: global___DriftState | None = ...,
         default_rule: global___DefaultRule | None = ...,
+        originals: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["calibration", b"calibration", "create_time", b"create_time", "default_rule", b"default_rule", "drift", b"drift", "embedder", b"embedder"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "damage", b"damage", "default_rule", b"default_rule", "digest", b"digest", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "drift", b"drift", "embedder", b"embedder", "labels", b"labels", "name", b"name", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images", "uid", b"uid"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["calibration", b"calibration", "count", b"count", "create_time", b"create_time", "damage", b"damage", "default_rule", b"default_rule", "digest", b"digest", "dimension", b"dimension", "disk_bytes", b"disk_bytes", "drift", b"drift", "embedder", b"embedder", "labels", b"labels", "name", b"name", "originals", b"originals", "pruned_count", b"pruned_count", "reranker", b"reranker", "store_images", b"store_images", "uid", b"uid"]) -> None: ...
 
 global___Memory = Memory
 

@@ -91,6 +91,8 @@ def info(client: Client, options: Namespace) -> None:
     say(f"Created {printable(found.create_time)} UTC.")
     if found.pruned_count:
         say(f"Of the entries {found.pruned_count:,} are pruned and do not vote.")
+    if found.originals == "disk":
+        say("Its vectors are read from the disk; RAM holds codes of them.")
     say(f"Digest {found.digest}.")
     if found.reranker:
         say(f"Decisions ask the re-ranker {found.reranker}.")

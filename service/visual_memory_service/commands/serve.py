@@ -17,7 +17,7 @@ from visual_memory_service.console import server_libraries
 from visual_memory_service.console.arguments import add_path
 from visual_memory_service.erasure.allocator import overwrite_freed_memory
 
-FLAGS = ("data", "listen", "allow_embedder", "reranker", "erasure", "threads")
+FLAGS = ("data", "listen", "allow_embedder", "reranker", "erasure", "originals", "threads")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -45,6 +45,12 @@ def add_to(commands: Commands) -> None:
         choices=config.ERASURES,
         help="what unlearning erases from; files leaves the server's RAM as it is, and calls are "
         f"faster; default: {config.FILES_AND_MEMORY}",
+    )
+    parser.add_argument(
+        "--originals",
+        choices=config.ORIGINALS,
+        help="where the vectors are kept; disk keeps codes of them in RAM, a quarter of their "
+        f"size, and reads the vectors of the nearest from the files; default: {config.RAM}",
     )
     parser.add_argument(
         "--threads", metavar="N", type=int, help="threads that compute; default: one for each core"

@@ -75,6 +75,7 @@ def from_info(
         reranker=reranker,
         digest=info.digest,
         uid=info.identity.uid,
+        originals=info.originals,
         drift=None
         if drift is None
         else memory_pb2.DriftState(**asdict(drift), drifting=drift.drifting),

@@ -157,7 +157,7 @@ class Memories:
         indexes: index.IndexFactory | None = None,
     ) -> None:
         self.fitted = fitted
-        self.indexes = indexes or index.ScannedIndexes(settings.threads)
+        self.indexes = indexes or index.ScannedIndexes(settings.threads, settings.originals)
         self.embedders = Embedders(settings)
         self._changed = changed
         self._editing = threading.Lock()

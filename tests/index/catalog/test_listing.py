@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,9 +44,9 @@ class CountedIndexes(ScannedIndexes):
 
     made = 0
 
-    def new(self, dimension: int, *, background: bool = False) -> ScannedIndex:
+    def new(self, dimension: int, **options: Any) -> ScannedIndex:
         self.made += 1
-        return super().new(dimension, background=background)
+        return super().new(dimension, **options)
 
 
 def listed(folder: Path, name: str) -> Path:

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, TypeAlias, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from tests.index.conformance.dict_registry import DictPlace
 
 from visual_memory_index.catalog.registry import Registry
@@ -17,8 +19,9 @@ from visual_memory_index.scan.blocks import Blocks
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.planes import Planes
 from visual_memory_index.scan.scanned_index import ScannedIndex
+from visual_memory_index.scan.stored_rows import StoredRows
 from visual_memory_index.scan.threads import ScanThreads
-from visual_memory_index.scan.vectors import VectorIndex
+from visual_memory_index.scan.vectors import Rows, VectorIndex
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.store import Identity, Store
 from visual_memory_index.store.stored_files import SearchableTransaction, StoredFiles
@@ -36,6 +39,23 @@ def scanned_index(dimension: int, block_rows: int | None = None) -> ScannedIndex
     return ScannedIndex(Blocks(dimension, block_rows), Planes(dimension, block_rows), THREADS)
 
 
+class StoredIndex(ScannedIndex):
+    """An index that reads its vectors from rows beside it."""
+
+    def __init__(self, dimension: int) -> None:
+        self._beside = Blocks(dimension)
+        rows = StoredRows(dimension, self._beside.gather)
+        super().__init__(rows, Planes(dimension), THREADS)
+
+    def append(self, vectors: NDArray[np.float32]) -> None:
+        self._beside.append(vectors)
+        super().append(vectors)
+
+    def remove(self, rows: Rows) -> None:
+        self._beside.remove(rows)
+        super().remove(rows)
+
+
 class ElsewhereIndexes(ScannedIndexes):
     """An ``IndexFactory`` that says that its indexes also keep vectors out of reach."""
 
@@ -46,6 +66,7 @@ INDEXES: Mapping[str, NewIndex] = MappingProxyType(
     {
         "scanned": scanned_index,
         "scanned in small blocks": partial(scanned_index, block_rows=SMALL_BLOCK),
+        "stored": StoredIndex,
     }
 )
 

@@ -33,6 +33,7 @@ from visual_memory_index.ledger.digest import elements
 from visual_memory_index.records.entry import Parts
 from visual_memory_index.records.filter import Filter, parse
 from visual_memory_index.records.request import LOCAL, StoredBatch
+from visual_memory_index.sqlite import entries
 from visual_memory_index.store.store import Identity, Page, Store, Transaction, new_identity
 
 IDENTITY = Identity("birds", 3, '{"name": "ü"}', 1_700_000_000_000_000, True, "abc")
@@ -119,6 +120,21 @@ def test_a_vector_is_read_where_it_is_asked_for(store: Store) -> None:
     assert entry is not None
     assert entry.vector is None
     assert store.entry("nobody", Parts.VECTOR) is None
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 1024])
+def test_vectors_are_read_by_key_bit_for_bit(
+    store: Store, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "VECTORS_AT_ONCE", at_once)
+
+    found, vectors = store.vectors(np.array([1, 5, 7, 8]), VECTORS.shape[1])
+    none, nothing = store.vectors(np.array([8]), VECTORS.shape[1])
+
+    assert found.tolist() == [5, 7]
+    assert vectors.tobytes() == VECTORS[[0, 2]].tobytes()
+    assert vectors.dtype == np.float32
+    assert (none.tolist(), nothing.shape) == ([], (0, VECTORS.shape[1]))
 
 
 def test_entries_come_in_pages_by_id(store: Store) -> None:

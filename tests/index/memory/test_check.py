@@ -316,7 +316,7 @@ def test_a_damaged_index_is_found_at_opening(
 
 
 def test_a_bit_that_flips_in_ram_is_found_and_a_restart_is_the_way_out(memory: Memory) -> None:
-    block = memory._engine.ram.vectors.blocks()[0]
+    block, *_ = memory._engine.ram.vectors.blocks()
     block.view(np.uint32)[20, 3] ^= 1
 
     with pytest.raises(CorruptCopy, match="restart the server"):

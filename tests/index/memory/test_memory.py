@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -858,7 +858,7 @@ class ShortOfRam(ScannedIndex):
 
 
 class ShortOfRamIndexes(ScannedIndexes):
-    def new(self, dimension: int, *, background: bool = False) -> ShortOfRam:
+    def new(self, dimension: int, **options: Any) -> ShortOfRam:
         return ShortOfRam(Blocks(dimension), Planes(dimension), self._threads)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index import unit_rows
 from visual_memory_index.ram.ram_copy import RamCopy
+from visual_memory_index.scan.blocks import Blocks
 from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.scanned_index import ScannedIndex
@@ -93,6 +94,7 @@ def test_a_replaced_entry_moves_to_its_new_row_and_the_old_one_is_gone() -> None
     assert keys(copy, ["a", "b", "c"]) == [5, 2, 4]
     assert copy.label_counts == {"cat": 2, "dog": 1}
     assert isinstance(copy.vectors, ScannedIndex)
+    assert isinstance(copy.vectors._rows, Blocks)
     assert not copy.vectors._rows._blocks[0][3:5].any()
 
 

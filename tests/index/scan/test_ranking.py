@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.index.in_rows import in_rows
 
 from visual_memory_index import unit_rows
+from visual_memory_index.scan.blocks import Blocks
 from visual_memory_index.scan.distances import exact_distances
 from visual_memory_index.scan.ranking import WIDENED_AT_ONCE, rank_all, score_doubt
 
@@ -36,8 +38,8 @@ def sorted_rows(
 
 
 @st.composite
-def crowds(draw: st.DrawFn) -> tuple[NDArray[np.float32], list[int]]:
-    """Draw unit vectors, equal or nearly so, some too long, and rows at which to cut them."""
+def crowds(draw: st.DrawFn) -> tuple[NDArray[np.float32], int]:
+    """Draw unit vectors, equal or nearly so, some too long, and a number of rows in a block."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     m, d = draw(st.integers(1, 60)), draw(st.sampled_from([1, 2, 3, 16, 64, 200]))
     centres = rng.standard_normal((draw(st.integers(1, 4)), d))
@@ -46,18 +48,18 @@ def crowds(draw: st.DrawFn) -> tuple[NDArray[np.float32], list[int]]:
     units = unit_rows(rows.astype(np.float32))
     if draw(st.booleans()):
         units = (units * (1 + rng.uniform(-LONG, LONG, (m, 1)))).astype(np.float32)
-    return units, sorted(draw(st.lists(st.integers(0, m), max_size=3)))
+    return units, draw(st.integers(1, m))
 
 
 @settings(max_examples=300)
 @given(crowds())
 def test_the_order_is_that_of_sorting_by_exact_distance_and_id(
-    crowd: tuple[NDArray[np.float32], list[int]],
+    crowd: tuple[NDArray[np.float32], int],
 ) -> None:
-    rows, cuts = crowd
+    rows, block_rows = crowd
     ids, queries = names(len(rows)), np.concatenate([rows[:3], -rows[:1]])
 
-    order = rank_all(queries, np.split(rows, cuts), ids.__getitem__)
+    order = rank_all(queries, in_rows(rows, block_rows), ids.__getitem__)
 
     assert order.dtype == np.intp
     assert order.tolist() == [sorted_rows(query, rows, ids) for query in queries]
@@ -69,7 +71,9 @@ def test_two_sums_that_differ_by_rounding_alone_are_ranked_by_the_fixed_order() 
     pairs = rng.permuted(np.repeat(row, 100, axis=0), axis=1).reshape(50, 2, 1000)
     query, ids = np.full(1000, 1000**-0.5, np.float32), np.array(["b", "a"], object)
 
-    orders = [rank_all(query[np.newaxis], [pair], ids.__getitem__)[0].tolist() for pair in pairs]
+    orders = [
+        rank_all(query[np.newaxis], in_rows(pair), ids.__getitem__)[0].tolist() for pair in pairs
+    ]
 
     plain = [np.argsort(pair.astype(float) @ -query.astype(float)).tolist() for pair in pairs]
     assert orders == [sorted_rows(query, pair, ids) for pair in pairs] != plain
@@ -81,7 +85,7 @@ def test_distances_that_are_clamped_alike_go_by_id() -> None:
     rows = np.concatenate([rows, random_units(3, 2)])
     ids, query = names(len(rows)), rows[7]
 
-    order = rank_all(query[np.newaxis], [rows], ids.__getitem__)
+    order = rank_all(query[np.newaxis], in_rows(rows), ids.__getitem__)
 
     assert exact_distances(query, rows)[[1, 7, 9, 15]].tolist() == [0, 0, 2, 2]
     assert order[0].tolist() == sorted_rows(query, rows, ids)
@@ -92,7 +96,7 @@ def test_a_block_larger_than_what_is_widened_at_once_is_ranked_whole() -> None:
     rows[5] = rows[3]
     ids = names(6)
 
-    order = rank_all(rows[3:5], [rows], ids.__getitem__)
+    order = rank_all(rows[3:5], in_rows(rows), ids.__getitem__)
 
     assert order.tolist() == [sorted_rows(query, rows, ids) for query in rows[3:5]]
 
@@ -100,14 +104,14 @@ def test_a_block_larger_than_what_is_widened_at_once_is_ranked_whole() -> None:
 def test_a_query_is_ranked_alike_alone_and_among_others() -> None:
     rows, queries, ids = random_units(300, 48), random_units(40, 48, seed=1), names(300)
 
-    together = rank_all(queries, [rows[:70], rows[70:]], ids.__getitem__)
+    together = rank_all(queries, in_rows(rows, 70), ids.__getitem__)
 
-    alone = [rank_all(query[np.newaxis], [rows], ids.__getitem__)[0] for query in queries]
+    alone = [rank_all(query[np.newaxis], in_rows(rows), ids.__getitem__)[0] for query in queries]
     assert together.tolist() == np.array(alone).tolist()
 
 
 def test_an_empty_memory_has_an_empty_order() -> None:
-    assert rank_all(random_units(2, 3), [], np.array([], object).__getitem__).shape == (2, 0)
+    assert rank_all(random_units(2, 3), Blocks(3), np.array([], object).__getitem__).shape == (2, 0)
 
 
 @pytest.mark.parametrize("d", [1, 3, 64, 1280])

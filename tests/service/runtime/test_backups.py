@@ -269,10 +269,10 @@ class HeldUp(ScannedIndexes):
         self.asked, self.free = threading.Event(), threading.Event()
         self.free.set()
 
-    def new(self, dimension: int, *, background: bool = False) -> Any:
+    def new(self, dimension: int, **options: Any) -> Any:
         self.asked.set()
         self.free.wait()
-        return super().new(dimension, background=background)
+        return super().new(dimension, **options)
 
 
 @pytest.mark.parametrize("kind", ["copy", "restore"])

@@ -1,0 +1,36 @@
+"""Vectors that are kept outside RAM, in rows without gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.scan.vectors import ReadRows, Rows
+
+READ_AT_ONCE = 1024
+
+
+class StoredRows:
+    """Unit vectors that ``read`` returns; only their number is kept here."""
+
+    def __init__(self, dimension: int, read: ReadRows) -> None:
+        self.dimension, self.gather = dimension, read
+        self.count = 0
+
+    def reserve(self, count: int) -> None:
+        """Do nothing: there is room."""
+
+    def append(self, vectors: NDArray[np.float32]) -> None:
+        """Count ``vectors`` (b, d) that ``read`` returns as the rows after the last."""
+        self.count += len(vectors)
+
+    def remove(self, rows: Rows) -> None:
+        """Count ``rows`` no more: ``read`` returns others in their places, as ``moves`` says."""
+        self.count -= len(rows)
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield all rows, as arrays in order."""
+        for start in range(0, self.count, READ_AT_ONCE):
+            yield self.gather(np.arange(start, min(self.count, start + READ_AT_ONCE)))

@@ -13,16 +13,16 @@ import asyncio
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from typing import TypeAlias
 
 import faiss
 import numpy as np
+from disk import reading
 from numpy.typing import NDArray
 from ratios import ask_together, import_messages, packed, stub
-from served import folder, seconds, served
+from served import folder, median, seconds, served
 from usearch.index import search as usearch_search
 
 from visual_memory.v1 import service_pb2 as pb
@@ -97,15 +97,6 @@ def usearch_all(vectors: Vectors, queries: Vectors, k: int) -> NDArray[np.intp]:
     """Return the k nearest rows of each query by usearch."""
     found = usearch_search(vectors, queries, k, "ip", exact=True)
     return np.asarray(found.keys, dtype=np.intp).reshape(len(queries), k)
-
-
-@contextmanager
-def reading(rows: int, dimension: int) -> Iterator[Callable[[], object]]:
-    """Yield a function that reads as many bytes as the upper halves of codes, in two threads."""
-    data = np.ones(rows * dimension // 2 // 8, np.uint64)
-    halves = np.array_split(data, 2)
-    with ThreadPoolExecutor(2) as threads:
-        yield lambda: list(threads.map(np.max, halves))
 
 
 def check(
@@ -201,11 +192,6 @@ def main() -> int:
                 f"in batches {statistics.median(bare):.0f}: {statistics.median(shares):.2f}"
             )
     return 0
-
-
-def median(act: Callable[[], object], repeat: int) -> float:
-    """Return the median time of some calls, in seconds."""
-    return statistics.median(seconds(act) for _ in range(repeat))
 
 
 if __name__ == "__main__":

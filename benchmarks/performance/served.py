@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import visual_memory
 from visual_memory import Client
 
 COMMON = ("--listen", "127.0.0.1:0", "--log-level", "warning")
+NOT_KEPT = "PYTHONDONTWRITEBYTECODE"  # with it a server compiles its loops at each start
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
@@ -26,6 +28,11 @@ def seconds(act: Callable[[], object]) -> float:
     began = time.perf_counter()
     act()
     return time.perf_counter() - began
+
+
+def median(act: Callable[[], object], repeat: int) -> float:
+    """Return the median wall time of some calls, in seconds."""
+    return statistics.median(seconds(act) for _ in range(repeat))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +73,13 @@ def started(*command: str, under: Sequence[str] = ()) -> Iterator[Served]:
     ``under`` is a program that runs it, with its arguments. Raises RuntimeError if the command ends
     before it serves.
     """
+    kept = {name: value for name, value in os.environ.items() if name != NOT_KEPT}
     began = time.perf_counter()
     with subprocess.Popen(
         [*under, sys.executable, "-m", "visual_memory_service", *command, *COMMON],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+        env=kept | {"OMP_WAIT_POLICY": "passive"},
         preexec_fn=end_with_parent,
     ) as process:
         assert process.stdout is not None

@@ -14,7 +14,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.core import caching
+from numba.core import caching, config
 
 from visual_memory_index.scan import bound, groups
 from visual_memory_index.scan.groups import (
@@ -59,10 +59,11 @@ class Cache(FunctionCache):  # type: ignore[misc]
 def compiled(function: Any) -> Any:
     """Compile ``function`` when it is first called.
 
-    The result is kept beside this file, as Python keeps its own, if Python may write there.
+    The result is kept beside this file, as Python keeps its own, if Python may write there; or in
+    the folder that NUMBA_CACHE_DIR names.
     """
     dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
-    if not sys.dont_write_bytecode:
+    if vars(config)["CACHE_DIR"] or not sys.dont_write_bytecode:
         with suppress(RuntimeError):  # no folder that can be written to
             dispatcher._cache = Cache(function)
     return dispatcher
@@ -93,13 +94,22 @@ def turn(vectors: Any, signs: Any) -> None:
             for row in range(count):
                 vectors[at, row] *= sign
         half = 1
-        while half < width:
-            for first in range(start, start + width, 2 * half):
+        while 2 * half < width:  # two steps at once, so that memory is read half as often
+            for first in range(start, start + width, 4 * half):
                 for at in range(first, first + half):
                     for row in range(count):
-                        one, other = vectors[at, row], vectors[at + half, row]
-                        vectors[at, row], vectors[at + half, row] = one + other, one - other
-            half *= 2
+                        one, two = vectors[at, row], vectors[at + half, row]
+                        three, four = vectors[at + 2 * half, row], vectors[at + 3 * half, row]
+                        one, two, three, four = one + two, one - two, three + four, three - four
+                        vectors[at, row], vectors[at + half, row] = one + three, two + four
+                        vectors[at + 2 * half, row] = one - three
+                        vectors[at + 3 * half, row] = two - four
+            half *= 4
+        if half < width:
+            for at in range(start, start + half):
+                for row in range(count):
+                    one, two = vectors[at, row], vectors[at + half, row]
+                    vectors[at, row], vectors[at + half, row] = one + two, one - two
 
 
 @compiled
@@ -133,6 +143,15 @@ def encode(turned: Any, upper: Any, lower: Any, measures: Any) -> None:
         for row in range(count):
             upper[row, chunk, place] |= (levels[at, row] >> 4) << shift
             lower[row, chunk, place] |= (levels[at, row] & 15) << shift
+
+
+@compiled
+def put(words: Any, rows: Any, block: Any) -> None:
+    """Write codes of ``rows`` into a ``block`` of groups: uint32 (n, m) into (groups, m, 16)."""
+    for at in range(len(rows)):
+        group, lane = rows[at] // GROUP, rows[at] % GROUP
+        for number in range(words.shape[1]):
+            block[group, number, lane] = words[at, number]
 
 
 @compiled

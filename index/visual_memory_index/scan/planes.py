@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.scan import kernels
 from visual_memory_index.scan.blocks import by_block, fresh
 from visual_memory_index.scan.codes import Codes, Rotation, chunks_of, encode
 from visual_memory_index.scan.groups import CHUNK, GROUP
@@ -98,9 +99,10 @@ class Planes:
     def _put(self, rows: Rows, codes: Codes) -> None:
         for number, inside in by_block(rows, self.block_rows):
             block, places = self.blocks[number], rows[inside] - number * self.block_rows
-            block.upper[places // GROUP, :, places % GROUP] = codes.upper[inside]
+            upper, numbers = codes.upper[inside], np.ascontiguousarray(codes.numbers[:, inside].T)
+            kernels.put(upper.view(np.uint32)[..., 0], places, block.upper.view(np.uint32)[..., 0])
             block.lower[places] = codes.lower[inside].reshape(len(places), -1)
-            block.numbers[places // GROUP, :, places % GROUP] = codes.numbers[:, inside].T
+            kernels.put(numbers.view(np.uint32), places, block.numbers.view(np.uint32))
 
     def _get(self, rows: Rows) -> Codes:
         codes = nothing(len(rows), self._chunks)

@@ -189,7 +189,7 @@ class Disk(Protocol):
     fill: Callable[[], None]
 
 
-def hits(package: Path, cache: Path) -> int:
+def hits(package: Path, cache: Path, **settings: str) -> int:
     """Call a kernel in another process, and return how often it was not compiled for that."""
     program = (
         "import numpy as np; from visual_memory_index.scan import kernels; "
@@ -197,6 +197,7 @@ def hits(package: Path, cache: Path) -> int:
         "print(sum(kernels.reach.stats.cache_hits.values()))"
     )
     env = os.environ | {"PYTHONPATH": str(package), "NUMBA_CACHE_DIR": str(cache)}
+    env |= settings
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -214,6 +215,17 @@ def test_a_kernel_is_compiled_anew_once_a_part_of_it_changes(tmp_path: Path) -> 
         counts.append(hits(package, tmp_path / "cache"))
 
     assert counts == [0, 1, 0, 0]
+
+
+def test_a_kernel_is_kept_where_python_writes_nothing_if_a_folder_is_named(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    shutil.copytree(Path(visual_memory_index.__file__).parent, package / "visual_memory_index")
+    silent = {"PYTHONDONTWRITEBYTECODE": "1"}
+
+    counts = [hits(package, tmp_path / "cache", **silent) for _ in range(2)]
+    without = [hits(package, Path(), NUMBA_CACHE_DIR="", **silent) for _ in range(2)]
+
+    assert (counts, without) == ([0, 1], [0, 0])
 
 
 @pytest.mark.parametrize("kept", [0, 100])

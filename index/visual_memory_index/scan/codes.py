@@ -35,7 +35,6 @@ from numpy.typing import NDArray
 from visual_memory_index.scan import kernels
 from visual_memory_index.scan.groups import CHUNK, DIMENSIONS, MANY
 
-LOSS_ERROR = 6e-12  # of ‖r‖² in float64: 3 · 16,384 · 2⁻⁵³, of three sums
 ROUNDS = 3  # of a rotation: the last numbers mix with the first
 LEVEL_MAX = 15  # of a half of a code
 MARGIN = 5e-6
@@ -84,37 +83,10 @@ def encode(turned: NDArray[np.float64]) -> Codes:
     """Return the codes of unit vectors (d, n) that a ``Rotation`` turned."""
     dimension, count = turned.shape
     shape = count, chunks_of(dimension), DIMENSIONS // 2
-    upper, lower, measures = (
-        np.empty(shape, np.uint8),
-        np.empty(shape, np.uint8),
-        np.empty((5, count)),
-    )
-    kernels.encode(turned, upper, lower, measures)
-    square, *both = measures
-    numbers = (*measured(square, *both[:2]), *measured(square, *both[2:]))
-    return Codes(upper, lower, np.stack(numbers))
-
-
-def measured(
-    square: NDArray[np.float64], products: NDArray[np.float64], squares: NDArray[np.float64]
-) -> tuple[Floats, Floats, Floats]:
-    """Return scales, losses and shares, see ``Codes``: losses rounded up, shares rounded down.
-
-    They are those of vectors of unit length, given x·x, x·v and v·v. A vector that has no length,
-    as in a damaged file, loses all: it is among the candidates of every query.
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        scales = products / squares / np.sqrt(square)
-        losses = np.maximum(1.0 - products * products / (squares * square), 0.0) + LOSS_ERROR
-    bad = ~np.isfinite(scales + losses)
-    scales[bad], losses[bad] = 0.0, np.inf
-    shares = np.where(bad, 0.0, np.maximum(losses - 2 * LOSS_ERROR, 0.0))
-    shares /= 1.0 - shares
-    return (
-        scales.astype(np.float32),
-        np.nextafter(losses.astype(np.float32), np.float32(np.inf)),
-        np.nextafter(shares.astype(np.float32), np.float32(-np.inf)),
-    )
+    upper, lower = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+    codes = Codes(upper, lower, np.empty((6, count), np.float32))
+    kernels.encode(turned, *codes)
+    return codes
 
 
 class Digits(NamedTuple):

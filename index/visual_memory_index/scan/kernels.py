@@ -30,6 +30,7 @@ from visual_memory_index.scan.groups import (
 )
 
 PARTS = hashlib.sha256(b"".join(Path(str(each.__file__)).read_bytes() for each in (bound, groups)))
+LOSS_ERROR = 6e-12  # of ‖r‖² in float64: 3 · 16,384 · 2⁻⁵³, of three sums
 FunctionCache: Any = caching.FunctionCache
 
 
@@ -113,19 +114,37 @@ def turn(vectors: Any, signs: Any) -> None:
 
 
 @compiled
-def encode(turned: Any, upper: Any, lower: Any, measures: Any) -> None:
-    """Write codes of n vectors, float64 (d, n), to ``upper`` and ``lower``, see ``codes.Codes``.
+def measured(square: float, product: float, kept: float) -> tuple[Any, Any, Any]:
+    """Return scale, loss and share, see ``codes.Codes``: loss rounded up, share rounded down.
 
-    ``measures`` float64 (5, n) are x·x, and x·v and v·v of the upper halves and of whole codes.
+    They are those of a vector of unit length, given x·x, x·v and v·v. A vector that has no length,
+    as in a damaged file, loses all: it is among the candidates of every query.
     """
+    scale = product / kept / np.sqrt(square)
+    loss = max(1.0 - product * product / (kept * square), 0.0) + LOSS_ERROR
+    share = max(loss - 2 * LOSS_ERROR, 0.0)
+    share /= 1.0 - share
+    if not np.isfinite(scale + loss):
+        scale, loss, share = 0.0, np.inf, 0.0
+    over, under = np.float32(np.inf), np.float32(-np.inf)
+    return (
+        np.float32(scale),
+        np.nextafter(np.float32(loss), over),
+        np.nextafter(np.float32(share), under),
+    )
+
+
+@compiled
+def encode(turned: Any, upper: Any, lower: Any, numbers: Any) -> None:
+    """Write the codes of n vectors, float64 (d, n), as ``codes.Codes`` has them."""
     dimension, count = turned.shape
     factors, levels = np.zeros(count), np.empty((dimension, count), np.uint8)
+    measures = np.zeros((5, count))  # x·x, then x·v and v·v of the upper half and of the whole code
     for at in range(dimension):
         for row in range(count):
             factors[row] = max(factors[row], abs(turned[at, row]))
     for row in range(count):
         factors[row] = 128.0 / factors[row]
-    measures[:] = 0.0
     for at in range(dimension):
         for row in range(count):
             number = turned[at, row]
@@ -137,6 +156,12 @@ def encode(turned: Any, upper: Any, lower: Any, measures: Any) -> None:
             measures[2, row] += high * high
             measures[3, row] += number * whole
             measures[4, row] += whole * whole
+    for row in range(count):
+        for half in range(2):
+            product, kept = measures[2 * half + 1, row], measures[2 * half + 2, row]
+            scale, loss, share = measured(measures[0, row], product, kept)
+            numbers[3 * half, row] = scale
+            numbers[3 * half + 1, row], numbers[3 * half + 2, row] = loss, share
     upper[:], lower[:] = 0, 0
     for at in range(dimension):
         chunk, place, shift = at >> 3, at & 3, at & 4

@@ -21,7 +21,7 @@ WORK ?= benchmark-runs
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors floors-client newest mutants bench scan curation decisions peers compare distances report report-page durability damage pictures stubs wire-lock clean
+.PHONY: install hooks demo test check fix floors floors-client newest mutants bench scan disk curation decisions peers compare distances report report-page durability damage pictures stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -123,6 +123,10 @@ decisions: $(INSTALLED)
 # One thread: where another process has a core, several wait for each other most of the time.
 peers: $(PEERS)/.installed
 	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks/performance:benchmarks/curation $(PEERS)/bin/python benchmarks/curation/suspects.py
+
+# 10,000,000 entries take 41 GB of disk and half an hour, and later runs a minute.
+disk: $(INSTALLED)
+	$(BIN)/python benchmarks/performance/disk.py --rows $(or $(ROWS),1000000) --work '$(WORK)/disk'
 
 # Decisions beside trained classifiers: hours; killed, it goes on where it was.
 compare: $(PEERS)/.installed

@@ -16,6 +16,7 @@ SMALL = {
     "backup.py": "--rows 300 --seconds 1",
     "curation.py": "--rows 300",
     "ratios.py": "--rows 500 --images 2",
+    "disk.py": "--rows 2000 --audited 20 --work .",
 }
 RUN = list(SMALL)[: None if "CI" in os.environ else 2]  # half a minute of processor time for all
 

@@ -14,7 +14,7 @@ from served import folder, seconds, served
 
 import visual_memory
 from visual_memory_index import Entry, Memory, ScannedIndexes, Valuation, unit_rows
-from visual_memory_index.scan.blocks import Blocks
+from visual_memory_index.rows.blocks import Blocks
 from visual_memory_index.scan.ranking import rank_all
 from visual_memory_index.store.store import new_identity
 

@@ -26,8 +26,8 @@ from visual_memory.v1 import entry_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 from visual_memory_index import unit_rows
-from visual_memory_index.scan.distances import exact_distances
-from visual_memory_index.scan.groups import INSTRUCTIONS
+from visual_memory_index.codes.groups import INSTRUCTIONS
+from visual_memory_index.rows.distances import exact_distances
 
 Vectors = NDArray[np.float32]
 Answer: TypeAlias = tuple[list[str], list[float]]  # ids and distances of neighbours

@@ -21,8 +21,8 @@ import numpy as np
 from served import seconds
 
 from visual_memory_index.ram.columns import Columns
-from visual_memory_index.scan import row_kernels
-from visual_memory_index.scan.vectors import Rows, moves
+from visual_memory_index.rows import row_kernels
+from visual_memory_index.rows.rows import Rows, moves
 from visual_memory_service.erasure.allocator import ALLOCATOR, TUNABLES, WIPING
 
 LABELS, BATCH, TIMES = 1000, 64, 500

@@ -27,8 +27,8 @@ from usearch.index import search as usearch_search
 
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import ScannedIndexes, unit_rows
-from visual_memory_index.scan.distances import exact_distances
-from visual_memory_index.scan.groups import INSTRUCTIONS
+from visual_memory_index.codes.groups import INSTRUCTIONS
+from visual_memory_index.rows.distances import exact_distances
 
 Vectors = NDArray[np.float32]
 MADE_AT_ONCE = 50_000

@@ -20,7 +20,7 @@ from visual_memory_index.records.filter import Filter, parse
 from visual_memory_index.records.neighbors import Neighbors, Query
 from visual_memory_index.records.operation import CUT_SHORT, UNLEARN, Operation
 from visual_memory_index.records.request import WHOLE, WITHOUT_ID, Request, StoredBatch
-from visual_memory_index.scan.distances import bad_rows, exact_distances, unit_rows
+from visual_memory_index.rows.distances import bad_rows, exact_distances, unit_rows
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.threads import lower_thread_priority
 from visual_memory_index.scan.vectors import IndexFactory

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan.blocks import Blocks
+from visual_memory_index.rows.blocks import Blocks
 
 
 def in_rows(vectors: NDArray[np.float32], block_rows: int | None = None) -> Blocks:

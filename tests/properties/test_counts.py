@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index import Entry, Memory, unit_rows
 from visual_memory_index.records.entry import Parts
-from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.rows.distances import exact_distances
 from visual_memory_index.store.store import new_identity
 
 EDITS = int(os.environ.get("EDITS", "600"))

@@ -18,7 +18,7 @@ from tests.conftest import folder_in_ram
 
 from visual_memory_index import Entry, Memory, Query, unit_rows
 from visual_memory_index.errors import NotUndoable, UnknownEntries
-from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.rows.distances import exact_distances
 from visual_memory_index.store.store import new_identity
 
 CURATIONS = int(os.environ.get("CURATIONS", "20"))

@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan.vectors import Rows
+from visual_memory_index.rows.rows import Rows
 
 SCRATCH_SHARE = 0.25  # if more of the entries are new, all lists are found again
 RENUMBERED_AT_ONCE = 1 << 20

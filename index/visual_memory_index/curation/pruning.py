@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.errors import BadParameter
 from visual_memory_index.records.operation import Progress, unreported
-from visual_memory_index.scan.distances import fixed_sum, unit_rows
+from visual_memory_index.rows.distances import fixed_sum, unit_rows
 from visual_memory_index.scan.ranking import score_doubt
 from visual_memory_index.votes.voting import Counts
 

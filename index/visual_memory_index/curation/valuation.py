@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan.vectors import Rows
+from visual_memory_index.rows.rows import Rows
 
 VALUED_AT_ONCE = 1 << 18  # values whose arrays stay in a core's cache
 

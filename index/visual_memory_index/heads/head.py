@@ -12,7 +12,7 @@ from visual_memory_index.errors import HeadTooLarge, RidgeTooSmall
 from visual_memory_index.heads.products import Matrix, Sliced, inverse, product, sliced_product
 from visual_memory_index.heads.statistics import SCALE, Statistics, quantized
 from visual_memory_index.records.neighbors import HeadScores
-from visual_memory_index.scan.distances import fixed_sum
+from visual_memory_index.rows.distances import fixed_sum
 
 SCORING_SLICES = 2  # which rounds scores by less than 1e-10 of the largest weight
 PAIRS_AT_ONCE = 1 << 21  # of a query and a label

@@ -9,7 +9,7 @@ import numpy as np
 
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.filter import And, Comparison, Filter, Not, Or
-from visual_memory_index.scan.vectors import RowBits
+from visual_memory_index.rows.rows import RowBits
 from visual_memory_index.store.store import Store
 
 

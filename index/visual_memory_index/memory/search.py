@@ -10,7 +10,7 @@ import numpy as np
 from visual_memory_index.memory.admission import Behind, admitted
 from visual_memory_index.ram.ram_copy import Found, RamCopy, sizes_of
 from visual_memory_index.records.neighbors import Query
-from visual_memory_index.scan.vectors import RowBits, Rows
+from visual_memory_index.rows.rows import RowBits, Rows
 from visual_memory_index.store.store import Store
 
 

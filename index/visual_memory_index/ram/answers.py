@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from visual_memory_index.records.filter import Filter
-from visual_memory_index.scan.vectors import RowBits
+from visual_memory_index.rows.rows import RowBits
 
 KEPT_MAX, BYTES_MAX = 64, 1 << 25  # 25 answers of ten million rows
 

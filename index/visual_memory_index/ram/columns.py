@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from visual_memory_index.ram.labels import Codes, Labels
 from visual_memory_index.records.filter import Comparison
-from visual_memory_index.scan import row_kernels
-from visual_memory_index.scan.blocks import fresh
-from visual_memory_index.scan.vectors import Rows, moves
+from visual_memory_index.rows import row_kernels
+from visual_memory_index.rows.blocks import fresh
+from visual_memory_index.rows.rows import Rows, moves
 
 Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]

@@ -25,9 +25,10 @@ from visual_memory_index.ram.originals import Originals, check_room
 from visual_memory_index.records.entry import VotingEntries
 from visual_memory_index.records.filter import Comparison
 from visual_memory_index.records.neighbors import Neighbors
-from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.rows.distances import exact_distances
+from visual_memory_index.rows.rows import RowBits, Rows, moves
 from visual_memory_index.scan.ranking import exact_order
-from visual_memory_index.scan.vectors import IndexFactory, RowBits, Rows, moves
+from visual_memory_index.scan.vectors import IndexFactory
 
 EXACT_AT_ONCE = 4096
 COPIED_MAX = 1 << 26  # numbers of the vectors that one head is fitted to or without, in 256 MB

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan import row_kernels
-from visual_memory_index.scan.blocks import Blocks
-from visual_memory_index.scan.groups import GROUP, INSTRUCTIONS
-from visual_memory_index.scan.plane_scan import PlaneScan
-from visual_memory_index.scan.planes import Planes
+from visual_memory_index.codes.groups import GROUP, INSTRUCTIONS
+from visual_memory_index.codes.plane_scan import PlaneScan
+from visual_memory_index.codes.planes import Planes
+from visual_memory_index.rows import row_kernels
+from visual_memory_index.rows.blocks import Blocks
 from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.stored_rows import StoredRows
 from visual_memory_index.scan.threads import ScanThreads

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan.bound import rounding_error
-from visual_memory_index.scan.distances import exact_distances
-from visual_memory_index.scan.vectors import Ids, Rows, UnitRows
+from visual_memory_index.codes.bound import rounding_error
+from visual_memory_index.rows.distances import exact_distances
+from visual_memory_index.rows.rows import Rows
+from visual_memory_index.scan.vectors import Ids, UnitRows
 
 WIDENED_AT_ONCE = 1 << 22  # numbers made float64 at a time: 32 MB
 COPIED_AT_ONCE = 4096

@@ -8,21 +8,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan.bound import float32_error, reach
-from visual_memory_index.scan.groups import GROUP
-from visual_memory_index.scan.plane_scan import Crowded, PlaneScan
-from visual_memory_index.scan.planes import Planes
+from visual_memory_index.codes.bound import float32_error, reach
+from visual_memory_index.codes.groups import GROUP
+from visual_memory_index.codes.plane_scan import Crowded, PlaneScan
+from visual_memory_index.codes.planes import Planes
+from visual_memory_index.rows.rows import RowBits, Rows
 from visual_memory_index.scan.ranking import rank_all
 from visual_memory_index.scan.stored_rows import StoredRows
 from visual_memory_index.scan.threads import ScanThreads
-from visual_memory_index.scan.vectors import (
-    Ids,
-    NearestOthers,
-    RowBits,
-    Rows,
-    UnitRows,
-    Unresolved,
-)
+from visual_memory_index.scan.vectors import Ids, NearestOthers, UnitRows, Unresolved
 
 TOGETHER_MAX = 4096  # sum of k and excluded rows
 MULTIPLIED_AT_ONCE = 4096  # rows that are copied

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan.vectors import ReadRows, Rows
+from visual_memory_index.rows.rows import Rows
+from visual_memory_index.scan.vectors import ReadRows
 
 READ_AT_ONCE = 1024
 

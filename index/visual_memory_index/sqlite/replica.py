@@ -25,7 +25,7 @@ from visual_memory_index.files.disk import new_file
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.records.request import LOCAL
-from visual_memory_index.scan.distances import bad_rows
+from visual_memory_index.rows.distances import bad_rows
 from visual_memory_index.sqlite import pairs
 from visual_memory_index.sqlite.backup import NAME_SETTING
 from visual_memory_index.sqlite.contents import SqliteContents

@@ -15,13 +15,14 @@ from tests.index.conformance.dict_registry import DictPlace
 
 from visual_memory_index.catalog.registry import Registry
 from visual_memory_index.catalog.sqlite_registry import SqliteRegistry
-from visual_memory_index.scan.blocks import Blocks
+from visual_memory_index.codes.planes import Planes
+from visual_memory_index.rows.blocks import Blocks
+from visual_memory_index.rows.rows import Rows
 from visual_memory_index.scan.indexes import ScannedIndexes
-from visual_memory_index.scan.planes import Planes
 from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.stored_rows import StoredRows
 from visual_memory_index.scan.threads import ScanThreads
-from visual_memory_index.scan.vectors import Rows, VectorIndex
+from visual_memory_index.scan.vectors import VectorIndex
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.store import Identity, Store
 from visual_memory_index.store.stored_files import SearchableTransaction, StoredFiles

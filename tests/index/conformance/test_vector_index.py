@@ -14,8 +14,9 @@ from tests.index.conformance.implementations import INDEXES, NewIndex
 from tests.index.crowds import crowds
 
 from visual_memory_index import unit_rows
-from visual_memory_index.scan.distances import exact_distances
-from visual_memory_index.scan.vectors import RowBits, Rows, VectorIndex
+from visual_memory_index.rows.distances import exact_distances
+from visual_memory_index.rows.rows import RowBits, Rows
+from visual_memory_index.scan.vectors import VectorIndex
 
 each_index = pytest.mark.parametrize("new_index", INDEXES.values(), ids=INDEXES.keys())
 

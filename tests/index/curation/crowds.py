@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index import VOTINGS, unit_rows
 from visual_memory_index.curation.assessment import LeaveOneOut
-from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.rows.distances import exact_distances
 
 
 def objects(values: Sequence[str]) -> NDArray[np.object_]:

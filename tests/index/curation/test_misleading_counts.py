@@ -27,7 +27,7 @@ from visual_memory_index.curation.misleading_counts import (
 from visual_memory_index.curation.neighbor_lists import NeighborLists
 from visual_memory_index.errors import NotUndoable
 from visual_memory_index.memory.engine import Engine
-from visual_memory_index.scan.distances import fixed_sum
+from visual_memory_index.rows.distances import fixed_sum
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.store import new_identity
 

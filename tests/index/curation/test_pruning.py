@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from visual_memory_index import unit_rows
 from visual_memory_index.curation import pruning
 from visual_memory_index.errors import BadParameter
-from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.rows.distances import exact_distances
 
 COUNTS = st.lists(st.integers(0, 9), max_size=30)
 

@@ -16,7 +16,7 @@ from visual_memory_index import NUMBERS, VOTINGS, Decision, Neighbors, Rule, uni
 from visual_memory_index.curation.removal import REMOVED_MAX, HeadedCase, VotedCase, decide
 from visual_memory_index.heads.head import fit
 from visual_memory_index.heads.statistics import Statistics
-from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.rows.distances import exact_distances
 
 SECONDS = 60.0
 

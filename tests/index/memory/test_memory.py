@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tests.sealing import alter
 
 from visual_memory_index import Entry, Filter, Memory, Query, Request, Rule, parse, unit_rows
+from visual_memory_index.codes.planes import Planes
 from visual_memory_index.errors import (
     CorruptCopy,
     CorruptStore,
@@ -34,11 +35,10 @@ from visual_memory_index.memory import default_rules
 from visual_memory_index.ram.ram_copy import Change
 from visual_memory_index.records.entry import Parts, VotingEntries
 from visual_memory_index.records.operation import GONE
-from visual_memory_index.scan.blocks import Blocks
+from visual_memory_index.rows.blocks import Blocks
+from visual_memory_index.rows.rows import Rows
 from visual_memory_index.scan.indexes import ScannedIndexes
-from visual_memory_index.scan.planes import Planes
 from visual_memory_index.scan.scanned_index import TOGETHER_MAX, ScannedIndex
-from visual_memory_index.scan.vectors import Rows
 from visual_memory_index.store.store import new_identity
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from visual_memory_index.ram import answers
 from visual_memory_index.ram.answers import KEPT_MAX, Answers
 from visual_memory_index.records.filter import Comparison
-from visual_memory_index.scan.vectors import RowBits
+from visual_memory_index.rows.rows import RowBits
 
 
 def named(number: int) -> Comparison:

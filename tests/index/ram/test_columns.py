@@ -21,8 +21,8 @@ from hypothesis.stateful import (
 
 from visual_memory_index.ram import columns as module
 from visual_memory_index.ram.columns import Columns
-from visual_memory_index.scan import row_kernels
-from visual_memory_index.scan.vectors import moves
+from visual_memory_index.rows import row_kernels
+from visual_memory_index.rows.rows import moves
 
 HASHES: list[Callable[[str], int]] = [hash, lambda id: 7, lambda id: -len(id) % 3 - 1]
 PREFIXES = ["", "img/2026-11-29/", "é" * 90, "0" * 200]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from visual_memory_index import unit_rows
 from visual_memory_index.ram.ram_copy import RamCopy
-from visual_memory_index.scan.blocks import Blocks
-from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.rows.blocks import Blocks
+from visual_memory_index.rows.distances import exact_distances
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.scanned_index import ScannedIndex
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tests.index.in_rows import in_rows
 
 from visual_memory_index import unit_rows
-from visual_memory_index.scan.blocks import Blocks
-from visual_memory_index.scan.distances import exact_distances
+from visual_memory_index.rows.blocks import Blocks
+from visual_memory_index.rows.distances import exact_distances
 from visual_memory_index.scan.ranking import WIDENED_AT_ONCE, rank_all, score_doubt
 
 LONG = 9e-7  # by which a vector that counts as unit may be too long

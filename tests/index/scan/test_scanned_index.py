@@ -14,8 +14,8 @@ from tests.index.conformance.implementations import (
 from tests.index.crowds import crowds
 
 from visual_memory_index import unit_rows
-from visual_memory_index.scan import plane_scan
-from visual_memory_index.scan.bound import float32_error
+from visual_memory_index.codes import plane_scan
+from visual_memory_index.codes.bound import float32_error
 from visual_memory_index.scan.scanned_index import ScannedIndex
 
 

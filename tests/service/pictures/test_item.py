@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from visual_memory.types import Entry
-from visual_memory_index.scan.distances import unit_rows
+from visual_memory_index.rows.distances import unit_rows
 from visual_memory_service.pictures.item import Item, sha256, unit
 
 

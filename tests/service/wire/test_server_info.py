@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import visual_memory
 from visual_memory import Client
-from visual_memory_index.scan.groups import INSTRUCTIONS
+from visual_memory_index.codes.groups import INSTRUCTIONS
 
 
 def test_the_instructions_are_those_of_the_processor(client: Client) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from visual_memory_index import unit_rows
-from visual_memory_index.scan.bound import float32_error, reach
+from visual_memory_index.codes.bound import float32_error, reach
 
 DIMENSIONS = [1, 2, 3, 7, 64, 127, 768, 1280, 1281, 4096]
 

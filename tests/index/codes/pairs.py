@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.index.scan.replica import unpacked
+from tests.index.codes.replica import unpacked
 
 from visual_memory_index import unit_rows
-from visual_memory_index.scan.codes import Rotation, encode
-from visual_memory_index.scan.distances import UNIT_TOLERANCE
+from visual_memory_index.codes.codes import Rotation, encode
+from visual_memory_index.rows.distances import UNIT_TOLERANCE
 
 Turned = NDArray[np.float64]
 Floats = NDArray[np.float32]

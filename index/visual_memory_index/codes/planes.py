@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan import kernels
-from visual_memory_index.scan.blocks import by_block, fresh
-from visual_memory_index.scan.codes import Codes, Rotation, chunks_of, encode
-from visual_memory_index.scan.groups import CHUNK, GROUP
-from visual_memory_index.scan.vectors import Rows, moves
+from visual_memory_index.codes import kernels
+from visual_memory_index.codes.codes import Codes, Rotation, chunks_of, encode
+from visual_memory_index.codes.groups import CHUNK, GROUP
+from visual_memory_index.rows.blocks import by_block, fresh
+from visual_memory_index.rows.rows import Rows, moves
 
 BLOCK_ROWS = 1 << 17
 ENCODED_AT_ONCE = 64  # which stay in a core's cache

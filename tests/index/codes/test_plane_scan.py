@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.index.scan.pairs import KINDS, vectors
-from tests.index.scan.replica import bounds, one_of
+from tests.index.codes.pairs import KINDS, vectors
+from tests.index.codes.replica import bounds, one_of
 
 from visual_memory_index import unit_rows
-from visual_memory_index.scan import plane_scan
-from visual_memory_index.scan.bound import reach
-from visual_memory_index.scan.codes import Codes, Digits, Rotation, encode, to_digits
-from visual_memory_index.scan.distances import exact_distances
-from visual_memory_index.scan.groups import GROUP
-from visual_memory_index.scan.plane_scan import Crowded, PlaneScan
-from visual_memory_index.scan.planes import Planes
+from visual_memory_index.codes import plane_scan
+from visual_memory_index.codes.bound import reach
+from visual_memory_index.codes.codes import Codes, Digits, Rotation, encode, to_digits
+from visual_memory_index.codes.groups import GROUP
+from visual_memory_index.codes.plane_scan import Crowded, PlaneScan
+from visual_memory_index.codes.planes import Planes
+from visual_memory_index.rows.distances import exact_distances
 
 EDITS = int(os.environ.get("EDITS", "120"))  # of memories, each followed by searches
 SEED = int(os.environ.get("EDITS_SEED", "0"))

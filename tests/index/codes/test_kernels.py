@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.index.scan.pairs import KINDS, vectors
-from tests.index.scan.replica import bounds, one_of
+from tests.index.codes.pairs import KINDS, vectors
+from tests.index.codes.replica import bounds, one_of
 
 import visual_memory_index
-from visual_memory_index.scan import kernels
-from visual_memory_index.scan.bound import reach
-from visual_memory_index.scan.codes import Rotation, encode, to_digits
-from visual_memory_index.scan.groups import GROUP
-from visual_memory_index.scan.planes import Planes
+from visual_memory_index.codes import kernels
+from visual_memory_index.codes.bound import reach
+from visual_memory_index.codes.codes import Rotation, encode, to_digits
+from visual_memory_index.codes.groups import GROUP
+from visual_memory_index.codes.planes import Planes
 
 Floats = NDArray[np.float32]
 BASE = 1000  # number of the block's first row
@@ -192,7 +192,7 @@ class Disk(Protocol):
 def hits(package: Path, cache: Path, **settings: str) -> int:
     """Call a kernel in another process, and return how often it was not compiled for that."""
     program = (
-        "import numpy as np; from visual_memory_index.scan import kernels; "
+        "import numpy as np; from visual_memory_index.codes import kernels; "
         "assert np.isclose(kernels.reach(np.float32(0.5), np.float32(0.1)), 0.3); "
         "print(sum(kernels.reach.stats.cache_hits.values()))"
     )
@@ -210,7 +210,7 @@ def test_a_kernel_is_compiled_anew_once_a_part_of_it_changes(tmp_path: Path) -> 
 
     counts = [hits(package, tmp_path / "cache") for _ in range(2)]
     for name in ("groups", "bound"):
-        with (package / f"visual_memory_index/scan/{name}.py").open("a") as source:
+        with (package / f"visual_memory_index/codes/{name}.py").open("a") as source:
             source.write("\n# changed\n")
         counts.append(hits(package, tmp_path / "cache"))
 

@@ -51,7 +51,7 @@ def require(instructions: str) -> None:
 @cache
 def computed(instructions: str) -> tuple[str, str]:
     """Return which instructions were used, and the hash of all sums and bounds."""
-    used, found = run(SETTINGS[instructions], "-m", "tests.index.scan.group_sums")
+    used, found = run(SETTINGS[instructions], "-m", "tests.index.codes.group_sums")
     return used, found
 
 
@@ -72,7 +72,7 @@ def test_instructions_are_the_best_that_numba_may_use(settings: str) -> None:
     (used,) = run(
         SETTINGS[settings],
         "-c",
-        "from visual_memory_index.scan import groups; print(groups.INSTRUCTIONS)",
+        "from visual_memory_index.codes import groups; print(groups.INSTRUCTIONS)",
     )
 
     assert used == wanted

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index.scan.vectors import RowBits
+from visual_memory_index.rows.rows import RowBits
 
 
 def bits(rows: set[int], size: int) -> RowBits:

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.index.scan.pairs import KINDS, pairs, turned_back, vectors
-from tests.index.scan.replica import bounds, columns_of, unpacked, words_of
+from tests.index.codes.pairs import KINDS, pairs, turned_back, vectors
+from tests.index.codes.replica import bounds, columns_of, unpacked, words_of
 
 from visual_memory_index import unit_rows
-from visual_memory_index.scan.codes import (
+from visual_memory_index.codes.codes import (
     LEVEL_MAX,
     MARGIN,
     SUM_MAX,

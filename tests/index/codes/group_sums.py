@@ -13,10 +13,10 @@ from typing import Any
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from tests.index.scan.replica import bound
+from tests.index.codes.replica import bound
 
-from visual_memory_index.scan import groups
-from visual_memory_index.scan.groups import CHUNK, DIMENSIONS, GROUP, MANY
+from visual_memory_index.codes import groups
+from visual_memory_index.codes.groups import CHUNK, DIMENSIONS, GROUP, MANY
 
 CHUNKS = (1, 2, 3, 8, 13, 160, 2048)
 ROUNDS = 6  # of random numbers

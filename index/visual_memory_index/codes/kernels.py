@@ -6,18 +6,12 @@ is left in a buffer.
 
 from __future__ import annotations
 
-import hashlib
-import sys
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
-from numba.core import caching, config
 
-from visual_memory_index.scan import bound, groups
-from visual_memory_index.scan.groups import (
+from visual_memory_index.codes import bound
+from visual_memory_index.codes.groups import (
     CHUNK,
     GROUP,
     MANY,
@@ -28,47 +22,9 @@ from visual_memory_index.scan.groups import (
     sums_for_many,
     sums_for_one,
 )
+from visual_memory_index.rows.compiled import compiled
 
-PARTS = hashlib.sha256(b"".join(Path(str(each.__file__)).read_bytes() for each in (bound, groups)))
 LOSS_ERROR = 6e-12  # of ‖r‖² in float64: 3 · 16,384 · 2⁻⁵³, of three sums
-FunctionCache: Any = caching.FunctionCache
-
-
-class Cache(FunctionCache):  # type: ignore[misc]
-    """Numba's cache on the disk. What cannot be read there is compiled, and kept if there is room.
-
-    What was compiled with another ``bound`` or other ``groups`` is not used; Numba itself looks at
-    the file of a function alone.
-    """
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception:  # whatever damaged bytes lead to
-            with suppress(OSError):
-                self.flush()
-            return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        with suppress(OSError):
-            super().save_overload(sig, data)
-
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return *super()._index_key(sig, codegen), PARTS.hexdigest()
-
-
-def compiled(function: Any) -> Any:
-    """Compile ``function`` when it is first called.
-
-    The result is kept beside this file, as Python keeps its own, if Python may write there; or in
-    the folder that NUMBA_CACHE_DIR names.
-    """
-    dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
-    if vars(config)["CACHE_DIR"] or not sys.dont_write_bytecode:
-        with suppress(RuntimeError):  # no folder that can be written to
-            dispatcher._cache = Cache(function)
-    return dispatcher
-
 
 reach = compiled(bound.reach)
 reached: Any = in_reach  # its first parameter is Numba's own

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from visual_memory_index import bad_rows, unit_rows
-from visual_memory_index.scan.distances import exact_distances, fixed_sum
+from visual_memory_index.rows.distances import exact_distances, fixed_sum
 
 DIMENSIONS = [1, 2, 3, 7, 64, 127, 768, 1280, 1281, 4096]
 

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan import kernels
-from visual_memory_index.scan.bound import reach
-from visual_memory_index.scan.codes import Digits, Floats, to_digits
-from visual_memory_index.scan.groups import GROUP
-from visual_memory_index.scan.planes import Planes
-from visual_memory_index.scan.vectors import RowBits, Rows
+from visual_memory_index.codes import kernels
+from visual_memory_index.codes.bound import reach
+from visual_memory_index.codes.codes import Digits, Floats, to_digits
+from visual_memory_index.codes.groups import GROUP
+from visual_memory_index.codes.planes import Planes
+from visual_memory_index.rows.rows import RowBits, Rows
 
 ROOM_MIN, ROOM_EACH = 4096, 256  # rows that a thread keeps at first, in all and of each query
 KEPT_MAX = 1 << 22  # for several queries: 64 MB

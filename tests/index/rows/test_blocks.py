@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from visual_memory_index.scan.blocks import Blocks
+from visual_memory_index.rows.blocks import Blocks
 
 SMALL_BLOCK = 8
 

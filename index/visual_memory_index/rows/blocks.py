@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan.vectors import Rows, moves
+from visual_memory_index.rows.rows import Rows, moves
 
 BLOCK_BYTES = 1 << 26  # scanning 100,000 × 768 in blocks of 50 to 100 MB: 5 to 9 % over one piece
 MOVED_AT_ONCE = 1024

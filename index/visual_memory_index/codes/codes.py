@@ -32,8 +32,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan import kernels
-from visual_memory_index.scan.groups import CHUNK, DIMENSIONS, MANY
+from visual_memory_index.codes import kernels
+from visual_memory_index.codes.groups import CHUNK, DIMENSIONS, MANY
 
 ROUNDS = 3  # of a rotation: the last numbers mix with the first
 LEVEL_MAX = 15  # of a half of a code

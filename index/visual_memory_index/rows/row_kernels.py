@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from visual_memory_index.scan.kernels import compiled
+from visual_memory_index.rows.compiled import compiled
 
 EMPTY = 0
 SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio: numbers often follow each other

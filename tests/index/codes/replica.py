@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.scan.codes import Codes, Digits
-from visual_memory_index.scan.groups import ROUNDED
+from visual_memory_index.codes.codes import Codes, Digits
+from visual_memory_index.codes.groups import ROUNDED
 
 Floats = NDArray[np.float32]
 Sums = NDArray[np.int64]

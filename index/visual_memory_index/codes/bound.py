@@ -9,7 +9,7 @@ distances are all equal.
 
 from __future__ import annotations
 
-from visual_memory_index.scan.distances import UNIT_TOLERANCE
+from visual_memory_index.rows.distances import UNIT_TOLERANCE
 
 
 def reach(lowest: float, error: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -95,6 +96,20 @@ class Planes:
             if any(one.tobytes() != other.tobytes() for one, other in pairs):
                 return False
         return True
+
+    def traces(self, vectors: NDArray[np.float32]) -> Iterator[bytes]:
+        """Yield each of ``vectors`` (n, d) as it is turned, and both halves of its code."""
+        for start in range(0, len(vectors), ENCODED_AT_ONCE):
+            turned = self.rotation(vectors[start : start + ENCODED_AT_ONCE])
+            codes = encode(turned)
+            for row, vector in enumerate(turned.T):
+                yield from (each.tobytes() for each in (vector, codes.upper[row], codes.lower[row]))
+
+    def held(self) -> Iterator[bytes]:
+        """Yield both halves of all codes, those of some rows at a time."""
+        for start in range(0, self.count, MOVED_AT_ONCE):
+            codes = self._get(np.arange(start, min(self.count, start + MOVED_AT_ONCE)))
+            yield from (codes.upper.tobytes(), codes.lower.tobytes())
 
     def _put(self, rows: Rows, codes: Codes) -> None:
         for number, inside in by_block(rows, self.block_rows):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from visual_memory_index.curation.misleading_counts import MisleadingCountsCache
 from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.erasure.search import Findings, search_files, unexplained
@@ -20,6 +22,7 @@ from visual_memory_index.store.stored_files import SearchableTransaction
 
 UNLEARNED_MAX = 1_000_000  # ids at once
 LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures to search for
+TRACED_MAX = 4096  # vectors of which what the index makes is searched for, too
 SAMPLE_IMAGES, HEADER_BYTES = 32, 1 << 18  # the headers of remaining pictures are no residue
 CUT_SECONDS = 1.0  # to wait for checks and copies; later ones wait meanwhile
 
@@ -141,13 +144,21 @@ class Unlearning:
         if operation not in self._patterns:
             erased = self._engine.writer.do(write, frees=True)
             if erased is not None:
-                self._patterns[operation] = ResiduePatterns(*erased)
+                self._patterns[operation] = ResiduePatterns(*self._with_traces(erased))
         with self._engine.lock.writing():
             self._engine.check_open()
             self._counting.forget()
             self._operations.drop_problems()
         self._engine.read_settings()
         return self._patterns.get(operation)
+
+    def _with_traces(self, erased: Erased) -> Erased:
+        """Add what the index made of the erased vectors, of some if they are very many."""
+        some = b"".join(erased.vectors[:TRACED_MAX])
+        rows = np.frombuffer(some, "<f4").astype(np.float32, copy=False)
+        vectors = rows.reshape(-1, self._engine.identity.dimension)
+        traces = self._engine.ram.vectors.traces(vectors)
+        return erased._replace(vectors=[*erased.vectors, *traces])
 
     def forget(self, operation: str) -> None:
         """Drop the patterns of an operation whose search has ended."""
@@ -202,12 +213,13 @@ class Unlearning:
         return replace(searched, found=unexplained(searched.found, pieces))
 
     def pieces_of(self, patterns: ResiduePatterns) -> frozenset[bytes]:
-        """Return the pieces of ``patterns`` that occur in texts and blobs that are still stored.
+        """Return the pieces of ``patterns`` that occur in what is still stored, or in its codes.
 
         Pieces are masked, as ``ResiduePatterns.found_in`` returns them.
         """
-        self._engine.check_open()
-        return self._engine.files.found_in(patterns)
+        with self._engine.reading_ram() as ram:
+            in_codes = [patterns.found_in(part) for part in ram.vectors.held()]
+        return self._engine.files.found_in(patterns).union(*in_codes)
 
     def sought(self, ids: Sequence[str]) -> Sought:
         """Return ids and content hashes of the ``ids`` that are stored, to find them elsewhere."""

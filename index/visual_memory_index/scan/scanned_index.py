@@ -43,6 +43,7 @@ class ScannedIndex:
         self._background = threads.background
         self._threads = threads.background if background else threads.queries
         self.dimension, self.blocks, self.gather = rows.dimension, rows.blocks, rows.gather
+        self.traces, self.held = planes.traces, planes.held
         self._error = float32_error(rows.dimension)
 
     @property

@@ -89,6 +89,12 @@ class VectorIndex(UnitRows, Protocol):
     def holds(self, rows: Rows, vectors: NDArray[np.float32]) -> bool:
         """Return True if all that RAM has of ``rows`` follows from ``vectors`` (len(rows), d)."""
 
+    def traces(self, vectors: NDArray[np.float32]) -> Iterator[bytes]:
+        """Yield what the index makes of each of ``vectors`` (n, d), such as its code."""
+
+    def held(self) -> Iterator[bytes]:
+        """Yield what RAM has of the rows beside their vectors: the traces of some at a time."""
+
     def candidates(
         self, queries: NDArray[np.float32], ks: Sequence[int], excluded: Sequence[Rows]
     ) -> list[Rows]:

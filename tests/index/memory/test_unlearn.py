@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from visual_memory_index import Entry, Facts, Memory, Request, ResiduePatterns, unit_rows
+from visual_memory_index.codes.planes import Planes
+from visual_memory_index.erasure.residue import FRAGMENT_BYTES
 from visual_memory_index.errors import RequestErased, RequestReused, TooManyIds, UnknownEntries
 from visual_memory_index.memory import unlearn as erasure
 from visual_memory_index.memory.operations import StartedOperation
@@ -229,8 +231,9 @@ def test_all_that_entries_were_made_of_is_looked_for(memory: Memory) -> None:
 
     texts = [b"id of the last", b"a label of its own", b"a key of the last"]
     contents = [VECTORS[1].tobytes()[32:64], PICTURE[2000:2032], THUMBNAIL[500:532]]
-    assert all(patterns.found_in(each) for each in (*texts, *contents))
-    assert patterns.count == 6
+    traces = [*Planes(VECTORS.shape[1]).traces(VECTORS[1:2])]
+    assert all(patterns.found_in(each) for each in (*texts, *contents, traces[0][:32]))
+    assert patterns.count == 6 + sum(len(each) >= FRAGMENT_BYTES for each in traces)
 
 
 def test_what_others_have_too_is_no_trace(memory: Memory) -> None:

@@ -29,6 +29,8 @@ from tests.service.erasure.residue import Residue
 
 import visual_memory
 from visual_memory import Client, Memory
+from visual_memory_index import unit_rows
+from visual_memory_index.codes.planes import Planes
 from visual_memory_service.erasure.statement import ONLY_FILES
 from visual_memory_service.erasure.unlearn import ALL_FILES
 
@@ -66,6 +68,34 @@ def test_nothing_is_left_in_files_and_memory(start: Start) -> None:
         assert album.info().count == 90
         assert album.info().calibration is None
         assert album.undo(pruned.operation) == 0
+
+
+@LINUX
+@pytest.mark.parametrize("originals", ["ram", "disk"])
+def test_nothing_is_left_of_codes_but_those_that_entries_that_stay_have_too(
+    start: Start, originals: str
+) -> None:
+    server, rng = start(None, "--originals", originals), np.random.default_rng(5)
+    vectors = unit_rows(rng.standard_normal((90, 256)).astype(np.float32))
+    nearly = unit_rows(vectors[:9] + np.float32(1e-8) * rng.standard_normal((9, 256), np.float32))
+    planes = Planes(256)
+    kinds = ("turned", "upper", "lower")
+    traces = [*planes.traces(vectors[60:])]
+    residue = Residue({f"{kinds[at % 3]} {at // 3}": each for at, each in enumerate(traces)})
+    with visual_memory.connect(server.address) as client:
+        pets = client.create_memory("pets", dimension=256)
+        for number, row in enumerate(np.concatenate([vectors, nearly])):
+            pets.insert(vectors=row[np.newaxis], labels=["cat"], ids=[f"{number}"])
+        before = residue.in_process(server.process.pid)
+
+        certificate = pets.unlearn([f"{number}" for number in range(60, 99)])
+
+        assert residue.in_process(server.process.pid) == {}
+        assert {name.split()[0] for name in before} >= {"lower"}
+        assert len(certificate.searched) == 2
+        assert not certificate.also_in
+        assert certificate.looked_for == 39 * (1 + len(kinds))
+        assert pets.info().count == 60
 
 
 @LINUX

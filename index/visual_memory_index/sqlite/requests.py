@@ -21,11 +21,8 @@ FORGET = """
         ) < ?1
     )
 """  # an import is remembered as a whole
-RENEW = """
-    UPDATE requests SET answered_at = ?1, age = ?2 WHERE request_id = ?3 AND ?4 > (
-        SELECT age FROM requests WHERE request_id = ?3 ORDER BY start LIMIT 1
-    )
-"""  # so that batches of a long import are kept until its last one is old
+FIRST_AGE = "SELECT age FROM requests WHERE request_id = ? ORDER BY start LIMIT 1"
+RENEW = "UPDATE requests SET answered_at = ?, age = ? WHERE request_id = ?"
 ERASED = "null"  # the answer to a write whose entries were unlearned
 
 
@@ -64,12 +61,15 @@ class SqliteRequests:
             (request.id, request.start, request.fingerprint, json.dumps(answer), time, age),
         )
         if request.start != WHOLE:
-            self._db.execute(RENEW, (time, age, request.id, age - STEP))
+            (first,) = self._db.execute(FIRST_AGE, (request.id,)).fetchone()
+            if first < age - STEP:  # batches of a long import are kept until its last one is old
+                self._db.execute(RENEW, (time, age, request.id))
 
     def _check_kind(self, request_id: str, *, importing: bool) -> None:
         """Raise RequestReused if an import and a write of another kind share an id."""
-        statement = "SELECT 1 FROM requests WHERE request_id = ? AND (start = ?) = ? LIMIT 1"
-        if self._db.execute(statement, (request_id, WHOLE, importing)).fetchone():
+        other = "start = ?" if importing else "start > ?"  # either is found by the key
+        statement = f"SELECT 1 FROM requests WHERE request_id = ? AND {other} LIMIT 1"
+        if self._db.execute(statement, (request_id, WHOLE)).fetchone():
             raise RequestReused(request_id)
 
     def stored_batches(self, request_id: str) -> list[StoredBatch]:

@@ -149,3 +149,24 @@ def test_an_import_and_another_write_cannot_share_an_id(db: sqlite3.Connection) 
         SqliteRequests(db).recall(Request("write", b"", start=0))
     with pytest.raises(RequestReused):
         SqliteRequests(db).recall(Request("import", b""))
+
+
+def test_a_batch_costs_the_same_however_many_came_before_it(db: sqlite3.Connection) -> None:
+    steps = [0]
+
+    def count() -> int:
+        steps[0] += 1
+        return 0
+
+    def batch(number: int) -> int:
+        request, before = Request("import", b"", start=number), steps[0]
+        requests = SqliteRequests(db)
+        assert requests.recall(request) is None
+        requests.check_start(request)
+        requests.keep(request, ["x"])
+        return steps[0] - before
+
+    db.set_progress_handler(count, 1)
+    costs = [batch(number) for number in range(400)]
+
+    assert max(costs[300:]) <= 1.2 * max(costs[10:20])

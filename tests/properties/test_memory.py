@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ from visual_memory_index import (
     unit_rows,
 )
 from visual_memory_index.errors import EntriesExist, RequestReused, UnknownEntries, WrongOffset
+from visual_memory_index.ram import ram_copy
 from visual_memory_index.records.entry import Parts
 from visual_memory_index.scan.vectors import Originals
 from visual_memory_index.store.store import new_identity
@@ -106,6 +108,8 @@ class MemoryMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
+        self.parts = patch.object(ram_copy, "PART_ROWS", 2)  # searches come between removals
+        self.parts.start()
         self.path = Path(self.folder.name) / "m.sqlite"
         self.memory = Memory.create(self.path, new_identity("m", 3, None))
         self.model: dict[str, Kept] = {}
@@ -114,6 +118,7 @@ class MemoryMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.memory.close()
+        self.parts.stop()
         self.folder.cleanup()
 
     @initialize(batch=st.lists(rows, max_size=10, unique_by=lambda row: row[0]))

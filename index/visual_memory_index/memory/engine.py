@@ -34,7 +34,8 @@ T = TypeVar("T")
 class Engine:
     """A ``store`` with its copy in RAM: a write is committed first, then readers see it as a whole.
 
-    ``lock`` guards the copy in RAM, ``file_reads`` guards reads of the file. Checks and copies,
+    ``lock`` guards the copy in RAM, and ``whole`` too, while a large change is applied to it in
+    parts, between which searches come. ``file_reads`` guards reads of the file. Checks and copies,
     during which the write-ahead log cannot be truncated, hold ``long_reads``, which is taken before
     all other locks.
     """
@@ -52,7 +53,8 @@ class Engine:
         self.identity = store.identity()
         with store.contents() as contents:
             check_end(contents, self.identity.name, self.identity.kind)
-        self.lock, self.long_reads, self.file_reads = (ReadWriteLock() for _ in range(3))
+        self.lock, self.whole = ReadWriteLock(), ReadWriteLock()
+        self.long_reads, self.file_reads = ReadWriteLock(), ReadWriteLock()
         self.writer = Writer(store, self.check_open, self._prepare, self._publish, give_up)
         self.lost: Callable[[MemoryRefusal], None] = lambda damage: None
         self._closed = False
@@ -97,6 +99,12 @@ class Engine:
     @contextmanager
     def reading_ram(self) -> Iterator[RamCopy]:
         """Yield the copy in RAM, which does not change until the end."""
+        with self.whole.reading(), self.lock.reading():
+            yield self.current_ram()
+
+    @contextmanager
+    def searching_ram(self) -> Iterator[RamCopy]:
+        """Yield the copy in RAM, unchanged until the end; some rows may be ``going``."""
         with self.lock.reading():
             yield self.current_ram()
 
@@ -145,15 +153,24 @@ class Engine:
 
         If loading fails, too, all later calls raise CorruptCopy.
         """
-        with self.lock.writing():
-            try:
-                for change in changes:
-                    self.ram.apply(change)
-                    self.digest = change.digest
-                self.ram.finish()
-            except BaseException:
-                self._load_anew()
-                raise
+        steps, under_way = self._steps(changes), True
+        with self.whole.writing():
+            while under_way:
+                with self.lock.writing():
+                    try:
+                        under_way = next(steps, True) is None
+                    except BaseException:
+                        self._load_anew()
+                        raise
+                if under_way:
+                    self.lock.let_in()
+
+    def _steps(self, changes: Sequence[Change]) -> Iterator[None]:
+        """Apply committed changes to the copy in RAM; yield where searches may come between."""
+        for change in changes:
+            self.digest = change.digest
+            yield from self.ram.apply_in_parts(change)
+        self.ram.finish()
 
     def _load_anew(self) -> None:
         try:

@@ -152,11 +152,11 @@ class Memory:
     @property
     def count(self) -> int:
         """Number of voting entries, which a search can find."""
-        return len(self._engine.ram)
+        return self._engine.ram.voting_count
 
     def info(self) -> MemoryInfo:
         """Return the memory's current counts, sizes, revision and digest."""
-        with self._engine.reading_ram() as ram:
+        with self._engine.searching_ram() as ram:
             stored = ram.label_counts + ram.pruned_counts
             return MemoryInfo(
                 self.identity,
@@ -507,7 +507,9 @@ class Memory:
         while found is None:
             self.statistics.keep(ridges_of_all(queries))
             if counts_k is None:
-                with self._engine.reading_ram() as ram:
+                by_head = any(query.head or query.means for query in queries)
+                reading = self._engine.reading_ram if by_head else self._engine.searching_ram
+                with reading() as ram:
                     found = search(queries, ram, self._engine.store)
             else:
                 counts, found = self._counting.get(

@@ -73,7 +73,9 @@ def admit(query: Query, left_out: Rows, ram: RamCopy, store: Store) -> RowBits |
     with others. Raises Behind.
     """
     if query.filter is not None:
-        return admitted(query.filter, ram, store).without(left_out)
-    if query.k + len(left_out) <= ram.vectors.together_max:
+        rows = admitted(query.filter, ram, store)
+    elif ram.going is None and query.k + len(left_out) <= ram.vectors.together_max:
         return None
-    return RowBits.every(len(ram)).without(left_out)
+    else:
+        rows = RowBits.every(len(ram))
+    return (rows if ram.going is None else rows & ~ram.going).without(left_out)

@@ -1,4 +1,4 @@
-"""Many readers or one writer, the writer first."""
+"""Many readers or one writer, the writer first unless it lets readers in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ReadWriteLock:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._readers = 0
+        self._readers = self._readers_waiting = self._entered = 0
         self._writers_waiting = 0
         self._writing = False
 
@@ -20,14 +20,24 @@ class ReadWriteLock:
     def reading(self) -> Iterator[None]:
         """Hold the lock, as other readers may; a thread that holds it may not enter again."""
         with self._changed:
+            self._readers_waiting += 1
             self._changed.wait_for(lambda: not self._writing and not self._writers_waiting)
+            self._readers_waiting -= 1
             self._readers += 1
+            self._entered += 1
+            self._changed.notify_all()
         try:
             yield
         finally:
             with self._changed:
                 self._readers -= 1
                 self._changed.notify_all()
+
+    def let_in(self) -> None:
+        """Wait until all readers that are waiting now hold the lock, or held it."""
+        with self._changed:
+            entered = self._entered + self._readers_waiting
+            self._changed.wait_for(lambda: self._entered >= entered)
 
     @contextmanager
     def writing(self, seconds: float | None = None) -> Iterator[bool]:

@@ -6,7 +6,7 @@ It is derived from the store, and never written anywhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
@@ -31,6 +31,7 @@ from visual_memory_index.scan.ranking import exact_order
 from visual_memory_index.scan.vectors import IndexFactory
 
 EXACT_AT_ONCE = 4096
+PART_ROWS = 4096  # that are removed while searches wait, some milliseconds
 COPIED_MAX = 1 << 26  # numbers of the vectors that one head is fitted to or without, in 256 MB
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
 UNCOUNTED_PARTS = 8  # of rows that are counted while readers wait
@@ -84,9 +85,10 @@ class RamCopy:
     """Key, id, label and vector of each voting entry, by row; key and label of the pruned, by id.
 
     If ``originals`` are given, vectors are not kept but read from there. Row numbers change when
-    entries are removed. ``prepare`` may run beside readers; all other changes need exclusive
-    access. ``statistics`` are those of the first ``counted`` rows; they are
-    None until a head is wanted, and complete once all rows are counted.
+    entries are removed; while very many are, the rows ``going`` are still there. ``prepare`` may
+    run beside readers; all other changes need exclusive access. ``statistics`` are those of the
+    first ``counted`` rows; they are None until a head is wanted, and complete once all rows are
+    counted.
     """
 
     def __init__(
@@ -102,6 +104,9 @@ class RamCopy:
         read = None if originals is None else lambda rows: originals(columns.keys[rows])
         self.vectors = self._indexes.new(dimension, background=background, read=read)
         self.revision = 0
+        self.going: RowBits | None = None
+        self._going_counts = Counter[str]()
+        self._ahead: Rows | None = None  # the rows of the removals that were prepared
         self.pruned: dict[str, PrunedEntry] = {}
         self.pruned_counts: Counter[str] = Counter()
         self.statistics: Statistics | None = None
@@ -117,7 +122,13 @@ class RamCopy:
     @property
     def label_counts(self) -> Counter[str]:
         """The number of voting entries of each label."""
-        return self._columns.label_counts
+        counts = self._columns.label_counts
+        return counts - self._going_counts if self._going_counts else counts
+
+    @property
+    def voting_count(self) -> int:
+        """The number of voting entries."""
+        return len(self) - (0 if self.going is None else self.going.count)
 
     def votes(self, id: str) -> bool:
         """Return True if an entry of this id is in this copy and not pruned."""
@@ -133,30 +144,40 @@ class RamCopy:
         self._columns.compact()
         self._columns.reserve(ids)
         self.vectors.reserve(len(self) + len(ids))
+        rows = self.rows_of_ids(id for each in changes for id in each.removed)
+        self._ahead = rows if len(changes) == 1 else None
         if self._originals is not None:
-            rows = self.rows_of_ids(id for each in changes for id in each.removed)
             going = self._columns.keys[rows], self.vectors.gather(rows)
             coming = [(np.array(each.keys, np.int64), each.vectors) for each in added]
             self._originals.hold([going, *coming])
 
     def finish(self) -> None:
         """Hold nothing of the changes that were prepared, once all are applied."""
+        self._ahead = None
         if self._originals is not None:
             self._originals.hold([])
 
     def apply(self, change: Change) -> None:
-        """Apply a committed change; room for added entries was reserved before."""
-        if change.added is not None:
-            self.add(*change.added, replaced=change.removed)
-        elif change.removed:
-            self.remove(change.removed)
-        if change.relabelled:
-            self._relabel(change.relabelled)
-        if change.pruned:
-            self.prune(change.pruned)
+        """Apply a committed change."""
+        for _ in self.apply_in_parts(change):
+            pass
+
+    def apply_in_parts(self, change: Change) -> Iterator[None]:
+        """Apply a committed change; yield wherever searches may come between two parts of it.
+
+        They find the new entries alone, if they leave out the rows that are ``going``.
+        """
         self.revision = change.revision
         self.heads.clear()
         self.answers.clear()
+        if change.added is not None:
+            self.add(*change.added, replaced=change.removed)
+        elif change.removed:
+            yield from self._remove_in_parts(self._rows_to_go(change.removed, self._ahead))
+        if change.relabelled:
+            self._relabel(change.relabelled)
+        if change.pruned:
+            yield from self._remove_in_parts(self._silenced(change.pruned))
 
     def add(
         self,
@@ -191,10 +212,7 @@ class RamCopy:
 
     def prune(self, ids: Sequence[str]) -> None:
         """Prune voting entries: they no longer vote, and their rows and vectors are removed."""
-        rows = self._rows(ids)
-        keys, labels = self._columns.keys[rows], self._columns.labels(rows)
-        self.silence(ids, keys.tolist(), labels.tolist())
-        self._remove(np.sort(rows))
+        self._remove(self._silenced(ids))
 
     def silence(self, ids: Sequence[str], keys: Sequence[int], labels: Sequence[str]) -> None:
         """Add entries that do not vote, given by id, key and label."""
@@ -302,7 +320,8 @@ class RamCopy:
     def rows_of_ids(self, ids: Iterable[str]) -> Rows:
         """Return the rows of the ``ids`` that vote, ascending; other ids are ignored."""
         rows = self._columns.rows_of_ids([*ids])
-        return np.unique(rows[rows >= 0])
+        rows = np.unique(rows[rows >= 0])
+        return rows if self.going is None else rows[~self.going.mask()[rows]]
 
     def rows_of_keys(self, keys: NDArray[np.int64]) -> Rows:
         """Return the rows of the entries with these ``keys`` in the store, ascending.
@@ -415,15 +434,47 @@ class RamCopy:
         parts = [rows[start : start + EXACT_AT_ONCE] for start in starts]
         return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
 
-    def _rows_to_go(self, ids: Iterable[str]) -> Rows:
-        """Remove pruned entries of ``ids``; return the rows of the ids that vote, ascending."""
+    def _silenced(self, ids: Sequence[str]) -> Rows:
+        """Add voting entries to those that do not vote; return their rows, ascending."""
+        rows = self._rows(ids)
+        keys, labels = self._columns.keys[rows], self._columns.labels(rows)
+        self.silence(ids, keys.tolist(), labels.tolist())
+        return np.sort(rows)
+
+    def _rows_to_go(self, ids: Iterable[str], known: Rows | None = None) -> Rows:
+        """Remove pruned entries of ``ids``; return the rows of the ids that vote, ascending.
+
+        They are those ``known``, if these are given.
+        """
         voting = []
         for id in ids:
             if (silent := self.pruned.pop(id, None)) is None:
                 voting.append(id)
             else:
                 count_down(self.pruned_counts, silent.label)
-        return np.sort(self._rows(voting))
+        return np.sort(self._rows(voting)) if known is None else known
+
+    def _remove_in_parts(self, rows: Rows) -> Iterator[None]:
+        """Remove ascending ``rows``, the last ones first; yield between two parts.
+
+        The rows that go later keep their numbers: of the last rows, which move to the places of
+        those that go, none goes itself.
+        """
+        size = PART_ROWS
+        if self.statistics is not None:
+            if self._holds_up(len(rows)):
+                self.drop_statistics()
+            else:
+                size = min(size, self.statistics.at_once)
+        while len(rows) > size:
+            self.going = RowBits.of_rows(rows, len(self))
+            self._going_counts = self._columns.count_labels(self.going.mask())
+            yield
+            self.answers.clear()  # they name rows by number
+            self._remove(rows[-size:])
+            rows = rows[:-size]
+        self.going, self._going_counts = None, Counter()
+        self._remove(rows)
 
     def _remove(self, rows: Rows) -> None:
         if not len(rows):
@@ -440,8 +491,7 @@ class RamCopy:
         readers are no small part, those left are counted anew at the next use instead.
         """
         assert self.statistics is not None
-        held_up = len(rows) > UNCOUNTED_PARTS * self.statistics.at_once
-        if held_up and len(self) < RECOUNTED * len(rows):
+        if self._holds_up(len(rows)):
             self.drop_statistics()
             return
         gone = rows[rows < self.counted]
@@ -449,6 +499,12 @@ class RamCopy:
         come = start[(start >= self.counted) & (end < self.counted)]
         self.statistics.add(self._columns.labels(come), self.vectors.gather(come))
         self.counted = min(self.counted, len(self) - len(rows))
+
+    def _holds_up(self, count: int) -> bool:
+        """Return True if so many rows are counted anew, rather than taken from the statistics."""
+        assert self.statistics is not None
+        held_up = count > UNCOUNTED_PARTS * self.statistics.at_once
+        return held_up and len(self) < RECOUNTED * count
 
     def _rows(self, ids: Sequence[str]) -> Rows:
         """Return the rows of ``ids``, in their order. Raises KeyError if one does not vote."""

@@ -106,3 +106,27 @@ def test_an_error_inside_gives_the_lock_back(side: Callable[..., object]) -> Non
     thread.join(LONG)
 
     assert not thread.is_alive()
+
+
+def test_a_writer_that_comes_again_at_once_lets_in_those_who_wait() -> None:
+    lock, seen, number = ReadWriteLock(), set[int](), [0]
+
+    def read() -> None:
+        with lock.reading():
+            seen.add(number[0])
+
+    threads = []
+    for _ in range(50):
+        with lock.writing():
+            number[0] += 1
+            threads.append(started(read))
+            while not lock._readers_waiting:
+                threading.Event().wait(0.0005)
+        lock.let_in()
+        assert number[0] in seen
+    for thread in threads:
+        thread.join(LONG)
+
+
+def test_nobody_waits_to_be_let_in() -> None:
+    ReadWriteLock().let_in()

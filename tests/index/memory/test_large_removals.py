@@ -1,0 +1,200 @@
+"""A large removal is applied in parts: searches between them find what is left at the end."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from visual_memory_index import Entry, Memory, parse, unit_rows
+from visual_memory_index.memory.search import search
+from visual_memory_index.ram import ram_copy
+from visual_memory_index.ram.ram_copy import Change, RamCopy
+from visual_memory_index.records.filter import Filter
+from visual_memory_index.records.neighbors import Query
+from visual_memory_index.scan.indexes import ScannedIndexes
+from visual_memory_index.scan.vectors import Originals
+from visual_memory_index.store.store import new_identity
+
+COUNT, D = 600, 12
+VECTORS = unit_rows(np.random.default_rng(0).standard_normal((COUNT, D)).astype(np.float32))
+IDS = [f"{number:03}" for number in range(COUNT)]
+LABELS = ["cat" if number % 3 else "dog" for number in range(COUNT)]
+GONE = {
+    "half": IDS[::2],
+    "all": IDS,
+    "all but one": IDS[1:],
+    "the last": IDS[300:],
+    "the first": IDS[:300],
+    "one more than a part": IDS[100:108],
+    "at random": [IDS[at] for at in np.random.default_rng(1).choice(COUNT, 400, replace=False)],
+}
+QUERIES = VECTORS[:3]
+
+
+def parsed(text: str) -> Filter:
+    filter = parse(text)
+    assert filter is not None
+    return filter
+
+
+def asked() -> list[Query]:
+    """Return queries of each kind that searches have."""
+    return [
+        Query(QUERIES, 5, sizes=True),
+        Query(QUERIES, 2000),
+        Query(QUERIES, 5, parsed('label = "dog"'), sizes=True),
+        Query(QUERIES, 5, parsed('NOT label = "dog"')),
+        Query(QUERIES, 5, parsed('id >= "2"')),
+        Query(QUERIES, 5, None, [*IDS[:9]], sizes=True),
+        Query(QUERIES, 2000, parsed('label = "cat"'), IDS[90:110]),
+    ]
+
+
+def answers(memory: Memory) -> list[object]:
+    """Return all that a memory answers to these queries, and its counts."""
+    found = memory.nearest(asked())
+    said: list[object] = [
+        (each.ids.tolist(), each.labels.tolist(), each.distances.tobytes(), sizes(each.sizes))
+        for each in found
+    ]
+    info = memory.info()
+    return [*said, info.label_counts, memory.count]
+
+
+def sizes(found: NDArray[np.int64] | None) -> object:
+    return None if found is None else found.tolist()
+
+
+@pytest.fixture(params=["ram", "disk"])
+def memory(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Memory]:
+    monkeypatch.setattr(ram_copy, "PART_ROWS", 7)
+    originals: Originals = request.param
+    indexes, identity = ScannedIndexes(2, originals), new_identity("pets", D, None)
+    with closing(Memory.create(tmp_path / "m.sqlite", identity, indexes=indexes)) as memory:
+        memory.insert(list(map(Entry, IDS, LABELS)), VECTORS)
+        yield memory
+
+
+@pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
+@pytest.mark.parametrize("call", [Memory.delete, None], ids=["delete", "prune"])
+def test_between_two_parts_searches_find_what_they_find_in_the_end(
+    memory: Memory,
+    gone: list[str],
+    call: Callable[[Memory, list[str]], object] | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    between = list[list[object]]()
+    apply_in_parts = RamCopy.apply_in_parts
+
+    def watched(ram: RamCopy, change: Change) -> Iterator[None]:
+        for _ in apply_in_parts(ram, change):
+            found = search(asked(), ram, memory._engine.store)
+            assert found is not None
+            said: list[object] = [
+                (
+                    each.neighbors.ids.tolist(),
+                    each.neighbors.labels.tolist(),
+                    each.neighbors.distances.tobytes(),
+                    sizes(each.neighbors.sizes),
+                )
+                for each in found
+            ]
+            stored = ram.label_counts + ram.pruned_counts
+            between.append([*said, dict(sorted(stored.items())), ram.voting_count])
+            yield
+
+    monkeypatch.setattr(RamCopy, "apply_in_parts", watched)
+    if call is not None:
+        call(memory, gone)
+    else:
+        name = memory.operations.begin("prune").operation.name
+        memory.operations.prune(gone, operation=name, result=lambda ids: "{}")
+    expected = answers(memory)
+
+    assert len(between) == (len(gone) - 1) // 7
+    assert all(each == expected for each in between)
+    assert memory._engine.ram.going is None
+    memory.check()
+
+
+def test_readers_come_between_the_parts_and_see_all_or_nothing(memory: Memory) -> None:
+    before = answers(memory)
+    came, over, engine = Counter[str](), threading.Event(), memory._engine
+    expected = list[list[object]]()
+
+    def search() -> None:
+        while not over.is_set():
+            with engine.searching_ram() as ram:
+                came["between"] += ram.going is not None
+            (found,) = memory.nearest([Query(QUERIES, 600)])
+            came[f"{len(found.ids[0])} found"] += 1
+
+    def list_all() -> None:
+        while not over.is_set():
+            came[f"{len(memory.ids())} listed"] += 1
+
+    with ThreadPoolExecutor(3) as threads:
+        reading = [threads.submit(each) for each in (search, search, list_all)]
+        try:
+            for _ in range(6):
+                memory.delete(IDS[::2])
+                expected.append(answers(memory))
+                memory.insert(list(map(Entry, IDS[::2], LABELS[::2])), VECTORS[::2])
+                assert answers(memory) == before
+        finally:
+            over.set()
+        for each in reading:
+            each.result()
+
+    assert all(each == expected[0] for each in expected)
+    assert came.pop("between") > 6
+    assert set(came) == {f"{count} {how}" for count in (300, 600) for how in ("found", "listed")}
+
+
+def test_an_error_between_two_parts_has_all_read_anew(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = [0]
+    remove = RamCopy._remove
+
+    def fail(ram: RamCopy, rows: NDArray[np.intp]) -> None:
+        calls[0] += 1
+        if calls[0] == 5:
+            raise MemoryError
+        remove(ram, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RamCopy, "_remove", fail)
+        with pytest.raises(MemoryError):
+            memory.delete(IDS[::2])
+
+    assert memory.count == 300
+    assert memory._engine.ram.going is None
+    memory.check()
+
+
+def test_heads_are_those_of_the_entries_left(memory: Memory) -> None:
+    query = Query(QUERIES, 5, head=True, ridge=0.1)
+
+    def scores(memory: Memory) -> bytes:
+        (found,) = memory.nearest([query])
+        assert found.score is not None
+        return found.score().scores.tobytes()
+
+    scores(memory)
+    memory.delete(IDS[:50])
+    after = scores(memory)
+    memory.close()
+
+    with closing(Memory.open(memory.path)) as again:
+        assert scores(again) == after

@@ -1,10 +1,16 @@
-"""Ratios of decisions with a filter to decisions without one, the first time and again."""
+"""Ratios of decisions with a filter to decisions without one, the first time and again.
+
+Then half of all entries are purged, and the slowest decision meanwhile is told.
+"""
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -107,6 +113,26 @@ def measure(memory: Memory, dimension: int) -> None:
             )
 
 
+def purge(memory: Memory, dimension: int) -> None:
+    """Purge half of the entries while decisions are asked for; print how long each took."""
+    rng, times = np.random.default_rng(2), list[float]()
+    queries = [Query(vectors(rng, 1, dimension), K) for _ in range(THOUSAND)]
+    with ThreadPoolExecutor(1) as thread:
+        alone = statistics.median(
+            seconds(partial(memory.nearest, [each])) for each in queries[:TIMES]
+        )
+        purging = thread.submit(memory.purge, parsed('metadata.part < "500"'))
+        began = time.perf_counter()
+        while not purging.done():
+            times.append(seconds(asks[len(times) % THOUSAND]))
+        took = time.perf_counter() - began
+    print(
+        f"{len(purging.result()):,} purged in {took:.1f} s; {len(times):,} decisions meanwhile, "
+        f"median {1000 * statistics.median(times):.1f} ms, slowest {1000 * max(times):.0f} ms; "
+        f"alone {1000 * alone:.1f} ms"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=ROWS)
@@ -117,6 +143,7 @@ def main() -> None:
     with folder() as work:
         memory = filled(work / "filters.sqlite", options.rows, options.dimension)
         measure(memory, options.dimension)
+        purge(memory, options.dimension)
         memory.close(keep=False)
 
 

@@ -118,9 +118,8 @@ def purge(memory: Memory, dimension: int) -> None:
     rng, times = np.random.default_rng(2), list[float]()
     queries = [Query(vectors(rng, 1, dimension), K) for _ in range(THOUSAND)]
     with ThreadPoolExecutor(1) as thread:
-        alone = statistics.median(
-            seconds(partial(memory.nearest, [each])) for each in queries[:TIMES]
-        )
+        asks = [partial(memory.nearest, [query]) for query in queries]
+        alone = statistics.median(map(seconds, asks[:TIMES]))
         purging = thread.submit(memory.purge, parsed('metadata.part < "500"'))
         began = time.perf_counter()
         while not purging.done():

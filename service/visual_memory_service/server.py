@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from typing import Any
@@ -55,6 +56,7 @@ def use_all_descriptors() -> None:
 
 async def run(settings: Settings) -> None:
     """Start all parts of the server on the running event loop, and serve until a signal."""
+    began = time.perf_counter()
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(BLOCKED_THREADS, thread_name_prefix="call"))
     stopping = stop_event()
@@ -106,6 +108,7 @@ async def run(settings: Settings) -> None:
             address=address,
             data=str(settings.data),
             memories=memories.names(),
+            seconds=round(time.perf_counter() - began, 2),
             instructions=memories.indexes.instructions,
         )
         memories.checks.start(memories.names())

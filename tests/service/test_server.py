@@ -105,6 +105,22 @@ def test_logs_are_one_json_object_a_line_and_hold_no_content(start: Start) -> No
     assert "secret" not in server.last_log
 
 
+def test_the_log_says_how_long_each_memory_and_all_took_to_open(start: Start) -> None:
+    server = start(None)
+    create(server).insert(np.eye(4)[:3], ["a", "b", "c"])
+    server.restart()
+
+    server.end()
+
+    logged = [json.loads(line) for line in server.last_log.splitlines()]
+    opened, serving = (
+        next(each for each in logged if each["event"] == event)
+        for event in ("memory opened", "serving")
+    )
+    assert (opened["memory"], opened["entries"]) == ("pets", 3)
+    assert 0 <= opened["seconds"] <= serving["seconds"] < 60
+
+
 def test_reflection_names_the_services_and_knows_the_protos(server: Server) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
     requests = [

@@ -421,8 +421,12 @@ class Memories:
 
     def _open_or_note(self, name: str) -> None:
         """Open a memory and serve it, or store the error that all later callers get."""
+        began = time.perf_counter()
         try:
-            self._serve(name, self.catalog.open(name))
+            memory = self.catalog.open(name)
+            seconds = round(time.perf_counter() - began, 2)
+            log.info("memory opened", memory=name, entries=memory.count, seconds=seconds)
+            self._serve(name, memory)
         except errors.MemoryRefusal as refusal:
             with self._states:
                 self._refused.setdefault(name, RefusedMemory(refusal)).refusal = refusal

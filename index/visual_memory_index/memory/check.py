@@ -16,6 +16,8 @@ from visual_memory_index.ram.ram_copy import PrunedEntry, RamCopy
 from visual_memory_index.records.operation import Progress
 from visual_memory_index.store.contents import Contents, StoredEntry, check_end, check_log, state_of
 
+LISTED_AT_ONCE = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -27,10 +29,14 @@ class Checked:
 
 
 class Listed:
-    """The entries in RAM at one moment, to be compared with the stored entries in order of keys."""
+    """The entries in RAM at one moment, to be compared with the stored entries in order of keys.
+
+    Of ids it has the hashes, an eighth of the RAM; ``has_entries`` compares the ids.
+    """
 
     def __init__(self, ram: RamCopy) -> None:
-        self._voting = by_key(ram.keys_of_rows().copy(), *ram.columns())
+        self._hashes_of = ram.hashes_of
+        self._voting = by_key(*ram.listing())
         self._silent = dict(ram.pruned)
 
     def follow(self, entries: Sequence[StoredEntry]) -> bool:
@@ -38,7 +44,9 @@ class Listed:
 
         Return True if they have the same ids, labels and votes.
         """
-        voting = [(each.key, each.id, each.label) for each in entries if each.votes]
+        votes = [each for each in entries if each.votes]
+        hashes = self._hashes_of([each.id for each in votes]).tolist()
+        voting = [(each.key, hash, each.label) for each, hash in zip(votes, hashes, strict=True)]
         silent = [each for each in entries if not each.votes]
         return list(islice(self._voting, len(voting))) == voting and all(
             self._silent.pop(each.id, None) == PrunedEntry(each.key, each.label) for each in silent
@@ -50,11 +58,13 @@ class Listed:
 
 
 def by_key(
-    keys: NDArray[np.int64], ids: NDArray[np.object_], labels: NDArray[np.object_]
-) -> Iterator[tuple[int, str, str]]:
-    """Yield (key, id, label) by ascending key; the sorting is done on the first read."""
+    keys: NDArray[np.int64], hashes: NDArray[np.int64], labels: NDArray[np.object_]
+) -> Iterator[tuple[int, int, str]]:
+    """Yield key, hash and label by ascending key; the sorting is done on the first read."""
     order = np.argsort(keys)
-    yield from zip(keys[order].tolist(), ids[order], labels[order], strict=True)
+    for start in range(0, len(order), LISTED_AT_ONCE):
+        rows = order[start : start + LISTED_AT_ONCE]
+        yield from zip(keys[rows].tolist(), hashes[rows].tolist(), labels[rows], strict=True)
 
 
 def check(
@@ -63,13 +73,13 @@ def check(
     kind: str,
     on_progress: Progress,
     listed: Listed | None = None,
-    has_vectors: Callable[[Sequence[StoredEntry]], bool] = lambda entries: True,
+    has_entries: Callable[[Sequence[StoredEntry]], bool] = lambda entries: True,
 ) -> Checked:
     """Compare a file with its digest and its audit log, and with the entries in RAM at that moment.
 
     ``name`` is the memory's name, for errors, and ``kind`` its ``Identity.kind``. ``listed`` has
-    the entries in RAM, or is None if these are not to be compared. ``has_vectors`` returns True if
-    RAM has the stored vectors of the entries passed to it. ``on_progress`` is called with the
+    the entries in RAM, or is None if these are not to be compared. ``has_entries`` returns True if
+    RAM has the ids and vectors of the entries passed to it. ``on_progress`` is called with the
     number of entries and events done and the total, and may raise. Raises CorruptStore,
     BadAuditLog, CorruptCopy.
     """
@@ -84,7 +94,7 @@ def check(
             for found, each in zip(hashes, entries, strict=True)
         )
         state = state + state_of(entries, hashes)
-        alike = (listed is None or listed.follow(entries)) and has_vectors(entries) and alike
+        alike = (listed is None or listed.follow(entries)) and has_entries(entries) and alike
         done += len(entries)
         on_progress(done, total)
     if other_images:
@@ -99,15 +109,16 @@ def check(
     return Checked(done, event_count, digests.shown(state, kind))
 
 
-def has_vectors(ram: RamCopy, entries: Sequence[StoredEntry]) -> bool:
-    """Return True if what RAM has of each of ``entries`` that votes follows from its vector."""
-    stored = {each.key: each.vector for each in entries}
-    rows = ram.rows_of_ids(each.id for each in entries)
-    keys = ram.keys_of_rows()[rows].tolist()
-    these = [at for at, key in enumerate(keys) if key in stored]  # the others were replaced since
-    written = [stored[keys[at]] for at in these]
-    dimension = ram.vectors.dimension
-    if any(len(vector) != 4 * dimension for vector in written):
+def has_entries(ram: RamCopy, entries: Sequence[StoredEntry]) -> bool:
+    """Return True if what RAM has of each of ``entries`` that votes is its id and its vector."""
+    rows = ram.rows_of_keys(np.array([each.key for each in entries], np.int64))
+    stored, dimension = {each.key: each for each in entries}, ram.vectors.dimension
+    found = [stored[key] for key in ram.keys_of_rows()[rows].tolist()]
+    ids, _ = ram.columns(rows)
+    written = [each.vector for each in found]
+    if ids.tolist() != [each.id for each in found] or any(
+        len(vector) != 4 * dimension for vector in written
+    ):
         return False
     vectors = np.frombuffer(b"".join(written), "<f4").reshape(-1, dimension)
-    return ram.vectors.holds(rows[these], vectors.astype(np.float32, copy=False))
+    return ram.vectors.holds(rows, vectors.astype(np.float32, copy=False))

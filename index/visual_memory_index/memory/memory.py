@@ -26,7 +26,7 @@ from visual_memory_index.heads.head import Head
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import Noted, OnStanding, Standing
-from visual_memory_index.memory.check import Checked, Listed, check, has_vectors
+from visual_memory_index.memory.check import Checked, Listed, check, has_entries
 from visual_memory_index.memory.engine import Engine, check_known
 from visual_memory_index.memory.head_statistics import HeadStatistics
 from visual_memory_index.memory.operations import Operations
@@ -340,7 +340,7 @@ class Memory:
 
         def in_ram(entries: Sequence[StoredEntry]) -> bool:
             with self._engine.reading_ram() as ram:
-                return has_vectors(ram, entries)
+                return has_entries(ram, entries)
 
         def on(done: int, total: int) -> None:
             self._engine.check_open()

@@ -89,6 +89,11 @@ class Columns:
         return self._arrays.keys[: self._count]
 
     @property
+    def hashes(self) -> Int64:
+        """The hash of the id of each row: int64 (m,), not copied."""
+        return self._arrays.hashes[: self._count]
+
+    @property
     def label_counts(self) -> Counter[str]:
         """The number of rows with each label."""
         return self._labels.counts
@@ -126,7 +131,7 @@ class Columns:
             arrays.starts,
             arrays.lengths,
             arrays.texts,
-            self._hashes(ids),
+            self.hashes_of(ids),
             np.cumsum(lengths),
             text,
         )
@@ -161,7 +166,7 @@ class Columns:
         arrays.texts[self._end : self._end + len(text)] = text
         arrays.keys[start:end] = keys
         arrays.starts[start:end], arrays.lengths[start:end] = ends - lengths, lengths
-        arrays.hashes[start:end] = self._hashes(ids)
+        arrays.hashes[start:end] = self.hashes_of(ids)
         arrays.labels[start:end] = self._labels.add(labels)
         row_kernels.put(arrays.by_id, arrays.hashes, start, end)
         row_kernels.put(arrays.by_key, arrays.keys, start, end)
@@ -193,7 +198,8 @@ class Columns:
         self._arrays.labels[rows] = self._labels.add(labels)
         self._labels.drop(before)
 
-    def _hashes(self, ids: Sequence[str]) -> Int64:
+    def hashes_of(self, ids: Sequence[str]) -> Int64:
+        """Return the hash of each of ``ids`` (n,): int64 (n,)."""
         return np.fromiter(map(self._hash, ids), np.int64, len(ids))
 
     def _give_back(self, rows: int, size: int) -> None:

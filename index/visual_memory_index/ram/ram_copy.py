@@ -21,7 +21,7 @@ from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.ram.answers import Answers
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.heads import Heads
-from visual_memory_index.ram.originals import Originals, check_room
+from visual_memory_index.ram.originals import Keys, Originals, check_room
 from visual_memory_index.records.entry import VotingEntries
 from visual_memory_index.records.filter import Comparison
 from visual_memory_index.records.neighbors import Neighbors
@@ -311,6 +311,15 @@ class RamCopy:
     def keys_of_rows(self) -> NDArray[np.int64]:
         """Return the key in the store of the entry in each row: int64 (m,)."""
         return self._columns.keys
+
+    def listing(self) -> tuple[Keys, NDArray[np.int64], NDArray[np.object_]]:
+        """Return copies of the keys, the hashes of the ids, and the labels of all rows."""
+        columns = self._columns
+        return columns.keys.copy(), columns.hashes.copy(), columns.labels(np.arange(len(self)))
+
+    def hashes_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the hashes by which ``listing`` has these ``ids`` (n,)."""
+        return self._columns.hashes_of(ids)
 
     def columns(self, rows: Rows | None = None) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
         """Return copies of the ids and labels of ``rows``, in their shape, or of all."""

@@ -18,7 +18,7 @@ from tests.sealing import seal
 from visual_memory_index import Entry, Memory, Parts, unit_rows
 from visual_memory_index.errors import BadAuditLog, CorruptCopy, CorruptStore, MemoryClosed
 from visual_memory_index.files.database import PAGE_BYTES
-from visual_memory_index.memory.check import Checked, Listed, has_vectors
+from visual_memory_index.memory.check import Checked, Listed, has_entries
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.sqlite import contents as reading
@@ -327,6 +327,16 @@ def test_a_bit_that_flips_in_ram_is_found_and_a_restart_is_the_way_out(memory: M
         assert again.check().entry_count == 38
 
 
+@pytest.mark.parametrize("column", ["texts", "hashes", "labels", "keys"])
+def test_a_bit_of_a_column_that_flips_in_ram_is_found(memory: Memory, column: str) -> None:
+    arrays = memory._engine.ram._columns._arrays
+    place = int(arrays.starts[20]) if column == "texts" else 16
+    getattr(arrays, column).view(np.uint8)[place] ^= 1
+
+    with pytest.raises(CorruptCopy, match="restart the server"):
+        memory.check()
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -413,9 +423,10 @@ def test_vectors_are_compared_where_both_have_the_key() -> None:
     ram.add([1, 3], ["a", "b"], ["cat", "cat"], VECTORS[:2])
     same = [of(1, "a", VECTORS[0]), of(2, "b", VECTORS[5]), of(9, "c", VECTORS[6])]
 
-    assert has_vectors(ram, same)
-    assert not has_vectors(ram, [*same, of(3, "b", -VECTORS[1])])
-    assert has_vectors(ram, [])
+    assert has_entries(ram, same)
+    assert not has_entries(ram, [*same, of(3, "b", -VECTORS[1])])
+    assert not has_entries(ram, [*same, of(3, "c", VECTORS[1])])
+    assert has_entries(ram, [])
 
 
 def test_entries_are_followed_by_key_and_no_other_may_be_left() -> None:

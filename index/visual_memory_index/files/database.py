@@ -34,6 +34,7 @@ from visual_memory_index.files.disk import (
 from visual_memory_index.files.migrations import check_schema, migrate
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
+READ_AHEAD = 1 << 28  # bytes: SQLite waits for each page that the system has not read yet
 BUSY_TIMEOUT = "PRAGMA busy_timeout = 10000"  # milliseconds
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 HELD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL}  # by another program
@@ -202,6 +203,18 @@ class Database:
                 with translate_os_errors(path, opening=True):
                     self._read[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return list(self._read.values())
+
+    def read_ahead(self, share: float, begun: int) -> int:
+        """Have the system read what follows the first ``share`` of the file, if it does that.
+
+        It was asked for all up to the byte ``begun`` before; return the same for the next time.
+        """
+        file, *_ = self.descriptors()
+        size = os.fstat(file).st_size
+        end = max(begun, min(size, int(share * size) + READ_AHEAD))
+        if end > begun and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file, begun, end - begun, os.POSIX_FADV_WILLNEED)
+        return end
 
     def close(self) -> None:
         """Fold the write-ahead log into the file, and close all connections and descriptors."""

@@ -249,8 +249,11 @@ class SqliteStore:
     def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
+            ahead = 0
+            last: int | None = db.execute("SELECT max(key) FROM entries").fetchone()[0]
             cursor = db.execute(f"{ROWS} WHERE pruned_by IS NULL ORDER BY key")
             while rows := cursor.fetchmany(LOADED_AT_ONCE):
+                ahead = self.database.read_ahead(rows[-1][0] / (last or 1), ahead)
                 yield revision, voting(rows, dimension, self.path)
             yield revision, voting([], dimension, self.path)
 

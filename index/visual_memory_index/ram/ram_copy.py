@@ -186,7 +186,7 @@ class RamCopy:
         labels: Sequence[str],
         vectors: NDArray[np.float32],
         *,
-        replaced: Iterable[str] = (),
+        replaced: Sequence[str] = (),
     ) -> None:
         """Add voting entries with ``vectors`` (b, d); remove the old ones with ids ``replaced``."""
         start, gone = len(self), self._rows_to_go(replaced)
@@ -206,7 +206,7 @@ class RamCopy:
         )
         return label
 
-    def remove(self, ids: Iterable[str]) -> None:
+    def remove(self, ids: Sequence[str]) -> None:
         """Remove these entries: the last rows move to the places of the removed rows."""
         self._remove(self._rows_to_go(ids))
 
@@ -450,18 +450,17 @@ class RamCopy:
         self.silence(ids, keys.tolist(), labels.tolist())
         return np.sort(rows)
 
-    def _rows_to_go(self, ids: Iterable[str], known: Rows | None = None) -> Rows:
+    def _rows_to_go(self, ids: Sequence[str], known: Rows | None = None) -> Rows:
         """Remove pruned entries of ``ids``; return the rows of the ids that vote, ascending.
 
         They are those ``known``, if these are given.
         """
-        voting = []
-        for id in ids:
-            if (silent := self.pruned.pop(id, None)) is None:
-                voting.append(id)
-            else:
-                count_down(self.pruned_counts, silent.label)
-        return np.sort(self._rows(voting)) if known is None else known
+        silent = {id for id in ids if id in self.pruned} if self.pruned else set()
+        for id in silent:
+            count_down(self.pruned_counts, self.pruned.pop(id).label)
+        if known is None:
+            known = np.sort(self._rows([id for id in ids if id not in silent]))
+        return known
 
     def _remove_in_parts(self, rows: Rows) -> Iterator[None]:
         """Remove ascending ``rows``, the last ones first; yield between two parts.

@@ -504,13 +504,14 @@ class Memory:
     def _nearest(self, queries: Sequence[Query], counts_k: int | None) -> list[Neighbors]:
         """Return the result of queries that all have the same ``counts_k``."""
         counts, found = None, None
+        by_head = any(query.head or query.means for query in queries)
+        reading = self._engine.reading_ram if by_head else self._engine.searching_ram
         while found is None:
             self.statistics.keep(ridges_of_all(queries))
             if counts_k is None:
-                by_head = any(query.head or query.means for query in queries)
-                reading = self._engine.reading_ram if by_head else self._engine.searching_ram
                 with reading() as ram:
                     found = search(queries, ram, self._engine.store)
+                reading = self._engine.reading_ram  # waits for the change that RAM lacks
             else:
                 counts, found = self._counting.get(
                     counts_k, unreported, lambda ram: search(queries, ram, self._engine.store)

@@ -127,8 +127,9 @@ class RamCopy:
 
     @property
     def voting_count(self) -> int:
-        """The number of voting entries."""
-        return len(self) - (0 if self.going is None else self.going.count)
+        """The number of voting entries; needs no lock, also while a change is applied."""
+        going = self.going
+        return len(self) if going is None else going.size - going.count
 
     def votes(self, id: str) -> bool:
         """Return True if an entry of this id is in this copy and not pruned."""
@@ -474,15 +475,18 @@ class RamCopy:
                 self.drop_statistics()
             else:
                 size = min(size, self.statistics.at_once)
+        if len(rows) > size:
+            self.going = going = RowBits.of_rows(rows, len(self))
+            self._going_counts = self._columns.count_labels(rows)
         while len(rows) > size:
-            self.going = RowBits.of_rows(rows, len(self))
-            self._going_counts = self._columns.count_labels(self.going.mask())
             yield
+            rows, part = rows[:-size], rows[-size:]
             self.answers.clear()  # they name rows by number
-            self._remove(rows[-size:])
-            rows = rows[:-size]
-        self.going, self._going_counts = None, Counter()
+            self._going_counts -= self._columns.count_labels(part)
+            self.going = going = going.without(part).of_first(len(self) - size)
+            self._remove(part)
         self._remove(rows)
+        self.going, self._going_counts = None, Counter()
 
     def _remove(self, rows: Rows) -> None:
         if not len(rows):

@@ -65,6 +65,10 @@ class RowBits:
         np.bitwise_and.at(words, rows // WORD, ~bits)
         return RowBits(words, self.size)
 
+    def of_first(self, size: int) -> RowBits:
+        """Return these rows out of the first ``size``; all others are not among them."""
+        return RowBits(self.words[: -(-size // WORD)], size)
+
     def mask(self) -> NDArray[np.bool_]:
         """Return a mask (size,) of the rows."""
         packed = self.words.view(np.uint8)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from visual_memory_index import Entry, Memory, parse, unit_rows
 from visual_memory_index.memory.search import search
 from visual_memory_index.ram import ram_copy
+from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.ram_copy import Change, RamCopy
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.neighbors import Query
@@ -198,3 +199,50 @@ def test_heads_are_those_of_the_entries_left(memory: Memory) -> None:
 
     with closing(Memory.open(memory.path)) as again:
         assert scores(again) == after
+
+
+@pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
+def test_the_number_of_voting_entries_is_right_inside_of_a_part(
+    memory: Memory, gone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set[int]()
+    remove = Columns.remove
+
+    def watched(columns: Columns, rows: NDArray[np.intp]) -> None:
+        seen.add(memory.count)  # which takes no lock
+        remove(columns, rows)
+        seen.add(memory.count)
+
+    monkeypatch.setattr(Columns, "remove", watched)
+    memory.delete(gone)
+
+    assert seen == {COUNT - len(gone)}
+
+
+def test_a_filter_that_reads_the_file_waits_for_a_write_that_waits_for_readers(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, committed = memory._engine, threading.Event()
+    times, keys, publish = [0], engine.store.keys, engine.writer._publish
+
+    def counted(filter: Filter) -> tuple[int, NDArray[np.int64]]:
+        times[0] += 1
+        assert times[0] < 100
+        return keys(filter)
+
+    def told(changes: Sequence[Change]) -> None:
+        committed.set()
+        publish(changes)
+
+    monkeypatch.setattr(engine.store, "keys", counted)
+    monkeypatch.setattr(engine.writer, "_publish", told)
+    with ThreadPoolExecutor(2) as threads:
+        with engine.reading_ram():
+            deleting = threads.submit(memory.delete, ["005"])
+            assert committed.wait(10)
+            searching = threads.submit(memory.nearest, [Query(QUERIES, 600, parsed('id >= "0"'))])
+            assert not wait([searching], 0.3).done
+        deleting.result()
+        (found,) = searching.result()
+
+    assert len(found.ids[0]) == COUNT - 1

@@ -33,3 +33,7 @@ def test_bits_are_the_sets_that_python_makes(size: int, data: st.DataObject) -> 
         assert (found.count, found.size) == (len(expected), size)
         assert found.mask().shape == (size,)
     assert ours.rows().tolist() == sorted(one)  # unchanged
+    least = max(one, default=-1) + 1
+    fewer = ours.of_first(data.draw(st.integers(least, size)))
+    assert fewer.rows().tolist() == sorted(one)
+    assert (~fewer).count == fewer.size - len(one)

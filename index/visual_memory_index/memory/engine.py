@@ -99,13 +99,13 @@ class Engine:
     @contextmanager
     def reading_ram(self) -> Iterator[RamCopy]:
         """Yield the copy in RAM, which does not change until the end."""
-        with self.whole.reading(), self.lock.reading():
-            yield self.current_ram()
+        with self.whole.reading(), self.searching_ram() as ram:
+            yield ram
 
     @contextmanager
     def searching_ram(self) -> Iterator[RamCopy]:
         """Yield the copy in RAM, unchanged until the end; some rows may be ``going``."""
-        with self.lock.reading():
+        with self.reporting_damage(), self.lock.reading():
             yield self.current_ram()
 
     @contextmanager
@@ -146,7 +146,8 @@ class Engine:
 
     def _prepare(self, changes: Sequence[Change]) -> None:
         """Make room in RAM before a commit, since applying the changes later must not fail."""
-        self.ram.prepare(changes)
+        with self.reporting_damage():
+            self.ram.prepare(changes)
 
     def _publish(self, changes: Sequence[Change]) -> None:
         """Apply committed changes to the copy in RAM; on an error load it anew and re-raise.

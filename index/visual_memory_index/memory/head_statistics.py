@@ -35,14 +35,15 @@ class HeadStatistics:
         self.keep([ridge])
 
     def keep(self, ridges: Collection[float | None]) -> None:
-        """Count all entries, in parts between which others write, for heads with ``ridges``."""
+        """Count all entries for heads with ``ridges``, in parts between which others come."""
         if not ridges:
             return
         moment = any(ridge is not None for ridge in ridges)
         with self._engine.reading_ram() as ram:
             done = ram.has_statistics(moment=moment)
         while not done:
-            with self._engine.lock.writing():
+            with self._engine.reporting_damage(), self._engine.lock.writing():
                 ram = self._engine.current_ram()
                 ram.keep_statistics(moment=moment)
                 done = ram.count()
+            self._engine.lock.let_in()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,7 @@ from visual_memory_index.errors import HeadTooLarge, RidgeTooSmall
 from visual_memory_index.heads.head import METRIC_MAX, NUMBERS_MAX, check_size, fit
 from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.ram.heads import Heads
+from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.ram.ranked import HeadWish
 from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.store.store import new_identity
@@ -153,6 +155,35 @@ def test_while_entries_are_counted_others_write(
         writer.join()
 
         assert_equal(scores(memory, 1.0), expected(kept, 1.0))
+
+
+def test_while_entries_are_counted_readers_that_wait_come_between_two_parts(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visual_memory_index.heads.statistics.COUNTED_PRODUCTS", 1)
+    engine, came = memory._engine, threading.Event()
+    count, parts = RamCopy.count, [0]
+
+    def read() -> None:
+        with engine.searching_ram():
+            came.set()
+
+    reader = threading.Thread(target=read)
+
+    def watched(ram: RamCopy) -> bool:
+        if not parts[0]:
+            reader.start()
+            while not engine.lock._readers_waiting:
+                time.sleep(0.001)
+        assert came.is_set() == bool(parts[0])
+        parts[0] += 1
+        return count(ram)
+
+    monkeypatch.setattr(RamCopy, "count", watched)
+    memory.statistics.keep([1.0])
+    reader.join()
+
+    assert parts[0] == memory.count
 
 
 def test_a_head_that_is_too_large_is_refused_to_its_query_alone(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from visual_memory_index import Entry, Memory, unit_rows
-from visual_memory_index.errors import CorruptCopy, CorruptStore, TooLittleRam
+from visual_memory_index.errors import CorruptCopy, CorruptStore, MemoryRefusal, TooLittleRam
 from visual_memory_index.ram import originals
 from visual_memory_index.records.neighbors import Query
 from visual_memory_index.scan.indexes import ScannedIndexes
@@ -140,11 +140,15 @@ def test_a_vector_that_is_damaged_in_the_file_is_not_taken(memory: Memory) -> No
 
 
 def test_an_entry_that_another_program_deletes_is_missed(memory: Memory) -> None:
+    lost = list[MemoryRefusal]()
+    memory.watch(lost.append)
     with closing(sqlite3.connect(memory.path)) as db, db:
         db.execute("DELETE FROM entries WHERE key = 1")
 
-    with pytest.raises(CorruptCopy):
-        nearest(memory)
+    for read in (nearest, Memory.snapshot, lambda memory: memory.misleading_counts(3)):
+        with pytest.raises(CorruptCopy) as refused:
+            read(memory)
+        assert lost.pop() is refused.value
 
 
 def test_work_on_all_entries_has_their_vectors_or_is_refused(

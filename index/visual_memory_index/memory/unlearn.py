@@ -145,7 +145,7 @@ class Unlearning:
             erased = self._engine.writer.do(write, frees=True)
             if erased is not None:
                 self._patterns[operation] = ResiduePatterns(*self._with_traces(erased))
-        with self._engine.lock.writing():
+        with self._engine.whole.writing(), self._engine.lock.writing():
             self._engine.check_open()
             self._counting.forget()
             self._operations.drop_problems()
@@ -196,7 +196,12 @@ class Unlearning:
         with engine.long_reads.writing(CUT_SECONDS) as free:
             if not free:
                 return False
-            with engine.writer.turn, engine.file_reads.writing(), engine.lock.writing():
+            with (
+                engine.writer.turn,
+                engine.whole.writing(),  # so that searches wait for no longer reader
+                engine.file_reads.writing(),
+                engine.lock.writing(),
+            ):
                 engine.check_open()
                 return engine.files.truncate_log()
 

@@ -246,3 +246,21 @@ def test_a_filter_that_reads_the_file_waits_for_a_write_that_waits_for_readers(
         (found,) = searching.result()
 
     assert len(found.ids[0]) == COUNT - 1
+
+
+def test_searches_go_on_while_an_erasure_waits_for_a_long_reader(memory: Memory) -> None:
+    engine, began = memory._engine, threading.Event()
+
+    def cut() -> None:
+        began.set()
+        assert memory.unlearning._cut_log()
+
+    with ThreadPoolExecutor(2) as threads:
+        with engine.reading_ram():
+            cutting = threads.submit(cut)
+            assert began.wait(10)
+            wait([cutting], 0.2)
+            searching = threads.submit(memory.nearest, [Query(QUERIES, 5)])
+            assert len(searching.result(10)) == 1
+            assert not cutting.done()
+        cutting.result()

@@ -165,9 +165,9 @@ class TooLittleRam(MemoryRefusal):
 
     def __init__(self, wanted: int, available: int) -> None:
         super().__init__(
-            f"Work on all entries needs their vectors in RAM, {wanted / 1e9:,.1f} GB, and "
-            f"{available / 1e9:,.1f} GB are available: run it on a copy of the memory with fewer "
-            "entries, or on a server with more RAM."
+            "Work on all entries needs their vectors and codes of these in RAM, "
+            f"{wanted / 1e9:,.1f} GB, and {available / 1e9:,.1f} GB are available: run it on a "
+            "copy of the memory with fewer entries, or on a server with more RAM."
         )
 
 

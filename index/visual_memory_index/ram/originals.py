@@ -53,11 +53,11 @@ class Originals:
 
 
 def check_room(count: int, dimension: int) -> None:
-    """Check that RAM has room for the vectors of ``count`` entries. Raises TooLittleRam.
+    """Check that RAM has room for ``count`` vectors and their codes. Raises TooLittleRam.
 
     A system that does not say how much is available, as Linux does, is taken to have enough.
     """
-    wanted = 4 * dimension * count
+    wanted = 5 * dimension * count
     if MEMINFO.exists():
         words = MEMINFO.read_text().partition("MemAvailable:")[2].split()
         available = 1024 * int(words[0]) if words else wanted

@@ -52,8 +52,8 @@ def test_work_on_more_vectors_than_ram_takes_is_refused(
 ) -> None:
     monkeypatch.setattr(originals, "MEMINFO", tmp_path / "meminfo")
     check_room(10**9, 768)  # nobody says how much there is
-    (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:   3000000 kB\nBuffers: 1 kB")
+    (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:   3750000 kB\nBuffers: 1 kB")
     check_room(1_000_000, 768)
 
-    with pytest.raises(TooLittleRam, match=r"RAM, 3\.1 GB, and 3\.1 GB are available"):
+    with pytest.raises(TooLittleRam, match=r"RAM, 3\.8 GB, and 3\.8 GB are available"):
         check_room(1_000_001, 768)

@@ -110,8 +110,11 @@ async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, N
     if question.domain_mean is not None:
         field = "vectors" if isinstance(question.queries, np.ndarray) else "images"
         vectors = centred(vectors, question.domain_mean, field)
-    searches = served.searches if question.counts_k is None else served.soft_searches
-    rule = question.rule
+    rule, searches = question.rule, served.searches
+    if question.counts_k is not None:
+        searches = served.soft_searches
+    elif rule.has_head or question.means:
+        searches = served.head_searches
     query = Query(
         vectors,
         rule.k,

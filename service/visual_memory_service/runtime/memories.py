@@ -76,7 +76,8 @@ class ServedMemory:
     """An open memory with its searches and embedder; ``spec`` is None if it takes vectors only.
 
     Searches with reliability weights are batched apart, in ``soft_searches``, since after edits
-    they first update misleading counts. ``read`` maps names of settings to (text, parsed value).
+    they first update misleading counts, and those with heads in ``head_searches``, since they wait
+    for the end of a large removal. ``read`` maps names of settings to (text, parsed value).
     ``rejections`` are of the last calibrated queries. Few calls at a time use heads, in
     ``fitting``: the others wait where they end at once if their clients have gone.
     """
@@ -84,6 +85,7 @@ class ServedMemory:
     memory: index.Memory
     searches: Searches
     soft_searches: Searches
+    head_searches: Searches
     spec: EmbedderSpec | None
     embedders: Embedders
     read: dict[str, tuple[str, Any]] = field(default_factory=dict)
@@ -466,7 +468,7 @@ class Memories:
         memory.watch(partial(self._refuse, memory))
         with self._states:
             self._open[name] = ServedMemory(
-                memory, Searches(memory), Searches(memory), spec, self.embedders
+                memory, Searches(memory), Searches(memory), Searches(memory), spec, self.embedders
             )
             self._refused.pop(name, None)
             self._changed(name, True)

@@ -477,7 +477,12 @@ def test_a_setting_that_is_erased_while_it_is_read_is_not_kept(tmp_path: Path) -
     identity = new_identity("m", 2, None, store_images=False)
     with closing(Memory.create(tmp_path / "m.sqlite", identity)) as memory:
         opened = ServedMemory(
-            memory, Searches(memory), Searches(memory), None, Embedders(Settings(tmp_path))
+            memory,
+            Searches(memory),
+            Searches(memory),
+            Searches(memory),
+            None,
+            Embedders(Settings(tmp_path)),
         )
         memory.keep_setting("calibration", "fitted", call="CalibrateMemory")
         memory.insert([Entry("a", "cat")], np.ones((1, 2), np.float32))

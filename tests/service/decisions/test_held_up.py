@@ -1,0 +1,60 @@
+"""Decisions by a head, which wait for the end of a large removal, hold up no others meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visual_memory_index import Entry, Memory, Rule, parse, unit_rows
+from visual_memory_index.records.filter import Filter
+from visual_memory_index.store.store import new_identity
+from visual_memory_service.config import Settings
+from visual_memory_service.decisions.classify import Question, classify
+from visual_memory_service.runtime.memories import Embedders, ServedMemory
+from visual_memory_service.runtime.searches import Searches
+
+VECTORS = unit_rows(np.random.default_rng(0).standard_normal((60, 8)).astype(np.float32))
+
+
+@pytest.mark.parametrize("filter", [None, parse('label = "cat"')], ids=["all", "some"])
+def test_votes_do_not_wait_for_heads(tmp_path: Path, filter: Filter | None) -> None:
+    with closing(Memory.create(tmp_path / "m.sqlite", new_identity("m", 8, None))) as memory:
+        memory.insert([Entry(f"{at}", "cat" if at % 2 else "dog") for at in range(60)], VECTORS)
+        served = ServedMemory(
+            memory,
+            Searches(memory),
+            Searches(memory),
+            Searches(memory),
+            None,
+            Embedders(Settings(tmp_path)),
+        )
+        held, over = threading.Event(), threading.Event()
+
+        def remove() -> None:
+            with memory._engine.whole.writing():  # as while a large removal is applied
+                held.set()
+                over.wait()
+
+        async def decide() -> None:
+            by_head = Question(VECTORS[:1], Rule(5, head="means"), filter, [])
+            by_votes = Question(VECTORS[:1], Rule(5), None, [])
+            await classify(by_head, served)
+            removing = threading.Thread(target=remove)
+            removing.start()
+            held.wait()
+            waiting = asyncio.create_task(classify(by_head, served))
+            await asyncio.wait([waiting], timeout=0.1)
+            try:
+                await asyncio.wait_for(classify(by_votes, served), 10)
+                assert not waiting.done()
+            finally:
+                over.set()
+                await waiting
+                removing.join()
+
+        asyncio.run(decide())

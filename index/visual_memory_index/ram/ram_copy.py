@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -148,9 +149,11 @@ class RamCopy:
         rows = self.rows_of_ids(id for each in changes for id in each.removed)
         self._ahead = rows if len(changes) == 1 else None
         if self._originals is not None:
-            going = self._columns.keys[rows], self.vectors.gather(rows)
-            coming = [(np.array(each.keys, np.int64), each.vectors) for each in added]
-            self._originals.hold([going, *coming])
+            starts = range(0, len(rows), EXACT_AT_ONCE)
+            parts = (rows[start : start + EXACT_AT_ONCE] for start in starts)
+            going = ((self._columns.keys[part], self.vectors.gather(part)) for part in parts)
+            coming = ((np.array(each.keys, np.int64), each.vectors) for each in added)
+            self._originals.hold(chain(going, coming))
 
     def finish(self) -> None:
         """Hold nothing of the changes that were prepared, once all are applied."""

@@ -161,13 +161,12 @@ class HeadTooLarge(MemoryRefusal):
 
 
 class TooLittleRam(MemoryRefusal):
-    """Work on all vectors of a memory whose vectors are on disk, and are too many for the RAM."""
+    """Work that needs more of the vectors in RAM than fit, where these are on disk."""
 
-    def __init__(self, wanted: int, available: int) -> None:
+    def __init__(self, work: str, wanted: int, available: int, way_out: str) -> None:
         super().__init__(
-            "Work on all entries needs their vectors and codes of these in RAM, "
-            f"{wanted / 1e9:,.1f} GB, and {available / 1e9:,.1f} GB are available: run it on a "
-            "copy of the memory with fewer entries, or on a server with more RAM."
+            f"{work} needs vectors in RAM, {wanted / 1e9:,.1f} GB, and {available / 1e9:,.1f} GB "
+            f"are available: {way_out}."
         )
 
 

@@ -1,7 +1,7 @@
 """Loops over codes: which rows could be among the nearest to a query, by the bounds of ``codes``.
 
-Compiled by Numba when they are first called. They copy no codes and no vectors: nothing of these
-is left in a buffer.
+Compiled by Numba when they are first called. A scan copies no codes and no vectors: nothing of
+these is left in a buffer.
 """
 
 from __future__ import annotations

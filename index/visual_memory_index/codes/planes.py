@@ -17,6 +17,7 @@ from visual_memory_index.rows.rows import Rows, moves
 BLOCK_ROWS = 1 << 17
 ENCODED_AT_ONCE = 64  # which stay in a core's cache
 MOVED_AT_ONCE = 1024
+TRACED = 64  # numbers of a turned vector, which are searched for after an unlearning
 NUMBERS = 6  # of a row, see ``Codes``
 
 
@@ -98,12 +99,13 @@ class Planes:
         return True
 
     def traces(self, vectors: NDArray[np.float32]) -> Iterator[bytes]:
-        """Yield each of ``vectors`` (n, d) as it is turned, and both halves of its code."""
+        """Yield of each of ``vectors`` (n, d) the first numbers as it is turned, and its code."""
         for start in range(0, len(vectors), ENCODED_AT_ONCE):
             turned = self.rotation(vectors[start : start + ENCODED_AT_ONCE])
             codes = encode(turned)
             for row, vector in enumerate(turned.T):
-                yield from (each.tobytes() for each in (vector, codes.upper[row], codes.lower[row]))
+                begins = vector[:TRACED]
+                yield from (each.tobytes() for each in (begins, codes.upper[row], codes.lower[row]))
 
     def held(self) -> Iterator[bytes]:
         """Yield both halves of all codes, those of some rows at a time."""

@@ -55,7 +55,14 @@ class Engine:
             check_end(contents, self.identity.name, self.identity.kind)
         self.lock, self.whole = ReadWriteLock(), ReadWriteLock()
         self.long_reads, self.file_reads = ReadWriteLock(), ReadWriteLock()
-        self.writer = Writer(store, self.check_open, self._prepare, self._publish, give_up)
+        self.writer = Writer(
+            store,
+            self.check_open,
+            self._prepare,
+            self._publish,
+            lambda: self.ram.finish(),
+            give_up,
+        )
         self.lost: Callable[[MemoryRefusal], None] = lambda damage: None
         self._closed = False
         self._behind = False  # True if the copy in RAM does not match the file

@@ -51,8 +51,8 @@ class Writer:
     The first write that waits for its turn then does all waiting writes. Callers whose writes ended
     together tend to call again together, so it waits a little until as many writes are waiting as
     the last time. ``check`` may refuse all writes; ``prepare`` gets the changes before the commit,
-    and ``publish`` after it. If the disk is full, ``give_up`` makes room for a write that frees
-    disk space, and returns True if it could.
+    and ``publish`` after it, or ``undo`` is called if there was none. If the disk is full,
+    ``give_up`` makes room for a write that frees disk space, and returns True if it could.
     """
 
     def __init__(
@@ -61,10 +61,11 @@ class Writer:
         check: Callable[[], None],
         prepare: Callable[[Sequence[Change]], None],
         publish: Callable[[Sequence[Change]], None],
+        undo: Callable[[], None],
         give_up: Callable[[], bool],
     ) -> None:
         self._store, self._check, self._give_up = store, check, give_up
-        self._prepare, self._publish = prepare, publish
+        self._prepare, self._publish, self._undo = prepare, publish, undo
         self._waiting: list[Job] = []
         self._queue = threading.Condition()
         self._together_before = 1
@@ -132,6 +133,16 @@ class Writer:
 
     def _commit(self, jobs: Sequence[Job]) -> None:
         self._check()
+        try:
+            committed = self._transact(jobs)
+        except BaseException:
+            self._undo()
+            raise
+        if committed:
+            self._publish(committed)
+
+    def _transact(self, jobs: Sequence[Job]) -> list[Change]:
+        """Do all jobs in one transaction, and return their changes."""
         with self._store.transaction() as transaction:
             for at, job in enumerate(jobs):
                 job.error, job.committed = None, []
@@ -151,8 +162,7 @@ class Writer:
                     raise _FailedHalfway(at) from error
             committed = [each for job in jobs for each in job.committed]
             self._prepare(committed)
-        if committed:
-            self._publish(committed)
+        return committed
 
     def _do(self, job: Job, transaction: Transaction) -> None:
         job.answer, change = job.write(transaction)

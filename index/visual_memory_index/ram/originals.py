@@ -52,14 +52,14 @@ class Originals:
         return vectors[np.searchsorted(found, keys)]
 
 
-def check_room(count: int, dimension: int) -> None:
-    """Check that RAM has room for ``count`` vectors and their codes. Raises TooLittleRam.
+def check_room(wanted: int, work: str, way_out: str) -> None:
+    """Check that RAM has room for ``wanted`` bytes of vectors. Raises TooLittleRam.
 
-    A system that does not say how much is available, as Linux does, is taken to have enough.
+    A system that does not say how much is available, as Linux does, is taken to have enough. The
+    error names the ``work`` and a ``way_out``.
     """
-    wanted = 5 * dimension * count
     if MEMINFO.exists():
         words = MEMINFO.read_text().partition("MemAvailable:")[2].split()
         available = 1024 * int(words[0]) if words else wanted
         if available < wanted:
-            raise TooLittleRam(wanted, available)
+            raise TooLittleRam(work, wanted, available, way_out)

@@ -35,6 +35,8 @@ EXACT_AT_ONCE = 4096
 PART_ROWS = 4096  # that are removed while searches wait, some milliseconds
 COPIED_MAX = 1 << 26  # numbers of the vectors that one head is fitted to or without, in 256 MB
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
+FEWER_ENTRIES = "run it on a copy of the memory with fewer entries, or with more RAM"
+FEWER_AT_ONCE = "remove fewer entries at a time"
 UNCOUNTED_PARTS = 8  # of rows that are counted while readers wait
 RECOUNTED = 8  # times the rows removed, to be counted anew instead
 
@@ -137,9 +139,10 @@ class RamCopy:
         return bool(self._columns.rows_of_ids([id])[0] >= 0)
 
     def prepare(self, changes: Sequence[Change]) -> None:
-        """Make room for ``changes``, to be applied after their commit, which needs no new page.
+        """Make room for ``changes``, to be applied after their commit, and find what they remove.
 
-        Memory that removed entries left is given back, if it is much.
+        Memory that removed entries left is given back, if it is much. If vectors are on disk, those
+        removed and added are held until ``finish``. Raises TooLittleRam.
         """
         added = [each.added for each in changes if each.added]
         ids = [id for each in added for id in each.ids]
@@ -149,6 +152,7 @@ class RamCopy:
         rows = self.rows_of_ids(id for each in changes for id in each.removed)
         self._ahead = rows if len(changes) == 1 else None
         if self._originals is not None:
+            check_room(4 * self.vectors.dimension * len(rows), "Such a removal", FEWER_AT_ONCE)
             starts = range(0, len(rows), EXACT_AT_ONCE)
             parts = (rows[start : start + EXACT_AT_ONCE] for start in starts)
             going = ((self._columns.keys[part], self.vectors.gather(part)) for part in parts)
@@ -156,7 +160,7 @@ class RamCopy:
             self._originals.hold(chain(going, coming))
 
     def finish(self) -> None:
-        """Hold nothing of the changes that were prepared, once all are applied."""
+        """Hold nothing of the changes that were prepared, once all are applied or none will be."""
         self._ahead = None
         if self._originals is not None:
             self._originals.hold([])
@@ -373,7 +377,8 @@ class RamCopy:
         stays[self.rows_of_ids(ids)] = False
         rows = np.flatnonzero(stays)
         if self._originals is not None:
-            check_room(len(rows), self.vectors.dimension)
+            wanted = 5 * self.vectors.dimension * len(rows)  # with codes
+            check_room(wanted, "Work on all entries", FEWER_ENTRIES)
         copy = RamCopy(self.vectors.dimension, self._indexes, background=True)
         for start in range(0, len(rows), EXACT_AT_ONCE):
             part = rows[start : start + EXACT_AT_ONCE]

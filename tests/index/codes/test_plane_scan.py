@@ -225,16 +225,16 @@ def test_a_room_that_is_full_grows_for_one_query_and_is_refused_to_several(
     assert [each.tolist() for each in together] == 5 * [list(range(500))]
 
 
-def test_traces_are_all_that_is_made_of_a_vector_and_codes_are_what_is_held() -> None:
-    rows = unit_rows(np.random.default_rng(3).standard_normal((1100, 40)).astype(np.float32))
-    planes = Planes(40, 48)
+def test_traces_are_made_of_a_vector_and_codes_are_what_is_held() -> None:
+    rows = unit_rows(np.random.default_rng(3).standard_normal((1100, 100)).astype(np.float32))
+    planes = Planes(100, 48)
     planes.append(rows)
     turned = planes.rotation(rows)
     codes = encode(turned)
 
     traces, held = list(planes.traces(rows[:70])), list(planes.held())
 
-    assert traces[0::3] == [turned[:, row].tobytes() for row in range(70)]
+    assert traces[0::3] == [turned[:64, row].tobytes() for row in range(70)]
     assert traces[1::3] == [codes.upper[row].tobytes() for row in range(70)]
     assert traces[2::3] == [codes.lower[row].tobytes() for row in range(70)]
     assert b"".join(held[0::2]) == codes.upper.tobytes()

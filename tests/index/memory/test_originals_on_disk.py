@@ -112,6 +112,7 @@ def test_a_write_that_fails_leaves_all_as_it_was(
             memory.delete(["3"])
 
     assert nearest(memory) == before
+    assert not memory._engine.ram._originals._held  # type: ignore[union-attr]
     memory.delete(["3"])
     assert nearest(memory)[3] != before[3]
 
@@ -160,5 +161,9 @@ def test_work_on_all_entries_has_their_vectors_or_is_refused(
     assert snapshot.vectors.gather(np.arange(300)).tobytes() == VECTORS.tobytes()
     (tmp_path / "meminfo").write_text("MemAvailable: 5 kB")
     monkeypatch.setattr(originals, "MEMINFO", tmp_path / "meminfo")
-    with pytest.raises(TooLittleRam):
+    with pytest.raises(TooLittleRam, match="Work on all entries"):
         memory.snapshot()
+    with pytest.raises(TooLittleRam, match="remove fewer entries at a time"):
+        memory.delete([each.id for each in ENTRIES[100:200]])
+    assert memory.delete(["250"]) == ["250"]
+    assert memory.check().entry_count == 199

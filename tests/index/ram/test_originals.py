@@ -51,9 +51,10 @@ def test_work_on_more_vectors_than_ram_takes_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(originals, "MEMINFO", tmp_path / "meminfo")
-    check_room(10**9, 768)  # nobody says how much there is
+    check_room(10**13, "Such work", "do less")  # nobody says how much there is
     (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:   3750000 kB\nBuffers: 1 kB")
-    check_room(1_000_000, 768)
+    check_room(3_840_000_000, "Such work", "do less")
 
-    with pytest.raises(TooLittleRam, match=r"RAM, 3\.8 GB, and 3\.8 GB are available"):
-        check_room(1_000_001, 768)
+    says = r"Such work needs vectors in RAM, 3\.8 GB, and 3\.8 GB are available: do less\."
+    with pytest.raises(TooLittleRam, match=says):
+        check_room(3_840_000_001, "Such work", "do less")

@@ -177,7 +177,7 @@ class Engine:
         """Apply committed changes to the copy in RAM; yield where searches may come between."""
         for change in changes:
             self.digest = change.digest
-            yield from self.ram.apply_in_parts(change)
+            yield from self.ram.apply(change)
         self.ram.finish()
 
     def _load_anew(self) -> None:

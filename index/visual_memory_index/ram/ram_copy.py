@@ -165,12 +165,7 @@ class RamCopy:
         if self._originals is not None:
             self._originals.hold([])
 
-    def apply(self, change: Change) -> None:
-        """Apply a committed change."""
-        for _ in self.apply_in_parts(change):
-            pass
-
-    def apply_in_parts(self, change: Change) -> Iterator[None]:
+    def apply(self, change: Change) -> Iterator[None]:
         """Apply a committed change; yield wherever searches may come between two parts of it.
 
         They find the new entries alone, if they leave out the rows that are ``going``.

@@ -95,10 +95,10 @@ def test_between_two_parts_searches_find_what_they_find_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     between = list[list[object]]()
-    apply_in_parts = RamCopy.apply_in_parts
+    apply = RamCopy.apply
 
     def watched(ram: RamCopy, change: Change) -> Iterator[None]:
-        for _ in apply_in_parts(ram, change):
+        for _ in apply(ram, change):
             found = search(asked(), ram, memory._engine.store)
             assert found is not None
             said: list[object] = [
@@ -114,7 +114,7 @@ def test_between_two_parts_searches_find_what_they_find_in_the_end(
             between.append([*said, dict(sorted(stored.items())), ram.voting_count])
             yield
 
-    monkeypatch.setattr(RamCopy, "apply_in_parts", watched)
+    monkeypatch.setattr(RamCopy, "apply", watched)
     if call is not None:
         call(memory, gone)
     else:

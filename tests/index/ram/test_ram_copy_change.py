@@ -80,7 +80,7 @@ def test_a_follower_holds_after_each_change_what_the_memory_holds(tmp_path: Path
             write(memory)
 
             (change,) = engine.changes
-            follower.apply(change)
+            assert list(follower.apply(change)) == []
 
             assert change.revision == memory.revision == number
             assert change.digest == memory.info().digest

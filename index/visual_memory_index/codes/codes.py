@@ -53,12 +53,12 @@ class Rotation:
     def __init__(self, dimension: int) -> None:
         data = hashlib.shake_256(b"visual memory").digest(ROUNDS * dimension)
         bits = np.frombuffer(data, np.uint8).reshape(ROUNDS, dimension)
-        self._signs = np.where(bits & 1, 1.0, -1.0)
+        self.signs = np.where(bits & 1, 1.0, -1.0)
 
     def __call__(self, vectors: Floats) -> NDArray[np.float64]:
         """Return ``vectors`` (n, d), turned: float64 (d, n), one in each column."""
         turned = np.array(vectors.T, dtype=np.float64, order="C")
-        kernels.turn(turned, self._signs)
+        kernels.turn(turned, self.signs)
         return turned
 
 
@@ -79,13 +79,25 @@ def chunks_of(dimension: int) -> int:
     return -(-dimension // DIMENSIONS)
 
 
+def room(count: int, dimension: int) -> Codes:
+    """Return room for the codes of ``count`` vectors."""
+    shape = count, chunks_of(dimension), DIMENSIONS // 2
+    upper, lower = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+    return Codes(upper, lower, np.empty((6, count), np.float32))
+
+
 def encode(turned: NDArray[np.float64]) -> Codes:
     """Return the codes of unit vectors (d, n) that a ``Rotation`` turned."""
     dimension, count = turned.shape
-    shape = count, chunks_of(dimension), DIMENSIONS // 2
-    upper, lower = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-    codes = Codes(upper, lower, np.empty((6, count), np.float32))
+    codes = room(count, dimension)
     kernels.encode(turned, *codes)
+    return codes
+
+
+def encode_rows(vectors: Floats, rotation: Rotation) -> Codes:
+    """Return the codes of unit ``vectors`` (n, d), turned by their ``rotation``."""
+    codes = room(*vectors.shape)
+    kernels.encode_rows(np.ascontiguousarray(vectors), rotation.signs, *codes)
     return codes
 
 

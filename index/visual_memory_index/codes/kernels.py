@@ -24,6 +24,7 @@ from visual_memory_index.codes.groups import (
 )
 from visual_memory_index.rows.compiled import compiled
 
+ENCODED_AT_ONCE = 64  # which stay in a core's cache
 LOSS_ERROR = 6e-12  # of ‖r‖² in float64: 3 · 16,384 · 2⁻⁵³, of three sums
 
 reach = compiled(bound.reach)
@@ -124,6 +125,23 @@ def encode(turned: Any, upper: Any, lower: Any, numbers: Any) -> None:
         for row in range(count):
             upper[row, chunk, place] |= (levels[at, row] >> 4) << shift
             lower[row, chunk, place] |= (levels[at, row] & 15) << shift
+
+
+@compiled
+def encode_rows(vectors: Any, signs: Any, upper: Any, lower: Any, numbers: Any) -> None:
+    """Turn ``vectors``, float32 (n, d), and write their codes, some at a time: see ``encode``.
+
+    All is done in one call, so that other threads need not wait for Python's lock between two.
+    """
+    count, dimension = vectors.shape
+    for start in range(0, count, ENCODED_AT_ONCE):
+        end = min(count, start + ENCODED_AT_ONCE)
+        turned = np.empty((dimension, end - start))
+        for at in range(dimension):
+            for row in range(start, end):
+                turned[at, row - start] = vectors[row, at]
+        turn(turned, signs)
+        encode(turned, upper[start:end], lower[start:end], numbers[:, start:end])
 
 
 @compiled

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.codes import kernels
-from visual_memory_index.codes.codes import Codes, Rotation, chunks_of, encode
+from visual_memory_index.codes.codes import Codes, Rotation, chunks_of, encode, encode_rows
 from visual_memory_index.codes.groups import CHUNK, GROUP
 from visual_memory_index.rows.blocks import by_block, fresh
 from visual_memory_index.rows.rows import Rows, moves
 
 BLOCK_ROWS = 1 << 17
-ENCODED_AT_ONCE = 64  # which stay in a core's cache
 MOVED_AT_ONCE = 1024
 TRACED = 64  # numbers of a turned vector, which are searched for after an unlearning
 NUMBERS = 6  # of a row, see ``Codes``
@@ -65,8 +64,8 @@ class Planes:
     def append(self, vectors: NDArray[np.float32]) -> None:
         """Add the codes of ``vectors`` (b, d) after the last row."""
         self.reserve(self.count + len(vectors))
-        for start in range(0, len(vectors), ENCODED_AT_ONCE):
-            codes = encode(self.rotation(vectors[start : start + ENCODED_AT_ONCE]))
+        for start in range(0, len(vectors), MOVED_AT_ONCE):
+            codes = encode_rows(vectors[start : start + MOVED_AT_ONCE], self.rotation)
             self._put(np.arange(self.count, self.count + len(codes.lower)), codes)
             self.count += len(codes.lower)
 
@@ -85,23 +84,15 @@ class Planes:
 
     def holds(self, rows: Rows, vectors: NDArray[np.float32]) -> bool:
         """Return True if the codes of ``rows`` are those of ``vectors`` (len(rows), d)."""
-        kept = self._get(rows)
-        for start in range(0, len(rows), ENCODED_AT_ONCE):
-            part = slice(start, start + ENCODED_AT_ONCE)
-            made = encode(self.rotation(vectors[part]))
-            pairs = (
-                (kept.upper[part], made.upper),
-                (kept.lower[part], made.lower),
-                (kept.numbers[:, part], made.numbers),
-            )
-            if any(one.tobytes() != other.tobytes() for one, other in pairs):
-                return False
-        return True
+        kept, made = self._get(rows), encode_rows(vectors, self.rotation)
+        halves = (kept.upper, made.upper), (kept.lower, made.lower)
+        pairs = (*halves, (kept.numbers, made.numbers))
+        return all(one.tobytes() == other.tobytes() for one, other in pairs)
 
     def traces(self, vectors: NDArray[np.float32]) -> Iterator[bytes]:
         """Yield of each of ``vectors`` (n, d) the first numbers as it is turned, and its code."""
-        for start in range(0, len(vectors), ENCODED_AT_ONCE):
-            turned = self.rotation(vectors[start : start + ENCODED_AT_ONCE])
+        for start in range(0, len(vectors), MOVED_AT_ONCE):
+            turned = self.rotation(vectors[start : start + MOVED_AT_ONCE])
             codes = encode(turned)
             for row, vector in enumerate(turned.T):
                 begins = vector[:TRACED]

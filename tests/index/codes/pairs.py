@@ -25,7 +25,7 @@ def turned_back(rotation: Rotation, turned: Turned) -> Turned:
     """Return the vectors (n, d) that ``rotation`` turns to ``turned``."""
     back, d = turned.copy(), turned.shape[1]
     width = 1 << d.bit_length() - 1
-    for number, signs in reversed(list(enumerate(rotation._signs))):
+    for number, signs in reversed(list(enumerate(rotation.signs))):
         part = slice(d - width, d) if number % 2 else slice(width)
         back[:, part] = walsh(back[:, part])
         back *= signs

@@ -35,6 +35,7 @@ from visual_memory_index.files.migrations import check_schema, migrate
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
 READ_AHEAD = 1 << 28  # bytes: SQLite waits for each page that the system has not read yet
+READ_AT_ONCE = 1 << 17  # bytes: of more Linux reads no more
 BUSY_TIMEOUT = "PRAGMA busy_timeout = 10000"  # milliseconds
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 HELD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL}  # by another program
@@ -212,8 +213,9 @@ class Database:
         file, *_ = self.descriptors()
         size = os.fstat(file).st_size
         end = max(begun, min(size, int(share * size) + READ_AHEAD))
-        if end > begun and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(file, begun, end - begun, os.POSIX_FADV_WILLNEED)
+        if hasattr(os, "posix_fadvise"):
+            for start in range(begun, end, READ_AT_ONCE):
+                os.posix_fadvise(file, start, READ_AT_ONCE, os.POSIX_FADV_WILLNEED)
         return end
 
     def close(self) -> None:

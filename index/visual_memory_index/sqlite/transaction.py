@@ -40,6 +40,7 @@ from visual_memory_index.store.store import Known
 from visual_memory_index.store.stored_files import Remains
 
 ERASED_AT_ONCE = 256
+LOOKED_UP_AT_ONCE = 8192  # ids: Python does other work between
 REMAINS = (
     "SELECT metadata, content_sha256, vector, coalesce(image, x''), "
     "coalesce(thumbnail, x'') "
@@ -108,13 +109,15 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         return count
 
     def look_up(self, ids: Iterable[str]) -> dict[str, Known]:
-        ids = list(dict.fromkeys(ids))
-        rows = self._db.execute(
-            "SELECT id, key, label, pruned_by IS NULL FROM entries "
-            "WHERE id IN (SELECT value FROM json_each(?))",
-            (json.dumps(ids),),
-        )
-        found = {id: Known(key, label, bool(votes)) for id, key, label, votes in rows}
+        ids, found = list(dict.fromkeys(ids)), dict[str, Known]()
+        for start in range(0, len(ids), LOOKED_UP_AT_ONCE):
+            rows = self._db.execute(
+                "SELECT id, key, label, pruned_by IS NULL FROM entries "
+                "WHERE id IN (SELECT value FROM json_each(?))",
+                (json.dumps(ids[start : start + LOOKED_UP_AT_ONCE]),),
+            )
+            for id, key, label, votes in rows:
+                found[id] = Known(key, label, bool(votes))
         return {id: found[id] for id in ids if id in found}
 
     def next_revision(self) -> int:

@@ -124,7 +124,7 @@ decisions: $(INSTALLED)
 peers: $(PEERS)/.installed
 	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks/performance:benchmarks/curation $(PEERS)/bin/python benchmarks/curation/suspects.py
 
-# 10,000,000 entries take 41 GB of disk and half an hour, and later runs a minute.
+# 10,000,000 entries take 35 GB of disk and half an hour, and later runs ten minutes.
 disk: $(INSTALLED)
 	$(BIN)/python benchmarks/performance/disk.py --rows $(or $(ROWS),1000000) --work '$(WORK)/disk'
 

@@ -74,6 +74,7 @@ def rebuild(
     check_tables(source)
     with closing(SqliteStore(source)) as store:
         store.complete()
+        store.check()
         identity, backup = store.identity(), store.settings().get(NAME_SETTING, "")
         with store.contents() as contents:
             contents.check_file(check)

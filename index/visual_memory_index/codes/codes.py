@@ -37,6 +37,7 @@ from visual_memory_index.codes.groups import CHUNK, DIMENSIONS, MANY
 
 ROUNDS = 3  # of a rotation: the last numbers mix with the first
 LEVEL_MAX = 15  # of a half of a code
+NUMBERS = 6  # of a code
 MARGIN = 5e-6
 DIGIT_MAX = 127
 SUM_MAX = 2**31 - 1
@@ -79,11 +80,32 @@ def chunks_of(dimension: int) -> int:
     return -(-dimension // DIMENSIONS)
 
 
+def bytes_of(dimension: int) -> int:
+    """Return the number of bytes of one code that is ``packed``."""
+    return DIMENSIONS * chunks_of(dimension) + 4 * NUMBERS
+
+
 def room(count: int, dimension: int) -> Codes:
     """Return room for the codes of ``count`` vectors."""
     shape = count, chunks_of(dimension), DIMENSIONS // 2
     upper, lower = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-    return Codes(upper, lower, np.empty((6, count), np.float32))
+    return Codes(upper, lower, np.empty((NUMBERS, count), np.float32))
+
+
+def packed(codes: Codes) -> NDArray[np.uint8]:
+    """Return codes as bytes (n, ``bytes_of(d)``): both halves, then the numbers, little-endian."""
+    count, chunks, width = codes.upper.shape
+    halves = (half.reshape(count, chunks * width) for half in (codes.upper, codes.lower))
+    return np.hstack([*halves, np.ascontiguousarray(codes.numbers.T, "<f4").view(np.uint8)])
+
+
+def unpacked(data: NDArray[np.uint8]) -> Codes:
+    """Return the codes that were ``packed``."""
+    halves, numbers = data[:, : -4 * NUMBERS], data[:, -4 * NUMBERS :]
+    shape = len(data), halves.shape[1] // DIMENSIONS, DIMENSIONS // 2
+    upper, lower = (half.reshape(shape) for half in np.split(halves, 2, axis=1))
+    floats = np.ascontiguousarray(numbers).view("<f4").astype(np.float32, copy=False)
+    return Codes(upper, lower, floats.T)
 
 
 def encode(turned: NDArray[np.float64]) -> Codes:

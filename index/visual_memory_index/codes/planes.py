@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.codes import kernels
-from visual_memory_index.codes.codes import Codes, Rotation, chunks_of, encode, encode_rows
+from visual_memory_index.codes.codes import (
+    NUMBERS,
+    Codes,
+    Rotation,
+    bytes_of,
+    chunks_of,
+    encode,
+    encode_rows,
+    packed,
+    unpacked,
+)
 from visual_memory_index.codes.groups import CHUNK, GROUP
 from visual_memory_index.rows.blocks import by_block, fresh
 from visual_memory_index.rows.rows import Rows, moves
@@ -17,7 +27,6 @@ from visual_memory_index.rows.rows import Rows, moves
 BLOCK_ROWS = 1 << 17
 MOVED_AT_ONCE = 1024
 TRACED = 64  # numbers of a turned vector, which are searched for after an unlearning
-NUMBERS = 6  # of a row, see ``Codes``
 
 
 class Block(NamedTuple):
@@ -40,7 +49,7 @@ class Planes:
 
     def __init__(self, dimension: int, block_rows: int | None = None) -> None:
         self.count, self.rotation = 0, Rotation(dimension)
-        self._chunks = chunks_of(dimension)
+        self._chunks, self.code_bytes = chunks_of(dimension), bytes_of(dimension)
         self.block_rows = max(1, (block_rows or BLOCK_ROWS) // GROUP) * GROUP
         self.blocks: list[Block] = []
 
@@ -63,11 +72,27 @@ class Planes:
 
     def append(self, vectors: NDArray[np.float32]) -> None:
         """Add the codes of ``vectors`` (b, d) after the last row."""
-        self.reserve(self.count + len(vectors))
         for start in range(0, len(vectors), MOVED_AT_ONCE):
-            codes = encode_rows(vectors[start : start + MOVED_AT_ONCE], self.rotation)
-            self._put(np.arange(self.count, self.count + len(codes.lower)), codes)
-            self.count += len(codes.lower)
+            part = vectors[start : start + MOVED_AT_ONCE]
+            self._append(encode_rows(part, self.rotation))
+
+    def encode(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the codes of ``vectors`` (b, d), packed: (b, ``code_bytes``)."""
+        return packed(encode_rows(vectors, self.rotation))
+
+    def append_codes(self, codes: NDArray[np.uint8]) -> None:
+        """Add ``codes`` (b, ``code_bytes``), packed, after the last row."""
+        self._append(unpacked(codes))
+
+    def codes(self, rows: Rows) -> NDArray[np.uint8]:
+        """Return the codes of ``rows``, packed: (len(rows), ``code_bytes``)."""
+        return packed(self._get(rows))
+
+    def _append(self, codes: Codes) -> None:
+        start, end = self.count, self.count + len(codes.lower)
+        self.reserve(end)
+        self._put(np.arange(start, end), codes)
+        self.count = end
 
     def remove(self, rows: Rows) -> None:
         """Remove ascending ``rows``; the last rows move to their places, as ``moves`` describes."""
@@ -82,13 +107,6 @@ class Planes:
         while (len(self.blocks) - 1) * self.block_rows > self.count:
             self.blocks.pop()
 
-    def holds(self, rows: Rows, vectors: NDArray[np.float32]) -> bool:
-        """Return True if the codes of ``rows`` are those of ``vectors`` (len(rows), d)."""
-        kept, made = self._get(rows), encode_rows(vectors, self.rotation)
-        halves = (kept.upper, made.upper), (kept.lower, made.lower)
-        pairs = (*halves, (kept.numbers, made.numbers))
-        return all(one.tobytes() == other.tobytes() for one, other in pairs)
-
     def traces(self, vectors: NDArray[np.float32]) -> Iterator[bytes]:
         """Yield of each of ``vectors`` (n, d) the first numbers as it is turned, and its code."""
         for start in range(0, len(vectors), MOVED_AT_ONCE):
@@ -97,12 +115,6 @@ class Planes:
             for row, vector in enumerate(turned.T):
                 begins = vector[:TRACED]
                 yield from (each.tobytes() for each in (begins, codes.upper[row], codes.lower[row]))
-
-    def held(self) -> Iterator[bytes]:
-        """Yield both halves of all codes, those of some rows at a time."""
-        for start in range(0, self.count, MOVED_AT_ONCE):
-            codes = self._get(np.arange(start, min(self.count, start + MOVED_AT_ONCE)))
-            yield from (codes.upper.tobytes(), codes.lower.tobytes())
 
     def _put(self, rows: Rows, codes: Codes) -> None:
         for number, inside in by_block(rows, self.block_rows):

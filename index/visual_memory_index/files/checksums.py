@@ -19,8 +19,9 @@ TOMBSTONES = "tombstones"
 ERASING = "erasing"
 OF_MANY = (ENTRIES, TOMBSTONES, ERASING)
 # The audit log is a chain, an entry has checksums of its vector and its pictures, and the pairs are
-# compared with the entries; derived data has checksums of its own, and can be computed again.
-BESIDE = ("audit", "derived", "images", "pairs", "sums", "vectors")
+# compared with the entries; derived data and codes have checksums of their own, and can be computed
+# again.
+BESIDE = ("audit", "codes", "derived", "images", "pairs", "sums", "vectors")
 DIGEST = "digest"  # a column not summed: the audit log's last event has it, too
 MOVES = (
     ("INSERT", "count = count + 1, sum = sum + {new}"),

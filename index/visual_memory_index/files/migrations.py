@@ -172,6 +172,13 @@ MEMORY_STEPS = (
         PRIMARY KEY (segment, name, value, key)
     ) STRICT, WITHOUT ROWID;
     """,
+    # Those of all entries, once the vectors were left on disk.
+    """
+    CREATE TABLE codes (
+        key INTEGER PRIMARY KEY REFERENCES entries (key) ON DELETE CASCADE,
+        code BLOB NOT NULL
+    ) STRICT;
+    """,
 )
 
 CATALOG_STEPS = (

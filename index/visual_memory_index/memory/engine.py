@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from visual_memory_index.errors import (
     BadAuditLog,
     CorruptCopy,
     CorruptStore,
+    FileUnavailable,
     MemoryClosed,
     MemoryRefusal,
     UnknownEntries,
@@ -27,6 +31,8 @@ from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.store.contents import check_end
 from visual_memory_index.store.store import Known, Store, Transaction
 from visual_memory_index.store.stored_files import StoredFiles
+
+KEPT_AT_ONCE = 16_384  # codes that one transaction stores
 
 T = TypeVar("T")
 
@@ -68,7 +74,12 @@ class Engine:
         self._behind = False  # True if the copy in RAM does not match the file
         self._reading_settings = threading.Lock()  # or an earlier reading could replace a later one
         self.settings = store.settings()
-        self._load()
+        with ThreadPoolExecutor(1) as thread:
+            checking = thread.submit(store.check)
+            try:
+                self._load()
+            finally:
+                checking.result()  # whose error says more
 
     @property
     def is_sound(self) -> bool:
@@ -121,6 +132,10 @@ class Engine:
         with self.file_reads.reading():
             self.check_open()
             yield self.store
+
+    def codes_to_keep(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+        """Return the codes of ``vectors`` (b, d) if the store keeps them beside the vectors."""
+        return self.ram.vectors.encode(vectors) if self.originals == "disk" else None
 
     def read_settings(self) -> None:
         """Reload the settings from the store, after some were stored."""
@@ -189,18 +204,34 @@ class Engine:
             raise
 
     def _load(self) -> None:
-        originals, dimension = None, self.identity.dimension
-        if self.originals == "disk":
-            originals = Originals(
-                self.identity.name, partial(self.store.vectors, dimension=dimension)
-            )
+        dimension = self.identity.dimension
+        read = partial(self.store.vectors, dimension=dimension)
+        on_disk = self.originals == "disk"
+        originals = Originals(self.identity.name, read) if on_disk else None
         ram = self.ram = RamCopy(dimension, self._indexes, originals)
         self.digest = self.store.digest()
         for key, id, label in self.store.pruned():
             ram.silence([id], [key], [label])
+        if on_disk:
+            self._load_codes(ram)
+            return
         for revision, entries in ahead(self.store.rows(dimension)):
             ram.add(*entries)
             ram.revision = revision
+
+    def _load_codes(self, ram: RamCopy) -> None:
+        """Load voting entries with their codes, then store the codes that were missing."""
+        made: list[NDArray[np.int64]] = []
+        rows = self.store.coded_rows(ram.vectors.dimension, ram.vectors.encode)
+        for revision, entries in ahead(rows):
+            ram.add_coded(entries)
+            ram.revision = revision
+            made.append(entries.keys[~entries.stored])
+        keys = np.concatenate(made)
+        with suppress(FileUnavailable):  # such as a full disk: the next start makes them again
+            for start in range(0, len(keys), KEPT_AT_ONCE):
+                part = keys[start : start + KEPT_AT_ONCE]
+                self.store.keep_codes(part, ram.vectors.codes(ram.rows_of_keys(part)))
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

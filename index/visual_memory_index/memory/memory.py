@@ -210,6 +210,7 @@ class Memory:
         given = [entry.id for entry in entries if entry.id]
         ids = [entry.id or self._ids.make() for entry in entries]
         elements = digests.elements(ids, entries, vectors)
+        codes = self._engine.codes_to_keep(vectors)
         call = "InsertEntries" if request.start == WHOLE else "ImportEntries"
 
         def write(transaction: Transaction) -> tuple[list[str], Change]:
@@ -219,7 +220,7 @@ class Memory:
                 raise EntriesExist(list(existing))
             transaction.delete([known.key for known in existing.values()])
             keys = transaction.next_keys(len(entries))
-            transaction.insert(keys, ids, entries, vectors, now(), elements)
+            transaction.insert(keys, ids, entries, vectors, now(), elements, codes)
             labels = [entry.label for entry in entries]
             return ids, Change(list(existing), VotingEntries(keys, ids, labels, vectors))
 

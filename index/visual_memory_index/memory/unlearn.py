@@ -23,6 +23,7 @@ from visual_memory_index.store.stored_files import SearchableTransaction
 UNLEARNED_MAX = 1_000_000  # ids at once
 LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures to search for
 TRACED_MAX = 4096  # vectors of which what the index makes is searched for, too
+CODES_AT_ONCE = 4096  # rows
 SAMPLE_IMAGES, HEADER_BYTES = 32, 1 << 18  # the headers of remaining pictures are no residue
 CUT_SECONDS = 1.0  # to wait for checks and copies; later ones wait meanwhile
 
@@ -222,9 +223,12 @@ class Unlearning:
 
         Pieces are masked, as ``ResiduePatterns.found_in`` returns them.
         """
+        found = self._engine.files.found_in(patterns)
         with self._engine.reading_ram() as ram:
-            in_codes = [patterns.found_in(part) for part in ram.vectors.held()]
-        return self._engine.files.found_in(patterns).union(*in_codes)
+            for start in range(0, len(ram), CODES_AT_ONCE):
+                rows = np.arange(start, min(len(ram), start + CODES_AT_ONCE))
+                found |= patterns.found_in(ram.vectors.codes(rows).tobytes())
+        return found
 
     def sought(self, ids: Sequence[str]) -> Sought:
         """Return ids and content hashes of the ``ids`` that are stored, to find them elsewhere."""

@@ -162,7 +162,9 @@ class Columns:
         """Give memory of removed rows back, if it is much."""
         self._give_back(0, 0)
 
-    def append(self, keys: Sequence[int], ids: Sequence[str], labels: Sequence[str]) -> None:
+    def append(
+        self, keys: Sequence[int] | Int64, ids: Sequence[str], labels: Sequence[str]
+    ) -> None:
         """Add rows after the last one, for which room was reserved."""
         arrays, start, end = self._arrays, self._count, self._count + len(ids)
         text, lengths = encoded(ids)

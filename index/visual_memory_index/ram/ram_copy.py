@@ -23,7 +23,7 @@ from visual_memory_index.ram.answers import Answers
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.heads import Heads
 from visual_memory_index.ram.originals import Keys, Originals, check_room
-from visual_memory_index.records.entry import VotingEntries
+from visual_memory_index.records.entry import CodedEntries, VotingEntries
 from visual_memory_index.records.filter import Comparison
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.rows.distances import exact_distances
@@ -199,6 +199,12 @@ class RamCopy:
         if self.counted == start:
             self.count()
         self._remove(gone)
+
+    def add_coded(self, entries: CodedEntries) -> None:
+        """Add voting entries whose vectors are on disk, to a copy that keeps no statistics."""
+        self._columns.reserve(entries.ids)
+        self._columns.append(entries.keys, entries.ids, entries.labels)
+        self.vectors.append_codes(entries.codes)
 
     def label(self, id: str) -> str:
         """Return the label of an entry, pruned or not."""

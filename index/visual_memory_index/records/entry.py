@@ -78,6 +78,19 @@ class VotingEntries(NamedTuple):
     vectors: NDArray[np.float32]
 
 
+class CodedEntries(NamedTuple):
+    """Voting entries with the fields needed in RAM where vectors are kept on disk.
+
+    ``codes`` are uint8 (b, bytes of a code); those that are not ``stored`` (b,) were just made.
+    """
+
+    keys: NDArray[np.int64]
+    ids: Sequence[str]
+    labels: Sequence[str]
+    codes: NDArray[np.uint8]
+    stored: NDArray[np.bool_]
+
+
 def now() -> int:
     """Return the time in microseconds since 1970, as it is stored everywhere."""
     return time.time_ns() // 1000

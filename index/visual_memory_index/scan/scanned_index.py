@@ -43,7 +43,8 @@ class ScannedIndex:
         self._background = threads.background
         self._threads = threads.background if background else threads.queries
         self.dimension, self.blocks, self.gather = rows.dimension, rows.blocks, rows.gather
-        self.traces, self.held = planes.traces, planes.held
+        self.encode, self.codes, self.traces = planes.encode, planes.codes, planes.traces
+        self.code_bytes = planes.code_bytes
         self._error = float32_error(rows.dimension)
 
     @property
@@ -58,6 +59,11 @@ class ScannedIndex:
         self._planes.append(vectors)
         self._rows.append(vectors)
 
+    def append_codes(self, codes: NDArray[np.uint8]) -> None:
+        assert isinstance(self._rows, StoredRows)
+        self._planes.append_codes(codes)
+        self._rows.grow(len(codes))
+
     def remove(self, rows: Rows) -> None:
         self._planes.remove(rows)
         self._rows.remove(rows)
@@ -65,7 +71,7 @@ class ScannedIndex:
     def holds(self, rows: Rows, vectors: NDArray[np.float32]) -> bool:
         stored = isinstance(self._rows, StoredRows)
         same = stored or self.gather(rows).tobytes() == vectors.tobytes()
-        return same and self._planes.holds(rows, vectors)
+        return same and self.codes(rows).tobytes() == self.encode(vectors).tobytes()
 
     def candidates(
         self, queries: NDArray[np.float32], ks: Sequence[int], excluded: Sequence[Rows]

@@ -25,7 +25,11 @@ class StoredRows:
 
     def append(self, vectors: NDArray[np.float32]) -> None:
         """Count ``vectors`` (b, d) that ``read`` returns as the rows after the last."""
-        self.count += len(vectors)
+        self.grow(len(vectors))
+
+    def grow(self, count: int) -> None:
+        """Count so many more."""
+        self.count += count
 
     def remove(self, rows: Rows) -> None:
         """Count ``rows`` no more: ``read`` returns others in their places, as ``moves`` says."""

@@ -86,14 +86,24 @@ class VectorIndex(UnitRows, Protocol):
     def together_max(self) -> int:
         """The largest sum of k and excluded rows for which to search with other queries."""
 
+    @property
+    def code_bytes(self) -> int:
+        """The size of a code: what RAM has of a vector beside itself, made of it alone."""
+
+    def encode(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the code of each of ``vectors`` (n, d): uint8 (n, ``code_bytes``)."""
+
+    def codes(self, rows: Rows) -> NDArray[np.uint8]:
+        """Return the codes of ``rows``: uint8 (len(rows), ``code_bytes``)."""
+
+    def append_codes(self, codes: NDArray[np.uint8]) -> None:
+        """Add rows after the last, given by their ``codes`` alone: their vectors are read."""
+
     def holds(self, rows: Rows, vectors: NDArray[np.float32]) -> bool:
         """Return True if all that RAM has of ``rows`` follows from ``vectors`` (len(rows), d)."""
 
     def traces(self, vectors: NDArray[np.float32]) -> Iterator[bytes]:
-        """Yield what the index makes of each of ``vectors`` (n, d), such as its code."""
-
-    def held(self) -> Iterator[bytes]:
-        """Yield what RAM has of the rows beside their vectors: the traces of some at a time."""
+        """Yield pieces of what the index makes of each of ``vectors`` (n, d), such as its code."""
 
     def candidates(
         self, queries: NDArray[np.float32], ks: Sequence[int], excluded: Sequence[Rows]

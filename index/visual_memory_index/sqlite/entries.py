@@ -29,12 +29,6 @@ PART_COLUMNS = (
 )
 
 
-VECTORS = """
-    SELECT key, vector_checksum, vector FROM entries LEFT JOIN vectors USING (key)
-    WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key
-"""
-
-
 class Row(NamedTuple):
     """A row of the table ``entries``; its checksum is of all values before it, in this order."""
 
@@ -57,6 +51,7 @@ VALUES = ROW.removesuffix(", checksum")
 VECTOR_CHECKSUM = Row._fields.index("vector_checksum")
 SEAL = f"UPDATE entries SET checksum = checksum({VALUES})"
 ROWS = f"SELECT {ROW}, vector FROM entries LEFT JOIN vectors USING (key)"
+ROWS_OF = f"{ROWS} WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key"
 
 
 def verified(values: Sequence[Any]) -> Row:
@@ -140,13 +135,13 @@ def read_entries(
 def read_vectors(db: sqlite3.Connection, keys: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
     """Yield key and vector of each entry that has one of the ``keys``, ascending.
 
-    Raises NotAsWritten.
+    Raises NotAsWritten if anything of such an entry is not as it was written.
     """
     for start in range(0, len(keys), VECTORS_AT_ONCE):
         part = json.dumps(keys[start : start + VECTORS_AT_ONCE].tolist())
-        for key, written, vector in db.execute(VECTORS, (part,)).fetchall():
-            check_part("vector", key, written, vector)
-            yield key, vector
+        for row in db.execute(ROWS_OF, (part,)).fetchall():
+            check_row(row)
+            yield row[0], row[-1]
 
 
 def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
@@ -157,14 +152,19 @@ def read_ids(db: sqlite3.Connection, filter: Filter) -> list[str]:
 
 
 def keys_text(db: sqlite3.Connection, filter: Filter) -> str:
-    """Return the keys of the entries that match ``filter``, with spaces between, in no order.
-
-    As one text they are read several times as fast as row by row.
-    """
+    """Return the keys of the entries that match ``filter``, with spaces between, in no order."""
     condition, parameters = to_sql(filter)
     query = f"SELECT group_concat(key, ' ') FROM entries WHERE {condition}"
     text: str | None = db.execute(query, parameters).fetchone()[0]
     return text or ""
+
+
+def to_numbers(text: str | None) -> NDArray[np.int64]:
+    """Return the numbers that ``group_concat`` wrote with spaces between, None if there were none.
+
+    As one text they are read several times as fast as row by row.
+    """
+    return np.fromstring(text, np.int64, sep=" ") if text else np.empty(0, np.int64)
 
 
 def voting(rows: Sequence[tuple[Any, ...]], dimension: int, path: Path) -> VotingEntries:
@@ -207,8 +207,7 @@ def rows_of(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[list[tuple[
     """Yield the entries with these keys, each with its vector, in parts. Raises NotAsWritten."""
     for start in range(0, len(keys), ROWS_AT_ONCE):
         part = json.dumps(list(keys[start : start + ROWS_AT_ONCE]))
-        query = f"{ROWS} WHERE key IN (SELECT value FROM json_each(?))"
-        rows = db.execute(query, (part,)).fetchall()
+        rows = db.execute(ROWS_OF, (part,)).fetchall()
         for row in rows:
             check_row(row)
         yield [(Row(*row[:-1]), row[-1]) for row in rows]

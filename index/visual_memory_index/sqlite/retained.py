@@ -25,6 +25,7 @@ BESIDE = (
     "SELECT CAST(event AS BLOB) FROM audit",
     "SELECT CAST(id AS BLOB) FROM erasing",
     "SELECT CAST(request_id AS BLOB), CAST(answer AS BLOB) FROM requests",
+    "SELECT code FROM codes",
 )
 
 

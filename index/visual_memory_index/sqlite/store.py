@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
 from functools import cached_property
@@ -24,11 +24,11 @@ from visual_memory_index.files.migrations import MEMORY_STEPS
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import OnStanding, Standing
-from visual_memory_index.records.entry import Entry, Parts, VotingEntries
+from visual_memory_index.records.entry import CodedEntries, Entry, Parts, VotingEntries
 from visual_memory_index.records.filter import Comparison, Filter
 from visual_memory_index.records.operation import Operation
 from visual_memory_index.records.request import LOCAL, Request, StoredBatch
-from visual_memory_index.sqlite import pairs, same_content
+from visual_memory_index.sqlite import codes, pairs, same_content
 from visual_memory_index.sqlite.backup import backup_times
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import (
@@ -41,6 +41,7 @@ from visual_memory_index.sqlite.entries import (
     read_vectors,
     share_of_all,
     to_matrix,
+    to_numbers,
     voting,
 )
 from visual_memory_index.sqlite.filter_sql import to_sql
@@ -114,16 +115,11 @@ class SqliteStore:
         return Identity(name, dimension, embedder, created_at, bool(store_images), uid)
 
     def complete(self) -> None:
-        """Add the uid and the digest that a file of an older release lacks.
-
-        Before that, all data that ``rows`` and later reads do not check is compared with its
-        checksum totals, or with the entries that it follows from.
-        """
-        self.database.check()
+        """Add the uid and the digest that a file of an older release lacks, after a check."""
         with self.database.reading() as db:
-            pairs.check(db)
             if db.execute("SELECT 1 FROM memory WHERE digest IS NULL").fetchone() is None:
                 return
+        self.check()
         kind = self._kind
         with self.database.transaction() as db:
             share = share_of_all(db)
@@ -134,6 +130,11 @@ class SqliteStore:
             transaction = SqliteTransaction(db, self.path, kind)
             transaction.log("MigrateMemory", share.size, LOCAL)
             transaction.finish()
+
+    def check(self) -> None:
+        self.database.check()
+        with self.database.reading() as db:
+            pairs.check(db)
 
     def digest(self) -> str:
         with self.database.reading() as db:
@@ -249,13 +250,32 @@ class SqliteStore:
     def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
-            ahead = 0
-            last: int | None = db.execute("SELECT max(key) FROM entries").fetchone()[0]
+            begun, last = 0, last_key(db)
             cursor = db.execute(f"{ROWS} WHERE pruned_by IS NULL ORDER BY key")
             while rows := cursor.fetchmany(LOADED_AT_ONCE):
-                ahead = self.database.read_ahead(rows[-1][0] / (last or 1), ahead)
+                begun = self.database.read_ahead(rows[-1][0] / last, begun)
                 yield revision, voting(rows, dimension, self.path)
             yield revision, voting([], dimension, self.path)
+
+    def coded_rows(
+        self, dimension: int, encode: Callable[[NDArray[np.float32]], NDArray[np.uint8]]
+    ) -> Iterator[tuple[int, CodedEntries]]:
+        size = encode(np.empty((0, dimension), np.float32)).shape[1]
+        with self.database.reading() as db:
+            revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
+            after, begun, last = 0, 0, last_key(db)
+            while len((entries := codes.read(db, after, LOADED_AT_ONCE, size)).keys):
+                after = int(entries.keys[-1])
+                if not entries.stored.all():
+                    begun = self.database.read_ahead(after / last, begun)
+                    _, vectors = self.vectors(entries.keys[~entries.stored], dimension)
+                    entries.codes[~entries.stored] = encode(vectors)
+                yield revision, entries
+            yield revision, entries
+
+    def keep_codes(self, keys: NDArray[np.int64], made: NDArray[np.uint8]) -> None:
+        with self.database.transaction() as db:
+            codes.keep(db, keys, made)
 
     def pruned(self) -> list[tuple[int, str, str]]:
         with self.database.reading() as db:
@@ -281,7 +301,7 @@ class SqliteStore:
                 found = pairs.keys_text(db, filter)
             else:
                 found = keys_text(db, filter)
-        return revision, np.fromstring(found, np.int64, sep=" ") if found else np.empty(0, np.int64)
+        return revision, to_numbers(found)
 
     def ids(self, filter: Filter) -> list[str]:
         with self.database.reading() as db:
@@ -335,6 +355,12 @@ class SqliteStore:
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         with self.database.reading() as db:
             return SqliteRequests(db).stored_batches(request_id)
+
+
+def last_key(db: sqlite3.Connection) -> int:
+    """Return the largest key of an entry, or 1 if there is none."""
+    last: int = db.execute("SELECT max(1, ifnull(max(key), 1)) FROM entries").fetchone()[0]
+    return last
 
 
 def checksum_of(name: str, value: bytes) -> int:

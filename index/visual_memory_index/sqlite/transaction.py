@@ -22,9 +22,11 @@ from visual_memory_index.records.entry import Entry, VotingEntries, now
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.sqlite import pairs
 from visual_memory_index.sqlite.backup import backup_times
+from visual_memory_index.sqlite.codes import add as add_codes
 from visual_memory_index.sqlite.entries import (
     ROWS,
     VALUES,
+    VECTOR_CHECKSUM,
     altered,
     element,
     read_entries,
@@ -136,6 +138,7 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         vectors: NDArray[np.float32],
         created_at: int,
         elements: Sequence[bytes],
+        codes: NDArray[np.uint8] | None = None,
     ) -> None:
         data = np.ascontiguousarray(vectors, "<f4").reshape(-1).view(np.uint8).data
         width = 4 * vectors.shape[1]
@@ -155,6 +158,8 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
             "FROM entries WHERE key >= ?2",
             (data, keys.start, width),
         )
+        if codes is not None:
+            add_codes(self._db, keys, codes, [value[VECTOR_CHECKSUM] for value in values])
         pairs.add(self._db, keys.start, keys.stop - 1)
         self._db.executemany(
             "INSERT INTO images (key, thumbnail, image) VALUES (?, ?, ?)",

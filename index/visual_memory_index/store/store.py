@@ -7,7 +7,7 @@ it. Erasing has protocols of its own, for the bytes of a store: see ``stored_fil
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.ledger.audit import Event, Head
-from visual_memory_index.records.entry import Entry, Parts, VotingEntries, now
+from visual_memory_index.records.entry import CodedEntries, Entry, Parts, VotingEntries, now
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.operation import Operation, State
 from visual_memory_index.records.request import Request, StoredBatch
@@ -137,11 +137,13 @@ class Transaction(Protocol):
         vectors: NDArray[np.float32],
         created_at: int,
         elements: Sequence[bytes],
+        codes: NDArray[np.uint8] | None = None,
     ) -> None:
         """Add ``entries`` with ``vectors`` (b, d), bit for bit, under new ``ids`` and ``keys``.
 
         The entries vote. The ids, times and vectors in ``entries`` are not read; ``elements`` are
-        the entries' elements of the digest (``digest.elements``). Raises EntriesExist with the ids
+        the entries' elements of the digest (``digest.elements``), ``codes`` the codes of the
+        vectors, if they are to be kept. Raises EntriesExist with the ids
         already stored; the transaction has to be rolled back then.
         """
 
@@ -267,6 +269,9 @@ class Store(Protocol):
     def complete(self) -> None:
         """Compute data that an older release did not store; to be called before anything else."""
 
+    def check(self) -> None:
+        """Compare all that ``rows`` and later reads do not check with what was written."""
+
     def identity(self) -> Identity:
         """Return the memory's identity. Raises CorruptStore if no memory is stored."""
 
@@ -280,6 +285,17 @@ class Store(Protocol):
         """Yield the revision and the voting entries of one committed state, by key, in parts.
 
         The last part is empty. ``dimension`` is that of the vectors.
+        """
+
+    def coded_rows(
+        self, dimension: int, encode: Callable[[NDArray[np.float32]], NDArray[np.uint8]]
+    ) -> Iterator[tuple[int, CodedEntries]]:
+        """Yield the same with codes in place of vectors; ``encode`` makes those not stored."""
+
+    def keep_codes(self, keys: NDArray[np.int64], made: NDArray[np.uint8]) -> None:
+        """Store the codes ``made`` (n, b) for the entries with ascending ``keys``.
+
+        Only one thread at a time may call this.
         """
 
     def pruned(self) -> list[tuple[int, str, str]]:

@@ -225,20 +225,24 @@ def test_a_room_that_is_full_grows_for_one_query_and_is_refused_to_several(
     assert [each.tolist() for each in together] == 5 * [list(range(500))]
 
 
-def test_traces_are_made_of_a_vector_and_codes_are_what_is_held() -> None:
+def test_traces_are_pieces_of_a_code_and_of_a_turned_vector() -> None:
     rows = unit_rows(np.random.default_rng(3).standard_normal((1100, 100)).astype(np.float32))
     planes = Planes(100, 48)
     planes.append(rows)
     turned = planes.rotation(rows)
     codes = encode(turned)
 
-    traces, held = list(planes.traces(rows[:70])), list(planes.held())
+    traces, held = list(planes.traces(rows[:70])), planes.codes(np.arange(1100))
 
     assert traces[0::3] == [turned[:64, row].tobytes() for row in range(70)]
     assert traces[1::3] == [codes.upper[row].tobytes() for row in range(70)]
     assert traces[2::3] == [codes.lower[row].tobytes() for row in range(70)]
-    assert b"".join(held[0::2]) == codes.upper.tobytes()
-    assert b"".join(held[1::2]) == codes.lower.tobytes()
+    half = 4 * codes.upper.shape[1]
+    assert held[:, :half].tobytes() == codes.upper.tobytes()
+    assert held[:, half : 2 * half].tobytes() == codes.lower.tobytes()
+    assert held[:, 2 * half :].tobytes() == codes.numbers.T.tobytes()
+    assert held.shape[1] == planes.code_bytes
+    assert held.tobytes() == planes.encode(rows).tobytes()
 
 
 def test_few_of_random_rows_are_candidates() -> None:

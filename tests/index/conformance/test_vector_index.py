@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.index.conformance.implementations import INDEXES, NewIndex
+from tests.index.conformance.implementations import INDEXES, THREADS, NewIndex
 from tests.index.crowds import crowds
 
 from visual_memory_index import unit_rows
+from visual_memory_index.codes.planes import Planes
 from visual_memory_index.rows.distances import exact_distances
 from visual_memory_index.rows.rows import RowBits, Rows
+from visual_memory_index.scan.scanned_index import ScannedIndex
+from visual_memory_index.scan.stored_rows import StoredRows
 from visual_memory_index.scan.vectors import VectorIndex
 
 each_index = pytest.mark.parametrize("new_index", INDEXES.values(), ids=INDEXES.keys())
@@ -214,3 +217,37 @@ def test_a_row_is_affected_by_what_belongs_among_its_nearest_whatever_came_and_w
     for row, at, is_affected in zip(left, before, affected, strict=True):
         belongs = exact_distances(row, came).min() <= kth[at]
         assert is_affected or not belongs
+
+
+@each_index
+@given(crowds(), st.data())
+def test_codes_follow_from_the_vectors_and_move_with_their_rows(
+    new_index: NewIndex, vectors: NDArray[np.float32], data: st.DataObject
+) -> None:
+    index = filled(new_index(vectors.shape[1]), vectors)
+    some = st.sets(st.integers(0, len(vectors) - 1), max_size=len(vectors))
+    index.remove(np.array(sorted(data.draw(some)), dtype=np.intp))
+    rows = np.arange(index.count)[::-1]
+
+    codes = index.codes(rows)
+
+    assert codes.shape == (len(rows), index.code_bytes)
+    assert codes.tobytes() == index.encode(index.gather(rows)).tobytes()
+    assert index.holds(rows, index.gather(rows))
+
+
+@given(crowds())
+def test_an_index_of_codes_alone_finds_the_nearest(vectors: NDArray[np.float32]) -> None:
+    whole = filled(INDEXES["scanned"](vectors.shape[1]), vectors)
+    read = vectors.__getitem__
+    index = ScannedIndex(StoredRows(vectors.shape[1], read), Planes(vectors.shape[1]), THREADS)
+
+    for part in np.array_split(whole.encode(vectors), 3):
+        index.append_codes(part)
+
+    assert index.count == len(vectors)
+    assert index.holds(np.arange(len(vectors)), vectors)
+    nobody = [np.empty(0, np.intp)] * len(vectors)
+    ks = [min(5, len(vectors))] * len(vectors)
+    for query, found in zip(vectors, index.candidates(vectors, ks, nobody), strict=True):
+        assert not misses(query, index, ks[0], np.arange(len(vectors)), found)

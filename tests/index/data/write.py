@@ -81,6 +81,6 @@ def shrink(path: Path) -> None:
 
 if __name__ == "__main__":
     for file, writing in ((FILE, write), (CATALOG, write_catalog)):
-        file.unlink(missing_ok=True)
-        writing(file)
-        print(file.name)
+        if not file.exists():
+            writing(file)
+            print(file.name)

@@ -140,6 +140,20 @@ def test_a_vector_that_is_damaged_in_the_file_is_not_taken(memory: Memory) -> No
         nearest(memory)
 
 
+def test_an_entry_is_compared_with_its_checksum_before_it_votes(memory: Memory) -> None:
+    memory.close()
+    with closing(sqlite3.connect(memory.path)) as db, db:
+        db.execute("UPDATE entries SET label = 'owl' WHERE key = 1")
+
+    with closing(Memory.open(memory.path, indexes=INDEXES)) as again:
+        (found,) = again.nearest([Query(VECTORS[5:6], 1)])
+        assert found.ids.tolist() == [["5"]]
+        with pytest.raises(CorruptStore, match="the entry of key 1"):
+            nearest(again)
+        with pytest.raises(CorruptStore, match="the entry of key 1"):
+            again.check()
+
+
 def test_an_entry_that_another_program_deletes_is_missed(memory: Memory) -> None:
     lost = list[MemoryRefusal]()
     memory.watch(lost.append)

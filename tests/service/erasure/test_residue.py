@@ -87,10 +87,14 @@ def test_nothing_is_left_of_codes_but_those_that_entries_that_stay_have_too(
         for number, row in enumerate(np.concatenate([vectors, nearly])):
             pets.insert(vectors=row[np.newaxis], labels=["cat"], ids=[f"{number}"])
         before = residue.in_process(server.process.pid)
+        in_files = residue.in_files(server.data)
 
         certificate = pets.unlearn([f"{number}" for number in range(60, 99)])
 
         assert residue.in_process(server.process.pid) == {}
+        assert residue.in_files(server.data) == {}
+        kept = set() if originals == "ram" else {"upper", "lower"}
+        assert {name.split()[0] for name in in_files} == kept
         assert {name.split()[0] for name in before} >= {"lower"}
         assert len(certificate.searched) == 2
         assert not certificate.also_in

@@ -1,0 +1,96 @@
+"""The codes of vectors in a memory's file, from which a start is quicker than from the vectors.
+
+They follow from the vectors: where one is missing or damaged it is made again. Each has 4 bytes
+behind it that depend on it, the key of the entry and the checksum of the vector.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual_memory_index.records.entry import CodedEntries
+from visual_memory_index.sqlite.entries import to_numbers
+
+# One step for many rows, during which other threads of Python go on. A code that cannot be one is
+# read as zeros.
+CODED = """
+    SELECT group_concat(key, ' '), json_group_array(id), json_group_array(label),
+        group_concat(vector_checksum, ' '),
+        CAST(group_concat(iif(length(code) = :width, code, zeroblob(:width)), '') AS BLOB)
+    FROM (
+        SELECT key, id, label, vector_checksum, code FROM entries LEFT JOIN codes USING (key)
+        WHERE key > :after AND pruned_by IS NULL ORDER BY key LIMIT :limit
+    )
+"""
+CHECK_BYTES = 4
+Bytes = NDArray[np.uint8]
+Int64 = NDArray[np.int64]
+
+
+def add(db: sqlite3.Connection, keys: range, codes: Bytes, vector_checksums: Sequence[int]) -> None:
+    """Store the ``codes`` (n, b) of new entries, by key; the table is otherwise before them."""
+    data = sealed(np.arange(keys.start, keys.stop), codes, np.array(vector_checksums, np.int64))
+    db.execute(
+        "INSERT INTO codes SELECT key, substr(?1, 1 + (key - ?2) * ?3, ?3) "
+        "FROM entries WHERE key >= ?2",
+        (data.tobytes(), keys.start, data.shape[1]),
+    )
+
+
+def keep(db: sqlite3.Connection, keys: Int64, codes: Bytes) -> None:
+    """Store the ``codes`` (n, b) of ascending ``keys`` of entries, in place of those stored."""
+    listed = json.dumps(keys.tolist())
+    checksums = db.execute(
+        "SELECT vector_checksum FROM entries "
+        "WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key",
+        (listed,),
+    )
+    data = sealed(keys, codes, np.array([checksum for (checksum,) in checksums], np.int64))
+    db.execute(
+        "INSERT OR REPLACE INTO codes "
+        "SELECT each.value, substr(?1, 1 + each.key * ?2, ?2) FROM json_each(?3) AS each",
+        (data.tobytes(), data.shape[1], listed),
+    )
+
+
+def read(db: sqlite3.Connection, after: int, limit: int, size: int) -> CodedEntries:
+    """Return up to ``limit`` voting entries with keys ``after`` a key, ascending.
+
+    Codes of ``size`` bytes that are missing or damaged are not ``stored``. Ids and labels are not
+    compared with checksums: ``read_vectors`` does that for all that are near to a query.
+    """
+    width = size + CHECK_BYTES
+    parameters = {"width": width, "after": after, "limit": limit}
+    keys, ids, labels, checksums, stored = db.execute(CODED, parameters).fetchone()
+    data = np.frombuffer(stored or b"", np.uint8).reshape(-1, width)
+    codes, numbers = data[:, :size].copy(), to_numbers(keys)
+    same = (data == sealed(numbers, codes, to_numbers(checksums))).all(axis=1)
+    there = codes.any(axis=1)  # no code is all zeros
+    return CodedEntries(numbers, json.loads(ids), json.loads(labels), codes, same & there)
+
+
+def sealed(keys: Int64, codes: Bytes, vector_checksums: Int64) -> Bytes:
+    """Return ``codes`` (n, b), b a multiple of 4, each with its check behind it: (n, b + 4).
+
+    A check is a sum of products modulo 2³² with odd numbers, which any change of one word changes.
+    NumPy computes those of many codes at a time.
+    """
+    words = np.ascontiguousarray(codes).view("<u4")
+    beside = np.stack([keys, vector_checksums], axis=1).astype(np.uint32)
+    factors = odd_numbers(words.shape[1] + 2)
+    checks = np.einsum("ij,j->i", words, factors[2:]) + beside @ factors[:2]
+    return np.hstack([codes, checks.astype("<u4")[:, np.newaxis].view(np.uint8)])
+
+
+@cache
+def odd_numbers(count: int) -> NDArray[np.uint32]:
+    """Return so many odd numbers, always the same."""
+    data = hashlib.shake_256(b"visual memory").digest(4 * count)
+    return np.frombuffer(data, "<u4").astype(np.uint32) | np.uint32(1)

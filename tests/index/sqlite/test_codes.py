@@ -1,0 +1,223 @@
+"""The codes in a file are those of its entries; one that is not as written is made again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.conftest import folder_in_ram
+
+from visual_memory_index import Entry, Memory, Query, unit_rows
+from visual_memory_index.codes.planes import Planes
+from visual_memory_index.errors import DiskFull
+from visual_memory_index.files.checksums import add_functions
+from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
+from visual_memory_index.scan.indexes import ScannedIndexes
+from visual_memory_index.sqlite.codes import odd_numbers, read, sealed
+from visual_memory_index.sqlite.store import SqliteStore
+from visual_memory_index.store.store import new_identity
+
+DISK, RAM = ScannedIndexes(1, "disk"), ScannedIndexes(1)
+D = 21
+VECTORS = unit_rows(np.random.default_rng(0).standard_normal((40, D)).astype(np.float32))
+WRITES = st.lists(
+    st.tuples(
+        st.sampled_from(["insert", "delete", "prune", "undo", "ram", "disk"]), st.integers(0, 7)
+    )
+)
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    with closing(make(tmp_path)) as made:
+        yield made
+
+
+def make(folder: Path) -> Memory:
+    memory = Memory.create(folder / "m.sqlite", new_identity("m", D, None), indexes=DISK)
+    insert(memory, *range(20))
+    return memory
+
+
+def again(memory: Memory, indexes: ScannedIndexes = DISK) -> Memory:
+    """Close a memory and open it anew."""
+    memory.close()
+    return Memory.open(memory.path, indexes=indexes)
+
+
+def insert(memory: Memory, *numbers: int) -> None:
+    entries = [Entry(f"{number}", "x") for number in numbers]
+    memory.insert(entries, VECTORS[list(numbers)], replace_existing=True)
+
+
+def stored(memory: Memory) -> dict[int, bytes]:
+    """Return the stored codes by key."""
+    with closing(sqlite3.connect(memory.path)) as db:
+        return dict(db.execute("SELECT key, code FROM codes"))
+
+
+def of_entries(memory: Memory, condition: str = "TRUE") -> dict[int, bytes]:
+    """Return the codes that the stored vectors have, by key."""
+    with closing(sqlite3.connect(memory.path)) as db:
+        rows = db.execute(
+            "SELECT key, vector, vector_checksum FROM entries JOIN vectors USING (key) "
+            f"WHERE {condition} ORDER BY key"
+        ).fetchall()
+    keys = [key for key, *_ in rows]
+    vectors = np.frombuffer(b"".join(vector for _, vector, _ in rows), "<f4").reshape(-1, D)
+    checksums = np.array([each for *_, each in rows], np.int64)
+    data = sealed(np.array(keys, np.int64), Planes(D).encode(vectors), checksums)
+    return {key: code.tobytes() for key, code in zip(keys, data, strict=True)}
+
+
+def answers(memory: Memory) -> list[list[str]]:
+    (found,) = memory.nearest([Query(VECTORS[:9], 5)])
+    return [row.tolist() for row in found.ids]
+
+
+@settings(max_examples=60, deadline=None)
+@given(WRITES)
+def test_codes_are_those_of_the_entries_whatever_is_written(writes: list[tuple[str, int]]) -> None:
+    with folder_in_ram() as folder:
+        memory, kept, pruned = make(Path(folder)), "disk", list[str]()
+        for write, number in writes:
+            match write:
+                case "insert":
+                    insert(memory, number, 20 + number)
+                case "delete":
+                    memory.delete([f"{number}"], allow_missing=True)
+                case "prune" if f"{number}" in memory._engine.ram and not memory._engine.ram.pruned:
+                    pruned.append(memory.operations.begin("prune").operation.name)
+                    memory.operations.prune([f"{number}"], operation=pruned[-1], result=str)
+                case "undo" if pruned:
+                    memory.operations.undo(pruned.pop())
+                case "ram" | "disk":
+                    kept = write
+                    memory = again(memory, DISK if kept == "disk" else RAM)
+        found, made = stored(memory), of_entries(memory)
+        with closing(again(memory)) as memory:
+            assert found.items() <= made.items()
+            assert answers(memory) == answers(again(memory, RAM))
+            memory = again(memory)
+            voting = of_entries(memory, "pruned_by IS NULL")
+            assert voting.items() <= stored(memory).items() <= made.items()
+            assert memory.check().entry_count == len(made)
+
+
+def test_they_are_kept_from_the_first_insert_on_where_vectors_are_on_disk(memory: Memory) -> None:
+    insert(memory, 30)
+
+    assert len(stored(memory)) == 21
+    assert stored(memory) == of_entries(memory)
+    with closing(again(memory, RAM)) as in_ram:
+        insert(in_ram, 31)
+        in_ram.delete(["0"])
+        assert len(stored(in_ram)) == 20
+
+
+def test_a_start_reads_no_vector_that_has_a_code(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = list[int]()
+    vectors = SqliteStore.vectors
+
+    def noted(store: SqliteStore, keys: np.ndarray, dimension: int) -> object:
+        read.extend(keys.tolist())
+        return vectors(store, keys, dimension)
+
+    monkeypatch.setattr(SqliteStore, "vectors", noted)
+    before = stored(memory)
+    memory = again(memory)
+    assert not read
+    with closing(sqlite3.connect(memory.path)) as db, db:
+        db.execute("DELETE FROM codes WHERE key IN (3, 7)")
+
+    with closing(again(memory)) as memory:
+        assert read == [3, 7]
+        assert stored(memory) == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "code = zeroblob(length(code))",
+        "code = zeroblob(3)",
+        "code = CAST(x'00' || substr(code, 2) AS BLOB)",
+        "code = CAST(substr(code, 1, length(code) - 1) || x'07' AS BLOB)",
+        "code = (SELECT code FROM codes WHERE key = 4)",
+    ],
+)
+def test_a_code_that_is_not_as_written_is_made_again(memory: Memory, damage: str) -> None:
+    before, found = stored(memory), answers(memory)
+    memory.close()
+    with closing(sqlite3.connect(memory.path)) as db, db:
+        db.execute(f"UPDATE codes SET {damage} WHERE key = 3")
+    assert stored(memory) != before
+
+    with closing(again(memory)) as memory:
+        assert stored(memory) == before
+        assert answers(memory) == found
+        assert memory.check().entry_count == 20
+
+
+def test_no_missing_code_is_taken_for_one() -> None:
+    """A check of zeros would be right for them where key and checksum happen to give 0."""
+    factors = odd_numbers(2 + Planes(D).code_bytes // 4)
+    zeros = np.zeros((1, Planes(D).code_bytes), np.uint8)
+    inverse = pow(int(factors[1]), -1, 1 << 32)
+    checksum = -int(factors[0]) * inverse % (1 << 32)
+    assert not sealed(np.array([1]), zeros, np.array([checksum])).any()
+    with closing(sqlite3.connect(":memory:")) as db:
+        migrate(db, MEMORY_STEPS, Path("m"))
+        db.execute(
+            "INSERT INTO entries (key, id, label, metadata, created_at, content_sha256, "
+            "vector_checksum) VALUES (1, 'a', 'x', '{}', 0, x'', ?)",
+            (checksum,),
+        )
+
+        assert read(db, 0, 9, Planes(D).code_bytes).stored.tolist() == [False]
+
+
+def test_a_code_of_another_vector_is_made_again(memory: Memory) -> None:
+    """A person may change the file by hand, and delete the totals of its checksums."""
+    memory.close()
+    with closing(sqlite3.connect(memory.path, isolation_level=None)) as db:
+        add_functions(db)
+        db.execute("UPDATE vectors SET vector = (SELECT vector FROM vectors WHERE key = 9)")
+        db.execute("UPDATE entries SET vector_checksum = (SELECT crc32(vector) FROM vectors)")
+        columns = "key, id, label, metadata, created_at, content_sha256, pruned_by, relabelled_by"
+        parts = "vector_checksum, thumbnail_checksum, image_checksum"
+        db.execute(f"UPDATE entries SET checksum = checksum({columns}, {parts})")
+        db.execute("DELETE FROM sums")
+        db.execute("UPDATE memory SET digest = NULL")
+
+    with closing(Memory.open(memory.path, indexes=DISK)) as memory:
+        (found,) = memory.nearest([Query(VECTORS[8:9], 20)])
+        assert found.distances.max() < 1e-6
+        assert stored(memory) == of_entries(memory)
+
+
+def test_a_full_disk_keeps_no_memory_from_opening(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = answers(memory)
+    memory.close()
+    with closing(sqlite3.connect(memory.path)) as db, db:
+        db.execute("DELETE FROM codes")
+
+    def refuse(*args: object) -> None:
+        raise DiskFull(memory.path, "no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteStore, "keep_codes", refuse)
+        memory = again(memory)
+        assert answers(memory) == found
+        assert not stored(memory)
+    with closing(again(memory)) as memory:
+        assert stored(memory) == of_entries(memory)

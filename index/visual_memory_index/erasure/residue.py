@@ -180,7 +180,7 @@ class ResiduePatterns:
     def _index(self, probes: Set[int]) -> None:
         bits = min(max(len(probes).bit_length() + 8, TABLE_BITS_MIN), TABLE_BITS_MAX)
         self._shift = np.uint64(64 - bits)
-        self._values = np.unique(np.fromiter(probes, np.uint64, len(probes)))
+        self._values = np.sort(np.fromiter(probes, np.uint64, len(probes)))
         self._table = np.zeros(1 << bits, dtype=bool)
         self._table[(self._values * MULTIPLIER) >> self._shift] = True
 

@@ -29,7 +29,7 @@ from visual_memory_index.records.request import Request
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.store.contents import check_end
-from visual_memory_index.store.store import Known, Store, Transaction
+from visual_memory_index.store.store import Store, Transaction
 from visual_memory_index.store.stored_files import StoredFiles
 
 KEPT_AT_ONCE = 16_384  # codes that one transaction stores
@@ -243,7 +243,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def check_known(ids: Iterable[str], known: Mapping[str, Known]) -> None:
+def check_known(ids: Iterable[str], known: Mapping[str, object]) -> None:
     """Check that each of ``ids`` is in ``known``. Raises UnknownEntries."""
     unknown = [id for id in dict.fromkeys(ids) if id not in known]
     if unknown:

@@ -218,7 +218,7 @@ class Memory:
             existing = transaction.look_up(given) if given else {}
             if existing and not replace_existing:
                 raise EntriesExist(list(existing))
-            transaction.delete([known.key for known in existing.values()])
+            transaction.delete([key for key, *_ in existing.values()])
             keys = transaction.next_keys(len(entries))
             transaction.insert(keys, ids, entries, vectors, now(), elements, codes)
             labels = [entry.label for entry in entries]
@@ -288,7 +288,8 @@ class Memory:
             )
             change = None
             if (changed.label, changed.metadata) != (entry.label, entry.metadata):
-                transaction.update(transaction.look_up([id])[id].key, changed)
+                key, *_ = transaction.look_up([id])[id]
+                transaction.update(key, changed)
                 change = Change(relabelled={id: changed.label})
             transaction.keep(request, [id])
             transaction.log("UpdateEntry", 1, request.principal)
@@ -540,5 +541,6 @@ def to_scoring(fitting: Callable[[], Head], query: Query) -> Callable[[], HeadSc
 
 def forget(transaction: Transaction, known: Mapping[str, Known]) -> tuple[list[str], Change]:
     """Delete the entries in ``known``; return their ids, and the change for the copy in RAM."""
-    transaction.delete([each.key for each in known.values()])
-    return list(known), Change(list(known))
+    ids = list(known)
+    transaction.delete([key for key, _, _ in known.values()])
+    return ids, Change(ids)

@@ -170,13 +170,14 @@ class Operations:
 
         def write(transaction: Transaction) -> tuple[Operation, Change]:
             check()
-            voting = {id: known for id, known in transaction.look_up(ids).items() if known.votes}
+            known = transaction.look_up(ids)
+            voting = {id: (key, label) for id, (key, label, votes) in known.items() if votes}
             if snapshot is None:
                 check_known(ids, voting)
             else:
-                voting = {id: each for id, each in voting.items() if snapshot.has(id, *each[:2])}
+                voting = {id: each for id, each in voting.items() if snapshot.has(id, *each)}
             pruned = list(voting)
-            transaction.prune([known.key for known in voting.values()], operation)
+            transaction.prune([key for key, _ in voting.values()], operation)
             transaction.end(operation, "done", result=result(pruned))
             ended = transaction.operation(operation)
             transaction.log("PruneEntries", len(pruned), ended.principal)
@@ -200,9 +201,9 @@ class Operations:
         def write(transaction: Transaction) -> tuple[str, Change | None]:
             known = transaction.look_up(labels)
             check_known(sorted(labels), known)
-            changed = {id: labels[id] for id, each in known.items() if each.label != labels[id]}
+            changed = {id: labels[id] for id, (_, label, _) in known.items() if label != labels[id]}
             name = self.new(transaction, "relabel", request)
-            transaction.relabel([(known[id].key, label) for id, label in changed.items()], name)
+            transaction.relabel([(known[id][0], label) for id, label in changed.items()], name)
             transaction.end(name, "done", result=result(sorted(changed)))
             transaction.log("RelabelEntries", len(changed), request.principal)
             return name, Change(relabelled=changed)

@@ -279,12 +279,12 @@ def erase(
     """
     noted = transaction.ids_to_unlearn(operation.name)
     known = transaction.look_up(noted)
-    keys = [each.key for each in known.values()]
+    keys = [key for key, *_ in known.values()]
     searchable = transaction if isinstance(transaction, SearchableTransaction) else None
     remains = searchable.remains_of(keys, LEFT_BYTES_MAX) if searchable else None
     before = transaction.digest()
     transaction.delete(keys)
-    gone = transaction.scrub(operation.name, {each.label for each in known.values()}, settings)
+    gone = transaction.scrub(operation.name, {label for _, label, _ in known.values()}, settings)
     event = transaction.log("UnlearnEntries", len(keys), operation.principal)
     head = transaction.head
     facts = Facts(

@@ -13,7 +13,7 @@ from visual_memory_index.ram.labels import Codes, Labels
 from visual_memory_index.records.filter import Comparison
 from visual_memory_index.rows import row_kernels
 from visual_memory_index.rows.blocks import fresh
-from visual_memory_index.rows.rows import Rows, moves
+from visual_memory_index.rows.rows import Rows, distinct, moves
 
 Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
@@ -147,7 +147,7 @@ class Columns:
             return np.flatnonzero(np.isin(self.keys, keys))
         arrays = self._arrays
         rows: Rows = row_kernels.find(arrays.by_key, arrays.keys, keys)
-        return np.unique(rows[rows >= 0])
+        return distinct(rows[rows >= 0])
 
     def reserve(self, ids: Sequence[str]) -> None:
         """Make room for rows with these ``ids``, in memory pages that the system has provided."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.errors import CorruptCopy, TooLittleRam
+from visual_memory_index.rows.rows import distinct
 
 MEMINFO = Path("/proc/meminfo")
 Keys = NDArray[np.int64]
@@ -37,7 +38,7 @@ class Originals:
 
     def __call__(self, keys: Keys) -> Vectors:
         """Return the vectors of entries in RAM: float32 (len(keys), d). Raises CorruptCopy."""
-        asked = np.unique(keys)
+        asked = distinct(keys)
         found, vectors = self._read(asked)
         if len(found) < len(asked):
             gone = np.setdiff1d(asked, found)

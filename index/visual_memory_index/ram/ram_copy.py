@@ -27,7 +27,7 @@ from visual_memory_index.records.entry import CodedEntries, VotingEntries
 from visual_memory_index.records.filter import Comparison
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.rows.distances import exact_distances
-from visual_memory_index.rows.rows import RowBits, Rows, moves
+from visual_memory_index.rows.rows import RowBits, Rows, distinct, moves
 from visual_memory_index.scan.ranking import exact_order
 from visual_memory_index.scan.vectors import IndexFactory
 
@@ -338,7 +338,7 @@ class RamCopy:
     def rows_of_ids(self, ids: Iterable[str]) -> Rows:
         """Return the rows of the ``ids`` that vote, ascending; other ids are ignored."""
         rows = self._columns.rows_of_ids([*ids])
-        rows = np.unique(rows[rows >= 0])
+        rows = distinct(rows[rows >= 0])
         return rows if self.going is None else rows[~self.going.mask()[rows]]
 
     def rows_of_keys(self, keys: NDArray[np.int64]) -> Rows:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.rows.rows import Rows, moves
+from visual_memory_index.rows.rows import Rows, distinct, moves
 
 BLOCK_BYTES = 1 << 26  # scanning 100,000 × 768 in blocks of 50 to 100 MB: 5 to 9 % over one piece
 MOVED_AT_ONCE = 1024
@@ -35,7 +35,7 @@ def fresh(shape: tuple[int, ...], kind: type[T]) -> NDArray[T]:
 def by_block(rows: Rows, block_rows: int) -> Iterator[tuple[int, Rows]]:
     """Yield each block that has some of ``rows``, with the positions of these in ``rows``."""
     of_block = rows // block_rows
-    for number in np.unique(of_block).tolist():
+    for number in distinct(of_block).tolist():
         yield number, np.flatnonzero(of_block == number)
 
 

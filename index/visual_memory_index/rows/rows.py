@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.intp]
+Number = TypeVar("Number", bound=np.integer)
 
 WORD = 64  # bits
 
@@ -89,3 +91,14 @@ def moves(count: int, gone: Rows) -> tuple[Rows, Rows]:
     stays = np.ones(len(gone), dtype=bool)
     stays[gone[len(holes) :] - left] = False
     return left + np.flatnonzero(stays), holes
+
+
+def distinct(numbers: NDArray[Number]) -> NDArray[Number]:
+    """Return the different ``numbers`` (n,), ascending.
+
+    Other threads of Python go on meanwhile, as they do not during ``numpy.unique``.
+    """
+    ordered = np.sort(numbers)
+    first = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -111,16 +112,16 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         return count
 
     def look_up(self, ids: Iterable[str]) -> dict[str, Known]:
-        ids, found = list(dict.fromkeys(ids)), dict[str, Known]()
-        for start in range(0, len(ids), LOOKED_UP_AT_ONCE):
+        wanted, found = iter(ids), dict[str, Known]()
+        while part := list(dict.fromkeys(islice(wanted, LOOKED_UP_AT_ONCE))):
             rows = self._db.execute(
                 "SELECT id, key, label, pruned_by IS NULL FROM entries "
                 "WHERE id IN (SELECT value FROM json_each(?))",
-                (json.dumps(ids[start : start + LOOKED_UP_AT_ONCE]),),
+                (json.dumps(part),),
             )
-            for id, key, label, votes in rows:
-                found[id] = Known(key, label, bool(votes))
-        return {id: found[id] for id in ids if id in found}
+            known = {id: (key, label, bool(votes)) for id, key, label, votes in rows}
+            found |= {id: known[id] for id in part if id in known}
+        return found
 
     def next_revision(self) -> int:
         self._revision += 1
@@ -149,7 +150,7 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         inserted = self._db.executemany(INSERT, values)
         if inserted.rowcount < len(ids):
             known = self.look_up(ids).items()
-            raise EntriesExist([id for id, each in known if each.key < keys.start])
+            raise EntriesExist([id for id, (key, *_) in known if key < keys.start])
         self.state = digests.moved(self.state, came=elements)
         sums.move(self._db, len(values), sum(checksum for *_, checksum in values))
         # In one step, during which other threads of Python go on.
@@ -177,7 +178,7 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         gone = share_of(self._db, keys)
         pairs.remove(self._db, keys)
         with self.dropping_results(keys):
-            self._db.executemany("DELETE FROM entries WHERE key = ?", [(key,) for key in keys])
+            self._db.executemany("DELETE FROM entries WHERE key = ?", ((key,) for key in keys))
         self.state = self.state - gone.state
         sums.move(self._db, -gone.size, -gone.sum)
 

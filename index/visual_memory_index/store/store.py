@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,12 +67,9 @@ class AuditPage(NamedTuple):
     digest: str
 
 
-class Known(NamedTuple):
-    """Key and label of a stored entry; ``votes`` is False if the entry is pruned."""
-
-    key: int
-    label: str
-    votes: bool
+# Key and label of a stored entry, and True if it votes. Python's garbage collector goes over all
+# objects of a class, during which no thread runs, but not over plain tuples of texts and numbers.
+Known: TypeAlias = tuple[int, str, bool]
 
 
 @dataclass(slots=True)

@@ -134,7 +134,7 @@ class StoreMachine(RuleBasedStateMachine):
     def delete(self, ids: list[str]) -> None:
         with self.changing("DeleteEntries", len(ids)) as transaction:
             known = transaction.look_up(ids)
-            transaction.delete([each.key for each in known.values()])
+            transaction.delete([key for key, *_ in known.values()])
         assert list(known) == [id for id in ids if id in self.model]
         for id in known:
             del self.model[id]
@@ -154,8 +154,8 @@ class StoreMachine(RuleBasedStateMachine):
     def prune(self, ids: list[str]) -> None:
         with self.changing("PruneEntries", len(ids)) as transaction:
             name = self.begun(transaction, "prune")
-            voting = {id: each for id, each in transaction.look_up(ids).items() if each.votes}
-            transaction.prune([each.key for each in voting.values()], name)
+            voting = {id: key for id, (key, _, votes) in transaction.look_up(ids).items() if votes}
+            transaction.prune([*voting.values()], name)
         self.prunes.append(name)
         for id in voting:
             kept = self.model[id]
@@ -182,7 +182,7 @@ class StoreMachine(RuleBasedStateMachine):
         with self.changing("RelabelEntries", len(ids)) as transaction:
             name = self.begun(transaction, "relabel")
             known = transaction.look_up(ids)
-            transaction.relabel([(each.key, label) for each in known.values()], name)
+            transaction.relabel([(key, label) for key, *_ in known.values()], name)
         self.relabels[name] = {}
         for id in known:
             kept = self.model[id]
@@ -290,7 +290,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 def spoil(transaction: Transaction, ids: list[str]) -> None:
     known = transaction.look_up(ids)
-    transaction.delete([each.key for each in known.values()])
+    transaction.delete([key for key, *_ in known.values()])
     transaction.keep_setting("x", "spoiled")
     transaction.next_keys(3)
     transaction.next_revision()

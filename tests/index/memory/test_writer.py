@@ -112,7 +112,7 @@ def test_one_that_fails_halfway_leaves_the_others(memory: Memory, error: Excepti
     insert(memory, ["a"])
 
     def fail(transaction: Transaction) -> tuple[None, None]:
-        transaction.delete([transaction.look_up(["a"])["a"].key])
+        transaction.delete([transaction.look_up(["a"])["a"][0]])
         transaction.log("DeleteEntries", 1, LOCAL)
         raise error
 

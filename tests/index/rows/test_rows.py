@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index.rows.rows import RowBits
+from visual_memory_index.rows.rows import RowBits, distinct
 
 
 def bits(rows: set[int], size: int) -> RowBits:
@@ -37,3 +37,8 @@ def test_bits_are_the_sets_that_python_makes(size: int, data: st.DataObject) -> 
     fewer = ours.of_first(data.draw(st.integers(least, size)))
     assert fewer.rows().tolist() == sorted(one)
     assert (~fewer).count == fewer.size - len(one)
+
+
+@given(st.lists(st.integers(-5, 5)))
+def test_distinct_numbers_are_ascending(numbers: list[int]) -> None:
+    assert distinct(np.array(numbers, np.int64)).tolist() == sorted(set(numbers))

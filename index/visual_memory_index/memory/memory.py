@@ -43,7 +43,7 @@ from visual_memory_index.scan.vectors import IndexFactory, Originals
 from visual_memory_index.sqlite.replica import Replica
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.contents import StoredEntry
-from visual_memory_index.store.store import AuditPage, Identity, Known, Page, Transaction
+from visual_memory_index.store.store import AuditPage, Identity, Page, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ class Memory:
             known = transaction.look_up(ids)
             if not allow_missing:
                 check_known(ids, known)
-            return forget(transaction, known)
+            return forget(transaction, list(known), [key for key, _, _ in known.values()])
 
         return self._engine.do_once("DeleteEntries", request, write, frees=True)
 
@@ -249,7 +249,7 @@ class Memory:
         """
 
         def write(transaction: Transaction) -> tuple[list[str], Change]:
-            return forget(transaction, transaction.look_up(transaction.ids(filter)))
+            return forget(transaction, transaction.ids(filter), transaction.keys(filter))
 
         return self._engine.do_once("PurgeEntries", request, write, frees=True)
 
@@ -539,8 +539,9 @@ def to_scoring(fitting: Callable[[], Head], query: Query) -> Callable[[], HeadSc
     return score
 
 
-def forget(transaction: Transaction, known: Mapping[str, Known]) -> tuple[list[str], Change]:
-    """Delete the entries in ``known``; return their ids, and the change for the copy in RAM."""
-    ids = list(known)
-    transaction.delete([key for key, _, _ in known.values()])
+def forget(
+    transaction: Transaction, ids: list[str], keys: Sequence[int]
+) -> tuple[list[str], Change]:
+    """Delete entries by ``keys``; return their ``ids``, and the change for the copy in RAM."""
+    transaction.delete(keys)
     return ids, Change(ids)

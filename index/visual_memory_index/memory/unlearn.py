@@ -24,6 +24,7 @@ UNLEARNED_MAX = 1_000_000  # ids at once
 LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures to search for
 TRACED_MAX = 4096  # vectors of which what the index makes is searched for, too
 CODES_AT_ONCE = 4096  # rows
+LOOKED_UP_AT_ONCE = 8192  # ids
 SAMPLE_IMAGES, HEADER_BYTES = 32, 1 << 18  # the headers of remaining pictures are no residue
 CUT_SECONDS = 1.0  # to wait for checks and copies; later ones wait meanwhile
 
@@ -278,17 +279,16 @@ def erase(
     and the change for the copy in RAM.
     """
     noted = transaction.ids_to_unlearn(operation.name)
-    known = transaction.look_up(noted)
-    keys = [key for key, *_ in known.values()]
+    ids, keys, labels = stored(transaction, noted)
     searchable = transaction if isinstance(transaction, SearchableTransaction) else None
     remains = searchable.remains_of(keys, LEFT_BYTES_MAX) if searchable else None
     before = transaction.digest()
     transaction.delete(keys)
-    gone = transaction.scrub(operation.name, {label for _, label, _ in known.values()}, settings)
+    gone = transaction.scrub(operation.name, labels, settings)
     event = transaction.log("UnlearnEntries", len(keys), operation.principal)
     head = transaction.head
     facts = Facts(
-        ids=list(known),
+        ids=ids,
         time=event.time,
         digest_before=before,
         digest_after=transaction.digest(),
@@ -298,7 +298,7 @@ def erase(
         backups=transaction.backups(),
     )
     transaction.draft(operation.name, draft(facts))
-    change = Change(list(known))
+    change = Change(ids)
     if searchable is None or remains is None:
         return Erased(), change
     same_content = searchable.same_content(hash for hash, *_ in remains.contents)
@@ -307,3 +307,17 @@ def erase(
     pictures = [picture for _, _, pictures in alone for picture in pictures]
     headers = [*searchable.sample_images(SAMPLE_IMAGES, HEADER_BYTES)]
     return Erased({*noted, *gone, *remains.texts}, vectors, pictures, headers), change
+
+
+def stored(transaction: Transaction, ids: Sequence[str]) -> tuple[list[str], list[int], set[str]]:
+    """Return those of ``ids`` that are stored, their keys, and their different labels.
+
+    Some are looked up at a time, since Python frees what is known of a million without a break.
+    """
+    found, keys, labels = list[str](), list[int](), set[str]()
+    for start in range(0, len(ids), LOOKED_UP_AT_ONCE):
+        known = transaction.look_up(ids[start : start + LOOKED_UP_AT_ONCE])
+        found += known
+        keys += [key for key, _, _ in known.values()]
+        labels |= {label for _, label, _ in known.values()}
+    return found, keys, labels

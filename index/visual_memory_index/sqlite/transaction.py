@@ -30,11 +30,13 @@ from visual_memory_index.sqlite.entries import (
     VECTOR_CHECKSUM,
     altered,
     element,
+    keys_text,
     read_entries,
     read_ids,
     read_standing,
     rows_of,
     share_of,
+    to_numbers,
     voting,
 )
 from visual_memory_index.sqlite.operations import SqliteOperations
@@ -289,6 +291,10 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
 
     def ids(self, filter: Filter) -> list[str]:
         return read_ids(self._db, filter)
+
+    def keys(self, filter: Filter) -> list[int]:
+        keys: list[int] = to_numbers(keys_text(self._db, filter)).tolist()
+        return keys
 
     def _set(self, columns: Sequence[str], values: Mapping[int, Sequence[str | None]]) -> None:
         """Set ``columns`` of entries to ``values``, by key; update the digest and the totals."""

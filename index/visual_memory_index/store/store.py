@@ -123,6 +123,9 @@ class Transaction(Protocol):
     def ids(self, filter: Filter) -> list[str]:
         """Return the ids of entries that match ``filter``, ascending in byte order."""
 
+    def keys(self, filter: Filter) -> list[int]:
+        """Return the keys of the same entries, in no order."""
+
     def count(self) -> int:
         """Return the number of entries."""
 

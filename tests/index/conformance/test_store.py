@@ -237,6 +237,7 @@ def test_a_transaction_sees_its_own_writes_and_others_do_not(store: Store) -> No
 
         assert transaction.entry("b") is None
         assert transaction.ids(parsed('label = "crow"')) == ["ü"]
+        assert transaction.keys(parsed('label = "crow"')) == [7]
         assert store.ids(parsed('label = "crow"')) == ["b", "ü"]
 
 

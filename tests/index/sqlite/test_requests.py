@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -29,6 +30,17 @@ def test_what_was_kept_is_recalled(db: sqlite3.Connection) -> None:
     SqliteRequests(db).keep(Request("r", b"content"), ["a", "é"])
 
     assert SqliteRequests(db).recall(Request("r", b"content")) == ["a", "é"]
+
+
+@pytest.mark.parametrize("count", [1, 8191, 8192, 8193, 20_000])
+def test_a_long_answer_is_recalled(count: int, db: sqlite3.Connection) -> None:
+    ids = [f'entry "{number}"' for number in range(count)]
+    request = Request("long", b"f")
+
+    SqliteRequests(db).keep(request, ids)
+
+    assert SqliteRequests(db).recall(request) == ids
+    assert db.execute("SELECT answer FROM requests").fetchone() == (json.dumps(ids),)
 
 
 def test_an_empty_answer_is_an_answer(db: sqlite3.Connection) -> None:

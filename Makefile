@@ -106,6 +106,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/performance/page_size.py
 	$(BIN)/python benchmarks/performance/ram.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/erasure.py
+	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/unlearning.py
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/ratios.py
 
 curation: $(INSTALLED)

@@ -17,6 +17,7 @@ SMALL = {
     "curation.py": "--rows 300",
     "ratios.py": "--rows 500 --images 2",
     "disk.py": "--rows 2000 --audited 20 --work .",
+    "unlearning.py": "--rows 2000 --many 20",
 }
 RUN = list(SMALL)[: None if "CI" in os.environ else 2]  # half a minute of processor time for all
 

@@ -31,9 +31,10 @@ MANY = 1 / 8  # of all keys: to compare every row is quicker from here on
 class Arrays(NamedTuple):
     """The columns by row, the texts of the ids, and the cells of two tables of rows.
 
-    An id is the ``lengths`` bytes of ``texts`` from ``starts`` on, as UTF-8; ``hashes`` are those
-    of the ids. A label is a code of ``Labels``. The tables are those of ``row_kernels``: ``by_id``
-    has the hashes as numbers, ``by_key`` the keys.
+    An id is the ``lengths`` bytes of ``texts`` from ``starts`` on, as UTF-8 with a zero behind it:
+    without, the end of one id and the beginning of the next could look like a third that was
+    erased. ``hashes`` are those of the ids. A label is a code of ``Labels``. The tables are those
+    of ``row_kernels``: ``by_id`` has the hashes as numbers, ``by_key`` the keys.
     """
 
     keys: Int64
@@ -104,7 +105,7 @@ class Columns:
         arrays, wanted = self._arrays, rows.ravel()
         starts, texts = arrays.starts[wanted], arrays.texts.data
         places = zip(starts.tolist(), (starts + arrays.lengths[wanted]).tolist(), strict=True)
-        ids = (str(texts[start:end], "utf-8") for start, end in places)
+        ids = (str(texts[start : end - 1], "utf-8") for start, end in places)
         return np.fromiter(ids, object, rows.size).reshape(rows.shape)
 
     def labels(self, rows: Rows) -> NDArray[np.object_]:
@@ -151,7 +152,7 @@ class Columns:
 
     def reserve(self, ids: Sequence[str]) -> None:
         """Make room for rows with these ``ids``, in memory pages that the system has provided."""
-        rows, size = self._count + len(ids), len("".join(ids).encode())
+        rows, size = self._count + len(ids), len("\0".join((*ids, "")).encode())
         if rows > len(self._arrays.keys) or self._end + size > len(self._arrays.texts):
             self._pack(grown(rows), grown(self._end - self._wasted + size))
         for column in self._arrays.by_row:
@@ -236,9 +237,9 @@ def grown(size: int) -> int:
 
 
 def encoded(ids: Sequence[str]) -> tuple[Bytes, Int64]:
-    """Return the ``ids`` (n,) as UTF-8, one behind the other, and their lengths in bytes: (n,)."""
+    """Return the ``ids`` (n,) as UTF-8, a zero behind each, and their lengths with it: (n,)."""
     texts = [*map(str.encode, ids)]
     return (
-        np.frombuffer(b"".join(texts), np.uint8),
-        np.fromiter(map(len, texts), np.int64, len(texts)),
+        np.frombuffer(b"\0".join((*texts, b"")), np.uint8),
+        np.fromiter(map(len, texts), np.int64, len(texts)) + 1,
     )

@@ -103,6 +103,19 @@ def test_nothing_is_left_of_codes_but_those_that_entries_that_stay_have_too(
 
 
 @LINUX
+def test_an_id_is_not_found_across_two_that_stay(client: Client, server: Server) -> None:
+    """The end of 000008 and the beginning of 000009 read like 000080."""
+    ids = [f"{number:026}" for number in range(2000)]
+    pets = client.create_memory("pets", dimension=4)
+    pets.insert(vectors=np.ones((2000, 4)), labels=["cat"] * 2000, ids=ids)
+
+    certificate = pets.unlearn(ids[::16])
+
+    assert len(certificate.searched) == 2
+    assert not [event for event in events_of(server, certificate.operation) if event == "erasing"]
+
+
+@LINUX
 @pytest.mark.parametrize("apply", [False, True], ids=["dry run", "applied"])
 def test_the_same_call_again_meanwhile_holds_nothing_that_is_found(
     client: Client, album: Memory, server: Server, apply: bool

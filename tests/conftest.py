@@ -37,6 +37,7 @@ RAM = Path("/dev/shm")
 # Hundreds of processes are started: what they import is compiled once, whatever the caller wants,
 # and idle threads of OpenBLAS sleep at once instead of spinning for a tenth of a second.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.pop("PYTHONUNBUFFERED", None)  # what a program has not written when it ends is tested
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 # A shell has its background jobs ignore it, and the processes that the tests interrupt would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

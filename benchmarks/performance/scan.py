@@ -2,8 +2,9 @@
 
 Prints milliseconds of a batch of queries, medians, and how many times as fast as FAISS's flat
 index, with its threshold for BLAS lowered, each is. ``read`` reads the upper halves of all codes
-once: no scan of them can be faster. With ``--served`` the entries are in a running server too, and
-asked for over gRPC. Every answer has to be FAISS's, up to its rounding.
+once: no scan of them can be faster. ``exact`` is the time of the exact distances of the candidates
+within ``ours``: an answer by the codes alone could save no more. With ``--served`` the entries are
+in a running server too, and asked for over gRPC. Every answer has to be FAISS's, up to rounding.
 """
 
 from __future__ import annotations
@@ -73,17 +74,18 @@ class Ours:
         self._index = ScannedIndexes().new(vectors.shape[1])
         for start in range(0, len(vectors), MADE_AT_ONCE):
             self._index.append(vectors[start : start + MADE_AT_ONCE])
-        self.candidates = 0.0
+        self.candidates = self.exact_seconds = 0.0
 
     def search(self, queries: Vectors, k: int) -> NDArray[np.intp]:
         """Return the k nearest rows of each query."""
         nothing = np.empty(0, dtype=np.intp)
         found = self._index.candidates(queries, [k] * len(queries), [nothing] * len(queries))
         self.candidates = sum(map(len, found)) / len(found)
-        nearest = []
+        nearest, began = [], time.perf_counter()
         for query, rows in zip(queries, found, strict=True):
             distances = exact_distances(query, self._index.gather(rows))
             nearest.append(rows[np.argsort(distances, kind="stable")[:k]])
+        self.exact_seconds = time.perf_counter() - began
         return np.array(nearest)
 
 
@@ -170,7 +172,7 @@ def main() -> int:
 
             scans[SERVED] = ask
         print(f"{options.rows:,} × {dimension}, {options.kind}, k = {k}, {INSTRUCTIONS}")
-        print(f"{'queries':>8}{'':18}{'ms':>9}{'faiss / it':>12}{'candidates':>12}")
+        print(f"{'queries':>8}{'':18}{'ms':>9}{'faiss / it':>12}{'candidates':>12}{'exact':>9}")
         print(f"{'':8}{'read':18}{1000 * median(read, options.repeat):9.1f}")
         for batch in options.batches:
             rolled = (np.roll(queries, -number, axis=0) for number in range(options.repeat))
@@ -179,7 +181,9 @@ def main() -> int:
                 if took:
                     middle = statistics.median(took)
                     share = statistics.median(times[FLAT]) / middle
-                    left = f"{ours.candidates:12.0f}" if name == OURS else ""
+                    left = ""
+                    if name == OURS:
+                        left = f"{ours.candidates:12.0f}{1000 * ours.exact_seconds:9.1f}"
                     print(f"{batch:8}  {name:16}{1000 * middle:9.1f}{share:12.2f}{left}")
         if options.served:
             together, bare = [], []

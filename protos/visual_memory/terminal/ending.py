@@ -46,9 +46,11 @@ def run_program(run: Callable[[Sequence[str]], int]) -> int:
         return code
     except Refused as refusal:
         print(refusal, file=sys.stderr)
+        write_or_leave()
         return 1
     except visual_memory.Error as error:
         say(without_field(error), file=sys.stderr)  # its advice is for Python
+        write_or_leave()
         return 1
     except BrokenPipeError:
         leave_unwritten()
@@ -56,6 +58,7 @@ def run_program(run: Callable[[Sequence[str]], int]) -> int:
     except OSError as error:
         if error.filename is not None:
             say(f"{error.filename} cannot be used: {error.strerror}.", file=sys.stderr)
+            write_or_leave()
             return 1
         if error.errno not in UNWRITTEN:
             raise
@@ -71,6 +74,14 @@ def without_field(error: visual_memory.Error) -> str:
             problem = error.message.removeprefix(f"{path}: ")
             return problem[:1].upper() + problem[1:]
     return error.message
+
+
+def write_or_leave() -> None:
+    """Write buffered standard output, or discard it if that is not possible."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        leave_unwritten()
 
 
 def leave_unwritten() -> None:

@@ -100,6 +100,28 @@ def test_where_the_answer_goes_changes_nothing_of_what_is_done(
     assert (done.returncode, done.stdout + done.stderr) == (code, said)
 
 
+REFUSING = """
+import sys
+from visual_memory.terminal.ending import run_program
+from visual_memory.terminal.refused import Refused
+
+def run(arguments):
+    print("a part of the answer")
+    raise Refused("It is refused.")
+
+sys.exit(run_program(run))
+"""
+
+
+@pytest.mark.parametrize("shell", [">/dev/full", ">&-", "| true; exit ${PIPESTATUS[0]}"])
+def test_a_refusal_is_told_wherever_the_answer_before_it_goes(shell: str) -> None:
+    command = f'"{sys.executable}" -c "$0" {shell}'
+
+    done = subprocess.run(["bash", "-c", command, REFUSING], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "It is refused.\n")
+
+
 LOGGING = """
 import logging
 import sys

@@ -77,7 +77,7 @@ def test_nothing_is_lost_or_done_twice_by_a_server_that_stood_still(start: Start
 def test_the_client_tells_how_to_go_on_after_a_standstill(start: Start) -> None:
     server = start()
     rows, labels = np.eye(4), ["cat"] * 4
-    with visual_memory.connect(server.address, timeout=0.5) as client:
+    with visual_memory.connect(server.address, timeout=2.0) as client:
         pets = client.create_memory("pets", dimension=4)
         first = pets.insert(vectors=rows[:1], labels=["cat"]).ids
 

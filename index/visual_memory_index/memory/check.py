@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from visual_memory_index.errors import CorruptCopy, CorruptStore
 from visual_memory_index.ledger import digest as digests
-from visual_memory_index.ram.ram_copy import PrunedEntry, RamCopy
+from visual_memory_index.ram.change import PrunedEntry
+from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.operation import Progress
 from visual_memory_index.store.contents import Contents, StoredEntry, check_end, check_log, state_of
 

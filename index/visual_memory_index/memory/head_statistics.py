@@ -30,7 +30,7 @@ class HeadStatistics:
         except HeadTooLarge:
             with self._engine.lock.writing():
                 if ridge is None:
-                    self._engine.current_ram().drop_statistics()
+                    self._engine.current_ram().counted.drop()
             raise
         self.keep([ridge])
 
@@ -40,10 +40,10 @@ class HeadStatistics:
             return
         moment = any(ridge is not None for ridge in ridges)
         with self._engine.reading_ram() as ram:
-            done = ram.has_statistics(moment=moment)
+            done = ram.counted.has(moment=moment)
         while not done:
             with self._engine.reporting_damage(), self._engine.lock.writing():
-                ram = self._engine.current_ram()
-                ram.keep_statistics(moment=moment)
-                done = ram.count()
+                counted = self._engine.current_ram().counted
+                counted.keep(moment=moment)
+                done = counted.go_on()
             self._engine.lock.let_in()

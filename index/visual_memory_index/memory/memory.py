@@ -32,7 +32,8 @@ from visual_memory_index.memory.head_statistics import HeadStatistics
 from visual_memory_index.memory.operations import Operations
 from visual_memory_index.memory.search import ridges_of_all, search
 from visual_memory_index.memory.unlearn import Unlearning
-from visual_memory_index.ram.ram_copy import Change, RamCopy
+from visual_memory_index.ram.change import Change
+from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.ram.ranked import HeadWish, Ranked, rank
 from visual_memory_index.records.entry import Entry, IdMaker, Parts, VotingEntries, now
 from visual_memory_index.records.filter import Filter

@@ -10,7 +10,8 @@ from visual_memory_index.errors import FileUnavailable, NotUndoable, UnknownEntr
 from visual_memory_index.memory import default_rules
 from visual_memory_index.memory.default_rules import DefaultRule
 from visual_memory_index.memory.engine import Engine, check_known
-from visual_memory_index.ram.ram_copy import Change, RamCopy
+from visual_memory_index.ram.change import Change
+from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.entry import IdMaker, now
 from visual_memory_index.records.operation import (
     GOES_ON,

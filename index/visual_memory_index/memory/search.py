@@ -20,7 +20,7 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
     It has to if the file, which filters read, has a commit that the copy in RAM does not have yet,
     or if a query wants a head of all entries and the statistics are not kept yet.
     """
-    if not all(ram.has_statistics(moment=ridge is not None) for ridge in ridges_of_all(queries)):
+    if not all(ram.counted.has(moment=ridge is not None) for ridge in ridges_of_all(queries)):
         return None
     left_out = [ram.rows_of_ids(query.exclude_ids) for query in queries]
     try:
@@ -53,9 +53,9 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
             found = found._replace(neighbors=replace(found.neighbors, sizes=sizes))
         if query.head and found.rows.shape[1]:
             chosen = None if some is None else some.rows()
-            found = found._replace(head=ram.head(chosen, without, query.ridge))
+            found = found._replace(head=ram.counted.head(chosen, without, query.ridge))
         if query.means and found.rows.shape[1]:
-            found = found._replace(means=ram.head(None, np.empty(0, dtype=np.intp), None))
+            found = found._replace(means=ram.counted.head(None, np.empty(0, dtype=np.intp), None))
         answers.append(found)
     return answers
 

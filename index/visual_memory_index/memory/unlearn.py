@@ -14,7 +14,7 @@ from visual_memory_index.erasure.search import Findings, search_files, unexplain
 from visual_memory_index.errors import TooManyIds
 from visual_memory_index.memory.engine import Engine, check_known
 from visual_memory_index.memory.operations import Operations, StartedOperation
-from visual_memory_index.ram.ram_copy import Change
+from visual_memory_index.ram.change import Change
 from visual_memory_index.records.operation import UNLEARN, Operation
 from visual_memory_index.records.request import WITHOUT_ID, Request
 from visual_memory_index.store.store import Sought, Transaction

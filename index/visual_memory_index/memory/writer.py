@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from visual_memory_index.errors import CorruptStore, DiskFull, FileUnavailable, MemoryRefusal
-from visual_memory_index.ram.ram_copy import Change
+from visual_memory_index.ram.change import Change
 from visual_memory_index.store.store import Store, Transaction
 
 TOGETHER_MAX = 64

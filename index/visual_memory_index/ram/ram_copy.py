@@ -7,68 +7,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.errors import HeadTooLarge
 from visual_memory_index.heads.head import Head, check_size, fit
 from visual_memory_index.heads.products import Matrix, inverse
-from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.ram.answers import Answers
+from visual_memory_index.ram.change import Change, PrunedEntry
 from visual_memory_index.ram.columns import Columns
-from visual_memory_index.ram.heads import Heads
+from visual_memory_index.ram.counted_rows import CountedRows
 from visual_memory_index.ram.originals import Keys, Originals, check_room
-from visual_memory_index.records.entry import CodedEntries, VotingEntries
+from visual_memory_index.records.entry import CodedEntries
 from visual_memory_index.records.filter import Comparison
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.rows.distances import exact_distances
-from visual_memory_index.rows.rows import RowBits, Rows, distinct, moves
+from visual_memory_index.rows.rows import RowBits, Rows, distinct
 from visual_memory_index.scan.ranking import exact_order
 from visual_memory_index.scan.vectors import IndexFactory
 
 EXACT_AT_ONCE = 4096
 PART_ROWS = 4096  # that are removed while searches wait, some milliseconds
-COPIED_MAX = 1 << 26  # numbers of the vectors that one head is fitted to or without, in 256 MB
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
 FEWER_ENTRIES = "run it on a copy of the memory with fewer entries, or with more RAM"
 FEWER_AT_ONCE = "remove fewer entries at a time"
-UNCOUNTED_PARTS = 8  # of rows that are counted while readers wait
-RECOUNTED = 8  # times the rows removed, to be counted anew instead
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Change:
-    """All changes that one write makes to the entries, and the new ``revision`` and ``digest``.
-
-    A copy to which every change is applied by ascending revision equals the memory: entries
-    ``removed`` are removed first, and may be added back as ``added``, then labels are set by id,
-    and ``pruned`` entries lose their votes.
-    """
-
-    removed: Sequence[str] = ()
-    added: VotingEntries | None = None
-    relabelled: Mapping[str, str] = field(default_factory=dict)
-    pruned: Sequence[str] = ()
-    revision: int = 0
-    digest: str = ""
-
-    @property
-    def is_empty(self) -> bool:
-        """True if no entry changes."""
-        added = self.added is not None and self.added.ids
-        return not (added or self.removed or self.relabelled or self.pruned)
-
-
-class PrunedEntry(NamedTuple):
-    """Key and label of an entry that does not vote."""
-
-    key: int
-    label: str
 
 
 class Found(NamedTuple):
@@ -89,9 +54,7 @@ class RamCopy:
 
     If ``originals`` are given, vectors are not kept but read from there. Row numbers change when
     entries are removed; while very many are, the rows ``going`` are still there. ``prepare`` may
-    run beside readers; all other changes need exclusive access. ``statistics`` are those of the
-    first ``counted`` rows; they are None until a head is wanted, and complete once all rows are
-    counted.
+    run beside readers; all other changes need exclusive access.
     """
 
     def __init__(
@@ -112,9 +75,7 @@ class RamCopy:
         self._ahead: Rows | None = None  # the rows of the removals that were prepared
         self.pruned: dict[str, PrunedEntry] = {}
         self.pruned_counts: Counter[str] = Counter()
-        self.statistics: Statistics | None = None
-        self.counted = 0
-        self.heads, self.answers = Heads(), Answers()
+        self.counted, self.answers = CountedRows(columns, self.vectors), Answers()
 
     def __len__(self) -> int:
         return self.vectors.count
@@ -171,7 +132,7 @@ class RamCopy:
         They find the new entries alone, if they leave out the rows that are ``going``.
         """
         self.revision = change.revision
-        self.heads.clear()
+        self.counted.heads.clear()
         self.answers.clear()
         if change.added is not None:
             self.add(*change.added, replaced=change.removed)
@@ -196,8 +157,8 @@ class RamCopy:
         self._columns.reserve(ids)
         self._columns.append(keys, ids, labels)
         self.vectors.append(vectors)
-        if self.counted == start:
-            self.count()
+        if self.counted.count == start:
+            self.counted.go_on()
         self._remove(gone)
 
     def add_coded(self, entries: CodedEntries) -> None:
@@ -235,64 +196,13 @@ class RamCopy:
     def _relabel(self, labels: Mapping[str, str]) -> None:
         """Give entries other ``labels`` by id."""
         voting = [id for id in labels if id not in self.pruned]
-        rows = self._rows(voting)
-        if self.statistics is not None:
-            for row, before, id in zip(rows, self._columns.labels(rows), voting, strict=True):
-                if row < self.counted:
-                    (vector,) = self.vectors.gather(row[np.newaxis])
-                    self.statistics.relabel(before, labels[id], vector)
-        self._columns.relabel(rows, [labels[id] for id in voting])
+        rows, new = self._rows(voting), [labels[id] for id in voting]
+        self.counted.relabel(rows, new)
+        self._columns.relabel(rows, new)
         for id in labels.keys() & self.pruned.keys():
             silent = self.pruned[id]
             self.silence([id], [silent.key], [labels[id]])
             count_down(self.pruned_counts, silent.label)
-
-    def keep_statistics(self, *, moment: bool) -> None:
-        """Begin to keep statistics, unless they are kept already with what is wanted."""
-        if self.statistics is None or (moment and self.statistics.moment is None):
-            self.statistics, self.counted = Statistics(self.vectors.dimension, moment=moment), 0
-
-    def drop_statistics(self) -> None:
-        """Keep no statistics any more."""
-        self.statistics, self.counted = None, 0
-
-    def has_statistics(self, *, moment: bool) -> bool:
-        """Return True if all rows are counted in statistics, perhaps with their ``moment``."""
-        kept = self.statistics
-        wanted = kept is not None and (kept.moment is not None or not moment)
-        return wanted and self.counted == len(self)
-
-    def count(self, most: int | None = None) -> bool:
-        """Count up to ``most`` further rows in the statistics; return True if all are counted.
-
-        Without ``most`` these are so few that readers can wait.
-        """
-        if self.statistics is not None:
-            most = self.statistics.at_once if most is None else most
-            rows = np.arange(self.counted, min(len(self), self.counted + most))
-            self.statistics.add(self._columns.labels(rows), self.vectors.gather(rows))
-            self.counted += len(rows)
-        return self.counted == len(self)
-
-    def head(self, rows: Rows | None, left_out: Rows, ridge: float | None) -> Callable[[], Head]:
-        """Return a function that fits a head to these ``rows``, or to all rows but ``left_out``.
-
-        It needs no lock, and raises the errors of ``fit``, and HeadTooLarge for very many ``rows``.
-        Without rows, all are counted in the statistics, with the second moment for a ``ridge``.
-        """
-        moment, dimension = ridge is not None, self.vectors.dimension
-        named = left_out if rows is None else rows
-        if too_many(len(named), dimension):
-            return partial(refuse_rows, len(named), dimension)
-        labels, vectors = self._columns.labels(named), self.vectors.gather(named)
-        if rows is not None:
-            own = Statistics(dimension, moment=moment)
-            return partial(fit_after, own.add, labels, vectors, own, ridge)
-        assert self.statistics is not None
-        if not len(left_out):
-            return self.heads.fitting(ridge, self.statistics)
-        own = self.statistics.copy(moment=moment)
-        return partial(fit_after, own.remove, labels, vectors, own, ridge)
 
     def own_head(
         self, ridge: float | None = None, *, invert: Callable[[Matrix], Matrix | None] = inverse
@@ -303,11 +213,11 @@ class RamCopy:
         """
         moment = ridge is not None
         check_size(len(self.label_counts), self.vectors.dimension, moment=moment)
-        self.keep_statistics(moment=moment)
-        while not self.count(EXACT_AT_ONCE):
+        self.counted.keep(moment=moment)
+        while not self.counted.go_on(EXACT_AT_ONCE):
             pass
-        assert self.statistics is not None
-        return fit(self.statistics, ridge, invert=invert)
+        assert self.counted.statistics is not None
+        return fit(self.counted.statistics, ridge, invert=invert)
 
     def has(self, id: str, key: int, label: str) -> bool:
         """Return True if an entry votes with this label and this key, and so this vector."""
@@ -479,11 +389,11 @@ class RamCopy:
         those that go, none goes itself.
         """
         size = PART_ROWS
-        if self.statistics is not None:
-            if self._holds_up(len(rows)):
-                self.drop_statistics()
+        if self.counted.statistics is not None:
+            if self.counted.hold_up(len(rows)):
+                self.counted.drop()
             else:
-                size = min(size, self.statistics.at_once)
+                size = min(size, self.counted.statistics.at_once)
         if len(rows) > size:
             self.going = going = RowBits.of_rows(rows, len(self))
             self._going_counts = self._columns.count_labels(rows)
@@ -500,32 +410,9 @@ class RamCopy:
     def _remove(self, rows: Rows) -> None:
         if not len(rows):
             return
-        if self.statistics is not None:
-            self._uncount(rows, *moves(len(self), rows))
+        self.counted.remove(rows)
         self.vectors.remove(rows)
         self._columns.remove(rows)
-
-    def _uncount(self, rows: Rows, start: Rows, end: Rows) -> None:
-        """Remove ``rows`` from the statistics, before rows move from ``start`` to ``end``.
-
-        A row that was not counted may move among those that are. Where rows that would hold up
-        readers are no small part, those left are counted anew at the next use instead.
-        """
-        assert self.statistics is not None
-        if self._holds_up(len(rows)):
-            self.drop_statistics()
-            return
-        gone = rows[rows < self.counted]
-        self.statistics.remove(self._columns.labels(gone), self.vectors.gather(gone))
-        come = start[(start >= self.counted) & (end < self.counted)]
-        self.statistics.add(self._columns.labels(come), self.vectors.gather(come))
-        self.counted = min(self.counted, len(self) - len(rows))
-
-    def _holds_up(self, count: int) -> bool:
-        """Return True if so many rows are counted anew, rather than taken from the statistics."""
-        assert self.statistics is not None
-        held_up = count > UNCOUNTED_PARTS * self.statistics.at_once
-        return held_up and len(self) < RECOUNTED * count
 
     def _rows(self, ids: Sequence[str]) -> Rows:
         """Return the rows of ``ids``, in their order. Raises KeyError if one does not vote."""
@@ -533,29 +420,6 @@ class RamCopy:
         if (rows < 0).any():
             raise KeyError(ids[int(np.argmin(rows))])
         return rows
-
-
-def too_many(count: int, dimension: int) -> bool:
-    """Return True if the vectors of ``count`` entries may not be copied for one query."""
-    return count * dimension > COPIED_MAX
-
-
-def refuse_rows(count: int, dimension: int) -> Head:
-    """Raise HeadTooLarge for ``count`` entries that would have to be counted for one query."""
-    most = f"{COPIED_MAX // dimension:,} entries of dimension {dimension:,} at most by a filter"
-    raise HeadTooLarge(f"{most}, or left out or changed by a request", f"{count:,}")
-
-
-def fit_after(
-    count: Callable[[NDArray[np.object_], NDArray[np.float32]], None],
-    labels: NDArray[np.object_],
-    vectors: NDArray[np.float32],
-    statistics: Statistics,
-    ridge: float | None,
-) -> Head:
-    """Fit a head to ``statistics``, after ``count`` has added or removed entries."""
-    count(labels, vectors)
-    return fit(statistics, ridge)
 
 
 def sizes_of(labels: NDArray[np.object_], counts: Mapping[str, int]) -> NDArray[np.int64]:

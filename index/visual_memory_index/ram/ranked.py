@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from visual_memory_index.heads.head import Head
 from visual_memory_index.heads.statistics import Labels, Statistics
-from visual_memory_index.ram.ram_copy import RamCopy, refuse_rows, too_many
+from visual_memory_index.ram.counted_rows import refuse_rows, too_many
+from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.neighbors import Neighbors
 
 
@@ -54,7 +55,7 @@ def rank(
     Returns None if a head is wanted whose statistics are not kept yet. Raises HeadTooLarge if the
     vectors of too many entries would have to be copied for one.
     """
-    if wish is not None and not ram.has_statistics(moment=wish.ridge is not None):
+    if wish is not None and not ram.counted.has(moment=wish.ridge is not None):
         return None
     left_out = ram.rows_of_ids(exclude_ids)
     rows = ram.ranked(query)
@@ -67,13 +68,13 @@ def rank(
     copied = len(named) + len(left_out), ram.vectors.dimension
     if too_many(*copied):
         refuse_rows(*copied)
-    assert ram.statistics is not None
+    assert ram.counted.statistics is not None
     gone = ram.columns(left_out)[1], ram.vectors.gather(left_out)
-    kept = ram.statistics.copy(moment=wish.ridge is not None)
+    kept = ram.counted.statistics.copy(moment=wish.ridge is not None)
     return Ranked(
         neighbors,
         RankedHead(
-            fit=ram.head(None, left_out, wish.ridge),
+            fit=ram.counted.head(None, left_out, wish.ridge),
             count=partial(counted, kept, *gone),
             vectors=ram.vectors.gather(rows[0, : wish.nearest]),
             named=dict(zip(ram.columns(named)[0], ram.vectors.gather(named), strict=True)),

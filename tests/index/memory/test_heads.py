@@ -16,8 +16,8 @@ from visual_memory_index import Entry, Memory, Query, parse, unit_rows
 from visual_memory_index.errors import HeadTooLarge, RidgeTooSmall
 from visual_memory_index.heads.head import METRIC_MAX, NUMBERS_MAX, check_size, fit
 from visual_memory_index.heads.statistics import Statistics
+from visual_memory_index.ram.counted_rows import CountedRows
 from visual_memory_index.ram.heads import Heads
-from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.ram.ranked import HeadWish
 from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.store.store import new_identity
@@ -162,7 +162,7 @@ def test_while_entries_are_counted_readers_that_wait_come_between_two_parts(
 ) -> None:
     monkeypatch.setattr("visual_memory_index.heads.statistics.COUNTED_PRODUCTS", 1)
     engine, came = memory._engine, threading.Event()
-    count, parts = RamCopy.count, [0]
+    go_on, parts = CountedRows.go_on, [0]
 
     def read() -> None:
         with engine.searching_ram():
@@ -170,16 +170,16 @@ def test_while_entries_are_counted_readers_that_wait_come_between_two_parts(
 
     reader = threading.Thread(target=read)
 
-    def watched(ram: RamCopy) -> bool:
+    def watched(counted: CountedRows) -> bool:
         if not parts[0]:
             reader.start()
             while not engine.lock._readers_waiting:
                 time.sleep(0.001)
         assert came.is_set() == bool(parts[0])
         parts[0] += 1
-        return count(ram)
+        return go_on(counted)
 
-    monkeypatch.setattr(RamCopy, "count", watched)
+    monkeypatch.setattr(CountedRows, "go_on", watched)
     memory.statistics.keep([1.0])
     reader.join()
 
@@ -216,7 +216,7 @@ def test_a_memory_that_outgrows_heads_keeps_no_statistics(
         memory.statistics.prepare(None)
 
     with memory._engine.reading_ram() as ram:
-        assert ram.statistics is None
+        assert ram.counted.statistics is None
     some = parse('label = "label 1" OR label = "label 4"')
     assert scores(memory, None, filter=some).labels == ("label 1", "label 4")
 
@@ -241,7 +241,7 @@ def test_a_query_that_admits_nothing_has_no_head(memory: Memory) -> None:
 
 def test_a_large_k_counts_no_entry_anew(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     memory.statistics.prepare(1.0)
-    monkeypatch.setattr("visual_memory_index.ram.ram_copy.COPIED_MAX", 0)
+    monkeypatch.setattr("visual_memory_index.ram.counted_rows.COPIED_MAX", 0)
 
     (found,) = memory.nearest([Query(QUERIES, 100_000, head=True, ridge=1.0, sizes=True)])
 
@@ -253,7 +253,7 @@ def test_a_large_k_counts_no_entry_anew(memory: Memory, monkeypatch: pytest.Monk
 def test_very_many_entries_of_a_filter_are_refused(
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("visual_memory_index.ram.ram_copy.COPIED_MAX", 20 * 12)
+    monkeypatch.setattr("visual_memory_index.ram.counted_rows.COPIED_MAX", 20 * 12)
     label = parse('label = "label 1"')
     assert scores(memory, None, filter=label).counts.tolist() == [20.0]
     assert scores(memory, None, exclude_ids=IDS[:20]).counts.sum() == 80
@@ -290,7 +290,7 @@ def test_a_ranking_has_its_head_and_what_that_was_fitted_to_whatever_comes_later
 def test_very_many_entries_without_which_a_head_is_to_be_fitted_are_refused(
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("visual_memory_index.ram.ram_copy.COPIED_MAX", 20 * 12)
+    monkeypatch.setattr("visual_memory_index.ram.counted_rows.COPIED_MAX", 20 * 12)
     assert memory.ranking(QUERIES[:1], IDS[:9], HeadWish(None, 50, IDS[20:31])).head is not None
 
     with pytest.raises(HeadTooLarge, match=r"20 entries .* left out or changed .* but here are 21"):
@@ -349,5 +349,5 @@ def test_two_heads_are_kept_whatever_ridges_are_asked(memory: Memory) -> None:
         scores(memory, ridge)
 
     with memory._engine.reading_ram() as ram:
-        assert list(ram.heads._kept) == [3.0, 4.0]
-        assert not ram.heads._copies
+        assert list(ram.counted.heads._kept) == [3.0, 4.0]
+        assert not ram.counted.heads._copies

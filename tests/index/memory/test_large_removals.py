@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from visual_memory_index import Entry, Memory, parse, unit_rows
 from visual_memory_index.memory.search import search
 from visual_memory_index.ram import ram_copy
+from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.columns import Columns
-from visual_memory_index.ram.ram_copy import Change, RamCopy
+from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.neighbors import Query
 from visual_memory_index.scan.indexes import ScannedIndexes

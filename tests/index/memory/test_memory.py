@@ -32,7 +32,7 @@ from visual_memory_index.errors import (
 )
 from visual_memory_index.files.database import PAGE_BYTES
 from visual_memory_index.memory import default_rules
-from visual_memory_index.ram.ram_copy import Change
+from visual_memory_index.ram.change import Change
 from visual_memory_index.records.entry import Parts, VotingEntries
 from visual_memory_index.records.operation import GONE
 from visual_memory_index.rows.blocks import Blocks

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index import Entry, Memory, RamCopy, parse, unit_rows
 from visual_memory_index.memory.engine import Engine
-from visual_memory_index.ram.ram_copy import Change
+from visual_memory_index.ram.change import Change
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.store import new_identity

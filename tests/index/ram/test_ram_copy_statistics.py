@@ -38,7 +38,7 @@ def test_whatever_is_done_they_are_those_of_the_rows_counted(
 ) -> None:
     with (
         patch("visual_memory_index.heads.statistics.COUNTED_PRODUCTS", at_once * 9),
-        patch("visual_memory_index.ram.ram_copy.UNCOUNTED_PARTS", 2),
+        patch("visual_memory_index.ram.counted_rows.UNCOUNTED_PARTS", 2),
     ):
         check_edits(data)
 
@@ -62,9 +62,9 @@ def check_edits(data: st.DataObject) -> None:
             ram.add(keys, new, labels, POOL[np.array(keys, dtype=int) % 64], replaced=gone)
             next_key += len(new) + 9
         elif step == "keep":
-            ram.keep_statistics(moment=data.draw(st.booleans()))
+            ram.counted.keep(moment=data.draw(st.booleans()))
         elif step == "count":
-            ram.count(data.draw(st.none() | st.integers(0, 9)))
+            ram.counted.go_on(data.draw(st.none() | st.integers(0, 9)))
         elif ids:
             chosen = data.draw(some)
             if step == "remove":
@@ -73,31 +73,31 @@ def check_edits(data: st.DataObject) -> None:
                 ram.prune(chosen)
             else:
                 ram.relabel(chosen[0], data.draw(st.sampled_from("abc")))
-        assert ram.counted <= len(ram)
+        assert ram.counted.count <= len(ram)
 
-    ram.keep_statistics(moment=True)
+    ram.counted.keep(moment=True)
 
-    assert state(ram.statistics) == state(of_rows(ram, ram.counted))
-    while not ram.count(4):
+    assert state(ram.counted.statistics) == state(of_rows(ram, ram.counted.count))
+    while not ram.counted.go_on(4):
         pass
-    assert ram.has_statistics(moment=True)
-    assert state(ram.statistics) == state(of_rows(ram, len(ram)))
+    assert ram.counted.has(moment=True)
+    assert state(ram.counted.statistics) == state(of_rows(ram, len(ram)))
 
 
 def test_without_a_moment_it_is_begun_anew_once_one_is_wanted() -> None:
     ram = RamCopy(3, INDEXES)
     ram.add([0], ["a"], ["x"], POOL[:1])
-    ram.keep_statistics(moment=False)
-    assert ram.count(9)
-    assert ram.has_statistics(moment=False)
-    assert not ram.has_statistics(moment=True)
+    ram.counted.keep(moment=False)
+    assert ram.counted.go_on(9)
+    assert ram.counted.has(moment=False)
+    assert not ram.counted.has(moment=True)
 
-    ram.keep_statistics(moment=True)
+    ram.counted.keep(moment=True)
 
-    assert not ram.has_statistics(moment=False)
-    assert ram.count(9)
-    ram.keep_statistics(moment=False)
-    assert ram.has_statistics(moment=True)
+    assert not ram.counted.has(moment=False)
+    assert ram.counted.go_on(9)
+    ram.counted.keep(moment=False)
+    assert ram.counted.has(moment=True)
 
 
 def test_many_entries_are_not_counted_while_readers_wait() -> None:
@@ -105,17 +105,17 @@ def test_many_entries_are_not_counted_while_readers_wait() -> None:
     ids = [f"{number}" for number in range(64)]
     with (
         patch("visual_memory_index.heads.statistics.COUNTED_PRODUCTS", 4 * 9),
-        patch("visual_memory_index.ram.ram_copy.UNCOUNTED_PARTS", 2),
+        patch("visual_memory_index.ram.counted_rows.UNCOUNTED_PARTS", 2),
     ):
-        ram.keep_statistics(moment=True)
+        ram.counted.keep(moment=True)
         ram.add(range(64), ids, ["x"] * 64, POOL)
-        after_insert = ram.counted
-        while not ram.count():
+        after_insert = ram.counted.count
+        while not ram.counted.go_on():
             pass
         ram.remove(ids[:8])
-        after_few = ram.statistics
+        after_few = ram.counted.statistics
         ram.remove(ids[8:17])
 
     assert after_insert == 4
     assert state(after_few) is not None
-    assert (ram.statistics, ram.counted) == (None, 0)
+    assert (ram.counted.statistics, ram.counted.count) == (None, 0)

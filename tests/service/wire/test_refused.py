@@ -23,7 +23,7 @@ from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import WITHOUT_ID, Entry, Memory
 from visual_memory_index.errors import CorruptCopy, DiskFull, FileUnavailable
-from visual_memory_index.ram.ram_copy import Change
+from visual_memory_index.ram.change import Change
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime.memories import Duplicates, Memories
 

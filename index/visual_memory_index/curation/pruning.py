@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from visual_memory_index.errors import BadParameter
 from visual_memory_index.records.operation import Progress, unreported
 from visual_memory_index.rows.distances import fixed_sum, unit_rows
+from visual_memory_index.rows.multiply import multiply
 from visual_memory_index.scan.ranking import score_doubt
 from visual_memory_index.votes.voting import Counts
 
@@ -182,7 +183,7 @@ def nearest_prototypes(
     slack = 2.0 * score_doubt(vectors.shape[1])
     for start in range(0, len(vectors), SCORES_AT_ONCE):
         part = slice(start, start + SCORES_AT_ONCE)
-        scores = np.minimum(vectors[part].astype(np.float64) @ turned, 1.0)
+        scores = np.minimum(multiply(vectors[part].astype(np.float64), turned), 1.0)
         rows, columns = np.nonzero(scores >= scores.max(axis=1, keepdims=True) - slack)
         exact = _pair_distances(vectors[part], rows, prototypes, columns)
         order = np.lexsort((columns, exact, rows))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.rows.multiply import multiply
+
 SLICES = 3
 EXACT_BITS = 53  # of an integer in float64
 LEAF = 32  # rows of a matrix that is inverted element by element
@@ -60,7 +62,7 @@ def sliced_product(left: Sliced, right: Sliced) -> Matrix:
     for order in reversed(range(max(len(left.slices), len(right.slices)))):
         for i, part in enumerate(left.slices):
             if 0 <= order - i < len(right.slices):
-                exact = part @ right.slices[order - i].T
+                exact = multiply(part, right.slices[order - i].T)
                 exact *= 2.0 ** (-(order + 2) * left.bits)
                 total += exact
     total *= np.ldexp(1.0, left.exponents)

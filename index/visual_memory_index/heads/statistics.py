@@ -12,6 +12,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.rows.multiply import multiply
+
 SCALE = 2.0**15  # of a vector's numbers, which are integers from −32768 to 32768 then
 ROWS_AT_ONCE = 4096
 COUNTED_PRODUCTS = 1 << 27  # of entries that are counted at once, while readers wait
@@ -83,7 +85,7 @@ class Statistics:
             for code, count, row in zip(found.tolist(), counts.tolist(), sums, strict=True):
                 self._shift(names[code], sign * row, sign * count)
             if self.moment is not None:
-                self.moment += sign * (rows.T @ rows).astype(np.int64)
+                self.moment += sign * multiply(rows.T, rows).astype(np.int64)
 
     def _shift(self, label: str, row: Integers, count: int) -> None:
         self.counts[label] = self.counts.get(label, 0) + count

@@ -17,6 +17,7 @@ from visual_memory_index.codes.plane_scan import PlaneScan
 from visual_memory_index.codes.planes import Planes
 from visual_memory_index.rows import row_kernels
 from visual_memory_index.rows.blocks import Blocks
+from visual_memory_index.rows.multiply import was_multiplied
 from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.stored_rows import StoredRows
 from visual_memory_index.scan.threads import ScanThreads
@@ -50,11 +51,13 @@ class ScannedIndexes:
         return ScannedIndex(rows, Planes(dimension), self._threads, background=background)
 
     def clear_scratch(self, dimension: int) -> None:
-        """Overwrite the packing buffers of NumPy's BLAS, which still hold the last vectors.
+        """Overwrite the packing buffers of NumPy's BLAS, if they may hold vectors.
 
         Every scanning thread packs zeros into all buffers of its own, and so do as many other
         threads as may multiply at the same time.
         """
+        if not was_multiplied():
+            return
         blocks = 2 * PACKED_MAX * (os.cpu_count() or 1)  # two for each thread of BLAS
         zeros = [np.zeros((blocks, dimension), kind) for kind in (np.float32, np.float64)]
         for threads in (self._threads.queries, self._threads.background):

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.codes.bound import rounding_error
 from visual_memory_index.rows.distances import exact_distances
+from visual_memory_index.rows.multiply import multiply
 from visual_memory_index.rows.rows import Rows
 from visual_memory_index.scan.vectors import Ids, UnitRows
 
@@ -53,7 +54,7 @@ def _negated_scores(queries: NDArray[np.float32], rows: UnitRows) -> NDArray[np.
     for block in rows.blocks():
         for inside in range(0, len(block), step):
             piece = block[inside : inside + step].astype(np.float64)
-            np.matmul(negated, piece.T, out=scores[:, start : start + len(piece)])
+            multiply(negated, piece.T, out=scores[:, start : start + len(piece)])
             start += len(piece)
     return scores
 

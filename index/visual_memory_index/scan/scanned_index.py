@@ -12,6 +12,7 @@ from visual_memory_index.codes.bound import float32_error, reach
 from visual_memory_index.codes.groups import GROUP
 from visual_memory_index.codes.plane_scan import Crowded, PlaneScan
 from visual_memory_index.codes.planes import Planes
+from visual_memory_index.rows.multiply import multiply
 from visual_memory_index.rows.rows import RowBits, Rows
 from visual_memory_index.scan.ranking import rank_all
 from visual_memory_index.scan.stored_rows import StoredRows
@@ -145,4 +146,4 @@ class ScannedIndex:
         """Return the dot products of one query (d,) with ``rows``, off by ``_error`` at most."""
         starts = range(0, max(1, len(rows)), MULTIPLIED_AT_ONCE)
         parts = (rows[start : start + MULTIPLIED_AT_ONCE] for start in starts)
-        return np.concatenate([self.gather(part) @ query for part in parts])
+        return np.concatenate([multiply(self.gather(part), query) for part in parts])

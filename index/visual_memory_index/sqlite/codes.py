@@ -85,7 +85,7 @@ def sealed(keys: Int64, codes: Bytes, vector_checksums: Int64) -> Bytes:
     words = np.ascontiguousarray(codes).view("<u4")
     beside = np.stack([keys, vector_checksums], axis=1).astype(np.uint32)
     factors = odd_numbers(words.shape[1] + 2)
-    checks = np.einsum("ij,j->i", words, factors[2:]) + beside @ factors[:2]
+    checks = np.einsum("ij,j->i", np.hstack([beside, words]), factors)
     return np.hstack([codes, checks.astype("<u4")[:, np.newaxis].view(np.uint8)])
 
 

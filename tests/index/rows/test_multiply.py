@@ -1,0 +1,38 @@
+"""It is known whether BLAS may hold vectors, since all are multiplied in one place."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+import visual_memory_index
+from visual_memory_index.rows.multiply import multiply, was_multiplied
+
+PACKAGE = Path(visual_memory_index.__file__).parent
+BY_BLAS = re.compile(
+    r"[\w)\]] @ |@=|np\.(matmul|dot|vdot|inner|tensordot|linalg\.multi_dot)\b|\.dot\("
+)
+ALLOWED = {"rows/multiply.py", "scan/indexes.py"}  # the second overwrites what the first left
+
+
+def test_a_product_is_noted_until_the_note_is_taken() -> None:
+    was_multiplied()
+    rows, out = np.eye(3), np.empty((3, 3))
+
+    assert not was_multiplied()
+    assert multiply(rows, 2 * rows, out=out) is out
+    assert out.tolist() == (2 * rows).tolist()
+    assert was_multiplied()
+    assert not was_multiplied()
+
+
+def test_nothing_else_multiplies() -> None:
+    multiplying = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if any(BY_BLAS.search(line) for line in path.read_text().splitlines() if "``" not in line)
+    }
+
+    assert multiplying == ALLOWED

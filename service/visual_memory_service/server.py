@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -78,7 +79,12 @@ async def run(settings: Settings) -> None:
         loop.call_soon_threadsafe(say, memory, serves)
 
     async with AsyncExitStack() as closing:
-        memories = await asyncio.to_thread(Memories, settings, changed, FITTED)
+        opening = asyncio.ensure_future(asyncio.to_thread(Memories, settings, changed, FITTED))
+        await first_of(opening, stopping)
+        if not opening.done():  # a thread that reads cannot be stopped, but all it writes is whole
+            log.info("stopped", problem="before all memories were open")
+            os._exit(0)
+        memories = opening.result()
         closing.push_async_callback(asyncio.to_thread, memories.close)
         backups = Backups(memories)
         closing.push_async_callback(asyncio.to_thread, backups.close)
@@ -116,6 +122,13 @@ async def run(settings: Settings) -> None:
         stop = asyncio.to_thread(operations.close)  # or calls awaiting an operation would not end
         await asyncio.gather(stop, listener.drain())
     log.info("stopped")
+
+
+async def first_of(work: asyncio.Future[Any], event: asyncio.Event) -> None:
+    """Wait until ``work`` is done or ``event`` is set."""
+    waiting = asyncio.ensure_future(event.wait())
+    await asyncio.wait((work, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
 
 
 async def resume_erasures(started: asyncio.Queue[str], unlearning: UnlearningWork) -> None:

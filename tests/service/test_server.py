@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -279,6 +280,26 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ended(served: Path, tmp_path: Path) -> Path:
     """A copy of that folder."""
     return shutil.copytree(served, tmp_path / "data")
+
+
+def test_a_server_that_is_still_opening_its_memories_ends_at_once(ended: Path) -> None:
+    (path,) = (ended / "memories").glob("*.sqlite")
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("BEGIN IMMEDIATE")  # for which others wait for 10 seconds
+        command = [sys.executable, "-m", "visual_memory_service", "serve", "--data", str(ended)]
+        server = subprocess.Popen([*command, "--listen", "127.0.0.1:0"], stderr=subprocess.PIPE)
+        while (ended / "server.lock").read_text().strip() != f"{server.pid}":
+            time.sleep(0.01)
+
+        server.send_signal(signal.SIGTERM)
+        _, log = server.communicate(timeout=5)
+
+    assert server.returncode == 0
+    assert [json.loads(line)["event"] for line in log.splitlines()] == ["stopped"]
+    again = Server(ended)
+    assert again.stub.GetMemory(pb.GetMemoryRequest(name="pets")).count == 0
+    assert again.end() == 0
 
 
 def test_a_second_server_on_the_same_folder_names_the_first(start: Start) -> None:

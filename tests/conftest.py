@@ -10,6 +10,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -220,12 +221,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert server.end() == 0
 
 
+@contextmanager
+def new_memory(server: Server, **settings: Any) -> Iterator[RemoteMemory]:
+    """Create a memory, and delete it if the test has not: a server keeps all of them in RAM."""
+    memory = RemoteMemory(server, f"m{uuid.uuid4().hex}")
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name=memory.name, **settings))
+    yield memory
+    deleted = server.stub.DeleteMemory.future(pb.DeleteMemoryRequest(name=memory.name))
+    assert deleted.code() in (grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND), deleted
+
+
 @pytest.fixture
-def empty(server: Server) -> RemoteMemory:
+def empty(server: Server) -> Iterator[RemoteMemory]:
     """A memory of vectors with 4 dimensions that holds nothing."""
-    name = f"m{uuid.uuid4().hex}"
-    server.stub.CreateMemory(pb.CreateMemoryRequest(name=name, dimension=4))
-    return RemoteMemory(server, name)
+    with new_memory(server, dimension=4) as memory:
+        yield memory
 
 
 @pytest.fixture
@@ -236,16 +246,15 @@ def pets(empty: RemoteMemory) -> RemoteMemory:
 
 
 @pytest.fixture
-def album(server: Server) -> RemoteMemory:
+def album(server: Server) -> Iterator[RemoteMemory]:
     """A memory of pictures with the default embedder: two entries, a and b."""
-    name = f"m{uuid.uuid4().hex}"
-    server.stub.CreateMemory(pb.CreateMemoryRequest(name=name, embedder="efficientnet-lite0"))
     batch = pb.EntryBatch(
         entries=[entry_pb2.Entry(id=id, label="noise") for id in "ab"],
         images=entry_pb2.Images(data=[to_picture(1), to_picture(2)]),
     )
-    server.stub.InsertEntries(pb.InsertEntriesRequest(memory=name, batch=batch))
-    return RemoteMemory(server, name)
+    with new_memory(server, embedder="efficientnet-lite0") as memory:
+        server.stub.InsertEntries(pb.InsertEntriesRequest(memory=memory.name, batch=batch))
+        yield memory
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from visual_memory_index.errors import CorruptStore, DiskFull, FileUnavailable, MemoryRefusal
+from visual_memory_index.errors import DiskFull, MemoryRefusal
 from visual_memory_index.ram.change import Change
 from visual_memory_index.store.store import Store, Transaction
 
@@ -110,36 +110,44 @@ class Writer:
     def _commit_together(self, jobs: Sequence[Job]) -> None:
         """Commit all jobs in one transaction; a job that fails after it wrote gets its own."""
         try:
-            self._commit(jobs)
+            committed = self._commit(jobs)
         except _FailedHalfway as failed:
             for part in (jobs[: failed.at], [jobs[failed.at]], jobs[failed.at + 1 :]):
                 if part:
                     self._commit_together(part)
-        except (FileUnavailable, CorruptStore) as error:
-            if len(jobs) == 1:
-                if isinstance(error, DiskFull) and jobs[0].frees and self._give_up():
-                    self._commit_together(jobs)
-                else:
-                    jobs[0].end(error)
-            else:
+        except MemoryRefusal as error:  # of the file, or of one job's change by the copy in RAM
+            if len(jobs) > 1:
                 for job in jobs:
                     self._commit_together([job])
+            elif isinstance(error, DiskFull) and jobs[0].frees and self._give_up():
+                self._commit_together(jobs)
+            else:
+                jobs[0].end(error)
+        except BaseException as error:
+            for job in jobs:
+                job.end(error)
+        else:
+            self._publish_together(jobs, committed)
+
+    def _commit(self, jobs: Sequence[Job]) -> list[Change]:
+        """Commit all jobs in one transaction, and return their changes; on an error undo all."""
+        self._check()
+        try:
+            return self._transact(jobs)
+        except BaseException:
+            self._undo()
+            raise
+
+    def _publish_together(self, jobs: Sequence[Job], committed: Sequence[Change]) -> None:
+        try:
+            if committed:
+                self._publish(committed)
         except BaseException as error:
             for job in jobs:
                 job.end(error)
         else:
             for job in jobs:
                 job.end(job.error)
-
-    def _commit(self, jobs: Sequence[Job]) -> None:
-        self._check()
-        try:
-            committed = self._transact(jobs)
-        except BaseException:
-            self._undo()
-            raise
-        if committed:
-            self._publish(committed)
 
     def _transact(self, jobs: Sequence[Job]) -> list[Change]:
         """Do all jobs in one transaction, and return their changes."""

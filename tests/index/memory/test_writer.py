@@ -15,8 +15,16 @@ import pytest
 from tests.databases import database_of
 
 from visual_memory_index import Entry, Memory
-from visual_memory_index.errors import DiskFull, EntriesExist, UnknownEntries
+from visual_memory_index.errors import (
+    CorruptStore,
+    DiskFull,
+    EntriesExist,
+    TooLittleRam,
+    UnknownEntries,
+)
+from visual_memory_index.ram import originals
 from visual_memory_index.records.request import LOCAL
+from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.store.store import Transaction, new_identity
 
 DELETING = """
@@ -180,6 +188,48 @@ def test_the_audit_log_has_an_event_for_each(memory: Memory) -> None:
 def reopened(memory: Memory) -> Path:
     memory.close()
     return memory.path
+
+
+def test_a_removal_that_ram_has_no_room_for_is_refused_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, indexes = tmp_path / "disk.sqlite", ScannedIndexes(1, "disk")
+    many = [f"many {number}" for number in range(200)]
+    (tmp_path / "meminfo").write_text("MemAvailable: 1 kB")
+    with closing(Memory.create(path, new_identity("m", 4, None), indexes=indexes)) as memory:
+        insert(memory, many)
+        monkeypatch.setattr(originals, "MEMINFO", tmp_path / "meminfo")
+
+        came = together(
+            memory,
+            [
+                lambda: insert(memory, ["a"]),
+                lambda: memory.delete(many),
+                lambda: insert(memory, ["b"]),
+            ],
+        )
+
+        assert isinstance(came[1], TooLittleRam)
+        assert [came[0], came[2]] == [["a"], ["b"]]
+        assert memory.check().entry_count == 202
+
+
+def test_where_a_change_is_committed_but_not_published_nothing_is_done_again(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(memory, ["a"])
+    damage = CorruptStore(memory.path, "a page is gone")
+
+    def fail(*_: object) -> None:
+        raise damage
+
+    monkeypatch.setattr(memory._engine.writer, "_publish", fail)
+    came, transactions = commits(
+        memory, [lambda: insert(memory, ["b"]), lambda: insert(memory, ["c"])]
+    )
+
+    assert came == [damage, damage]
+    assert transactions == 1
 
 
 def test_where_the_disk_fails_each_is_tried_alone(memory: Memory) -> None:

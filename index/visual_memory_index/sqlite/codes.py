@@ -21,7 +21,7 @@ from visual_memory_index.sqlite.entries import to_numbers
 # One step for many rows, during which other threads of Python go on. A code that cannot be one is
 # read as zeros.
 CODED = """
-    SELECT group_concat(key, ' '), json_group_array(id), json_group_array(label),
+    SELECT group_concat(key, ' '), json_group_array(id) AS id, json_group_array(label) AS label,
         group_concat(vector_checksum, ' '),
         CAST(group_concat(iif(length(code) = :width, code, zeroblob(:width)), '') AS BLOB)
     FROM (
@@ -30,6 +30,7 @@ CODED = """
     )
 """
 CHECK_BYTES = 4
+CODES_VERSION = b"visual memory 1"  # changes with the codes of vectors: those of before are damaged
 Bytes = NDArray[np.uint8]
 Int64 = NDArray[np.int64]
 
@@ -79,18 +80,22 @@ def read(db: sqlite3.Connection, after: int, limit: int, size: int) -> CodedEntr
 def sealed(keys: Int64, codes: Bytes, vector_checksums: Int64) -> Bytes:
     """Return ``codes`` (n, b), b a multiple of 4, each with its check behind it: (n, b + 4).
 
-    A check is a sum of products modulo 2³² with odd numbers, which any change of one word changes.
-    NumPy computes those of many codes at a time.
+    A check is the upper half of a sum modulo 2⁶⁴ of products with random numbers, which one in 2³²
+    changes of any words leaves as it was (Dietzfelbinger, 1996, "Universal hashing and k-wise
+    independent random variables via integer arithmetic without primes"). NumPy computes those of
+    many codes at a time.
     """
     words = np.ascontiguousarray(codes).view("<u4")
-    beside = np.stack([keys, vector_checksums], axis=1).astype(np.uint32)
-    factors = odd_numbers(words.shape[1] + 2)
-    checks = np.einsum("ij,j->i", np.hstack([beside, words]), factors)
-    return np.hstack([codes, checks.astype("<u4")[:, np.newaxis].view(np.uint8)])
+    factors = random_numbers(words.shape[1] + 2)
+    by_key, by_checksum = factors[:2]
+    sums = np.einsum("ij,j->i", words, factors[2:], dtype=np.uint64)
+    sums += keys.astype(np.uint64) * by_key + vector_checksums.astype(np.uint64) * by_checksum
+    checks = (sums >> np.uint64(32)).astype("<u4")
+    return np.hstack([codes, checks[:, np.newaxis].view(np.uint8)])
 
 
 @cache
-def odd_numbers(count: int) -> NDArray[np.uint32]:
-    """Return so many odd numbers, always the same."""
-    data = hashlib.shake_256(b"visual memory").digest(4 * count)
-    return np.frombuffer(data, "<u4").astype(np.uint32) | np.uint32(1)
+def random_numbers(count: int) -> NDArray[np.uint64]:
+    """Return so many numbers, always the same while codes are computed in the same way."""
+    data = hashlib.shake_256(CODES_VERSION).digest(8 * count)
+    return np.frombuffer(data, "<u8").astype(np.uint64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,7 +20,7 @@ from visual_memory_index.errors import DiskFull
 from visual_memory_index.files.checksums import add_functions
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.scan.indexes import ScannedIndexes
-from visual_memory_index.sqlite.codes import odd_numbers, read, sealed
+from visual_memory_index.sqlite.codes import random_numbers, read, sealed
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.store import new_identity
 
@@ -166,19 +167,49 @@ def test_a_code_that_is_not_as_written_is_made_again(memory: Memory, damage: str
         assert memory.check().entry_count == 20
 
 
+@given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 31)), min_size=1, unique=True))
+def test_bits_that_are_flipped_in_any_words_are_noticed(flipped: list[tuple[int, int]]) -> None:
+    codes = Planes(D).encode(VECTORS[:1])
+    before = sealed(np.array([7]), codes, np.array([8]))[0, -4:].tolist()
+    for word, bit in flipped:
+        codes.view("<u4")[0, word] ^= np.uint32(1 << bit)
+
+    assert sealed(np.array([7]), codes, np.array([8]))[0, -4:].tolist() != before
+
+
+GOLDEN = {
+    1: "15c81951baebd101",
+    21: "e66cd4d8f88ff368",
+    768: "4e182d2fca6eeaa5",
+    1280: "ecee194b80075546",
+}
+
+
+@pytest.mark.parametrize("dimension", GOLDEN)
+def test_codes_of_files_are_read_as_they_were_written(dimension: int) -> None:
+    """Where these change, so must ``CODES_VERSION``, or codes of before are taken for new ones."""
+    counted = np.arange(3 * dimension, dtype=np.float32).reshape(3, dimension) % 97 - 40
+    codes = Planes(dimension).encode(unit_rows(counted))
+
+    data = sealed(np.arange(3), codes, np.arange(3))
+
+    assert hashlib.sha256(data.tobytes()).hexdigest()[:16] == GOLDEN[dimension]
+
+
 def test_no_missing_code_is_taken_for_one() -> None:
     """A check of zeros would be right for them where key and checksum happen to give 0."""
-    factors = odd_numbers(2 + Planes(D).code_bytes // 4)
+    by_key, by_checksum, *_ = map(int, random_numbers(2 + Planes(D).code_bytes // 4))
     zeros = np.zeros((1, Planes(D).code_bytes), np.uint8)
-    inverse = pow(int(factors[1]), -1, 1 << 32)
-    checksum = -int(factors[0]) * inverse % (1 << 32)
-    assert not sealed(np.array([1]), zeros, np.array([checksum])).any()
+    key = by_checksum & -by_checksum  # the power of 2 in it, without which it has an inverse
+    checksum = -by_key * pow(by_checksum // key, -1, 1 << 64) % (1 << 64)
+    checksum -= (checksum >> 63) << 64
+    assert not sealed(np.array([key]), zeros, np.array([checksum])).any()
     with closing(sqlite3.connect(":memory:")) as db:
         migrate(db, MEMORY_STEPS, Path("m"))
         db.execute(
             "INSERT INTO entries (key, id, label, metadata, created_at, content_sha256, "
-            "vector_checksum) VALUES (1, 'a', 'x', '{}', 0, x'', ?)",
-            (checksum,),
+            "vector_checksum) VALUES (?, 'a', 'x', '{}', 0, x'', ?)",
+            (key, checksum),
         )
 
         assert read(db, 0, 9, Planes(D).code_bytes).stored.tolist() == [False]

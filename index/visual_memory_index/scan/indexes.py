@@ -17,13 +17,13 @@ from visual_memory_index.codes.plane_scan import PlaneScan
 from visual_memory_index.codes.planes import Planes
 from visual_memory_index.rows import row_kernels
 from visual_memory_index.rows.blocks import Blocks
-from visual_memory_index.rows.multiply import was_multiplied
+from visual_memory_index.rows.multiply import note, take_note
 from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.stored_rows import StoredRows
 from visual_memory_index.scan.threads import ScanThreads
 from visual_memory_index.scan.vectors import Originals, ReadRows, UnitRows
 
-PACKED_MAX = 1024  # rows of a block that BLAS packs, at most
+PACKED_MAX = 1024  # rows of a block that BLAS packs, and numbers of each, at most
 MULTIPLYING = 16  # threads that multiply at the same time, so that each has buffers of its own
 FEW = 8  # rows by which many are multiplied
 TOGETHER_SECONDS = 60.0  # for which threads wait for each other
@@ -50,20 +50,26 @@ class ScannedIndexes:
         rows: UnitRows = StoredRows(dimension, read) if read else Blocks(dimension)
         return ScannedIndex(rows, Planes(dimension), self._threads, background=background)
 
-    def clear_scratch(self, dimension: int) -> None:
-        """Overwrite the packing buffers of NumPy's BLAS, if they may hold vectors.
+    def clear_scratch(self) -> None:
+        """Overwrite the packing buffers of NumPy's BLAS, if they may hold vectors of any memory.
 
         Every scanning thread packs zeros into all buffers of its own, and so do as many other
         threads as may multiply at the same time.
         """
-        if not was_multiplied():
+        width = take_note()
+        if not width:
             return
         blocks = 2 * PACKED_MAX * (os.cpu_count() or 1)  # two for each thread of BLAS
-        zeros = [np.zeros((blocks, dimension), kind) for kind in (np.float32, np.float64)]
-        for threads in (self._threads.queries, self._threads.background):
-            pack_together(threads, self._threads.count, zeros)
-        with ThreadPoolExecutor(MULTIPLYING) as others:
-            pack_together(others, MULTIPLYING, zeros)
+        shape = blocks, min(width, PACKED_MAX)
+        try:
+            zeros = [np.zeros(shape, kind) for kind in (np.float32, np.float64)]
+            for threads in (self._threads.queries, self._threads.background):
+                pack_together(threads, self._threads.count, zeros)
+            with ThreadPoolExecutor(MULTIPLYING) as others:
+                pack_together(others, MULTIPLYING, zeros)
+        except BaseException:
+            note(width)
+            raise
 
 
 @cache

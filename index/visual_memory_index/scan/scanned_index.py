@@ -89,7 +89,7 @@ class ScannedIndex:
     def candidates_among(
         self, queries: NDArray[np.float32], k: int, admitted: RowBits
     ) -> list[Rows]:
-        if k >= admitted.count:
+        if k >= admitted.count or not len(queries):
             return [admitted.rows()] * len(queries)
         by_group = admitted.words.view("<u2")[: -(-self.count // GROUP)]
         return self._scan.candidates(queries, [k] * len(queries), by_group, self._threads)

@@ -165,5 +165,5 @@ class IndexFactory(Protocol):
         If ``read`` is given, the index keeps no vectors, and reads those of its rows by it.
         """
 
-    def clear_scratch(self, dimension: int) -> None:
-        """Overwrite the copies of vectors and queries of ``dimension`` that the last scans left."""
+    def clear_scratch(self) -> None:
+        """Overwrite the copies of vectors that the work of all indexes left in buffers."""

@@ -71,7 +71,7 @@ def erase_memory(
     for _ in range(TRIES_MAX):
         close_connections()
         memories.drop_caches()
-        memories.indexes.clear_scratch(memory.identity.dimension)
+        memories.indexes.clear_scratch()
         process_memory.overwrite_freed()
         searched = process_memory.search(patterns)
         left = unexplained(searched.found, memories.catalog.files.found_in(patterns))

@@ -53,6 +53,11 @@ DECODED = (
     "overwritten when they are freed, which was not looked for, and a library that runs networks, "
     "such as PyTorch for those of timm and open_clip, may keep pieces until the next picture."
 )
+INTERLEAVED = (
+    "Half of the code of each vector, which lies in RAM among those of fifteen others, and parts "
+    "of vectors in the buffers of libraries that multiply matrices, packed likewise: they are "
+    "overwritten, which was not looked for."
+)
 UNSEARCHABLE = "Vectors may be left in {}, which cannot be searched."
 NOT_ASKED = (
     "Memories of the server that could not be asked whether they hold the same, such as damaged "
@@ -152,7 +157,7 @@ def not_covered(
     """
     said = [*NOT_COVERED]
     if erasure != FILES:
-        said.append(DECODED)
+        said += [DECODED, INTERLEAVED]
     if not_asked:
         said.append(NOT_ASKED.format(", ".join(not_asked)))
     if patterns is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import visual_memory_index
-from visual_memory_index.rows.multiply import multiply, was_multiplied
+from visual_memory_index.rows.multiply import multiply, take_note
 
 PACKAGE = Path(visual_memory_index.__file__).parent
 BY_BLAS = re.compile(
@@ -17,15 +17,16 @@ BY_BLAS = re.compile(
 ALLOWED = {"rows/multiply.py", "scan/indexes.py"}  # the second overwrites what the first left
 
 
-def test_a_product_is_noted_until_the_note_is_taken() -> None:
-    was_multiplied()
+def test_the_widest_product_is_noted_until_the_note_is_taken() -> None:
+    take_note()
     rows, out = np.eye(3), np.empty((3, 3))
 
-    assert not was_multiplied()
+    assert take_note() == 0
     assert multiply(rows, 2 * rows, out=out) is out
+    multiply(np.ones((1, 2)), np.ones((2, 5)))
     assert out.tolist() == (2 * rows).tolist()
-    assert was_multiplied()
-    assert not was_multiplied()
+    assert take_note() == 3
+    assert take_note() == 0
 
 
 def test_nothing_else_multiplies() -> None:

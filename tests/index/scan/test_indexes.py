@@ -1,0 +1,99 @@
+"""Of vectors that were multiplied nothing is left in buffers once these were overwritten."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import Executor
+from pathlib import Path
+from threading import BrokenBarrierError
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from visual_memory_index import ScannedIndexes
+from visual_memory_index.rows.multiply import multiply, take_note
+from visual_memory_index.scan import indexes
+
+# Multiplies rows of 768 numbers, then has an index of another dimension overwrite the buffers, and
+# waits after each for a line.
+PROGRAM = """
+import gc
+import numpy as np
+from visual_memory_index import ScannedIndexes
+from visual_memory_index.rows.multiply import multiply
+
+indexes = ScannedIndexes(2)
+indexes.new(8)
+
+def work():
+    rows = np.empty((2048, 768), np.float32)
+    rows[:] = np.random.default_rng(5).standard_normal(768).astype(np.float32)
+    few = rows[:64].copy()
+    multiply(few, rows.T)
+    rows[:] = few[:] = 0
+
+for step in (work, indexes.clear_scratch):
+    indexes._threads.background.submit(step).result() if step is work else step()
+    gc.collect()
+    input(print(flush=True))
+"""
+
+
+def numbers_in(process: int, wanted: NDArray[np.uint32]) -> int:
+    """Count the 4 bytes anywhere in RAM of a process that are one of ``wanted``, ascending."""
+    count = 0
+    with (
+        open(f"/proc/{process}/maps") as ranges,
+        open(f"/proc/{process}/mem", "rb", buffering=0) as memory,
+    ):
+        for line in ranges:
+            place, allowed = line.split()[:2]
+            if "w" not in allowed or "[v" in line:
+                continue
+            start, end = (int(each, 16) for each in place.split("-"))
+            for at in range(start, end, 1 << 22):
+                try:
+                    memory.seek(at)
+                    words = np.frombuffer(memory.read(min(1 << 22, end - at)), np.uint32)
+                except OSError:  # not there any more
+                    continue
+                places = np.searchsorted(wanted, words) % len(wanted)
+                count += int((wanted[places] == words).sum())
+    return count
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no /proc/self/mem: not Linux")
+def test_rows_of_any_dimension_are_overwritten() -> None:
+    values = np.random.default_rng(5).standard_normal(768).astype(np.float32)
+    wanted, counts = np.sort(values.view(np.uint32)), list[int]()
+    child = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        for _ in range(2):
+            child.stdout.readline()
+            counts.append(numbers_in(child.pid, wanted))
+            child.stdin.write("\n")
+            child.stdin.flush()
+
+    assert counts[0] > 10_000
+    assert counts[1] < 3 * 768  # what made the rows
+
+
+def test_what_could_not_be_overwritten_is_noted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    scanned = ScannedIndexes(1)
+    take_note()
+    multiply(np.ones((1, 3)), np.ones((3, 1)))
+
+    def fail(threads: Executor, count: int, zeros: object) -> None:
+        raise BrokenBarrierError
+
+    monkeypatch.setattr(indexes, "pack_together", fail)
+    with pytest.raises(BrokenBarrierError):
+        scanned.clear_scratch()
+
+    assert take_note() == 3

@@ -128,6 +128,12 @@ class Engine:
             yield self.current_ram()
 
     @contextmanager
+    def changing_ram(self) -> Iterator[RamCopy]:
+        """Yield the copy in RAM alone; searches wait for no longer reader before it."""
+        with self.reporting_damage(), self.whole.writing(), self.lock.writing():
+            yield self.current_ram()
+
+    @contextmanager
     def reading_file(self) -> Iterator[Store]:
         """Yield the store; until the end its file is open, its write-ahead log untruncated."""
         with self.file_reads.reading():

@@ -28,9 +28,9 @@ class HeadStatistics:
         try:
             check_size(labels, self._engine.identity.dimension, moment=ridge is not None)
         except HeadTooLarge:
-            with self._engine.lock.writing():
+            with self._engine.changing_ram() as ram:
                 if ridge is None:
-                    self._engine.current_ram().counted.drop()
+                    ram.counted.drop()
             raise
         self.keep([ridge])
 
@@ -42,8 +42,7 @@ class HeadStatistics:
         with self._engine.reading_ram() as ram:
             done = ram.counted.has(moment=moment)
         while not done:
-            with self._engine.reporting_damage(), self._engine.lock.writing():
-                counted = self._engine.current_ram().counted
-                counted.keep(moment=moment)
-                done = counted.go_on()
+            with self._engine.changing_ram() as ram:
+                ram.counted.keep(moment=moment)
+                done = ram.counted.go_on()
             self._engine.lock.let_in()

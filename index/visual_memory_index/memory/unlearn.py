@@ -147,8 +147,7 @@ class Unlearning:
             erased = self._engine.writer.do(write, frees=True)
             if erased is not None:
                 self._patterns[operation] = ResiduePatterns(*self._with_traces(erased))
-        with self._engine.whole.writing(), self._engine.lock.writing():
-            self._engine.check_open()
+        with self._engine.changing_ram():
             self._counting.forget()
             self._operations.drop_problems()
         self._engine.read_settings()
@@ -226,9 +225,12 @@ class Unlearning:
         """
         found = self._engine.files.found_in(patterns)
         with self._engine.reading_ram() as ram:
-            for start in range(0, len(ram), CODES_AT_ONCE):
-                rows = np.arange(start, min(len(ram), start + CODES_AT_ONCE))
+            end = len(ram)
+        while end > 0:  # backwards: rows move to lower places only
+            with self._engine.reading_ram() as ram:
+                rows = np.arange(max(0, end - CODES_AT_ONCE), min(end, len(ram)))
                 found |= patterns.found_in(ram.vectors.codes(rows).tobytes())
+            end -= CODES_AT_ONCE
         return found
 
     def sought(self, ids: Sequence[str]) -> Sought:

@@ -153,10 +153,10 @@ class WrongDimension(MemoryRefusal):
 class HeadTooLarge(MemoryRefusal):
     """A head that would take too much RAM or time; the message says which limit it exceeds."""
 
-    def __init__(self, limit: str, got: str) -> None:
+    def __init__(self, limit: str, got: str, way_out: str = "admit fewer by a filter") -> None:
         super().__init__(
-            f"A head is fitted for {limit}, but here are {got}: admit fewer by a filter, or decide "
-            "by votes alone, without a head and what needs a calibration."
+            f"A head is fitted for {limit}, but here are {got}: {way_out}, or decide by votes "
+            "alone, without a head and what needs a calibration."
         )
 
 

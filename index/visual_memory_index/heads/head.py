@@ -131,7 +131,7 @@ def check_size(labels: int, dimension: int, *, moment: bool) -> None:
         raise HeadTooLarge(most, f"{labels:,}")
     if moment and dimension > METRIC_MAX:
         most = f"discriminants of dimension {METRIC_MAX:,} at most"
-        raise HeadTooLarge(most, f"{dimension:,}")
+        raise HeadTooLarge(most, f"{dimension:,}", "decide by class means, the head 'means'")
 
 
 def half_squares(along: Matrix, norms: Matrix, lengths: Matrix) -> Matrix:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.errors import HeadTooLarge
-from visual_memory_index.heads.head import Head, fit
+from visual_memory_index.heads.head import Head, check_size, fit
 from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.heads import Heads
@@ -71,14 +71,19 @@ class CountedRows:
         named = left_out if rows is None else rows
         if too_many(len(named), dimension):
             return partial(refuse_rows, len(named), dimension)
-        labels, vectors = self._columns.labels(named), self._vectors.gather(named)
+        labels = self._columns.labels(named)
         if rows is not None:
+            try:
+                check_size(len(set(labels.tolist())), dimension, moment=moment)
+            except HeadTooLarge as refusal:
+                return partial(refuse, refusal)
             own = Statistics(dimension, moment=moment)
-            return partial(fit_after, own.add, labels, vectors, own, ridge)
+            return partial(fit_after, own.add, labels, self._vectors.gather(rows), own, ridge)
         assert self.statistics is not None
         if not len(left_out):
             return self.heads.fitting(ridge, self.statistics)
         own = self.statistics.copy(moment=moment)
+        vectors = self._vectors.gather(left_out)
         return partial(fit_after, own.remove, labels, vectors, own, ridge)
 
     def remove(self, rows: Rows) -> None:
@@ -117,6 +122,11 @@ class CountedRows:
 def too_many(count: int, dimension: int) -> bool:
     """Return True if the vectors of ``count`` entries may not be copied for one query."""
     return count * dimension > COPIED_MAX
+
+
+def refuse(refusal: HeadTooLarge) -> Head:
+    """Raise a refusal in the place of a head."""
+    raise refusal
 
 
 def refuse_rows(count: int, dimension: int) -> Head:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from visual_memory_index import Entry, Memory, Query, parse, unit_rows
+from visual_memory_index import Entry, Filter, Memory, Query, parse, unit_rows
 from visual_memory_index.errors import HeadTooLarge, RidgeTooSmall
 from visual_memory_index.heads.head import METRIC_MAX, NUMBERS_MAX, check_size, fit
 from visual_memory_index.heads.statistics import Statistics
+from visual_memory_index.ram import counted_rows
 from visual_memory_index.ram.counted_rows import CountedRows
 from visual_memory_index.ram.heads import Heads
 from visual_memory_index.ram.ranked import HeadWish
@@ -27,6 +29,8 @@ LABELS = [f"label {number % 5}" for number in range(400)]
 IDS = [f"{number:03}" for number in range(400)]
 QUERIES = ROWS[:7]
 RIDGES = (None, 1.0)
+SECONDS = 60
+HEADS = ((False, None), (True, None), (True, 1.0))
 
 
 def scores(memory: Memory, ridge: float | None, **how: object) -> HeadScores:
@@ -186,24 +190,51 @@ def test_while_entries_are_counted_readers_that_wait_come_between_two_parts(
     assert parts[0] == memory.count
 
 
-def test_a_head_that_is_too_large_is_refused_to_its_query_alone(tmp_path: Path) -> None:
+def without_moment(dimension: int, *, moment: bool) -> Statistics:
+    """Make statistics, but none that take time and RAM by the square of the dimension."""
+    assert not moment
+    return Statistics(dimension, moment=False)
+
+
+def test_a_head_that_is_too_large_is_refused_to_its_query_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wide = new_identity("wide", METRIC_MAX + 1, None)
     with closing(Memory.create(tmp_path / "wide.sqlite", wide)) as other:
         row = np.eye(1, METRIC_MAX + 1, dtype=np.float32)
         other.insert([Entry("a", "a")], row)
-        plain, means, both = other.nearest(
-            [Query(row, 1), Query(row, 1, head=True), Query(row, 1, head=True, ridge=1.0)]
-        )
-        assert plain.ids.tolist() == means.scored().ids.tolist() == [["a"]]
-        with pytest.raises(HeadTooLarge, match="discriminants of dimension 2,048 at most"):
-            both.scored()
-        with pytest.raises(HeadTooLarge, match="but here are 2,049: admit fewer"):
+        for some in (None, parse("label = a")):
+            plain, means, both = other.nearest(
+                [Query(row, 1, some, head=head, ridge=ridge) for head, ridge in HEADS]
+            )
+            assert plain.ids.tolist() == means.scored().ids.tolist() == [["a"]]
+            with pytest.raises(HeadTooLarge, match="discriminants of dimension 2,048 at most"):
+                both.scored()
+            monkeypatch.setattr(counted_rows, "Statistics", without_moment)
+        with pytest.raises(HeadTooLarge, match="here are 2,049: decide by class means"):
             other.statistics.prepare(1.0)
         other.statistics.prepare(None)
 
     check_size(NUMBERS_MAX // 768, 768, moment=True)
     with pytest.raises(HeadTooLarge, match=r"43,690 labels of dimension 768 at most.* 43,691"):
         check_size(NUMBERS_MAX // 768 + 1, 768, moment=False)
+
+
+def test_searches_go_on_while_a_first_decision_by_head_waits_for_a_long_reader(
+    memory: Memory,
+) -> None:
+    engine = memory._engine
+    with ThreadPoolExecutor(2) as threads:
+        with engine.reading_ram():  # as a snapshot or a check does
+            counting = threads.submit(memory.statistics.prepare, 1.0)
+            while not (engine.whole._writers_waiting or engine.lock._writers_waiting):
+                time.sleep(0.001)
+
+            (found,) = threads.submit(memory.nearest, [Query(QUERIES, 3)]).result(SECONDS)
+
+            assert not counting.done()
+        counting.result(SECONDS)
+    assert len(found.ids) == len(QUERIES)
 
 
 def test_a_memory_that_outgrows_heads_keeps_no_statistics(
@@ -313,9 +344,13 @@ def means(memory: Memory, **how: object) -> HeadScores | None:
     return None if found.means is None else found.means()
 
 
-def test_class_means_are_those_of_all_entries_at_the_moment_of_the_search(memory: Memory) -> None:
+@pytest.mark.parametrize("ridge", RIDGES)
+@pytest.mark.parametrize("some", [parse('label = "label 1"'), None], ids=["filter", "excluded"])
+def test_class_means_are_those_of_all_entries_at_the_moment_of_the_search(
+    memory: Memory, some: Filter | None, ridge: float | None
+) -> None:
     every = expected(list(range(100)), None)
-    query = Query(QUERIES, 3, parse('label = "label 1"'), IDS[:1], means=True, head=True, ridge=1.0)
+    query = Query(QUERIES, 3, some, IDS[:1], means=True, head=True, ridge=ridge)
     (found,) = memory.nearest([query])
 
     memory.delete(IDS[:50])
@@ -324,7 +359,8 @@ def test_class_means_are_those_of_all_entries_at_the_moment_of_the_search(memory
     assert_equal(found.means(), every)
     rule_head = found.scored().head
     assert rule_head is not None
-    assert rule_head.labels == ("label 1",)
+    left = [at for at in range(1, 100) if some is None or LABELS[at] == "label 1"]
+    assert_equal(rule_head, expected(left, ridge))
     assert_equal(means(memory) or every, expected(list(range(50, 100)), None))
     memory.delete(IDS[50:100])
     assert means(memory) is None

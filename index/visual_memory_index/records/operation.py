@@ -11,8 +11,8 @@ State: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 UNLEARN = "unlearn"
 UNDOABLE = ("prune", "relabel", "tune")
 GONE = (
-    "What it answered named entries that were unlearned, or labels that no entry has any more, "
-    "and is gone."
+    "What it answered had the id of an entry in it that was unlearned, or a label that no entry "
+    "has any more, and is gone."
 )
 GOES_ON = "What is to be erased is noted: it goes on when the server is started again."
 CUT_SHORT = "The server stopped while it ran, and nothing was changed; start it again."

@@ -15,6 +15,7 @@ NAMING_LABELS = (
     "SELECT 1 FROM operations WHERE kind IN ('assess', 'prune', 'dry-run') AND result IS NOT NULL "
     "LIMIT 1"
 )
+NAMELESS = (UNLEARN, "tune", "tune-dry-run", "calibrate", "check")  # no entry and no label
 OF_KEYS = "WHERE key IN (SELECT value FROM json_each(?1))"
 
 
@@ -64,18 +65,19 @@ class SqliteUnlearning:
         """Drop results and problems of operations that name ``labels`` or unlearned entries.
 
         A problem is replaced by a text that says so. The entries are those whose ids ``operation``
-        still has to unlearn. Results of unlearn operations are kept.
+        still has to unlearn. Results of kinds that name neither are kept, whatever words they have.
         """
         named = json.dumps(list(labels))
         self._db.execute(
             "UPDATE operations SET result = NULL, problem = ?1 "
-            "WHERE result IS NOT NULL AND kind != ?4 AND EXISTS "
+            "WHERE result IS NOT NULL "
+            "AND kind NOT IN (SELECT value FROM json_each(?4)) AND EXISTS "
             "(SELECT 1 FROM json_tree(operations.result) AS each WHERE "
             "each.value IN (SELECT id FROM erasing WHERE operation = ?2) OR "
             "each.key IN (SELECT id FROM erasing WHERE operation = ?2) OR "
             "each.value IN (SELECT value FROM json_each(?3)) OR "
             "each.key IN (SELECT value FROM json_each(?3)))",
-            (GONE, operation, named, UNLEARN),
+            (GONE, operation, named, json.dumps(NAMELESS)),
         )
         self._db.execute(
             "UPDATE operations SET problem = ?1 WHERE problem IN "

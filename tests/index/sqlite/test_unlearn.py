@@ -128,6 +128,18 @@ def test_a_result_that_names_them_or_their_labels_is_gone(
     assert (left.result, left.problem) == ((None, GONE) if gone else (json.dumps(result), None))
 
 
+@pytest.mark.parametrize("kind", ["tune", "tune-dry-run", "calibrate", "check"])
+def test_a_result_that_can_name_none_stays_whatever_words_it_has(
+    kind: str, db: sqlite3.Connection
+) -> None:
+    SqliteOperations(db).begin("pets/3", kind, LOCAL)
+    SqliteOperations(db).end("pets/3", "done", result=json.dumps({"a": "owl"}))
+
+    SqliteUnlearning(db).scrub(ERASING, ["owl"], [])
+
+    assert SqliteOperations(db).operation("pets/3").result == json.dumps({"a": "owl"})
+
+
 def test_certificates_and_work_without_a_result_stay(db: sqlite3.Connection) -> None:
     SqliteOperations(db).begin("pets/3", "prune", LOCAL)
     SqliteOperations(db).draft(OTHER, json.dumps({"a": "b"}))

@@ -93,12 +93,14 @@ DECISIONS: Mapping[str, Method] = {
     "means, balance 1": means(blend=1.0, balance=1.0),
     "means and votes": means(),
     "means and votes, balance 1": means(balance=1.0),
+    "0.3 of means and votes, balance 1": means(blend=0.3, balance=1.0),
     # Those of one ridge together, for a head is fitted once.
     "discriminants": discriminants(blend=1.0),
     "discriminants, balance 1": discriminants(blend=1.0, balance=1.0),
     "discriminants and votes": discriminants(),
     "discriminants and votes, balance 1": discriminants(balance=1.0),
     "discriminants, ridge 10, balance 1": discriminants(blend=1.0, ridge=10.0, balance=1.0),
+    "discriminants, ridge 10, and votes, balance 1": discriminants(ridge=10.0, balance=1.0),
     "discriminants, ridge 0.1, balance 1": discriminants(blend=1.0, ridge=0.1, balance=1.0),
 }
 METHODS = {**DECISIONS, **{name: learned(make) for name, make in CLASSIFIERS.items()}}

@@ -34,7 +34,7 @@ Answer: TypeAlias = tuple[list[str], list[float]]  # ids and distances of neighb
 PART = 50_000  # rows that are made at a time
 CLASSES, SPREAD = 1000, 0.8
 ROUNDING = 1e-9  # of float64 products
-DELETED = 101
+DELETED, PARTS_DELETED = 100, 20
 
 
 def parts(count: int, dimension: int, stream: int = 1) -> Iterator[Vectors]:
@@ -42,13 +42,35 @@ def parts(count: int, dimension: int, stream: int = 1) -> Iterator[Vectors]:
 
     Equal parts come each time; each ``stream`` has its own.
     """
+    for number, start in enumerate(range(0, count, PART)):
+        yield part_of(number, min(PART, count - start), dimension, stream)
+
+
+def part_of(number: int, size: int, dimension: int, stream: int = 1) -> Vectors:
     spectrum = 1 / np.sqrt(1 + np.arange(dimension, dtype=np.float32))
     centres = np.random.default_rng(0).standard_normal((CLASSES, dimension), np.float32)
-    for number, start in enumerate(range(0, count, PART)):
-        rng, size = np.random.default_rng([stream, number]), min(PART, count - start)
-        rows = rng.standard_normal((size, dimension), np.float32) * np.float32(SPREAD)
-        rows += centres[rng.integers(CLASSES, size=size)]
-        yield unit_rows(np.multiply(rows, spectrum, out=rows))
+    rng = np.random.default_rng([stream, number])
+    rows = rng.standard_normal((size, dimension), np.float32) * np.float32(SPREAD)
+    rows += centres[rng.integers(CLASSES, size=size)]
+    return unit_rows(np.multiply(rows, spectrum, out=rows))
+
+
+def batch_of(numbers: Sequence[int], rows: Vectors) -> pb.EntryBatch:
+    """Return the entries of these ``numbers``, which are their ids."""
+    entries = [entry_pb2.Entry(id=f"{n:026}", label=f"label {n % CLASSES}") for n in numbers]
+    return pb.EntryBatch(entries=entries, vectors=packed(rows))
+
+
+def some_entries(count: int, dimension: int) -> pb.EntryBatch:
+    """Return entries from all over the memory, of parts that nothing has read lately."""
+    rng, several = np.random.default_rng(4), -(-count // PART)
+    numbers, rows = list[int](), list[Vectors]()
+    for part in rng.choice(several, min(several, PARTS_DELETED), replace=False).tolist():
+        size = min(PART, count - part * PART)
+        chosen = rng.choice(size, min(size, -(-DELETED // PARTS_DELETED)), replace=False)
+        numbers += (part * PART + chosen).tolist()
+        rows.append(part_of(part, size, dimension)[chosen])
+    return batch_of(numbers, np.concatenate(rows))
 
 
 def imported(count: int, dimension: int) -> Iterator[pb.ImportEntriesRequest]:
@@ -59,8 +81,7 @@ def imported(count: int, dimension: int) -> Iterator[pb.ImportEntriesRequest]:
         for start in range(0, len(part), BATCH):
             rows = part[start : start + BATCH]
             numbers = range(offset, offset + len(rows))
-            items = [entry_pb2.Entry(id=f"{n:026}", label=f"label {n % CLASSES}") for n in numbers]
-            batch = pb.EntryBatch(entries=items, vectors=packed(rows))
+            batch = batch_of(numbers, rows)
             yield pb.ImportEntriesRequest(batch=pb.ImportBatch(offset=offset, batch=batch))
             offset += len(rows)
         if not offset % (20 * PART):
@@ -125,7 +146,6 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="keeps the memory for later runs")
     options = parser.parse_args()
     count, dimension, k = options.rows, options.dimension, options.k
-    most = max(options.audited, DELETED)
     data, flags = options.work / f"{count}x{dimension}", ("--originals", "disk")
     if not data.exists():
         with served(data, *flags) as server:
@@ -133,7 +153,7 @@ def main() -> int:
             calls.CreateMemory(pb.CreateMemoryRequest(name="bench", dimension=dimension))
             took = seconds(lambda: list(calls.ImportEntries(imported(count, dimension))))
             print(f"inserted: {count / took:,.0f} entries/s", flush=True)
-    queries, others = (next(parts(most, dimension, stream)) for stream in (2, 3))
+    queries = next(parts(options.audited, dimension, 2))
     print(f"{count:,} × {dimension}, k = {k}, {INSTRUCTIONS}")
     with served(data, *flags) as server:
         calls = stub(server)
@@ -144,15 +164,18 @@ def main() -> int:
         with reading(count, dimension) as read:
             print(f"read: {1000 * median(read, 7):.1f} ms")
         answers = list[Answer]()
-        took_each = times(lambda at: answers.extend(ask(calls, k, queries[at : at + 1])), most)
+        took_each = times(
+            lambda at: answers.extend(ask(calls, k, queries[at : at + 1])), options.audited
+        )
         print(shown("one query", took_each))
         some = [np.roll(queries, at, axis=0)[:64] for at in range(5)]
         print(shown("64 in a call", times(lambda at: ask(calls, k, some[at]), len(some))))
-        gone = [entry_pb2.Entry(id=f"other {at}", label="other") for at in range(DELETED)]
-        batch = pb.EntryBatch(entries=gone, vectors=packed(others[:DELETED]))
-        calls.InsertEntries(pb.InsertEntriesRequest(memory="bench", batch=batch))
-        erase = [pb.DeleteEntriesRequest(memory="bench", ids=[each.id]) for each in gone]
-        print(shown("delete one", times(lambda at: calls.DeleteEntries(erase[at]), DELETED)))
+        gone = some_entries(count, dimension)
+        erase = [pb.DeleteEntriesRequest(memory="bench", ids=[each.id]) for each in gone.entries]
+        try:
+            print(shown("delete one", times(lambda at: calls.DeleteEntries(erase[at]), len(erase))))
+        finally:
+            calls.InsertEntries(pb.InsertEntriesRequest(memory="bench", batch=gone))
         print(f"RAM: {server.memory_bytes('VmRSS') / 1e9:.2f} GB", end=", ")
         print(f"at most {server.memory_bytes('VmHWM') / 1e9:.2f} GB", flush=True)
     expected = nearest(queries, count, dimension, k)

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from visual_memory_index.codes import kernels
 from visual_memory_index.codes.groups import CHUNK, DIMENSIONS, MANY
 
+DIMENSION_MAX = 16_384
 ROUNDS = 3  # of a rotation: the last numbers mix with the first
 LEVEL_MAX = 15  # of a half of a code
 NUMBERS = 6  # of a code
@@ -48,10 +49,12 @@ Floats = NDArray[np.float32]
 class Rotation:
     """An orthogonal transform of vectors of one dimension d, in O(d log d); see ``kernels.turn``.
 
-    It is off by some units in the last place of float64.
+    It is off by some units in the last place of float64, and d is at most 16,384: the bounds of
+    ``MARGIN``, and sums in 32 bits, are proved up to there.
     """
 
     def __init__(self, dimension: int) -> None:
+        assert 1 <= dimension <= DIMENSION_MAX
         data = hashlib.shake_256(b"visual memory").digest(ROUNDS * dimension)
         bits = np.frombuffer(data, np.uint8).reshape(ROUNDS, dimension)
         self.signs = np.where(bits & 1, 1.0, -1.0)

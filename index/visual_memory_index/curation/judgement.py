@@ -165,7 +165,9 @@ class _Entries:
             strict=True,
         )
         found = [
-            LabelJudgement(id, label, proposed, score, _reason(label, proposed, *counted), suspect)
+            LabelJudgement(
+                id, label, proposed, score, _reason(label, proposed, suspect, *counted), suspect
+            )
             for id, label, proposed, score, suspect, *counted in rows
         ]
         return sorted(found, key=lambda each: -each.score)
@@ -206,12 +208,13 @@ class _Entries:
         return shares(scores, SOFTMAX_TEMPERATURE)
 
 
-def _reason(label: str, proposed: str, count: int, own: int, total: int) -> str:
+def _reason(label: str, proposed: str, suspect: bool, count: int, own: int, total: int) -> str:
     if not total:
         return "none of its neighbours is beyond suspicion"
     if count == total:
         return f"all of its {total} neighbours are labelled {proposed}"
+    despite = f"; its nearness and the class means are for {proposed}" if count <= own else ""
     return (
         f"{count or 'none'} of its {total} neighbours are labelled {proposed}, "
-        f"{own or 'none'} {label}"
+        f"{own or 'none'} {label}{despite if suspect else ''}"
     )

@@ -76,7 +76,8 @@ def calibrate(client: Client, options: Namespace) -> int:
             f"On average a confidence is {found.error_before:.4f} away from how often such "
             "decisions are right,",
             f"and a calibrated confidence {found.error_after:.4f}. Pictures "
-            f"farther than {found.rejection_distance:.4f} from the memory are rejected.",
+            f"farther than {found.rejection_distance:.4f} from the memory are rejected, by the "
+            "mean of the distances to the nearest entry and to the nearest class mean.",
         )
     bad_pictures.report(bad)
     return 1 if bad else 0

@@ -10,7 +10,7 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, printable, say, size
 from visual_memory.terminal.refused import listed
 from visual_memory.types import CalibrationState, MemoryInfo, UnlearnResult
-from visual_memory_service.console.arguments import add_apply, add_asking, rule_flags
+from visual_memory_service.console.arguments import add_apply, add_asking, rule_flags, rule_of
 from visual_memory_service.console.drift import sentence
 
 LABELS_SHOWN = 20
@@ -96,10 +96,10 @@ def info(client: Client, options: Namespace) -> None:
     say(f"Digest {found.digest}.")
     if found.reranker:
         say(f"Decisions ask the re-ranker {found.reranker}.")
+    say(f"Decisions are by {rule_flags(rule_of(found))} where a call names nothing else.")
     if (default := found.default_rule) is not None:
         say(
-            f"Decisions are by {rule_flags(default.rule)} where a call names nothing else, as "
-            f"tune chose on {printable(default.create_time)} UTC; writes that changed entries "
+            f"tune chose so on {printable(default.create_time)} UTC; writes that changed entries "
             f"since: {default.changes:,}."
         )
     if found.calibration:

@@ -10,7 +10,12 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import WrongUsage
-from visual_memory_service.console.arguments import add_asking, calibration_hint, rule_flags
+from visual_memory_service.console.arguments import (
+    add_asking,
+    calibration_hint,
+    rule_flags,
+    rule_of,
+)
 
 
 def add_to(commands: Commands) -> None:
@@ -44,9 +49,7 @@ def undo(client: Client, options: Namespace) -> None:
         print_json({"memory": options.name, "restored": restored})
     elif client.operation(options.operation).kind == "tune":
         info = memory.info()
-        default = info.default_rule
-        rule = f"by {rule_flags(default.rule)}" if default else "as memories do by default"
-        say(f"{options.name} decides {rule} again, as before the tuning.")
+        say(f"{options.name} decides by {rule_flags(rule_of(info))} again, as before the tuning.")
         if hint := calibration_hint(info):
             say(hint)
     else:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from visual_memory import Client, Estimate, MemoryInfo, TuneResult
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
+from visual_memory.terminal.refused import listed
 from visual_memory_service.console.arguments import (
     add_apply,
     add_asking,
     calibration_hint,
     rule_flags,
+    rule_of,
 )
 from visual_memory_service.console.interrupted import report_running_operations
 
+FEW = 5
 MEASURES = ("macro_accuracy", "accuracy", "log_loss")
 
 
@@ -84,9 +89,13 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
     )
     measure, number = found.measure.replace("_", " "), found.rules.index(found.chosen) + 1
     say(
-        f"Chosen by {measure} is number {number}: of the rules no more than a standard error "
-        "behind the best, the one with the lowest number."
+        f"Chosen by {measure} is number {number}: in order, it is the first that is behind the "
+        "best by no more than one standard error of the difference.",
+        *cautions(found, info),
     )
+    if not found.applied and found.chosen.rule == rule_of(info):
+        say(f"{info.name} decides by it already.")
+        return
     if not found.applied:
         say("Nothing was changed; add --apply to make it the default of the memory.")
         return
@@ -97,6 +106,27 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
     )
     if hint := calibration_hint(info):
         say(hint)
+
+
+def cautions(found: TuneResult, info: MemoryInfo) -> Iterator[str]:
+    """Yield sentences on entries that were not asked, and on measures that tell little."""
+    voting = Counter(info.labels) - Counter(info.pruned_labels)
+    if found.count < voting.total():
+        yield (
+            f"Not asked: {plural(voting.total() - found.count, 'entry')}, the only one of its "
+            "label, or all of the label in one group."
+        )
+    if few := sorted(label for label, count in voting.items() if count < FEW):
+        yield (
+            f"Labels of fewer than {FEW} entries: {listed(few)}. So few say little about new "
+            "pictures, whatever the standard errors: insert more, and tune again."
+        )
+    guessed, right = 1 / max(1, len(voting)), found.chosen.macro_accuracy
+    if right.mean - 2 * right.error <= guessed:
+        yield (
+            f"Guessing has a macro accuracy of {guessed:.4f}: no rule is clearly better, so the "
+            "vectors hardly tell these labels apart."
+        )
 
 
 def shown(estimate: Estimate) -> str:

@@ -134,9 +134,14 @@ def deciding_rule(default: DefaultRule | None, options: Namespace) -> Rule:
     return Rule(**values | unused)
 
 
+def rule_of(info: MemoryInfo) -> Rule:
+    """Return the rule of a memory where a call names nothing else."""
+    return deciding_rule(info.default_rule, Namespace(**dict.fromkeys(RULE)))
+
+
 def calibration_hint(info: MemoryInfo) -> str | None:
     """Return what to do if a memory decides by another rule than its calibration is of."""
-    decides = deciding_rule(info.default_rule, Namespace(**dict.fromkeys(RULE)))
+    decides = rule_of(info)
     if info.calibration is None or info.calibration.rule == decides:
         return None
     return (

@@ -359,7 +359,7 @@ def test_the_command_shows_the_rules_and_applies_one(
     operation = json.loads(applied.stdout)["operation"]
     undone = command("undo", crowd.name, operation)
 
-    first, headers, *rows, chosen_by, last = shown.stdout.splitlines()
+    first, headers, *rows, chosen_by, _, _, last = shown.stdout.splitlines()
     assert first == f"114 entries of {crowd.name}, each asked of the others in five folds:"
     assert headers.split()[:3] == ["number", "macro", "accuracy"]
     numbered = {int(row.split()[0]): row.partition("--")[1:] for row in rows}
@@ -369,7 +369,7 @@ def test_the_command_shows_the_rules_and_applies_one(
     number = found.rules.index(found.chosen) + 1
     assert [int(row.split()[0]) for row in rows if " chosen " in row] == [number]
     assert chosen_by.startswith(
-        f"Chosen by macro accuracy is number {number}: of the rules no more than"
+        f"Chosen by macro accuracy is number {number}: in order, it is the first that is behind"
     )
     assert last == "Nothing was changed; add --apply to make it the default of the memory."
     assert json.loads(applied.stdout)["chosen"] == asdict(found.chosen)
@@ -377,8 +377,37 @@ def test_the_command_shows_the_rules_and_applies_one(
     assert f"Decisions are by {rule} where a call names nothing else" in info.stdout
     assert "UTC; writes that changed entries since: 0." in info.stdout
     assert undone.stdout == (
-        f"{crowd.name} decides as memories do by default again, as before the tuning.\n"
+        f"{crowd.name} decides by --k 50 --voting rank --balance 0 --head none again, "
+        "as before the tuning.\n"
     )
+
+
+def test_the_command_says_where_the_entries_tell_little(
+    command: Run, client: Client, empty: RemoteMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISUAL_MEMORY_SERVER", empty.server.address)
+    rng, pets = np.random.default_rng(3), client.memory(empty.name)
+    asked, already = "Not asked: 2 entries, the only one", f"{empty.name} decides by it already.\n"
+    few = "Labels of fewer than 5 entries: owl, wolf, yak. So few"
+    guessing = "Guessing has a macro accuracy of"
+    clusters = np.eye(4)[np.arange(40) % 4] + rng.normal(scale=0.1, size=(40, 4))
+    pets.insert(vectors=clusters, labels=["a", "b", "c", "d"] * 10)
+    plain = command("tune", empty.name).stdout
+    pets.insert(vectors=rng.normal(size=(5, 4)), labels=["owl", "yak", "yak", "yak", "wolf"])
+
+    uneven = command("tune", empty.name).stdout
+    pets.tune(apply=True)
+    tuned = command("tune", empty.name).stdout
+    pets.purge("NOT label = none", apply=True)
+    pets.insert(vectors=rng.normal(size=(80, 4)), labels=["a", "b", "c", "d"] * 20)
+    noise = command("tune", empty.name).stdout
+
+    assert not any(each in plain for each in (asked, few, guessing, already))
+    assert asked in uneven
+    assert few in uneven
+    assert guessing not in uneven
+    assert tuned.endswith(already)
+    assert f"{guessing} 0.2500: no rule is clearly better" in noise
 
 
 def test_the_commands_say_where_a_calibration_is_of_another_rule(

@@ -202,8 +202,8 @@ class NotCalibrated(RequestRefusal):
 
     def __init__(self, memory: str, problem: str, flags: str) -> None:
         super().__init__(
-            f'The memory "{memory}" {problem}; calibrate it for decisions as you ask for, by the '
-            f"pictures of before, if it was by any: visual-memory calibrate {memory} {flags}"
+            f'The memory "{memory}" {problem}; calibrate it for such decisions, with the folder '
+            f"of pictures if there was one before: visual-memory calibrate {memory} {flags}"
         )
 
 

@@ -43,7 +43,7 @@ def refuse(bad: Mapping[str, str], options: Namespace, *, done: str, do: str) ->
 
 def remarks_on(others: Mapping[str, int], remarks: Iterable[str]) -> list[str]:
     """Return a sentence that counts files that are no pictures by suffix, then the remarks."""
-    ends = [f"{count:,} {end or 'without an end'}" for end, count in sorted(others.items())]
+    ends = [f"{count:,} {end or 'without a suffix'}" for end, count in sorted(others.items())]
     return [*([f"Left out, as no pictures: {', '.join(ends)}."] if ends else []), *remarks]
 
 

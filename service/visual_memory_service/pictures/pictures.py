@@ -288,7 +288,8 @@ def fault(content: Path | bytes, limits: Limits) -> str | None:
         image: Image.Image = Image.open(BytesIO(data), formats=FORMATS)
         width, height = image.size
         if width * height > limits.image_pixels:
-            return f"has {width:,} × {height:,} pixels, too many for the server"
+            most = f"{limits.image_pixels:,} at most (image_pixels_max of its configuration)"
+            return f"has {width:,} × {height:,} pixels, but the server takes {most}"
         image.load()
     except UnidentifiedImageError:
         if data[4:12] in HEIC_BEGINNINGS:

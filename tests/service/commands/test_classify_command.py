@@ -38,7 +38,7 @@ def test_files_of_a_folder_that_are_no_pictures_are_counted(
         assert '"others"' in done.stdout
     else:
         assert done.stderr.splitlines() == [
-            "Left out, as no pictures: 1 without an end, 1 .heic, 1 .jpg_large.",
+            "Left out, as no pictures: 1 without a suffix, 1 .heic, 1 .jpg_large.",
             "HEIC is not read: save such pictures as JPEG first, such as with: "
             "magick mogrify -format jpg *.heic",
         ]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import visual_memory_index as index
-from visual_memory_index.curation import tuning
+from visual_memory_index.curation import folds
 from visual_memory_index.heads.head import Head
 from visual_memory_index.heads.products import inverse, rounded_inverse
 from visual_memory_index.records.neighbors import HeadScores
@@ -90,7 +90,7 @@ def leave_groups_out(
     entries are left, HeadTooLarge, RidgeTooSmall.
     """
     ids, labels = snapshot.columns()
-    sample = tuning.sample(ids, labels, group_of, tested_max=len(ids))
+    sample = folds.sample(ids, labels, group_of, tested_max=len(ids))
     check_labels(len(sample.sizes))
     index.check_calibratable(Counter(labels[sample.rows].tolist()))
     done = 0
@@ -98,7 +98,7 @@ def leave_groups_out(
     def report(asked: int, _: int) -> None:
         job.report_progress(done + asked, len(sample.rows))
 
-    for fold in range(tuning.FOLDS):
+    for fold in range(folds.FOLDS):
         mine = sample.rows[sample.folds[sample.rows] == fold]
         if not len(mine):
             continue

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 import visual_memory_index as index
-from visual_memory_index.curation import tuning
+from visual_memory_index.curation import folds, tuning
 from visual_memory_index.errors import HeadTooLarge, TooFewItems
 from visual_memory_index.heads.head import Head, check_size
 from visual_memory_index.heads.products import rounded_inverse
@@ -83,7 +83,7 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
     ids, labels = snapshot.columns()
     values = memory.metadata_values(group_by) if group_by else {}
     groups = {id: values[id] for id in ids if id in values}
-    sample = tuning.sample(ids, labels, groups)
+    sample = folds.sample(ids, labels, groups)
     check_labels(len(sample.sizes))
     chosen, measured = tuning.choose(sample, outcomes(snapshot, sample, job), measure)
     found = TuneResult(
@@ -104,7 +104,7 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
 
 
 def outcomes(
-    snapshot: index.RamCopy, sample: tuning.Sample, job: Job
+    snapshot: index.RamCopy, sample: folds.Sample, job: Job
 ) -> dict[index.Rule, tuning.Outcomes]:
     """Return the outcomes on a ``sample`` by each candidate, none of which knew the fold asked.
 
@@ -113,7 +113,7 @@ def outcomes(
     ids, labels = snapshot.columns()
     found = {rule: tuning.Outcomes(*np.empty((2, len(sample.rows)))) for rule in fitting(snapshot)}
     done = 0
-    for fold in range(tuning.FOLDS):
+    for fold in range(folds.FOLDS):
         asked = np.flatnonzero(sample.folds[sample.rows] == fold)
         if not len(asked):
             continue

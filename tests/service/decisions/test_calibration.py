@@ -21,7 +21,7 @@ from tests.conftest import RemoteMemory
 import visual_memory
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
 from visual_memory_index import Catalog, calibration_error, fit, unit_rows
-from visual_memory_index.curation.tuning import FOLDS, sample
+from visual_memory_index.curation.folds import FOLDS, sample
 from visual_memory_index.heads.statistics import SCALE, quantized
 from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.votes.conformal import SCORES, draw_for

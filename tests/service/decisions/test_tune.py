@@ -18,7 +18,7 @@ import visual_memory
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
 from visual_memory.terminal.arguments import flags
 from visual_memory_index import unit_rows
-from visual_memory_index.curation import tuning
+from visual_memory_index.curation import folds
 from visual_memory_index.heads.head import METRIC_MAX
 
 SIZES = {"often": 60, "much": 40, "rare": 8, "seldom": 6, "once": 1}
@@ -57,10 +57,10 @@ def test_rules_are_measured_by_memories_that_lack_the_fold(
     found = crowd.tune(group_by=group_by)
 
     group_of = dict(zip(IDS, SCENES, strict=True)) if group_by else {}
-    sample = tuning.sample(np.array(IDS, object), np.array(LABELS, object), group_of)
+    sample = folds.sample(np.array(IDS, object), np.array(LABELS, object), group_of)
     right = {each.rule: defaultdict[str, list[bool]](list) for each in found.rules}
     losses = {each.rule: defaultdict[str, list[float]](list) for each in found.rules}
-    for fold in range(tuning.FOLDS):
+    for fold in range(folds.FOLDS):
         known = np.flatnonzero(sample.folds != fold)
         asked = [row for row in sample.rows.tolist() if sample.folds[row] == fold]
         memory = client.create_memory(f"{crowd.name}{fold}{group_by}", dimension=8)

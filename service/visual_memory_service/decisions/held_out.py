@@ -90,7 +90,7 @@ def leave_groups_out(
     entries are left, HeadTooLarge, RidgeTooSmall.
     """
     ids, labels = snapshot.columns()
-    sample = folds.sample(ids, labels, group_of, tested_max=len(ids))
+    sample = folds.sample(ids, labels, group_of, tested_max=len(ids), check=job.check)
     check_labels(len(sample.sizes))
     index.check_calibratable(Counter(labels[sample.rows].tolist()))
     done = 0

@@ -83,7 +83,7 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
     ids, labels = snapshot.columns()
     values = memory.metadata_values(group_by) if group_by else {}
     groups = {id: values[id] for id in ids if id in values}
-    sample = folds.sample(ids, labels, groups)
+    sample = folds.sample(ids, labels, groups, check=job.check)
     check_labels(len(sample.sizes))
     chosen, measured = tuning.choose(sample, outcomes(snapshot, sample, job), measure)
     found = TuneResult(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.index.curation.crowds import objects
@@ -124,3 +126,63 @@ def test_of_each_group_about_as_many_are_tested() -> None:
 
     tested = Counter(scenes[ids[row]] for row in found.rows)
     assert tested == {f"scene {number}": 125 for number in range(8)}
+
+
+def dealt_by_loop(
+    ids: list[str], labels: list[str], group_of: dict[str, str]
+) -> dict[tuple[bool, str], int]:
+    """Return the fold of each group: the larger first, of these by hash, to the least alike."""
+    members = defaultdict[tuple[bool, str], Counter[str]](Counter)
+    for id, label in zip(ids, labels, strict=True):
+        members[(id not in group_of, group_of.get(id, id))][label] += 1
+
+    def place(name: tuple[bool, str]) -> tuple[int, bytes]:
+        own, text = name
+        return -members[name].total(), hashlib.sha256(f"{own} {text}".encode()).digest()
+
+    loads, fold_of = [Counter[str]() for _ in range(FOLDS)], {}
+    for name in sorted(members, key=place):
+        alike = [sum(load[each] * count for each, count in members[name].items()) for load in loads]
+        fold = min(range(FOLDS), key=lambda at: (alike[at], loads[at].total()))
+        fold_of[name] = fold
+        loads[fold].update(members[name])
+    return fold_of
+
+
+@given(entries())
+def test_folds_are_dealt_as_a_plain_loop_deals_them(
+    memory: tuple[list[str], list[str], dict[str, str]],
+) -> None:
+    ids, labels, group_of = memory
+
+    found = drawn(ids, labels, group_of)
+
+    fold_of = dealt_by_loop(ids, labels, group_of)
+    expected = [fold_of[id not in group_of, group_of.get(id, id)] for id in ids]
+    assert found.folds.tolist() == expected
+
+
+class Stopped(Exception):
+    """Raised by a check."""
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_the_parting_can_be_stopped_at_many_points(together: int) -> None:
+    ids = [f"{number:05}" for number in range(20_000)]
+    labels = [f"{number % 7}" for number in range(len(ids))]
+    group_of = {id: f"{at // together}" for at, id in enumerate(ids)} if together > 1 else {}
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == stop_at:
+            raise Stopped
+
+    stop_at = 0
+    folds.sample(objects(ids), objects(labels), group_of, check=check)
+    in_all, calls, stop_at = calls, 0, calls
+
+    assert in_all >= 2 * len(ids) / together / 5000
+    with pytest.raises(Stopped):
+        folds.sample(objects(ids), objects(labels), group_of, check=check)

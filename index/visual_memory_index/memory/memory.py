@@ -480,10 +480,10 @@ class Memory:
         with self._engine.reading_ram() as ram:
             return [*ram.columns()[0].tolist(), *ram.pruned]
 
-    def metadata_values(self, key: str) -> dict[str, str]:
-        """Return the value of a metadata ``key`` by the ids of the entries that have it."""
+    def has_metadata(self, key: str) -> bool:
+        """Return True if a voting entry has this metadata ``key``."""
         with self._engine.reading_file() as store:
-            return store.metadata_values(key)
+            return store.has_metadata(key)
 
     def snapshot(self) -> RamCopy:
         """Return a copy of the voting entries as of now, for work that takes long.
@@ -492,6 +492,16 @@ class Memory:
         """
         with self._engine.reading_ram() as ram:
             return ram.without()
+
+    def snapshot_with(self, key: str) -> tuple[RamCopy, dict[str, str]]:
+        """Return a ``snapshot``, and the value of a metadata ``key`` by the ids that have it.
+
+        Both are of one moment: writes wait meanwhile. Raises TooLittleRam.
+        """
+        with self._engine.writer.turn:
+            with self._engine.reading_file() as store:
+                values = store.metadata_values(key)
+            return self.snapshot(), values
 
     def nearest(self, queries: Sequence[Query]) -> list[Neighbors]:
         """Return for each query the k nearest entries that match it, fewer if there are not k.

@@ -19,15 +19,23 @@ OF_ENTRIES = (
     "SELECT entries.key >> 10, pair.key, pair.value, entries.key "
     "FROM entries, json_each(entries.metadata) AS pair"
 )
-KEYS = """
+SEGMENTS = """
     WITH RECURSIVE segments (number) AS (
         SELECT min(segment) FROM pairs
         UNION ALL
         SELECT (SELECT min(segment) FROM pairs WHERE segment > number)
         FROM segments WHERE number NOT NULL
     )
-    SELECT group_concat(key, ' ') FROM segments CROSS JOIN pairs
+"""
+KEYS = f"""
+    {SEGMENTS} SELECT group_concat(key, ' ') FROM segments CROSS JOIN pairs
     WHERE segment = number AND name = ? AND value
+"""
+VOTE = f"""
+    {SEGMENTS} SELECT EXISTS (
+        SELECT 1 FROM segments CROSS JOIN pairs CROSS JOIN entries USING (key)
+        WHERE segment = number AND name = ? AND pruned_by IS NULL
+    )
 """
 COUNT = """
     SELECT count(*), count(*) FILTER (WHERE NOT EXISTS (
@@ -62,6 +70,12 @@ def keys_text(db: sqlite3.Connection, comparison: Comparison) -> str:
     condition, value = operation(comparison)
     text: str | None = db.execute(f"{KEYS} {condition}", (comparison.key, value)).fetchone()[0]
     return text or ""
+
+
+def vote(db: sqlite3.Connection, name: str) -> bool:
+    """Return True if the metadata of an entry that votes have a key of this ``name``."""
+    found: int = db.execute(VOTE, (name,)).fetchone()[0]
+    return bool(found)
 
 
 def check(db: sqlite3.Connection) -> None:

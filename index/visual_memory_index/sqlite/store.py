@@ -315,6 +315,10 @@ class SqliteStore:
         with self.database.reading() as db:
             return dict(db.execute(query, (key,)).fetchall())
 
+    def has_metadata(self, key: str) -> bool:
+        with self.database.reading() as db:
+            return pairs.vote(db, key)
+
     def entries(
         self, *, filter: Filter | None, after: str, limit: int, bytes_max: int, parts: Parts
     ) -> Page:

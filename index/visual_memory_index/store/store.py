@@ -315,6 +315,9 @@ class Store(Protocol):
     def metadata_values(self, key: str) -> dict[str, str]:
         """Return the value that each entry's metadata has for ``key``, by id, where it has one."""
 
+    def has_metadata(self, key: str) -> bool:
+        """Return True if the metadata of an entry that votes have ``key``."""
+
     def entry(self, id: str, parts: Parts = Parts.NONE) -> Entry | None:
         """Return one entry, or None."""
 

@@ -19,8 +19,8 @@ from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.votes import conformal
 from visual_memory_index.votes.coverage import distance_from_memory
 from visual_memory_index.votes.shares import shares
+from visual_memory_service.decisions.groups import check_key, entries_by
 from visual_memory_service.decisions.held_out import ask, leave_groups_out, leave_one_out
-from visual_memory_service.decisions.tune import check_key
 from visual_memory_service.errors import BadField, NotCalibrated
 from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.operations import Job
@@ -132,10 +132,8 @@ def calibrate_memory(
     Entries with equal values of the metadata key ``group_by``, if it is not empty, are not asked of
     each other.
     """
-    group_of = job.memory.metadata_values(group_by) if group_by else None
-    found = calibrate(
-        job.memory.snapshot(), rule, job, queries=queries, labels=labels, group_of=group_of
-    )
+    snapshot, group_of = entries_by(group_by, job.memory)
+    found = calibrate(snapshot, rule, job, queries=queries, labels=labels, group_of=group_of)
     before = job.memory.setting(SETTING)
     if before and (former := Calibration.from_json(before)):  # clocks may go back
         found = replace(found, created_at=max(found.created_at, former.created_at + 1))

@@ -15,7 +15,7 @@ from visual_memory_index.curation import folds
 from visual_memory_index.heads.head import Head
 from visual_memory_index.heads.products import inverse, rounded_inverse
 from visual_memory_index.records.neighbors import HeadScores
-from visual_memory_service.decisions.tune import check_labels
+from visual_memory_service.decisions.groups import check_labels
 from visual_memory_service.runtime.batches import leave_one_out_in_batches, nearest_in_batches
 from visual_memory_service.runtime.operations import Job
 

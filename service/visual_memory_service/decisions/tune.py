@@ -11,12 +11,12 @@ import numpy as np
 
 import visual_memory_index as index
 from visual_memory_index.curation import folds, tuning
-from visual_memory_index.errors import HeadTooLarge, TooFewItems
+from visual_memory_index.errors import HeadTooLarge
 from visual_memory_index.heads.head import Head, check_size
 from visual_memory_index.heads.products import rounded_inverse
 from visual_memory_index.memory import default_rules
 from visual_memory_index.memory.default_rules import DefaultRule
-from visual_memory_service.errors import BadField
+from visual_memory_service.decisions.groups import check_key, check_labels, entries_by
 from visual_memory_service.runtime.batches import ASKED_AT_ONCE
 from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.operations import Job
@@ -46,17 +46,6 @@ def default_rule(served: ServedMemory) -> index.Rule:
     return index.Rule() if found is None else found.rule
 
 
-def check_key(key: str, memory: index.Memory) -> None:
-    """Raise BadField if ``key`` is not empty, and no voting entry has it in its metadata.
-
-    This is not left to the operation, which would keep the key in its file as a problem.
-    """
-    if key and not any(map(memory.votes, memory.metadata_values(key))):
-        raise BadField(
-            "group_by", f"must be a metadata key that some voting entry has, but is {key[:80]!r}"
-        )
-
-
 def check_tuning(key: str, memory: index.Memory) -> None:
     """Check that a memory can be tuned, before an operation is made.
 
@@ -66,12 +55,6 @@ def check_tuning(key: str, memory: index.Memory) -> None:
     check_labels(sum(count > 1 for count in memory.label_counts().values()))
 
 
-def check_labels(count: int) -> None:
-    """Raise TooFewItems if fewer than two labels have entries that ask each other."""
-    if count < 2:
-        raise TooFewItems("labels with two entries or groups", got=count, needed=2)
-
-
 def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | None:
     """Choose among the rules in ``tuning.CANDIDATES``, by folds of the voting entries.
 
@@ -79,11 +62,8 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
     folds. With ``apply`` the rule becomes the default as the operation ends, and None is returned,
     else the result as JSON. Raises TooFewItems, Cancelled.
     """
-    memory, snapshot = job.memory, job.memory.snapshot()
-    ids, labels = snapshot.columns()
-    values = memory.metadata_values(group_by) if group_by else {}
-    groups = {id: values[id] for id in ids if id in values}
-    sample = folds.sample(ids, labels, groups, check=job.check)
+    snapshot, group_of = entries_by(group_by, job.memory)
+    sample = folds.sample(*snapshot.columns(), group_of or {}, check=job.check)
     check_labels(len(sample.sizes))
     chosen, measured = tuning.choose(sample, outcomes(snapshot, sample, job), measure)
     found = TuneResult(
@@ -97,7 +77,7 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
     text = json.dumps(asdict(found))
     if not apply:
         return text
-    memory.operations.tune(
+    job.memory.operations.tune(
         measured[chosen].rule, operation=job.name, result=text, revision=snapshot.revision
     )
     return None

@@ -218,6 +218,27 @@ def test_the_values_of_a_key_are_those_of_the_entries_that_have_it(key: str, sto
         if key in each.metadata
     }
     assert {"2", "3"} <= found.keys()
+    assert store.has_metadata(key)
+
+
+@pytest.mark.parametrize("count", [1, 5000])
+def test_a_key_is_had_while_an_entry_that_votes_has_it(count: int, store: Store) -> None:
+    assert not store.has_metadata("%")
+    entries = [Entry(f"{at}", "owl", None, {"at": f"{at}"}) for at in range(count)]
+    entries.append(Entry("last", "owl", None, {"%": ""}))
+    keys = range(8, 9 + count)
+    with store.transaction() as transaction:
+        insert(transaction, keys, entries, np.ones((1 + count, 3), np.float32), 1)
+    assert store.has_metadata("%")
+    assert not store.has_metadata("nobody's")
+
+    with store.transaction() as transaction:
+        transaction.begin("1", "prune", LOCAL)
+        transaction.prune([6, *keys[:-1]], "1")
+    assert (store.has_metadata("at"), store.has_metadata("%")) == (False, True)
+    with store.transaction() as transaction:
+        transaction.delete(keys[-1:])
+    assert not store.has_metadata("%")
 
 
 def test_an_update_sets_label_and_metadata_alone(store: Store) -> None:

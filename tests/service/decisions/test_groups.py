@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
-from tests.service.decisions.film import filmed, watched
+from tests.service.decisions.film import TAKES, film, filmed, watched
 
-from visual_memory_index import Rule
+from visual_memory_index import Memory, Rule
 from visual_memory_service.decisions.calibration import calibrate_memory
+from visual_memory_service.decisions.groups import entries_by
 from visual_memory_service.decisions.tune import tune_memory
 from visual_memory_service.runtime.operations import Cancelled, Job
 
@@ -37,3 +43,83 @@ def test_an_operation_that_is_cancelled_ends_while_it_parts_the_entries(
             work(job)
 
     assert asked == []
+
+
+def test_groups_are_of_the_entries_that_they_come_with_whatever_is_written(tmp_path: Path) -> None:
+    """A scene is written as a whole, so it is there as a whole, or not at all."""
+    over = Event()
+    with filmed(tmp_path) as memory, ThreadPoolExecutor(1) as threads:
+
+        def write() -> None:
+            scene = 30
+            while not over.is_set():
+                film(memory, range(scene, scene + 1))
+                memory.delete([f"{take} {scene - 20:03}" for take in range(TAKES)])
+                scene += 1
+
+        writing = threads.submit(write)
+        found = []
+        try:
+            for _ in range(40):
+                snapshot, group_of = entries_by("scene", memory)
+                found.append((snapshot.revision, snapshot.columns()[0].tolist(), group_of or {}))
+        finally:
+            over.set()
+        writing.result()
+
+    assert len({revision for revision, _, _ in found}) > 1
+    for _, ids, group_of in found:
+        assert sorted(ids) == sorted(group_of)
+        assert set(Counter(group_of.values()).values()) == {TAKES}
+        assert all(int(id.split()[1]) == int(scene) for id, scene in group_of.items())
+
+
+def changed(memory: Memory) -> None:
+    """Delete half of the takes of ten scenes, and insert other scenes."""
+    memory.delete([f"{take} {scene:03}" for scene in range(10) for take in (1, 2)])
+    film(memory, range(30, 60))
+
+
+def result(memory: Memory, kind: str, work: Callable[[Job], object]) -> Any:
+    job = watched(memory, kind, lambda done, total: None)
+    work(job)
+    return json.loads(memory.operations.get(job.name).result or "")
+
+
+@pytest.mark.parametrize(("kind", "work"), [WORKS[0], WORKS[2]])
+def test_an_operation_beside_a_write_is_as_before_or_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, work: Callable[[Job], object]
+) -> None:
+    expected = []
+    for change in (False, True):
+        (tmp_path / f"{change}").mkdir()
+        with filmed(tmp_path / f"{change}") as memory:
+            if change:
+                changed(memory)
+            expected.append(result(memory, kind, work))
+
+    with filmed(tmp_path) as memory, ThreadPoolExecutor(1) as threads:
+        writes: list[Future[None]] = []
+
+        def then_write(read: Callable[..., Any], *given: Any) -> Any:
+            """Read, then give a write the time to come before what is read next."""
+            found = read(*given)
+            if not writes:
+                writes.append(threads.submit(changed, memory))
+                wait(writes, timeout=0.5)
+            return found
+
+        store = memory._engine.store
+        monkeypatch.setattr(store, "metadata_values", partial(then_write, store.metadata_values))
+        monkeypatch.setattr(memory, "snapshot", partial(then_write, memory.snapshot))
+        found = result(memory, kind, work)
+        writes[0].result()
+
+    assert counts(expected[0]) != counts(expected[1])
+    assert counts(found) in map(counts, expected)
+
+
+def counts(found: dict[str, Any]) -> list[int]:
+    """Return what a result counts, and a distance in units that rounding does not reach."""
+    distance = found.get("rejection_distance", 0.0)
+    return [found["count"], found.get("group_count", 0), round(1e6 * distance)]

@@ -36,7 +36,7 @@ class HeldOut:
     means: HeadScores
 
 
-class Heads:
+class RuleHeads:
     """The head of a ``rule``, and class means, of all entries of a copy."""
 
     def __init__(
@@ -65,7 +65,7 @@ def ask(
     snapshot: index.RamCopy, rule: index.Rule, queries: NDArray[np.float32], job: Job
 ) -> Iterator[HeldOut]:
     """Ask unit ``queries`` (n, d), which are no entries. Raises HeadTooLarge, RidgeTooSmall."""
-    heads = Heads(snapshot, rule)
+    heads = RuleHeads(snapshot, rule)
     for rows, near in nearest_in_batches(snapshot, queries, rule.k, job.report_progress):
         asked = queries[rows]
         yield heads.answer(rows, asked, near, partial(Head.compare, vectors=asked))
@@ -73,7 +73,7 @@ def ask(
 
 def leave_one_out(snapshot: index.RamCopy, rule: index.Rule, job: Job) -> Iterator[HeldOut]:
     """Ask each entry of all others. Raises HeadTooLarge, RidgeTooSmall."""
-    heads, labels = Heads(snapshot, rule), snapshot.columns()[1]
+    heads, labels = RuleHeads(snapshot, rule), snapshot.columns()[1]
     for rows, near in leave_one_out_in_batches(snapshot, snapshot, rule.k, job.report_progress):
         asked, own = snapshot.vectors.gather(rows), labels[rows].tolist()
         compare = partial(Head.compare_without, queries=asked, labels=own, vectors=asked)
@@ -103,7 +103,7 @@ def leave_groups_out(
         if not len(mine):
             continue
         others = snapshot.without(ids[sample.folds == fold])
-        heads = Heads(others, rule, rounded_inverse)
+        heads = RuleHeads(others, rule, rounded_inverse)
         vectors = snapshot.vectors.gather(mine)
         for rows, near in nearest_in_batches(others, vectors, rule.k, report):
             asked = vectors[rows]

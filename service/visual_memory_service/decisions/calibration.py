@@ -170,10 +170,11 @@ def calibrate(
         answers = leave_one_out(snapshot, rule, job)
     confidences, right = np.empty(len(wanted)), np.empty(len(wanted), dtype=bool)
     distances, asked = np.empty(len(wanted)), np.zeros(len(wanted), dtype=bool)
+    groups = np.empty(len(wanted), dtype=np.intp)
     scores = {name: np.empty(len(wanted)) for name in conformal.SCORES}
     for each in answers:
         rows, own = each.rows, wanted[each.rows].tolist()
-        asked[rows] = True
+        asked[rows], groups[rows] = True, each.groups
         decisions = rule.decide(each.neighbors)
         confidences[rows] = [decision.confidence for decision in decisions]
         right[rows] = wanted[rows] == np.array([d.label for d in decisions], dtype=object)
@@ -189,7 +190,7 @@ def calibrate(
             rule=rule,
             count=len(wanted),
             error_before=index.calibration_error(confidences, right),
-            error_after=held_out_error(confidences, right),
+            error_after=held_out_error(confidences, right, groups[asked]),
             rejection_distance=index.threshold(distances[asked]),
         ),
         revision=snapshot.revision,
@@ -217,14 +218,25 @@ def grouped(scores: NDArray[np.float64], labels: NDArray[np.object_]) -> dict[st
     }
 
 
-def held_out_error(confidences: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """Return the calibration error by 2-fold cross-validation, every second decision held out.
+def held_out_error(
+    confidences: NDArray[np.float64], right: NDArray[np.bool_], groups: NDArray[np.intp]
+) -> float:
+    """Return the calibration error by 2-fold cross-validation, about every second group held out.
 
-    Decisions are sorted by confidence first, so that the order of rows does not matter.
+    ``groups`` (n,) are numbers of the groups of the decisions, of which none is in both halves: the
+    curve fitted to one picture of a scene knows the others. Groups are sorted by the mean rank of
+    their decisions by confidence, so that the order of rows does not matter; each joins the half
+    that has fewer decisions until then.
     """
-    order = np.lexsort((right, confidences))
-    halves = (order[::2], order[1::2])
-    calibrated = np.empty(len(order))
+    ranks = np.empty(len(groups))
+    ranks[np.lexsort((groups, right, confidences))] = np.arange(len(groups))
+    _, of_group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    is_second, lead = np.empty(len(sizes), dtype=bool), 0
+    for group in np.argsort(np.bincount(of_group, ranks) / sizes, kind="stable").tolist():
+        is_second[group] = lead > 0
+        lead += -sizes[group] if is_second[group] else sizes[group]
+    halves = is_second[of_group], ~is_second[of_group]
+    calibrated = np.empty(len(groups))
     for one, other in (halves, halves[::-1]):
         calibrated[other] = index.fit(confidences[one], right[one]).apply(confidences[other])
     return index.calibration_error(calibrated, right)

@@ -26,11 +26,13 @@ Compare = Callable[[Head], HeadScores]
 class HeldOut:
     """Some of the queries: their ``rows`` among all, their ``vectors`` and nearest entries.
 
-    ``neighbors`` have the scores of the head of a rule, or of class means if it has none; ``means``
-    are those by class means.
+    ``groups`` are numbers of their groups; a query that has none is alone in one. ``neighbors``
+    have the scores of the head of a rule, or of class means if it has none; ``means`` are those by
+    class means.
     """
 
     rows: NDArray[np.intp]
+    groups: NDArray[np.intp]
     vectors: NDArray[np.float32]
     neighbors: index.Neighbors
     means: HeadScores
@@ -52,13 +54,14 @@ class RuleHeads:
     def answer(
         self,
         rows: NDArray[np.intp],
+        groups: NDArray[np.intp],
         vectors: NDArray[np.float32],
         near: index.Neighbors,
         compare: Compare,
     ) -> HeldOut:
         means = compare(self._means)
         head = means if self._head is None else compare(self._head)
-        return HeldOut(rows, vectors, replace(near, head=head), means)
+        return HeldOut(rows, groups, vectors, replace(near, head=head), means)
 
 
 def ask(
@@ -68,7 +71,7 @@ def ask(
     heads = RuleHeads(snapshot, rule)
     for rows, near in nearest_in_batches(snapshot, queries, rule.k, job.report_progress):
         asked = queries[rows]
-        yield heads.answer(rows, asked, near, partial(Head.compare, vectors=asked))
+        yield heads.answer(rows, rows, asked, near, partial(Head.compare, vectors=asked))
 
 
 def leave_one_out(snapshot: index.RamCopy, rule: index.Rule, job: Job) -> Iterator[HeldOut]:
@@ -77,7 +80,7 @@ def leave_one_out(snapshot: index.RamCopy, rule: index.Rule, job: Job) -> Iterat
     for rows, near in leave_one_out_in_batches(snapshot, snapshot, rule.k, job.report_progress):
         asked, own = snapshot.vectors.gather(rows), labels[rows].tolist()
         compare = partial(Head.compare_without, queries=asked, labels=own, vectors=asked)
-        yield heads.answer(rows, asked, near, compare)
+        yield heads.answer(rows, rows, asked, near, compare)
 
 
 def leave_groups_out(
@@ -99,7 +102,8 @@ def leave_groups_out(
         job.report_progress(done + asked, len(sample.rows))
 
     for fold in range(folds.FOLDS):
-        mine = sample.rows[sample.folds[sample.rows] == fold]
+        here = sample.folds[sample.rows] == fold
+        mine, groups = sample.rows[here], sample.groups[here]
         if not len(mine):
             continue
         others = snapshot.without(ids[sample.folds == fold])
@@ -107,5 +111,6 @@ def leave_groups_out(
         vectors = snapshot.vectors.gather(mine)
         for rows, near in nearest_in_batches(others, vectors, rule.k, report):
             asked = vectors[rows]
-            yield heads.answer(mine[rows], asked, near, partial(Head.compare, vectors=asked))
+            compare = partial(Head.compare, vectors=asked)
+            yield heads.answer(mine[rows], groups[rows], asked, near, compare)
         done += len(mine)

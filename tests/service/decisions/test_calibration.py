@@ -12,10 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.conftest import RemoteMemory
 
 import visual_memory
@@ -520,7 +523,9 @@ def test_by_groups_entries_are_asked_of_memories_that_lack_theirs(
     rows, labels, names = scenes(0)
     ids = [f"{number:03}" for number in range(len(rows))]
     group_of = dict(zip(ids, names, strict=True))
-    folds = sample(np.array(ids, object), np.array(labels, object), group_of).folds
+    parted = sample(np.array(ids, object), np.array(labels, object), group_of)
+    folds, groups = parted.folds, np.empty(len(rows), np.intp)
+    groups[parted.rows] = parted.groups
     confidences, right = np.empty(len(rows)), np.empty(len(rows), bool)
     for fold in range(FOLDS):
         known, asked = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
@@ -532,7 +537,25 @@ def test_by_groups_entries_are_asked_of_memories_that_lack_theirs(
         right[asked] = [each.label == labels[at] for each, at in zip(decisions, asked, strict=True)]
     assert found.count == len(rows)
     assert found.error_before == pytest.approx(calibration_error(confidences, right), abs=1e-9)
-    assert found.error_after == pytest.approx(held_out_error(confidences, right), abs=1e-6)
+    expected = error_by_halves(confidences.tolist(), right.tolist(), groups.tolist())
+    assert found.error_after == pytest.approx(expected, abs=1e-6)
+
+
+def error_by_halves(confidences: list[float], right: list[bool], groups: list[int]) -> float:
+    """Return the error of each half of the groups by the curve of the other, as a plain loop."""
+    places = sorted(range(len(groups)), key=lambda at: (confidences[at], right[at], groups[at]))
+    ranks = defaultdict[int, list[int]](list)
+    for rank, at in enumerate(places):
+        ranks[groups[at]].append(rank)
+    halves: tuple[list[int], list[int]] = [], []
+    for group in sorted(ranks, key=lambda group: (np.mean(ranks[group]), group)):
+        smaller = halves[0] if len(halves[0]) <= len(halves[1]) else halves[1]
+        smaller += [at for at in range(len(groups)) if groups[at] == group]
+    calibrated = np.array(confidences)
+    for one, other in (halves, halves[::-1]):
+        curve = fit(np.array(confidences)[one], np.array(right)[one])
+        calibrated[other] = curve.apply(np.array(confidences)[other])
+    return calibration_error(calibrated, np.array(right))
 
 
 def test_by_groups_label_sets_cover_new_scenes(filmed: Memory) -> None:
@@ -571,9 +594,9 @@ def test_what_cannot_be_calibrated_is_refused_before_an_operation_is_made(
         ),
     ]
 
-    for given, sentence in wrong:
+    for how, sentence in wrong:
         with pytest.raises(InvalidArgument, match=sentence):
-            filmed.calibrate(**given)
+            filmed.calibrate(**how)
 
     assert [*client.operations(filmed.name)] == []
 
@@ -661,11 +684,62 @@ def test_the_error_after_is_of_decisions_that_were_not_fitted_to(count: int) -> 
     confidences = np.linspace(0.1, 0.9, count)
     right = np.arange(count) % 2 == 0
 
-    error = held_out_error(confidences, right)
+    alone = np.arange(count)
+    error = held_out_error(confidences, right, alone)
 
     order = np.random.default_rng(0).permutation(count)
     assert error > 0.5
-    assert held_out_error(confidences[order], right[order]) == error
+    assert held_out_error(confidences[order], right[order], alone) == error
+
+
+@st.composite
+def grouped_decisions(draw: st.DrawFn) -> tuple[list[float], list[bool], list[int]]:
+    """Draw confidences, which of the decisions are right, and their groups, two at least."""
+    count = draw(st.integers(2, 30))
+    confidences = draw(st.lists(st.sampled_from([0.2, 0.5, 0.9]), min_size=count, max_size=count))
+    right = draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    groups = draw(st.lists(st.integers(0, 9), min_size=count - 2, max_size=count - 2))
+    return confidences, right, [10, 11, *groups]
+
+
+@given(grouped_decisions(), st.randoms())
+def test_the_error_after_is_of_groups_that_were_not_fitted_to(
+    decisions: tuple[list[float], list[bool], list[int]], random: Random
+) -> None:
+    order = list(range(len(decisions[0])))
+    random.shuffle(order)
+    confidences, right, groups = (np.array(each)[order] for each in decisions)
+
+    error = held_out_error(confidences, right, groups)
+
+    assert error == pytest.approx(error_by_halves(*decisions), abs=1e-12)
+
+
+@given(grouped_decisions(), st.integers(2, 10))
+def test_copies_of_each_decision_in_its_group_leave_the_error_after_as_it_is(
+    decisions: tuple[list[float], list[bool], list[int]], copies: int
+) -> None:
+    confidences, right, _ = map(np.array, decisions)
+    groups = np.arange(len(right))
+
+    many = held_out_error(*(np.repeat(each, copies) for each in (confidences, right, groups)))
+
+    assert many == pytest.approx(held_out_error(confidences, right, groups), abs=1e-12)
+
+
+def test_the_error_after_of_copies_is_about_that_of_new_scenes() -> None:
+    """Twenty scenes of ten equal frames; with frames of one scene in both halves it was 0."""
+    told, true = [], []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        confidences = np.repeat(rng.random(20), 10)
+        right = np.repeat(rng.random(20), 10) < confidences**2
+        told.append(held_out_error(confidences, right, np.repeat(np.arange(20), 10)))
+        asked = rng.random(5000)
+        calibrated = fit(confidences, right).apply(asked)
+        true.append(calibration_error(calibrated, rng.random(5000) < asked**2))
+
+    assert np.mean(true) < np.mean(told) < 2 * np.mean(true)
 
 
 @pytest.mark.parametrize(

@@ -155,3 +155,13 @@ def drawn(
         left -= length
     chosen = [order[starts[at] : starts[at + 1]][:each] for at in several.tolist()]
     return np.sort(np.concatenate([np.empty(0, dtype=np.intp), *chosen]))
+
+
+def one_of_each(
+    ids: Sequence[str], groups: NDArray[np.intp], check: Callable[[], None]
+) -> NDArray[np.bool_]:
+    """Return a mask (t,) of one of each of the ``groups`` (t,), drawn as if at random by its id."""
+    order = np.lexsort((ranked([(True, id) for id in ids], check), groups))
+    drawn = np.zeros(len(groups), dtype=bool)
+    drawn[order[np.unique(groups[order], return_index=True)[1]]] = True
+    return drawn

@@ -32,12 +32,18 @@ class Drift:
 def drift(count: int, rejected: int, calibrated: int) -> Drift:
     """Compare the ``rejected`` of ``count`` queries with what ``calibrated`` queries let expect.
 
+    Where calibration queries come in groups, such as the frames of one scene, these are one of
+    each, drawn at random; the others do not count.
+
     A query is rejected if it is farther from the memory than the r-th nearest of the n calibration
     queries, r = ⌈0.95 n⌉. If all queries are exchangeable, each order of the n + m of them by
     distance is as likely as another, so that the number of rejected ones among m is negative
     hypergeometric (beta-binomial with parameters n − r + 1 and r), which is summed in integers;
     equal distances only make rejections fewer (Vovk, 2012, Conditional validity of inductive
-    conformal predictors, section 2).
+    conformal predictors, section 2). One query of each of n + m exchangeable groups, drawn at
+    random, is exchangeable however alike those of one group are (single subsampling: Dunn,
+    Wasserman and Ramdas, 2023, Distribution-free prediction sets for two-layer hierarchical
+    models). All of them are not: those of a group may be equally far, and few groups set the limit.
     """
     accepted = rank_at(KEPT, calibrated)
     beyond = calibrated - accepted

@@ -429,9 +429,9 @@ class Calibration(google.protobuf.message.Message):
     """
     error_after: builtins.float
     rejection_distance: builtins.float
-    """Queries that lie farther from the memory are rejected; 95 % of those asked do not. It is the mean
-    of the distances to the nearest entry and to the nearest mean of a label's vectors, where that
-    distance is half the squared Euclidean one.
+    """Queries that lie farther from the memory are rejected; 95 % of those asked do not, where these are
+    in groups 95 % of one of each. It is the mean of the distances to the nearest entry and to the
+    nearest mean of a label's vectors, where that distance is half the squared Euclidean one.
     """
     temperature: builtins.float
     balance: builtins.float

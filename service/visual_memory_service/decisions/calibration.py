@@ -26,7 +26,7 @@ from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.operations import Job
 
 SETTING = "calibration"
-FORMAT = 3  # of the text that is stored; 1 had no labels of the scores, 2 no heads
+FORMAT = 4  # of the text that is stored; 1 had no labels of the scores, 2 no heads, 3 no groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,15 @@ class Calibration:
     """Calibration fitted to decisions at a memory's ``revision``, at the time ``created_at``.
 
     That is in microseconds since 1970, and later than those of the memory's former calibrations.
+    One of each of the ``group_count`` groups of queries, or each where they have none, counts for
+    the rejection distance.
     ``scores`` maps each conformal rule to the calibration scores of each label, ascending.
     """
 
     result: CalibrationResult
     revision: int
     created_at: int
+    group_count: int
     recalibration: index.Recalibration
     scores: dict[str, dict[str, list[float]]]
 
@@ -169,12 +172,12 @@ def calibrate(
     else:
         answers = leave_one_out(snapshot, rule, job)
     confidences, right = np.empty(len(wanted)), np.empty(len(wanted), dtype=bool)
-    distances, asked = np.empty(len(wanted)), np.zeros(len(wanted), dtype=bool)
-    groups = np.empty(len(wanted), dtype=np.intp)
+    distances, groups = np.empty(len(wanted)), np.empty(len(wanted), dtype=np.intp)
+    asked, drawn = np.zeros((2, len(wanted)), dtype=bool)
     scores = {name: np.empty(len(wanted)) for name in conformal.SCORES}
     for each in answers:
         rows, own = each.rows, wanted[each.rows].tolist()
-        asked[rows], groups[rows] = True, each.groups
+        asked[rows], groups[rows], drawn[rows] = True, each.groups, each.drawn
         decisions = rule.decide(each.neighbors)
         confidences[rows] = [decision.confidence for decision in decisions]
         right[rows] = wanted[rows] == np.array([d.label for d in decisions], dtype=object)
@@ -191,10 +194,11 @@ def calibrate(
             count=len(wanted),
             error_before=index.calibration_error(confidences, right),
             error_after=held_out_error(confidences, right, groups[asked]),
-            rejection_distance=index.threshold(distances[asked]),
+            rejection_distance=index.threshold(distances[drawn]),
         ),
         revision=snapshot.revision,
         created_at=time.time_ns() // 1000,
+        group_count=int(drawn.sum()),
         recalibration=index.fit(confidences, right),
         scores={name: grouped(each[asked], wanted) for name, each in scores.items()},
     )

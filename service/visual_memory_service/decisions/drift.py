@@ -16,4 +16,4 @@ def drift_of(served: ServedMemory) -> drift.Drift | None:
     if calibration is None:
         return None
     count, rejected = served.rejections.counts(calibration.created_at)
-    return drift.drift(count, rejected, calibration.result.count)
+    return drift.drift(count, rejected, calibration.group_count)

@@ -26,13 +26,14 @@ Compare = Callable[[Head], HeadScores]
 class HeldOut:
     """Some of the queries: their ``rows`` among all, their ``vectors`` and nearest entries.
 
-    ``groups`` are numbers of their groups; a query that has none is alone in one. ``neighbors``
-    have the scores of the head of a rule, or of class means if it has none; ``means`` are those by
-    class means.
+    ``groups`` are numbers of their groups, of each of which one query is ``drawn``, True (b,); a
+    query that has no group is alone in one. ``neighbors`` have the scores of the head of a rule, or
+    of class means if it has none; ``means`` are those by class means.
     """
 
     rows: NDArray[np.intp]
     groups: NDArray[np.intp]
+    drawn: NDArray[np.bool_]
     vectors: NDArray[np.float32]
     neighbors: index.Neighbors
     means: HeadScores
@@ -54,14 +55,15 @@ class RuleHeads:
     def answer(
         self,
         rows: NDArray[np.intp],
-        groups: NDArray[np.intp],
         vectors: NDArray[np.float32],
         near: index.Neighbors,
         compare: Compare,
     ) -> HeldOut:
+        """Return queries, each of which is alone in its group, with their ``near`` entries."""
         means = compare(self._means)
         head = means if self._head is None else compare(self._head)
-        return HeldOut(rows, groups, vectors, replace(near, head=head), means)
+        drawn = np.ones(len(rows), dtype=bool)
+        return HeldOut(rows, rows, drawn, vectors, replace(near, head=head), means)
 
 
 def ask(
@@ -71,7 +73,7 @@ def ask(
     heads = RuleHeads(snapshot, rule)
     for rows, near in nearest_in_batches(snapshot, queries, rule.k, job.report_progress):
         asked = queries[rows]
-        yield heads.answer(rows, rows, asked, near, partial(Head.compare, vectors=asked))
+        yield heads.answer(rows, asked, near, partial(Head.compare, vectors=asked))
 
 
 def leave_one_out(snapshot: index.RamCopy, rule: index.Rule, job: Job) -> Iterator[HeldOut]:
@@ -80,7 +82,7 @@ def leave_one_out(snapshot: index.RamCopy, rule: index.Rule, job: Job) -> Iterat
     for rows, near in leave_one_out_in_batches(snapshot, snapshot, rule.k, job.report_progress):
         asked, own = snapshot.vectors.gather(rows), labels[rows].tolist()
         compare = partial(Head.compare_without, queries=asked, labels=own, vectors=asked)
-        yield heads.answer(rows, rows, asked, near, compare)
+        yield heads.answer(rows, asked, near, compare)
 
 
 def leave_groups_out(
@@ -96,6 +98,7 @@ def leave_groups_out(
     sample = folds.sample(ids, labels, group_of, tested_max=len(ids), check=job.check)
     check_labels(len(sample.sizes))
     index.check_calibratable(Counter(labels[sample.rows].tolist()))
+    drawn = folds.one_of_each(ids[sample.rows].tolist(), sample.groups, job.check)
     done = 0
 
     def report(asked: int, _: int) -> None:
@@ -103,7 +106,7 @@ def leave_groups_out(
 
     for fold in range(folds.FOLDS):
         here = sample.folds[sample.rows] == fold
-        mine, groups = sample.rows[here], sample.groups[here]
+        mine, groups, chosen = sample.rows[here], sample.groups[here], drawn[here]
         if not len(mine):
             continue
         others = snapshot.without(ids[sample.folds == fold])
@@ -112,5 +115,6 @@ def leave_groups_out(
         for rows, near in nearest_in_batches(others, vectors, rule.k, report):
             asked = vectors[rows]
             compare = partial(Head.compare, vectors=asked)
-            yield heads.answer(mine[rows], groups[rows], asked, near, compare)
+            answered = heads.answer(mine[rows], asked, near, compare)
+            yield replace(answered, groups=groups[rows], drawn=chosen[rows])
         done += len(mine)

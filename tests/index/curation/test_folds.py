@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -186,3 +188,30 @@ def test_the_parting_can_be_stopped_at_many_points(together: int) -> None:
     assert in_all >= 2 * len(ids) / together / 5000
     with pytest.raises(Stopped):
         folds.sample(objects(ids), objects(labels), group_of, check=check)
+
+
+@given(entries(), st.randoms())
+def test_one_of_each_group_is_drawn_in_whatever_order_they_come(
+    memory: tuple[list[str], list[str], dict[str, str]], random: Random
+) -> None:
+    ids, _, group_of = memory
+    groups = np.array([ord(group_of.get(id, "a")) for id in ids])
+    order = list(range(len(ids)))
+    random.shuffle(order)
+
+    drawn = folds.one_of_each(ids, groups, lambda: None)
+    again = folds.one_of_each([ids[at] for at in order], groups[order], lambda: None)
+
+    assert sorted(groups[drawn].tolist()) == sorted(set(groups.tolist()))
+    assert drawn[order].tolist() == again.tolist()
+
+
+def test_each_of_a_group_is_drawn_about_as_often() -> None:
+    ids = [f"{number:05}" for number in range(5000)]
+    places = np.arange(len(ids)) % 5
+
+    drawn = folds.one_of_each(ids, np.arange(len(ids)) // 5, lambda: None)
+
+    counts = np.bincount(places[drawn])
+    assert counts.sum() == 1000
+    assert np.abs(counts - 200).max() < 4 * math.sqrt(1000 * 0.2 * 0.8)

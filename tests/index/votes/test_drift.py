@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from visual_memory_index import threshold
 from visual_memory_index.votes.drift import P_VALUE_MAX, WINDOW, drift
@@ -69,6 +70,27 @@ def test_p_values_are_those_of_the_beta_binomial_distribution(
     )
 
     assert drift(count, rejected, calibrated).p_value == pytest.approx(share, rel=1e-6)
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_one_of_each_group_keeps_the_bound_and_all_of_them_break_it(equal: bool) -> None:
+    """Twenty calibration scenes of ten frames, and windows of frames of new scenes."""
+    rng = np.random.default_rng(0)
+    windows, scenes, frames = 4000, 20, 10
+    distances = rng.normal(size=(windows, scenes + WINDOW, 1))
+    distances = distances + (0.0 if equal else 0.1) * rng.normal(
+        size=(windows, scenes + WINDOW, frames)
+    )
+    known, asked = distances[:, :scenes], distances[:, scenes:, 0]
+
+    def raised(known: NDArray[np.float64], calibrated: int) -> float:
+        limits = [[threshold(each.ravel())] for each in known]
+        rejected = (asked > np.array(limits)).sum(axis=1).tolist()
+        return float(np.mean([drift(WINDOW, each, calibrated).drifting for each in rejected]))
+
+    of_each = rng.integers(frames, size=(windows, scenes, 1))
+    assert raised(np.take_along_axis(known, of_each, axis=2), scenes) <= 2 * P_VALUE_MAX
+    assert raised(known, scenes * frames) > 10 * P_VALUE_MAX
 
 
 def test_nothing_asked_is_no_drift() -> None:

@@ -16,11 +16,11 @@ TAKES = 4  # entries of a scene, which look alike
 
 
 @contextmanager
-def filmed(folder: Path, scenes: int = 30) -> Iterator[Memory]:
-    """Yield a memory of so many scenes, of which every second one is of cats."""
+def filmed(folder: Path, scenes: range = range(30)) -> Iterator[Memory]:
+    """Yield a memory of these scenes, of which every second one is of cats."""
     memory = Memory.create(folder / "film.sqlite", new_identity("film", 8, None))
     try:
-        film(memory, range(scenes))
+        film(memory, scenes)
         yield memory
     finally:
         memory.close()

@@ -24,7 +24,7 @@ from tests.conftest import RemoteMemory
 import visual_memory
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
 from visual_memory_index import Catalog, calibration_error, fit, unit_rows
-from visual_memory_index.curation.folds import FOLDS, sample
+from visual_memory_index.curation.folds import FOLDS, one_of_each, sample
 from visual_memory_index.heads.statistics import SCALE, quantized
 from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.votes.conformal import SCORES, draw_for
@@ -409,15 +409,21 @@ def test_votes_that_were_not_calibrated_for_are_refused(crowd: Memory) -> None:
             crowd.classify(vectors=ROWS[:1], **how)
 
 
+@pytest.mark.parametrize("stamp", [{}, {"format": 3}])
 def test_a_calibration_of_an_earlier_version_counts_as_none_and_a_new_one_replaces_it(
-    start: Start, tmp_path: Path
+    start: Start, tmp_path: Path, stamp: dict[str, int]
 ) -> None:
     server = start(tmp_path)
     with visual_memory.connect(server.address) as client:
         crowd = client.create_memory("crowd", dimension=16)
         crowd.insert(vectors=ROWS[KNOWN], labels=LABELS[KNOWN])
     server.end()
-    older = {"result": {"k": 20, "voting": "rank"}, "revision": 1, "scores": {"lac": [0.1]}}
+    older = {
+        "result": {"k": 20, "voting": "rank"},
+        "revision": 1,
+        "scores": {"lac": [0.1]},
+        **stamp,
+    }
     with closing(Catalog(tmp_path)) as catalog, closing(catalog.open("crowd")) as memory:
         memory.keep_setting(SETTING, json.dumps(older), call="CalibrateMemory")
         catalog.note(memory)
@@ -527,6 +533,7 @@ def test_by_groups_entries_are_asked_of_memories_that_lack_theirs(
     folds, groups = parted.folds, np.empty(len(rows), np.intp)
     groups[parted.rows] = parted.groups
     confidences, right = np.empty(len(rows)), np.empty(len(rows), bool)
+    distances, units = np.empty(len(rows)), unit_rows(rows.astype(np.float32))
     for fold in range(FOLDS):
         known, asked = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         assert not {names[at] for at in known} & {names[at] for at in asked}
@@ -535,7 +542,17 @@ def test_by_groups_entries_are_asked_of_memories_that_lack_theirs(
         decisions = memory.classify(vectors=rows[asked], k=7, head=head)
         confidences[asked] = [each.confidence for each in decisions]
         right[asked] = [each.label == labels[at] for each, at in zip(decisions, asked, strict=True)]
+        _, means = class_means(units[known], [labels[at] for at in known])
+        to_means = np.square(quantized(units[asked])[:, None] / SCALE - means).sum(axis=2) / 2
+        nearest = np.array([each.neighbors.distances[0] for each in decisions])
+        distances[asked] = (nearest + to_means.min(axis=1)) / 2
     assert found.count == len(rows)
+    chosen = one_of_each(ids, groups, lambda: None)
+    assert found.rejection_distance == pytest.approx(np.sort(distances[chosen])[28], abs=1e-6)
+    filmed.classify(vectors=-rows[:1], k=7, head=head, calibrated=True)
+    state = filmed.info().drift
+    assert state is not None
+    assert state.expected == pytest.approx(2 / (SCENES + 1))
     assert found.error_before == pytest.approx(calibration_error(confidences, right), abs=1e-9)
     expected = error_by_halves(confidences.tolist(), right.tolist(), groups.tolist())
     assert found.error_after == pytest.approx(expected, abs=1e-6)

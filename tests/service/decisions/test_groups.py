@@ -11,12 +11,16 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.service.decisions.film import TAKES, film, filmed, watched
 
-from visual_memory_index import Memory, Rule
-from visual_memory_service.decisions.calibration import calibrate_memory
+from visual_memory_index import Memory, Rule, unit_rows
+from visual_memory_index.votes.coverage import distance_from_memory
+from visual_memory_index.votes.drift import P_VALUE_MAX, WINDOW, drift
+from visual_memory_service.decisions.calibration import SETTING, Calibration, calibrate_memory
 from visual_memory_service.decisions.groups import entries_by
+from visual_memory_service.decisions.held_out import ask
 from visual_memory_service.decisions.tune import tune_memory
 from visual_memory_service.runtime.operations import Cancelled, Job
 
@@ -123,3 +127,35 @@ def counts(found: dict[str, Any]) -> list[int]:
     """Return what a result counts, and a distance in units that rounding does not reach."""
     distance = found.get("rejection_distance", 0.0)
     return [found["count"], found.get("group_count", 0), round(1e6 * distance)]
+
+
+def test_new_scenes_hardly_ever_raise_a_drift_after_a_calibration_by_scenes(
+    tmp_path: Path,
+) -> None:
+    """By all frames alike it was raised in about one window of twenty."""
+    raised = []
+    for number in range(30):
+        (tmp_path / f"{number}").mkdir()
+        with filmed(tmp_path / f"{number}", range(100 * number, 100 * number + 20)) as memory:
+            result(memory, *WORKS[2])
+            calibration = Calibration.from_json(memory.setting(SETTING) or "")
+            assert calibration is not None
+            queries = np.random.default_rng(number + 10**6).normal(size=(20 * WINDOW, 8))
+            job = watched(memory, "calibrate", lambda done, total: None)
+            near = ask(
+                memory.snapshot(), calibration.rule, unit_rows(queries.astype(np.float32)), job
+            )
+            distances = np.concatenate(
+                [
+                    distance_from_memory(each.neighbors.distances[:, 0], each.means.distances)
+                    for each in near
+                ]
+            )
+        far = (distances > calibration.result.rejection_distance).reshape(20, WINDOW)
+        calibrated = calibration.group_count
+        raised += [
+            drift(WINDOW, rejected, calibrated).drifting for rejected in far.sum(axis=1).tolist()
+        ]
+
+    assert (calibration.group_count, calibration.result.count) == (20, 20 * TAKES)
+    assert np.mean(raised) <= 3 * P_VALUE_MAX

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -53,3 +54,14 @@ def watched(memory: Memory, kind: str, reported: Callable[[int, int], None]) -> 
     job = Watched(memory.operations.begin(kind).operation, memory)
     job.reported = reported
     return job
+
+
+def filming(memory: Memory, kind: str) -> Watched:
+    """Return an operation in the course of which scenes are filmed, whenever it reports."""
+    scenes = count(1000 * memory.revision)
+
+    def reported(done: int, total: int) -> None:
+        scene = next(scenes)
+        film(memory, range(scene, scene + 1))
+
+    return watched(memory, kind, reported)

@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from random import Random
@@ -20,15 +21,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import RemoteMemory
+from tests.service.decisions import film
 
 import visual_memory
+import visual_memory_index as index
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
-from visual_memory_index import Catalog, calibration_error, fit, unit_rows
+from visual_memory_index import Catalog, Rule, calibration_error, fit, unit_rows
 from visual_memory_index.curation.folds import FOLDS, one_of_each, sample
 from visual_memory_index.heads.statistics import SCALE, quantized
 from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.votes.conformal import SCORES, draw_for
-from visual_memory_service.decisions.calibration import SETTING, held_out_error, own_shares
+from visual_memory_service.decisions.calibration import (
+    SETTING,
+    Calibration,
+    calibrate_memory,
+    held_out_error,
+    own_shares,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -391,6 +400,39 @@ def test_edits_make_a_calibration_stale_and_it_says_so(crowd: Memory) -> None:
     assert state is not None
     assert state.stale
     assert crowd.classify(vectors=ROWS[:1], k=20, calibrated=True)[0].calibration_stale
+
+
+@pytest.mark.parametrize("group_by", ["", "scene"])
+def test_a_calibration_is_of_the_entries_that_were_asked(tmp_path: Path, group_by: str) -> None:
+    with film.filmed(tmp_path) as memory:
+        before = memory.revision
+
+        found = calibrated(memory, group_by)
+
+        assert found.revision == before < memory.revision
+
+
+def calibrated(memory: index.Memory, group_by: str = "") -> Calibration:
+    """Return the calibration of a memory, made while entries are inserted."""
+    job = film.filming(memory, "calibrate")
+    calibrate_memory(job, Rule(k=5), queries=None, labels=(), group_by=group_by)
+    found = Calibration.from_json(memory.setting(SETTING) or "")
+    assert found is not None
+    return found
+
+
+def test_a_calibration_is_later_than_the_former_though_the_clock_was_set_back(
+    tmp_path: Path,
+) -> None:
+    with film.filmed(tmp_path) as memory:
+        former = calibrated(memory)
+        ahead = replace(former, created_at=former.created_at + 3_600_000_000)
+        memory.keep_setting(SETTING, ahead.to_json(), call="CalibrateMemory")
+
+        found = [calibrated(memory), calibrated(memory)]
+
+        times = [former.created_at, ahead.created_at, *(each.created_at for each in found)]
+        assert times == sorted(set(times))
 
 
 def test_votes_that_were_not_calibrated_for_are_refused(crowd: Memory) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tests.conftest import RemoteMemory, Server, Start
 from tests.service.conftest import Run
+from tests.service.decisions.film import filmed, filming
 
 import visual_memory
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
@@ -20,6 +21,8 @@ from visual_memory.terminal.arguments import flags
 from visual_memory_index import unit_rows
 from visual_memory_index.curation import folds
 from visual_memory_index.heads.head import METRIC_MAX
+from visual_memory_index.memory import default_rules
+from visual_memory_service.decisions.tune import tune_memory
 
 SIZES = {"often": 60, "much": 40, "rare": 8, "seldom": 6, "once": 1}
 RNG = np.random.default_rng(0)
@@ -114,6 +117,19 @@ def test_the_chosen_rule_decides_until_the_tuning_is_undone(crowd: Memory, clien
 
     assert crowd.info().default_rule is None
     assert client.operation(found.operation).undo_time is not None
+
+
+@pytest.mark.parametrize("group_by", ["", "scene"])
+def test_changes_are_those_since_the_entries_that_the_rule_was_chosen_by(
+    tmp_path: Path, group_by: str
+) -> None:
+    with filmed(tmp_path) as memory:
+        before = memory.revision
+
+        tune_memory(filming(memory, "tune"), measure="accuracy", group_by=group_by, apply=True)
+
+        (default,) = default_rules.from_json(memory.setting(default_rules.SETTING))
+        assert default.revision == before < memory.revision
 
 
 def test_queries_by_a_default_head_are_cut_into_answers_of_as_many_labels_as_fit(

@@ -13,7 +13,7 @@ TESTS ?=
 ROOM ?=
 # Tests wait for disks, clocks and servers, so there are half as many again as cores.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
-PYTEST := -m pytest -q --numprocesses $(WORKERS) --dist worksteal
+PYTEST := -m pytest -q -rs --numprocesses $(WORKERS) --dist worksteal
 GROUPS ?=
 IMAGES ?=
 DATA ?= ../shared/data

@@ -213,7 +213,7 @@ def _reason(label: str, proposed: str, suspect: bool, count: int, own: int, tota
         return "none of its neighbours is beyond suspicion"
     if count == total:
         return f"all of its {total} neighbours are labelled {proposed}"
-    despite = f"; its nearness and the class means are for {proposed}" if count <= own else ""
+    despite = "" if count > own else f"; by nearness and class means {proposed} is likelier"
     return (
         f"{count or 'none'} of its {total} neighbours are labelled {proposed}, "
         f"{own or 'none'} {label}{despite if suspect else ''}"

@@ -111,17 +111,14 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
 def cautions(found: TuneResult, info: MemoryInfo) -> Iterator[str]:
     """Yield sentences on entries that were not asked, and on measures that tell little."""
     voting = Counter(info.labels) - Counter(info.pruned_labels)
-    if found.count < voting.total():
-        yield (
-            f"Not asked: {plural(voting.total() - found.count, 'entry')}, the only one of its "
-            "label, or all of the label in one group."
-        )
+    if alone := sorted(label for label, count in voting.items() if count == 1):
+        yield f"Not asked, as each has a single entry: {listed(alone)}."
     if few := sorted(label for label, count in voting.items() if count < FEW):
         yield (
             f"Labels of fewer than {FEW} entries: {listed(few)}. So few say little about new "
             "pictures, whatever the standard errors: insert more, and tune again."
         )
-    guessed, right = 1 / max(1, len(voting)), found.chosen.macro_accuracy
+    guessed, right = 1 / (len(voting) - len(alone)), found.chosen.macro_accuracy
     if right.mean - 2 * right.error <= guessed:
         yield (
             f"Guessing has a macro accuracy of {guessed:.4f}: no rule is clearly better, so the "

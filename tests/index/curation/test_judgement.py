@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -213,6 +214,37 @@ def test_a_reason_counts_every_entry_near_it_once_but_those_that_are_suspect_the
     assert reasons["11"] == "2 of its 3 neighbours are labelled dog, 1 wolf"
     assert reasons["12"] == "all of its 2 neighbours are labelled dog"
     assert reasons["02"] == "none of its 4 neighbours are labelled dog, 4 wolf"
+
+
+def test_a_reason_says_what_speaks_for_a_label_that_fewer_neighbours_have() -> None:
+    labels = ["wolf"] * 5 + ["dog"] * 6 + ["wolf"]
+    near = [[(row + step) % 5 for step in (1, 2, 3)] for row in range(5)]
+    near += [[5 + (row + step) % 6 for step in (1, 2, 3)] for row in range(6)]
+    near += [[5, 0, 1]]
+    weights = np.array([[1.0, 1.0, 1.0]] * 11 + [[1.0, 0.1, 0.1]])
+    vectors = np.eye(2, dtype=np.float32)[[0] * 5 + [1] * 7]
+    ids = objects([f"{row:02}" for row in range(12)])
+
+    (suspect,) = (
+        each
+        for each in judge(
+            LeaveOneOut(ids, objects(labels), np.array(near), weights, weights),
+            vectors.__getitem__,
+        )
+        if each.suspect
+    )
+
+    assert (suspect.id, suspect.proposed) == ("11", "dog")
+    assert suspect.reason == (
+        "1 of its 3 neighbours are labelled dog, 2 wolf; by nearness and class means dog is "
+        "likelier"
+    )
+
+
+def test_the_lead_of_a_suspect_is_that_of_the_documents() -> None:
+    documents = Path(__file__).resolve().parents[3] / "docs"
+
+    assert f"{judgement.LEAD} times" in (documents / "api/curation.md").read_text()
 
 
 def test_entries_of_a_thin_label_are_never_suspect() -> None:

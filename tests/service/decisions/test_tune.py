@@ -403,7 +403,10 @@ def test_the_command_says_where_the_entries_tell_little(
 ) -> None:
     monkeypatch.setenv("VISUAL_MEMORY_SERVER", empty.server.address)
     rng, pets = np.random.default_rng(3), client.memory(empty.name)
-    asked, already = "Not asked: 2 entries, the only one", f"{empty.name} decides by it already.\n"
+    asked, already = (
+        "Not asked, as each has a single entry: owl, wolf.",
+        f"{empty.name} decides by it already.\n",
+    )
     few = "Labels of fewer than 5 entries: owl, wolf, yak. So few"
     guessing = "Guessing has a macro accuracy of"
     clusters = np.eye(4)[np.arange(40) % 4] + rng.normal(scale=0.1, size=(40, 4))

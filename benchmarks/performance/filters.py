@@ -1,6 +1,7 @@
 """Ratios of decisions with a filter to decisions without one, the first time and again.
 
-Then half of all entries are purged, and the slowest decision meanwhile is told.
+Then half of all entries are relabelled, pruned, brought back and purged, and the slowest decision
+meanwhile is told.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
@@ -113,22 +114,43 @@ def measure(memory: Memory, dimension: int) -> None:
             )
 
 
-def purge(memory: Memory, dimension: int) -> None:
-    """Purge half of the entries while decisions are asked for; print how long each took."""
+def change_half(memory: Memory, dimension: int) -> None:
+    """Change half of the entries, and print how long decisions took meanwhile."""
+    half = parsed('metadata.part < "500"')
+    ids, operations = memory.would_purge(half), memory.operations
+    pruned = operations.begin("prune").operation.name
+    works: Mapping[str, Callable[[], object]] = {
+        "relabelled": lambda: operations.relabel(dict.fromkeys(ids, "new"), result=nothing),
+        "pruned": lambda: operations.prune(ids, operation=pruned, result=nothing),
+        "brought back": lambda: operations.undo(pruned),
+        "purged": lambda: memory.purge(half),
+    }
+    for name, work in works.items():
+        meanwhile(memory, dimension, f"{len(ids):,} {name}", work)
+
+
+def nothing(ids: object) -> str:
+    return "{}"
+
+
+def meanwhile(memory: Memory, dimension: int, name: str, work: Callable[[], object]) -> None:
+    """Ask for decisions while ``work`` is done; print how long each took."""
     rng, times = np.random.default_rng(2), list[float]()
     queries = [Query(vectors(rng, 1, dimension), K) for _ in range(THOUSAND)]
     with ThreadPoolExecutor(1) as thread:
         asks = [partial(memory.nearest, [query]) for query in queries]
         alone = statistics.median(map(seconds, asks[:TIMES]))
-        purging = thread.submit(memory.purge, parsed('metadata.part < "500"'))
+        working = thread.submit(work)
         began = time.perf_counter()
-        while not purging.done():
+        while not working.done():
             times.append(seconds(asks[len(times) % THOUSAND]))
         took = time.perf_counter() - began
+    working.result()
     print(
-        f"{len(purging.result()):,} purged in {took:.1f} s; {len(times):,} decisions meanwhile, "
+        f"{name} in {took:.1f} s; {len(times):,} decisions meanwhile, "
         f"median {1000 * statistics.median(times):.1f} ms, slowest {1000 * max(times):.0f} ms; "
-        f"alone {1000 * alone:.1f} ms"
+        f"alone {1000 * alone:.1f} ms",
+        flush=True,
     )
 
 
@@ -142,7 +164,7 @@ def main() -> None:
     with folder() as work:
         memory = filled(work / "filters.sqlite", options.rows, options.dimension)
         measure(memory, options.dimension)
-        purge(memory, options.dimension)
+        change_half(memory, options.dimension)
         memory.close(keep=False)
 
 

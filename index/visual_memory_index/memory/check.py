@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from visual_memory_index.errors import CorruptCopy, CorruptStore
 from visual_memory_index.ledger import digest as digests
-from visual_memory_index.ram.change import PrunedEntry
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.operation import Progress
 from visual_memory_index.store.contents import Contents, StoredEntry, check_end, check_log, state_of
@@ -37,25 +36,24 @@ class Listed:
 
     def __init__(self, ram: RamCopy) -> None:
         self._hashes_of = ram.hashes_of
-        self._voting = by_key(*ram.listing())
-        self._silent = dict(ram.pruned)
+        self._left = {True: by_key(*ram.listing()), False: by_key(*ram.pruned.listing())}
 
     def follow(self, entries: Sequence[StoredEntry]) -> bool:
         """Compare the next entries in RAM, by key, with the next stored ``entries``.
 
         Return True if they have the same ids, labels and votes.
         """
-        votes = [each for each in entries if each.votes]
-        hashes = self._hashes_of([each.id for each in votes]).tolist()
-        voting = [(each.key, hash, each.label) for each, hash in zip(votes, hashes, strict=True)]
-        silent = [each for each in entries if not each.votes]
-        return list(islice(self._voting, len(voting))) == voting and all(
-            self._silent.pop(each.id, None) == PrunedEntry(each.key, each.label) for each in silent
-        )
+        alike = True
+        for votes, left in self._left.items():
+            some = [each for each in entries if each.votes is votes]
+            hashes = self._hashes_of([each.id for each in some]).tolist()
+            stored = [(each.key, hash, each.label) for each, hash in zip(some, hashes, strict=True)]
+            alike = list(islice(left, len(stored))) == stored and alike
+        return alike
 
     def end(self) -> bool:
         """Return True if every entry in RAM has been compared."""
-        return next(self._voting, None) is None and not self._silent
+        return all(next(left, None) is None for left in self._left.values())
 
 
 def by_key(
@@ -111,9 +109,14 @@ def check(
 
 
 def has_entries(ram: RamCopy, entries: Sequence[StoredEntry]) -> bool:
-    """Return True if what RAM has of each of ``entries`` that votes is its id and its vector."""
-    rows = ram.rows_of_keys(np.array([each.key for each in entries], np.int64))
+    """Return True if what RAM has of each of ``entries`` is its id, and its vector if it votes."""
+    keys = np.array([each.key for each in entries], np.int64)
     stored, dimension = {each.key: each for each in entries}, ram.vectors.dimension
+    silent = ram.pruned.rows_of_keys(keys)
+    ids_of = {key: each.id for key, each in stored.items()}
+    if ram.pruned.ids(silent).tolist() != [ids_of[key] for key in ram.pruned.keys[silent].tolist()]:
+        return False
+    rows = ram.rows_of_keys(keys)
     found = [stored[key] for key in ram.keys_of_rows()[rows].tolist()]
     ids, _ = ram.columns(rows)
     written = [each.vector for each in found]

@@ -123,7 +123,7 @@ class Engine:
 
     @contextmanager
     def searching_ram(self) -> Iterator[RamCopy]:
-        """Yield the copy in RAM, unchanged until the end; some rows may be ``going``."""
+        """Yield the copy in RAM, unchanged until the end; some rows may be ``hidden``."""
         with self.reporting_damage(), self.lock.reading():
             yield self.current_ram()
 
@@ -217,8 +217,8 @@ class Engine:
         originals = Originals(self.identity.name, read) if on_disk else None
         ram = self.ram = RamCopy(dimension, self._indexes, originals)
         self.digest = self.store.digest()
-        for key, id, label in self.store.pruned():
-            ram.silence([id], [key], [label])
+        if pruned := self.store.pruned():
+            ram.add_pruned(*map(list, zip(*pruned, strict=True)))
         if on_disk:
             self._load_codes(ram)
             return

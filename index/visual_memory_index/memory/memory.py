@@ -478,7 +478,7 @@ class Memory:
     def ids(self) -> list[str]:
         """Return the ids of all stored entries, in no order."""
         with self._engine.reading_ram() as ram:
-            return [*ram.columns()[0].tolist(), *ram.pruned]
+            return [*ram.columns()[0].tolist(), *ram.pruned.ids(np.arange(len(ram.pruned)))]
 
     def has_metadata(self, key: str) -> bool:
         """Return True if a voting entry has this metadata ``key``."""

@@ -74,8 +74,8 @@ def admit(query: Query, left_out: Rows, ram: RamCopy, store: Store) -> RowBits |
     """
     if query.filter is not None:
         rows = admitted(query.filter, ram, store)
-    elif ram.going is None and query.k + len(left_out) <= ram.vectors.together_max:
+    elif ram.hidden is None and query.k + len(left_out) <= ram.vectors.together_max:
         return None
     else:
         rows = RowBits.every(len(ram))
-    return (rows if ram.going is None else rows & ~ram.going).without(left_out)
+    return (rows if ram.hidden is None else rows & ~ram.hidden).without(left_out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from visual_memory_index.records.entry import VotingEntries
 
@@ -13,9 +12,9 @@ from visual_memory_index.records.entry import VotingEntries
 class Change:
     """All changes that one write makes to the entries, and the new ``revision`` and ``digest``.
 
-    A copy to which every change is applied by ascending revision equals the memory: entries
-    ``removed`` are removed first, and may be added back as ``added``, then labels are set by id,
-    and ``pruned`` entries lose their votes.
+    A copy to which every change is applied by ascending revision equals the memory. Either entries
+    ``removed`` are removed, and may be added back as ``added``, or labels are set by id, or
+    ``pruned`` entries lose their votes.
     """
 
     removed: Sequence[str] = ()
@@ -30,10 +29,3 @@ class Change:
         """True if no entry changes."""
         added = self.added is not None and self.added.ids
         return not (added or self.removed or self.relabelled or self.pruned)
-
-
-class PrunedEntry(NamedTuple):
-    """Key and label of an entry that does not vote."""
-
-    key: int
-    label: str

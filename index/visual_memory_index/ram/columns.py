@@ -85,6 +85,9 @@ class Columns:
     def __len__(self) -> int:
         return self._count
 
+    def __contains__(self, id: str) -> bool:
+        return bool(self.rows_of_ids([id])[0] >= 0)
+
     @property
     def keys(self) -> Int64:
         """The key of each row: int64 (m,), not copied."""
@@ -94,6 +97,10 @@ class Columns:
     def hashes(self) -> Int64:
         """The hash of the id of each row: int64 (m,), not copied."""
         return self._arrays.hashes[: self._count]
+
+    def listing(self) -> tuple[Int64, Int64, NDArray[np.object_]]:
+        """Return copies of the keys, the hashes of the ids, and the labels of all rows."""
+        return self.keys.copy(), self.hashes.copy(), self.labels(np.arange(len(self)))
 
     @property
     def label_counts(self) -> Counter[str]:

@@ -17,6 +17,7 @@ from visual_memory_index.rows.rows import Rows, moves
 from visual_memory_index.scan.vectors import VectorIndex
 
 COPIED_MAX = 1 << 26  # numbers of the vectors that one head is fitted to or without, in 256 MB
+RELABELLED_AT_ONCE = 4096  # rows whose vectors are copied
 UNCOUNTED_PARTS = 8  # of rows that are counted while readers wait
 RECOUNTED = 8  # times the rows removed, to be counted anew instead
 
@@ -112,11 +113,18 @@ class CountedRows:
 
     def relabel(self, rows: Rows, labels: Sequence[str]) -> None:
         """Give ``rows`` other ``labels`` in the statistics, before they have them."""
-        if self.statistics is not None:
-            for row, before, label in zip(rows, self._columns.labels(rows), labels, strict=True):
-                if row < self.count:
-                    (vector,) = self._vectors.gather(row[np.newaxis])
-                    self.statistics.relabel(before, label, vector)
+        if self.statistics is None:
+            return
+        if self.hold_up(len(rows)):
+            self.drop()
+            return
+        new = np.array(labels, dtype=object)
+        for start in range(0, len(rows), RELABELLED_AT_ONCE):
+            part = rows[start : start + RELABELLED_AT_ONCE]
+            known, to = part[part < self.count], new[start : start + len(part)][part < self.count]
+            before, vectors = self._columns.labels(known), self._vectors.gather(known)
+            for one, other, vector in zip(before, to, vectors, strict=True):
+                self.statistics.relabel(one, other, vector)
 
 
 def too_many(count: int, dimension: int) -> bool:

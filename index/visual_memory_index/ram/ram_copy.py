@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from visual_memory_index.heads.head import Head, check_size, fit
 from visual_memory_index.heads.products import Matrix, inverse
 from visual_memory_index.ram.answers import Answers
-from visual_memory_index.ram.change import Change, PrunedEntry
+from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.counted_rows import CountedRows
 from visual_memory_index.ram.originals import Keys, Originals, check_room
-from visual_memory_index.records.entry import CodedEntries
+from visual_memory_index.records.entry import CodedEntries, VotingEntries
 from visual_memory_index.records.filter import Comparison
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.rows.distances import exact_distances
@@ -50,11 +50,12 @@ class Found(NamedTuple):
 
 
 class RamCopy:
-    """Key, id, label and vector of each voting entry, by row; key and label of the pruned, by id.
+    """Key, id, label and vector of each voting entry, by row; ``pruned`` has no vectors.
 
     If ``originals`` are given, vectors are not kept but read from there. Row numbers change when
-    entries are removed; while very many are, the rows ``going`` are still there. ``prepare`` may
-    run beside readers; all other changes need exclusive access.
+    entries are removed. While a large change is applied in parts, the rows ``hidden`` are those
+    that it will have removed, or has added until then. ``prepare`` may run beside readers; all
+    other changes need exclusive access.
     """
 
     def __init__(
@@ -70,55 +71,69 @@ class RamCopy:
         read = None if originals is None else lambda rows: originals(columns.keys[rows])
         self.vectors = self._indexes.new(dimension, background=background, read=read)
         self.revision = 0
-        self.going: RowBits | None = None
-        self._going_counts = Counter[str]()
-        self._ahead: Rows | None = None  # the rows of the removals that were prepared
-        self.pruned: dict[str, PrunedEntry] = {}
-        self.pruned_counts: Counter[str] = Counter()
+        self.hidden: RowBits | None = None
+        self._hidden_counts, self._pruning = Counter[str](), False
+        self._ahead: _Rows | None = None  # of the only change that was prepared
+        self.pruned = Columns()
         self.counted, self.answers = CountedRows(columns, self.vectors), Answers()
 
     def __len__(self) -> int:
         return self.vectors.count
 
     def __contains__(self, id: object) -> bool:
-        return isinstance(id, str) and (self.votes(id) or id in self.pruned)
+        return isinstance(id, str) and (id in self._columns or id in self.pruned)
 
     @property
     def label_counts(self) -> Counter[str]:
         """The number of voting entries of each label."""
         counts = self._columns.label_counts
-        return counts - self._going_counts if self._going_counts else counts
+        return counts - self._hidden_counts if self._hidden_counts else counts
+
+    @property
+    def pruned_counts(self) -> Counter[str]:
+        """The number of pruned entries of each label."""
+        counts = self.pruned.label_counts
+        return counts + self._hidden_counts if self._pruning else counts
 
     @property
     def voting_count(self) -> int:
         """The number of voting entries; needs no lock, also while a change is applied."""
-        going = self.going
-        return len(self) if going is None else going.size - going.count
+        hidden = self.hidden
+        return len(self) if hidden is None else hidden.size - hidden.count
 
     def votes(self, id: str) -> bool:
         """Return True if an entry of this id is in this copy and not pruned."""
-        return bool(self._columns.rows_of_ids([id])[0] >= 0)
+        return id in self._columns
 
     def prepare(self, changes: Sequence[Change]) -> None:
-        """Make room for ``changes``, to be applied after their commit, and find what they remove.
+        """Make room for ``changes``, to be applied after their commit, and look up what they name.
 
         Memory that removed entries left is given back, if it is much. If vectors are on disk, those
         removed and added are held until ``finish``. Raises TooLittleRam.
         """
         added = [each.added for each in changes if each.added]
         ids = [id for each in added for id in each.ids]
-        self._columns.compact()
-        self._columns.reserve(ids)
+        for columns, coming in (
+            (self._columns, ids),
+            (self.pruned, [id for each in changes for id in each.pruned]),
+        ):
+            columns.compact()
+            columns.reserve(coming)
         self.vectors.reserve(len(self) + len(ids))
-        rows = self.rows_of_ids(id for each in changes for id in each.removed)
-        self._ahead = rows if len(changes) == 1 else None
+        if len(changes) == 1:
+            self._ahead = self._rows_of(changes[0])
         if self._originals is not None:
+            rows = (
+                self._ahead.removed
+                if self._ahead is not None
+                else self.rows_of_ids(id for each in changes for id in each.removed)
+            )
             check_room(4 * self.vectors.dimension * len(rows), "Such a removal", FEWER_AT_ONCE)
             starts = range(0, len(rows), EXACT_AT_ONCE)
             parts = (rows[start : start + EXACT_AT_ONCE] for start in starts)
             going = ((self._columns.keys[part], self.vectors.gather(part)) for part in parts)
-            coming = ((np.array(each.keys, np.int64), each.vectors) for each in added)
-            self._originals.hold(chain(going, coming))
+            coming_vectors = ((np.array(each.keys, np.int64), each.vectors) for each in added)
+            self._originals.hold(chain(going, coming_vectors))
 
     def finish(self) -> None:
         """Hold nothing of the changes that were prepared, once all are applied or none will be."""
@@ -129,19 +144,19 @@ class RamCopy:
     def apply(self, change: Change) -> Iterator[None]:
         """Apply a committed change; yield wherever searches may come between two parts of it.
 
-        They find the new entries alone, if they leave out the rows that are ``going``.
+        They find all of the new entries or none, if they leave out the rows that are ``hidden``.
         """
         self.revision = change.revision
         self.counted.heads.clear()
         self.answers.clear()
-        if change.added is not None:
-            self.add(*change.added, replaced=change.removed)
-        elif change.removed:
-            yield from self._remove_in_parts(self._rows_to_go(change.removed, self._ahead))
-        if change.relabelled:
-            self._relabel(change.relabelled)
-        if change.pruned:
-            yield from self._remove_in_parts(self._silenced(change.pruned))
+        rows = self._ahead or self._rows_of(change)
+        yield from self._drop_pruned(rows.removed_pruned)
+        if change.added is None:
+            yield from self._remove_in_parts(rows.removed)
+        else:
+            yield from self._add_in_parts(change.added, replaced=rows.removed)
+        self._relabel(rows, change.relabelled)
+        yield from self._remove_in_parts(rows.pruned, prune=True)
 
     def add(
         self,
@@ -149,17 +164,14 @@ class RamCopy:
         ids: Sequence[str],
         labels: Sequence[str],
         vectors: NDArray[np.float32],
-        *,
-        replaced: Sequence[str] = (),
     ) -> None:
-        """Add voting entries with ``vectors`` (b, d); remove the old ones with ids ``replaced``."""
-        start, gone = len(self), self._rows_to_go(replaced)
+        """Add voting entries with ``vectors`` (b, d)."""
+        start = len(self)
         self._columns.reserve(ids)
         self._columns.append(keys, ids, labels)
         self.vectors.append(vectors)
         if self.counted.count == start:
             self.counted.go_on()
-        self._remove(gone)
 
     def add_coded(self, entries: CodedEntries) -> None:
         """Add voting entries whose vectors are on disk, to a copy that keeps no statistics."""
@@ -167,42 +179,20 @@ class RamCopy:
         self._columns.append(entries.keys, entries.ids, entries.labels)
         self.vectors.append_codes(entries.codes)
 
+    def add_pruned(
+        self, keys: Sequence[int] | Keys, ids: Sequence[str], labels: Sequence[str]
+    ) -> None:
+        """Add entries that do not vote."""
+        self.pruned.reserve(ids)
+        self.pruned.append(keys, ids, labels)
+
     def label(self, id: str) -> str:
-        """Return the label of an entry, pruned or not."""
-        label: str = (
-            self.pruned[id].label
-            if id in self.pruned
-            else self._columns.labels(self._rows([id]))[0]
-        )
-        return label
-
-    def remove(self, ids: Sequence[str]) -> None:
-        """Remove these entries: the last rows move to the places of the removed rows."""
-        self._remove(self._rows_to_go(ids))
-
-    def prune(self, ids: Sequence[str]) -> None:
-        """Prune voting entries: they no longer vote, and their rows and vectors are removed."""
-        self._remove(self._silenced(ids))
-
-    def silence(self, ids: Sequence[str], keys: Sequence[int], labels: Sequence[str]) -> None:
-        """Add entries that do not vote, given by id, key and label."""
-        self.pruned.update(zip(ids, map(PrunedEntry, keys, labels), strict=True))
-        self.pruned_counts.update(labels)
-
-    def relabel(self, id: str, label: str) -> None:
-        """Give one entry another label."""
-        self._relabel({id: label})
-
-    def _relabel(self, labels: Mapping[str, str]) -> None:
-        """Give entries other ``labels`` by id."""
-        voting = [id for id in labels if id not in self.pruned]
-        rows, new = self._rows(voting), [labels[id] for id in voting]
-        self.counted.relabel(rows, new)
-        self._columns.relabel(rows, new)
-        for id in labels.keys() & self.pruned.keys():
-            silent = self.pruned[id]
-            self.silence([id], [silent.key], [labels[id]])
-            count_down(self.pruned_counts, silent.label)
+        """Return the label of an entry, pruned or not. Raises KeyError."""
+        for columns in (self._columns, self.pruned):
+            if (rows := columns.rows_of_ids([id]))[0] >= 0:
+                label: str = columns.labels(rows)[0]
+                return label
+        raise KeyError(id)
 
     def own_head(
         self, ridge: float | None = None, *, invert: Callable[[Matrix], Matrix | None] = inverse
@@ -233,8 +223,7 @@ class RamCopy:
 
     def listing(self) -> tuple[Keys, NDArray[np.int64], NDArray[np.object_]]:
         """Return copies of the keys, the hashes of the ids, and the labels of all rows."""
-        columns = self._columns
-        return columns.keys.copy(), columns.hashes.copy(), columns.labels(np.arange(len(self)))
+        return self._columns.listing()
 
     def hashes_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Return the hashes by which ``listing`` has these ``ids`` (n,)."""
@@ -249,7 +238,7 @@ class RamCopy:
         """Return the rows of the ``ids`` that vote, ascending; other ids are ignored."""
         rows = self._columns.rows_of_ids([*ids])
         rows = distinct(rows[rows >= 0])
-        return rows if self.going is None else rows[~self.going.mask()[rows]]
+        return rows if self.hidden is None else rows[~self.hidden.mask()[rows]]
 
     def rows_of_keys(self, keys: NDArray[np.int64]) -> Rows:
         """Return the rows of the entries with these ``keys`` in the store, ascending.
@@ -363,49 +352,97 @@ class RamCopy:
         parts = [rows[start : start + EXACT_AT_ONCE] for start in starts]
         return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
 
-    def _silenced(self, ids: Sequence[str]) -> Rows:
-        """Add voting entries to those that do not vote; return their rows, ascending."""
-        rows = self._rows(ids)
-        keys, labels = self._columns.keys[rows], self._columns.labels(rows)
-        self.silence(ids, keys.tolist(), labels.tolist())
-        return np.sort(rows)
+    def _rows_of(self, change: Change) -> _Rows:
+        """Look up the rows of the entries that a ``change`` names. Raises KeyError."""
+        removed, pruned = self._columns.rows_of_ids(change.removed), self._rows(change.pruned)
+        relabelled = [*change.relabelled]
+        voting, silent = (each.rows_of_ids(relabelled) for each in (self._columns, self.pruned))
+        others = np.flatnonzero(removed < 0)
+        gone = self.pruned.rows_of_ids([change.removed[at] for at in others.tolist()])
+        if (gone < 0).any():
+            raise KeyError(change.removed[others[int(np.argmin(gone))]])
+        return _Rows(
+            removed=distinct(removed[removed >= 0]),
+            removed_pruned=distinct(gone),
+            relabelled=voting[voting >= 0],
+            relabelled_pruned=silent[silent >= 0],
+            pruned=np.sort(pruned),
+        )
 
-    def _rows_to_go(self, ids: Sequence[str], known: Rows | None = None) -> Rows:
-        """Remove pruned entries of ``ids``; return the rows of the ids that vote, ascending.
+    def _relabel(self, rows: _Rows, labels: Mapping[str, str]) -> None:
+        """Give entries other ``labels`` by id."""
+        for columns, some in (
+            (self._columns, rows.relabelled),
+            (self.pruned, rows.relabelled_pruned),
+        ):
+            new = [labels[id] for id in columns.ids(some).tolist()]
+            if columns is self._columns:
+                self.counted.relabel(some, new)
+            columns.relabel(some, new)
 
-        They are those ``known``, if these are given.
+    def _add_in_parts(self, entries: VotingEntries, replaced: Rows) -> Iterator[None]:
+        """Add ``entries``, and remove the rows ``replaced``; yield between two parts.
+
+        Until the last one all that came are hidden. Where entries are replaced, there is one part.
         """
-        silent = {id for id in ids if id in self.pruned} if self.pruned else set()
-        for id in silent:
-            count_down(self.pruned_counts, self.pruned.pop(id).label)
-        if known is None:
-            known = np.sort(self._rows([id for id in ids if id not in silent]))
-        return known
+        keys, ids, labels, vectors = entries
+        first, count, size = len(self), len(ids), self._part_size()
+        for start in range(0, count, count if len(replaced) else size):
+            part = slice(start, count if len(replaced) else start + size)
+            if start:
+                yield
+            self.answers.clear()  # they are of as many rows as there were
+            self.add(keys[part], ids[part], labels[part], vectors[part])
+            if len(self) < first + count:
+                self._hide(np.arange(first, len(self)))
+        self._show_all()
+        self._remove(replaced)
 
-    def _remove_in_parts(self, rows: Rows) -> Iterator[None]:
-        """Remove ascending ``rows``, the last ones first; yield between two parts.
+    def _remove_in_parts(self, rows: Rows, *, prune: bool = False) -> Iterator[None]:
+        """Remove ascending ``rows``, or prune them, the last ones first; yield between two parts.
 
         The rows that go later keep their numbers: of the last rows, which move to the places of
         those that go, none goes itself.
         """
-        size = PART_ROWS
-        if self.counted.statistics is not None:
-            if self.counted.hold_up(len(rows)):
-                self.counted.drop()
-            else:
-                size = min(size, self.counted.statistics.at_once)
+        if self.counted.statistics is not None and self.counted.hold_up(len(rows)):
+            self.counted.drop()
+        size = self._part_size()
         if len(rows) > size:
-            self.going = going = RowBits.of_rows(rows, len(self))
-            self._going_counts = self._columns.count_labels(rows)
-        while len(rows) > size:
-            yield
-            rows, part = rows[:-size], rows[-size:]
+            self._hide(rows)
+            self._pruning = prune
+        while len(rows):
+            left, part = rows[:-size], rows[-size:]
+            if prune:
+                ids, labels = self.columns(part)
+                self.add_pruned(self._columns.keys[part], ids.tolist(), labels.tolist())
+            if self.hidden is not None:
+                self._hidden_counts -= self._columns.count_labels(part)
+                self.hidden = self.hidden.without(part).of_first(len(self) - len(part))
             self.answers.clear()  # they name rows by number
-            self._going_counts -= self._columns.count_labels(part)
-            self.going = going = going.without(part).of_first(len(self) - size)
             self._remove(part)
-        self._remove(rows)
-        self.going, self._going_counts = None, Counter()
+            rows = left
+            if len(rows):
+                yield
+        self._show_all()
+
+    def _drop_pruned(self, rows: Rows) -> Iterator[None]:
+        """Remove ascending ``rows`` of pruned entries; yield between two parts."""
+        while len(rows):
+            self.pruned.remove(rows[-PART_ROWS:])
+            rows = rows[:-PART_ROWS]
+            if len(rows):
+                yield
+
+    def _part_size(self) -> int:
+        statistics = self.counted.statistics
+        return PART_ROWS if statistics is None else min(PART_ROWS, statistics.at_once)
+
+    def _hide(self, rows: Rows) -> None:
+        self.hidden = RowBits.of_rows(rows, len(self))
+        self._hidden_counts = self._columns.count_labels(rows)
+
+    def _show_all(self) -> None:
+        self.hidden, self._hidden_counts, self._pruning = None, Counter(), False
 
     def _remove(self, rows: Rows) -> None:
         if not len(rows):
@@ -422,14 +459,17 @@ class RamCopy:
         return rows
 
 
+class _Rows(NamedTuple):
+    """The rows of entries that a change names, ascending but for those relabelled."""
+
+    removed: Rows
+    removed_pruned: Rows  # of ``pruned``
+    relabelled: Rows
+    relabelled_pruned: Rows  # of ``pruned``
+    pruned: Rows
+
+
 def sizes_of(labels: NDArray[np.object_], counts: Mapping[str, int]) -> NDArray[np.int64]:
     """Return the count of each of ``labels`` (n, k): int64 (n, k)."""
     found = np.array([counts[label] for label in labels.ravel()], dtype=np.int64)
     return found.reshape(labels.shape)
-
-
-def count_down(counts: Counter[str], label: str, count: int = 1) -> None:
-    """Lower one label's count, and delete it at zero."""
-    counts[label] -= count
-    if not counts[label]:
-        del counts[label]

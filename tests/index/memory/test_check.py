@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.databases import database_of
+from tests.index.ram.changes import change
 from tests.sealing import seal
 
 from visual_memory_index import Entry, Memory, Parts, unit_rows
@@ -340,11 +341,11 @@ def test_a_bit_of_a_column_that_flips_in_ram_is_found(memory: Memory, column: st
 @pytest.mark.parametrize(
     "change",
     [
-        lambda ram: ram.relabel("entry 11", "cau"),
-        lambda ram: ram.relabel("entry 3", "cau"),
-        lambda ram: ram.remove(["entry 11"]),
-        lambda ram: ram.remove(["entry 3"]),
-        lambda ram: ram.prune(["entry 11"]),
+        lambda ram: change(ram, relabelled={"entry 11": "cau"}),
+        lambda ram: change(ram, relabelled={"entry 3": "cau"}),
+        lambda ram: change(ram, removed=["entry 11"]),
+        lambda ram: change(ram, removed=["entry 3"]),
+        lambda ram: change(ram, pruned=["entry 11"]),
     ],
 )
 def test_entries_in_ram_that_are_not_those_of_the_file_are_found(
@@ -432,7 +433,7 @@ def test_vectors_are_compared_where_both_have_the_key() -> None:
 def test_entries_are_followed_by_key_and_no_other_may_be_left() -> None:
     ram = RamCopy(8, ScannedIndexes())
     ram.add([5, 3, 4], ["e", "c", "d"], ["cat", "cat", "dog"], VECTORS[:3])
-    ram.prune(["d"])
+    change(ram, pruned=["d"])
     c, d, e = of(3, "c"), of(4, "d", label="dog", votes=False), of(5, "e")
 
     listed = Listed(ram)

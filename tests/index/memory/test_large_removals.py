@@ -87,16 +87,9 @@ def memory(
         yield memory
 
 
-@pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
-@pytest.mark.parametrize("call", [Memory.delete, None], ids=["delete", "prune"])
-def test_between_two_parts_searches_find_what_they_find_in_the_end(
-    memory: Memory,
-    gone: list[str],
-    call: Callable[[Memory, list[str]], object] | None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    between = list[list[object]]()
-    apply = RamCopy.apply
+def watched(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> list[list[object]]:
+    """Return a list of the answers and counts between the parts of changes, as they are made."""
+    between, apply = list[list[object]](), RamCopy.apply
 
     def watched(ram: RamCopy, change: Change) -> Iterator[None]:
         for _ in apply(ram, change):
@@ -116,6 +109,37 @@ def test_between_two_parts_searches_find_what_they_find_in_the_end(
             yield
 
     monkeypatch.setattr(RamCopy, "apply", watched)
+    return between
+
+
+@pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
+def test_between_two_parts_of_an_undo_searches_find_what_they_found_before(
+    memory: Memory, gone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = answers(memory)
+    name = memory.operations.begin("prune").operation.name
+    memory.operations.prune(gone, operation=name, result=lambda ids: "{}")
+    before = answers(memory)
+    between = watched(memory, monkeypatch)
+
+    memory.operations.undo(name)
+
+    assert len(between) == 2 * ((len(gone) - 1) // 7)
+    assert all(each[:-2] == before[:-2] and each[-1] == COUNT - len(gone) for each in between)
+    assert memory._engine.ram.hidden is None
+    assert answers(memory) == every
+    memory.check()
+
+
+@pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
+@pytest.mark.parametrize("call", [Memory.delete, None], ids=["delete", "prune"])
+def test_between_two_parts_searches_find_what_they_find_in_the_end(
+    memory: Memory,
+    gone: list[str],
+    call: Callable[[Memory, list[str]], object] | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    between = watched(memory, monkeypatch)
     if call is not None:
         call(memory, gone)
     else:
@@ -125,7 +149,7 @@ def test_between_two_parts_searches_find_what_they_find_in_the_end(
 
     assert len(between) == (len(gone) - 1) // 7
     assert all(each == expected for each in between)
-    assert memory._engine.ram.going is None
+    assert memory._engine.ram.hidden is None
     memory.check()
 
 
@@ -137,7 +161,7 @@ def test_readers_come_between_the_parts_and_see_all_or_nothing(memory: Memory) -
     def search() -> None:
         while not over.is_set():
             with engine.searching_ram() as ram:
-                came["between"] += ram.going is not None
+                came["between"] += ram.hidden is not None
             (found,) = memory.nearest([Query(QUERIES, 600)])
             came[f"{len(found.ids[0])} found"] += 1
 
@@ -181,7 +205,7 @@ def test_an_error_between_two_parts_has_all_read_anew(
             memory.delete(IDS[::2])
 
     assert memory.count == 300
-    assert memory._engine.ram.going is None
+    assert memory._engine.ram.hidden is None
     memory.check()
 
 

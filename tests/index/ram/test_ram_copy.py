@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.index.ram.changes import add, change
 
 from visual_memory_index import unit_rows
 from visual_memory_index.ram.ram_copy import RamCopy
@@ -38,8 +39,10 @@ def found(copy: RamCopy, k: int = 9) -> list[str]:
 
 
 def keys(copy: RamCopy, ids: Iterable[str]) -> list[int]:
+    pruned = copy.pruned
     rows = dict(zip(copy.columns()[0], copy.keys_of_rows().tolist(), strict=True))
-    return [copy.pruned[id].key if id in copy.pruned else rows[id] for id in ids]
+    rows |= dict(zip(pruned.ids(np.arange(len(pruned))), pruned.keys.tolist(), strict=True))
+    return [rows[id] for id in ids]
 
 
 def test_added_entries_are_found_with_those_before() -> None:
@@ -53,23 +56,23 @@ def test_added_entries_are_found_with_those_before() -> None:
 
 def test_a_pruned_entry_that_is_added_again_votes_with_its_new_label() -> None:
     copy = ram("a", "b")
-    copy.prune(["a"])
+    change(copy, pruned=["a"])
 
-    copy.add([3], ["a"], ["dog"], vectors(1), replaced=["a"])
+    add(copy, [3], ["a"], ["dog"], vectors(1))
 
     assert found(copy) == ["a", "b"]
-    assert (copy.pruned, copy.label_counts) == ({}, {"cat": 1, "dog": 1})
+    assert (len(copy.pruned), copy.label_counts) == (0, {"cat": 1, "dog": 1})
 
 
 def test_the_pruned_are_counted_by_label() -> None:
     copy = ram("a", "b", "c", "d")
 
-    copy.prune(["a", "b", "d"])
-    copy.relabel("b", "dog")
+    change(copy, pruned=["a", "b", "d"])
+    change(copy, relabelled={"b": "dog"})
     assert (copy.pruned_counts, copy.label_counts) == ({"cat": 2, "dog": 1}, {"cat": 1})
 
-    copy.remove(["b"])
-    copy.add([9], ["a"], ["owl"], vectors(1), replaced=["a"])
+    change(copy, removed=["b"])
+    add(copy, [9], ["a"], ["owl"], vectors(1))
     assert (copy.pruned_counts, copy.label_counts) == ({"cat": 1}, {"cat": 1, "owl": 1})
     assert (keys(copy, ["a", "c", "d"]), found(copy)) == ([9, 3, 4], ["a", "c"])
 
@@ -77,7 +80,7 @@ def test_the_pruned_are_counted_by_label() -> None:
 def test_removing_leaves_the_others_with_their_keys() -> None:
     copy = ram("a", "b", "c", "d")
 
-    copy.remove(["a", "c"])
+    change(copy, removed=["a", "c"])
 
     assert found(copy) == ["b", "d"]
     assert keys(copy, ["b", "d"]) == [2, 4]
@@ -87,7 +90,7 @@ def test_removing_leaves_the_others_with_their_keys() -> None:
 def test_a_replaced_entry_moves_to_its_new_row_and_the_old_one_is_gone() -> None:
     copy = ram("a", "b", "c")
 
-    copy.add([4, 5], ["c", "a"], ["dog", "cat"], vectors(2)[::-1], replaced=["c", "a"])
+    add(copy, [4, 5], ["c", "a"], ["dog", "cat"], vectors(2)[::-1])
 
     assert len(copy) == 3
     assert found(copy) == ["a", "b", "c"]
@@ -101,9 +104,9 @@ def test_a_replaced_entry_moves_to_its_new_row_and_the_old_one_is_gone() -> None
 def test_the_last_entry_of_a_label_takes_the_label_along() -> None:
     copy = ram("a", "b")
 
-    copy.relabel("a", "dog")
-    copy.relabel("a", "dog")
-    copy.remove(["b"])
+    change(copy, relabelled={"a": "dog"})
+    change(copy, relabelled={"a": "dog"})
+    change(copy, removed=["b"])
 
     assert copy.label_counts == {"dog": 1}
     assert [*filter(None, copy._columns._labels._texts)] == ["dog"]
@@ -111,7 +114,7 @@ def test_the_last_entry_of_a_label_takes_the_label_along() -> None:
 
 def test_rows_are_found_by_key_and_by_id() -> None:
     copy = ram("a", "b", "c")
-    copy.remove(["a"])
+    change(copy, removed=["a"])
 
     assert copy.rows_of_keys(np.array([2, 3, 77])).tolist() == [0, 1]
     assert copy.rows_of_ids(["c", "nobody", "c"]).tolist() == [0]
@@ -148,11 +151,10 @@ def test_a_dict_would_hold_the_same(steps: list[tuple[str, str]]) -> None:
 
     for key, (id, label) in enumerate(steps):
         if not label:
-            copy.remove([id] if id in model else [])
+            change(copy, removed=[id] if id in model else [])
             model.pop(id, None)
             continue
-        replaced = [id] if id in model else []
-        copy.add([key], [id], [label], vectors(1), replaced=replaced)
+        add(copy, [key], [id], [label], vectors(1))
         model[id] = (key, label)
 
     assert sorted(found(copy)) == sorted(model)

@@ -49,7 +49,8 @@ def state(ram: RamCopy) -> object:
     ids, labels = ram.columns()
     vectors = ram.vectors.gather(np.arange(len(ram)))
     rows = zip(ram.keys_of_rows().tolist(), ids, labels, map(bytes, vectors), strict=True)
-    return ram.revision, sorted(rows), ram.pruned, ram.label_counts, ram.pruned_counts
+    pruned = map(tuple, zip(*(each.tolist() for each in ram.pruned.listing()), strict=True))
+    return ram.revision, sorted(rows), sorted(pruned), ram.label_counts, ram.pruned_counts
 
 
 def test_a_follower_holds_after_each_change_what_the_memory_holds(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.index.ram.changes import change
 
 from visual_memory_index import RamCopy, unit_rows
 from visual_memory_index.heads.statistics import Statistics
+from visual_memory_index.records.entry import VotingEntries
 from visual_memory_index.scan.indexes import ScannedIndexes
 
 POOL = unit_rows(np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32))
@@ -59,7 +61,8 @@ def check_edits(data: st.DataObject) -> None:
             new = [*gone, *(f"{next_key + number}" for number in range(count))]
             keys = list(range(next_key, next_key + len(new)))
             labels = [data.draw(st.sampled_from("abc")) for _ in new]
-            ram.add(keys, new, labels, POOL[np.array(keys, dtype=int) % 64], replaced=gone)
+            rows = POOL[np.array(keys, dtype=int) % 64]
+            change(ram, removed=gone, added=VotingEntries(keys, new, labels, rows))
             next_key += len(new) + 9
         elif step == "keep":
             ram.counted.keep(moment=data.draw(st.booleans()))
@@ -68,11 +71,11 @@ def check_edits(data: st.DataObject) -> None:
         elif ids:
             chosen = data.draw(some)
             if step == "remove":
-                ram.remove(chosen)
+                change(ram, removed=chosen)
             elif step == "prune":
-                ram.prune(chosen)
+                change(ram, pruned=chosen)
             else:
-                ram.relabel(chosen[0], data.draw(st.sampled_from("abc")))
+                change(ram, relabelled={chosen[0]: data.draw(st.sampled_from("abc"))})
         assert ram.counted.count <= len(ram)
 
     ram.counted.keep(moment=True)
@@ -112,9 +115,9 @@ def test_many_entries_are_not_counted_while_readers_wait() -> None:
         after_insert = ram.counted.count
         while not ram.counted.go_on():
             pass
-        ram.remove(ids[:8])
+        change(ram, removed=ids[:8])
         after_few = ram.counted.statistics
-        ram.remove(ids[8:17])
+        change(ram, removed=ids[8:17])
 
     assert after_insert == 4
     assert state(after_few) is not None

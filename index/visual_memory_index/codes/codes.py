@@ -122,7 +122,9 @@ def encode(turned: NDArray[np.float64]) -> Codes:
 def encode_rows(vectors: Floats, rotation: Rotation) -> Codes:
     """Return the codes of unit ``vectors`` (n, d), turned by their ``rotation``."""
     codes = room(*vectors.shape)
-    kernels.encode_rows(np.ascontiguousarray(vectors), rotation.signs, *codes)
+    rows = np.ascontiguousarray(vectors)[:]
+    rows.flags.writeable = False  # else the loop would be compiled for both kinds
+    kernels.encode_rows(rows, rotation.signs, *codes)
     return codes
 
 

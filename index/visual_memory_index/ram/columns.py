@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.ram.labels import Codes, Labels
+from visual_memory_index.ram.labels import Codes, Factorized, Labels, factorized
 from visual_memory_index.records.filter import Comparison
 from visual_memory_index.rows import row_kernels
 from visual_memory_index.rows.blocks import fresh
@@ -181,7 +181,7 @@ class Columns:
         arrays.keys[start:end] = keys
         arrays.starts[start:end], arrays.lengths[start:end] = ends - lengths, lengths
         arrays.hashes[start:end] = self.hashes_of(ids)
-        arrays.labels[start:end] = self._labels.add(labels)
+        arrays.labels[start:end] = self._labels.add(factorized(labels))
         row_kernels.put(arrays.by_id, arrays.hashes, start, end)
         row_kernels.put(arrays.by_key, arrays.keys, start, end)
         self._count, self._end = end, self._end + len(text)
@@ -206,7 +206,7 @@ class Columns:
         if len(rows) > LARGE * left:
             self._give_back(*room)
 
-    def relabel(self, rows: Rows, labels: Sequence[str]) -> None:
+    def relabel(self, rows: Rows, labels: Factorized) -> None:
         """Give distinct ``rows`` other ``labels``."""
         before = self._arrays.labels[rows]
         self._arrays.labels[rows] = self._labels.add(labels)

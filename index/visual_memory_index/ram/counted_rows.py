@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -13,6 +13,7 @@ from visual_memory_index.heads.head import Head, check_size, fit
 from visual_memory_index.heads.statistics import Statistics
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.heads import Heads
+from visual_memory_index.ram.labels import Factorized
 from visual_memory_index.rows.rows import Rows, moves
 from visual_memory_index.scan.vectors import VectorIndex
 
@@ -111,14 +112,14 @@ class CountedRows:
         held_up = removed > UNCOUNTED_PARTS * self.statistics.at_once
         return held_up and len(self._columns) < RECOUNTED * removed
 
-    def relabel(self, rows: Rows, labels: Sequence[str]) -> None:
+    def relabel(self, rows: Rows, labels: Factorized) -> None:
         """Give ``rows`` other ``labels`` in the statistics, before they have them."""
         if self.statistics is None:
             return
         if self.hold_up(len(rows)):
             self.drop()
             return
-        new = np.array(labels, dtype=object)
+        new = labels.of_rows()
         for start in range(0, len(rows), RELABELLED_AT_ONCE):
             part = rows[start : start + RELABELLED_AT_ONCE]
             known, to = part[part < self.count], new[start : start + len(part)][part < self.count]

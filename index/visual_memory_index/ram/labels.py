@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,25 @@ from numpy.typing import NDArray
 Codes = NDArray[np.int32]
 
 FIRST_CAPACITY = 16
+
+
+class Factorized(NamedTuple):
+    """The labels of n rows: the ``distinct`` ones, and the number of each row's: int32 (n,)."""
+
+    distinct: Sequence[str]
+    numbers: Codes
+
+    def of_rows(self) -> NDArray[np.object_]:
+        """Return the label of each row: (n,)."""
+        labels: NDArray[np.object_] = np.array(self.distinct, dtype=object)[self.numbers]
+        return labels
+
+
+def factorized(labels: Sequence[str]) -> Factorized:
+    """Return ``labels`` (n,) as they are added at once, however many there are."""
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    of_rows = np.fromiter(map(numbers.__getitem__, labels), np.int32, len(labels))
+    return Factorized([*numbers], of_rows)
 
 
 class Labels:
@@ -25,18 +45,21 @@ class Labels:
         self._codes: dict[str, int] = {}
         self._free = [*range(FIRST_CAPACITY)][::-1]
 
-    def add(self, labels: Sequence[str]) -> Codes:
+    def add(self, labels: Factorized) -> Codes:
         """Count entries with these ``labels`` (n,) and return their codes: int32 (n,)."""
-        for label in labels:
+        counts = np.bincount(labels.numbers, minlength=len(labels.distinct))
+        for label, count in zip(labels.distinct, counts.tolist(), strict=True):
             if label not in self._codes:
                 self._add(label)
-        self.counts.update(labels)
-        return np.fromiter(map(self._codes.__getitem__, labels), np.int32, len(labels))
+            self.counts[label] += count
+        codes = np.array([self._codes[label] for label in labels.distinct], np.int32)
+        return codes[labels.numbers]
 
     def drop(self, codes: Codes) -> None:
         """Count down for entries that lose these ``codes``; forget labels that none has left."""
-        dropped, counts = np.unique(codes, return_counts=True)
-        for code, count in zip(dropped.tolist(), counts.tolist(), strict=True):
+        counts = np.bincount(codes)
+        dropped = np.flatnonzero(counts)
+        for code, count in zip(dropped.tolist(), counts[dropped].tolist(), strict=True):
             label = self._texts[code]
             self.counts[label] -= count
             if not self.counts[label]:

@@ -20,6 +20,7 @@ from visual_memory_index.ram.answers import Answers
 from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.counted_rows import CountedRows
+from visual_memory_index.ram.labels import Factorized, factorized
 from visual_memory_index.ram.originals import Keys, Originals, check_room
 from visual_memory_index.records.entry import CodedEntries, VotingEntries
 from visual_memory_index.records.filter import Comparison
@@ -155,7 +156,7 @@ class RamCopy:
             yield from self._remove_in_parts(rows.removed)
         else:
             yield from self._add_in_parts(change.added, replaced=rows.removed)
-        self._relabel(rows, change.relabelled)
+        self._relabel(rows)
         yield from self._remove_in_parts(rows.pruned, prune=True)
 
     def add(
@@ -355,8 +356,6 @@ class RamCopy:
     def _rows_of(self, change: Change) -> _Rows:
         """Look up the rows of the entries that a ``change`` names. Raises KeyError."""
         removed, pruned = self._columns.rows_of_ids(change.removed), self._rows(change.pruned)
-        relabelled = [*change.relabelled]
-        voting, silent = (each.rows_of_ids(relabelled) for each in (self._columns, self.pruned))
         others = np.flatnonzero(removed < 0)
         gone = self.pruned.rows_of_ids([change.removed[at] for at in others.tolist()])
         if (gone < 0).any():
@@ -364,21 +363,15 @@ class RamCopy:
         return _Rows(
             removed=distinct(removed[removed >= 0]),
             removed_pruned=distinct(gone),
-            relabelled=voting[voting >= 0],
-            relabelled_pruned=silent[silent >= 0],
+            relabelled=relabelled(self._columns, change.relabelled),
+            relabelled_pruned=relabelled(self.pruned, change.relabelled),
             pruned=np.sort(pruned),
         )
 
-    def _relabel(self, rows: _Rows, labels: Mapping[str, str]) -> None:
-        """Give entries other ``labels`` by id."""
-        for columns, some in (
-            (self._columns, rows.relabelled),
-            (self.pruned, rows.relabelled_pruned),
-        ):
-            new = [labels[id] for id in columns.ids(some).tolist()]
-            if columns is self._columns:
-                self.counted.relabel(some, new)
-            columns.relabel(some, new)
+    def _relabel(self, rows: _Rows) -> None:
+        self.counted.relabel(*rows.relabelled)
+        self._columns.relabel(*rows.relabelled)
+        self.pruned.relabel(*rows.relabelled_pruned)
 
     def _add_in_parts(self, entries: VotingEntries, replaced: Rows) -> Iterator[None]:
         """Add ``entries``, and remove the rows ``replaced``; yield between two parts.
@@ -460,13 +453,20 @@ class RamCopy:
 
 
 class _Rows(NamedTuple):
-    """The rows of entries that a change names, ascending but for those relabelled."""
+    """The rows of entries that a change names, ascending; those relabelled with new labels."""
 
     removed: Rows
     removed_pruned: Rows  # of ``pruned``
-    relabelled: Rows
-    relabelled_pruned: Rows  # of ``pruned``
+    relabelled: tuple[Rows, Factorized]
+    relabelled_pruned: tuple[Rows, Factorized]  # of ``pruned``
     pruned: Rows
+
+
+def relabelled(columns: Columns, labels: Mapping[str, str]) -> tuple[Rows, Factorized]:
+    """Return the rows whose ids get new ``labels``, and these."""
+    rows = columns.rows_of_ids([*labels])
+    new = np.array([*labels.values()], dtype=object)[rows >= 0]
+    return rows[rows >= 0], factorized(new.tolist())
 
 
 def sizes_of(labels: NDArray[np.object_], counts: Mapping[str, int]) -> NDArray[np.int64]:

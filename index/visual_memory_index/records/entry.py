@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Flag
+from itertools import chain
 from json.encoder import encode_basestring as quoted  # much faster than all of a JSONEncoder
 from typing import NamedTuple
 
@@ -76,6 +77,13 @@ class VotingEntries(NamedTuple):
     ids: Sequence[str]
     labels: Sequence[str]
     vectors: NDArray[np.float32]
+
+
+def joined(parts: Sequence[VotingEntries]) -> VotingEntries:
+    """Return the entries of all ``parts``, of which there is at least one."""
+    *columns, vectors = zip(*parts, strict=True)
+    keys, ids, labels = (tuple(chain(*column)) for column in columns)
+    return VotingEntries(keys, ids, labels, np.concatenate(vectors))
 
 
 class CodedEntries(NamedTuple):

@@ -19,7 +19,7 @@ from visual_memory_index.files import checksums as sums
 from visual_memory_index.files.checksums import checksum
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.audit import Event
-from visual_memory_index.records.entry import Entry, VotingEntries, now
+from visual_memory_index.records.entry import Entry, VotingEntries, joined, now
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.sqlite import pairs
 from visual_memory_index.sqlite.backup import backup_times
@@ -28,6 +28,7 @@ from visual_memory_index.sqlite.entries import (
     ROWS,
     VALUES,
     VECTOR_CHECKSUM,
+    VECTORS_AT_ONCE,
     altered,
     element,
     keys_text,
@@ -240,9 +241,13 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         self._set(("pruned_by",), {key: (operation,) for key in keys})
 
     def unprune(self, operation: str, dimension: int) -> VotingEntries:
-        rows = self._db.execute(f"{ROWS} WHERE pruned_by = ? ORDER BY key", (operation,)).fetchall()
-        self._set(("pruned_by",), {row[0]: (None,) for row in rows})
-        return voting(rows, dimension, self._path)
+        found = self._db.execute(f"{ROWS} WHERE pruned_by = ? ORDER BY key", (operation,))
+        parts = [voting([], dimension, self._path)]
+        while rows := found.fetchmany(VECTORS_AT_ONCE):  # Python does other work between
+            parts.append(voting(rows, dimension, self._path))
+        back = joined(parts)
+        self._set(("pruned_by",), dict.fromkeys(back.keys, (None,)))
+        return back
 
     def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
         values = {key: (label, operation) for key, label in labels}

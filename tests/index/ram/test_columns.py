@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 
 from visual_memory_index.ram import columns as module
 from visual_memory_index.ram.columns import Columns
+from visual_memory_index.ram.labels import factorized
 from visual_memory_index.rows import row_kernels
 from visual_memory_index.rows.rows import moves
 
@@ -96,7 +97,7 @@ class ColumnsMachine(RuleBasedStateMachine):
             some = st.lists(st.integers(0, len(self.rows) - 1), unique=True, max_size=5)
             rows = data.draw(some)
             new = [data.draw(labels) for _ in rows]
-            self.columns.relabel(np.array(rows, np.intp), new)
+            self.columns.relabel(np.array(rows, np.intp), factorized(new))
             for row, label in zip(rows, new, strict=True):
                 self.rows[row] = self.rows[row]._replace(label=label)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,8 @@ def test_counts_are_those_of_a_fresh_start_after_thousands_of_edits(tmp_path: Pa
         elif kind == "relabel":
             memory.update(chance.choice(stored), label=chance.choice("abc"))
         elif kind == "prune":
-            taken = [id for id in chance.sample(stored, 4) if memory.votes(id)]
+            some = chance.sample(stored, 4)
+            taken = [*compress(some, memory.votes(some))]
             operations.append(memory.operations.begin("prune").operation.name)
             memory.operations.prune(taken, operation=operations[-1], result=str)
         elif operations:

@@ -239,9 +239,11 @@ def migrate(
         raise NewerStore(path, version, len(steps))
     sums.add_functions(db)
     if not version and not schema(db):
+        db.execute("BEGIN IMMEDIATE")  # which waits for other programs, and not without end
+        db.execute("ROLLBACK")
         (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
         with made_by(steps, page_bytes) as made:
-            made.backup(db)
+            made.backup(db, progress=refuse_held)
         return
     if version < len(steps):
         sums.check(db)
@@ -250,6 +252,14 @@ def migrate(
     take(db, steps, version)
     compare(db)
     db.execute("COMMIT")
+
+
+def refuse_held(status: int, remaining: int, total: int) -> None:
+    """Raise the error of a held file, in place of a copy that goes on until another lets go."""
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        error = sqlite3.OperationalError("database is locked")
+        error.sqlite_errorcode = status
+        raise error
 
 
 def take(db: sqlite3.Connection, steps: tuple[str, ...], version: int) -> None:

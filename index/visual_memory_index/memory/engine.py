@@ -25,7 +25,7 @@ from visual_memory_index.memory.writer import Writer
 from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.lock import ReadWriteLock
 from visual_memory_index.ram.originals import Originals
-from visual_memory_index.ram.ram_copy import RamCopy
+from visual_memory_index.ram.ram_copy import RamCopy, Shown
 from visual_memory_index.records.request import Request
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.vectors import IndexFactory
@@ -198,7 +198,6 @@ class Engine:
     def _steps(self, changes: Sequence[Change]) -> Iterator[None]:
         """Apply committed changes to the copy in RAM; yield where searches may come between."""
         for change in changes:
-            self.digest = change.digest
             yield from self.ram.apply(change)
         self.ram.finish()
 
@@ -216,15 +215,15 @@ class Engine:
         on_disk = self.originals == "disk"
         originals = Originals(self.identity.name, read) if on_disk else None
         ram = self.ram = RamCopy(dimension, self._indexes, originals)
-        self.digest = self.store.digest()
         if pruned := self.store.pruned():
             ram.add_pruned(*map(list, zip(*pruned, strict=True)))
         if on_disk:
             self._load_codes(ram)
-            return
-        for revision, entries in ahead(self.store.rows(dimension)):
-            ram.add(*entries)
-            ram.revision = revision
+        else:
+            for revision, entries in ahead(self.store.rows(dimension)):
+                ram.add(*entries)
+                ram.revision = revision
+        ram.shown = Shown(ram.revision, self.store.digest())
 
     def _load_codes(self, ram: RamCopy) -> None:
         """Load voting entries with their codes, then store the codes that were missing."""

@@ -164,8 +164,7 @@ class Memory:
                 dict(sorted(stored.items())),
                 dict(sorted(ram.pruned_counts.items())),
                 self._engine.store.bytes_on_disk(),
-                ram.revision,
-                self._engine.digest,
+                *ram.shown,
                 self._engine.originals,
             )
 
@@ -423,10 +422,10 @@ class Memory:
         """Return True if ``misleading_counts`` for ``k`` would take about a second at most."""
         return self._counting.is_quick(k)
 
-    def votes(self, id: str) -> bool:
-        """Return True if an entry of this id is stored and not pruned."""
+    def votes(self, ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Return a mask (n,) of the ``ids`` of entries that are stored and not pruned."""
         with self._engine.reading_ram() as ram:
-            return ram.votes(id)
+            return ram.votes(ids)
 
     def ranking(
         self,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 from typing import NamedTuple
 
-from visual_memory_index.errors import FileUnavailable, NotUndoable, UnknownEntries
+from visual_memory_index.errors import FileUnavailable, NotUndoable, NotVoting, UnknownEntries
 from visual_memory_index.memory import default_rules
 from visual_memory_index.memory.default_rules import DefaultRule
 from visual_memory_index.memory.engine import Engine, check_known
@@ -166,7 +167,7 @@ class Operations:
         ``result`` makes the operation's result, a JSON text, from the pruned ids. If a ``snapshot``
         is given, entries that no longer vote with the vector and label they have in it are left
         out; without a snapshot all ``ids`` must vote. ``check`` is called first, and may raise.
-        Raises UnknownEntries, FileUnavailable.
+        Raises UnknownEntries, NotVoting, FileUnavailable.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, Change]:
@@ -174,9 +175,14 @@ class Operations:
             known = transaction.look_up(ids)
             voting = {id: (key, label) for id, (key, label, votes) in known.items() if votes}
             if snapshot is None:
-                check_known(ids, voting)
+                check_known(ids, known)
+                if silent := [id for id in ids if id not in voting]:
+                    raise NotVoting(silent)
             else:
-                voting = {id: each for id, each in voting.items() if snapshot.has(id, *each)}
+                keys = [key for key, _ in voting.values()]
+                labels = [label for _, label in voting.values()]
+                stays = snapshot.has([*voting], keys, labels)
+                voting = dict(compress(voting.items(), stays))
             pruned = list(voting)
             transaction.prune([key for key, _ in voting.values()], operation)
             transaction.end(operation, "done", result=result(pruned))
@@ -214,9 +220,10 @@ class Operations:
     def would_relabel(self, labels: Mapping[str, str]) -> dict[str, str]:
         """Return the ``labels`` that ``relabel`` would change now, by id. Raises UnknownEntries."""
         with self._engine.reading_ram() as ram:
-            if unknown := [id for id in labels if id not in ram]:
-                raise UnknownEntries(sorted(unknown))
-            return {id: label for id, label in labels.items() if ram.label(id) != label}
+            before = dict(zip(labels, ram.labels_of([*labels]), strict=True))
+        if unknown := [id for id, label in before.items() if label is None]:
+            raise UnknownEntries(sorted(unknown))
+        return {id: label for id, label in labels.items() if before[id] != label}
 
     def tune(self, rule: Rule, *, operation: str, result: str, revision: int) -> Operation:
         """Make ``rule`` the default, and end the operation with its ``result``, a JSON text.

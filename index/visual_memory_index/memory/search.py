@@ -30,14 +30,15 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
         ]
     except Behind:
         return None
-    everyone = [query for query, rows in zip(queries, searched, strict=True) if rows is None]
+    asked = zip(queries, searched, left_out, strict=True)
+    alike = [(query, without) for query, rows, without in asked if rows is None]
     together = iter(
         ram.vectors.candidates(
-            np.concatenate([query.vectors for query in everyone]),
-            [query.k for query in everyone for _ in query.vectors],
-            [ram.rows_of_ids(query.exclude_ids) for query in everyone for _ in query.vectors],
+            np.concatenate([query.vectors for query, _ in alike]),
+            [query.k for query, _ in alike for _ in query.vectors],
+            [without for query, without in alike for _ in query.vectors],
         )
-        if everyone
+        if alike
         else ()
     )
     answers = []

@@ -73,9 +73,12 @@ class Unlearning:
     def preview(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """Split ``ids`` into stored and unknown ids. Raises TooManyIds."""
         check_count(ids)
+        distinct = [*dict.fromkeys(ids)]
         with self._engine.reading_ram() as ram:
-            known = [id for id in dict.fromkeys(ids) if id in ram]
-            return known, [id for id in dict.fromkeys(ids) if id not in ram]
+            labels = ram.labels_of(distinct)
+        of_each = [*zip(distinct, labels, strict=True)]
+        known = [id for id, label in of_each if label is not None]
+        return known, [id for id, label in of_each if label is None]
 
     def begin(
         self,

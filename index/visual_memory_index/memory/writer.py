@@ -115,7 +115,7 @@ class Writer:
             for part in (jobs[: failed.at], [jobs[failed.at]], jobs[failed.at + 1 :]):
                 if part:
                     self._commit_together(part)
-        except MemoryRefusal as error:  # of the file, or of one job's change by the copy in RAM
+        except (MemoryRefusal, MemoryError) as error:  # perhaps of one job alone
             if len(jobs) > 1:
                 for job in jobs:
                     self._commit_together([job])
@@ -144,7 +144,7 @@ class Writer:
                 self._publish(committed)
         except BaseException as error:
             for job in jobs:
-                job.end(error)
+                job.end(job.error or error)
         else:
             for job in jobs:
                 job.end(job.error)

@@ -31,7 +31,7 @@ from visual_memory_index.scan.ranking import exact_order
 from visual_memory_index.scan.vectors import IndexFactory
 
 EXACT_AT_ONCE = 4096
-PART_ROWS = 4096  # that are removed while searches wait, some milliseconds
+PART_ROWS, PART_NUMBERS = 4096, 1 << 21  # of vectors, changed while searches wait: some 20 ms
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
 FEWER_ENTRIES = "run it on a copy of the memory with fewer entries, or with more RAM"
 FEWER_AT_ONCE = "remove fewer entries at a time"
@@ -48,6 +48,13 @@ class Found(NamedTuple):
     rows: Rows
     head: Callable[[], Head] | None = None
     means: Callable[[], Head] | None = None
+
+
+class Shown(NamedTuple):
+    """The revision and the digest of the entries that searches find."""
+
+    revision: int = 0
+    digest: str = ""
 
 
 class RamCopy:
@@ -71,18 +78,17 @@ class RamCopy:
         self._columns = columns = Columns()
         read = None if originals is None else lambda rows: originals(columns.keys[rows])
         self.vectors = self._indexes.new(dimension, background=background, read=read)
-        self.revision = 0
+        self.revision, self.shown = 0, Shown()
         self.hidden: RowBits | None = None
         self._hidden_counts, self._pruning = Counter[str](), False
-        self._ahead: _Rows | None = None  # of the only change that was prepared
+        self._forgotten_counts = Counter[str]()  # of pruned entries that go, but for their rows
+        self._voting_count: int | None = None  # while it is not that of the rows
+        self._ahead = list[_Rows]()  # of the first changes that were prepared
         self.pruned = Columns()
         self.counted, self.answers = CountedRows(columns, self.vectors), Answers()
 
     def __len__(self) -> int:
         return self.vectors.count
-
-    def __contains__(self, id: object) -> bool:
-        return isinstance(id, str) and (id in self._columns or id in self.pruned)
 
     @property
     def label_counts(self) -> Counter[str]:
@@ -93,18 +99,18 @@ class RamCopy:
     @property
     def pruned_counts(self) -> Counter[str]:
         """The number of pruned entries of each label."""
-        counts = self.pruned.label_counts
+        counts = self.pruned.label_counts - self._forgotten_counts
         return counts + self._hidden_counts if self._pruning else counts
 
     @property
     def voting_count(self) -> int:
         """The number of voting entries; needs no lock, also while a change is applied."""
-        hidden = self.hidden
-        return len(self) if hidden is None else hidden.size - hidden.count
+        count = self._voting_count
+        return len(self) if count is None else count
 
-    def votes(self, id: str) -> bool:
-        """Return True if an entry of this id is in this copy and not pruned."""
-        return id in self._columns
+    def votes(self, ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Return a mask (n,) of the ``ids`` of entries that are in this copy and not pruned."""
+        return self._columns.rows_of_ids(ids) >= 0
 
     def prepare(self, changes: Sequence[Change]) -> None:
         """Make room for ``changes``, to be applied after their commit, and look up what they name.
@@ -121,12 +127,11 @@ class RamCopy:
             columns.compact()
             columns.reserve(coming)
         self.vectors.reserve(len(self) + len(ids))
-        if len(changes) == 1:
-            self._ahead = self._rows_of(changes[0])
+        self._ahead = [*self._rows_ahead(changes)]
         if self._originals is not None:
             rows = (
-                self._ahead.removed
-                if self._ahead is not None
+                self._ahead[0].removed
+                if len(changes) == 1
                 else self.rows_of_ids(id for each in changes for id in each.removed)
             )
             check_room(4 * self.vectors.dimension * len(rows), "Such a removal", FEWER_AT_ONCE)
@@ -138,7 +143,7 @@ class RamCopy:
 
     def finish(self) -> None:
         """Hold nothing of the changes that were prepared, once all are applied or none will be."""
-        self._ahead = None
+        self._ahead = []
         if self._originals is not None:
             self._originals.hold([])
 
@@ -148,14 +153,17 @@ class RamCopy:
         They find all of the new entries or none, if they leave out the rows that are ``hidden``.
         """
         self.revision = change.revision
+        after = Shown(change.revision, change.digest)
         self.counted.heads.clear()
         self.answers.clear()
-        rows = self._ahead or self._rows_of(change)
-        yield from self._drop_pruned(rows.removed_pruned)
+        rows = self._ahead.pop(0) if self._ahead else self._rows_of(change)
+        if change.added is not None:
+            yield from self._add_in_parts(change.added, replaced=rows.removed)
+        self.shown = after
+        self._forgotten_counts = self.pruned.count_labels(rows.removed_pruned)
         if change.added is None:
             yield from self._remove_in_parts(rows.removed)
-        else:
-            yield from self._add_in_parts(change.added, replaced=rows.removed)
+        yield from self._drop_pruned(rows.removed_pruned)
         self._relabel(rows)
         yield from self._remove_in_parts(rows.pruned, prune=True)
 
@@ -187,13 +195,13 @@ class RamCopy:
         self.pruned.reserve(ids)
         self.pruned.append(keys, ids, labels)
 
-    def label(self, id: str) -> str:
-        """Return the label of an entry, pruned or not. Raises KeyError."""
+    def labels_of(self, ids: Sequence[str]) -> NDArray[np.object_]:
+        """Return the labels of the entries with these ``ids`` (n,), pruned or not, else None."""
+        found = np.full(len(ids), None, dtype=object)
         for columns in (self._columns, self.pruned):
-            if (rows := columns.rows_of_ids([id]))[0] >= 0:
-                label: str = columns.labels(rows)[0]
-                return label
-        raise KeyError(id)
+            rows = columns.rows_of_ids(ids)
+            found[rows >= 0] = columns.labels(rows[rows >= 0])
+        return found
 
     def own_head(
         self, ridge: float | None = None, *, invert: Callable[[Matrix], Matrix | None] = inverse
@@ -210,13 +218,16 @@ class RamCopy:
         assert self.counted.statistics is not None
         return fit(self.counted.statistics, ridge, invert=invert)
 
-    def has(self, id: str, key: int, label: str) -> bool:
-        """Return True if an entry votes with this label and this key, and so this vector."""
-        rows = self._columns.rows_of_ids([id])
-        if rows[0] < 0:
-            return False
-        held = self._columns.keys[rows].tolist(), self._columns.labels(rows).tolist()
-        return held == ([key], [label])
+    def has(
+        self, ids: Sequence[str], keys: Sequence[int], labels: Sequence[str]
+    ) -> NDArray[np.bool_]:
+        """Return a mask (n,) of the entries that vote with this key, and so vector, and label."""
+        rows = self._columns.rows_of_ids(ids)
+        found: NDArray[np.bool_] = rows >= 0
+        here = rows[found]
+        same_key = self._columns.keys[here] == np.array(keys, np.int64)[found]
+        found[found] = same_key & (self._columns.labels(here) == np.array(labels, object)[found])
+        return found
 
     def keys_of_rows(self) -> NDArray[np.int64]:
         """Return the key in the store of the entry in each row: int64 (m,)."""
@@ -353,6 +364,23 @@ class RamCopy:
         parts = [rows[start : start + EXACT_AT_ONCE] for start in starts]
         return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
 
+    def _rows_ahead(self, changes: Sequence[Change]) -> Iterator[_Rows]:
+        """Look up the rows of the first ``changes``, up to one that moves rows.
+
+        A change may name an entry that one before it adds; its rows are looked up later. Raises
+        KeyError for the first change.
+        """
+        for change in changes:
+            try:
+                rows = self._rows_of(change)
+            except KeyError:
+                if change is changes[0]:
+                    raise
+                return
+            yield rows
+            if change.removed or change.pruned:
+                return
+
     def _rows_of(self, change: Change) -> _Rows:
         """Look up the rows of the entries that a ``change`` names. Raises KeyError."""
         removed, pruned = self._columns.rows_of_ids(change.removed), self._rows(change.pruned)
@@ -360,11 +388,16 @@ class RamCopy:
         gone = self.pruned.rows_of_ids([change.removed[at] for at in others.tolist()])
         if (gone < 0).any():
             raise KeyError(change.removed[others[int(np.argmin(gone))]])
+        voting, silent = (
+            relabelled(each, change.relabelled) for each in (self._columns, self.pruned)
+        )
+        if len(voting[0]) + len(silent[0]) < len(change.relabelled):
+            raise KeyError("an id whose label changes")
         return _Rows(
             removed=distinct(removed[removed >= 0]),
             removed_pruned=distinct(gone),
-            relabelled=relabelled(self._columns, change.relabelled),
-            relabelled_pruned=relabelled(self.pruned, change.relabelled),
+            relabelled=voting,
+            relabelled_pruned=silent,
             pruned=np.sort(pruned),
         )
 
@@ -379,7 +412,8 @@ class RamCopy:
         Until the last one all that came are hidden. Where entries are replaced, there is one part.
         """
         keys, ids, labels, vectors = entries
-        first, count, size = len(self), len(ids), self._part_size()
+        self._voting_count = first = len(self)
+        count, size = len(ids), self._part_size()
         for start in range(0, count, count if len(replaced) else size):
             part = slice(start, count if len(replaced) else start + size)
             if start:
@@ -388,8 +422,9 @@ class RamCopy:
             self.add(keys[part], ids[part], labels[part], vectors[part])
             if len(self) < first + count:
                 self._hide(np.arange(first, len(self)))
-        self._show_all()
+        self.hidden, self._hidden_counts = None, Counter()
         self._remove(replaced)
+        self._voting_count = None
 
     def _remove_in_parts(self, rows: Rows, *, prune: bool = False) -> Iterator[None]:
         """Remove ascending ``rows``, or prune them, the last ones first; yield between two parts.
@@ -400,6 +435,7 @@ class RamCopy:
         if self.counted.statistics is not None and self.counted.hold_up(len(rows)):
             self.counted.drop()
         size = self._part_size()
+        self._voting_count = len(self) - len(rows)
         if len(rows) > size:
             self._hide(rows)
             self._pruning = prune
@@ -416,26 +452,26 @@ class RamCopy:
             rows = left
             if len(rows):
                 yield
-        self._show_all()
+        self.hidden, self._hidden_counts, self._pruning = None, Counter(), False
+        self._voting_count = None
 
     def _drop_pruned(self, rows: Rows) -> Iterator[None]:
         """Remove ascending ``rows`` of pruned entries; yield between two parts."""
         while len(rows):
-            self.pruned.remove(rows[-PART_ROWS:])
-            rows = rows[:-PART_ROWS]
+            part, rows = rows[-PART_ROWS:], rows[:-PART_ROWS]
+            self._forgotten_counts -= self.pruned.count_labels(part)
+            self.pruned.remove(part)
             if len(rows):
                 yield
 
     def _part_size(self) -> int:
+        size = min(PART_ROWS, max(1, PART_NUMBERS // self.vectors.dimension))
         statistics = self.counted.statistics
-        return PART_ROWS if statistics is None else min(PART_ROWS, statistics.at_once)
+        return size if statistics is None else min(size, statistics.at_once)
 
     def _hide(self, rows: Rows) -> None:
         self.hidden = RowBits.of_rows(rows, len(self))
         self._hidden_counts = self._columns.count_labels(rows)
-
-    def _show_all(self) -> None:
-        self.hidden, self._hidden_counts, self._pruning = None, Counter(), False
 
     def _remove(self, rows: Rows) -> None:
         if not len(rows):

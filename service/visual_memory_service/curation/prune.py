@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,7 @@ def carry_out(method: prune_methods.Method, job: Job, *, apply: bool) -> str | N
     before, after = accuracies(snapshot, ids, job)
 
     def result(pruned: list[str]) -> str:
-        labels = dict(sorted(Counter(map(snapshot.label, pruned)).items()))
+        labels = dict(sorted(Counter(snapshot.labels_of(pruned)).items()))
         return json.dumps(asdict(PruneResult(pruned, labels, before, after, apply)))
 
     if not apply:
@@ -117,8 +118,7 @@ def chosen(method: prune_methods.Method, snapshot: index.RamCopy, job: Job) -> l
 
 def check_votes(ids: Sequence[str], memory: index.Memory) -> None:
     """Raise NotVoting if an id has no entry, or one that does not vote."""
-    unknown = [id for id in ids if not memory.votes(id)]
-    if unknown:
+    if unknown := [*compress(ids, ~memory.votes(ids))]:
         raise NotVoting(unknown)
 
 

@@ -35,7 +35,7 @@ def leave_one_out_in_batches(
     ``on_progress`` is called with (done, total) after each batch.
     """
     ids, _ = queries.columns()
-    votes = np.array([memory.votes(id) for id in ids], dtype=bool)
+    votes = memory.votes(ids.tolist())
     done = 0
     for group in (np.flatnonzero(votes), np.flatnonzero(~votes)):
         for start in range(0, len(group), ASKED_AT_ONCE):

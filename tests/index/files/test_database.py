@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,6 +24,8 @@ from visual_memory_index.errors import (
     TooManyFiles,
     WriteFailed,
 )
+from visual_memory_index.files import database as database_module
+from visual_memory_index.files import migrations
 from visual_memory_index.files.damage import damage_of
 from visual_memory_index.files.database import (
     PAGE_BYTES,
@@ -284,6 +286,41 @@ def test_the_lock_of_another_program_is_told_as_that_and_not_as_a_broken_disk(
 
     insert(database, "y")
     assert stored(database) == ["y"]
+
+
+def test_an_empty_file_that_another_program_holds_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.sqlite"
+    path.touch()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(database_module, "BUSY_TIMEOUT", "PRAGMA busy_timeout = 50")
+
+        with pytest.raises(FileHeld, match="another program holds it"):
+            Database(path, STEPS)
+
+    with closing(Database(path, STEPS)) as opened:
+        assert stored(opened) == []
+
+
+def test_a_file_that_another_program_takes_while_its_tables_are_made_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        made_by = migrations.made_by
+
+        def taken(steps: tuple[str, ...], page_bytes: int = 4096) -> Any:
+            if not other.in_transaction:
+                other.execute("BEGIN IMMEDIATE")
+            return made_by(steps, page_bytes)
+
+        monkeypatch.setattr(migrations, "made_by", taken)
+        with pytest.raises(FileHeld, match="another program holds it"):
+            Database(path, STEPS)
 
 
 def test_what_cannot_be_opened_says_nothing_of_what_was_to_be_stored(tmp_path: Path) -> None:

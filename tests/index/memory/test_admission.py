@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def change(memory: Memory, kind: str, what: object) -> None:
         case "delete", list(ids):
             memory.delete(ids, allow_missing=True)
         case "prune", list(ids):
-            voting = [id for id in ids if id in there and memory.votes(id)]
+            voting = [*compress(ids, memory.votes(ids))]
             name = memory.operations.begin("prune").operation.name
             memory.operations.prune(voting, operation=name, result=lambda pruned: "{}")
         case "relabel", dict(labels):

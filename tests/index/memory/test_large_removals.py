@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.filter import Filter
-from visual_memory_index.records.neighbors import Query
+from visual_memory_index.records.neighbors import Neighbors, Query
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.vectors import Originals
 from visual_memory_index.store.store import new_identity
@@ -62,13 +63,17 @@ def asked() -> list[Query]:
 
 def answers(memory: Memory) -> list[object]:
     """Return all that a memory answers to these queries, and its counts."""
-    found = memory.nearest(asked())
+    return told(memory.nearest(asked()), memory._engine.ram)
+
+
+def told(found: Sequence[Neighbors], ram: RamCopy) -> list[object]:
+    """Return all neighbours that were ``found``, and the counts of entries."""
     said: list[object] = [
         (each.ids.tolist(), each.labels.tolist(), each.distances.tobytes(), sizes(each.sizes))
         for each in found
     ]
-    info = memory.info()
-    return [*said, info.label_counts, memory.count]
+    counts = ({**each} for each in (ram.label_counts, ram.pruned_counts))
+    return [*said, *counts, ram.voting_count, ram.shown.digest]
 
 
 def sizes(found: NDArray[np.int64] | None) -> object:
@@ -95,17 +100,7 @@ def watched(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> list[list[object
         for _ in apply(ram, change):
             found = search(asked(), ram, memory._engine.store)
             assert found is not None
-            said: list[object] = [
-                (
-                    each.neighbors.ids.tolist(),
-                    each.neighbors.labels.tolist(),
-                    each.neighbors.distances.tobytes(),
-                    sizes(each.neighbors.sizes),
-                )
-                for each in found
-            ]
-            stored = ram.label_counts + ram.pruned_counts
-            between.append([*said, dict(sorted(stored.items())), ram.voting_count])
+            between.append(told([each.neighbors for each in found], ram))
             yield
 
     monkeypatch.setattr(RamCopy, "apply", watched)
@@ -124,8 +119,8 @@ def test_between_two_parts_of_an_undo_searches_find_what_they_found_before(
 
     memory.operations.undo(name)
 
-    assert len(between) == 2 * ((len(gone) - 1) // 7)
-    assert all(each[:-2] == before[:-2] and each[-1] == COUNT - len(gone) for each in between)
+    parts = (len(gone) - 1) // 7
+    assert between == parts * [before] + parts * [every]
     assert memory._engine.ram.hidden is None
     assert answers(memory) == every
     memory.check()
@@ -150,6 +145,23 @@ def test_between_two_parts_searches_find_what_they_find_in_the_end(
     assert len(between) == (len(gone) - 1) // 7
     assert all(each == expected for each in between)
     assert memory._engine.ram.hidden is None
+    memory.check()
+
+
+@pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
+def test_between_two_parts_nothing_is_left_of_pruned_entries_that_go_with_others(
+    memory: Memory, gone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = memory.operations.begin("prune").operation.name
+    memory.operations.prune(gone[:-1:3], operation=name, result=lambda ids: "{}")
+    between = watched(memory, monkeypatch)
+
+    memory.delete(gone)
+
+    expected = answers(memory)
+    pruned = len(gone[:-1:3])
+    assert len(between) == (pruned - 1) // 7 + (len(gone) - pruned - 1) // 7
+    assert all(each == expected for each in between)
     memory.check()
 
 
@@ -231,17 +243,31 @@ def test_the_number_of_voting_entries_is_right_inside_of_a_part(
     memory: Memory, gone: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = set[int]()
-    remove = Columns.remove
 
-    def watched(columns: Columns, rows: NDArray[np.intp]) -> None:
-        seen.add(memory.count)  # which takes no lock
-        remove(columns, rows)
-        seen.add(memory.count)
+    def seeing(function: Callable[..., None]) -> Callable[..., None]:
+        def watched(*arguments: object) -> None:
+            seen.add(memory.count)  # which takes no lock
+            function(*arguments)
+            seen.add(memory.count)
 
-    monkeypatch.setattr(Columns, "remove", watched)
-    memory.delete(gone)
+        return watched
 
-    assert seen == {COUNT - len(gone)}
+    for name in ("remove", "append"):
+        monkeypatch.setattr(Columns, name, seeing(getattr(Columns, name)))
+
+    def counts(change: Callable[[], object]) -> set[int]:
+        seen.clear()
+        change()
+        return set(seen)
+
+    left, operations = COUNT - len(gone), memory.operations
+    name = operations.begin("prune").operation.name
+    assert counts(lambda: operations.prune(gone, operation=name, result=str)) == {left}
+    assert counts(lambda: operations.undo(name)) == {left, COUNT}
+    some = [Entry(id, "owl") for id in gone]
+    replace = partial(memory.insert, some, VECTORS[: len(gone)], replace_existing=True)
+    assert counts(replace) == {COUNT}
+    assert counts(lambda: memory.delete(gone)) == {left}
 
 
 def test_a_filter_that_reads_the_file_waits_for_a_write_that_waits_for_readers(

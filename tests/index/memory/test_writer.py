@@ -23,6 +23,9 @@ from visual_memory_index.errors import (
     UnknownEntries,
 )
 from visual_memory_index.ram import originals
+from visual_memory_index.ram.change import Change
+from visual_memory_index.ram.columns import Columns
+from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.request import LOCAL
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.store.store import Transaction, new_identity
@@ -212,6 +215,85 @@ def test_a_removal_that_ram_has_no_room_for_is_refused_alone(
         assert isinstance(came[1], TooLittleRam)
         assert [came[0], came[2]] == [["a"], ["b"]]
         assert memory.check().entry_count == 202
+
+
+def test_one_that_ram_fails_for_leaves_the_others(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = Columns.reserve
+
+    def short(columns: Columns, ids: Sequence[str]) -> None:
+        if "large" in ids:
+            raise MemoryError
+        reserve(columns, ids)
+
+    monkeypatch.setattr(Columns, "reserve", short)
+    came = together(memory, [partial(insert, memory, [id]) for id in ("a", "large", "b")])
+
+    assert isinstance(came[1], MemoryError)
+    assert [came[0], came[2]] == [["a"], ["b"]]
+    assert memory.check().entry_count == 2
+
+
+def test_rows_are_looked_up_before_the_commit_where_an_insert_comes_with_a_removal(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(memory, ["a", "b"])
+    prepared, looked_up, rows_of = [False], list[bool](), RamCopy._rows_of
+
+    def watched(ram: RamCopy, change: Change) -> object:
+        looked_up.append(prepared[0])
+        return rows_of(ram, change)
+
+    prepare = RamCopy.prepare
+
+    def preparing(ram: RamCopy, changes: Sequence[Change]) -> None:
+        prepared[0] = False
+        prepare(ram, changes)
+        prepared[0] = True
+
+    monkeypatch.setattr(RamCopy, "_rows_of", watched)
+    monkeypatch.setattr(RamCopy, "prepare", preparing)
+    together(memory, [lambda: insert(memory, ["c"]), lambda: memory.delete(["a"])])
+
+    assert looked_up == [False, False]
+    assert sorted(memory.ids()) == ["b", "c"]
+
+
+def test_entries_that_come_together_with_their_change_are_changed(memory: Memory) -> None:
+    operations = memory.operations
+    insert(memory, ["a"])
+    pruned = operations.begin("prune").operation.name
+
+    together(
+        memory,
+        [
+            lambda: insert(memory, ["b", "c", "d"]),
+            lambda: operations.relabel({"b": "y", "a": "y"}, result=str),
+            lambda: memory.delete(["c"]),
+            lambda: operations.prune(["d"], operation=pruned, result=str),
+        ],
+    )
+
+    info = memory.info()
+    assert (info.label_counts, info.pruned_counts) == ({"x": 1, "y": 2}, {"x": 1})
+    memory.check()
+
+
+def test_where_publishing_fails_a_refusal_stays_what_it_is(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert(memory, ["a"])
+    damage = CorruptStore(memory.path, "a page is gone")
+
+    def fail(*_: object) -> None:
+        raise damage
+
+    monkeypatch.setattr(memory._engine.writer, "_publish", fail)
+    came = together(memory, [lambda: insert(memory, ["a"]), lambda: insert(memory, ["b"])])
+
+    assert isinstance(came[0], EntriesExist)
+    assert came[1] is damage
 
 
 def test_where_a_change_is_committed_but_not_published_nothing_is_done_again(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 from numpy.typing import NDArray
@@ -25,5 +26,5 @@ def add(
     ram: RamCopy, keys: Sequence[int], ids: Sequence[str], labels: Sequence[str], rows: NDArray[Any]
 ) -> None:
     """Add entries in the place of those with the same ids."""
-    replaced = [id for id in ids if id in ram]
+    replaced = [*compress(ids, ram.labels_of(ids))]
     change(ram, removed=replaced, added=VotingEntries(keys, ids, labels, rows))

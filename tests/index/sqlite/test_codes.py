@@ -93,7 +93,7 @@ def test_codes_are_those_of_the_entries_whatever_is_written(writes: list[tuple[s
                     insert(memory, number, 20 + number)
                 case "delete":
                     memory.delete([f"{number}"], allow_missing=True)
-                case "prune" if f"{number}" in memory._engine.ram and not memory._engine.ram.pruned:
+                case "prune" if memory.votes([f"{number}"])[0] and not memory._engine.ram.pruned:
                     pruned.append(memory.operations.begin("prune").operation.name)
                     memory.operations.prune([f"{number}"], operation=pruned[-1], result=str)
                 case "undo" if pruned:

@@ -21,15 +21,16 @@ class HeadStatistics:
     def prepare(self, ridge: float | None) -> None:
         """Count all entries for a head with this ``ridge``, which takes long once.
 
-        If the memory is too large for one, no statistics are kept any more. Raises HeadTooLarge.
+        If the memory is too large for class means, no statistics are kept any more. Raises
+        HeadTooLarge.
         """
         with self._engine.reading_ram() as ram:
             labels = len(ram.label_counts)
         try:
             check_size(labels, self._engine.identity.dimension, moment=ridge is not None)
         except HeadTooLarge:
-            with self._engine.changing_ram() as ram:
-                if ridge is None:
+            if ridge is None:
+                with self._engine.changing_ram() as ram:
                     ram.counted.drop()
             raise
         self.keep([ridge])

@@ -422,10 +422,12 @@ class Calibration(google.protobuf.message.Message):
     k: builtins.int
     voting: builtins.str
     count: builtins.int
-    """Queries that were asked: those given, or the entries, each leaving itself out."""
+    """Queries that were asked: those given, or the entries, each of the others, or by groups of some
+    that are not of its own.
+    """
     error_before: builtins.float
-    """How far confidences are from shares of right decisions, in 15 bins; and what was fitted to one
-    half of the queries is from those of the other.
+    """How far confidences are from shares of right decisions, in 15 bins; and how far those of each
+    half of the queries, or of their groups, are by the curve that is fitted to the other.
     """
     error_after: builtins.float
     rejection_distance: builtins.float

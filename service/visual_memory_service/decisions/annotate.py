@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +78,8 @@ async def annotate(
     """
     if options is None:
         return [AnnotatedDecision(decision) for decision in decisions], False
-    return await in_thread(annotate_all, decisions, neighbors, vectors, options, served)
+    async with served.fitting if options.need_calibration else nullcontext():
+        return await in_thread(annotate_all, decisions, neighbors, vectors, options, served)
 
 
 def annotate_all(

@@ -26,7 +26,7 @@ from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.operations import Job
 
 SETTING = "calibration"
-FORMAT = 4  # of the text that is stored; 1 had no labels of the scores, 2 no heads, 3 no groups
+FORMAT = 5  # of the text that is stored; others are not used: their scores counted otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Calibration:
 
     That is in microseconds since 1970, and later than those of the memory's former calibrations.
     One of each of the ``group_count`` groups of queries, or each where they have none, counts for
-    the rejection distance.
-    ``scores`` maps each conformal rule to the calibration scores of each label, ascending.
+    the rejection distance, and one of each label of a group for the ``scores``, which are those of
+    each label by each conformal rule, ascending.
     """
 
     result: CalibrationResult
@@ -173,34 +173,40 @@ def calibrate(
         answers = leave_one_out(snapshot, rule, job)
     confidences, right = np.empty(len(wanted)), np.empty(len(wanted), dtype=bool)
     distances, groups = np.empty(len(wanted)), np.empty(len(wanted), dtype=np.intp)
-    asked, drawn = np.zeros((2, len(wanted)), dtype=bool)
+    asked, drawn, drawn_by_label = np.zeros((3, len(wanted)), dtype=bool)
+    draws = np.empty(len(wanted))
     scores = {name: np.empty(len(wanted)) for name in conformal.SCORES}
     for each in answers:
         rows, own = each.rows, wanted[each.rows].tolist()
         asked[rows], groups[rows], drawn[rows] = True, each.groups, each.drawn
+        drawn_by_label[rows] = each.drawn_by_label
         decisions = rule.decide(each.neighbors)
         confidences[rows] = [decision.confidence for decision in decisions]
         right[rows] = wanted[rows] == np.array([d.label for d in decisions], dtype=object)
         distances[rows] = distance_from_memory(each.neighbors.distances[:, 0], each.means.distances)
         head_shares = own_shares(each.means, own)
-        draws = [conformal.draw_for(vector) for vector in each.vectors]
+        draws[rows] = [conformal.draw_for(vector) for vector in each.vectors]
+        drawings = draws[rows].tolist()
         for name, score in conformal.SCORES.items():
-            scored = (score(d.scores, draw) for d, draw in zip(decisions, draws, strict=True))
+            scored = (score(d.scores, draw) for d, draw in zip(decisions, drawings, strict=True))
             scores[name][rows] = list(map(conformal.own_score, scored, own, head_shares))
-    confidences, right, wanted = confidences[asked], right[asked], wanted[asked]
+    confidences, right = confidences[asked], right[asked]
     return Calibration(
         result=CalibrationResult(
             rule=rule,
-            count=len(wanted),
+            count=len(confidences),
             error_before=index.calibration_error(confidences, right),
-            error_after=held_out_error(confidences, right, groups[asked]),
+            error_after=held_out_error(confidences, right, groups[asked], draws[asked]),
             rejection_distance=index.threshold(distances[drawn]),
         ),
         revision=snapshot.revision,
         created_at=time.time_ns() // 1000,
         group_count=int(drawn.sum()),
         recalibration=index.fit(confidences, right),
-        scores={name: grouped(each[asked], wanted) for name, each in scores.items()},
+        scores={
+            name: grouped(each[drawn_by_label], wanted[drawn_by_label])
+            for name, each in scores.items()
+        },
     )
 
 
@@ -223,17 +229,21 @@ def grouped(scores: NDArray[np.float64], labels: NDArray[np.object_]) -> dict[st
 
 
 def held_out_error(
-    confidences: NDArray[np.float64], right: NDArray[np.bool_], groups: NDArray[np.intp]
+    confidences: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    groups: NDArray[np.intp],
+    draws: NDArray[np.float64],
 ) -> float:
     """Return the calibration error by 2-fold cross-validation, about every second group held out.
 
     ``groups`` (n,) are numbers of the groups of the decisions, of which none is in both halves: the
     curve fitted to one picture of a scene knows the others. Groups are sorted by the mean rank of
-    their decisions by confidence, so that the order of rows does not matter; each joins the half
-    that has fewer decisions until then.
+    their decisions by confidence, equal ones as ``draws`` (n,) are, so that the order of rows does
+    not matter; each joins the half that has fewer decisions until then. By what is ``right``, equal
+    ones would be dealt out evenly, and each half would know how many the other has.
     """
     ranks = np.empty(len(groups))
-    ranks[np.lexsort((groups, right, confidences))] = np.arange(len(groups))
+    ranks[np.lexsort((groups, draws, confidences))] = np.arange(len(groups))
     _, of_group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     is_second, lead = np.empty(len(sizes), dtype=bool), 0
     for group in np.argsort(np.bincount(of_group, ranks) / sizes, kind="stable").tolist():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import visual_memory_index as index
 from visual_memory_index.errors import TooFewItems
+from visual_memory_index.votes.confidence import ITEMS_MIN
 from visual_memory_service.errors import BadField
 
 
@@ -22,6 +23,12 @@ def check_labels(count: int) -> None:
     """Raise TooFewItems if fewer than two labels have entries that ask each other."""
     if count < 2:
         raise TooFewItems("labels with two entries or groups", got=count, needed=2)
+
+
+def check_groups(count: int) -> None:
+    """Raise TooFewItems if a memory is to be calibrated by too few groups of entries."""
+    if count < ITEMS_MIN:
+        raise TooFewItems("groups", got=count, needed=ITEMS_MIN)
 
 
 def entries_by(key: str, memory: index.Memory) -> tuple[index.RamCopy, dict[str, str] | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +14,7 @@ from visual_memory_index.curation import folds
 from visual_memory_index.heads.head import Head
 from visual_memory_index.heads.products import inverse, rounded_inverse
 from visual_memory_index.records.neighbors import HeadScores
-from visual_memory_service.decisions.groups import check_labels
+from visual_memory_service.decisions.groups import check_groups, check_labels
 from visual_memory_service.runtime.batches import leave_one_out_in_batches, nearest_in_batches
 from visual_memory_service.runtime.operations import Job
 
@@ -26,14 +25,16 @@ Compare = Callable[[Head], HeadScores]
 class HeldOut:
     """Some of the queries: their ``rows`` among all, their ``vectors`` and nearest entries.
 
-    ``groups`` are numbers of their groups, of each of which one query is ``drawn``, True (b,); a
-    query that has no group is alone in one. ``neighbors`` have the scores of the head of a rule, or
+    ``groups`` are numbers of their groups, of each of which one query is ``drawn``, True (b,), and
+    one of each label in it is ``drawn_by_label``; a query that has no group is alone in one.
+    ``neighbors`` have the scores of the head of a rule, or
     of class means if it has none; ``means`` are those by class means.
     """
 
     rows: NDArray[np.intp]
     groups: NDArray[np.intp]
     drawn: NDArray[np.bool_]
+    drawn_by_label: NDArray[np.bool_]
     vectors: NDArray[np.float32]
     neighbors: index.Neighbors
     means: HeadScores
@@ -62,8 +63,8 @@ class RuleHeads:
         """Return queries, each of which is alone in its group, with their ``near`` entries."""
         means = compare(self._means)
         head = means if self._head is None else compare(self._head)
-        drawn = np.ones(len(rows), dtype=bool)
-        return HeldOut(rows, rows, drawn, vectors, replace(near, head=head), means)
+        every = np.ones(len(rows), dtype=bool)
+        return HeldOut(rows, rows, every, every, vectors, replace(near, head=head), means)
 
 
 def ask(
@@ -92,13 +93,18 @@ def leave_groups_out(
 
     ``group_of`` maps ids to groups; an entry without one is a group of its own. Entries of a label
     in one fold alone are not asked, as it would be unknown. Raises TooFewItems if too few labels or
-    entries are left, HeadTooLarge, RidgeTooSmall.
+    groups are left, HeadTooLarge, RidgeTooSmall.
     """
     ids, labels = snapshot.columns()
     sample = folds.sample(ids, labels, group_of, tested_max=len(ids), check=job.check)
     check_labels(len(sample.sizes))
-    index.check_calibratable(Counter(labels[sample.rows].tolist()))
-    drawn = folds.one_of_each(ids[sample.rows].tolist(), sample.groups, job.check)
+    asked_ids, of_labels = (
+        ids[sample.rows].tolist(),
+        sample.groups * len(sample.sizes) + sample.labels,
+    )
+    drawn = folds.one_of_each(asked_ids, sample.groups, job.check)
+    drawn_by_label = folds.one_of_each(asked_ids, of_labels, job.check)
+    check_groups(int(drawn.sum()))
     done = 0
 
     def report(asked: int, _: int) -> None:
@@ -106,7 +112,8 @@ def leave_groups_out(
 
     for fold in range(folds.FOLDS):
         here = sample.folds[sample.rows] == fold
-        mine, groups, chosen = sample.rows[here], sample.groups[here], drawn[here]
+        mine, groups = sample.rows[here], sample.groups[here]
+        chosen, by_label = drawn[here], drawn_by_label[here]
         if not len(mine):
             continue
         others = snapshot.without(ids[sample.folds == fold])
@@ -116,5 +123,10 @@ def leave_groups_out(
             asked = vectors[rows]
             compare = partial(Head.compare, vectors=asked)
             answered = heads.answer(mine[rows], asked, near, compare)
-            yield replace(answered, groups=groups[rows], drawn=chosen[rows])
+            yield replace(
+                answered,
+                groups=groups[rows],
+                drawn=chosen[rows],
+                drawn_by_label=by_label[rows],
+            )
         done += len(mine)

@@ -241,6 +241,14 @@ def test_a_reason_says_what_speaks_for_a_label_that_fewer_neighbours_have() -> N
     )
 
 
+def test_a_reason_says_what_decides_where_as_many_neighbours_have_either_label() -> None:
+    reason = judgement._reason("cat", "dog", True, 3, 3, 8)
+
+    assert reason == (
+        "3 of its 8 neighbours are labelled dog, 3 cat; by nearness and class means dog is likelier"
+    )
+
+
 def test_the_lead_of_a_suspect_is_that_of_the_documents() -> None:
     documents = Path(__file__).resolve().parents[3] / "docs"
 

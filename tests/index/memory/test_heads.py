@@ -252,6 +252,19 @@ def test_a_memory_that_outgrows_heads_keeps_no_statistics(
     assert scores(memory, None, filter=some).labels == ("label 1", "label 4")
 
 
+def test_a_memory_that_outgrows_discriminants_keeps_the_statistics_of_means(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.statistics.prepare(None)
+    monkeypatch.setattr("visual_memory_index.heads.head.METRIC_MAX", 11)
+
+    with memory._engine.lock.reading(), pytest.raises(HeadTooLarge):  # beside searches
+        memory.statistics.prepare(1.0)
+
+    with memory._engine.reading_ram() as ram:
+        assert ram.counted.has(moment=False)
+
+
 def test_a_query_that_admits_nothing_has_no_head(memory: Memory) -> None:
     nobody = parse('label = "none"')
 

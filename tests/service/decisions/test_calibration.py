@@ -386,6 +386,17 @@ def test_95_percent_of_the_entries_lie_within_the_rejection_distance_of_the_othe
     assert calibration.rejection_distance == pytest.approx(sorted(distances)[142], abs=1e-6)
 
 
+def test_of_the_calibration_queries_those_beyond_the_distance_are_rejected_and_not_the_one_at_it(
+    crowd: Memory,
+) -> None:
+    asked = ROWS[150:200]
+    crowd.calibrate(k=20, vectors=asked, labels=LABELS[150:200])
+
+    decisions = crowd.classify(vectors=asked, k=20, calibrated=True)
+
+    assert sum(each.rejected for each in decisions) == 50 - 48  # ⌈0.95 · 50⌉ are not
+
+
 def test_edits_make_a_calibration_stale_and_it_says_so(crowd: Memory) -> None:
     assert crowd.info().calibration is None
     crowd.calibrate(k=20)
@@ -596,13 +607,16 @@ def test_by_groups_entries_are_asked_of_memories_that_lack_theirs(
     assert state is not None
     assert state.expected == pytest.approx(2 / (SCENES + 1))
     assert found.error_before == pytest.approx(calibration_error(confidences, right), abs=1e-9)
-    expected = error_by_halves(confidences.tolist(), right.tolist(), groups.tolist())
+    draws = list(map(draw_for, units))
+    expected = error_by_halves(confidences.tolist(), right.tolist(), groups.tolist(), draws)
     assert found.error_after == pytest.approx(expected, abs=1e-6)
 
 
-def error_by_halves(confidences: list[float], right: list[bool], groups: list[int]) -> float:
+def error_by_halves(
+    confidences: list[float], right: list[bool], groups: list[int], draws: list[float]
+) -> float:
     """Return the error of each half of the groups by the curve of the other, as a plain loop."""
-    places = sorted(range(len(groups)), key=lambda at: (confidences[at], right[at], groups[at]))
+    places = sorted(range(len(groups)), key=lambda at: (confidences[at], draws[at], groups[at]))
     ranks = defaultdict[int, list[int]](list)
     for rank, at in enumerate(places):
         ranks[groups[at]].append(rank)
@@ -694,17 +708,13 @@ def test_by_groups_a_label_of_one_group_is_not_asked(filmed: Memory) -> None:
     assert not all("alone" in (each.label_set or ()) for each in decisions)
 
 
-def test_by_groups_as_many_entries_are_needed_as_without(
-    client: Client, empty: RemoteMemory
-) -> None:
+def test_as_many_groups_are_needed_as_entries_without(client: Client, empty: RemoteMemory) -> None:
     memory = client.create_memory(f"{empty.name}y", dimension=16)
     labels = ["alone"] * 20 + ["cat", "dog"] * 2
     scenes = ["one" if label == "alone" else f"{at}" for at, label in enumerate(labels)]
     memory.insert(vectors=ROWS[:24], labels=labels, metadata=[{"scene": scene} for scene in scenes])
 
-    with pytest.raises(
-        visual_memory.Error, match="At least 10 entries are needed, but there are 4"
-    ):
+    with pytest.raises(visual_memory.Error, match="At least 10 groups are needed, but there are 4"):
         memory.calibrate(group_by="scene")
 
 
@@ -743,47 +753,51 @@ def test_the_error_after_is_of_decisions_that_were_not_fitted_to(count: int) -> 
     confidences = np.linspace(0.1, 0.9, count)
     right = np.arange(count) % 2 == 0
 
-    alone = np.arange(count)
-    error = held_out_error(confidences, right, alone)
+    alone, draws = np.arange(count), np.random.default_rng(1).random(count)
+    error = held_out_error(confidences, right, alone, draws)
 
     order = np.random.default_rng(0).permutation(count)
     assert error > 0.5
-    assert held_out_error(confidences[order], right[order], alone) == error
+    assert held_out_error(confidences[order], right[order], alone, draws[order]) == error
+
+
+Grouped = tuple[list[float], list[bool], list[int], list[float]]
 
 
 @st.composite
-def grouped_decisions(draw: st.DrawFn) -> tuple[list[float], list[bool], list[int]]:
-    """Draw confidences, which of the decisions are right, and their groups, two at least."""
+def grouped_decisions(draw: st.DrawFn) -> Grouped:
+    """Draw confidences, which decisions are right, their groups, two at least, and their draws."""
     count = draw(st.integers(2, 30))
     confidences = draw(st.lists(st.sampled_from([0.2, 0.5, 0.9]), min_size=count, max_size=count))
     right = draw(st.lists(st.booleans(), min_size=count, max_size=count))
     groups = draw(st.lists(st.integers(0, 9), min_size=count - 2, max_size=count - 2))
-    return confidences, right, [10, 11, *groups]
+    draws = draw(st.lists(st.sampled_from([0.1, 0.4, 0.7]), min_size=count, max_size=count))
+    return confidences, right, [10, 11, *groups], draws
 
 
 @given(grouped_decisions(), st.randoms())
 def test_the_error_after_is_of_groups_that_were_not_fitted_to(
-    decisions: tuple[list[float], list[bool], list[int]], random: Random
+    decisions: Grouped, random: Random
 ) -> None:
     order = list(range(len(decisions[0])))
     random.shuffle(order)
-    confidences, right, groups = (np.array(each)[order] for each in decisions)
+    confidences, right, groups, draws = (np.array(each)[order] for each in decisions)
 
-    error = held_out_error(confidences, right, groups)
+    error = held_out_error(confidences, right, groups, draws)
 
     assert error == pytest.approx(error_by_halves(*decisions), abs=1e-12)
 
 
 @given(grouped_decisions(), st.integers(2, 10))
 def test_copies_of_each_decision_in_its_group_leave_the_error_after_as_it_is(
-    decisions: tuple[list[float], list[bool], list[int]], copies: int
+    decisions: Grouped, copies: int
 ) -> None:
-    confidences, right, _ = map(np.array, decisions)
-    groups = np.arange(len(right))
+    confidences, right, _, draws = map(np.array, decisions)
+    each_alone = confidences, right, np.arange(len(right)), draws
 
-    many = held_out_error(*(np.repeat(each, copies) for each in (confidences, right, groups)))
+    many = held_out_error(*(np.repeat(each, copies) for each in each_alone))
 
-    assert many == pytest.approx(held_out_error(confidences, right, groups), abs=1e-12)
+    assert many == pytest.approx(held_out_error(*each_alone), abs=1e-12)
 
 
 def test_the_error_after_of_copies_is_about_that_of_new_scenes() -> None:
@@ -793,12 +807,28 @@ def test_the_error_after_of_copies_is_about_that_of_new_scenes() -> None:
         rng = np.random.default_rng(seed)
         confidences = np.repeat(rng.random(20), 10)
         right = np.repeat(rng.random(20), 10) < confidences**2
-        told.append(held_out_error(confidences, right, np.repeat(np.arange(20), 10)))
+        draws = rng.random(200)
+        told.append(held_out_error(confidences, right, np.repeat(np.arange(20), 10), draws))
         asked = rng.random(5000)
         calibrated = fit(confidences, right).apply(asked)
         true.append(calibration_error(calibrated, rng.random(5000) < asked**2))
 
     assert np.mean(true) < np.mean(told) < 2 * np.mean(true)
+
+
+def test_the_error_after_is_not_too_good_where_confidences_are_equal() -> None:
+    """As by plurality of five; where each half had as many right of the equal ones, it was .005."""
+    told, true = [], []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        confidences = rng.integers(1, 6, 300) / 5
+        right = rng.random(300) < confidences**2
+        told.append(held_out_error(confidences, right, np.arange(300), rng.random(300)))
+        points = np.arange(1, 6) / 5
+        gaps = np.abs(fit(confidences, right).apply(points) - points**2)
+        true.append(float(gaps.mean()))
+
+    assert np.mean(true) < np.mean(told) < 2.5 * np.mean(true)
 
 
 @pytest.mark.parametrize(

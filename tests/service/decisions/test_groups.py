@@ -16,9 +16,15 @@ import pytest
 from tests.service.decisions.film import TAKES, film, filmed, watched
 
 from visual_memory_index import Memory, Rule, unit_rows
+from visual_memory_index.votes import conformal
 from visual_memory_index.votes.coverage import distance_from_memory
 from visual_memory_index.votes.drift import P_VALUE_MAX, WINDOW, drift
-from visual_memory_service.decisions.calibration import SETTING, Calibration, calibrate_memory
+from visual_memory_service.decisions.calibration import (
+    SETTING,
+    Calibration,
+    calibrate_memory,
+    own_shares,
+)
 from visual_memory_service.decisions.groups import entries_by
 from visual_memory_service.decisions.held_out import ask
 from visual_memory_service.decisions.tune import tune_memory
@@ -127,6 +133,33 @@ def counts(found: dict[str, Any]) -> list[int]:
     """Return what a result counts, and a distance in units that rounding does not reach."""
     distance = found.get("rejection_distance", 0.0)
     return [found["count"], found.get("group_count", 0), round(1e6 * distance)]
+
+
+def test_sets_by_label_cover_new_scenes_after_a_calibration_by_scenes(tmp_path: Path) -> None:
+    """By the scores of all frames .8 was wanted, and .75 covered."""
+    covered = []
+    for number in range(40):
+        (tmp_path / f"{number}").mkdir()
+        with filmed(tmp_path / f"{number}", range(100 * number, 100 * number + 12)) as memory:
+            result(memory, *WORKS[2])
+            calibration = Calibration.from_json(memory.setting(SETTING) or "")
+            assert calibration is not None
+            rng = np.random.default_rng(number + 10**6)
+            queries = unit_rows(rng.normal(size=(200, 8)).astype(np.float32))
+            labels = ["cat", "dog"] * 100
+            limits = calibration.limits("lac", 0.8, "label")
+            job = watched(memory, "calibrate", lambda done, total: None)
+            for each in ask(memory.snapshot(), calibration.rule, queries, job):
+                own = [labels[row] for row in each.rows]
+                scores = [
+                    conformal.lac(d.scores, 0) for d in calibration.rule.decide(each.neighbors)
+                ]
+                found = map(conformal.own_score, scores, own, own_shares(each.means, own))
+                covered += [
+                    score <= limits.of(label) for score, label in zip(found, own, strict=True)
+                ]
+
+    assert np.mean(covered) > 0.78
 
 
 def test_new_scenes_hardly_ever_raise_a_drift_after_a_calibration_by_scenes(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,25 +15,53 @@ from visual_memory_index import Entry, Memory, Rule, parse, unit_rows
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.config import Settings
+from visual_memory_service.decisions.annotate import DecisionOptions, annotate
 from visual_memory_service.decisions.classify import Question, classify
+from visual_memory_service.errors import NotCalibrated
 from visual_memory_service.runtime.memories import Embedders, ServedMemory
 from visual_memory_service.runtime.searches import Searches
 
 VECTORS = unit_rows(np.random.default_rng(0).standard_normal((60, 8)).astype(np.float32))
 
 
-@pytest.mark.parametrize("filter", [None, parse('label = "cat"')], ids=["all", "some"])
-def test_votes_do_not_wait_for_heads(tmp_path: Path, filter: Filter | None) -> None:
-    with closing(Memory.create(tmp_path / "m.sqlite", new_identity("m", 8, None))) as memory:
+@contextmanager
+def opened(folder: Path) -> Iterator[ServedMemory]:
+    with closing(Memory.create(folder / "m.sqlite", new_identity("m", 8, None))) as memory:
         memory.insert([Entry(f"{at}", "cat" if at % 2 else "dog") for at in range(60)], VECTORS)
-        served = ServedMemory(
+        yield ServedMemory(
             memory,
             Searches(memory),
             Searches(memory),
             Searches(memory),
             None,
-            Embedders(Settings(tmp_path)),
+            Embedders(Settings(folder)),
         )
+
+
+def test_calibrated_votes_take_their_turn_among_those_that_use_heads(tmp_path: Path) -> None:
+    """Their distances to class means are of a head, too."""
+    with opened(tmp_path) as served:
+
+        async def decide() -> None:
+            options = DecisionOptions(Rule(5), True, True, None, "all", "lac", False, None, None)
+            question = Question(VECTORS[:1], Rule(5), None, [], means=True)
+            decided, neighbors, vectors = await classify(question, served)
+            async with served.fitting, served.fitting:
+                waiting = asyncio.create_task(
+                    annotate(decided, neighbors, vectors, options, served)
+                )
+                await asyncio.wait([waiting], timeout=0.1)
+                assert not waiting.done()
+            with pytest.raises(NotCalibrated):
+                await waiting
+
+        asyncio.run(decide())
+
+
+@pytest.mark.parametrize("filter", [None, parse('label = "cat"')], ids=["all", "some"])
+def test_votes_do_not_wait_for_heads(tmp_path: Path, filter: Filter | None) -> None:
+    with opened(tmp_path) as served:
+        memory = served.memory
         held, over = threading.Event(), threading.Event()
 
         def remove() -> None:

@@ -136,7 +136,7 @@ class Import:
             error.advice = self._advice()
             raise
         except INTERRUPTS as ended:
-            ended.add_note(f"Interrupted. {self._advice()}")
+            ended.add_note(f"Interrupted. At least {self._advice()}")
             vars(ended)["unlearned"] = [*self._unlearned]
             raise
 

@@ -328,10 +328,14 @@ def test_a_bit_that_flips_in_ram_is_found_and_a_restart_is_the_way_out(memory: M
         assert again.check().entry_count == 38
 
 
+@pytest.mark.parametrize("votes", [True, False])
 @pytest.mark.parametrize("column", ["texts", "hashes", "labels", "keys"])
-def test_a_bit_of_a_column_that_flips_in_ram_is_found(memory: Memory, column: str) -> None:
-    arrays = memory._engine.ram._columns._arrays
-    place = int(arrays.starts[20]) if column == "texts" else 16
+def test_a_bit_of_a_column_that_flips_in_ram_is_found(
+    memory: Memory, column: str, votes: bool
+) -> None:
+    ram = memory._engine.ram
+    arrays = ram._columns._arrays if votes else ram.pruned._arrays
+    place = int(arrays.starts[1]) if column == "texts" else 0
     getattr(arrays, column).view(np.uint8)[place] ^= 1
 
     with pytest.raises(CorruptCopy, match="restart the server"):

@@ -25,6 +25,7 @@ from visual_memory_index.errors import (
     DiskFull,
     EntriesExist,
     MemoryClosed,
+    NotVoting,
     RequestReused,
     UnknownEntries,
     WrongDimension,
@@ -694,6 +695,47 @@ def test_an_operation_that_was_cancelled_on_a_full_disk_says_nothing_of_what_was
 
         assert memory.operations.get(cancelled).problem is None
         assert memory.operations.get(failed).problem == GONE
+
+
+def assessed(memory: Memory, label: str) -> str:
+    """Return the name of an operation whose result names a label."""
+    name = memory.operations.begin("assess").operation.name
+    memory.operations.end(name, "done", result=f'{{"confusion": {{"{label}": {{}}}}}}')
+    return name
+
+
+def test_results_that_name_a_label_go_once_an_undo_takes_it_from_the_last_entry(
+    memory: Memory,
+) -> None:
+    insert(memory, ["a"])
+    relabelled = memory.operations.relabel({"a": "owl"}, result=lambda ids: "{}").name
+    named = assessed(memory, "owl")
+
+    memory.operations.undo(relabelled)
+
+    assert memory.operations.get(named).problem == GONE
+
+
+def test_results_that_name_a_former_label_go_once_no_undo_would_restore_it(memory: Memory) -> None:
+    insert(memory, ["a"])
+    memory.operations.relabel({"a": "owl"}, result=lambda ids: "{}")
+    named = assessed(memory, "cat")
+    assert memory.operations.get(named).result
+
+    memory.update("a", label="fox")
+
+    assert memory.operations.get(named).problem == GONE
+
+
+def test_a_prune_of_pruned_entries_says_that_they_do_not_vote(memory: Memory) -> None:
+    insert(memory, ["a", "b"])
+    first, second = (memory.operations.begin("prune").operation.name for _ in range(2))
+    memory.operations.prune(["a"], operation=first, result=str)
+
+    with pytest.raises(NotVoting, match=r"No entry that votes here has these ids .*: a"):
+        memory.operations.prune(["b", "a"], operation=second, result=str)
+
+    assert memory.info().pruned_counts == {"cat": 1}
 
 
 def test_a_memory_is_closed_when_nobody_reads_any_more(memory: Memory) -> None:

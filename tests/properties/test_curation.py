@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +251,7 @@ def test_after_an_undo_a_memory_is_as_if_it_had_never_been_pruned(
         with closing(memories[0]) as pruning, closing(memories[1]) as plain:
             for memory in memories:
                 edit(memory, before)
-            voting = [id for id in pruned if pruning.votes(id)]
+            voting = [*compress(pruned, pruning.votes(pruned))]
             operation = pruning.operations.begin("prune").operation.name
             pruning.operations.prune(voting, operation=operation, result=str)
             for memory in memories:

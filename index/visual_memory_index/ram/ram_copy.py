@@ -20,7 +20,7 @@ from visual_memory_index.ram.answers import Answers
 from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.counted_rows import CountedRows
-from visual_memory_index.ram.labels import Factorized, factorized
+from visual_memory_index.ram.named_rows import NamedRows, rows_ahead, rows_of
 from visual_memory_index.ram.originals import Keys, Originals, check_room
 from visual_memory_index.records.entry import CodedEntries, VotingEntries
 from visual_memory_index.records.filter import Comparison
@@ -83,7 +83,7 @@ class RamCopy:
         self._hidden_counts, self._pruning = Counter[str](), False
         self._forgotten_counts = Counter[str]()  # of pruned entries that go, but for their rows
         self._voting_count: int | None = None  # while it is not that of the rows
-        self._ahead = list[_Rows]()  # of the first changes that were prepared
+        self._ahead = list[NamedRows]()  # of the first changes that were prepared
         self.pruned = Columns()
         self.counted, self.answers = CountedRows(columns, self.vectors), Answers()
 
@@ -127,7 +127,7 @@ class RamCopy:
             columns.compact()
             columns.reserve(coming)
         self.vectors.reserve(len(self) + len(ids))
-        self._ahead = [*self._rows_ahead(changes)]
+        self._ahead = [*rows_ahead(changes, self._columns, self.pruned)]
         if self._originals is not None:
             rows = (
                 self._ahead[0].removed
@@ -156,7 +156,7 @@ class RamCopy:
         after = Shown(change.revision, change.digest)
         self.counted.heads.clear()
         self.answers.clear()
-        rows = self._ahead.pop(0) if self._ahead else self._rows_of(change)
+        rows = self._ahead.pop(0) if self._ahead else rows_of(change, self._columns, self.pruned)
         if change.added is not None:
             yield from self._add_in_parts(change.added, replaced=rows.removed)
         self.shown = after
@@ -364,44 +364,7 @@ class RamCopy:
         parts = [rows[start : start + EXACT_AT_ONCE] for start in starts]
         return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
 
-    def _rows_ahead(self, changes: Sequence[Change]) -> Iterator[_Rows]:
-        """Look up the rows of the first ``changes``, up to one that moves rows.
-
-        A change may name an entry that one before it adds; its rows are looked up later. Raises
-        KeyError for the first change.
-        """
-        for change in changes:
-            try:
-                rows = self._rows_of(change)
-            except KeyError:
-                if change is changes[0]:
-                    raise
-                return
-            yield rows
-            if change.removed or change.pruned:
-                return
-
-    def _rows_of(self, change: Change) -> _Rows:
-        """Look up the rows of the entries that a ``change`` names. Raises KeyError."""
-        removed, pruned = self._columns.rows_of_ids(change.removed), self._rows(change.pruned)
-        others = np.flatnonzero(removed < 0)
-        gone = self.pruned.rows_of_ids([change.removed[at] for at in others.tolist()])
-        if (gone < 0).any():
-            raise KeyError(change.removed[others[int(np.argmin(gone))]])
-        voting, silent = (
-            relabelled(each, change.relabelled) for each in (self._columns, self.pruned)
-        )
-        if len(voting[0]) + len(silent[0]) < len(change.relabelled):
-            raise KeyError("an id whose label changes")
-        return _Rows(
-            removed=distinct(removed[removed >= 0]),
-            removed_pruned=distinct(gone),
-            relabelled=voting,
-            relabelled_pruned=silent,
-            pruned=np.sort(pruned),
-        )
-
-    def _relabel(self, rows: _Rows) -> None:
+    def _relabel(self, rows: NamedRows) -> None:
         self.counted.relabel(*rows.relabelled)
         self._columns.relabel(*rows.relabelled)
         self.pruned.relabel(*rows.relabelled_pruned)
@@ -479,30 +442,6 @@ class RamCopy:
         self.counted.remove(rows)
         self.vectors.remove(rows)
         self._columns.remove(rows)
-
-    def _rows(self, ids: Sequence[str]) -> Rows:
-        """Return the rows of ``ids``, in their order. Raises KeyError if one does not vote."""
-        rows = self._columns.rows_of_ids(ids)
-        if (rows < 0).any():
-            raise KeyError(ids[int(np.argmin(rows))])
-        return rows
-
-
-class _Rows(NamedTuple):
-    """The rows of entries that a change names, ascending; those relabelled with new labels."""
-
-    removed: Rows
-    removed_pruned: Rows  # of ``pruned``
-    relabelled: tuple[Rows, Factorized]
-    relabelled_pruned: tuple[Rows, Factorized]  # of ``pruned``
-    pruned: Rows
-
-
-def relabelled(columns: Columns, labels: Mapping[str, str]) -> tuple[Rows, Factorized]:
-    """Return the rows whose ids get new ``labels``, and these."""
-    rows = columns.rows_of_ids([*labels])
-    new = np.array([*labels.values()], dtype=object)[rows >= 0]
-    return rows[rows >= 0], factorized(new.tolist())
 
 
 def sizes_of(labels: NDArray[np.object_], counts: Mapping[str, int]) -> NDArray[np.int64]:

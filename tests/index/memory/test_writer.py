@@ -22,7 +22,7 @@ from visual_memory_index.errors import (
     TooLittleRam,
     UnknownEntries,
 )
-from visual_memory_index.ram import originals
+from visual_memory_index.ram import named_rows, originals, ram_copy
 from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.ram_copy import RamCopy
@@ -239,20 +239,20 @@ def test_rows_are_looked_up_before_the_commit_where_an_insert_comes_with_a_remov
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert(memory, ["a", "b"])
-    prepared, looked_up, rows_of = [False], list[bool](), RamCopy._rows_of
+    prepared, looked_up = [False], list[bool]()
+    rows_of, prepare = named_rows.rows_of, RamCopy.prepare
 
-    def watched(ram: RamCopy, change: Change) -> object:
+    def watched(change: Change, voting: Columns, silent: Columns) -> object:
         looked_up.append(prepared[0])
-        return rows_of(ram, change)
-
-    prepare = RamCopy.prepare
+        return rows_of(change, voting, silent)
 
     def preparing(ram: RamCopy, changes: Sequence[Change]) -> None:
         prepared[0] = False
         prepare(ram, changes)
         prepared[0] = True
 
-    monkeypatch.setattr(RamCopy, "_rows_of", watched)
+    for module in (named_rows, ram_copy):
+        monkeypatch.setattr(module, "rows_of", watched)
     monkeypatch.setattr(RamCopy, "prepare", preparing)
     together(memory, [lambda: insert(memory, ["c"]), lambda: memory.delete(["a"])])
 

@@ -174,7 +174,7 @@ def test_what_was_edited_since_a_rule_chose_it_keeps_its_vote(
     result = json.loads(ended.result or "")
     assert result["ids"] == left
     assert sum(result["labels"].values()) == len(left)
-    assert all(stored.votes(id) for id in (replaced, relabelled))
+    assert stored.votes([replaced, relabelled]).all()
     assert stored.operations.undo(ended.name) == left
 
 

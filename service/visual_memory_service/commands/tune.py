@@ -91,7 +91,7 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
     say(
         f"Chosen by {measure} is number {number}: in order, it is the first that is behind the "
         "best by no more than one standard error of the difference.",
-        *cautions(found, info),
+        *cautions(found, info, key),
     )
     if not found.applied and found.chosen.rule == rule_of(info):
         say(f"{info.name} decides by it already.")
@@ -108,8 +108,11 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
         say(hint)
 
 
-def cautions(found: TuneResult, info: MemoryInfo) -> Iterator[str]:
-    """Yield sentences on entries that were not asked, and on measures that tell little."""
+def cautions(found: TuneResult, info: MemoryInfo, key: str) -> Iterator[str]:
+    """Yield sentences on entries that were not asked, and on measures that tell little.
+
+    ``key`` is the metadata key of the groups, or empty. How many groups a label has is not known.
+    """
     voting = Counter(info.labels) - Counter(info.pruned_labels)
     if alone := sorted(label for label, count in voting.items() if count == 1):
         yield f"Not asked, as each has a single entry: {listed(alone)}."
@@ -117,6 +120,11 @@ def cautions(found: TuneResult, info: MemoryInfo) -> Iterator[str]:
         yield (
             f"Labels of fewer than {FEW} entries: {listed(few)}. So few say little about new "
             "pictures, whatever the standard errors: insert more, and tune again."
+        )
+    if key:
+        yield (
+            f"Groups are not counted by label: a label of fewer than {FEW} says as little, and one "
+            "of a single group was not asked."
         )
     guessed, right = 1 / (len(voting) - len(alone)), found.chosen.macro_accuracy
     if right.mean - 2 * right.error <= guessed:

@@ -348,6 +348,11 @@ def test_the_command_counts_groups_where_a_key_is_given(run: Run, crowd: Memory)
         f"114 entries of {crowd.name} in 57 groups, each asked of the others in five folds, those "
         "of one scene together:\n"
     )
+    assert (
+        "Groups are not counted by label: a label of fewer than 5 says as little, and one of a "
+        "single group was not asked.\n"
+    ) in shown.stdout
+    assert "Groups" not in run("tune", crowd.name).stdout
 
 
 def test_explanations_assessments_and_calibrations_are_by_the_default(crowd: Memory) -> None:

@@ -202,8 +202,9 @@ class NotCalibrated(RequestRefusal):
 
     def __init__(self, memory: str, problem: str, flags: str) -> None:
         super().__init__(
-            f'The memory "{memory}" {problem}; calibrate it for such decisions, with the folder '
-            f"of pictures if there was one before: visual-memory calibrate {memory} {flags}"
+            f'The memory "{memory}" {problem}; calibrate it for such decisions, with the queries '
+            "or the --group-by of before, if there were any: "
+            f"visual-memory calibrate {memory} {flags}"
         )
 
 

@@ -454,6 +454,7 @@ def test_votes_that_were_not_calibrated_for_are_refused(crowd: Memory) -> None:
         crowd.classify(vectors=ROWS[:1], calibrated=True)
     assert f'The memory "{crowd.name}" has no calibration' in str(refused.value)
     assert f"visual-memory calibrate {crowd.name} --k" in str(refused.value)
+    assert "the queries or the --group-by of before, if there were any" in str(refused.value)
     crowd.calibrate(k=20)
 
     for asked in ({"k": 21}, {"k": 20, "voting": "softmax"}, {"k": 20, "balance": 0.5}):

@@ -404,6 +404,17 @@ class TooManyFiles(FileUnavailable):
         super().__init__(path, problem, opening=True)
 
 
+class NoDataFolder(MemoryRefusal):
+    """A folder that holds files, and nothing that a server made."""
+
+    def __init__(self, folder: str, found: str) -> None:
+        super().__init__(
+            f"{folder} is no data folder of a server: it holds {found!r}, and nothing that a "
+            "server made; name an empty folder, or one that is not there yet."
+        )
+        self.folder = folder
+
+
 class FolderInUse(MemoryRefusal):
     """A data folder that another server is using."""
 

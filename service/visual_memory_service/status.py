@@ -72,6 +72,7 @@ CODES: dict[type[Exception], StatusCode] = {
     index.errors.MemoryClosed: StatusCode.UNAVAILABLE,
     index.errors.MemoryExists: StatusCode.ALREADY_EXISTS,
     index.errors.NewerStore: StatusCode.FAILED_PRECONDITION,
+    index.errors.NoDataFolder: StatusCode.FAILED_PRECONDITION,
     index.errors.NotUndoable: StatusCode.FAILED_PRECONDITION,
     index.errors.NotVoting: StatusCode.NOT_FOUND,
     index.errors.OlderCatalog: StatusCode.FAILED_PRECONDITION,

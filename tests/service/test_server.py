@@ -379,6 +379,15 @@ def test_a_data_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     assert sentence.startswith(f"{tmp_path / 'file'} cannot be the data folder: ")
 
 
+def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+
+    sentence = refused(serve(tmp_path))
+
+    assert sentence.startswith(f"{tmp_path} is no data folder of a server: it holds 'thesis.tex'")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
 # A full disk
 
 

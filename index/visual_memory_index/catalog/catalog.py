@@ -20,6 +20,7 @@ from visual_memory_index.catalog.folder import (
     FolderLock,
     Reserve,
     Unfinished,
+    check_own,
     new_name,
     was_used,
 )
@@ -54,12 +55,14 @@ class Catalog:
     what a crash interrupted. Other files in the folder ``memories`` are of memories that the
     registry has lost. Files that are not registered yet are in ``unfinished``, which opening the
     catalog empties. The caller lets one thread at a time into ``create``, ``adopt``, ``accept``,
-    ``drop`` and ``clear``. Raises FolderInUse, LostCatalog, CorruptStore, NewerStore, LostSecret.
+    ``drop`` and ``clear``. Raises NoDataFolder, FolderInUse, LostCatalog, CorruptStore, NewerStore,
+    LostSecret.
     """
 
     def __init__(self, folder: Path, indexes: IndexFactory | None = None) -> None:
         self.folder, self._indexes = folder, indexes
         self._memories = folder / MEMORIES
+        check_own(folder)
         make_folder(self._memories)
         self._lock = FolderLock(folder)
         self.reserve = Reserve(folder / "reserve")

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from visual_memory_index.errors import DiskFull, FolderInUse
+from visual_memory_index.errors import DiskFull, FolderInUse, NoDataFolder
 from visual_memory_index.files.disk import (
     make_folder,
     open_to_write,
@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 CATALOG, MEMORIES, LATEST, UNFINISHED = "catalog.sqlite", "memories", "noted", "unfinished"
 SECRET = Path("keys") / "tombstones.key"
+MADE_FIRST = frozenset({CATALOG, MEMORIES, LATEST, UNFINISHED, SECRET.parts[0]})
+MADE_BY_THE_SYSTEM = "lost+found"
 RESERVE_BYTES_MAX = 1 << 22
 RESERVE_SHARE = 8  # 1/8 of the free space, or it would fill a small disk
 
@@ -31,6 +33,17 @@ RESERVE_SHARE = 8  # 1/8 of the free space, or it would fill a small disk
 def was_used(folder: Path) -> bool:
     """Return True if a server has used the folder: it has memories, or the catalog's secret."""
     return (folder / SECRET).exists() or any((folder / MEMORIES).glob("*.sqlite"))
+
+
+def check_own(folder: Path) -> None:
+    """Raise NoDataFolder if a folder has files, and none that a server makes.
+
+    A folder that is empty or missing may become a data folder, as may that of a new disk.
+    """
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    others = found - {MADE_BY_THE_SYSTEM}
+    if others and MADE_FIRST.isdisjoint(others):
+        raise NoDataFolder(str(folder), min(others))
 
 
 def new_name(memory: str) -> str:

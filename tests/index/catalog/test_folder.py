@@ -14,7 +14,13 @@ import pytest
 
 from visual_memory_index import Catalog
 from visual_memory_index.catalog.folder import RESERVE_BYTES_MAX, Reserve
-from visual_memory_index.errors import FileUnavailable, FolderInUse, LostCatalog, WriteFailed
+from visual_memory_index.errors import (
+    FileUnavailable,
+    FolderInUse,
+    LostCatalog,
+    NoDataFolder,
+    WriteFailed,
+)
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
@@ -61,6 +67,39 @@ def test_a_start_that_was_cut_short_before_anything_was_made_begins_anew(tmp_pat
     (tmp_path / "catalog.sqlite").touch()
 
     Catalog(tmp_path).close()
+
+
+def test_a_folder_of_other_files_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "setup.py").touch()
+    (tmp_path / "thesis").mkdir()
+
+    with pytest.raises(NoDataFolder) as refused:
+        Catalog(tmp_path)
+
+    assert str(refused.value) == (
+        f"{tmp_path} is no data folder of a server: it holds 'setup.py', and nothing that a server "
+        "made; name an empty folder, or one that is not there yet."
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lost+found", "setup.py", "thesis"]
+
+
+@pytest.mark.parametrize("found", [[], ["lost+found"]])
+def test_an_empty_folder_and_that_of_a_new_disk_become_data_folders(
+    tmp_path: Path, found: list[str]
+) -> None:
+    for name in found:
+        (tmp_path / name).mkdir()
+
+    Catalog(tmp_path).close()
+
+    assert (tmp_path / "catalog.sqlite").is_file()
+
+
+def test_a_data_folder_with_further_files_opens(folder: Path) -> None:
+    (folder / "notes.txt").touch()
+
+    Catalog(folder).close()
 
 
 @pytest.mark.parametrize("name", ["memories", "noted", "unfinished"])

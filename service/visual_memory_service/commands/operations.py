@@ -20,7 +20,11 @@ from visual_memory_service.console.arguments import (
 
 def add_to(commands: Commands) -> None:
     parser = add_asking(commands, "undo", undo, "undo a prune, a relabel or a tuning")
-    parser.add_argument("operation", metavar="OPERATION", help="its name, as operations lists it")
+    parser.add_argument(
+        "operation",
+        metavar="OPERATION",
+        help="its name, as visual-memory operations --memory NAME lists it",
+    )
     parser = add_asking(
         commands,
         "operations",

@@ -124,7 +124,10 @@ def to_rule(request: Deciding, default: index.Rule) -> index.Rule:
             raise BadField(name, f"must be {limits}, but is {given[name]}")
         if not rule.counts(name):
             needed, is_set = " or ".join(number.values), getattr(rule, number.of)
-            raise BadField(name, f"counts with {number.of} {needed} alone, not with {is_set}")
+            by_default = "" if number.of in given else ", which is the default of this memory"
+            raise BadField(
+                name, f"counts with {number.of} {needed} alone, not with {is_set}{by_default}"
+            )
     return rule.counted()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index import Decision, Filter, Neighbors, Query, Rule
+from visual_memory_index import Decision, Filter, Memory, Neighbors, Query, Rule
 from visual_memory_index.errors import EmptyMemory
 from visual_memory_index.memory.search import ridges_of_all
 from visual_memory_service.decisions.annotate import DecisionOptions
@@ -94,6 +94,16 @@ async def classify(
     return await in_thread(rule.decide, neighbors), neighbors, vectors
 
 
+def check_voting(memory: Memory) -> None:
+    """Raise EmptyMemory if no entry of a memory votes."""
+    if memory.count:
+        return
+    name = memory.identity.name
+    if memory.info().pruned_count:
+        raise EmptyMemory(f'All entries of "{name}" are pruned; undo a prune or insert others.')
+    raise EmptyMemory(f'The memory "{name}" is empty; insert entries before asking it.')
+
+
 async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, NDArray[np.float32]]:
     """Return the nearest entries of each query, in query order, and the queries' vectors (n, d).
 
@@ -101,11 +111,7 @@ async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, N
     is its ``domain_mean`` itself.
     """
     question.check_answer(min(question.rule.k, served.memory.count), "neighbours")
-    if not served.memory.count:
-        name = served.memory.identity.name
-        if served.memory.info().pruned_count:
-            raise EmptyMemory(f'All entries of "{name}" are pruned; undo a prune or insert others.')
-        raise EmptyMemory(f'The memory "{name}" is empty; insert entries before asking it.')
+    check_voting(served.memory)
     vectors = await to_vectors(question.queries, served)
     if question.domain_mean is not None:
         field = "vectors" if isinstance(question.queries, np.ndarray) else "images"

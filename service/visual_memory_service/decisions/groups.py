@@ -14,8 +14,11 @@ def check_key(key: str, memory: index.Memory) -> None:
     This is not left to the operation, which would keep the key in its file as a problem.
     """
     if key and not memory.has_metadata(key):
+        bare = key.removeprefix("metadata.")
+        way_out = "" if bare == key else f"; give the bare key, such as {bare[:80]!r}"
         raise BadField(
-            "group_by", f"must be a metadata key that some voting entry has, but is {key[:80]!r}"
+            "group_by",
+            f"must be a metadata key that some voting entry has, but is {key[:80]!r}{way_out}",
         )
 
 

@@ -16,6 +16,7 @@ from visual_memory_index.heads.head import Head, check_size
 from visual_memory_index.heads.products import rounded_inverse
 from visual_memory_index.memory import default_rules
 from visual_memory_index.memory.default_rules import DefaultRule
+from visual_memory_service.decisions.classify import check_voting
 from visual_memory_service.decisions.groups import check_key, check_labels, entries_by
 from visual_memory_service.runtime.batches import ASKED_AT_ONCE
 from visual_memory_service.runtime.memories import ServedMemory
@@ -49,8 +50,9 @@ def default_rule(served: ServedMemory) -> index.Rule:
 def check_tuning(key: str, memory: index.Memory) -> None:
     """Check that a memory can be tuned, before an operation is made.
 
-    Raises TooFewItems, and as ``check_key``.
+    Raises EmptyMemory, TooFewItems, and as ``check_key``.
     """
+    check_voting(memory)
     check_key(key, memory)
     check_labels(sum(count > 1 for count in memory.label_counts().values()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from visual_memory import InvalidArgument
@@ -52,7 +53,9 @@ def test_a_number_beyond_the_wire_means_all() -> None:
     [
         ("cat", "labels", "must be a list of strings"),
         (7, "labels", "must be a list of strings"),
-        (["a", 1], "labels[1]", "must be a string, but is 1"),
+        (["a", 1], "labels[1]", r"must be a string, but is 1; use str\(1\)\.$"),
+        ([np.int64(7)], "labels[0]", r"must be a string, but is np.int64\(7\); use str\(7\)\.$"),
+        ([b"cat"], "labels[0]", "must be a string, but is b'cat'.$"),
         (["\ud800"], "labels[0]", "must be UTF-8"),
     ],
 )
@@ -66,7 +69,7 @@ def test_what_is_no_list_of_strings_is_refused(values: Any, path: str, sentence:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (5, "label must be a string, but is 5"),
+        (5, r"label must be a string, but is 5; use str\(5\)\.$"),
         ("", "1 to 256 UTF-8 bytes"),
         ("ä" * 129, "but has 258"),
         ("a\0", "without NUL"),

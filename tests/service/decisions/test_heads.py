@@ -123,8 +123,12 @@ def test_a_head_is_the_same_after_a_restart(start: Start, tmp_path: Path) -> Non
     ("given", "field", "says"),
     [
         ({"head": "big"}, "head", "none, means, discriminants, but is 'big'"),
-        ({"ridge": 2.0}, "ridge", "with head discriminants alone, not with none"),
-        ({"head": "means", "ridge": 2.0}, "ridge", "with head discriminants alone, not with means"),
+        (
+            {"ridge": 2.0},
+            "ridge",
+            "discriminants alone, not with none, which is the default of this memory.",
+        ),
+        ({"head": "means", "ridge": 2.0}, "ridge", "discriminants alone, not with means."),
         ({"head": "discriminants", "ridge": 0.0}, "ridge", "from 0.0001 to 1e+06, but is 0.0"),
         ({"head": "means", "head_temperature": 0.0}, "head_temperature", "from 0.005 to 10"),
         ({"head": "means", "blend": float("nan")}, "blend", "from 0 to 1, but is nan"),

@@ -264,6 +264,22 @@ def test_a_key_that_no_entry_has_is_refused(crowd: Memory) -> None:
     assert refused.value.reason == "BAD_FIELD"
 
 
+def test_a_key_as_filters_have_it_is_refused_with_the_bare_one(crowd: Memory) -> None:
+    with pytest.raises(InvalidArgument, match="give the bare key, such as 'scene'"):
+        crowd.tune(group_by="metadata.scene")
+
+
+def test_a_memory_without_entries_is_said_to_be_empty(client: Client, empty: RemoteMemory) -> None:
+    pets = client.memory(empty.name)
+
+    with pytest.raises(
+        FailedPrecondition, match=f'The memory "{empty.name}" is empty; insert'
+    ) as no:
+        pets.tune()
+
+    assert no.value.reason == "EMPTY_MEMORY"
+
+
 def test_a_long_key_that_no_entry_has_is_named_by_its_beginning(crowd: Memory) -> None:
     with pytest.raises(InvalidArgument, match=f"has, but is '{'k' * 80}'.$"):
         crowd.tune(group_by="k" * 256)

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from visual_memory import Client, Memory, PruneResult
+from visual_memory import Client, Memory, MemoryInfo, PruneResult
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
@@ -110,7 +110,7 @@ def prune(client: Client, options: Namespace) -> None:
     if options.json:
         print_json(asdict(result))
     else:
-        print_prune(result, options.name)
+        print_prune(result, client.memory(options.name).info())
 
 
 def parameters(options: Namespace) -> dict[str, Any]:
@@ -132,8 +132,11 @@ def parameters(options: Namespace) -> dict[str, Any]:
     return {"method": method, **given}
 
 
-def print_prune(result: PruneResult, memory: str) -> None:
+def print_prune(result: PruneResult, info: MemoryInfo) -> None:
     """Print which entries were pruned or, without ``--apply``, would be."""
+    memory, measured = info.name, "k = 50, rank"
+    if info.default_rule:
+        measured += ", not as it is tuned"
     one = len(result.ids) == 1
     verb = "would no longer vote"
     if result.applied:
@@ -146,7 +149,7 @@ def print_prune(result: PruneResult, memory: str) -> None:
             say(f"and {len(result.labels) - LABELS_SHOWN} more labels")
     before, after = result.accuracy_before, result.accuracy_after
     say(
-        f"The others give {before:.2%} of all entries their label (k = 50, rank); without those "
+        f"The others give {before:.2%} of all entries their label ({measured}); without those "
         f"{after:.2%}{', which is worse' if after < before else ''}."
     )
     if result.applied:

@@ -116,8 +116,11 @@ def test_a_prune_says_how_it_measured_and_when_that_gets_worse(run: Run, crowd: 
 
     better = text(run("prune", crowd.name, "--ids-file", "wrong.txt"))
     worse = text(run("prune", crowd.name, "--ids-file", "right.txt"))
+    crowd.tune(apply=True)
+    tuned = text(run("prune", crowd.name, "--ids-file", "wrong.txt"))
 
     assert "% of all entries their label (k = 50, rank); without those " in better
+    assert "% of all entries their label (k = 50, rank, not as it is tuned); without " in tuned
     assert "worse" not in better
     assert "%, which is worse.\n" in worse
 

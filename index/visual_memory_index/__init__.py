@@ -1,7 +1,7 @@
 """A durable memory of labelled vectors, and the votes of the vectors nearest to a query."""
 
 from visual_memory_index.catalog.catalog import Catalog
-from visual_memory_index.catalog.folder import FolderLock, was_used
+from visual_memory_index.catalog.folder import FolderLock, check_folder, was_used
 from visual_memory_index.catalog.listing import NAME
 from visual_memory_index.catalog.rebuilt import Outdated, Rebuilt
 from visual_memory_index.curation.explanation import smallest_flip
@@ -91,6 +91,7 @@ __all__ = [
     "bad_rows",
     "calibration_error",
     "check_calibratable",
+    "check_folder",
     "damage_of",
     "decide",
     "decide_reranked",

@@ -14,7 +14,7 @@ import structlog
 from grpc_health.v1 import health_pb2
 
 from visual_memory.v1 import service_pb2_grpc
-from visual_memory_index import FolderLock
+from visual_memory_index import FolderLock, check_folder
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.requests import SERVICE
 from visual_memory_service.decisions.calibration import SETTING as CALIBRATION
@@ -40,6 +40,7 @@ def serve(settings: Settings) -> None:
 
     Prints ``listening on HOST:PORT`` once it answers. Raises BadSetting, and errors of opening.
     """
+    check_folder(settings.data)  # before threads compile loops, for which the end would wait
     if (settings.data / "catalog.sqlite").is_file():
         FolderLock(settings.data).close()  # a server of this folder is named, rather than its port
     check_free(settings.listen)  # before there is a data folder, which opening makes

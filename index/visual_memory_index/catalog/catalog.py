@@ -20,7 +20,7 @@ from visual_memory_index.catalog.folder import (
     FolderLock,
     Reserve,
     Unfinished,
-    check_own,
+    check_folder,
     new_name,
     was_used,
 )
@@ -62,7 +62,7 @@ class Catalog:
     def __init__(self, folder: Path, indexes: IndexFactory | None = None) -> None:
         self.folder, self._indexes = folder, indexes
         self._memories = folder / MEMORIES
-        check_own(folder)
+        check_folder(folder)
         make_folder(self._memories)
         self._lock = FolderLock(folder)
         self.reserve = Reserve(folder / "reserve")

@@ -35,12 +35,13 @@ def was_used(folder: Path) -> bool:
     return (folder / SECRET).exists() or any((folder / MEMORIES).glob("*.sqlite"))
 
 
-def check_own(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Raise NoDataFolder if a folder has files, and none that a server makes.
 
-    A folder that is empty or missing may become a data folder, as may that of a new disk.
+    A folder that is empty or missing may become a data folder, as may that of a new disk. Raises
+    OSError if it is no folder, or cannot be read.
     """
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    found = {path.name for path in folder.iterdir()} if folder.exists() else set()
     others = found - {MADE_BY_THE_SYSTEM}
     if others and MADE_FIRST.isdisjoint(others):
         raise NoDataFolder(str(folder), min(others))

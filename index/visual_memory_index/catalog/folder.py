@@ -38,11 +38,11 @@ def was_used(folder: Path) -> bool:
 def check_folder(folder: Path) -> None:
     """Raise NoDataFolder if a folder has files, and none that a server makes.
 
-    A folder that is empty or missing may become a data folder, as may that of a new disk. Raises
-    OSError if it is no folder, or cannot be read.
+    A folder that is missing may become a data folder, as may one that is empty but for hidden
+    files, or that of a new disk. Raises OSError if it is no folder, or cannot be read.
     """
     found = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    others = found - {MADE_BY_THE_SYSTEM}
+    others = {name for name in found if not name.startswith(".")} - {MADE_BY_THE_SYSTEM}
     if others and MADE_FIRST.isdisjoint(others):
         raise NoDataFolder(str(folder), min(others))
 

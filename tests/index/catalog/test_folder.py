@@ -84,7 +84,7 @@ def test_a_folder_of_other_files_is_refused_and_stays_as_it_is(tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lost+found", "setup.py", "thesis"]
 
 
-@pytest.mark.parametrize("found", [[], ["lost+found"]])
+@pytest.mark.parametrize("found", [[], ["lost+found"], [".gitkeep"]])
 def test_an_empty_folder_and_that_of_a_new_disk_become_data_folders(
     tmp_path: Path, found: list[str]
 ) -> None:

@@ -404,8 +404,8 @@ class TooManyFiles(FileUnavailable):
         super().__init__(path, problem, opening=True)
 
 
-class NoDataFolder(MemoryRefusal):
-    """A folder that holds files, and nothing that a server made."""
+class ForeignFolder(MemoryRefusal):
+    """A folder that holds files, and none with a name that a server gives."""
 
     def __init__(self, folder: str, found: str) -> None:
         super().__init__(

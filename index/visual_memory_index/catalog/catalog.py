@@ -15,6 +15,7 @@ from visual_memory_index.catalog.folder import (
     CATALOG,
     LATEST,
     MEMORIES,
+    RESERVE,
     SECRET,
     UNFINISHED,
     FolderLock,
@@ -55,8 +56,8 @@ class Catalog:
     what a crash interrupted. Other files in the folder ``memories`` are of memories that the
     registry has lost. Files that are not registered yet are in ``unfinished``, which opening the
     catalog empties. The caller lets one thread at a time into ``create``, ``adopt``, ``accept``,
-    ``drop`` and ``clear``. Raises NoDataFolder, FolderInUse, LostCatalog, CorruptStore, NewerStore,
-    LostSecret.
+    ``drop`` and ``clear``. Raises ForeignFolder, FolderInUse, LostCatalog, CorruptStore,
+    NewerStore, LostSecret.
     """
 
     def __init__(self, folder: Path, indexes: IndexFactory | None = None) -> None:
@@ -65,7 +66,7 @@ class Catalog:
         check_folder(folder)
         make_folder(self._memories)
         self._lock = FolderLock(folder)
-        self.reserve = Reserve(folder / "reserve")
+        self.reserve = Reserve(folder / RESERVE)
         with ExitStack() as undo:
             undo.callback(self._lock.close)
             self.reserve.freeing(self._begin)  # or a full disk could not be freed

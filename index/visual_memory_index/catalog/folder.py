@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from visual_memory_index.errors import DiskFull, FolderInUse, NoDataFolder
+from visual_memory_index.errors import DiskFull, FolderInUse, ForeignFolder
 from visual_memory_index.files.disk import (
     make_folder,
     open_to_write,
@@ -24,7 +24,8 @@ T = TypeVar("T")
 
 CATALOG, MEMORIES, LATEST, UNFINISHED = "catalog.sqlite", "memories", "noted", "unfinished"
 SECRET = Path("keys") / "tombstones.key"
-MADE_FIRST = frozenset({CATALOG, MEMORIES, LATEST, UNFINISHED, SECRET.parts[0]})
+LOCK, RESERVE = "server.lock", "reserve"
+MADE = frozenset({CATALOG, MEMORIES, LATEST, UNFINISHED, SECRET.parts[0], LOCK, RESERVE})
 MADE_BY_THE_SYSTEM = "lost+found"
 RESERVE_BYTES_MAX = 1 << 22
 RESERVE_SHARE = 8  # 1/8 of the free space, or it would fill a small disk
@@ -36,15 +37,15 @@ def was_used(folder: Path) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise NoDataFolder if a folder has files, and none that a server makes.
+    """Raise ForeignFolder if a folder has files, and none with a name that a server gives.
 
     A folder that is missing may become a data folder, as may one that is empty but for hidden
     files, or that of a new disk. Raises OSError if it is no folder, or cannot be read.
     """
     found = {path.name for path in folder.iterdir()} if folder.exists() else set()
     others = {name for name in found if not name.startswith(".")} - {MADE_BY_THE_SYSTEM}
-    if others and MADE_FIRST.isdisjoint(others):
-        raise NoDataFolder(str(folder), min(others))
+    if others and MADE.isdisjoint(others):
+        raise ForeignFolder(str(folder), min(others))
 
 
 def new_name(memory: str) -> str:
@@ -60,7 +61,7 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / "server.lock"
+        path = folder / LOCK
         with translate_os_errors(path, opening=True), ExitStack() as undo:
             opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             undo.callback(os.close, opened)

@@ -234,17 +234,15 @@ def migrate(
     the steps made before, which is quicker. Raises NewerStore, and NotAsWritten if the file does
     not match its totals.
     """
-    version: int = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(steps):
-        raise NewerStore(path, version, len(steps))
     sums.add_functions(db)
-    if not version and not schema(db):
-        db.execute("BEGIN IMMEDIATE")  # which waits for other programs, and not without end
-        db.execute("ROLLBACK")
+    if is_empty(db):
         (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
         with made_by(steps, page_bytes) as made:
             made.backup(db, progress=refuse_held)
         return
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(steps):
+        raise NewerStore(path, version, len(steps))
     if version < len(steps):
         sums.check(db)
     elif not sums.are_deleted(db):
@@ -252,6 +250,16 @@ def migrate(
     take(db, steps, version)
     compare(db)
     db.execute("COMMIT")
+
+
+def is_empty(db: sqlite3.Connection) -> bool:
+    """Return True if ``db`` has no schema, once no other program is making one."""
+    if schema(db):
+        return False
+    db.execute("BEGIN IMMEDIATE")
+    empty = not schema(db) and not db.execute("PRAGMA user_version").fetchone()[0]
+    db.execute("ROLLBACK")
+    return empty
 
 
 def refuse_held(status: int, remaining: int, total: int) -> None:

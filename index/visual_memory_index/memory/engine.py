@@ -129,7 +129,7 @@ class Engine:
 
     @contextmanager
     def changing_ram(self) -> Iterator[RamCopy]:
-        """Yield the copy in RAM alone; until longer readers have ended, searches go on."""
+        """Yield the copy in RAM alone, once all of ``reading_ram`` have ended; searches go on."""
         with self.reporting_damage(), self.whole.writing(), self.lock.writing():
             yield self.current_ram()
 

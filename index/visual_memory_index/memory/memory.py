@@ -324,7 +324,7 @@ class Memory:
     @property
     def revision(self) -> int:
         """Number of changes of the entries so far."""
-        return self._engine.ram.revision
+        return self._engine.ram.shown.revision
 
     def audit_events(self, first: int = 0, *, limit: int) -> AuditPage:
         """Return up to ``limit`` audit events from number ``first`` on. Raises BadAuditLog."""

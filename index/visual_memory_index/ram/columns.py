@@ -85,9 +85,6 @@ class Columns:
     def __len__(self) -> int:
         return self._count
 
-    def __contains__(self, id: str) -> bool:
-        return bool(self.rows_of_ids([id])[0] >= 0)
-
     @property
     def keys(self) -> Int64:
         """The key of each row: int64 (m,), not copied."""

@@ -78,11 +78,11 @@ class RamCopy:
         self._columns = columns = Columns()
         read = None if originals is None else lambda rows: originals(columns.keys[rows])
         self.vectors = self._indexes.new(dimension, background=background, read=read)
-        self.revision, self.shown = 0, Shown()
+        self.revision, self.shown = 0, Shown()  # of the file whose rows these become, and are
         self.hidden: RowBits | None = None
         self._hidden_counts, self._pruning = Counter[str](), False
         self._forgotten_counts = Counter[str]()  # of pruned entries that go, but for their rows
-        self._voting_count: int | None = None  # while it is not that of the rows
+        self.voting_count = 0  # of the entries that searches find; needs no lock
         self._ahead = list[NamedRows]()  # of the first changes that were prepared
         self.pruned = Columns()
         self.counted, self.answers = CountedRows(columns, self.vectors), Answers()
@@ -101,12 +101,6 @@ class RamCopy:
         """The number of pruned entries of each label."""
         counts = self.pruned.label_counts - self._forgotten_counts
         return counts + self._hidden_counts if self._pruning else counts
-
-    @property
-    def voting_count(self) -> int:
-        """The number of voting entries; needs no lock, also while a change is applied."""
-        count = self._voting_count
-        return len(self) if count is None else count
 
     def votes(self, ids: Sequence[str]) -> NDArray[np.bool_]:
         """Return a mask (n,) of the ``ids`` of entries that are in this copy and not pruned."""
@@ -175,18 +169,15 @@ class RamCopy:
         vectors: NDArray[np.float32],
     ) -> None:
         """Add voting entries with ``vectors`` (b, d)."""
-        start = len(self)
-        self._columns.reserve(ids)
-        self._columns.append(keys, ids, labels)
-        self.vectors.append(vectors)
-        if self.counted.count == start:
-            self.counted.go_on()
+        self._add(keys, ids, labels, vectors)
+        self.voting_count = len(self)
 
     def add_coded(self, entries: CodedEntries) -> None:
         """Add voting entries whose vectors are on disk, to a copy that keeps no statistics."""
         self._columns.reserve(entries.ids)
         self._columns.append(entries.keys, entries.ids, entries.labels)
         self.vectors.append_codes(entries.codes)
+        self.voting_count = len(self)
 
     def add_pruned(
         self, keys: Sequence[int] | Keys, ids: Sequence[str], labels: Sequence[str]
@@ -375,19 +366,18 @@ class RamCopy:
         Until the last one all that came are hidden. Where entries are replaced, there is one part.
         """
         keys, ids, labels, vectors = entries
-        self._voting_count = first = len(self)
-        count, size = len(ids), self._part_size()
+        first, count, size = len(self), len(ids), self._part_size()
         for start in range(0, count, count if len(replaced) else size):
             part = slice(start, count if len(replaced) else start + size)
             if start:
                 yield
             self.answers.clear()  # they are of as many rows as there were
-            self.add(keys[part], ids[part], labels[part], vectors[part])
+            self._add(keys[part], ids[part], labels[part], vectors[part])
             if len(self) < first + count:
                 self._hide(np.arange(first, len(self)))
         self.hidden, self._hidden_counts = None, Counter()
         self._remove(replaced)
-        self._voting_count = None
+        self.voting_count = len(self)
 
     def _remove_in_parts(self, rows: Rows, *, prune: bool = False) -> Iterator[None]:
         """Remove ascending ``rows``, or prune them, the last ones first; yield between two parts.
@@ -398,7 +388,7 @@ class RamCopy:
         if self.counted.statistics is not None and self.counted.hold_up(len(rows)):
             self.counted.drop()
         size = self._part_size()
-        self._voting_count = len(self) - len(rows)
+        self.voting_count = len(self) - len(rows)
         if len(rows) > size:
             self._hide(rows)
             self._pruning = prune
@@ -416,7 +406,6 @@ class RamCopy:
             if len(rows):
                 yield
         self.hidden, self._hidden_counts, self._pruning = None, Counter(), False
-        self._voting_count = None
 
     def _drop_pruned(self, rows: Rows) -> Iterator[None]:
         """Remove ascending ``rows`` of pruned entries; yield between two parts."""
@@ -435,6 +424,20 @@ class RamCopy:
     def _hide(self, rows: Rows) -> None:
         self.hidden = RowBits.of_rows(rows, len(self))
         self._hidden_counts = self._columns.count_labels(rows)
+
+    def _add(
+        self,
+        keys: Sequence[int],
+        ids: Sequence[str],
+        labels: Sequence[str],
+        vectors: NDArray[np.float32],
+    ) -> None:
+        start = len(self)
+        self._columns.reserve(ids)
+        self._columns.append(keys, ids, labels)
+        self.vectors.append(vectors)
+        if self.counted.count == start:
+            self.counted.go_on()
 
     def _remove(self, rows: Rows) -> None:
         if not len(rows):

@@ -116,8 +116,15 @@ class Limits(NamedTuple):
         return max((self.others, *self.own.values())) + ROUNDING >= VOTED_MAX
 
 
-Calibration: TypeAlias = Mapping[str, Numbers]
-"""The scores (n,), n ≥ 1, of the calibration items of each label that has some."""
+class Calibration(NamedTuple):
+    """The scores ``over_all`` items (n,), and those of each label that has some, (n,) with n ≥ 1.
+
+    Items of one group tell of each other, so one of each group is in ``over_all``, and one of each
+    label in it in ``of_labels``.
+    """
+
+    over_all: Numbers
+    of_labels: Mapping[str, Numbers]
 
 
 def over_all(calibration: Calibration, coverage: float) -> Limits:
@@ -125,7 +132,7 @@ def over_all(calibration: Calibration, coverage: float) -> Limits:
 
     This is marginal coverage. Raises BadCoverage.
     """
-    return Limits({}, q_hat(np.concatenate([np.empty(0), *calibration.values()]), coverage))
+    return Limits({}, q_hat(calibration.over_all, coverage))
 
 
 def over_each_label(calibration: Calibration, coverage: float) -> Limits:
@@ -140,7 +147,7 @@ def over_each_label(calibration: Calibration, coverage: float) -> Limits:
     others = over_all(calibration, coverage).others
     own = {
         label: (q_hat(scores, coverage), scores.max())
-        for label, scores in calibration.items()
+        for label, scores in calibration.of_labels.items()
         if scores.min() < UNVOTED
     }
     return Limits(

@@ -6,7 +6,7 @@ import operator
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from numbers import Integral, Real
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
@@ -186,7 +186,7 @@ def text_bytes(text: str, path: str) -> int:
     Raises InvalidArgument, naming the field ``path``, for other types and lone surrogates.
     """
     if not isinstance(text, str):
-        way_out = f"; use str({text})" if isinstance(text, Integral) else ""
+        way_out = f"; use str({text})" if isinstance(text, Real) else ""
         refuse(path, f"must be a string, but is {text!r:.80}{way_out}")
     try:
         return len(text.encode())

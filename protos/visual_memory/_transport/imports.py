@@ -136,7 +136,8 @@ class Import:
             error.advice = self._advice()
             raise
         except INTERRUPTS as ended:
-            ended.add_note(f"Interrupted. At least {self._advice()}")
+            at_least = "At least " if self.stored else ""
+            ended.add_note(f"Interrupted. {at_least}{self._advice()}")
             vars(ended)["unlearned"] = [*self._unlearned]
             raise
 

@@ -422,8 +422,8 @@ class Calibration(google.protobuf.message.Message):
     k: builtins.int
     voting: builtins.str
     count: builtins.int
-    """Queries that were asked: those given, or the entries, each of the others, or by groups of some
-    that are not of its own.
+    """Queries that were asked: those given, or the entries, each asked of the others, or with
+    group_by of entries of other groups.
     """
     error_before: builtins.float
     """How far confidences are from shares of right decisions, in 15 bins; and how far those of each

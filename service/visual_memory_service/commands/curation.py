@@ -7,7 +7,7 @@ import io
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage, listed
-from visual_memory_service.console.arguments import add_apply, add_asking, add_path
+from visual_memory_service.console.arguments import add_apply, add_asking, add_path, rule_of
 from visual_memory_service.console.files import read_ids, read_text
 from visual_memory_service.console.interrupted import report_running_operations
 from visual_memory_service.pictures import bad_pictures
@@ -135,7 +135,7 @@ def parameters(options: Namespace) -> dict[str, Any]:
 def print_prune(result: PruneResult, info: MemoryInfo) -> None:
     """Print which entries were pruned or, without ``--apply``, would be."""
     memory, measured = info.name, "k = 50, rank"
-    if info.default_rule:
+    if rule_of(info) != rule_of(replace(info, default_rule=None)):
         measured += ", not as it is tuned"
     one = len(result.ids) == 1
     verb = "would no longer vote"

@@ -123,8 +123,8 @@ def cautions(found: TuneResult, info: MemoryInfo, key: str) -> Iterator[str]:
         )
     if key:
         yield (
-            f"Groups are not counted by label: a label of fewer than {FEW} says as little, and one "
-            "of a single group was not asked."
+            f"Groups are not counted by label: a label with fewer than {FEW} groups says as "
+            "little, and one of a single group was not asked."
         )
     guessed, right = 1 / (len(voting) - len(alone)), found.chosen.macro_accuracy
     if right.mean - 2 * right.error <= guessed:

@@ -26,7 +26,7 @@ from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.operations import Job
 
 SETTING = "calibration"
-FORMAT = 5  # of the text that is stored; others are not used: their scores counted otherwise
+FORMAT = 5  # of the text that is stored; 3 and 4 counted the pictures of a scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Calibration:
 
     That is in microseconds since 1970, and later than those of the memory's former calibrations.
     One of each of the ``group_count`` groups of queries, or each where they have none, counts for
-    the rejection distance, and one of each label of a group for the ``scores``, which are those of
-    each label by each conformal rule, ascending.
+    the rejection distance and for the ``scores_over_all`` of each conformal rule; one of each label
+    of a group counts for the ``scores`` of each label by each rule. Scores ascend.
     """
 
     result: CalibrationResult
@@ -55,6 +55,7 @@ class Calibration:
     created_at: int
     group_count: int
     recalibration: index.Recalibration
+    scores_over_all: dict[str, list[float]]
     scores: dict[str, dict[str, list[float]]]
 
     def to_json(self) -> str:
@@ -94,7 +95,8 @@ class Calibration:
 
     def limits(self, rule: str, coverage: float, coverage_by: str) -> conformal.Limits:
         """Return the limits of label sets by a conformal ``rule``. Raises BadCoverage."""
-        calibration = {label: np.array(each) for label, each in self.scores[rule].items()}
+        of_labels = {label: np.array(each) for label, each in self.scores[rule].items()}
+        calibration = conformal.Calibration(np.array(self.scores_over_all[rule]), of_labels)
         return conformal.LIMITS[coverage_by](calibration, coverage)
 
 
@@ -190,6 +192,8 @@ def calibrate(
         for name, score in conformal.SCORES.items():
             scored = (score(d.scores, draw) for d, draw in zip(decisions, drawings, strict=True))
             scores[name][rows] = list(map(conformal.own_score, scored, own, head_shares))
+    if group_of is None:  # else it would depend on the order of equal vectors which half has which
+        groups = np.unique(draws, return_inverse=True)[1]
     confidences, right = confidences[asked], right[asked]
     return Calibration(
         result=CalibrationResult(
@@ -203,6 +207,7 @@ def calibrate(
         created_at=time.time_ns() // 1000,
         group_count=int(drawn.sum()),
         recalibration=index.fit(confidences, right),
+        scores_over_all={name: sorted(each[drawn].tolist()) for name, each in scores.items()},
         scores={
             name: grouped(each[drawn_by_label], wanted[drawn_by_label])
             for name, each in scores.items()

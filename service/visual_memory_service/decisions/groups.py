@@ -31,7 +31,9 @@ def check_labels(count: int) -> None:
 def check_groups(count: int) -> None:
     """Raise TooFewItems if a memory is to be calibrated by too few groups of entries."""
     if count < ITEMS_MIN:
-        raise TooFewItems("groups", got=count, needed=ITEMS_MIN)
+        raise TooFewItems(
+            "groups whose labels other groups have, too,", got=count, needed=ITEMS_MIN
+        )
 
 
 def entries_by(key: str, memory: index.Memory) -> tuple[index.RamCopy, dict[str, str] | None]:

@@ -98,10 +98,8 @@ def leave_groups_out(
     ids, labels = snapshot.columns()
     sample = folds.sample(ids, labels, group_of, tested_max=len(ids), check=job.check)
     check_labels(len(sample.sizes))
-    asked_ids, of_labels = (
-        ids[sample.rows].tolist(),
-        sample.groups * len(sample.sizes) + sample.labels,
-    )
+    asked_ids = ids[sample.rows].tolist()
+    of_labels = sample.groups * len(sample.sizes) + sample.labels
     drawn = folds.one_of_each(asked_ids, sample.groups, job.check)
     drawn_by_label = folds.one_of_each(asked_ids, of_labels, job.check)
     check_groups(int(drawn.sum()))

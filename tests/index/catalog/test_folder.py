@@ -17,8 +17,8 @@ from visual_memory_index.catalog.folder import RESERVE_BYTES_MAX, Reserve
 from visual_memory_index.errors import (
     FileUnavailable,
     FolderInUse,
+    ForeignFolder,
     LostCatalog,
-    NoDataFolder,
     WriteFailed,
 )
 
@@ -74,7 +74,7 @@ def test_a_folder_of_other_files_is_refused_and_stays_as_it_is(tmp_path: Path) -
     (tmp_path / "setup.py").touch()
     (tmp_path / "thesis").mkdir()
 
-    with pytest.raises(NoDataFolder) as refused:
+    with pytest.raises(ForeignFolder) as refused:
         Catalog(tmp_path)
 
     assert str(refused.value) == (

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -305,11 +306,28 @@ def test_an_empty_file_that_another_program_holds_is_not_waited_for_without_end(
         assert stored(opened) == []
 
 
+def test_a_file_that_another_program_fills_while_it_is_waited_for_is_left_as_it_is(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE theirs (x)")
+        with ThreadPoolExecutor(1) as thread:
+            opening = thread.submit(Database, path, STEPS)
+            wait([opening], timeout=0.3)
+            other.execute("COMMIT")
+            with pytest.raises(CorruptStore, match="its schema is not that of this release"):
+                opening.result()
+        assert other.execute("SELECT count(*) FROM theirs").fetchone() == (0,)
+
+
 def test_a_file_that_another_program_takes_while_its_tables_are_made_is_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.sqlite"
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
         other.execute("PRAGMA journal_mode = WAL")
         made_by = migrations.made_by
 
@@ -319,8 +337,13 @@ def test_a_file_that_another_program_takes_while_its_tables_are_made_is_held(
             return made_by(steps, page_bytes)
 
         monkeypatch.setattr(migrations, "made_by", taken)
-        with pytest.raises(FileHeld, match="another program holds it"):
-            Database(path, STEPS)
+        with ThreadPoolExecutor(1) as thread:
+            opening = thread.submit(Database, path, STEPS)
+            try:
+                with pytest.raises(FileHeld, match="another program holds it"):
+                    opening.result(timeout=30)
+            finally:
+                other.execute("ROLLBACK")
 
 
 def test_what_cannot_be_opened_says_nothing_of_what_was_to_be_stored(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from visual_memory_index.errors import BadCoverage
 from visual_memory_index.votes.conformal import (
     LIMITS,
     SCORES,
+    Calibration,
     Limits,
     Score,
     draw_for,
@@ -64,11 +65,16 @@ def score_of(rule: str, item: Item) -> float:
     return own_score(SCORES[rule](item.votes, item.draw), item.label, head_share)
 
 
-def calibrated(rule: str, items: list[Item]) -> dict[str, np.ndarray]:
+def calibrated(rule: str, items: list[Item]) -> Calibration:
     found = defaultdict(list)
     for item in items:
         found[item.label].append(score_of(rule, item))
-    return {label: np.array(scores) for label, scores in found.items()}
+    return all_of({label: np.array(scores) for label, scores in found.items()})
+
+
+def all_of(of_labels: dict[str, np.ndarray]) -> Calibration:
+    """Return a calibration by items each of which is alone in its group."""
+    return Calibration(np.concatenate([np.empty(0), *of_labels.values()]), of_labels)
 
 
 def set_of(rule: str, item: Item, limits: Limits, *, allow_empty: bool = True) -> tuple[str, ...]:
@@ -224,7 +230,7 @@ def test_from_as_many_items_as_are_needed_q_hat_is_finite(hundredths: int) -> No
 @pytest.mark.parametrize("coverage", [0.0, 1.0])
 def test_a_coverage_that_cannot_be_promised_is_refused(coverage_by: str, coverage: float) -> None:
     with pytest.raises(BadCoverage):
-        LIMITS[coverage_by]({"a": np.array([0.5])}, coverage)
+        LIMITS[coverage_by](all_of({"a": np.array([0.5])}), coverage)
 
 
 @pytest.mark.parametrize("coverage_by", sorted(LIMITS))
@@ -253,11 +259,13 @@ def test_more_coverage_never_takes_a_label_away(
 
 
 def test_a_label_of_too_few_items_has_their_highest_score_or_the_limit_of_all() -> None:
-    calibration = {
-        "many": np.linspace(0.1, 1.0, 10),
-        "few and low": np.array([0.2, 0.3]),
-        "few and high": np.array([0.2, 1.7]),
-    }
+    calibration = all_of(
+        {
+            "many": np.linspace(0.1, 1.0, 10),
+            "few and low": np.array([0.2, 0.3]),
+            "few and high": np.array([0.2, 1.7]),
+        }
+    )
 
     limits = over_each_label(calibration, 0.8)
 
@@ -363,6 +371,6 @@ def test_draws_are_spread_evenly() -> None:
 def test_a_label_that_no_decision_knew_has_the_limit_of_all() -> None:
     known = np.linspace(0.1, 0.5, 20)
 
-    limits = over_each_label({"often": known, "once": np.array([2.0])}, 0.8)
+    limits = over_each_label(all_of({"often": known, "once": np.array([2.0])}), 0.8)
 
     assert limits.of("once") == limits.of("new") == pytest.approx(known[17], abs=1e-8)

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 from tests.service.decisions.film import TAKES, film, filmed, watched
 
-from visual_memory_index import Memory, Rule, unit_rows
+from visual_memory_index import Entry, Memory, Rule, unit_rows
+from visual_memory_index.store.store import new_identity
 from visual_memory_index.votes import conformal
 from visual_memory_index.votes.coverage import distance_from_memory
 from visual_memory_index.votes.drift import P_VALUE_MAX, WINDOW, drift
@@ -133,6 +135,47 @@ def counts(found: dict[str, Any]) -> list[int]:
     """Return what a result counts, and a distance in units that rounding does not reach."""
     distance = found.get("rejection_distance", 0.0)
     return [found["count"], found.get("group_count", 0), round(1e6 * distance)]
+
+
+def test_one_picture_of_each_scene_counts_for_sets_over_all_and_one_of_each_label_in_it_by_label(
+    tmp_path: Path,
+) -> None:
+    with filmed(tmp_path) as memory:
+        for scene in range(30):
+            memory.update(f"0 {scene:03}", label="owl")
+        memory.update("1 000", label="fox")
+        result(memory, *WORKS[2])
+        calibration = Calibration.from_json(memory.setting(SETTING) or "")
+
+    assert calibration is not None
+    assert calibration.group_count == 30
+    assert {name: len(each) for name, each in calibration.scores_over_all.items()} == {
+        "lac": 30,
+        "randomized_aps": 30,
+    }
+    for each in calibration.scores.values():
+        assert {label: len(scores) for label, scores in each.items()} == {
+            "cat": 15,
+            "dog": 15,
+            "owl": 30,
+        }
+
+
+def test_the_error_after_is_the_same_in_whatever_order_equal_vectors_came(tmp_path: Path) -> None:
+    """Of three copies of each picture one has a wrong label."""
+    rng = np.random.default_rng(0)
+    vectors = unit_rows(np.repeat(rng.normal(size=(20, 8)), 3, axis=0).astype(np.float32))
+    labels = [("cat", "dog")[(at // 3 + (at % 3 == 0)) % 2] for at in range(60)]
+    told = set()
+    for seed in range(4):
+        order = np.random.default_rng(seed).permutation(60).tolist()
+        path = tmp_path / f"{seed}.sqlite"
+        with closing(Memory.create(path, new_identity("m", 8, None))) as memory:
+            memory.insert([Entry(f"{at:02}", labels[at]) for at in order], vectors[order])
+            alone = partial(calibrate_memory, rule=Rule(k=1), queries=None, labels=(), group_by="")
+            told.add(result(memory, "calibrate", alone)["error_after"])
+
+    assert len(told) == 1
 
 
 def test_sets_by_label_cover_new_scenes_after_a_calibration_by_scenes(tmp_path: Path) -> None:

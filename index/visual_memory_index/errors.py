@@ -405,12 +405,12 @@ class TooManyFiles(FileUnavailable):
 
 
 class ForeignFolder(MemoryRefusal):
-    """A folder that holds files, and none with a name that a server gives."""
+    """A folder that holds files, and nothing of a server that was used."""
 
     def __init__(self, folder: str, found: str) -> None:
         super().__init__(
-            f"{folder} is no data folder of a server: it holds {found!r}, and nothing that a "
-            "server made; name an empty folder, or one that is not there yet."
+            f"{folder} is no data folder of a server: it holds {found!r}, and neither "
+            "catalog.sqlite nor memories; name an empty folder, or one that is not there yet."
         )
         self.folder = folder
 

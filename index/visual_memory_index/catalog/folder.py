@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -25,8 +26,11 @@ T = TypeVar("T")
 CATALOG, MEMORIES, LATEST, UNFINISHED = "catalog.sqlite", "memories", "noted", "unfinished"
 SECRET = Path("keys") / "tombstones.key"
 LOCK, RESERVE = "server.lock", "reserve"
-MADE = frozenset({CATALOG, MEMORIES, LATEST, UNFINISHED, SECRET.parts[0], LOCK, RESERVE})
 MADE_BY_THE_SYSTEM = "lost+found"
+MADE = frozenset(
+    {CATALOG, MEMORIES, LATEST, UNFINISHED, SECRET.parts[0], LOCK, RESERVE, MADE_BY_THE_SYSTEM}
+)
+LEFT = re.compile(r"[0-9a-f]{16}\.sqlite.*|etilqs_.*")  # by a crash, here or in SQLite
 RESERVE_BYTES_MAX = 1 << 22
 RESERVE_SHARE = 8  # 1/8 of the free space, or it would fill a small disk
 
@@ -37,14 +41,15 @@ def was_used(folder: Path) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ForeignFolder if a folder has files, and none with a name that a server gives.
+    """Raise ForeignFolder if a folder has files that no server made, and neither of ``CATALOG``,
+    memories and their secret.
 
     A folder that is missing may become a data folder, as may one that is empty but for hidden
     files, or that of a new disk. Raises OSError if it is no folder, or cannot be read.
     """
     found = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    others = {name for name in found if not name.startswith(".")} - {MADE_BY_THE_SYSTEM}
-    if others and MADE.isdisjoint(others):
+    others = {name for name in found - MADE if not name.startswith(".")}
+    if others and CATALOG not in found and not was_used(folder):
         raise ForeignFolder(str(folder), min(others))
 
 
@@ -124,13 +129,13 @@ class Reserve:
 
 
 class Unfinished:
-    """A folder for files that no catalog lists yet; creating the object removes its files."""
+    """A folder for files that no catalog lists yet; creating the object removes those left."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         make_folder(folder)
         for path in folder.iterdir():
-            if path.is_symlink() or not path.is_dir():
+            if LEFT.fullmatch(path.name) and (path.is_symlink() or not path.is_dir()):
                 path.unlink()
 
     def path(self) -> Path:

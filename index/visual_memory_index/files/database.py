@@ -31,7 +31,7 @@ from visual_memory_index.files.disk import (
     probe_folder,
     translate_os_errors,
 )
-from visual_memory_index.files.migrations import check_schema, migrate
+from visual_memory_index.files.migrations import check_ours, check_schema, migrate
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
 READ_AHEAD = 1 << 28  # bytes: SQLite waits for each page that the system has not read yet
@@ -79,6 +79,7 @@ class Database:
             self._inode = self._stat()
             self._writer = self._connect()
             try:
+                check_ours(self._writer, path)  # before anything is written to it
                 self._writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
                 self._writer.execute("PRAGMA journal_mode = WAL")
                 migrate(self._writer, steps, path, compare)

@@ -252,6 +252,12 @@ def migrate(
     db.execute("COMMIT")
 
 
+def check_ours(db: sqlite3.Connection, path: Path) -> None:
+    """Raise CorruptStore if the file at ``path`` has tables, but no version that a step gave it."""
+    if schema(db) and not db.execute("PRAGMA user_version").fetchone()[0]:
+        raise CorruptStore(path, "its tables are those of another program")
+
+
 def is_empty(db: sqlite3.Connection) -> bool:
     """Return True if ``db`` has no schema, once no other program is making one."""
     if schema(db):

@@ -239,7 +239,7 @@ def held_out_error(
     groups: NDArray[np.intp],
     draws: NDArray[np.float64],
 ) -> float:
-    """Return the calibration error by 2-fold cross-validation, about every second group held out.
+    """Return the mean calibration error of 2-fold cross-validation: each half by the other's curve.
 
     ``groups`` (n,) are numbers of the groups of the decisions, of which none is in both halves: the
     curve fitted to one picture of a scene knows the others. Groups are sorted by the mean rank of
@@ -255,7 +255,8 @@ def held_out_error(
         is_second[group] = lead > 0
         lead += -sizes[group] if is_second[group] else sizes[group]
     halves = is_second[of_group], ~is_second[of_group]
-    calibrated = np.empty(len(groups))
-    for one, other in (halves, halves[::-1]):
-        calibrated[other] = index.fit(confidences[one], right[one]).apply(confidences[other])
-    return index.calibration_error(calibrated, right)
+    errors = 0.0
+    for one, other in (halves, halves[::-1]):  # together, too high and too low would make it up
+        calibrated = index.fit(confidences[one], right[one]).apply(confidences[other])
+        errors += int(other.sum()) * index.calibration_error(calibrated, right[other])
+    return errors / len(groups)

@@ -775,7 +775,8 @@ def test_a_memory_with_more_than_one_log_is_restored_with_the_one_it_had(
 
 def test_what_a_crash_left_unfinished_is_gone_at_the_next_start(tmp_path: Path) -> None:
     Catalog(tmp_path).close()
-    for name in ("a.sqlite", "a.sqlite-wal", "b.sqlite"):
+    one, other = (f"{number:016x}.sqlite" for number in (1, 2))
+    for name in (one, f"{one}-wal", other):
         (tmp_path / "unfinished" / name).write_bytes(b"half a file")
 
     with closing(Catalog(tmp_path)) as catalog:

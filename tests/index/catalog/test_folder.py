@@ -15,6 +15,7 @@ import pytest
 from visual_memory_index import Catalog
 from visual_memory_index.catalog.folder import RESERVE_BYTES_MAX, Reserve
 from visual_memory_index.errors import (
+    CorruptStore,
     FileUnavailable,
     FolderInUse,
     ForeignFolder,
@@ -78,10 +79,36 @@ def test_a_folder_of_other_files_is_refused_and_stays_as_it_is(tmp_path: Path) -
         Catalog(tmp_path)
 
     assert str(refused.value) == (
-        f"{tmp_path} is no data folder of a server: it holds 'setup.py', and nothing that a server "
-        "made; name an empty folder, or one that is not there yet."
+        f"{tmp_path} is no data folder of a server: it holds 'setup.py', and neither "
+        "catalog.sqlite nor memories; name an empty folder, or one that is not there yet."
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lost+found", "setup.py", "thesis"]
+
+
+@pytest.mark.parametrize("name", ["unfinished", "keys", "noted", "memories"])
+def test_a_folder_is_not_taken_for_a_servers_by_the_name_of_a_folder_in_it(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "readme.txt").touch()
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "novel.txt").touch()
+
+    with pytest.raises(ForeignFolder, match=r"it holds 'readme\.txt'"):
+        Catalog(tmp_path)
+
+    assert (tmp_path / name / "novel.txt").exists()
+
+
+def test_a_database_of_another_program_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE photos (x)")
+    before = path.read_bytes()
+
+    with pytest.raises(CorruptStore, match="its tables are those of another program"):
+        Catalog(tmp_path)
+
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("found", [[], ["lost+found"], [".gitkeep"]])
@@ -113,14 +140,17 @@ def test_a_file_in_place_of_a_folder_is_named(folder: Path, name: str) -> None:
     assert refused.value.filename == str(folder / name)
 
 
-def test_a_folder_among_unfinished_files_is_left_alone(folder: Path) -> None:
-    (folder / "unfinished" / "lost+found").mkdir()
-    (folder / "unfinished" / "a link").symlink_to(folder / "memories")
-    (folder / "unfinished" / "a file").touch()
+def test_of_unfinished_files_those_that_a_crash_left_are_removed(folder: Path) -> None:
+    unfinished = folder / "unfinished"
+    (unfinished / "lost+found").mkdir()
+    (unfinished / "novel.txt").touch()
+    (unfinished / f"{'0f' * 8}.sqlite").symlink_to(folder / "memories")
+    for name in (f"{'12' * 8}.sqlite", f"{'12' * 8}.sqlite-wal", "etilqs_5f0a"):
+        (unfinished / name).touch()
 
     Catalog(folder).close()
 
-    assert [path.name for path in (folder / "unfinished").iterdir()] == ["lost+found"]
+    assert sorted(path.name for path in unfinished.iterdir()) == ["lost+found", "novel.txt"]
     assert list((folder / "memories").iterdir())
 
 

@@ -65,7 +65,7 @@ def test_a_pruned_entry_that_is_added_again_votes_with_its_new_label() -> None:
     assert (len(copy.pruned), copy.label_counts) == (0, {"cat": 1, "dog": 1})
 
 
-@pytest.mark.parametrize(("dimension", "rows"), [(8, 4096), (768, 2730), (1 << 22, 1)])
+@pytest.mark.parametrize(("dimension", "rows"), [(8, 4096), (768, 2730), (16_384, 128)])
 def test_of_long_vectors_few_are_changed_at_once(dimension: int, rows: int) -> None:
     assert RamCopy(dimension, ScannedIndexes(1))._part_size() == rows
 

@@ -625,11 +625,12 @@ def error_by_halves(
     for group in sorted(ranks, key=lambda group: (np.mean(ranks[group]), group)):
         smaller = halves[0] if len(halves[0]) <= len(halves[1]) else halves[1]
         smaller += [at for at in range(len(groups)) if groups[at] == group]
-    calibrated = np.array(confidences)
+    total = 0.0
     for one, other in (halves, halves[::-1]):
         curve = fit(np.array(confidences)[one], np.array(right)[one])
-        calibrated[other] = curve.apply(np.array(confidences)[other])
-    return calibration_error(calibrated, np.array(right))
+        calibrated = curve.apply(np.array(confidences)[other])
+        total += len(other) * calibration_error(calibrated, np.array(right)[other])
+    return total / len(groups)
 
 
 def test_by_groups_label_sets_cover_new_scenes(filmed: Memory) -> None:
@@ -715,7 +716,9 @@ def test_as_many_groups_are_needed_as_entries_without(client: Client, empty: Rem
     scenes = ["one" if label == "alone" else f"{at}" for at, label in enumerate(labels)]
     memory.insert(vectors=ROWS[:24], labels=labels, metadata=[{"scene": scene} for scene in scenes])
 
-    with pytest.raises(visual_memory.Error, match="At least 10 groups are needed, but there are 4"):
+    with pytest.raises(
+        visual_memory.Error, match=r"At least 10 groups whose labels .*, but there are 4"
+    ):
         memory.calibrate(group_by="scene")
 
 

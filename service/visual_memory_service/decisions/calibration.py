@@ -257,6 +257,8 @@ def held_out_error(
     halves = is_second[of_group], ~is_second[of_group]
     errors = 0.0
     for one, other in (halves, halves[::-1]):  # together, too high and too low would make it up
+        if not other.any():  # there is one group
+            continue
         calibrated = index.fit(confidences[one], right[one]).apply(confidences[other])
         errors += int(other.sum()) * index.calibration_error(calibrated, right[other])
     return errors / len(groups)

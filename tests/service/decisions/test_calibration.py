@@ -820,6 +820,16 @@ def test_the_error_after_of_copies_is_about_that_of_new_scenes() -> None:
     assert np.mean(true) < np.mean(told) < 2 * np.mean(true)
 
 
+def test_a_memory_of_equal_vectors_can_be_calibrated(client: Client, empty: RemoteMemory) -> None:
+    memory = client.create_memory(f"{empty.name}e", dimension=16)
+    memory.insert(vectors=np.repeat(ROWS[:1], 12, axis=0), labels=["cat", "dog"] * 6)
+
+    calibration = memory.calibrate(k=3)
+
+    assert calibration.count == 12
+    assert calibration.error_after == pytest.approx(calibration.error_before)
+
+
 def test_the_error_after_is_not_too_good_where_confidences_are_equal() -> None:
     """As by plurality of five; where each half had as many right of the equal ones, it was .005."""
     told, true = [], []

@@ -47,7 +47,8 @@ def check_folder(folder: Path) -> None:
     A folder that is missing may become a data folder, as may one that is empty but for hidden
     files, or that of a new disk. Raises OSError if it is no folder, or cannot be read.
     """
-    found = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    there = folder.exists() or folder.is_symlink()  # perhaps to nothing, which is an error
+    found = {path.name for path in folder.iterdir()} if there else set()
     others = {name for name in found - MADE if not name.startswith(".")}
     if others and CATALOG not in found and not was_used(folder):
         raise ForeignFolder(str(folder), min(others))

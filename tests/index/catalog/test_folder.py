@@ -111,6 +111,13 @@ def test_a_database_of_another_program_is_refused_and_stays_as_it_is(tmp_path: P
     assert path.read_bytes() == before
 
 
+def test_a_link_to_nothing_is_no_new_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to("gone")
+
+    with pytest.raises(FileNotFoundError):
+        Catalog(tmp_path / "data")
+
+
 @pytest.mark.parametrize("found", [[], ["lost+found"], [".gitkeep"]])
 def test_an_empty_folder_and_that_of_a_new_disk_become_data_folders(
     tmp_path: Path, found: list[str]

@@ -314,6 +314,48 @@ def test_where_a_change_is_committed_but_not_published_nothing_is_done_again(
     assert transactions == 1
 
 
+def test_a_full_disk_makes_room_for_what_frees_it_and_not_for_an_insert(tmp_path: Path) -> None:
+    gave_up = list[str]()
+
+    def give_up() -> bool:
+        gave_up.append("reserve")
+        return False
+
+    made = Memory.create(tmp_path / "m.sqlite", new_identity("m", 4, None), give_up=give_up)
+    with closing(made) as memory:
+        insert(memory, ["a"])
+        pages = database_of(memory)._writer.execute("PRAGMA page_count").fetchone()[0]
+        database_of(memory)._writer.execute(f"PRAGMA max_page_count = {pages + 1}")
+        with pytest.raises(DiskFull):
+            insert(memory, [f"many {number}" for number in range(2000)])
+
+    assert gave_up == []
+
+
+def test_room_for_what_is_pruned_is_made_before_searches_wait(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"{number}" for number in range(3000)]
+    insert(memory, ids)
+    pack, apply, applying = Columns._pack, RamCopy.apply, list[bool]()
+
+    def watched(columns: Columns, rows: int, size: int) -> None:
+        assert not applying
+        pack(columns, rows, size)
+
+    def apply_watched(ram: RamCopy, change: Change) -> Iterator[None]:
+        applying.append(True)
+        yield from apply(ram, change)
+        applying.clear()
+
+    monkeypatch.setattr(Columns, "_pack", watched)
+    monkeypatch.setattr(RamCopy, "apply", apply_watched)
+    name = memory.operations.begin("prune").operation.name
+    memory.operations.prune(ids[:1500], operation=name, result=str)
+
+    assert memory.info().pruned_count == 1500
+
+
 def test_where_the_disk_fails_each_is_tried_alone(memory: Memory) -> None:
     insert(memory, ["a"])
     pages = database_of(memory)._writer.execute("PRAGMA page_count").fetchone()[0]

@@ -38,6 +38,18 @@ def test_vectors_come_in_the_order_of_their_keys_from_wherever_they_are() -> Non
     assert vectors(keys()).shape == (0, 3)
 
 
+def test_what_a_write_takes_out_while_the_file_is_read_is_found_among_what_it_holds() -> None:
+    def read_later(asked: Keys) -> tuple[Keys, NDArray[np.float32]]:
+        vectors.hold(
+            [(keys(4), np.full((1, 3), 4, np.float32))]
+        )  # which the file lacks from now on
+        return read(asked)
+
+    vectors = Originals("pets", read_later)
+
+    assert vectors(keys(2, 4))[:, 0].tolist() == [2, 4]
+
+
 def test_what_is_held_no_more_is_missing() -> None:
     vectors = Originals("pets", read)
     vectors.hold([(keys(4), np.ones((1, 3), np.float32))])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 import visual_memory_index
 from visual_memory_index.rows.multiply import multiply, take_note
@@ -27,6 +29,21 @@ def test_the_widest_product_is_noted_until_the_note_is_taken() -> None:
     assert out.tolist() == (2 * rows).tolist()
     assert take_note() == 3
     assert take_note() == 0
+
+
+def test_a_product_is_noted_though_the_note_is_taken_while_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    matmul = np.matmul
+
+    def taken(*matrices: Any, **given: Any) -> Any:
+        take_note()
+        return matmul(*matrices, **given)
+
+    monkeypatch.setattr(np, "matmul", taken)
+    multiply(np.eye(3), np.eye(3))
+
+    assert take_note() == 3
 
 
 def test_nothing_else_multiplies() -> None:

@@ -54,10 +54,10 @@ class Catalog:
     The registry says which memories there are. A memory is registered as ``creating`` before its
     file is made, and a file as dropped before it is removed, so that opening the catalog finishes
     what a crash interrupted. Other files in the folder ``memories`` are of memories that the
-    registry has lost. Files that are not registered yet are in ``unfinished``, which opening the
-    catalog empties. The caller lets one thread at a time into ``create``, ``adopt``, ``accept``,
-    ``drop`` and ``clear``. Raises ForeignFolder, FolderInUse, LostCatalog, CorruptStore,
-    NewerStore, LostSecret.
+    registry has lost. Files that are not registered yet are in ``unfinished``: opening the catalog
+    removes those that a crash left there. The caller lets one thread at a time into ``create``,
+    ``adopt``, ``accept``, ``drop`` and ``clear``. Raises ForeignFolder, FolderInUse, LostCatalog,
+    CorruptStore, NewerStore, LostSecret.
     """
 
     def __init__(self, folder: Path, indexes: IndexFactory | None = None) -> None:

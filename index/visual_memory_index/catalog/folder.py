@@ -27,10 +27,10 @@ CATALOG, MEMORIES, LATEST, UNFINISHED = "catalog.sqlite", "memories", "noted", "
 SECRET = Path("keys") / "tombstones.key"
 LOCK, RESERVE = "server.lock", "reserve"
 MADE_BY_THE_SYSTEM = "lost+found"
-MADE = frozenset(
-    {CATALOG, MEMORIES, LATEST, UNFINISHED, SECRET.parts[0], LOCK, RESERVE, MADE_BY_THE_SYSTEM}
-)
-LEFT = re.compile(r"[0-9a-f]{16}\.sqlite.*|etilqs_.*")  # by a crash, here or in SQLite
+MADE = {CATALOG, MEMORIES, LATEST, UNFINISHED, SECRET.parts[0], LOCK, RESERVE, "cache"}
+LEFT = re.compile(
+    r"[0-9a-f]{16}\.sqlite(-wal|-shm|-journal)?|etilqs_.*"
+)  # by a crash, here or in SQLite
 RESERVE_BYTES_MAX = 1 << 22
 RESERVE_SHARE = 8  # 1/8 of the free space, or it would fill a small disk
 
@@ -41,15 +41,15 @@ def was_used(folder: Path) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ForeignFolder if a folder has files that no server made, and neither of ``CATALOG``,
-    memories and their secret.
+    """Raise ForeignFolder if a folder has files of other names than a server gives, and neither
+    ``CATALOG``, nor memories, nor their secret.
 
     A folder that is missing may become a data folder, as may one that is empty but for hidden
     files, or that of a new disk. Raises OSError if it is no folder, or cannot be read.
     """
     there = folder.exists() or folder.is_symlink()  # perhaps to nothing, which is an error
     found = {path.name for path in folder.iterdir()} if there else set()
-    others = {name for name in found - MADE if not name.startswith(".")}
+    others = {name for name in found - MADE - {MADE_BY_THE_SYSTEM} if not name.startswith(".")}
     if others and CATALOG not in found and not was_used(folder):
         raise ForeignFolder(str(folder), min(others))
 

@@ -79,7 +79,7 @@ class Database:
             self._inode = self._stat()
             self._writer = self._connect()
             try:
-                check_ours(self._writer, path)  # before anything is written to it
+                check_ours(self._writer, steps, path)  # before anything is written to it
                 self._writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
                 self._writer.execute("PRAGMA journal_mode = WAL")
                 migrate(self._writer, steps, path, compare)

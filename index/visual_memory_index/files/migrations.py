@@ -240,6 +240,7 @@ def migrate(
         with made_by(steps, page_bytes) as made:
             made.backup(db, progress=refuse_held)
         return
+    check_ours(db, steps, path)
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(steps):
         raise NewerStore(path, version, len(steps))
@@ -252,10 +253,11 @@ def migrate(
     db.execute("COMMIT")
 
 
-def check_ours(db: sqlite3.Connection, path: Path) -> None:
-    """Raise CorruptStore if the file at ``path`` has tables, but no version that a step gave it."""
-    if schema(db) and not db.execute("PRAGMA user_version").fetchone()[0]:
-        raise CorruptStore(path, "its tables are those of another program")
+def check_ours(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> None:
+    """Raise CorruptStore if the file at ``path`` has a schema that no migration ``steps`` made."""
+    found, version = schema(db), db.execute("PRAGMA user_version").fetchone()[0]
+    if found and not (version and found.keys() & schema_of(steps[:version]).keys()):
+        raise CorruptStore(path, "by its tables or their version it is of another program")
 
 
 def is_empty(db: sqlite3.Connection) -> bool:

@@ -129,7 +129,7 @@ class Engine:
 
     @contextmanager
     def changing_ram(self) -> Iterator[RamCopy]:
-        """Yield the copy in RAM alone, once all of ``reading_ram`` have ended; searches go on."""
+        """Yield the copy in RAM alone; searches go on while it waits for ``reading_ram``."""
         with self.reporting_damage(), self.whole.writing(), self.lock.writing():
             yield self.current_ram()
 

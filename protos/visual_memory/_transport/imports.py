@@ -133,19 +133,21 @@ class Import:
             if any(path == "request_id" for path, _ in error.field_violations):
                 raise  # of another import: nothing of this one is stored, and it cannot resume
             error.message = f"{error.message.removesuffix('.')}."
-            error.advice = self._advice()
+            error.advice = f"{self._stored()}; {self._way_on()}"
             raise
         except INTERRUPTS as ended:
-            at_least = "At least " if self.stored else ""
-            ended.add_note(f"Interrupted. {at_least}{self._advice()}")
+            some = (
+                f"At least {self._stored()}" if self.stored else "Perhaps some entries are stored"
+            )
+            ended.add_note(f"Interrupted. {some}; {self._way_on()}")
             vars(ended)["unlearned"] = [*self._unlearned]
             raise
 
-    def _advice(self) -> str:
-        return (
-            f"{self.stored:,} leading entries of {len(self._insertion):,} are stored; "
-            f"the same call with request_id={self._insertion.request_id!r} goes on after them."
-        )
+    def _stored(self) -> str:
+        return f"{self.stored:,} leading entries of {len(self._insertion):,} are stored"
+
+    def _way_on(self) -> str:
+        return f"the same call with request_id={self._insertion.request_id!r} goes on after them."
 
     def _resume(self) -> None:
         self.resumed, self._expected = True, self._matched

@@ -26,7 +26,7 @@ from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.operations import Job
 
 SETTING = "calibration"
-FORMAT = 5  # of the text that is stored; 3 and 4 counted the pictures of a scene
+FORMAT = 6  # of the text that is stored; 3 to 5 counted the pictures of a scene
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,13 +99,17 @@ def test_a_folder_is_not_taken_for_a_servers_by_the_name_of_a_folder_in_it(
     assert (tmp_path / name / "novel.txt").exists()
 
 
-def test_a_database_of_another_program_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [0, 1, 6, 30])
+def test_a_database_of_another_program_is_refused_and_stays_as_it_is(
+    tmp_path: Path, version: int
+) -> None:
     path = tmp_path / "catalog.sqlite"
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE photos (x)")
+        other.execute(f"PRAGMA user_version = {version}")
     before = path.read_bytes()
 
-    with pytest.raises(CorruptStore, match="its tables are those of another program"):
+    with pytest.raises(CorruptStore, match="it is of another program"):
         Catalog(tmp_path)
 
     assert path.read_bytes() == before

@@ -107,6 +107,7 @@ def watched(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> list[list[object
         for _ in apply(ram, change):
             found = search(asked(), ram, memory._engine.store)
             assert found is not None
+            assert memory.revision == ram.shown.revision
             between.append(told([each.neighbors for each in found], ram))
             yield
 

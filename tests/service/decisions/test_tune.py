@@ -365,8 +365,8 @@ def test_the_command_counts_groups_where_a_key_is_given(run: Run, crowd: Memory)
         "of one scene together:\n"
     )
     assert (
-        "Groups are not counted by label: a label of fewer than 5 says as little, and one of a "
-        "single group was not asked.\n"
+        "Groups are not counted by label: a label with fewer than 5 groups says as little, and one "
+        "of a single group was not asked.\n"
     ) in shown.stdout
     assert "Groups" not in run("tune", crowd.name).stdout
 

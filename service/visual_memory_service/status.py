@@ -16,6 +16,7 @@ from visual_memory_service import errors
 
 DOMAIN = "visual-memory"
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
+NO_THREAD = "can't start new thread"  # of Python, where the system has no memory for its stack
 REFUSALS = (
     index.errors.MemoryRefusal,
     embedders.errors.EmbeddingRefusal,
@@ -127,9 +128,11 @@ def answer(refusal: Exception) -> status_pb2.Status:
 def foreseen(error: Exception) -> Exception:
     """Return the refusal to answer with for an exception that is no refusal, such as MemoryError.
 
-    Any other than lack of RAM or of file descriptors gives ServiceFailed.
+    Any other than lack of RAM, of threads or of file descriptors gives ServiceFailed.
     """
     if isinstance(error, MemoryError | EncodeError):  # our messages fail only for lack of memory
+        return errors.OutOfMemory()
+    if isinstance(error, RuntimeError) and str(error) == NO_THREAD:
         return errors.OutOfMemory()
     if isinstance(error, OSError) and error.errno in TOO_MANY:
         return index.errors.TooManyFiles(

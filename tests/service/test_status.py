@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +29,19 @@ from visual_memory_service.errors import (
 )
 from visual_memory_service.status import CODES, REFUSALS, answer
 
+# Starts a thread where the address space has no room for its stack.
+NO_ROOM = """
+import os, resource, threading
+from visual_memory_service.status import foreseen
+
+with open("/proc/self/statm") as statm:
+    used = int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20), -1))
+try:
+    threading.Thread(target=print).start()
+except Exception as error:
+    print(type(foreseen(error)).__name__)
+"""
 ROOTS = (MemoryRefusal, EmbeddingRefusal, RequestRefusal, RerankingRefusal)
 
 
@@ -100,3 +115,9 @@ def test_status_codes_are_named_nowhere_else() -> None:
 
     # The standard health service has a code of its own.
     assert naming == {"status.py", "health.py"}
+
+
+def test_a_thread_that_the_system_has_no_memory_for_is_a_lack_of_memory() -> None:
+    done = subprocess.run([sys.executable, "-c", NO_ROOM], capture_output=True, text=True)
+
+    assert (done.stdout, done.returncode) == ("OutOfMemory\n", 0), done.stderr

@@ -28,9 +28,8 @@ SECRET = Path("keys") / "tombstones.key"
 LOCK, RESERVE = "server.lock", "reserve"
 MADE_BY_THE_SYSTEM = "lost+found"
 MADE = {CATALOG, MEMORIES, LATEST, UNFINISHED, SECRET.parts[0], LOCK, RESERVE, "cache"}
-LEFT = re.compile(
-    r"[0-9a-f]{16}\.sqlite(-wal|-shm|-journal)?|etilqs_.*"
-)  # by a crash, here or in SQLite
+# Names of files that a crash left, of ours and of SQLite's.
+LEFT = re.compile(r"[0-9a-f]{16}\.sqlite(-wal|-shm|-journal)?|etilqs_.*")
 RESERVE_BYTES_MAX = 1 << 22
 RESERVE_SHARE = 8  # 1/8 of the free space, or it would fill a small disk
 

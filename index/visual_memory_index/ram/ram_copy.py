@@ -169,7 +169,7 @@ class RamCopy:
         vectors: NDArray[np.float32],
     ) -> None:
         """Add voting entries with ``vectors`` (b, d)."""
-        self._add(keys, ids, labels, vectors)
+        self._add(VotingEntries(keys, ids, labels, vectors))
         self.voting_count = len(self)
 
     def add_coded(self, entries: CodedEntries) -> None:
@@ -372,7 +372,7 @@ class RamCopy:
             if start:
                 yield
             self.answers.clear()  # they are of as many rows as there were
-            self._add(keys[part], ids[part], labels[part], vectors[part])
+            self._add(VotingEntries(keys[part], ids[part], labels[part], vectors[part]))
             if len(self) < first + count:
                 self._hide(np.arange(first, len(self)))
         self.hidden, self._hidden_counts = None, Counter()
@@ -425,17 +425,11 @@ class RamCopy:
         self.hidden = RowBits.of_rows(rows, len(self))
         self._hidden_counts = self._columns.count_labels(rows)
 
-    def _add(
-        self,
-        keys: Sequence[int],
-        ids: Sequence[str],
-        labels: Sequence[str],
-        vectors: NDArray[np.float32],
-    ) -> None:
+    def _add(self, entries: VotingEntries) -> None:
         start = len(self)
-        self._columns.reserve(ids)
-        self._columns.append(keys, ids, labels)
-        self.vectors.append(vectors)
+        self._columns.reserve(entries.ids)
+        self._columns.append(entries.keys, entries.ids, entries.labels)
+        self.vectors.append(entries.vectors)
         if self.counted.count == start:
             self.counted.go_on()
 

@@ -280,9 +280,9 @@ def test_entries_that_come_together_with_their_change_are_changed(memory: Memory
     memory.check()
 
 
-def test_where_publishing_fails_a_refusal_stays_what_it_is(
-    memory: Memory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def damage(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> CorruptStore:
+    """The error of every write that is published; the memory has the entry "a"."""
     insert(memory, ["a"])
     damage = CorruptStore(memory.path, "a page is gone")
 
@@ -290,6 +290,12 @@ def test_where_publishing_fails_a_refusal_stays_what_it_is(
         raise damage
 
     monkeypatch.setattr(memory._engine.writer, "_publish", fail)
+    return damage
+
+
+def test_where_publishing_fails_a_refusal_stays_what_it_is(
+    memory: Memory, damage: CorruptStore
+) -> None:
     came = together(memory, [lambda: insert(memory, ["a"]), lambda: insert(memory, ["b"])])
 
     assert isinstance(came[0], EntriesExist)
@@ -297,15 +303,8 @@ def test_where_publishing_fails_a_refusal_stays_what_it_is(
 
 
 def test_where_a_change_is_committed_but_not_published_nothing_is_done_again(
-    memory: Memory, monkeypatch: pytest.MonkeyPatch
+    memory: Memory, damage: CorruptStore
 ) -> None:
-    insert(memory, ["a"])
-    damage = CorruptStore(memory.path, "a page is gone")
-
-    def fail(*_: object) -> None:
-        raise damage
-
-    monkeypatch.setattr(memory._engine.writer, "_publish", fail)
     came, transactions = commits(
         memory, [lambda: insert(memory, ["b"]), lambda: insert(memory, ["c"])]
     )

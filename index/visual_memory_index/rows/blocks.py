@@ -24,9 +24,14 @@ def fresh(shape: tuple[int, ...], kind: type[T]) -> NDArray[T]:
 
     It is mapped by ``mmap`` because the C library would write it first. Beyond its beginning the
     system is asked for large pages, as NumPy asks for its arrays, since a scan reads all rows.
+
+    Raises MemoryError.
     """
     size = math.prod(shape) * np.dtype(kind).itemsize
-    room = mmap.mmap(-1, size)
+    try:
+        room = mmap.mmap(-1, size)
+    except OSError as error:  # without a file there is no other reason
+        raise MemoryError from error
     if hasattr(mmap, "MADV_HUGEPAGE") and size > LARGE_PAGE:
         room.madvise(mmap.MADV_HUGEPAGE, LARGE_PAGE, size - LARGE_PAGE)
     return np.frombuffer(room, dtype=kind).reshape(shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -73,5 +74,6 @@ def live(memory: Memory, vectors: NDArray[np.float32]) -> None:
 @pytest.mark.parametrize("originals", ["ram", "disk"])
 def test_no_loop_is_compiled_after_the_start(tmp_path: Path, originals: Originals) -> None:
     """In a process of its own, where no other test had a loop compiled."""
-    with multiprocessing.get_context("spawn").Pool(1) as process:
-        assert process.apply(compiled_later, (tmp_path / "m.sqlite", originals)) == []
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawned) as process:
+        assert process.submit(compiled_later, tmp_path / "m.sqlite", originals).result() == []

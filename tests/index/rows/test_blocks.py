@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from visual_memory_index.rows.blocks import Blocks
+from visual_memory_index.rows.blocks import Blocks, fresh
 
 SMALL_BLOCK = 8
 
@@ -40,3 +41,8 @@ def test_removing_keeps_the_other_rows_and_wipes_the_place_that_gets_free(
 
         assert index.gather(np.arange(len(model))).tolist() == model
         assert not index.leftovers().any()
+
+
+def test_where_the_system_has_no_room_for_rows_it_is_a_lack_of_memory() -> None:
+    with pytest.raises(MemoryError):
+        fresh((1 << 59,), np.float64)

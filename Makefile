@@ -13,7 +13,9 @@ TESTS ?=
 ROOM ?=
 # Tests wait for disks, clocks and servers, so there are half as many again as cores.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
-PYTEST := -m pytest -q -rs --numprocesses $(WORKERS) --dist worksteal
+# A test that hangs ends as failed, with the stacks of its threads.
+HANGS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
+PYTEST := -m pytest -q -rs --numprocesses $(WORKERS) --dist worksteal $(HANGS)
 GROUPS ?=
 IMAGES ?=
 DATA ?= ../shared/data

@@ -282,6 +282,12 @@ def ended(served: Path, tmp_path: Path) -> Path:
     return shutil.copytree(served, tmp_path / "data")
 
 
+def catches(pid: int, number: int) -> bool:
+    """Tell if a process has a handler for a signal."""
+    (mask,) = re.findall(r"SigCgt:\s(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(mask, 16) >> number - 1 & 1)
+
+
 def test_a_server_that_is_still_opening_its_memories_ends_at_once(ended: Path) -> None:
     (path,) = (ended / "memories").glob("*.sqlite")
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -289,7 +295,7 @@ def test_a_server_that_is_still_opening_its_memories_ends_at_once(ended: Path) -
         db.execute("BEGIN IMMEDIATE")  # for which others wait for 10 seconds
         command = [sys.executable, "-m", "visual_memory_service", "serve", "--data", str(ended)]
         server = subprocess.Popen([*command, "--listen", "127.0.0.1:0"], stderr=subprocess.PIPE)
-        while (ended / "server.lock").read_text().strip() != f"{server.pid}":
+        while not catches(server.pid, signal.SIGTERM):
             time.sleep(0.01)
 
         server.send_signal(signal.SIGTERM)

@@ -39,8 +39,9 @@ class Error(Exception):
 
     ``reason`` is the server's name for the error, or empty; ``field_violations`` are pairs of the
     field at fault, such as ``entries[3].vector``, and what is wrong with it. ``request_id`` is that
-    of the write, which may be repeated with it; ``stored`` counts the leading entries that an
-    interrupted import has stored, ``unlearned`` lists the ids of these that were unlearned before.
+    of the write, which may be repeated with it; ``stored`` counts the leading entries of an
+    interrupted import that the server confirmed, ``unlearned`` lists the ids of these that were
+    unlearned before.
     """
 
     status: ClassVar[grpc.StatusCode | None] = None

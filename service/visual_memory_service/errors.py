@@ -114,12 +114,11 @@ class ClientSilent(RequestRefusal):
 
 
 class OutOfMemory(RequestRefusal):
-    """The system gave the server no more RAM."""
+    """The system gave the server no more RAM, or no thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, lack: str = "not enough memory for this") -> None:
         super().__init__(
-            "The server has not enough memory for this; send less in one message, or try again "
-            "when it has less to do."
+            f"The server has {lack}; send less in one message, or try again when it has less to do."
         )
 
 

@@ -618,8 +618,8 @@ def test_an_import_that_fails_says_what_is_stored_and_how_to_go_on(
     assert (caught.value.stored, caught.value.request_id) == (8, "r1")
     assert caught.value.message == "the stream is cut."
     assert str(caught.value) == (
-        "the stream is cut. 8 leading entries of 1,100 are stored; the same call with "
-        "request_id='r1' goes on after them."
+        "the stream is cut. The server confirmed 8 leading entries of 1,100; the same call with "
+        "request_id='r1' goes on after what is stored."
     )
 
 
@@ -719,7 +719,9 @@ def test_a_refused_batch_tells_its_reason_and_its_place(
         return plain(batch)
 
     service.store = store  # type: ignore[method-assign]  # everything after 8 is refused
-    with pytest.raises(InvalidArgument, match=r"^images\[9\] is damaged\. 8 leading") as caught:
+    with pytest.raises(
+        InvalidArgument, match=r"^images\[9\] is damaged\. The server confirmed 8 leading"
+    ) as caught:
         pets.insert(**many(), request_id="r1")
 
     assert caught.value.reason == "UNDECODABLE_IMAGE"
@@ -758,7 +760,9 @@ def test_an_import_without_acknowledgements_ends_with_the_timeout(
 ) -> None:
     service.seconds, service.tells_that_it_works = 1.0, False
 
-    with pytest.raises(DeadlineExceeded, match=r"timeout of 0\.5 s\. 0 leading entries") as caught:
+    with pytest.raises(
+        DeadlineExceeded, match=r"0\.5 s\. The server confirmed 0 leading"
+    ) as caught:
         connect(target, timeout=0.5).memory("pets").insert(**many())
 
     assert caught.value.stored == 0

@@ -36,7 +36,8 @@ from visual_memory_service.status import foreseen
 
 with open("/proc/self/statm") as statm:
     used = int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20), -1))
+_, most = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20), most))
 try:
     threading.Thread(target=print).start()
 except Exception as error:
@@ -118,6 +119,7 @@ def test_status_codes_are_named_nowhere_else() -> None:
 
 
 def test_a_thread_that_the_system_has_no_memory_for_is_a_lack_of_memory() -> None:
-    done = subprocess.run([sys.executable, "-c", NO_ROOM], capture_output=True, text=True)
+    program = [sys.executable, "-c", NO_ROOM]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60)
 
     assert (done.stdout, done.returncode) == ("OutOfMemory\n", 0), done.stderr

@@ -242,8 +242,6 @@ def migrate(
         return
     check_ours(db, steps, path)
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(steps):
-        raise NewerStore(path, version, len(steps))
     if version < len(steps):
         sums.check(db)
     elif not sums.are_deleted(db):
@@ -254,10 +252,15 @@ def migrate(
 
 
 def check_ours(db: sqlite3.Connection, steps: tuple[str, ...], path: Path) -> None:
-    """Raise CorruptStore if the file at ``path`` has a schema that no migration ``steps`` made."""
+    """Check that a file at ``path`` is empty, or has a table or index as ``steps`` made it.
+
+    Raises CorruptStore, or NewerStore if more steps were taken.
+    """
     found, version = schema(db), db.execute("PRAGMA user_version").fetchone()[0]
-    if found and not (version and found.keys() & schema_of(steps[:version]).keys()):
+    if found and not found.items() & schema_of(steps[: max(version, 0)]).items():
         raise CorruptStore(path, "by its tables or their version it is of another program")
+    if version > len(steps):
+        raise NewerStore(path, version, len(steps))
 
 
 def is_empty(db: sqlite3.Connection) -> bool:

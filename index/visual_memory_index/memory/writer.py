@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -84,9 +85,7 @@ class Writer:
             first = len(self._waiting) == 1
         if first:
             with self.turn:
-                jobs = self._take_waiting()
-                for start in range(0, len(jobs), TOGETHER_MAX):
-                    self._commit_together(jobs[start : start + TOGETHER_MAX])
+                self._do_all(self._take_waiting())
         job.done.wait()
         if job.error is not None:
             raise job.error
@@ -100,12 +99,23 @@ class Writer:
         """
         with self._queue:
             if self._together_before > 1:
-                self._queue.wait_for(
-                    lambda: len(self._waiting) >= self._together_before, GATHERING_SECONDS
-                )
+                with suppress(MemoryError):  # who cannot wait goes on with those that are there
+                    self._queue.wait_for(
+                        lambda: len(self._waiting) >= self._together_before, GATHERING_SECONDS
+                    )
             jobs, self._waiting = self._waiting, []
             self._together_before = len(jobs)
         return jobs
+
+    def _do_all(self, jobs: Sequence[Job]) -> None:
+        """Do all jobs; each ends, with an error if nothing else."""
+        try:
+            for start in range(0, len(jobs), TOGETHER_MAX):
+                self._commit_together(jobs[start : start + TOGETHER_MAX])
+        except BaseException as error:
+            for job in jobs:
+                if not job.done.is_set():
+                    job.end(error)
 
     def _commit_together(self, jobs: Sequence[Job]) -> None:
         """Commit all jobs in one transaction; a job that fails after it wrote gets its own."""

@@ -21,11 +21,13 @@ class ReadWriteLock:
         """Hold the lock, as other readers may; a thread that holds it may not enter again."""
         with self._changed:
             self._readers_waiting += 1
-            self._changed.wait_for(lambda: not self._writing and not self._writers_waiting)
-            self._readers_waiting -= 1
-            self._readers += 1
-            self._entered += 1
-            self._changed.notify_all()
+            try:
+                self._changed.wait_for(lambda: not self._writing and not self._writers_waiting)
+                self._readers += 1
+            finally:  # also if memory ran out
+                self._readers_waiting -= 1
+                self._entered += 1
+                self._changed.notify_all()
         try:
             yield
         finally:
@@ -43,13 +45,18 @@ class ReadWriteLock:
     def writing(self, seconds: float | None = None) -> Iterator[bool]:
         """Hold the lock alone and yield True; yield False if it is not free within ``seconds``."""
         with self._changed:
+            free = False
             self._writers_waiting += 1
-            free = self._changed.wait_for(lambda: not self._writing and not self._readers, seconds)
-            self._writers_waiting -= 1
-            if free:
-                self._writing = True
-            else:
-                self._changed.notify_all()
+            try:
+                free = self._changed.wait_for(
+                    lambda: not self._writing and not self._readers, seconds
+                )
+            finally:
+                self._writers_waiting -= 1
+                if free:
+                    self._writing = True
+                else:
+                    self._changed.notify_all()
         try:
             yield free
         finally:

@@ -120,7 +120,7 @@ class Import:
 
     @contextmanager
     def annotate_errors(self) -> Iterator[None]:
-        """Context manager: add to an error or interrupt how much is stored, and how to resume.
+        """Context manager: add to an error or interrupt what was confirmed, and how to resume.
 
         An interrupt is a Ctrl-C or a cancellation. ``unlearned`` of the error or interrupt lists
         the stored ids that had been unlearned before.
@@ -133,21 +133,19 @@ class Import:
             if any(path == "request_id" for path, _ in error.field_violations):
                 raise  # of another import: nothing of this one is stored, and it cannot resume
             error.message = f"{error.message.removesuffix('.')}."
-            error.advice = f"{self._stored()}; {self._way_on()}"
+            error.advice = self._advice()
             raise
         except INTERRUPTS as ended:
-            some = (
-                f"At least {self._stored()}" if self.stored else "Perhaps some entries are stored"
-            )
-            ended.add_note(f"Interrupted. {some}; {self._way_on()}")
+            ended.add_note(f"Interrupted. {self._advice()}")
             vars(ended)["unlearned"] = [*self._unlearned]
             raise
 
-    def _stored(self) -> str:
-        return f"{self.stored:,} leading entries of {len(self._insertion):,} are stored"
-
-    def _way_on(self) -> str:
-        return f"the same call with request_id={self._insertion.request_id!r} goes on after them."
+    def _advice(self) -> str:
+        return (
+            f"The server confirmed {self.stored:,} leading entries of {len(self._insertion):,}; "
+            f"the same call with request_id={self._insertion.request_id!r} goes on after what is "
+            "stored."
+        )
 
     def _resume(self) -> None:
         self.resumed, self._expected = True, self._matched

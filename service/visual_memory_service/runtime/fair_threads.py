@@ -14,6 +14,12 @@ class FairThreads:
 
     def __init__(self, count: int, name: str) -> None:
         self._threads = ThreadPoolExecutor(count, name)
+        all_run = threading.Event()
+        try:
+            for _ in range(count):  # now: later the system may lack memory to start one
+                self._threads.submit(all_run.wait)
+        finally:
+            all_run.set()
         self._lock = threading.Lock()
         self._waiting: dict[str, dict[str, Work]] = {}  # by group, the next one's first; by name
 

@@ -24,9 +24,12 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
 async def in_stoppable_thread(
     over: threading.Event, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Run like ``in_thread``; ``over``, which work can check, is set if the call is cancelled."""
+    """Run like ``in_thread``; ``over``, which work can check, is set once the call has ended."""
     working = asyncio.ensure_future(asyncio.to_thread(run_unless, over, function, args, kwargs))
-    return cast("T", await until_done(working, over.set))
+    try:
+        return cast("T", await until_done(working, over.set))
+    finally:
+        over.set()  # also if no thread could be started: the executor keeps the work for another
 
 
 def run_unless(

@@ -228,8 +228,8 @@ def test_an_interrupted_import_says_what_is_stored_and_how_to_go_on(
         store_many(pets, "r1")
 
     assert caught.value.__notes__ == [
-        "Interrupted. Perhaps some entries are stored; the same call with request_id='r1' goes on "
-        "after them."
+        "Interrupted. The server confirmed 0 leading entries of 1,001; the same call with "
+        "request_id='r1' goes on after what is stored."
     ]
     service.released.set()
 

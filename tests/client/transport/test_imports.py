@@ -200,7 +200,7 @@ def test_an_error_says_what_is_stored(importing: Import) -> None:
     with pytest.raises(Error) as caught, importing.annotate_errors():
         raise Error("It broke.")
 
-    assert str(caught.value).startswith("It broke. 2 leading entries of 3 are stored;")
+    assert str(caught.value).startswith("It broke. The server confirmed 2 leading entries of 3;")
     assert (caught.value.stored, caught.value.request_id) == (2, "r1")
 
 

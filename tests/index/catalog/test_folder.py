@@ -99,13 +99,14 @@ def test_a_folder_is_not_taken_for_a_servers_by_the_name_of_a_folder_in_it(
     assert (tmp_path / name / "novel.txt").exists()
 
 
-@pytest.mark.parametrize("version", [0, 1, 6, 30])
+@pytest.mark.parametrize("table", ["photos", "requests"])
+@pytest.mark.parametrize("version", [-1, 0, 1, 6, 30])
 def test_a_database_of_another_program_is_refused_and_stays_as_it_is(
-    tmp_path: Path, version: int
+    tmp_path: Path, table: str, version: int
 ) -> None:
     path = tmp_path / "catalog.sqlite"
     with closing(sqlite3.connect(path)) as other:
-        other.execute("CREATE TABLE photos (x)")
+        other.execute(f"CREATE TABLE {table} (x)")
         other.execute(f"PRAGMA user_version = {version}")
     before = path.read_bytes()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -71,8 +72,8 @@ def together(memory: Memory, writes: Sequence[Callable[[], object]]) -> list[obj
     with memory._engine.writer.turn:
         for number, thread in enumerate(threads):
             thread.start()
-            while len(memory._engine.writer._waiting) <= number:
-                pass
+            while len(memory._engine.writer._waiting) <= number and thread.is_alive():
+                time.sleep(0.001)
     for thread in threads:
         thread.join()
     return came
@@ -313,7 +314,7 @@ def test_where_a_change_is_committed_but_not_published_nothing_is_done_again(
     assert transactions == 1
 
 
-def test_a_full_disk_makes_room_for_what_frees_it_and_not_for_an_insert(tmp_path: Path) -> None:
+def test_an_insert_on_a_full_disk_does_not_give_up_the_reserve(tmp_path: Path) -> None:
     gave_up = list[str]()
 
     def give_up() -> bool:
@@ -329,6 +330,39 @@ def test_a_full_disk_makes_room_for_what_frees_it_and_not_for_an_insert(tmp_path
             insert(memory, [f"many {number}" for number in range(2000)])
 
     assert gave_up == []
+
+
+def test_each_write_ends_though_room_on_a_full_disk_cannot_be_made(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = memory._engine.writer
+
+    def full(_: Sequence[object]) -> list[Change]:
+        raise DiskFull(Path("m.sqlite"), "the disk is full")
+
+    def give_up() -> bool:
+        raise OSError("the disk fails")
+
+    insert(memory, ["a"])
+    with monkeypatch.context() as failing:
+        failing.setattr(writer, "_commit", full)
+        failing.setattr(writer, "_give_up", give_up)
+        came = together(memory, [lambda: memory.delete(["a"]), lambda: insert(memory, ["b"])])
+
+    assert [type(each) for each in came] == [OSError, OSError]
+
+
+def test_where_memory_runs_out_for_one_that_waits_for_others_it_goes_on_without(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together(memory, [partial(insert, memory, [id]) for id in "ab"])
+
+    def no_memory(*_: object) -> bool:
+        raise MemoryError
+
+    monkeypatch.setattr(memory._engine.writer._queue, "wait", no_memory)
+
+    assert insert(memory, ["c"]) == ["c"]
 
 
 def test_room_for_what_is_pruned_is_made_before_searches_wait(

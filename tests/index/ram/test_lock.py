@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -130,3 +131,29 @@ def test_a_writer_that_comes_again_at_once_lets_in_those_who_wait() -> None:
 
 def test_nobody_waits_to_be_let_in() -> None:
     ReadWriteLock().let_in()
+
+
+@pytest.mark.parametrize("side", [ReadWriteLock.reading, ReadWriteLock.writing])
+def test_where_memory_runs_out_for_one_that_waits_others_do_not_wait_for_it(
+    side: Callable[..., AbstractContextManager[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = ReadWriteLock()
+    with monkeypatch.context() as short, lock.writing():
+
+        def no_memory(*_: object) -> bool:
+            raise MemoryError
+
+        short.setattr(lock._changed, "wait", no_memory)
+        with pytest.raises(MemoryError), side(lock):
+            pass
+
+    def read_and_write() -> None:
+        with lock.reading():
+            pass
+        lock.let_in()
+        with lock.writing():
+            pass
+
+    thread = started(read_and_write)
+    thread.join(LONG)
+    assert not thread.is_alive()

@@ -102,3 +102,32 @@ def test_work_is_told_that_it_is_over() -> None:
 
     asyncio.run(cancelled())
     assert over.is_set()
+
+
+def test_work_that_no_thread_could_be_started_for_is_not_done_by_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    busy, free, done = threading.Event(), threading.Event(), list[str]()
+
+    def begin() -> None:
+        busy.set()
+        free.wait(30)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def refused() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+        first = asyncio.create_task(in_thread(begin))
+        while not busy.is_set():
+            await asyncio.sleep(0.01)
+        with monkeypatch.context() as short:
+            short.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="can't start"):
+                await in_thread(done.append, "worked")
+        free.set()
+        await first
+        await in_thread(int)  # after what was queued before it
+
+    asyncio.run(refused())
+    assert done == []

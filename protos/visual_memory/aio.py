@@ -332,9 +332,9 @@ class Memory:
         ``content_sha256`` are the hashes (lower-case hex, or empty) of the pictures that vectors
         were computed from; each is then the entry's hash, in place of the vector's. Entries that
         fit one message, and at most 256 pictures, are stored all or none. More are sent in batches:
-        an error then says how many leading entries are ``stored``, and the same call with its
-        ``request_id`` resumes after them. ``atomic=True`` stores all or none, or raises
-        InvalidArgument if they do not fit one message; ``atomic=False`` allows smaller batches.
+        an error then says how many leading entries are surely ``stored``, and the same call with
+        its ``request_id`` resumes after what is stored. ``atomic=True`` stores all or none, or
+        raises InvalidArgument if they do not fit one message; ``atomic=False`` allows smaller ones.
         ``progress`` is called with the entries stored and all entries. Without ``ids`` the server
         makes them. Raises InvalidArgument, and AlreadyExists for ids that are stored, unless
         ``replace_existing`` replaces their entries.

@@ -6,7 +6,7 @@ import asyncio
 import os
 import resource
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ from visual_memory_service.runtime.backups import Backups
 from visual_memory_service.runtime.heap import keep_freed_memory
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Operations
+from visual_memory_service.runtime.threads import running_threads
 from visual_memory_service.wire.health import Health
 from visual_memory_service.wire.listener import Listener, check_free, stop_event
 from visual_memory_service.wire.rerank import Rerankers
@@ -60,7 +61,7 @@ async def run(settings: Settings) -> None:
     """Start all parts of the server on the running event loop, and serve until a signal."""
     began = time.perf_counter()
     loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(BLOCKED_THREADS, thread_name_prefix="call"))
+    loop.set_default_executor(running_threads(BLOCKED_THREADS, "call"))
     stopping = stop_event()
     states = Health()
     serving: set[asyncio.Task[None]] = set()

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -282,10 +282,13 @@ def ended(served: Path, tmp_path: Path) -> Path:
     return shutil.copytree(served, tmp_path / "data")
 
 
-def catches(pid: int, number: int) -> bool:
-    """Tell if a process has a handler for a signal."""
-    (mask,) = re.findall(r"SigCgt:\s(\w+)", Path(f"/proc/{pid}/status").read_text())
-    return bool(int(mask, 16) >> number - 1 & 1)
+def open_files(pid: int) -> set[Path]:
+    """Return the files that a process holds open."""
+    found = set[Path]()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(each.readlink())
+    return found
 
 
 def test_a_server_that_is_still_opening_its_memories_ends_at_once(ended: Path) -> None:
@@ -295,7 +298,7 @@ def test_a_server_that_is_still_opening_its_memories_ends_at_once(ended: Path) -
         db.execute("BEGIN IMMEDIATE")  # for which others wait for 10 seconds
         command = [sys.executable, "-m", "visual_memory_service", "serve", "--data", str(ended)]
         server = subprocess.Popen([*command, "--listen", "127.0.0.1:0"], stderr=subprocess.PIPE)
-        while not catches(server.pid, signal.SIGTERM):
+        while server.poll() is None and path not in open_files(server.pid):
             time.sleep(0.01)
 
         server.send_signal(signal.SIGTERM)

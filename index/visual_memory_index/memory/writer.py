@@ -85,30 +85,26 @@ class Writer:
             first = len(self._waiting) == 1
         if first:
             with self.turn:
-                self._do_all(self._take_waiting())
+                self._do_waiting()
         job.done.wait()
         if job.error is not None:
             raise job.error
         answer: T = job.answer
         return answer
 
-    def _take_waiting(self) -> list[Job]:
-        """Empty the queue and return its writes, after a short wait for as many as last time.
+    def _do_waiting(self) -> None:
+        """Do the waiting writes, after a short wait for as many as last time; each ends.
 
         The number of the writes taken last is ``_together_before``; if it was 1, there is no wait.
         """
         with self._queue:
             if self._together_before > 1:
-                with suppress(MemoryError):  # who cannot wait goes on with those that are there
+                with suppress(MemoryError, RuntimeError):  # of no memory for a lock to wait for
                     self._queue.wait_for(
                         lambda: len(self._waiting) >= self._together_before, GATHERING_SECONDS
                     )
             jobs, self._waiting = self._waiting, []
             self._together_before = len(jobs)
-        return jobs
-
-    def _do_all(self, jobs: Sequence[Job]) -> None:
-        """Do all jobs; each ends, with an error if nothing else."""
         try:
             for start in range(0, len(jobs), TOGETHER_MAX):
                 self._commit_together(jobs[start : start + TOGETHER_MAX])

@@ -30,7 +30,7 @@ def fresh(shape: tuple[int, ...], kind: type[T]) -> NDArray[T]:
     size = math.prod(shape) * np.dtype(kind).itemsize
     try:
         room = mmap.mmap(-1, size)
-    except OSError as error:  # without a file there is no other reason
+    except OSError as error:  # ENOMEM: there is no file
         raise MemoryError from error
     if hasattr(mmap, "MADV_HUGEPAGE") and size > LARGE_PAGE:
         room.madvise(mmap.MADV_HUGEPAGE, LARGE_PAGE, size - LARGE_PAGE)

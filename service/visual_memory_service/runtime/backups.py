@@ -6,7 +6,6 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, BinaryIO, TypeVar
@@ -15,7 +14,7 @@ from visual_memory.protocol import TRAILER_BYTES, BackupReader, with_checksum
 from visual_memory_index import IncomingBackup, Request, lower_thread_priority
 from visual_memory_index.errors import BadBackup, MemoryClosed
 from visual_memory_service.runtime.memories import Memories, ServedMemory
-from visual_memory_service.runtime.threads import in_thread, until_done
+from visual_memory_service.runtime.threads import in_thread, running_threads, until_done
 
 WAITING_SECONDS = 0.5
 
@@ -27,7 +26,7 @@ class Backups:
 
     def __init__(self, memories: Memories) -> None:
         self._memories = memories
-        self._thread = ThreadPoolExecutor(1, "copy", lower_thread_priority)
+        self._thread = running_threads(1, "copy", lower_thread_priority)
         self._closed = threading.Event()
 
     def close(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+
+from visual_memory_service.runtime.threads import running_threads
 
 Work = Callable[[], None]
 
@@ -13,13 +14,7 @@ class FairThreads:
     """Runs work in ``count`` threads; among what waits, the next of each group begins in turn."""
 
     def __init__(self, count: int, name: str) -> None:
-        self._threads = ThreadPoolExecutor(count, name)
-        all_run = threading.Event()
-        try:
-            for _ in range(count):  # now: later the system may lack memory to start one
-                self._threads.submit(all_run.wait)
-        finally:
-            all_run.set()
+        self._threads = running_threads(count, name)
         self._lock = threading.Lock()
         self._waiting: dict[str, dict[str, Work]] = {}  # by group, the next one's first; by name
 

@@ -7,7 +7,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -27,6 +26,7 @@ from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
 from visual_memory_service.runtime.check import Checks
 from visual_memory_service.runtime.rejections import Rejections
 from visual_memory_service.runtime.searches import Searches
+from visual_memory_service.runtime.threads import running_threads
 
 FITTED_AT_ONCE = 2  # heads of one memory, each of which may take seconds
 TRY_AGAIN_SECONDS = 3.0  # between tries: opening reads the whole file
@@ -42,7 +42,7 @@ class Embedders:
         self.allowed = (*BUILT_IN, *settings.allow_embedder)
         self._cache = settings.data / "cache"
         self._limits = ImageLimits(settings.image_bytes_max, settings.image_pixels_max)
-        self._workers = ThreadPoolExecutor(settings.threads, thread_name_prefix="embed")
+        self._workers = running_threads(settings.threads, "embed")
         self._building = threading.Lock()
         self._built: dict[str, Embedder] = {}
 

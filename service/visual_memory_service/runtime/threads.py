@@ -5,11 +5,37 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar, cast
 
+from visual_memory_service.config import BadSetting
+
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def running_threads(
+    count: int, name: str, initializer: Callable[[], object] | None = None
+) -> ThreadPoolExecutor:
+    """Return an executor of ``count`` threads, all of which run.
+
+    Where the system later refused to start one, ThreadPoolExecutor would raise an error, and still
+    do the work in another thread. Raises BadSetting if the system refuses one now.
+    """
+    executor = ThreadPoolExecutor(count, name, initializer)
+    all_run = threading.Event()
+    try:
+        for _ in range(count):
+            executor.submit(all_run.wait)
+    except RuntimeError as error:
+        raise BadSetting(
+            f"The system gives the server fewer than {count} threads to {name} ({error}); it has "
+            "too little memory, or too low a limit of processes."
+        ) from error
+    finally:
+        all_run.set()
+    return executor
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -24,12 +50,9 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
 async def in_stoppable_thread(
     over: threading.Event, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Run like ``in_thread``; ``over``, which work can check, is set once the call has ended."""
+    """Run like ``in_thread``; ``over``, which work can check, is set if the call is cancelled."""
     working = asyncio.ensure_future(asyncio.to_thread(run_unless, over, function, args, kwargs))
-    try:
-        return cast("T", await until_done(working, over.set))
-    finally:
-        over.set()  # also if no thread could be started: the executor keeps the work for another
+    return cast("T", await until_done(working, over.set))
 
 
 def run_unless(

@@ -7,7 +7,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -26,6 +25,7 @@ from visual_memory_service.decisions.classify import Classification
 from visual_memory_service.decisions.reranking import Candidate, Reranking
 from visual_memory_service.errors import BadField, BadRanking, ImagesNotStored, UnknownReranker
 from visual_memory_service.runtime.memories import ServedMemory
+from visual_memory_service.runtime.threads import running_threads
 
 SETTING = "reranker"
 NOBODY = "none"
@@ -72,7 +72,7 @@ class Rerankers:
         self._addresses = settings.rerankers
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._turns = {name: asyncio.Semaphore(ASKED_AT_ONCE) for name in self._addresses}
-        self._workers = ThreadPoolExecutor(settings.threads, thread_name_prefix="look")
+        self._workers = running_threads(settings.threads, "look")
 
     @property
     def names(self) -> list[str]:

@@ -68,14 +68,17 @@ def together(memory: Memory, writes: Sequence[Callable[[], object]]) -> list[obj
         except Exception as error:
             came[number] = error
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(writes))]
+    threads = [
+        threading.Thread(target=run, args=(number,), daemon=True) for number in range(len(writes))
+    ]
     with memory._engine.writer.turn:
         for number, thread in enumerate(threads):
             thread.start()
             while len(memory._engine.writer._waiting) <= number and thread.is_alive():
                 time.sleep(0.001)
     for thread in threads:
-        thread.join()
+        thread.join(60)
+        assert not thread.is_alive()
     return came
 
 
@@ -352,13 +355,14 @@ def test_each_write_ends_though_room_on_a_full_disk_cannot_be_made(
     assert [type(each) for each in came] == [OSError, OSError]
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate lock")])
 def test_where_memory_runs_out_for_one_that_waits_for_others_it_goes_on_without(
-    memory: Memory, monkeypatch: pytest.MonkeyPatch
+    memory: Memory, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together(memory, [partial(insert, memory, [id]) for id in "ab"])
 
     def no_memory(*_: object) -> bool:
-        raise MemoryError
+        raise error
 
     monkeypatch.setattr(memory._engine.writer._queue, "wait", no_memory)
 

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from visual_memory_service.runtime.threads import in_stoppable_thread, in_thread
+from visual_memory_service.config import BadSetting
+from visual_memory_service.runtime.threads import in_stoppable_thread, in_thread, running_threads
 
 
 def test_it_answers_and_raises_what_the_function_does() -> None:
@@ -104,30 +105,30 @@ def test_work_is_told_that_it_is_over() -> None:
     assert over.is_set()
 
 
-def test_work_that_no_thread_could_be_started_for_is_not_done_by_another(
+def test_all_threads_run_before_there_is_work() -> None:
+    with running_threads(3, "early"):
+        early = [each for each in threading.enumerate() if each.name.startswith("early_")]
+
+    assert len(early) == 3
+
+
+def test_where_the_system_refuses_a_thread_those_that_were_started_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    busy, free, done = threading.Event(), threading.Event(), list[str]()
+    start, refused = threading.Thread.start, list[threading.Thread]()
 
-    def begin() -> None:
-        busy.set()
-        free.wait(30)
+    def start_first(thread: threading.Thread) -> None:
+        if thread.name != "few_0":
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
 
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+    monkeypatch.setattr(threading.Thread, "start", start_first)
+    with pytest.raises(BadSetting, match=r"fewer than 3 threads to few .* too low a limit"):
+        running_threads(3, "few")
 
-    async def refused() -> None:
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
-        first = asyncio.create_task(in_thread(begin))
-        while not busy.is_set():
-            await asyncio.sleep(0.01)
-        with monkeypatch.context() as short:
-            short.setattr(threading.Thread, "start", refuse)
-            with pytest.raises(RuntimeError, match="can't start"):
-                await in_thread(done.append, "worked")
-        free.set()
-        await first
-        await in_thread(int)  # after what was queued before it
-
-    asyncio.run(refused())
-    assert done == []
+    assert len(refused) == 1
+    for each in threading.enumerate():
+        if each.name == "few_0":
+            each.join(30)
+            assert not each.is_alive()

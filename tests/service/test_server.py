@@ -138,6 +138,24 @@ def test_reflection_names_the_services_and_knows_the_protos(server: Server) -> N
 
 # Deadlines and draining
 
+# Runs a command that may start the given number of threads.
+FEW_THREADS = """
+import sys, threading
+from visual_memory_service.__main__ import main
+
+allowed, start = int(sys.argv.pop(1)), threading.Thread.start
+started = []
+
+def refuse(thread):
+    if len(started) == allowed:
+        raise RuntimeError("can't start new thread")
+    started.append(thread)
+    start(thread)
+
+threading.Thread.start = refuse
+sys.exit(main())
+"""
+
 
 @pytest.fixture
 def pictures() -> list[bytes]:
@@ -280,6 +298,21 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ended(served: Path, tmp_path: Path) -> Path:
     """A copy of that folder."""
     return shutil.copytree(served, tmp_path / "data")
+
+
+@pytest.mark.parametrize("allowed", [10, 65])
+def test_a_server_that_the_system_gives_too_few_threads_says_so(
+    tmp_path: Path, allowed: int
+) -> None:
+    program = [sys.executable, "-c", FEW_THREADS, str(allowed), "serve", "--data", str(tmp_path)]
+    more = ["--listen", "127.0.0.1:0", "--erasure", "files", "--threads", "2"]
+
+    done = subprocess.run([*program, *more], capture_output=True, text=True, timeout=60)
+
+    assert refused(done) == (
+        "The system gives the server too few threads (can't start new thread), for lack of memory "
+        "or by too low a limit of processes."
+    )
 
 
 def open_files(pid: int) -> set[Path]:

@@ -181,19 +181,26 @@ class Engine:
     def _publish(self, changes: Sequence[Change]) -> None:
         """Apply committed changes to the copy in RAM; on an error load it anew and re-raise.
 
-        If loading fails, too, all later calls raise CorruptCopy.
+        If loading fails, too, or memory runs out for the wait for readers, all later calls raise
+        CorruptCopy.
         """
         steps, under_way = self._steps(changes), True
-        with self.whole.writing():
-            while under_way:
-                with self.lock.writing():
-                    try:
-                        under_way = next(steps, True) is None
-                    except BaseException:
-                        self._load_anew()
-                        raise
-                if under_way:
-                    self.lock.let_in()
+        try:
+            with self.whole.writing():
+                while under_way:
+                    with self.lock.writing():
+                        try:
+                            under_way = next(steps, True) is None
+                        except BaseException:
+                            under_way = False
+                            self._load_anew()
+                            raise
+                    if under_way:
+                        self.lock.let_in()
+        except BaseException:
+            if under_way:
+                self._fall_behind()
+            raise
 
     def _steps(self, changes: Sequence[Change]) -> Iterator[None]:
         """Apply committed changes to the copy in RAM; yield where searches may come between."""
@@ -205,9 +212,12 @@ class Engine:
         try:
             self._load()
         except BaseException:
-            self._behind = True
-            self.lost(CorruptCopy(self.identity.name))
+            self._fall_behind()
             raise
+
+    def _fall_behind(self) -> None:
+        self._behind = True
+        self.lost(CorruptCopy(self.identity.name))
 
     def _load(self) -> None:
         dimension = self.identity.dimension

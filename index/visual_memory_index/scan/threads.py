@@ -27,4 +27,5 @@ class ScanThreads:
 def lower_thread_priority() -> None:
     """Lower the priority of the calling thread; only Linux has priorities of threads."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND_NICENESS)
+        thread = os.PRIO_PROCESS, threading.get_native_id()
+        os.setpriority(*thread, max(BACKGROUND_NICENESS, os.getpriority(*thread)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 from math import inf
 from typing import Any
 
@@ -15,7 +14,7 @@ from visual_memory.v1 import reranker_pb2_grpc
 from visual_memory_service.config import Bounds
 from visual_memory_service.convert.reranking import SERVICE, from_ranking, to_rerank
 from visual_memory_service.decisions.reranking import Reranker
-from visual_memory_service.runtime.threads import in_thread
+from visual_memory_service.runtime.threads import in_thread, running_threads
 from visual_memory_service.wire.health import Health
 from visual_memory_service.wire.listener import Listener, stop_event
 
@@ -46,7 +45,7 @@ async def serve(reranker: Reranker, listen: str) -> None:
     Prints ``listening on HOST:PORT`` once it answers. Raises BadSetting.
     """
     loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="rerank"))
+    loop.set_default_executor(running_threads(CALLS_AT_ONCE, "rerank"))
     stopping = stop_event()
 
     def add(server: Any, connections_closing: asyncio.Event) -> None:

@@ -45,8 +45,9 @@ class Checks:
     def start(self, names: Iterable[str]) -> None:
         """Start the thread that checks the memories of these names, in this order."""
         self._left.extend(names)
-        self._thread = threading.Thread(target=self._run, name="check")
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="check")
+        thread.start()
+        self._thread = thread
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -57,8 +58,9 @@ class Checks:
         with self._changed:
             self._pauses += 1
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._checking)
         try:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._checking)
             yield
         finally:
             with self._changed:

@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar, cast
 
-from visual_memory_service.config import BadSetting
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -21,18 +19,13 @@ def running_threads(
     """Return an executor of ``count`` threads, all of which run.
 
     Where the system later refused to start one, ThreadPoolExecutor would raise an error, and still
-    do the work in another thread. Raises BadSetting if the system refuses one now.
+    do the work in another thread. Raises RuntimeError if the system refuses one now.
     """
     executor = ThreadPoolExecutor(count, name, initializer)
     all_run = threading.Event()
     try:
         for _ in range(count):
             executor.submit(all_run.wait)
-    except RuntimeError as error:
-        raise BadSetting(
-            f"The system gives the server fewer than {count} threads to {name} ({error}); it has "
-            "too little memory, or too low a limit of processes."
-        ) from error
     finally:
         all_run.set()
     return executor

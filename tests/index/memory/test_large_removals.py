@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from visual_memory_index import Entry, Memory, parse, unit_rows
+from visual_memory_index.errors import CorruptCopy
 from visual_memory_index.memory.search import search
 from visual_memory_index.ram import ram_copy
 from visual_memory_index.ram.change import Change
@@ -227,6 +228,28 @@ def test_an_error_between_two_parts_has_all_read_anew(
     assert memory.count == 300
     assert memory._engine.ram.hidden is None
     memory.check()
+
+
+@pytest.mark.parametrize("wait", ["whole", "lock", "let_in"])
+def test_where_memory_runs_out_for_the_wait_for_readers_the_memory_is_refused(
+    memory: Memory, wait: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The change is on disk, and not in RAM."""
+
+    def no_memory(*_: object) -> None:
+        raise RuntimeError("can't allocate lock")
+
+    lock = memory._engine.whole if wait == "whole" else memory._engine.lock
+    with monkeypatch.context() as patch:
+        patch.setattr(lock, "let_in" if wait == "let_in" else "writing", no_memory)
+        with pytest.raises(RuntimeError):
+            memory.delete(IDS[::2])
+
+    assert not memory._engine.is_sound
+    with pytest.raises(CorruptCopy):
+        memory.nearest([Query(QUERIES, 5)])
+    with pytest.raises(CorruptCopy):
+        memory.delete(IDS[1:2])
 
 
 def test_heads_are_those_of_the_entries_left(memory: Memory) -> None:

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 
 from visual_memory.v1 import service_pb2_grpc
 from visual_memory_index import FolderLock, check_folder
-from visual_memory_service.config import BadSetting, Settings
+from visual_memory_service.config import Settings
 from visual_memory_service.convert.requests import SERVICE
 from visual_memory_service.decisions.calibration import SETTING as CALIBRATION
 from visual_memory_service.erasure.signing_keys import SigningKeys
@@ -24,8 +24,7 @@ from visual_memory_service.runtime.backups import Backups
 from visual_memory_service.runtime.heap import keep_freed_memory
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Operations
-from visual_memory_service.runtime.threads import running_threads
-from visual_memory_service.status import NO_THREAD
+from visual_memory_service.runtime.threads import enough_threads, running_threads
 from visual_memory_service.wire.health import Health
 from visual_memory_service.wire.listener import Listener, check_free, stop_event
 from visual_memory_service.wire.rerank import Rerankers
@@ -48,15 +47,8 @@ def serve(settings: Settings) -> None:
     check_free(settings.listen)  # before there is a data folder, which opening makes
     keep_freed_memory()
     use_all_descriptors()
-    try:
+    with enough_threads():
         asyncio.run(run(settings))
-    except RuntimeError as error:
-        if str(error) in NO_THREAD:
-            raise BadSetting(
-                f"The system gives the server too few threads ({error}), for lack of memory or by "
-                "too low a limit of processes."
-            ) from None
-        raise
 
 
 def use_all_descriptors() -> None:

@@ -300,14 +300,26 @@ def ended(served: Path, tmp_path: Path) -> Path:
     return shutil.copytree(served, tmp_path / "data")
 
 
-@pytest.mark.parametrize("allowed", [10, 65])
+@pytest.mark.parametrize(
+    ("allowed", "command"),
+    [
+        (10, "serve --data data --erasure files"),
+        (65, "serve --data data --erasure files --threads 2"),
+        (5, "reranker chat --url http://127.0.0.1:1 --model m"),
+    ],
+)
 def test_a_server_that_the_system_gives_too_few_threads_says_so(
-    tmp_path: Path, allowed: int
+    tmp_path: Path, allowed: int, command: str
 ) -> None:
-    program = [sys.executable, "-c", FEW_THREADS, str(allowed), "serve", "--data", str(tmp_path)]
-    more = ["--listen", "127.0.0.1:0", "--erasure", "files", "--threads", "2"]
+    program = [sys.executable, "-c", FEW_THREADS, str(allowed), *command.split()]
 
-    done = subprocess.run([*program, *more], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*program, "--listen", "127.0.0.1:0"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
     assert refused(done) == (
         "The system gives the server too few threads (can't start new thread), for lack of memory "

@@ -184,19 +184,23 @@ class Engine:
         If loading fails, too, or memory runs out for the wait for readers, all later calls raise
         CorruptCopy.
         """
-        steps, under_way = self._steps(changes), True
+        under_way = True
         try:
             with self.whole.writing():
-                while under_way:
-                    with self.lock.writing():
-                        try:
-                            under_way = next(steps, True) is None
-                        except BaseException:
-                            under_way = False
-                            self._load_anew()
-                            raise
-                    if under_way:
-                        self.lock.let_in()
+                steps = self._steps(changes)
+                try:
+                    while under_way:
+                        with self.lock.writing():
+                            try:
+                                under_way = next(steps, True) is None
+                            except BaseException:
+                                under_way = False
+                                self._load_anew()
+                                raise
+                        if under_way:
+                            self.lock.let_in()
+                finally:
+                    self._behind |= under_way
         except BaseException:
             if under_way:
                 self._fall_behind()

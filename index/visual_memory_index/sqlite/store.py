@@ -6,7 +6,7 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from functools import cached_property
 from pathlib import Path
@@ -245,7 +245,8 @@ class SqliteStore:
             transaction = SqliteTransaction(db, self.path, self._kind)
             yield transaction
             transaction.finish()
-        self._committed(Standing.of(transaction.head))
+        with suppress(MemoryError):  # what is committed is done
+            self._committed(Standing.of(transaction.head))
 
     def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
         with self.database.reading() as db:

@@ -128,9 +128,11 @@ def refusing() -> Iterator[None]:
     """
     server_libraries.need("a re-ranker")
     from visual_memory_embedders.errors import EmbeddingRefusal
+    from visual_memory_service.runtime.threads import enough_threads
 
     try:
-        yield
+        with enough_threads():
+            yield
     except (BadSetting, EmbeddingRefusal) as error:
         raise Refused(str(error)) from None
 

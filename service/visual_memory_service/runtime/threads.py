@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, ParamSpec, TypeVar, cast
+
+from visual_memory_service.config import BadSetting
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +31,20 @@ def running_threads(
     finally:
         all_run.set()
     return executor
+
+
+@contextmanager
+def enough_threads() -> Iterator[None]:
+    """Raise BadSetting if the system refuses a thread inside the block."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == "can't start new thread":
+            raise BadSetting(
+                f"The system gives the server too few threads ({error}), for lack of memory or by "
+                "too low a limit of processes."
+            ) from error
+        raise
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

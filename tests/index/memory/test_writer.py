@@ -284,6 +284,19 @@ def test_entries_that_come_together_with_their_change_are_changed(memory: Memory
     memory.check()
 
 
+def test_where_there_is_no_memory_to_note_a_write_that_is_on_disk_it_is_done(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as short:
+        short.setattr(memory._engine.store, "_committed", no_memory)
+        assert insert(memory, ["a"]) == ["a"]
+
+    assert memory.check().entry_count == 1
+
+
 @pytest.fixture
 def damage(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> CorruptStore:
     """The error of every write that is published; the memory has the entry "a"."""

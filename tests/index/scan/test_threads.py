@@ -8,26 +8,25 @@ import sys
 import pytest
 
 PROGRAM = """
-import os, sys, threading
+import contextlib, os, sys, threading
 from visual_memory_index.scan.threads import lower_thread_priority
 
-os.nice(int(sys.argv[1]))
-if os.getuid() == 0:
+process = os.nice(int(sys.argv[1]))
+with contextlib.suppress(OSError):
     os.setuid(65534)  # one who may not raise a priority
-thread = threading.Thread(target=lambda: (lower_thread_priority(), print(os.nice(0))))
+niceness = []
+thread = threading.Thread(target=lambda: (lower_thread_priority(), niceness.append(os.nice(0))))
 thread.start()
 thread.join()
-print(os.nice(0))
+print(niceness == [max(10, process)], os.nice(0) == process)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
-@pytest.mark.parametrize(("process", "expected"), [(0, 10), (15, 15)])
-def test_a_thread_gets_a_lower_priority_than_others_or_keeps_its_own(
-    process: int, expected: int
-) -> None:
-    program = [sys.executable, "-c", PROGRAM, str(process)]
+@pytest.mark.parametrize("lower", [0, 15])
+def test_a_thread_gets_a_lower_priority_than_others_or_keeps_its_own(lower: int) -> None:
+    program = [sys.executable, "-c", PROGRAM, str(lower)]
 
     done = subprocess.run(program, capture_output=True, text=True, timeout=60)
 
-    assert (done.stdout, done.stderr) == (f"{expected}\n{process}\n", "")
+    assert (done.stdout, done.stderr) == ("True True\n", "")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+# Python's sentences for lack of memory; the first one also for too low a limit of processes.
+NO_THREAD = ("can't start new thread", "can't allocate lock")
+
 
 class RequestRefusal(Exception):
     """Base class of errors that refuse a request; nothing was changed."""

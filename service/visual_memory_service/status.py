@@ -16,8 +16,6 @@ from visual_memory_service import errors
 
 DOMAIN = "visual-memory"
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
-# Python's sentences for lack of memory; the first one also for too low a limit of processes.
-NO_THREAD = ("can't start new thread", "can't allocate lock")
 REFUSALS = (
     index.errors.MemoryRefusal,
     embedders.errors.EmbeddingRefusal,
@@ -133,7 +131,7 @@ def foreseen(error: Exception) -> Exception:
     """
     if isinstance(error, MemoryError | EncodeError):  # our messages fail only for lack of memory
         return errors.OutOfMemory()
-    if isinstance(error, RuntimeError) and str(error) in NO_THREAD:
+    if isinstance(error, RuntimeError) and str(error) in errors.NO_THREAD:
         return errors.OutOfMemory("no memory for a thread, or too low a limit of processes")
     if isinstance(error, OSError) and error.errno in TOO_MANY:
         return index.errors.TooManyFiles(

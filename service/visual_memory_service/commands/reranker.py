@@ -122,7 +122,7 @@ def chat(options: Namespace) -> None:
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Context manager that turns a bad setting or embedder of a re-ranker into Refused.
+    """Context manager that turns a bad setting or embedder, or too few threads, into Refused.
 
     Raises MissingExtra before the block if a server's library is not installed.
     """

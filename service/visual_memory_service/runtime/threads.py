@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, ParamSpec, TypeVar, cast
 
 from visual_memory_service.config import BadSetting
+from visual_memory_service.errors import NO_THREAD
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,7 +40,7 @@ def enough_threads() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if str(error) == "can't start new thread":
+        if str(error) in NO_THREAD:
             raise BadSetting(
                 f"The system gives the server too few threads ({error}), for lack of memory or by "
                 "too low a limit of processes."

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -240,11 +240,23 @@ def test_where_memory_runs_out_for_the_wait_for_readers_the_memory_is_refused(
         raise RuntimeError("can't allocate lock")
 
     lock = memory._engine.whole if wait == "whole" else memory._engine.lock
+    writing, sound = memory._engine.whole.writing, list[bool]()
+
+    @contextmanager
+    def watched() -> Iterator[None]:
+        with writing():
+            try:
+                yield
+            finally:
+                sound.append(memory._engine.is_sound)
+
     with monkeypatch.context() as patch:
+        patch.setattr(memory._engine.whole, "writing", watched)
         patch.setattr(lock, "let_in" if wait == "let_in" else "writing", no_memory)
         with pytest.raises(RuntimeError):
             memory.delete(IDS[::2])
 
+    assert sound == ([] if wait == "whole" else [False])  # before others may enter
     assert not memory._engine.is_sound
     with pytest.raises(CorruptCopy):
         memory.nearest([Query(QUERIES, 5)])

@@ -1,4 +1,4 @@
 """Erasure: byte patterns of unlearned entries, and the search for these in files.
 
-Imports no other room. Alone: ``make test ROOM=index/erasure``.
+Imports ``rows``. Alone: ``make test ROOM=index/erasure``.
 """

@@ -12,7 +12,7 @@ import pytest
 
 from visual_memory_index import Request, ResiduePatterns
 from visual_memory_index.catalog.sqlite_registry import SqliteRegistry
-from visual_memory_index.erasure.residue import masked
+from visual_memory_index.erasure.masks import masked
 from visual_memory_index.errors import CorruptStore
 from visual_memory_index.store.stored_files import StoredFiles
 

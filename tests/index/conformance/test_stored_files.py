@@ -15,7 +15,8 @@ from tests.index.conformance.implementations import FILED, SearchableStore
 from tests.index.conformance.test_store import ENTRIES, IDENTITY, VECTORS, insert
 
 from visual_memory_index import Entry
-from visual_memory_index.erasure.residue import ResiduePatterns, masked
+from visual_memory_index.erasure.masks import masked
+from visual_memory_index.erasure.residue import ResiduePatterns
 
 
 @pytest.fixture(params=FILED)

@@ -12,14 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index.erasure.residue import (
-    FRAGMENT_BYTES,
-    SEARCHED_AT_ONCE,
-    TEXT_PIECE,
-    ResiduePatterns,
-    masked,
-)
+from visual_memory_index.erasure.fragments import FRAGMENT_BYTES
+from visual_memory_index.erasure.masks import masked
+from visual_memory_index.erasure.residue import SEARCHED_AT_ONCE, ResiduePatterns
 from visual_memory_index.erasure.search import unexplained
+from visual_memory_index.erasure.texts import TEXT_PIECE
 from visual_memory_index.records.entry import Entry
 
 RNG = np.random.default_rng(3)
@@ -326,8 +323,8 @@ def test_what_is_looked_for_is_not_kept_as_it_was() -> None:
     (piece,) = patterns.found_in(TEXT.encode())
 
     assert masked(piece) == TEXT.encode()
-    around = [each for known in patterns._probes.values() for each, *_ in known]
-    assert not patterns.found_in(b"".join([*patterns._texts, *patterns._texts.values(), *around]))
+    kept = [*patterns._texts, *patterns._texts.values(), patterns._fragments.around.tobytes()]
+    assert not patterns.found_in(b"".join(kept))
     assert masked(masked(b"abc")) == b"abc"
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visual_memory_index import ResiduePatterns, unexplained
-from visual_memory_index.erasure.residue import masked
+from visual_memory_index.erasure.masks import masked
 from visual_memory_index.erasure.search import OVERLAP, READ_AT_ONCE, search_files
 
 if TYPE_CHECKING:

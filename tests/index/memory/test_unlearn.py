@@ -15,7 +15,7 @@ import pytest
 
 from visual_memory_index import Entry, Facts, Memory, Request, ResiduePatterns, unit_rows
 from visual_memory_index.codes.planes import Planes
-from visual_memory_index.erasure.residue import FRAGMENT_BYTES
+from visual_memory_index.erasure.fragments import FRAGMENT_BYTES
 from visual_memory_index.errors import RequestErased, RequestReused, TooManyIds, UnknownEntries
 from visual_memory_index.memory import unlearn as erasure
 from visual_memory_index.memory.operations import StartedOperation

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from visual_memory_index import ResiduePatterns
-from visual_memory_index.erasure.residue import masked
+from visual_memory_index.erasure.masks import masked
 from visual_memory_service.erasure import process_memory
 from visual_memory_service.erasure.process_memory import (
     PAGE_ENTRY_BYTES,
@@ -122,6 +122,7 @@ import tracemalloc
 from visual_memory_index import ResiduePatterns
 from visual_memory_service.erasure import process_memory
 patterns = ResiduePatterns(["malloc_usable_size", "a word of no program"])
+patterns.found_in(bytes(64))  # compiles the loop
 tracemalloc.start()
 words = process_memory.find_in_program(patterns)
 print(tracemalloc.get_traced_memory()[1], *(each.hex() for each in words))

@@ -14,7 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from visual_memory import AlreadyExists, Client, Error, Memory, NotFound, PruneResult
+from visual_memory import (
+    AlreadyExists,
+    Client,
+    Error,
+    InvalidArgument,
+    Memory,
+    NotFound,
+    PruneResult,
+)
+from visual_memory._messages.insertion import Insertion
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
@@ -234,7 +243,10 @@ def stored(memory: Memory) -> dict[str, Entry]:
 
 
 def compare(source: Source, stored: Mapping[str, Entry], limits: Limits) -> Plan:
-    """Compare the source with the stored entries. Raises Refused if an id comes twice."""
+    """Compare the source with the stored entries.
+
+    Raises Refused if an id comes twice, or an item has another field that the server would refuse.
+    """
     plan, seen = Plan(bad=dict(source.bad)), set[str]()
     with Progress(f"{source.noun}s checked", source.count) as progress:
         bytes_max = min(BATCH_BYTES, limits.message_bytes // 4)  # with ids, labels and metadata
@@ -255,9 +267,22 @@ def compare(source: Source, stored: Mapping[str, Entry], limits: Limits) -> Plan
                 if item.id not in stored:
                     plan.new.add(item.id)
                 unsure.append(item)
+            check(batch)
             plan.bad |= bad(unsure, limits)
             progress.add(len(batch))
     return plan
+
+
+def check(items: Sequence[Item]) -> None:
+    """Check all but the pictures of items as an insertion does. Raises Refused."""
+    fields = columns(items) | {"images": None}
+    if fields["vectors"] is None:
+        fields["vectors"] = np.ones((len(items), 1))  # in place of pictures
+    try:
+        Insertion("", **fields, request_id=None, replace_existing=False)
+    except InvalidArgument as error:
+        problem = bad_pictures.named(error, items, attrgetter("id"))
+        raise Refused(f"{problem} Nothing was stored.") from None
 
 
 def compare_vectors(plan: Plan, memory: Memory) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from visual_memory import InvalidArgument
@@ -72,17 +72,23 @@ def send(
         except InvalidArgument as error:
             path = error.field_violations[0][0] if error.field_violations else ""
             at = ITEM.match(path)
-            if not at or not error.message.startswith(at[0]):
-                raise Refused(error.message) from None
+            if at is None or not PICTURE.fullmatch(path) or not error.message.startswith(at[0]):
+                raise named(error, batch, name) from None
             number = int(at[2])
-            if not PICTURE.fullmatch(path):
-                raise Refused(name(batch[number]) + error.message.removeprefix(at[0])) from None
             why = reason(error.message.removeprefix(path))
             if not options.skip_bad:
                 raise Refused(f"{name(batch[number])} {why}.") from None
             bad[name(batch.pop(number))] = why
             del batch[: error.stored or 0]
     return None
+
+
+def named(error: InvalidArgument, items: Sequence[Item], name: Callable[[Item], str]) -> Refused:
+    """Return the refusal of a field of an item, with the item's name in place of its number."""
+    at = ITEM.match(error.message)
+    if at is None:
+        return Refused(error.message)
+    return Refused(name(items[int(at[2])]) + error.message.removeprefix(at[0]))
 
 
 def reason(problem: str) -> str:

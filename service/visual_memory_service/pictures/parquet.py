@@ -43,6 +43,7 @@ class File:
         self.content = self._check(schema)
         self.embedder = (schema.metadata or {}).get(EMBEDDER, b"").decode() or None
         self.count: int = self._file.metadata.num_rows
+        self._dimension = 0  # known once a row was read
         wanted = ["id", "label", self.content, "metadata"]
         if kept and self.content == "vector" and "image" in schema.names:
             self._check_image(schema)
@@ -121,8 +122,9 @@ class File:
         if self.content == "image":
             images: list[bytes | None] = column.to_pylist()
             return images
-        lengths = set(self._arrow.compute.list_value_length(column).to_pylist())
-        if len(lengths) > 1 or None in lengths:
+        lengths = self._arrow.compute.list_value_length(column).to_pylist()
+        self._dimension = self._dimension or lengths[0]
+        if set(lengths) != {self._dimension}:
             raise Refused(
                 f"The vectors of {self._path} from row {number} on are not all of one length."
             )

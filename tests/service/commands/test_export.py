@@ -142,7 +142,10 @@ def test_a_hash_that_is_none_is_refused_by_its_id(
 
     said = refused(command("insert", names[0], "some.parquet"))
 
-    assert said == "b.content_sha256 must be 64 lower-case hex digits, or empty, but is 'none'.\n"
+    assert said == (
+        "b.content_sha256 must be 64 lower-case hex digits, or empty, but is 'none'. "
+        "Nothing was stored.\n"
+    )
     assert memory.info().count == 0
 
 

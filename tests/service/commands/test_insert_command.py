@@ -12,7 +12,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
@@ -675,3 +675,59 @@ def test_what_was_unlearned_before_is_known_where_another_command_stops_the_inse
         assert memory.info().count == progress.done + 1
     assert progress.done > 0
     assert plan.unlearned == {"id-000"}
+
+
+BAD_ROWS = {
+    "a vector of zeros": ("vector", [0.0] * 4, "id-14000.vector must be finite and not zero"),
+    "a vector beyond numbers": ("vector", [float("nan")] * 4, "id-14000.vector must be finite"),
+    "a long label": ("label", "x" * 257, "id-14000.label must be 1 to 256 UTF-8 bytes"),
+    "much metadata": ("metadata", json.dumps({"k": "x" * 17_000}), "id-14000.metadata must be at"),
+    "another hash": ("content_sha256", "A" * 64, "id-14000.content_sha256 must be 64 lower-case"),
+    "a shorter vector": ("vector", [1.0] * 3, "from row 12288 on are not all of one length"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_ROWS)
+@pytest.mark.parametrize("skip", [(), ("--skip-bad",)])
+def test_a_bad_row_of_a_parquet_file_is_told_before_anything_is_stored(
+    run: Run, server: Server, tmp_path: Path, bad: str, skip: tuple[str, ...]
+) -> None:
+    count, at = 15_000, 14_000
+    table: dict[str, list[Any]] = {
+        "id": [f"id-{number:05}" for number in range(count)],
+        "label": ["cat"] * count,
+        "vector": np.random.default_rng(0).normal(size=(count, 4)).tolist(),
+        "metadata": [""] * count,
+        "content_sha256": [""] * count,
+    }
+    column, value, said = BAD_ROWS[bad]
+    table[column][at] = value
+    pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "rows.parquet")
+    with visual_memory.connect(server.address) as client:
+        memory = client.create_memory(f"memory-{uuid4().hex}", dimension=4)
+
+        refused = run("insert", memory.name, "rows.parquet", *skip)
+
+        assert refused.returncode == 1
+        assert said in refused.stderr
+        assert memory.info().count == 0
+
+
+def test_vectors_of_another_length_further_on_are_told_before_anything_is_stored(
+    run: Run, server: Server, tmp_path: Path
+) -> None:
+    lengths = [4] * 4096 + [3] * 10
+    table = {
+        "id": [str(number) for number in range(len(lengths))],
+        "label": ["cat"] * len(lengths),
+        "vector": [[1.0] * length for length in lengths],
+    }
+    pyarrow.parquet.write_table(pyarrow.table(table), tmp_path / "rows.parquet")
+    with visual_memory.connect(server.address) as client:
+        memory = client.create_memory(f"memory-{uuid4().hex}", dimension=4)
+
+        refused = run("insert", memory.name, "rows.parquet")
+
+        assert refused.returncode == 1
+        assert "from row 4096 on are not all of one length" in refused.stderr
+        assert memory.info().count == 0

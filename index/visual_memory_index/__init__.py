@@ -22,7 +22,7 @@ from visual_memory_index.records.operation import CUT_SHORT, UNLEARN, Operation
 from visual_memory_index.records.request import WHOLE, WITHOUT_ID, Request, StoredBatch
 from visual_memory_index.rows.distances import bad_rows, exact_distances, unit_rows
 from visual_memory_index.scan.indexes import ScannedIndexes
-from visual_memory_index.scan.threads import lower_thread_priority
+from visual_memory_index.scan.threads import lower_thread_priority, running_threads
 from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.sqlite.backup import IncomingBackup
 from visual_memory_index.store.store import AuditPage, Page
@@ -103,6 +103,7 @@ __all__ = [
     "parse",
     "probe_folder",
     "read_small",
+    "running_threads",
     "search_files",
     "sizes_of",
     "smallest_flip",

@@ -14,7 +14,7 @@ import structlog
 from grpc_health.v1 import health_pb2
 
 from visual_memory.v1 import service_pb2_grpc
-from visual_memory_index import FolderLock, check_folder
+from visual_memory_index import FolderLock, check_folder, running_threads
 from visual_memory_service.config import Settings
 from visual_memory_service.convert.requests import SERVICE
 from visual_memory_service.decisions.calibration import SETTING as CALIBRATION
@@ -24,7 +24,7 @@ from visual_memory_service.runtime.backups import Backups
 from visual_memory_service.runtime.heap import keep_freed_memory
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Operations
-from visual_memory_service.runtime.threads import enough_threads, running_threads
+from visual_memory_service.runtime.threads import enough_threads
 from visual_memory_service.wire.health import Health
 from visual_memory_service.wire.listener import Listener, check_free, stop_event
 from visual_memory_service.wire.rerank import Rerankers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, wait
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
@@ -75,12 +75,11 @@ class Engine:
         self._behind = False  # True if the copy in RAM does not match the file
         self._reading_settings = threading.Lock()  # or an earlier reading could replace a later one
         self.settings = store.settings()
-        with ThreadPoolExecutor(1) as thread:
-            checking = thread.submit(store.check)
-            try:
-                self._load()
-            finally:
-                checking.result()  # whose error says more
+        checking = self._indexes.loading.submit(store.check)
+        try:
+            self._load()
+        finally:
+            checking.result()  # whose error says more
 
     @property
     def is_sound(self) -> bool:
@@ -234,7 +233,7 @@ class Engine:
         if on_disk:
             self._load_codes(ram)
         else:
-            for revision, entries in ahead(self.store.rows(dimension)):
+            for revision, entries in ahead(self.store.rows(dimension), self._indexes.loading):
                 ram.add(*entries)
                 ram.revision = revision
         ram.shown = Shown(ram.revision, self.store.digest())
@@ -243,7 +242,7 @@ class Engine:
         """Load voting entries with their codes, then store the codes that were missing."""
         made: list[NDArray[np.int64]] = []
         rows = self.store.coded_rows(ram.vectors.dimension, ram.vectors.encode)
-        for revision, entries in ahead(rows):
+        for revision, entries in ahead(rows, self._indexes.loading):
             ram.add_coded(entries)
             ram.revision = revision
             made.append(entries.keys[~entries.stored])
@@ -254,13 +253,15 @@ class Engine:
                 self.store.keep_codes(part, ram.vectors.codes(ram.rows_of_keys(part)))
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield ``items``, of which a thread of its own makes one while another is worked on."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, None)
+def ahead(items: Iterator[T], threads: Executor) -> Iterator[T]:
+    """Yield ``items``, of which one of ``threads`` makes one while another is worked on."""
+    coming = threads.submit(next, items, None)
+    try:
         while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
+            coming = threads.submit(next, items, None)
             yield item
+    finally:
+        wait([coming])
 
 
 def check_known(ids: Iterable[str], known: Mapping[str, object]) -> None:

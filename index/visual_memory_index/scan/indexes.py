@@ -20,11 +20,10 @@ from visual_memory_index.rows.blocks import Blocks
 from visual_memory_index.rows.multiply import note, take_note
 from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.stored_rows import StoredRows
-from visual_memory_index.scan.threads import ScanThreads
+from visual_memory_index.scan.threads import MULTIPLYING, IndexThreads
 from visual_memory_index.scan.vectors import Originals, ReadRows, UnitRows
 
 PACKED_MAX = 1024  # rows of a block that BLAS packs, and numbers of each, at most
-MULTIPLYING = 16  # threads that multiply at the same time, so that each has buffers of its own
 FEW = 8  # rows by which many are multiplied
 TOGETHER_SECONDS = 60.0  # for which threads wait for each other
 
@@ -41,7 +40,8 @@ class ScannedIndexes:
 
     def __init__(self, threads: int | None = None, originals: Originals = "ram") -> None:
         self.originals = originals
-        self._threads = ScanThreads(threads or os.cpu_count() or 1)
+        self._threads = IndexThreads(threads or os.cpu_count() or 1)
+        self.loading = self._threads.loading
         self._threads.queries.submit(compile_loops)
 
     def new(
@@ -65,8 +65,7 @@ class ScannedIndexes:
             zeros = [np.zeros(shape, kind) for kind in (np.float32, np.float64)]
             for threads in (self._threads.queries, self._threads.background):
                 pack_together(threads, self._threads.count, zeros)
-            with ThreadPoolExecutor(MULTIPLYING) as others:
-                pack_together(others, MULTIPLYING, zeros)
+            pack_together(self._threads.multiplying, MULTIPLYING, zeros)
         except BaseException:
             note(width)
             raise

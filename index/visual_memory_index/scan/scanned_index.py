@@ -16,7 +16,7 @@ from visual_memory_index.rows.multiply import multiply
 from visual_memory_index.rows.rows import RowBits, Rows
 from visual_memory_index.scan.ranking import rank_all
 from visual_memory_index.scan.stored_rows import StoredRows
-from visual_memory_index.scan.threads import ScanThreads
+from visual_memory_index.scan.threads import IndexThreads
 from visual_memory_index.scan.vectors import Ids, NearestOthers, UnitRows, Unresolved
 
 TOGETHER_MAX = 4096  # sum of k and excluded rows
@@ -35,7 +35,7 @@ class ScannedIndex:
         self,
         rows: UnitRows,
         planes: Planes,
-        threads: ScanThreads,
+        threads: IndexThreads,
         *,
         background: bool = False,
     ) -> None:

@@ -1,27 +1,51 @@
-"""Threads that scans share, some of which work in the background, beside queries."""
+"""Threads that the indexes of one process share, some of lower priority, beside queries."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 BACKGROUND_NICENESS = 10  # of Linux: about a tenth of the processor beside a thread that wants all
+LOADING = 4
+MULTIPLYING = 16  # threads that multiply at the same time, so that each has buffers of its own
 
 
-class ScanThreads:
+class IndexThreads:
     """``count`` threads that scan for queries, and as many of lower priority for the background.
 
-    Each thread scans a part of the rows by itself.
+    Each of these scans a part of the rows by itself. Threads for ``loading`` read files of memories
+    that are opened; those for ``multiplying`` have buffers of BLAS.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.queries: Executor = ThreadPoolExecutor(count, "scan")
-        self.background: Executor = ThreadPoolExecutor(
-            count, "background-scan", lower_thread_priority
-        )
+        self.queries: Executor = running_threads(count, "scan")
+        self.background: Executor = running_threads(count, "background-scan", lower_thread_priority)
+        self.loading: Executor = running_threads(LOADING, "load")
+        self.multiplying: Executor = running_threads(MULTIPLYING, "multiply")
+
+
+def running_threads(
+    count: int, name: str, initializer: Callable[[], object] | None = None
+) -> ThreadPoolExecutor:
+    """Return an executor of ``count`` threads, all of which run.
+
+    Where the system later refused to start one, ThreadPoolExecutor would raise an error, and still
+    do the work in another thread; and where memory ran out in a new thread, it would wait for that
+    for ever, and with it all executors of the process. Raises RuntimeError if the system refuses a
+    thread now.
+    """
+    executor = ThreadPoolExecutor(count, name, initializer)
+    all_run = threading.Event()
+    try:
+        for _ in range(count):
+            executor.submit(all_run.wait)
+    finally:
+        all_run.set()
+    return executor
 
 
 def lower_thread_priority() -> None:

@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -148,6 +149,7 @@ class IndexFactory(Protocol):
 
     ``instructions`` names the instructions of the processor that scans use, such as "avx512".
     ``originals`` says where the vectors of memories are kept: in RAM, or in their files alone.
+    ``loading`` are threads that read what a memory is opened with.
     ``unsearchable`` names the places outside the process's memory where the indexes keep vectors,
     such as "the memory of GPU 0": the search for residues cannot read these, and certificates say
     so.
@@ -155,6 +157,7 @@ class IndexFactory(Protocol):
 
     instructions: str
     originals: Originals
+    loading: Executor
     unsearchable: Sequence[str]
 
     def new(

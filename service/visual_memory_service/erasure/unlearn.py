@@ -157,7 +157,6 @@ class UnlearningWork:
             ended_at=now(),
             unsearchable=self.memories.indexes.unsearchable,
         )
-        memory.unlearning.forget(job.name)
         result = UnlearnResult(
             count=statement.count,
             unknown_count=drafted["asked"] - statement.count,
@@ -168,7 +167,9 @@ class UnlearningWork:
             not_asked=drafted.get("not_asked", ()),  # as before a restart
             backups=drafted["backups"],
         )
-        return json.dumps(asdict(result))
+        text = json.dumps(asdict(result))
+        memory.unlearning.forget(job.name)
+        return text
 
     def _delete(self, job: Job, memory: Memory) -> ResiduePatterns | None:
         """Delete the entries; return the byte strings to search for, None if these are unknown.

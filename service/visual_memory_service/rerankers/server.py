@@ -11,10 +11,11 @@ import structlog
 
 from visual_memory.v1 import reranker_pb2 as pb
 from visual_memory.v1 import reranker_pb2_grpc
+from visual_memory_index import running_threads
 from visual_memory_service.config import Bounds
 from visual_memory_service.convert.reranking import SERVICE, from_ranking, to_rerank
 from visual_memory_service.decisions.reranking import Reranker
-from visual_memory_service.runtime.threads import in_thread, running_threads
+from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.wire.health import Health
 from visual_memory_service.wire.listener import Listener, stop_event
 

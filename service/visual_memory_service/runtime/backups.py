@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
 from visual_memory.protocol import TRAILER_BYTES, BackupReader, with_checksum
-from visual_memory_index import IncomingBackup, Request, lower_thread_priority
+from visual_memory_index import IncomingBackup, Request, lower_thread_priority, running_threads
 from visual_memory_index.errors import BadBackup, MemoryClosed
 from visual_memory_service.runtime.memories import Memories, ServedMemory
-from visual_memory_service.runtime.threads import in_thread, running_threads, until_done
+from visual_memory_service.runtime.threads import in_thread, until_done
 
 WAITING_SECONDS = 0.5
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from visual_memory_service.runtime.threads import running_threads
+from visual_memory_index import running_threads
 
 Work = Callable[[], None]
 

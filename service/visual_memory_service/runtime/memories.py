@@ -20,16 +20,17 @@ import visual_memory_index as index
 from visual_memory_embedders import BUILT_IN, Embedder, EmbedderSpec, ImageLimits, build
 from visual_memory_embedders.errors import WrongEmbedder
 from visual_memory_embedders.images.thumbnails import smaller, thumbnails
-from visual_memory_index import errors
+from visual_memory_index import errors, running_threads
 from visual_memory_service.config import Settings
 from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
 from visual_memory_service.runtime.check import Checks
 from visual_memory_service.runtime.rejections import Rejections
 from visual_memory_service.runtime.searches import Searches
-from visual_memory_service.runtime.threads import running_threads
+from visual_memory_service.runtime.threads import LentThreads
 
 FITTED_AT_ONCE = 2  # heads of one memory, each of which may take seconds
 TRY_AGAIN_SECONDS = 3.0  # between tries: opening reads the whole file
+IMPORTS_AT_ONCE = 4  # in threads that run; more have others started
 log = structlog.get_logger()
 
 T = TypeVar("T")
@@ -161,6 +162,7 @@ class Memories:
         self.fitted = fitted
         self.indexes = indexes or index.ScannedIndexes(settings.threads, settings.originals)
         self.embedders = Embedders(settings)
+        self.importing = LentThreads(IMPORTS_AT_ONCE, "import")
         self._changed = changed
         self._editing = threading.Lock()
         self._states = threading.Lock()  # guards _open and _refused; taken after other locks

@@ -16,7 +16,7 @@ import structlog
 
 from visual_memory_embedders.errors import EmbeddingRefusal
 from visual_memory_index import CUT_SHORT, UNLEARN, WITHOUT_ID, Memory, Operation, Request, errors
-from visual_memory_service.errors import NotCancellable, NotDone, TooManyOperations
+from visual_memory_service.errors import NotCancellable, NotDone, OutOfMemory, TooManyOperations
 from visual_memory_service.runtime.fair_threads import FairThreads
 from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.status import foreseen
@@ -27,6 +27,7 @@ PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last agai
 AFTER = "It begins after the unlearning {}, which waits: {}"
 AT_ONCE = 2  # further operations wait, since each may use all processors
 WAITING_MAX = 100  # of one memory
+PASSING = errors.FileUnavailable, OutOfMemory  # an erasure waits until they have passed
 ENDED_MAX = 1000  # operations whose progress is kept after their end
 log = structlog.get_logger()
 
@@ -86,16 +87,21 @@ class Job:
         future.result()
 
     def retry_while(
-        self, act: Callable[[], T], *, against: type[Exception] = errors.FileUnavailable
+        self,
+        act: Callable[[], T],
+        *,
+        against: type[Exception] | tuple[type[Exception], ...] = PASSING,
     ) -> T:
         """Call ``act``, with pauses, until it does not raise ``against``. Raises Cancelled.
 
-        A problem is logged when it begins, and once it has ended.
+        A problem is logged when it begins, and once it has ended. Lack of RAM or of threads is
+        OutOfMemory.
         """
         logged = ""
         for pause in pauses():
             try:
-                result = act()
+                with refusing():
+                    result = act()
             except against as problem:
                 if (reason := errors.in_full(problem)) != logged:
                     log.warning("operation waits", operation=self.name, reason=reason)
@@ -127,6 +133,7 @@ class Job:
         deleted.
         """
         if self.operation.kind == UNLEARN:
+            log.warning("operation put off", operation=self.name, reason=problem)
             self.memory.operations.put_off(self.operation, problem)
         else:
             self.memory.operations.end(self.name, "failed", problem=problem)
@@ -362,14 +369,15 @@ class Operations:
             self._ended(job)
 
     def _carry_out(self, job: Job, work: Work) -> None:
+        attempt = job.retry_while if job.operation.kind == UNLEARN else once
+        stored = partial(job.memory.operations.get, job.name)
         try:
             job.check()
-            if job.memory.operations.get(job.name).state != "running":  # ended while queued
+            if attempt(stored).state != "running":  # ended while queued
                 return
-            result = work(job)
-            if job.memory.operations.get(job.name).state == "running":
-                end = partial(job.memory.operations.end, job.name, "done", result=result)
-                job.retry_while(end) if job.operation.kind == UNLEARN else end()
+            result = attempt(partial(work, job))
+            if attempt(stored).state == "running":
+                attempt(partial(job.memory.operations.end, job.name, "done", result=result))
         except Cancelled:
             job.end_cancelled()
         except (errors.MemoryRefusal, EmbeddingRefusal) as refusal:  # also a full disk
@@ -377,6 +385,22 @@ class Operations:
         except Exception as error:
             job.end_failed(str(foreseen(error)))
             raise
+
+
+def once(act: Callable[[], T]) -> T:
+    """Call ``act``."""
+    return act()
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Raise the refusal in place of an exception that lack of RAM, threads or files leads to."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(refusal := foreseen(error), PASSING):
+            raise refusal from error
+        raise
 
 
 def check_done(memory: Memory, name: str) -> None:

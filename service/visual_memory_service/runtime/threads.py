@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, ParamSpec, TypeVar, cast
 
+from visual_memory_index import running_threads
 from visual_memory_service.config import BadSetting
 from visual_memory_service.errors import NO_THREAD
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def running_threads(
-    count: int, name: str, initializer: Callable[[], object] | None = None
-) -> ThreadPoolExecutor:
-    """Return an executor of ``count`` threads, all of which run.
-
-    Where the system later refused to start one, ThreadPoolExecutor would raise an error, and still
-    do the work in another thread. Raises RuntimeError if the system refuses one now.
-    """
-    executor = ThreadPoolExecutor(count, name, initializer)
-    all_run = threading.Event()
-    try:
-        for _ in range(count):
-            executor.submit(all_run.wait)
-    finally:
-        all_run.set()
-    return executor
 
 
 @contextmanager
@@ -46,6 +29,52 @@ def enough_threads() -> Iterator[None]:
                 "too low a limit of processes."
             ) from error
         raise
+
+
+class LentThreads:
+    """Threads of one name, each lent to one caller after another, of one event loop.
+
+    ``count`` run from the start on. If more are lent at once, others are started.
+    """
+
+    def __init__(self, count: int, name: str) -> None:
+        self._count, self._name = count, name
+        self._idle: list[Executor] = [running_threads(1, name) for _ in range(count)]
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[InOneThread]:
+        """Lend a thread; at the end its work has ended, and none that waited for it will begin."""
+        thread = self._idle.pop() if self._idle else running_threads(1, self._name)
+        work = InOneThread(thread)
+        try:
+            yield work
+        finally:
+            try:
+                await work.end()
+            finally:
+                if len(self._idle) < self._count:
+                    self._idle.append(thread)
+                else:
+                    thread.shutdown(wait=False)
+
+
+class InOneThread:
+    """Work that one thread does in order, each begun without the event loop."""
+
+    def __init__(self, thread: Executor) -> None:
+        self._thread, self._over = thread, threading.Event()
+
+    def start(
+        self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[T]:
+        """Start a function once the earlier ones have ended; see ``run_unless`` for None."""
+        work = self._thread.submit(run_unless, self._over, function, args, kwargs)
+        return cast("asyncio.Future[T]", asyncio.wrap_future(work))
+
+    async def end(self) -> None:
+        """Skip what has not begun, and wait for the rest."""
+        self._over.set()
+        await until_done(self.start(lambda: None), self._over.set)
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

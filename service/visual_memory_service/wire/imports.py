@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -49,15 +48,10 @@ class ImportStream:
         self, messages: AsyncIterator[pb.ImportEntriesRequest]
     ) -> AsyncGenerator[pb.ImportEntriesResponse, None]:
         """Store the batches of ``messages`` in order, in a thread; acknowledge each batch."""
-        loop = asyncio.get_running_loop()
-        thread = ThreadPoolExecutor(1, "import")  # takes the next batch without the event loop
-        try:
-            started = (loop.run_in_executor(thread, self._store, each) async for each in messages)
+        async with self.memories.importing.lent() as thread:
+            started = (thread.start(self._store, each) async for each in messages)
             async for answer in results_in_order(started, self.every):
                 yield answer or pb.ImportEntriesResponse(working=True)
-        finally:
-            thread.shutdown(wait=False, cancel_futures=True)
-            await in_thread(thread.shutdown)
 
     def _store(self, message: pb.ImportEntriesRequest) -> pb.ImportEntriesResponse:
         batch = requests.to_import_batch(message, self.start, self.settings)

@@ -18,14 +18,13 @@ import structlog
 from visual_memory.protocol import MESSAGE_BYTES, channel_options
 from visual_memory.v1 import reranker_pb2_grpc
 from visual_memory_embedders import BadImage
-from visual_memory_index import Decision, Memory, Neighbors, Ranking, Request
+from visual_memory_index import Decision, Memory, Neighbors, Ranking, Request, running_threads
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import reranking as convert
 from visual_memory_service.decisions.classify import Classification
 from visual_memory_service.decisions.reranking import Candidate, Reranking
 from visual_memory_service.errors import BadField, BadRanking, ImagesNotStored, UnknownReranker
 from visual_memory_service.runtime.memories import ServedMemory
-from visual_memory_service.runtime.threads import running_threads
 
 SETTING = "reranker"
 NOBODY = "none"

@@ -21,7 +21,7 @@ from visual_memory_index.rows.rows import Rows
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.stored_rows import StoredRows
-from visual_memory_index.scan.threads import ScanThreads
+from visual_memory_index.scan.threads import IndexThreads
 from visual_memory_index.scan.vectors import VectorIndex
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.store import Identity, Store
@@ -32,7 +32,7 @@ T = TypeVar("T")
 NewIndex: TypeAlias = Callable[[int], VectorIndex]
 
 
-THREADS = ScanThreads(2)
+THREADS = IndexThreads(2)
 SMALL_BLOCK = 8  # rows, and 16 of codes: there are several blocks from 17 rows on
 
 

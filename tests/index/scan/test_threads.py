@@ -1,11 +1,15 @@
-"""The priority of threads in the background."""
+"""Threads that run before there is work, and their priority."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from visual_memory_index.scan.indexes import ScannedIndexes
+from visual_memory_index.scan.threads import running_threads
 
 PROGRAM = """
 import contextlib, os, sys, threading
@@ -30,3 +34,42 @@ def test_a_thread_gets_a_lower_priority_than_others_or_keeps_its_own(lower: int)
     done = subprocess.run(program, capture_output=True, text=True, timeout=60)
 
     assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
+def test_all_threads_run_before_there_is_work() -> None:
+    with running_threads(3, "early"):
+        early = [each for each in threading.enumerate() if each.name.startswith("early_")]
+
+    assert len(early) == 3
+
+
+def test_where_the_system_refuses_a_thread_those_that_were_started_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, refused = threading.Thread.start, list[threading.Thread]()
+
+    def start_first(thread: threading.Thread) -> None:
+        if thread.name != "few_0":
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_first)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        running_threads(3, "few")
+
+    assert len(refused) == 1
+    for each in threading.enumerate():
+        if each.name == "few_0":
+            each.join(30)
+            assert not each.is_alive()
+
+
+def test_all_threads_of_indexes_run_before_there_is_work() -> None:
+    before = set(threading.enumerate())
+    indexes = ScannedIndexes(3)
+
+    names = [each.name.rpartition("_")[0] for each in threading.enumerate() if each not in before]
+    kinds = "scan", "background-scan", "load", "multiply"
+    assert [names.count(kind) for kind in kinds] == [3, 3, 4, 16]
+    del indexes

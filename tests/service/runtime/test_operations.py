@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,8 @@ from tests.databases import database_of
 
 import visual_memory
 from visual_memory import Client
-from visual_memory_index import CUT_SHORT, UNLEARN, Catalog, Memory, Query, Request
-from visual_memory_index.errors import DiskFull, MemoryClosed, OperationEnded, in_full
+from visual_memory_index import CUT_SHORT, UNLEARN, Catalog, Memory, Operation, Query, Request
+from visual_memory_index.errors import CorruptStore, DiskFull, MemoryClosed, OperationEnded, in_full
 from visual_memory_service.errors import TooManyOperations
 from visual_memory_service.runtime import operations as runtime
 from visual_memory_service.runtime.operations import AT_ONCE, Job, Operations, Work
@@ -325,6 +326,74 @@ def test_what_work_waits_for_is_logged_as_it_begins_and_as_it_ends(
         ("operation goes on", None),
     ]
     assert memory.operations.get(begun.name).state == "done"
+
+
+LACKS = (
+    MemoryError(),
+    RuntimeError("can't start new thread"),
+    OSError(errno.EMFILE, "Too many open files", "a"),
+    DiskFull(Path("a"), "disk full"),
+)
+
+
+@pytest.mark.parametrize("lack", LACKS, ids=repr)
+@pytest.mark.parametrize("where", ["before", "work", "after"])
+def test_an_erasure_waits_until_a_lack_has_passed(
+    memory: Memory,
+    operations: Operations,
+    monkeypatch: pytest.MonkeyPatch,
+    lack: Exception,
+    where: str,
+) -> None:
+    lacks, get, end = iter([lack, lack]), memory.operations.get, memory.operations.end
+    done = list[str]()
+
+    def lacking() -> None:
+        if problem := next(lacks, None):
+            raise problem
+
+    def work(job: Job) -> str:
+        if where == "work":
+            lacking()
+        done.append(job.name)
+        return '"a certificate"'
+
+    def getting(name: str) -> Operation:
+        if where == "before":
+            lacking()
+        return get(name)
+
+    def ending(*args: Any, **more: Any) -> Operation:
+        if where == "after":
+            lacking()
+        return end(*args, **more)
+
+    begun = memory.operations.begin(UNLEARN).operation
+    monkeypatch.setattr(memory.operations, "get", getting)
+    monkeypatch.setattr(memory.operations, "end", ending)
+    operations.resume(memory, begun, work)
+    wait([job.ended for job in [operations.job(begun.name)] if job])
+
+    assert next(lacks, None) is None
+    assert done == [begun.name]
+    assert (get(begun.name).state, get(begun.name).result) == ("done", '"a certificate"')
+
+
+def test_why_an_erasure_goes_on_at_the_next_start_only_is_logged(
+    memory: Memory, operations: Operations
+) -> None:
+    def refused(job: Job) -> None:
+        raise CorruptStore(Path("a"), "it lacks a row")
+
+    begun = memory.operations.begin(UNLEARN).operation
+    with capture_logs() as logged:
+        operations.resume(memory, begun, refused)
+        wait([job.ended for job in [operations.job(begun.name)] if job])
+
+    (only,) = logged
+    assert (only["event"], only["operation"]) == ("operation put off", begun.name)
+    assert "it lacks a row" in only["reason"]
+    assert only["reason"] in str(memory.operations.get(begun.name).problem)
 
 
 def test_a_repeated_request_does_the_work_once(memory: Memory, operations: Operations) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from visual_memory_service.runtime.threads import in_stoppable_thread, in_thread, running_threads
+from visual_memory_service.runtime.threads import LentThreads, in_stoppable_thread, in_thread
 
 
 def test_it_answers_and_raises_what_the_function_does() -> None:
@@ -104,30 +104,66 @@ def test_work_is_told_that_it_is_over() -> None:
     assert over.is_set()
 
 
-def test_all_threads_run_before_there_is_work() -> None:
-    with running_threads(3, "early"):
-        early = [each for each in threading.enumerate() if each.name.startswith("early_")]
+def test_work_lent_a_thread_is_done_in_order_and_what_has_not_begun_at_the_end_never() -> None:
+    threads, free, done = LentThreads(1, "lent"), threading.Event(), list[int]()
 
-    assert len(early) == 3
+    def work(number: int) -> int:
+        if number:
+            free.wait(30)
+        done.append(number)
+        return number
+
+    async def lent() -> None:
+        async with threads.lent() as thread:
+            works = [thread.start(work, number) for number in range(4)]
+            assert await works[0] == 0
+            leaving = asyncio.get_running_loop().call_later(0.05, free.set)
+        assert leaving.when() < asyncio.get_running_loop().time()  # it waited for what had begun
+        assert [await each for each in works] == [0, 1, None, None]
+
+    asyncio.run(lent())
+    assert done == [0, 1]
 
 
-def test_where_the_system_refuses_a_thread_those_that_were_started_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    start, refused = threading.Thread.start, list[threading.Thread]()
+def test_more_may_be_lent_than_run_from_the_start_on() -> None:
+    threads = LentThreads(1, "lent")
 
-    def start_first(thread: threading.Thread) -> None:
-        if thread.name != "few_0":
-            refused.append(thread)
-            raise RuntimeError("can't start new thread")
-        start(thread)
+    def running() -> int:
+        return sum(each.name.startswith("lent_") for each in threading.enumerate())
 
-    monkeypatch.setattr(threading.Thread, "start", start_first)
-    with pytest.raises(RuntimeError, match="can't start new thread"):
-        running_threads(3, "few")
+    async def lent() -> None:
+        async with threads.lent() as one, threads.lent() as other:
+            assert running() == 2
+            assert [await one.start(int, "1"), await other.start(int, "2")] == [1, 2]
+        async with threads.lent() as one:
+            assert await one.start(int, "3") == 3
 
-    assert len(refused) == 1
-    for each in threading.enumerate():
-        if each.name == "few_0":
-            each.join(30)
-            assert not each.is_alive()
+    assert running() == 1
+    asyncio.run(lent())
+
+
+def test_who_leaves_a_lent_thread_cancelled_still_waits_for_it() -> None:
+    threads, begun, free = LentThreads(1, "lent"), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        free.wait(30)
+
+    async def lent() -> None:
+        async with threads.lent() as thread:
+            await thread.start(work)
+
+    async def cancelled() -> None:
+        call = asyncio.create_task(lent())
+        await asyncio.to_thread(begun.wait)
+        for _ in range(3):
+            call.cancel()
+            await asyncio.sleep(0.01)
+        assert not call.done()
+        free.set()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        async with threads.lent() as thread:
+            assert await thread.start(int, "1") == 1
+
+    asyncio.run(cancelled())

@@ -131,6 +131,8 @@ def foreseen(error: Exception) -> Exception:
     """
     if isinstance(error, MemoryError | EncodeError):  # our messages fail only for lack of memory
         return errors.OutOfMemory()
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return errors.OutOfMemory()
     if isinstance(error, RuntimeError) and str(error) in errors.NO_THREAD:
         return errors.OutOfMemory("no memory for a thread, or too low a limit of processes")
     if isinstance(error, OSError) and error.errno in TOO_MANY:

@@ -42,6 +42,7 @@ from visual_memory_index.files.disk import (
 from visual_memory_index.ledger.standing import Found, Noted, refusal
 from visual_memory_index.memory.memory import Memory
 from visual_memory_index.records.request import LOCAL, WITHOUT_ID, Request
+from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.sqlite.backup import NAME_SETTING, IncomingBackup
 from visual_memory_index.store.store import Transaction, new_identity
@@ -61,7 +62,7 @@ class Catalog:
     """
 
     def __init__(self, folder: Path, indexes: IndexFactory | None = None) -> None:
-        self.folder, self._indexes = folder, indexes
+        self.folder, self._indexes = folder, indexes or ScannedIndexes()
         self._memories = folder / MEMORIES
         check_folder(folder)
         make_folder(self._memories)

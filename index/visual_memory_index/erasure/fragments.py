@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ FRAGMENT_BYTES = 32  # the least that is residue
 CONTEXT_BYTES = FRAGMENT_BYTES - PROBE_BYTES  # of a fragment before its probes, at most
 AROUND_BYTES = CONTEXT_BYTES + FRAGMENT_BYTES
 BESIDE = (CONTEXT_BYTES - STRIDE + 1) // 2  # bytes before the probes, or behind them, at least
+JOINED_BYTES = 1 << 22  # of contents of one length, worked on at once
 DISTINCT_MIN = 12  # different bytes that a fragment must have, so that it is not there by chance
 
 Content = tuple[bytes, int]
@@ -26,7 +28,7 @@ class Fragments(NamedTuple):
 
     Of ``around`` uint8 (f, AROUND_BYTES), in which the place is CONTEXT_BYTES, those from
     ``starts`` to ``ends`` uint8 (f,) are the content's; ``probes`` uint64 (f, stride) begin at the
-    place, each a byte after the one before. ``contents`` (f,) ascend.
+    place, each a byte after the one before.
     """
 
     around: NDArray[np.uint8]
@@ -72,24 +74,28 @@ class Fragments(NamedTuple):
 
 def fragments_of(contents: Sequence[Content], stride: int, every: int = 1) -> Fragments:
     """Return each fragment of ``contents`` at ``every`` place, with ``stride`` probes."""
-    around = np.arange(-CONTEXT_BYTES, FRAGMENT_BYTES)
+    alike = defaultdict[tuple[int, int], list[int]](list)
+    for number, (data, start) in enumerate(contents):
+        alike[len(data), start].append(number)
     none = np.empty(0, np.intp)
     columns = [(np.empty((0, AROUND_BYTES), np.uint8), none, none, none)]
-    for number, (content, each) in enumerate(
-        zip(contents, places_of(contents, stride), strict=True)
-    ):
-        data, places = np.frombuffer(content[0], np.uint8), np.array(each[::every], np.intp)
-        at = places[:, np.newaxis] + around
-        inside = (at >= 0) & (at < len(data))
-        at = np.where(inside, at, places[:, np.newaxis])  # adds no different byte
-        before, after = CONTEXT_BYTES - places, CONTEXT_BYTES + len(data) - places
-        columns.append((data[at], before, after, np.full(len(places), number)))
-    bytes_around, before, after, numbers = map(np.concatenate, zip(*columns, strict=True))
+    for (length, start), numbers in alike.items():
+        places = np.array(places_of(length, start, stride)[::every], np.intp)
+        at = places[:, np.newaxis] + np.arange(-CONTEXT_BYTES, FRAGMENT_BYTES)
+        at = np.where((at >= 0) & (at < length), at, places[:, np.newaxis])  # no different byte
+        some = max(1, JOINED_BYTES // length)
+        for first in range(0, len(numbers), some):
+            part = numbers[first : first + some]
+            joined = np.frombuffer(b"".join(contents[each][0] for each in part), np.uint8)
+            bytes_around = joined.reshape(len(part), length)[:, at].reshape(-1, AROUND_BYTES)
+            before = np.tile(CONTEXT_BYTES - places, len(part))
+            columns.append((bytes_around, before, before + length, np.repeat(part, len(places))))
+    bytes_around, before, after, of_each = map(np.concatenate, zip(*columns, strict=True))
     starts = np.maximum(before, 0).astype(np.uint8)
     ends = np.minimum(after, AROUND_BYTES).astype(np.uint8)
     probes = probes_in(bytes_around, stride)
     bytes_around ^= np.uint8(MASK)
-    return Fragments(bytes_around, starts, ends, probes, numbers)
+    return Fragments(bytes_around, starts, ends, probes, of_each)
 
 
 def probes_in(around: NDArray[np.uint8], stride: int) -> NDArray[np.uint64]:
@@ -102,15 +108,18 @@ def probes_in(around: NDArray[np.uint8], stride: int) -> NDArray[np.uint64]:
     return probes
 
 
-def places_of(contents: Iterable[Content], stride: int) -> list[range]:
-    """Return for each of ``contents`` the places of its fragments' first probes.
+def places_of(length: int, start: int, stride: int) -> range:
+    """Return the places of the first probes of fragments of a content, from ``start`` on.
 
     They are so close that any 32 bytes contain all ``stride`` probes of one place.
     """
-    length = PROBE_BYTES + stride - 1
-    return [
-        range(start, len(data) - length + 1, FRAGMENT_BYTES - length) for data, start in contents
-    ]
+    probed = PROBE_BYTES + stride - 1
+    return range(start, length - probed + 1, FRAGMENT_BYTES - probed)
+
+
+def count_places(contents: Iterable[Content], stride: int) -> int:
+    """Count the places of all ``contents``; see ``places_of``."""
+    return sum(len(places_of(len(data), start, stride)) for data, start in contents)
 
 
 def distinct(rows: NDArray[np.uint8]) -> NDArray[np.intp]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.rows.compiled import compiled
+from visual_memory_index.rows.word_kernel import BITS, MULTIPLIER, look_up
 
 PROBE_BYTES = 8
 PROBE_DISTINCT_MIN = 4  # different bytes; zeros, for example, are everywhere
 STRIDE = 4  # bytes from one place of the data where probes are looked up to the next
-MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that different numbers have different hashes
-BITS = np.uint64(6)  # of a place in a word of the filter
 WORDS_BITS_MIN = 8
 
 
@@ -46,25 +42,3 @@ class Probes:
         """
         values = self._filter, self._starts, self._hashes
         return room[: look_up(words, *values, self._shift, room)]
-
-
-@compiled
-def look_up(words: Any, filter: Any, starts: Any, hashes: Any, shift: Any, found: Any) -> Any:
-    """Write the positions in ``words`` of numbers with one of ``hashes`` to ``found``, count them.
-
-    The hashes of which the first bits are i are from ``starts[i]`` to ``starts[i + 1]``.
-    """
-    count = 0
-    for at in range(len(words)):
-        hashed = words[at] * MULTIPLIER
-        home = hashed >> shift
-        bits = filter[home]
-        one = bits >> (hashed >> (shift - BITS) & np.uint64(63))
-        other = bits >> (hashed >> (shift - BITS - BITS) & np.uint64(63))
-        if one & other & np.uint64(1):
-            for place in range(starts[home], starts[home + np.uint64(1)]):
-                if hashes[place] == hashed:
-                    found[count] = at
-                    count += 1
-                    break
-    return count

@@ -12,9 +12,9 @@ from visual_memory_index.erasure.fragments import (
     DISTINCT_MIN,
     FRAGMENT_BYTES,
     Content,
+    count_places,
     fragments_of,
     held,
-    places_of,
 )
 from visual_memory_index.erasure.masks import masked
 from visual_memory_index.erasure.probes import PROBE_BYTES, STRIDE, Probes
@@ -93,10 +93,16 @@ class ResiduePatterns:
             part = whole[start : start + SEARCHED_AT_ONCE + PROBE_BYTES]
             for offset in range(0, min(PROBE_BYTES, len(part)), self._stride):
                 words = np.frombuffer(part, "<u8", (len(part) - offset) // PROBE_BYTES, offset)
-                for near in self._known.near(words, room).tolist():
-                    at, probe = start + offset + near * PROBE_BYTES, int(words[near])
+                near = self._known.near(words, room)
+                places = (start + offset + near * PROBE_BYTES).tolist()
+                firsts, ends = (
+                    np.searchsorted(self._probes, words[near], side).tolist()
+                    for side in ("left", "right")
+                )
+                for at, probe in zip(places, words[near].tolist(), strict=True):
                     yield from self._texts_at(whole, at, probe)
-                    yield from self._parts_at(whole, at, probe)
+                for at, first, end in zip(places, firsts, ends, strict=True):
+                    yield from self._parts_at(whole, at, self._owners[first:end].tolist())
 
     def _texts_at(self, whole: memoryview, at: int, probe: int) -> Iterator[bytes]:
         """Yield the texts that ``whole`` has around a probe."""
@@ -105,13 +111,10 @@ class ResiduePatterns:
             if text in self._texts:
                 yield self._texts[text]
 
-    def _parts_at(self, whole: memoryview, at: int, probe: int) -> Iterator[bytes]:
-        """Yield the parts of vectors and pictures that ``whole`` has around a probe."""
-        first, end = (
-            np.searchsorted(self._probes, np.uint64(probe), side) for side in ("left", "right")
-        )
-        for index in self._owners[first:end].tolist():
-            fragment, number = divmod(index, self._stride)
+    def _parts_at(self, whole: memoryview, at: int, owners: Iterable[int]) -> Iterator[bytes]:
+        """Yield the parts of vectors and pictures that ``whole`` has around a probe of theirs."""
+        for owner in owners:
+            fragment, number = divmod(owner, self._stride)
             piece = held(whole, at - number, *self._fragments.context(fragment), self._length)
             if piece:
                 yield piece
@@ -154,7 +157,7 @@ class ResiduePatterns:
         Left out are those with a probe that proves nothing if it is found: more than SHARED_MAX
         different fragments have it, or ``others``, pictures of entries that are still stored.
         """
-        count = sum(map(len, places_of(contents, self._stride)))
+        count = count_places(contents, self._stride)
         every = max(1, -(-self._stride * count // PROBES_MAX))
         found = fragments_of(contents, self._stride, every)
         found = found.at(found.good() & (found.distinct() >= DISTINCT_MIN))
@@ -165,12 +168,12 @@ class ResiduePatterns:
         self._fragments = found.at(one_of_each[proves[one_of_each]])
         self._owners = np.argsort(self._fragments.probes, axis=None)
         self._probes = self._fragments.probes.ravel()[self._owners]
-        return int(np.count_nonzero(np.diff(found.contents[proves], prepend=-1)))
+        return int(np.count_nonzero(np.bincount(found.contents[proves])))
 
 
 def have_good_probes(texts: Iterable[str], contents: Sequence[Content]) -> bool:
     """Return True if each text and fragment has STRIDE good probes, and they are not too many."""
-    left = STRIDED_PROBES_MAX // STRIDE - sum(map(len, places_of(contents, STRIDE)))
+    left = STRIDED_PROBES_MAX // STRIDE - count_places(contents, STRIDE)
     forms: set[bytes] = set()
     for text in texts:
         if len(forms) > left:

@@ -75,7 +75,7 @@ class Engine:
         self._behind = False  # True if the copy in RAM does not match the file
         self._reading_settings = threading.Lock()  # or an earlier reading could replace a later one
         self.settings = store.settings()
-        checking = self._indexes.loading.submit(store.check)
+        checking = self._indexes.checking.submit(store.check)
         try:
             self._load()
         finally:

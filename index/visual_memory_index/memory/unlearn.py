@@ -68,6 +68,7 @@ class Unlearning:
         self, engine: Engine, operations: Operations, counting: MisleadingCountsCache
     ) -> None:
         self._engine, self._operations, self._counting = engine, operations, counting
+        self._erased = dict[str, Erased]()  # by operation, until it has patterns
         self._patterns = dict[str, ResiduePatterns]()  # by operation that has not ended
 
     def preview(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -129,8 +130,9 @@ class Unlearning:
     ) -> ResiduePatterns | None:
         """Delete the entries of an operation that ``begin`` began; see the function ``erase``.
 
-        Return patterns of their bytes, the same if called again until ``forget``, or None if these
-        are unknown, since this operation deleted the entries before a restart. If others deleted
+        Return patterns of their bytes, the same if called again until ``forget``, also after an
+        error, or None if these are unknown, since this operation deleted the entries before a
+        restart. If others deleted
         the entries, the ids are erased nevertheless: the patterns are of them alone, and the later
         result is the JSON text that ``none`` makes.
         """
@@ -147,9 +149,14 @@ class Unlearning:
             return erase(transaction, begun, settings, draft)
 
         if operation not in self._patterns:
-            erased = self._engine.writer.do(write, frees=True)
-            if erased is not None:
-                self._patterns[operation] = ResiduePatterns(*self._with_traces(erased))
+            if operation not in self._erased:
+                erased = self._engine.writer.do(write, frees=True)
+                if erased is not None:
+                    self._erased[operation] = erased
+            if operation in self._erased:
+                patterns = ResiduePatterns(*self._with_traces(self._erased[operation]))
+                self._patterns[operation] = patterns
+                del self._erased[operation]
         with self._engine.changing_ram():
             self._counting.forget()
             self._operations.drop_problems()
@@ -165,8 +172,9 @@ class Unlearning:
         return erased._replace(vectors=[*erased.vectors, *traces])
 
     def forget(self, operation: str) -> None:
-        """Drop the patterns of an operation whose search has ended."""
+        """Drop the patterns of an operation that has ended, and what they were to be made of."""
         self._patterns.pop(operation, None)
+        self._erased.pop(operation, None)
 
     def erase_file(
         self,

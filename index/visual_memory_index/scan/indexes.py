@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from visual_memory_index.codes.groups import GROUP, INSTRUCTIONS
 from visual_memory_index.codes.plane_scan import PlaneScan
 from visual_memory_index.codes.planes import Planes
-from visual_memory_index.rows import row_kernels
+from visual_memory_index.rows import row_kernels, word_kernel
 from visual_memory_index.rows.blocks import Blocks
 from visual_memory_index.rows.multiply import note, take_note
 from visual_memory_index.scan.scanned_index import ScannedIndex
@@ -41,7 +41,7 @@ class ScannedIndexes:
     def __init__(self, threads: int | None = None, originals: Originals = "ram") -> None:
         self.originals = originals
         self._threads = IndexThreads(threads or os.cpu_count() or 1)
-        self.loading = self._threads.loading
+        self.loading, self.checking = self._threads.loading, self._threads.checking
         self._threads.queries.submit(compile_loops)
 
     def new(
@@ -73,8 +73,9 @@ class ScannedIndexes:
 
 @cache
 def compile_loops() -> None:
-    """Have the loops over rows compiled, and those of a scan, by scanning."""
+    """Have the loops over rows and words compiled, and those of a scan, by scanning."""
     row_kernels.compile_loops()
+    word_kernel.compile_loop()
     planes, vectors = Planes(GROUP), np.eye(GROUP, dtype=np.float32)
     planes.append(vectors)
     with ThreadPoolExecutor(1) as thread:

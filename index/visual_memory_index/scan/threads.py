@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 BACKGROUND_NICENESS = 10  # of Linux: about a tenth of the processor beside a thread that wants all
-LOADING = 4
+LOADING = CHECKING = 4
 MULTIPLYING = 16  # threads that multiply at the same time, so that each has buffers of its own
 
 
@@ -17,7 +17,7 @@ class IndexThreads:
     """``count`` threads that scan for queries, and as many of lower priority for the background.
 
     Each of these scans a part of the rows by itself. Threads for ``loading`` read files of memories
-    that are opened; those for ``multiplying`` have buffers of BLAS.
+    that are opened, others are ``checking`` these; those for ``multiplying`` have buffers of BLAS.
     """
 
     def __init__(self, count: int) -> None:
@@ -25,6 +25,7 @@ class IndexThreads:
         self.queries: Executor = running_threads(count, "scan")
         self.background: Executor = running_threads(count, "background-scan", lower_thread_priority)
         self.loading: Executor = running_threads(LOADING, "load")
+        self.checking: Executor = running_threads(CHECKING, "check-file")
         self.multiplying: Executor = running_threads(MULTIPLYING, "multiply")
 
 

@@ -149,7 +149,7 @@ class IndexFactory(Protocol):
 
     ``instructions`` names the instructions of the processor that scans use, such as "avx512".
     ``originals`` says where the vectors of memories are kept: in RAM, or in their files alone.
-    ``loading`` are threads that read what a memory is opened with.
+    ``loading`` and ``checking`` are threads that read and check the files of opened memories.
     ``unsearchable`` names the places outside the process's memory where the indexes keep vectors,
     such as "the memory of GPU 0": the search for residues cannot read these, and certificates say
     so.
@@ -158,6 +158,7 @@ class IndexFactory(Protocol):
     instructions: str
     originals: Originals
     loading: Executor
+    checking: Executor
     unsearchable: Sequence[str]
 
     def new(

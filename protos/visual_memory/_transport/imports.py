@@ -13,7 +13,7 @@ from visual_memory._messages.fields import to_duration
 from visual_memory._messages.insertion import Insertion
 from visual_memory._messages.pace import Pace
 from visual_memory._transport.retry import INTERRUPTS, RetryBudget
-from visual_memory.errors import Error, InvalidArgument, refuse
+from visual_memory.errors import Error, refuse
 from visual_memory.protocol import fingerprint, take_hashes
 from visual_memory.types import InsertResult, Limits
 from visual_memory.v1 import service_pb2 as pb
@@ -132,8 +132,6 @@ class Import:
             error.unlearned = [*self._unlearned]
             if any(path == "request_id" for path, _ in error.field_violations):
                 raise  # of another import: nothing of this one is stored, and it cannot resume
-            if isinstance(error, InvalidArgument) and not self.stored:
-                raise  # nothing is stored, and the same call would be refused again
             error.message = f"{error.message.removesuffix('.')}."
             error.advice = self._advice()
             raise

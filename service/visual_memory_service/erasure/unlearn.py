@@ -125,7 +125,10 @@ class UnlearningWork:
     def _start(self, operation: Operation, served: ServedMemory) -> None:
         def work(job: Job) -> str | None:
             with self.memories.checks.paused():
-                return self._unlearn(job, served)
+                try:
+                    return self._unlearn(job, served)
+                finally:
+                    served.memory.unlearning.forget(job.name)
 
         self.operations.resume(served.memory, operation, work)
 
@@ -138,14 +141,13 @@ class UnlearningWork:
         began, memory = time.perf_counter(), served.memory
         job.report_progress(0, STEPS)
         patterns = self._delete(job, memory)
-        self.memories.note(memory)
+        job.retry_while(lambda: self.memories.note(memory))
         noted = job.retry_while(lambda: memory.operations.get(job.name))
         served.read.clear()
         note_step(job, "deleted", began)
         search = self._erase(job, memory, patterns, began)
         drafted = json.loads(noted.result or "{}")
         if "salt" not in drafted:
-            memory.unlearning.forget(job.name)
             return noted.result or ""
         statement = to_statement(
             drafted,
@@ -167,9 +169,7 @@ class UnlearningWork:
             not_asked=drafted.get("not_asked", ()),  # as before a restart
             backups=drafted["backups"],
         )
-        text = json.dumps(asdict(result))
-        memory.unlearning.forget(job.name)
-        return text
+        return json.dumps(asdict(result))
 
     def _delete(self, job: Job, memory: Memory) -> ResiduePatterns | None:
         """Delete the entries; return the byte strings to search for, None if these are unknown.

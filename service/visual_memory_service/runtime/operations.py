@@ -27,7 +27,8 @@ PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last agai
 AFTER = "It begins after the unlearning {}, which waits: {}"
 AT_ONCE = 2  # further operations wait, since each may use all processors
 WAITING_MAX = 100  # of one memory
-PASSING = errors.FileUnavailable, OutOfMemory  # an erasure waits until they have passed
+PASSING = errors.TooManyFiles, OutOfMemory  # of an exception that is no refusal
+OUT_OF_MEMORY_TRIES = 12  # over half a minute
 ENDED_MAX = 1000  # operations whose progress is kept after their end
 log = structlog.get_logger()
 
@@ -87,31 +88,34 @@ class Job:
         future.result()
 
     def retry_while(
-        self,
-        act: Callable[[], T],
-        *,
-        against: type[Exception] | tuple[type[Exception], ...] = PASSING,
+        self, act: Callable[[], T], *, against: type[Exception] = errors.FileUnavailable
     ) -> T:
         """Call ``act``, with pauses, until it does not raise ``against``. Raises Cancelled.
 
-        A problem is logged when it begins, and once it has ended. Lack of RAM or of threads is
-        OutOfMemory.
+        Lack of RAM or of threads is waited for, too, but not without end. A problem is logged when
+        it begins, and once it has ended.
         """
         logged = ""
-        for pause in pauses():
+        for tried, pause in enumerate(pauses()):
             try:
-                with refusing():
-                    result = act()
-            except against as problem:
-                if (reason := errors.in_full(problem)) != logged:
-                    log.warning("operation waits", operation=self.name, reason=reason)
-                logged, self.problem = reason, str(problem)
-                self.pause(pause)
+                result = act()
+            except Exception as error:
+                problem: Exception | None = error if isinstance(error, against) else foreseen(error)
+                if isinstance(problem, OutOfMemory) and tried >= OUT_OF_MEMORY_TRIES:
+                    raise
+                if not isinstance(problem, (against, *PASSING)):
+                    raise
+                reason, self.problem = errors.in_full(problem), str(problem)
+                problem = None  # or it would keep what the attempt held
             else:
                 if logged:
                     log.info("operation goes on", operation=self.name)
                 self.problem = ""
                 return result
+            if reason != logged:
+                log.warning("operation waits", operation=self.name, reason=reason)
+            logged = reason
+            self.pause(pause)
         raise AssertionError
 
     def end_cancelled(self) -> None:
@@ -375,7 +379,7 @@ class Operations:
             job.check()
             if attempt(stored).state != "running":  # ended while queued
                 return
-            result = attempt(partial(work, job))
+            result = work(job)
             if attempt(stored).state == "running":
                 attempt(partial(job.memory.operations.end, job.name, "done", result=result))
         except Cancelled:
@@ -390,17 +394,6 @@ class Operations:
 def once(act: Callable[[], T]) -> T:
     """Call ``act``."""
     return act()
-
-
-@contextmanager
-def refusing() -> Iterator[None]:
-    """Raise the refusal in place of an exception that lack of RAM, threads or files leads to."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(refusal := foreseen(error), PASSING):
-            raise refusal from error
-        raise
 
 
 def check_done(memory: Memory, name: str) -> None:

@@ -185,13 +185,6 @@ def test_an_acknowledgement_of_other_entries_is_refused(importing: Import) -> No
         importing.acknowledge(pb.ImportEntriesResponse(offset=0, ids=["x", "y"]))
 
 
-def test_a_call_that_would_be_refused_again_is_not_offered(importing: Import) -> None:
-    with pytest.raises(InvalidArgument) as caught, importing.annotate_errors():
-        raise InvalidArgument("It is wrong.")
-
-    assert str(caught.value) == "It is wrong."
-
-
 def test_an_error_about_the_request_id_does_not_say_how_to_go_on(importing: Import) -> None:
     error = InvalidArgument("Another's.", field_violations=[("request_id", "Another's.")])
 

@@ -16,6 +16,7 @@ import pytest
 from visual_memory_index import Entry, Facts, Memory, Request, ResiduePatterns, unit_rows
 from visual_memory_index.codes.planes import Planes
 from visual_memory_index.erasure.fragments import FRAGMENT_BYTES
+from visual_memory_index.erasure.masks import masked
 from visual_memory_index.errors import RequestErased, RequestReused, TooManyIds, UnknownEntries
 from visual_memory_index.memory import unlearn as erasure
 from visual_memory_index.memory.operations import StartedOperation
@@ -67,6 +68,27 @@ def erased(memory: Memory, *ids: str) -> tuple[ResiduePatterns, Facts]:
     patterns = memory.unlearning.erase(name, settings=(), draft=draft)
     assert patterns is not None
     return patterns, on_progress[0]
+
+
+def test_what_was_erased_is_still_looked_for_if_memory_ran_out_for_its_patterns(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*parts: Any) -> ResiduePatterns:
+        monkeypatch.setattr(erasure, "ResiduePatterns", ResiduePatterns)
+        raise MemoryError
+
+    monkeypatch.setattr(erasure, "ResiduePatterns", refused)
+    (id, *_) = memory.ids()
+    name = memory.unlearning.begin([id], allow_missing=False).operation.name
+
+    with pytest.raises(MemoryError):
+        memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
+    patterns = memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
+
+    assert patterns is not None
+    assert masked(id.encode()) in patterns.found_in(id.encode())
+    memory.unlearning.forget(name)
+    assert memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}") is None
 
 
 def test_why_operations_failed_that_could_not_be_written_is_forgotten_too(

@@ -70,6 +70,6 @@ def test_all_threads_of_indexes_run_before_there_is_work() -> None:
     indexes = ScannedIndexes(3)
 
     names = [each.name.rpartition("_")[0] for each in threading.enumerate() if each not in before]
-    kinds = "scan", "background-scan", "load", "multiply"
-    assert [names.count(kind) for kind in kinds] == [3, 3, 4, 16]
+    kinds = "scan", "background-scan", "load", "check-file", "multiply"
+    assert [names.count(kind) for kind in kinds] == [3, 3, 4, 4, 16]
     del indexes

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
@@ -23,7 +25,13 @@ from visual_memory_index import CUT_SHORT, UNLEARN, Catalog, Memory, Operation, 
 from visual_memory_index.errors import CorruptStore, DiskFull, MemoryClosed, OperationEnded, in_full
 from visual_memory_service.errors import TooManyOperations
 from visual_memory_service.runtime import operations as runtime
-from visual_memory_service.runtime.operations import AT_ONCE, Job, Operations, Work
+from visual_memory_service.runtime.operations import (
+    AT_ONCE,
+    OUT_OF_MEMORY_TRIES,
+    Job,
+    Operations,
+    Work,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -331,42 +339,35 @@ def test_what_work_waits_for_is_logged_as_it_begins_and_as_it_ends(
 LACKS = (
     MemoryError(),
     RuntimeError("can't start new thread"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
     OSError(errno.EMFILE, "Too many open files", "a"),
     DiskFull(Path("a"), "disk full"),
 )
 
 
 @pytest.mark.parametrize("lack", LACKS, ids=repr)
-@pytest.mark.parametrize("where", ["before", "work", "after"])
 def test_an_erasure_waits_until_a_lack_has_passed(
-    memory: Memory,
-    operations: Operations,
-    monkeypatch: pytest.MonkeyPatch,
-    lack: Exception,
-    where: str,
+    memory: Memory, operations: Operations, monkeypatch: pytest.MonkeyPatch, lack: Exception
 ) -> None:
-    lacks, get, end = iter([lack, lack]), memory.operations.get, memory.operations.end
-    done = list[str]()
+    lacks, get, end = iter([lack] * 6), memory.operations.get, memory.operations.end
+    left = {"get": 2, "work": 2, "end": 2}
 
-    def lacking() -> None:
-        if problem := next(lacks, None):
-            raise problem
-
-    def work(job: Job) -> str:
-        if where == "work":
-            lacking()
-        done.append(job.name)
-        return '"a certificate"'
+    def lacking(where: str) -> None:
+        if left[where]:
+            left[where] -= 1
+            raise next(lacks)
 
     def getting(name: str) -> Operation:
-        if where == "before":
-            lacking()
+        lacking("get")
         return get(name)
 
     def ending(*args: Any, **more: Any) -> Operation:
-        if where == "after":
-            lacking()
+        lacking("end")
         return end(*args, **more)
+
+    def work(job: Job) -> str:
+        job.retry_while(lambda: lacking("work"))
+        return '"a certificate"'
 
     begun = memory.operations.begin(UNLEARN).operation
     monkeypatch.setattr(memory.operations, "get", getting)
@@ -375,8 +376,54 @@ def test_an_erasure_waits_until_a_lack_has_passed(
     wait([job.ended for job in [operations.job(begun.name)] if job])
 
     assert next(lacks, None) is None
-    assert done == [begun.name]
     assert (get(begun.name).state, get(begun.name).result) == ("done", '"a certificate"')
+
+
+def test_an_erasure_that_gets_no_memory_again_and_again_is_put_off(
+    memory: Memory, operations: Operations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "PAUSES", (0.01,))
+    tried = list[int]()
+
+    def lacking() -> None:
+        tried.append(1)
+        raise MemoryError
+
+    begun = memory.operations.begin(UNLEARN).operation
+    operations.resume(memory, begun, lambda job: job.retry_while(lacking))
+    wait([job.ended for job in [operations.job(begun.name)] if job])
+
+    ended = memory.operations.get(begun.name)
+    assert len(tried) == OUT_OF_MEMORY_TRIES + 1
+    assert ended.state == "failed"
+    assert "not enough memory" in str(ended.problem)
+    assert "goes on when the server is started again" in str(ended.problem)
+
+
+def test_a_try_that_failed_holds_no_memory_until_the_next(
+    memory: Memory, operations: Operations
+) -> None:
+    class Large:
+        pass
+
+    held = list[weakref.ref[Large]]()
+
+    def lacking() -> None:
+        assert all(each() is None for each in held)
+        large = Large()
+        held.append(weakref.ref(large))
+        if len(held) < 3:
+            raise MemoryError
+
+    gc.disable()
+    try:
+        begun = operations.start(memory, "x", lambda job: job.retry_while(lacking))
+        wait([job.ended for job in [operations.job(begun.name)] if job])
+    finally:
+        gc.enable()
+
+    assert memory.operations.get(begun.name).state == "done"
+    assert len(held) == 3
 
 
 def test_why_an_erasure_goes_on_at_the_next_start_only_is_logged(

@@ -750,7 +750,7 @@ def test_an_import_takes_as_long_as_its_batches_need(
 ) -> None:
     service.seconds = 0.25
 
-    result = connect(target, timeout=1.0).memory("pets").insert(**many())
+    result = connect(target, timeout=2.0).memory("pets").insert(**many())
 
     assert len(result.ids) == MANY
 

@@ -137,25 +137,23 @@ class Unlearning:
         result is the JSON text that ``none`` makes.
         """
 
-        def write(transaction: Transaction) -> tuple[Erased | None, Change | None]:
+        def write(transaction: Transaction) -> tuple[None, Change | None]:
             begun = transaction.operation(operation)
             if begun.result is not None:
                 return None, None
             noted = transaction.ids_to_unlearn(operation)
-            if not transaction.look_up(noted):
-                transaction.scrub(operation, (), ())
-                transaction.draft(operation, none())
-                return Erased(noted), None
-            return erase(transaction, begun, settings, draft)
+            if transaction.look_up(noted):
+                self._erased[operation], change = erase(transaction, begun, settings, draft)
+                return None, change
+            transaction.scrub(operation, (), ())
+            transaction.draft(operation, none())
+            self._erased[operation] = Erased(noted)
+            return None, None
 
         if operation not in self._patterns:
-            if operation not in self._erased:
-                erased = self._engine.writer.do(write, frees=True)
-                if erased is not None:
-                    self._erased[operation] = erased
-            if operation in self._erased:
-                patterns = ResiduePatterns(*self._with_traces(self._erased[operation]))
-                self._patterns[operation] = patterns
+            self._engine.writer.do(write, frees=True)  # which may fail after the commit, too
+            if (erased := self._erased.get(operation)) is not None:
+                self._patterns[operation] = ResiduePatterns(*self._with_traces(erased))
                 del self._erased[operation]
         with self._engine.changing_ram():
             self._counting.forget()

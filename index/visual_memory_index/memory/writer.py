@@ -88,7 +88,11 @@ class Writer:
                 self._do_waiting()
         job.done.wait()
         if job.error is not None:
-            raise job.error
+            error, job.error = job.error, None
+            try:
+                raise error
+            finally:
+                del error  # or it would keep all that the write held, by its traceback
         answer: T = job.answer
         return answer
 

@@ -23,8 +23,8 @@ from visual_memory import (
     NotFound,
     PruneResult,
 )
-from visual_memory._messages.insertion import Insertion
 from visual_memory.terminal.arguments import Commands
+from visual_memory.terminal.entries import check_entries
 from visual_memory.terminal.output import plural, print_json, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, listed
@@ -279,7 +279,7 @@ def check(items: Sequence[Item]) -> None:
     if fields["vectors"] is None:
         fields["vectors"] = np.ones((len(items), 1))  # in place of pictures
     try:
-        Insertion("", **fields, request_id=None, replace_existing=False)
+        check_entries(fields)
     except InvalidArgument as error:
         problem = bad_pictures.named(error, items, attrgetter("id"))
         raise Refused(f"{problem} Nothing was stored.") from None

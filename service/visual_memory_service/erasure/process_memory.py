@@ -65,7 +65,9 @@ def search(patterns: ResiduePatterns) -> Findings:
                 room = memoryview(buffer)[kept : kept + min(READ_AT_ONCE, end - at)]
                 try:
                     read = memory.readinto(room)
-                except OSError:  # this page was freed meanwhile; later pages may exist
+                except OSError as error:
+                    if error.errno != errno.EIO:
+                        raise  # else this page was freed meanwhile; later pages may exist
                     kept, at = 0, at + mmap.PAGESIZE
                     continue
                 if not read:

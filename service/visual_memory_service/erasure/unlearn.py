@@ -125,10 +125,9 @@ class UnlearningWork:
     def _start(self, operation: Operation, served: ServedMemory) -> None:
         def work(job: Job) -> str | None:
             with self.memories.checks.paused():
-                try:
-                    return self._unlearn(job, served)
-                finally:
-                    served.memory.unlearning.forget(job.name)
+                result = self._unlearn(job, served)
+            served.memory.unlearning.forget(job.name)
+            return result
 
         self.operations.resume(served.memory, operation, work)
 
@@ -149,6 +148,17 @@ class UnlearningWork:
         drafted = json.loads(noted.result or "{}")
         if "salt" not in drafted:
             return noted.result or ""
+        return job.retry_while(lambda: self._certified(job, memory, drafted, search, patterns))
+
+    def _certified(
+        self,
+        job: Job,
+        memory: Memory,
+        drafted: dict[str, Any],
+        search: Search,
+        patterns: ResiduePatterns | None,
+    ) -> str:
+        """Sign the statement of an erasure that has ended, and return its result as JSON."""
         statement = to_statement(
             drafted,
             search,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
@@ -27,8 +28,7 @@ PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last agai
 AFTER = "It begins after the unlearning {}, which waits: {}"
 AT_ONCE = 2  # further operations wait, since each may use all processors
 WAITING_MAX = 100  # of one memory
-PASSING = errors.TooManyFiles, OutOfMemory  # of an exception that is no refusal
-OUT_OF_MEMORY_TRIES = 12  # over half a minute
+SHORT_SECONDS_MAX = 30.0
 ENDED_MAX = 1000  # operations whose progress is kept after their end
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ class Job:
 
     ``progress`` is (done, total), both 0 until the first report. ``stopped`` is the reason if no
     client cancelled it: the server stops, the memory is dropped, or entries are erased. ``problem``
-    says what the job waits for, if anything.
+    says what the job waits for, if anything; ``short_seconds`` counts how long it waited for RAM.
     """
 
     operation: Operation
@@ -53,6 +53,7 @@ class Job:
     progress: tuple[int, int] = (0, 0)
     stopped: str = ""
     problem: str = ""
+    short_seconds: float = 0.0
     cancelled: threading.Event = field(default_factory=threading.Event)
     ended: Future[None] = field(default_factory=Future)
 
@@ -78,35 +79,43 @@ class Job:
 
     def pause(self, seconds: float) -> None:
         """Sleep for ``seconds``, or until the job is cancelled. Raises Cancelled."""
-        self.cancelled.wait(seconds)
+        try:
+            self.cancelled.wait(seconds)
+        except (MemoryError, RuntimeError):  # of no memory for a lock to wait for
+            time.sleep(seconds)
         self.check()
 
     def wait(self, future: Future[Any]) -> None:
         """Wait for ``future``, and raise its exception, if any. Raises Cancelled."""
         while not wait([future], timeout=CHECK_SECONDS).done:
             self.check()
-        future.result()
+        try:
+            future.result()
+        finally:
+            del future  # or its error would keep all that this thread holds, by its traceback
 
     def retry_while(
         self, act: Callable[[], T], *, against: type[Exception] = errors.FileUnavailable
     ) -> T:
         """Call ``act``, with pauses, until it does not raise ``against``. Raises Cancelled.
 
-        Lack of RAM or of threads is waited for, too, but not without end. A problem is logged when
-        it begins, and once it has ended.
+        Lack of open files is waited for, too, and of RAM or threads SHORT_SECONDS_MAX in all of the
+        job. A problem is logged when it begins, and once it has ended.
         """
         logged = ""
-        for tried, pause in enumerate(pauses()):
+        for pause in pauses():
             try:
                 result = act()
             except Exception as error:
                 problem: Exception | None = error if isinstance(error, against) else foreseen(error)
-                if isinstance(problem, OutOfMemory) and tried >= OUT_OF_MEMORY_TRIES:
-                    raise
-                if not isinstance(problem, (against, *PASSING)):
+                if isinstance(problem, OutOfMemory):
+                    self.short_seconds += pause
+                    if self.short_seconds > SHORT_SECONDS_MAX:
+                        raise
+                elif not isinstance(problem, (against, errors.TooManyFiles)):
                     raise
                 reason, self.problem = errors.in_full(problem), str(problem)
-                problem = None  # or it would keep what the attempt held
+                problem = None  # or it would keep all that the try held, by its traceback
             else:
                 if logged:
                     log.info("operation goes on", operation=self.name)

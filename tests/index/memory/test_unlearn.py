@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +22,8 @@ from visual_memory_index.erasure.masks import masked
 from visual_memory_index.errors import RequestErased, RequestReused, TooManyIds, UnknownEntries
 from visual_memory_index.memory import unlearn as erasure
 from visual_memory_index.memory.operations import StartedOperation
+from visual_memory_index.ram.change import Change
+from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.operation import GONE
 from visual_memory_index.records.request import LOCAL
 from visual_memory_index.store.store import Transaction, new_identity
@@ -631,3 +635,64 @@ def test_caches_that_are_dropped_lose_no_entry(memory: Memory) -> None:
 
     memory.insert([Entry("another id", "a common label")], VECTORS[3:])
     assert sum(memory.info().label_counts.values()) == 5
+
+
+def test_what_was_erased_is_still_looked_for_if_memory_ran_out_after_the_commit(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (id, *_) = memory.ids()
+    name = memory.unlearning.begin([id], allow_missing=False).operation.name
+    apply = RamCopy.apply
+
+    def refused(ram: RamCopy, change: Change) -> Iterator[None]:
+        monkeypatch.setattr(RamCopy, "apply", apply)
+        raise MemoryError
+
+    monkeypatch.setattr(RamCopy, "apply", refused)
+    with pytest.raises(MemoryError):
+        memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
+    patterns = memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
+
+    assert id not in memory.ids()
+    assert patterns is not None
+    assert masked(id.encode()) in patterns.found_in(id.encode())
+
+
+def test_a_try_that_was_undone_is_done_anew(memory: Memory) -> None:
+    (id, *_) = memory.ids()
+    name = memory.unlearning.begin([id], allow_missing=False).operation.name
+
+    def refused(facts: Facts) -> str:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        memory.unlearning.erase(name, settings=(), draft=refused)
+    assert id in memory.ids()
+    patterns = memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
+
+    assert id not in memory.ids()
+    assert patterns is not None
+    assert masked(id.encode()) in patterns.found_in(id.encode())
+
+
+def test_a_try_that_failed_keeps_nothing_of_what_it_read(memory: Memory) -> None:
+    (id, *_) = memory.ids()
+    name = memory.unlearning.begin([id], allow_missing=False).operation.name
+    held = list[weakref.ref[Any]]()
+
+    class Read:
+        """What a write has read."""
+
+    def refused(facts: Facts) -> str:
+        read = Read()
+        held.append(weakref.ref(read))
+        raise MemoryError
+
+    gc.disable()
+    try:
+        for _ in range(2):
+            with suppress(MemoryError):
+                memory.unlearning.erase(name, settings=(), draft=refused)
+            assert [each() for each in held] == [None] * len(held)
+    finally:
+        gc.enable()

@@ -25,13 +25,7 @@ from visual_memory_index import CUT_SHORT, UNLEARN, Catalog, Memory, Operation, 
 from visual_memory_index.errors import CorruptStore, DiskFull, MemoryClosed, OperationEnded, in_full
 from visual_memory_service.errors import TooManyOperations
 from visual_memory_service.runtime import operations as runtime
-from visual_memory_service.runtime.operations import (
-    AT_ONCE,
-    OUT_OF_MEMORY_TRIES,
-    Job,
-    Operations,
-    Work,
-)
+from visual_memory_service.runtime.operations import AT_ONCE, Job, Operations, Work
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -383,6 +377,7 @@ def test_an_erasure_that_gets_no_memory_again_and_again_is_put_off(
     memory: Memory, operations: Operations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime, "PAUSES", (0.01,))
+    monkeypatch.setattr(runtime, "SHORT_SECONDS_MAX", 0.045)
     tried = list[int]()
 
     def lacking() -> None:
@@ -390,11 +385,11 @@ def test_an_erasure_that_gets_no_memory_again_and_again_is_put_off(
         raise MemoryError
 
     begun = memory.operations.begin(UNLEARN).operation
-    operations.resume(memory, begun, lambda job: job.retry_while(lacking))
+    operations.resume(memory, begun, lambda job: job.retry_while(lambda: job.retry_while(lacking)))
     wait([job.ended for job in [operations.job(begun.name)] if job])
 
     ended = memory.operations.get(begun.name)
-    assert len(tried) == OUT_OF_MEMORY_TRIES + 1
+    assert len(tried) == 5
     assert ended.state == "failed"
     assert "not enough memory" in str(ended.problem)
     assert "goes on when the server is started again" in str(ended.problem)

@@ -132,9 +132,8 @@ class Unlearning:
 
         Return patterns of their bytes, the same if called again until ``forget``, also after an
         error, or None if these are unknown, since this operation deleted the entries before a
-        restart. If others deleted
-        the entries, the ids are erased nevertheless: the patterns are of them alone, and the later
-        result is the JSON text that ``none`` makes.
+        restart. If others deleted the entries, the ids are erased nevertheless: the patterns are of
+        them alone, and the later result is the JSON text that ``none`` makes.
         """
 
         def write(transaction: Transaction) -> tuple[None, Change | None]:

@@ -40,6 +40,7 @@ STREAMS, DIMENSION, MEBIBYTE = int(520 * SCALE), 1024, 1 << 20
 ANSWERED = ""
 QUESTION = pb.ClassifyRequest(memory="pets", k=5, vectors=to_vectors(np.ones(DIMENSION)))
 TOLD = ("OVERLOADED", "TOO_LARGE")
+HEAP = 256 * MEBIBYTE + 100_000_000  # kept freed by runtime/heap.py, and threads' own heaps
 
 
 def outcome(call: Any) -> str:
@@ -200,7 +201,7 @@ def test_large_messages_at_once_take_no_more_ram_than_they_may(
     assert set(others) - {ANSWERED} <= {"OVERLOADED"}
     assert others[ANSWERED]
     assert set(came) <= {*TOLD, ANSWERED, "BAD_FIELD", "NO_EMBEDDER"}
-    assert most[0] - rest <= pending + 500e6 * max(SCALE, 0.4)
+    assert most[0] - rest <= pending + HEAP
 
 
 def silent_streams(server: Server, count: int, closing: ExitStack) -> list[Any]:

@@ -21,6 +21,7 @@ from visual_memory_service.decisions.calibration import SETTING as CALIBRATION
 from visual_memory_service.erasure.signing_keys import SigningKeys
 from visual_memory_service.erasure.unlearn import UnlearningWork
 from visual_memory_service.runtime.backups import Backups
+from visual_memory_service.runtime.exits import end_at_exit
 from visual_memory_service.runtime.heap import keep_freed_memory
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Operations
@@ -112,6 +113,7 @@ async def run(settings: Settings) -> None:
         resuming = loop.create_task(resume_erasures(started, unlearning))
         closing.callback(resuming.cancel)
         address = await listener.start()
+        end_at_exit()  # after embedders have loaded libraries, whose own would be called before
         log.info(
             "serving",
             address=address,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.rows.multiply import multiply
+from visual_memory_index.rows.multiply import multiply, positive_inverse
 
 SLICES = 3
 EXACT_BITS = 53  # of an integer in float64
@@ -124,8 +124,6 @@ def rounded_inverse(matrix: Matrix) -> Matrix | None:
     Its last bits depend on the processor and the threads.
     """
     try:
-        np.linalg.cholesky(matrix)
-        found: Matrix = np.linalg.inv(matrix)  # type: ignore[assignment]
+        return positive_inverse(matrix)
     except np.linalg.LinAlgError:
         return None
-    return found

@@ -17,10 +17,10 @@ from visual_memory_index.codes.plane_scan import PlaneScan
 from visual_memory_index.codes.planes import Planes
 from visual_memory_index.rows import row_kernels, word_kernel
 from visual_memory_index.rows.blocks import Blocks
-from visual_memory_index.rows.multiply import note, take_note
+from visual_memory_index.rows.multiply import AT_ONCE, note, take_buffers, take_note
 from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.stored_rows import StoredRows
-from visual_memory_index.scan.threads import MULTIPLYING, IndexThreads
+from visual_memory_index.scan.threads import PACKING, IndexThreads
 from visual_memory_index.scan.vectors import Originals, ReadRows, UnitRows
 
 PACKED_MAX = 1024  # rows of a block that BLAS packs, and numbers of each, at most
@@ -43,6 +43,8 @@ class ScannedIndexes:
         self._threads = IndexThreads(threads or os.cpu_count() or 1)
         self.loading, self.checking = self._threads.loading, self._threads.checking
         self._threads.queries.submit(compile_loops)
+        self._clearing = threading.Lock()  # or threads that pack would wait for each other
+        take_buffers(AT_ONCE + PACKING)
 
     def new(
         self, dimension: int, *, background: bool = False, read: ReadRows | None = None
@@ -53,22 +55,21 @@ class ScannedIndexes:
     def clear_scratch(self) -> None:
         """Overwrite the packing buffers of NumPy's BLAS, if they may hold vectors of any memory.
 
-        Every scanning thread packs zeros into all buffers of its own, and so do as many other
-        threads as may multiply at the same time.
+        BLAS takes the first buffer that is not in use, so as many threads pack zeros at the same
+        time as there are buffers.
         """
-        width = take_note()
-        if not width:
-            return
-        blocks = 2 * PACKED_MAX * (os.cpu_count() or 1)  # two for each thread of BLAS
-        shape = blocks, min(width, PACKED_MAX)
-        try:
-            zeros = [np.zeros(shape, kind) for kind in (np.float32, np.float64)]
-            for threads in (self._threads.queries, self._threads.background):
-                pack_together(threads, self._threads.count, zeros)
-            pack_together(self._threads.multiplying, MULTIPLYING, zeros)
-        except BaseException:
-            note(width)
-            raise
+        with self._clearing:
+            width = take_note()
+            if not width:
+                return
+            blocks = 2 * PACKED_MAX * (os.cpu_count() or 1)  # two for each thread of BLAS
+            shape = blocks, min(width, PACKED_MAX)
+            try:
+                zeros = [np.zeros(shape, kind) for kind in (np.float32, np.float64)]
+                pack_together(self._threads.packing, PACKING, zeros)
+            except BaseException:
+                note(width)
+                raise
 
 
 @cache

@@ -15,6 +15,7 @@ from visual_memory_index import running_threads
 from visual_memory_service.config import Bounds
 from visual_memory_service.convert.reranking import SERVICE, from_ranking, to_rerank
 from visual_memory_service.decisions.reranking import Reranker
+from visual_memory_service.runtime.exits import end_at_exit
 from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.wire.health import Health
 from visual_memory_service.wire.listener import Listener, stop_event
@@ -54,6 +55,7 @@ async def serve(reranker: Reranker, listen: str) -> None:
 
     listener = Listener(listen, BOUNDS, SERVICE, add, Health())
     address = await listener.start()
+    end_at_exit()
     log.info("serving", address=address, reranker=type(reranker).__name__)
     await stopping.wait()
     await listener.drain()

@@ -22,7 +22,10 @@ EMPTIED = (
     "make the file one page long with: truncate -s 16384 FILE, and start the server again, which "
     "serves it if the log holds all of it; else bring back a backup, or a copy of the data folder"
 )
-FOLDER_BACK = "stop the server, keep the file, and bring the whole data folder back from a copy"
+FOLDER_BACK = (
+    "stop the server, keep the file, and bring the whole data folder back from a copy; or name "
+    "another folder, if no server has used this one"
+)
 CATALOG_BACK = (
     "stop the server and put the catalog back, or bring the whole data folder back from a copy"
 )
@@ -342,8 +345,9 @@ class LostCatalog(FileRefusal):
     def __init__(self, path: Path) -> None:
         super().__init__(
             path,
-            "is missing or empty, but this data folder was used, and without it nobody knows which "
-            "memories there are and what was unlearned; bring it back from a copy of the folder.",
+            "is missing or empty, but this folder has memories or their secret, and without it "
+            "nobody knows which memories there are and what was unlearned; bring it back from a "
+            "copy of the folder, or name another folder, if no server has used this one.",
         )
 
 
@@ -373,7 +377,10 @@ class FileUnavailable(FileRefusal):
 class DiskFull(FileUnavailable):
     """A write that failed surely or possibly for lack of space; it can be tried again."""
 
-    way_out = "make room on the disk of the server's data folder, or let the server write there"
+    way_out = (
+        "make room on the disk of the server's data folder, or let the server write there (quota, "
+        "ulimit -f)"
+    )
 
 
 class WriteFailed(FileUnavailable):
@@ -405,12 +412,12 @@ class TooManyFiles(FileUnavailable):
 
 
 class ForeignFolder(MemoryRefusal):
-    """A folder that holds files, and nothing of a server that was used."""
+    """A folder that holds files or folders that no server has made."""
 
     def __init__(self, folder: str, found: str) -> None:
         super().__init__(
-            f"{folder} is no data folder of a server: it holds {found!r}, and neither "
-            "catalog.sqlite nor memories; name an empty folder, or one that is not there yet."
+            f"{folder} is no data folder of a server: it holds {found!r}, which no server "
+            "has made; name an empty folder, or one that is not there yet."
         )
         self.folder = folder
 

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 
 from visual_memory.v1 import service_pb2_grpc
 from visual_memory_index import FolderLock, check_folder, running_threads
-from visual_memory_service.config import Settings
+from visual_memory_service.config import BadSetting, Settings
 from visual_memory_service.convert.requests import SERVICE
 from visual_memory_service.decisions.calibration import SETTING as CALIBRATION
 from visual_memory_service.erasure.signing_keys import SigningKeys
@@ -32,7 +32,8 @@ from visual_memory_service.wire.rerank import Rerankers
 from visual_memory_service.wire.servicer import Servicer
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
-DESCRIPTORS_MAX = 65_536
+DESCRIPTORS_MIN, DESCRIPTORS_MAX = 64, 65_536
+SPARE_THREADS = 32  # for gRPC and the libraries of embedders
 FITTED = (CALIBRATION,)  # settings computed from entries
 log = structlog.get_logger()
 
@@ -53,8 +54,16 @@ def serve(settings: Settings) -> None:
 
 
 def use_all_descriptors() -> None:
-    """Raise the limit of open files and connections to the system's maximum, up to 65,536."""
+    """Raise the limit of open files and connections to the system's maximum, up to 65,536.
+
+    Raises BadSetting if it is below 64: without files gRPC ends the process, and says nothing.
+    """
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= most < DESCRIPTORS_MIN:
+        raise BadSetting(
+            f"The server may have {most} files open (ulimit -n); it needs {DESCRIPTORS_MIN}, one "
+            "more for each memory and each connection."
+        )
     with suppress(ValueError, OSError):  # macOS allows fewer than it says
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(most, DESCRIPTORS_MAX)), most))
 
@@ -109,6 +118,7 @@ async def run(settings: Settings) -> None:
             )
             service_pb2_grpc.add_VisualMemoryServicer_to_server(servicer, server)
 
+        running_threads(SPARE_THREADS, "spare").shutdown()  # gRPC would say nothing without any
         listener = Listener(settings.listen, settings, SERVICE, add, states)
         resuming = loop.create_task(resume_erasures(started, unlearning))
         closing.callback(resuming.cancel)

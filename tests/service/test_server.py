@@ -8,6 +8,7 @@ import os
 import queue
 import re
 import resource
+import shlex
 import shutil
 import signal
 import socket
@@ -370,12 +371,26 @@ def test_a_second_server_on_the_same_folder_names_the_first(start: Start) -> Non
     assert pets.ids() == ["a"]
 
 
+def test_a_limit_of_files_that_is_too_low_is_told(tmp_path: Path) -> None:
+    serve = [sys.executable, "-m", "visual_memory_service", "serve", "--listen", "127.0.0.1:0"]
+    command = [*serve, "--data", str(tmp_path / "data")]
+    limited = f"ulimit -n 26; exec {shlex.join(command)}"
+
+    done = subprocess.run(limited, shell=True, capture_output=True, text=True, timeout=60)
+
+    assert refused(done) == (
+        "The server may have 26 files open (ulimit -n); it needs 64, one more for each memory and "
+        "each connection."
+    )
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_folder_that_lost_its_catalog_is_not_served_as_if_it_were_new(ended: Path) -> None:
     (ended / "catalog.sqlite").unlink()
 
     sentence = refused(serve(ended))
 
-    assert f"{ended / 'catalog.sqlite'} is missing or empty, but this data" in sentence
+    assert f"{ended / 'catalog.sqlite'} is missing or empty, but this folder" in sentence
 
 
 def test_the_folder_of_a_server_that_was_killed_is_free(start: Start) -> None:

@@ -27,7 +27,7 @@ CATALOG, MEMORIES, LATEST, UNFINISHED = "catalog.sqlite", "memories", "noted", "
 SECRET = Path("keys") / "tombstones.key"
 LOCK, RESERVE = "server.lock", "reserve"
 MADE_BY_THE_SYSTEM = "lost+found"
-MADE = {CATALOG, MEMORIES, LATEST, UNFINISHED, SECRET.parts[0], LOCK, RESERVE, "cache"}
+FOLDERS = {MEMORIES, LATEST, UNFINISHED, SECRET.parts[0], "cache"}
 # Names of files that a crash left, of ours and of SQLite's.
 LEFT = re.compile(r"[0-9a-f]{16}\.sqlite(-wal|-shm|-journal)?|etilqs_.*")
 RESERVE_BYTES_MAX = 1 << 22
@@ -40,17 +40,32 @@ def was_used(folder: Path) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ForeignFolder if a folder has files of other names than a server gives, and neither
-    ``CATALOG``, nor memories, nor their secret.
+    """Raise ForeignFolder if a folder has neither ``CATALOG``, nor memories, nor their secret, but
+    something else than a first start leaves that is cut short.
 
     A folder that is missing may become a data folder, as may one that is empty but for hidden
     files, or that of a new disk. Raises OSError if it is no folder, or cannot be read.
     """
     there = folder.exists() or folder.is_symlink()  # perhaps to nothing, which is an error
-    found = {path.name for path in folder.iterdir()} if there else set()
-    others = {name for name in found - MADE - {MADE_BY_THE_SYSTEM} if not name.startswith(".")}
-    if others and CATALOG not in found and not was_used(folder):
-        raise ForeignFolder(str(folder), min(others))
+    found = sorted(folder.iterdir()) if there else []
+    if not (folder / CATALOG).is_file() and not was_used(folder):
+        for path in found:
+            if not may_be_left(path):
+                raise ForeignFolder(str(folder), path.name)
+
+
+def may_be_left(path: Path) -> bool:
+    """Return True for what the system puts into a folder, hidden files, and what a first start
+    leaves that is cut short.
+    """
+    if path.name == LOCK:
+        return path.is_file() and re.fullmatch(rb"\d*", read_small(path)) is not None
+    if path.name == RESERVE:
+        return path.is_file() and not any(path.read_bytes())
+    if path.name == MEMORIES:
+        return path.is_dir() and not any(path.iterdir())
+    named = path.name == MADE_BY_THE_SYSTEM or path.name.startswith(".")
+    return named or (path.name in FOLDERS and path.is_dir())
 
 
 def new_name(memory: str) -> str:

@@ -62,7 +62,7 @@ def add_to(commands: Commands) -> None:
 def serve(options: Namespace) -> NoReturn:
     """Serve until SIGTERM or SIGINT, then end the process. Raises Refused, WrongUsage."""
     server_libraries.need("a server")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads of FAISS must not spin
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads of PyTorch must not spin
     given = {name: getattr(options, name) for name in FLAGS}
     flags = {name: value for name, value in given.items() if value is not None}
     try:

@@ -20,4 +20,10 @@ def overwrite_freed_memory() -> None:
     if sys.platform == "linux" and not wiping:
         tunables = ":".join(filter(None, (given, WIPING)))
         environment = {**os.environ, TUNABLES: tunables, ALLOCATOR: "malloc"}
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+        try:
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+        except OSError as error:
+            raise SystemExit(
+                f"{sys.executable} cannot be run again, as unlearning from RAM needs it "
+                f"({error.strerror}); let the server run it, or serve with --erasure files."
+            ) from None

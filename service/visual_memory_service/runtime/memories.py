@@ -26,11 +26,10 @@ from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
 from visual_memory_service.runtime.check import Checks
 from visual_memory_service.runtime.rejections import Rejections
 from visual_memory_service.runtime.searches import Searches
-from visual_memory_service.runtime.threads import LentThreads
 
 FITTED_AT_ONCE = 2  # heads of one memory, each of which may take seconds
 TRY_AGAIN_SECONDS = 3.0  # between tries: opening reads the whole file
-IMPORTS_AT_ONCE = 4  # in threads that run; more have others started
+IMPORTS_AT_ONCE = 4  # others take turns with these
 log = structlog.get_logger()
 
 T = TypeVar("T")
@@ -162,7 +161,7 @@ class Memories:
         self.fitted = fitted
         self.indexes = indexes or index.ScannedIndexes(settings.threads, settings.originals)
         self.embedders = Embedders(settings)
-        self.importing = LentThreads(IMPORTS_AT_ONCE, "import")
+        self.importing = index.running_threads(IMPORTS_AT_ONCE, "import")
         self._changed = changed
         self._editing = threading.Lock()
         self._states = threading.Lock()  # guards _open and _refused; taken after other locks

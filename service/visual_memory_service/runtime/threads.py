@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
-from visual_memory_index import running_threads
 from visual_memory_service.config import BadSetting
 from visual_memory_service.errors import NO_THREAD
 
@@ -31,50 +32,70 @@ def enough_threads() -> Iterator[None]:
         raise
 
 
-class LentThreads:
-    """Threads of one name, each lent to one caller after another, of one event loop.
+@asynccontextmanager
+async def in_order(threads: Executor) -> AsyncIterator[OrderedWork]:
+    """Yield work for ``threads``; at the end it has ended, and none that waited will begin."""
+    work = OrderedWork(threads)
+    try:
+        yield work
+    finally:
+        await work.end()
 
-    ``count`` run from the start on. If more are lent at once, others are started.
+
+class OrderedWork:
+    """Work that ``threads`` do in order, each begun without the event loop.
+
+    After each, others that share the threads have their turn.
     """
 
-    def __init__(self, count: int, name: str) -> None:
-        self._count, self._name = count, name
-        self._idle: list[Executor] = [running_threads(1, name) for _ in range(count)]
-
-    @asynccontextmanager
-    async def lent(self) -> AsyncIterator[InOneThread]:
-        """Lend a thread; at the end its work has ended, and none that waited for it will begin."""
-        thread = self._idle.pop() if self._idle else running_threads(1, self._name)
-        work = InOneThread(thread)
-        try:
-            yield work
-        finally:
-            try:
-                await work.end()
-            finally:
-                if len(self._idle) < self._count:
-                    self._idle.append(thread)
-                else:
-                    thread.shutdown(wait=False)
-
-
-class InOneThread:
-    """Work that one thread does in order, each begun without the event loop."""
-
-    def __init__(self, thread: Executor) -> None:
-        self._thread, self._over = thread, threading.Event()
+    def __init__(self, threads: Executor) -> None:
+        self._threads, self._over = threads, threading.Event()
+        self._lock = threading.Lock()
+        self._waiting = deque[tuple[Future[Any], Callable[[], Any]]]()
+        self._going_on = False
 
     def start(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
         """Start a function once the earlier ones have ended; see ``run_unless`` for None."""
-        work = self._thread.submit(run_unless, self._over, function, args, kwargs)
-        return cast("asyncio.Future[T]", asyncio.wrap_future(work))
+        done = Future[T]()
+        awaited, call = asyncio.wrap_future(done), partial(function, *args, **kwargs)
+        with self._lock:
+            if not self._going_on:
+                self._threads.submit(self._go_on)
+                self._going_on = True
+            self._waiting.append((done, call))
+        return awaited
+
+    def _go_on(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._going_on = False
+                    return
+                done, call = self._waiting.popleft()
+            settle(done, partial(run_unless, self._over, call, (), {}))
+            del done, call
+            with suppress(MemoryError):
+                self._threads.submit(self._go_on)
+                return
 
     async def end(self) -> None:
         """Skip what has not begun, and wait for the rest."""
         self._over.set()
         await until_done(self.start(lambda: None), self._over.set)
+
+
+def settle(done: Future[Any], call: Callable[[], Any]) -> None:
+    """Call, unless ``done`` was cancelled, and give it the result or the error."""
+    if done.set_running_or_notify_cancel():
+        try:
+            result = call()
+        except BaseException as error:
+            done.set_exception(error)
+            del done  # or its error's traceback would keep it, and the data of the call
+        else:
+            done.set_result(result)
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

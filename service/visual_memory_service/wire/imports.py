@@ -12,7 +12,7 @@ from visual_memory_index import StoredBatch
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import answers, requests
 from visual_memory_service.runtime.memories import Memories, ServedMemory
-from visual_memory_service.runtime.threads import in_thread
+from visual_memory_service.runtime.threads import in_order, in_thread
 from visual_memory_service.writes.insert import insert
 
 T = TypeVar("T")
@@ -47,9 +47,9 @@ class ImportStream:
     async def store(
         self, messages: AsyncIterator[pb.ImportEntriesRequest]
     ) -> AsyncGenerator[pb.ImportEntriesResponse, None]:
-        """Store the batches of ``messages`` in order, in a thread; acknowledge each batch."""
-        async with self.memories.importing.lent() as thread:
-            started = (thread.start(self._store, each) async for each in messages)
+        """Store the batches of ``messages`` in order, in threads; acknowledge each batch."""
+        async with in_order(self.memories.importing) as work:
+            started = (work.start(self._store, each) async for each in messages)
             async for answer in results_in_order(started, self.every):
                 yield answer or pb.ImportEntriesResponse(working=True)
 

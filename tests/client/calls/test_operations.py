@@ -66,7 +66,8 @@ def test_who_waits_is_told_that_an_operation_goes_on_by_itself() -> None:
     assert str(caught.value) == (
         'The operation "pets/1" goes on as soon as it can, and need not be started again. For now: '
         "a.sqlite could not be written (disk full), and nothing of this write was stored; make "
-        "room on the disk of the server's data folder, or let the server write there."
+        "room on the disk of the server's data folder, or let the server write there (quota, "
+        "ulimit -f)."
     )
 
 

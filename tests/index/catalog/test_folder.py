@@ -49,7 +49,7 @@ def test_a_folder_that_was_used_is_refused_without_its_catalog(folder: Path, lef
     before = {path.name for path in folder.rglob("*")}
 
     for _ in range(2):
-        with pytest.raises(LostCatalog, match=r"catalog\.sqlite is missing or empty, but this"):
+        with pytest.raises(LostCatalog, match=r"catalog\.sqlite is missing or empty, but"):
             Catalog(folder)
 
     assert {path.name for path in folder.rglob("*")} == before
@@ -79,8 +79,8 @@ def test_a_folder_of_other_files_is_refused_and_stays_as_it_is(tmp_path: Path) -
         Catalog(tmp_path)
 
     assert str(refused.value) == (
-        f"{tmp_path} is no data folder of a server: it holds 'setup.py', and neither "
-        "catalog.sqlite nor memories; name an empty folder, or one that is not there yet."
+        f"{tmp_path} is no data folder of a server: it holds 'setup.py', which no server has made; "
+        "name an empty folder, or one that is not there yet."
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lost+found", "setup.py", "thesis"]
 
@@ -93,10 +93,58 @@ def test_a_folder_is_not_taken_for_a_servers_by_the_name_of_a_folder_in_it(
     (tmp_path / name).mkdir()
     (tmp_path / name / "novel.txt").touch()
 
-    with pytest.raises(ForeignFolder, match=r"it holds 'readme\.txt'"):
+    with pytest.raises(ForeignFolder, match=r"it holds '(readme\.txt|memories)'"):
         Catalog(tmp_path)
 
     assert (tmp_path / name / "novel.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("server.lock", "of a game server"),
+        ("reserve", "names of those who reserved a table"),
+        ("memories", "of my youth"),
+        ("keys", ""),
+        ("noted", ""),
+        ("unfinished", ""),
+        ("cache", ""),
+    ],
+)
+def test_a_file_of_another_program_is_not_taken_for_a_servers_by_its_name(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+
+    with pytest.raises(ForeignFolder, match=f"it holds '{name}', which no server has made"):
+        Catalog(tmp_path)
+
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, text)]
+
+
+def test_pictures_in_a_folder_of_the_name_memories_are_no_memories(tmp_path: Path) -> None:
+    (tmp_path / "memories").mkdir()
+    (tmp_path / "memories" / "holiday.jpg").touch()
+
+    with pytest.raises(ForeignFolder, match="it holds 'memories'"):
+        Catalog(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["catalog.sqlite", "server.lock", "reserve"])
+def test_a_folder_is_not_taken_for_a_file_of_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+
+    with pytest.raises(ForeignFolder, match=f"it holds '{name}'"):
+        Catalog(tmp_path)
+
+
+def test_what_a_first_start_leaves_that_is_killed_is_no_foreign_file(tmp_path: Path) -> None:
+    for name in ("memories", "noted", "unfinished", "keys"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "server.lock").write_text("4711")
+    (tmp_path / "reserve").write_bytes(bytes(1 << 22))
+
+    Catalog(tmp_path).close()
 
 
 @pytest.mark.parametrize("table", ["photos", "requests"])

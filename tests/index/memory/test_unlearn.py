@@ -22,7 +22,6 @@ from visual_memory_index.erasure.masks import masked
 from visual_memory_index.errors import RequestErased, RequestReused, TooManyIds, UnknownEntries
 from visual_memory_index.memory import unlearn as erasure
 from visual_memory_index.memory.operations import StartedOperation
-from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.operation import GONE
 from visual_memory_index.records.request import LOCAL
@@ -637,38 +636,25 @@ def test_caches_that_are_dropped_lose_no_entry(memory: Memory) -> None:
     assert sum(memory.info().label_counts.values()) == 5
 
 
-def test_what_was_erased_is_still_looked_for_if_memory_ran_out_after_the_commit(
-    memory: Memory, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_try_that_ran_out_of_memory_is_done_anew_and_looked_for(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
     (id, *_) = memory.ids()
     name = memory.unlearning.begin([id], allow_missing=False).operation.name
-    apply = RamCopy.apply
 
-    def refused(ram: RamCopy, change: Change) -> Iterator[None]:
-        monkeypatch.setattr(RamCopy, "apply", apply)
+    def drafted(facts: Facts) -> str:
+        return "{}"
+
+    def refused(*_: object) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(RamCopy, "apply", refused)
+    if committed:
+        monkeypatch.setattr(RamCopy, "apply", refused)
     with pytest.raises(MemoryError):
-        memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
-    patterns = memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
-
-    assert id not in memory.ids()
-    assert patterns is not None
-    assert masked(id.encode()) in patterns.found_in(id.encode())
-
-
-def test_a_try_that_was_undone_is_done_anew(memory: Memory) -> None:
-    (id, *_) = memory.ids()
-    name = memory.unlearning.begin([id], allow_missing=False).operation.name
-
-    def refused(facts: Facts) -> str:
-        raise MemoryError
-
-    with pytest.raises(MemoryError):
-        memory.unlearning.erase(name, settings=(), draft=refused)
-    assert id in memory.ids()
-    patterns = memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
+        memory.unlearning.erase(name, settings=(), draft=drafted if committed else refused)
+    monkeypatch.undo()
+    patterns = memory.unlearning.erase(name, settings=(), draft=drafted)
 
     assert id not in memory.ids()
     assert patterns is not None

@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 from tests.conftest import Server, Start
 
-from visual_memory_service.erasure.allocator import ALLOCATOR, TUNABLES, WIPING
+from visual_memory_service.erasure.allocator import (
+    ALLOCATOR,
+    TUNABLES,
+    WIPING,
+    overwrite_freed_memory,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is meant")
 
@@ -40,6 +45,19 @@ def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves(
     )
 
     assert run.stdout == "2000 2000 0\n"
+
+
+def test_a_program_that_may_not_be_run_again_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/dev/null")
+    monkeypatch.delenv(TUNABLES, raising=False)
+
+    with pytest.raises(SystemExit) as refused:
+        overwrite_freed_memory()
+
+    assert refused.value.code == (
+        "/dev/null cannot be run again, as unlearning from RAM needs it (Permission denied); let "
+        "the server run it, or serve with --erasure files."
+    )
 
 
 def test_the_command_serves_with_it(server: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import io
 import mmap
 import os
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,6 +117,20 @@ def test_what_follows_memory_that_was_given_back_meanwhile_is_looked_at(
 
     assert searched.found
     assert searched.size == 63 * PAGE
+
+
+def test_where_the_system_has_no_memory_for_a_read_nothing_is_taken_for_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Refused(io.FileIO):
+        def readinto(self, room: Any) -> int:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(io, "FileIO", Refused)
+    monkeypatch.setattr(process_memory, "writable_ranges", lambda *_: [(0, PAGE)])
+
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        search(ResiduePatterns(()))
 
 
 ROOM_TAKEN = """

@@ -7,6 +7,7 @@ import errno
 import gc
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -393,6 +394,31 @@ def test_an_erasure_that_gets_no_memory_again_and_again_is_put_off(
     assert ended.state == "failed"
     assert "not enough memory" in str(ended.problem)
     assert "goes on when the server is started again" in str(ended.problem)
+
+
+def test_without_memory_for_a_lock_it_pauses_all_the_same_and_is_cancelled(
+    memory: Memory, operations: Operations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = list[float]()
+
+    def paused(job: Job) -> None:
+        def refused(_: float) -> None:
+            if len(pauses) == 2:
+                job.cancelled.set()
+            raise MemoryError
+
+        monkeypatch.setattr(job.cancelled, "wait", refused)
+        while True:
+            began = time.monotonic()
+            job.pause(0.01)
+            pauses.append(time.monotonic() - began)
+
+    name = operations.start(memory, "x", paused).name
+    wait([job.ended for job in [operations.job(name)] if job])
+
+    assert memory.operations.get(name).state == "cancelled"
+    assert len(pauses) == 2
+    assert min(pauses) >= 0.01
 
 
 def test_a_try_that_failed_holds_no_memory_until_the_next(

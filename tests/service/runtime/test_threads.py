@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import weakref
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import pytest
 
-from visual_memory_service.runtime.threads import LentThreads, in_stoppable_thread, in_thread
+from visual_memory_index import running_threads
+from visual_memory_service.runtime.threads import in_order, in_stoppable_thread, in_thread, settle
 
 
 def test_it_answers_and_raises_what_the_function_does() -> None:
@@ -21,7 +26,15 @@ def test_it_answers_and_raises_what_the_function_does() -> None:
     assert asyncio.run(asked()) == 3
 
 
-def test_who_is_cancelled_stays_until_the_thread_is_done_however_often_that_happens() -> None:
+async def in_ordered_thread(function: Callable[[], object]) -> None:
+    async with in_order(running_threads(1, "shared")) as works:
+        await works.start(function)
+
+
+@pytest.mark.parametrize("in_a_thread", [in_thread, in_ordered_thread])
+def test_who_is_cancelled_stays_until_the_thread_is_done_however_often_that_happens(
+    in_a_thread: Callable[[Callable[[], object]], Awaitable[object]],
+) -> None:
     begun, free, done = threading.Event(), threading.Event(), list[str]()
 
     def work() -> None:
@@ -30,7 +43,7 @@ def test_who_is_cancelled_stays_until_the_thread_is_done_however_often_that_happ
         done.append("worked")
 
     async def cancelled() -> None:
-        call = asyncio.create_task(in_thread(work))
+        call = asyncio.ensure_future(in_a_thread(work))
         await asyncio.to_thread(begun.wait)
         for _ in range(3):
             call.cancel()
@@ -104,8 +117,8 @@ def test_work_is_told_that_it_is_over() -> None:
     assert over.is_set()
 
 
-def test_work_lent_a_thread_is_done_in_order_and_what_has_not_begun_at_the_end_never() -> None:
-    threads, free, done = LentThreads(1, "lent"), threading.Event(), list[int]()
+def test_work_is_done_in_order_and_what_has_not_begun_at_the_end_never() -> None:
+    threads, free, done = running_threads(3, "shared"), threading.Event(), list[int]()
 
     def work(number: int) -> int:
         if number:
@@ -113,57 +126,73 @@ def test_work_lent_a_thread_is_done_in_order_and_what_has_not_begun_at_the_end_n
         done.append(number)
         return number
 
-    async def lent() -> None:
-        async with threads.lent() as thread:
-            works = [thread.start(work, number) for number in range(4)]
-            assert await works[0] == 0
+    async def ordered() -> None:
+        async with in_order(threads) as works:
+            started = [works.start(work, number) for number in range(4)]
+            assert await started[0] == 0
             leaving = asyncio.get_running_loop().call_later(0.05, free.set)
         assert leaving.when() < asyncio.get_running_loop().time()  # it waited for what had begun
-        assert [await each for each in works] == [0, 1, None, None]
+        assert [await each for each in started] == [0, 1, None, None]
 
-    asyncio.run(lent())
+    asyncio.run(ordered())
     assert done == [0, 1]
 
 
-def test_more_may_be_lent_than_run_from_the_start_on() -> None:
-    threads = LentThreads(1, "lent")
+def test_those_that_share_threads_take_turns() -> None:
+    threads, free, done = running_threads(1, "shared"), threading.Event(), list[str]()
 
-    def running() -> int:
-        return sum(each.name.startswith("lent_") for each in threading.enumerate())
-
-    async def lent() -> None:
-        async with threads.lent() as one, threads.lent() as other:
-            assert running() == 2
-            assert [await one.start(int, "1"), await other.start(int, "2")] == [1, 2]
-        async with threads.lent() as one:
-            assert await one.start(int, "3") == 3
-
-    assert running() == 1
-    asyncio.run(lent())
-
-
-def test_who_leaves_a_lent_thread_cancelled_still_waits_for_it() -> None:
-    threads, begun, free = LentThreads(1, "lent"), threading.Event(), threading.Event()
-
-    def work() -> None:
-        begun.set()
+    def work(name: str) -> None:
         free.wait(30)
+        done.append(name)
 
-    async def lent() -> None:
-        async with threads.lent() as thread:
-            await thread.start(work)
+    async def ordered() -> None:
+        async with in_order(threads) as one, in_order(threads) as other:
+            works = [
+                each.start(work, name)
+                for each, name in ((one, "one"), (other, "other"))
+                for _ in range(3)
+            ]
+            free.set()
+            await asyncio.gather(*works)
 
-    async def cancelled() -> None:
-        call = asyncio.create_task(lent())
-        await asyncio.to_thread(begun.wait)
-        for _ in range(3):
-            call.cancel()
-            await asyncio.sleep(0.01)
-        assert not call.done()
-        free.set()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        async with threads.lent() as thread:
-            assert await thread.start(int, "1") == 1
+    asyncio.run(ordered())
+    assert done == ["one", "other"] * 3
 
-    asyncio.run(cancelled())
+
+@pytest.mark.parametrize("lacking", [MemoryError, None])
+def test_an_error_is_given_to_who_waits_and_the_next_work_is_done(
+    lacking: type[Exception] | None,
+) -> None:
+    threads = running_threads(1, "shared")
+    submit = threads.submit
+
+    def submit_once(work: Callable[[], object]) -> Future[object]:
+        if lacking:
+            threads.submit = refuse  # type: ignore[assignment,method-assign]
+        return submit(work)
+
+    def refuse(*_: object) -> Any:
+        raise MemoryError
+
+    async def ordered() -> None:
+        async with in_order(threads) as works:
+            threads.submit = submit_once  # type: ignore[assignment,method-assign]
+            bad, good = works.start(int, "bad"), works.start(int, "1")
+            with pytest.raises(ValueError, match="bad"):
+                await bad
+            assert await good == 1
+            threads.submit = submit  # type: ignore[method-assign]
+
+    asyncio.run(ordered())
+
+
+def test_an_error_of_work_keeps_nothing_in_a_cycle() -> None:
+    done = Future[object]()
+    gc.disable()
+    try:
+        settle(done, partial(int, "bad"))
+        kept = weakref.ref(done)
+        del done
+        assert kept() is None
+    finally:
+        gc.enable()

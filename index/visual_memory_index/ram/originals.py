@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.errors import CorruptCopy, TooLittleRam
+from visual_memory_index.errors import CorruptCopy
 from visual_memory_index.rows.rows import distinct
 
-MEMINFO = Path("/proc/meminfo")
 Keys = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
@@ -51,16 +49,3 @@ class Originals:
             order = np.argsort(found)
             found, vectors = found[order], vectors[order]
         return vectors[np.searchsorted(found, keys)]
-
-
-def check_room(wanted: int, work: str, way_out: str) -> None:
-    """Check that RAM has room for ``wanted`` bytes of vectors. Raises TooLittleRam.
-
-    A system that does not say how much is available, as Linux does, is taken to have enough. The
-    error names the ``work`` and a ``way_out``.
-    """
-    if MEMINFO.exists():
-        words = MEMINFO.read_text().partition("MemAvailable:")[2].split()
-        available = 1024 * int(words[0]) if words else wanted
-        if available < wanted:
-            raise TooLittleRam(work, wanted, available, way_out)

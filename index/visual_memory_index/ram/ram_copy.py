@@ -21,7 +21,8 @@ from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.counted_rows import CountedRows
 from visual_memory_index.ram.named_rows import NamedRows, rows_ahead, rows_of
-from visual_memory_index.ram.originals import Keys, Originals, check_room
+from visual_memory_index.ram.originals import Keys, Originals
+from visual_memory_index.ram.room import check_room
 from visual_memory_index.records.entry import CodedEntries, VotingEntries
 from visual_memory_index.records.filter import Comparison
 from visual_memory_index.records.neighbors import Neighbors

@@ -14,7 +14,7 @@ import pytest
 
 from visual_memory_index import Entry, Memory, unit_rows
 from visual_memory_index.errors import CorruptCopy, CorruptStore, MemoryRefusal, TooLittleRam
-from visual_memory_index.ram import originals
+from visual_memory_index.ram import room
 from visual_memory_index.records.neighbors import Query
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.scanned_index import ScannedIndex
@@ -174,7 +174,7 @@ def test_work_on_all_entries_has_their_vectors_or_is_refused(
 
     assert snapshot.vectors.gather(np.arange(300)).tobytes() == VECTORS.tobytes()
     (tmp_path / "meminfo").write_text("MemAvailable: 5 kB")
-    monkeypatch.setattr(originals, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(room, "MEMINFO", tmp_path / "meminfo")
     with pytest.raises(TooLittleRam, match="Work on all entries"):
         memory.snapshot()
     with pytest.raises(TooLittleRam, match="remove fewer entries at a time"):

@@ -23,7 +23,7 @@ from visual_memory_index.errors import (
     TooLittleRam,
     UnknownEntries,
 )
-from visual_memory_index.ram import named_rows, originals, ram_copy
+from visual_memory_index.ram import named_rows, ram_copy, room
 from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.ram_copy import RamCopy
@@ -205,7 +205,7 @@ def test_a_removal_that_ram_has_no_room_for_is_refused_alone(
     (tmp_path / "meminfo").write_text("MemAvailable: 1 kB")
     with closing(Memory.create(path, new_identity("m", 4, None), indexes=indexes)) as memory:
         insert(memory, many)
-        monkeypatch.setattr(originals, "MEMINFO", tmp_path / "meminfo")
+        monkeypatch.setattr(room, "MEMINFO", tmp_path / "meminfo")
 
         came = together(
             memory,

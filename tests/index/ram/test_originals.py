@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from visual_memory_index.errors import CorruptCopy, TooLittleRam
-from visual_memory_index.ram import originals
-from visual_memory_index.ram.originals import Originals, check_room
+from visual_memory_index.errors import CorruptCopy
+from visual_memory_index.ram.originals import Originals
 
 Keys = NDArray[np.int64]
 FILE = {key: np.full(3, key, np.float32) for key in (2, 3, 5, 8)}
@@ -57,16 +54,3 @@ def test_what_is_held_no_more_is_missing() -> None:
 
     with pytest.raises(CorruptCopy, match="pets"):
         vectors(keys(2, 4))
-
-
-def test_work_on_more_vectors_than_ram_takes_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(originals, "MEMINFO", tmp_path / "meminfo")
-    check_room(10**13, "Such work", "do less")  # nobody says how much there is
-    (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:   3750000 kB\nBuffers: 1 kB")
-    check_room(3_840_000_000, "Such work", "do less")
-
-    says = r"Such work needs vectors in RAM, 3\.8 GB, and 3\.8 GB are available: do less\."
-    with pytest.raises(TooLittleRam, match=says):
-        check_room(3_840_000_001, "Such work", "do less")

@@ -22,10 +22,7 @@ EMPTIED = (
     "make the file one page long with: truncate -s 16384 FILE, and start the server again, which "
     "serves it if the log holds all of it; else bring back a backup, or a copy of the data folder"
 )
-FOLDER_BACK = (
-    "stop the server, keep the file, and bring the whole data folder back from a copy; or name "
-    "another folder, if no server has used this one"
-)
+FOLDER_BACK = "stop the server, keep the file, and bring the whole data folder back from a copy"
 CATALOG_BACK = (
     "stop the server and put the catalog back, or bring the whole data folder back from a copy"
 )
@@ -220,7 +217,7 @@ class UnknownOperation(MemoryRefusal):
     """A name that no operation has."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f'There is no operation named "{name}"; list them.')
+        super().__init__(f'The memory has no operation named "{name}"; list its operations.')
 
 
 class NotUndoable(MemoryRefusal):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -12,7 +13,9 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def main() -> int:
-    """Run one command and return its exit code, also if interrupted while it is being loaded."""
+    """Run one command and return its exit code; SIGINT ends the process while it is loaded."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # libraries make other errors of an interrupt
     os.environ.setdefault(
         "GRPC_VERBOSITY", "NONE"
     )  # before gRPC is loaded; our messages are enough

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
 from importlib import import_module
@@ -39,7 +40,10 @@ COMMANDS = MappingProxyType(
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit code. Raises Refused, visual_memory.Error."""
-    return terminal.run(build_parser(needed(arguments)), arguments)
+    parser = build_parser(needed(arguments))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # while all was loaded
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return terminal.run(parser, arguments)
 
 
 def needed(arguments: Sequence[str]) -> Iterable[str]:

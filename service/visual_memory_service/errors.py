@@ -121,7 +121,8 @@ class OutOfMemory(RequestRefusal):
 
     def __init__(self, lack: str = "not enough memory for this") -> None:
         super().__init__(
-            f"The server has {lack}; send less in one message, or try again when it has less to do."
+            f"The server has {lack}; try again when it has less to do, send less in one message, "
+            "or let it have more."
         )
 
 

@@ -48,6 +48,7 @@ def serve(settings: Settings) -> None:
         FolderLock(settings.data).close()  # a server of this folder is named, rather than its port
     check_free(settings.listen)  # before there is a data folder, which opening makes
     keep_freed_memory()
+    end_at_exit()  # also while it starts
     use_all_descriptors()
     with enough_threads():
         asyncio.run(run(settings))
@@ -61,8 +62,8 @@ def use_all_descriptors() -> None:
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= most < DESCRIPTORS_MIN:
         raise BadSetting(
-            f"The server may have {most} files open (ulimit -n); it needs {DESCRIPTORS_MIN}, one "
-            "more for each memory and each connection."
+            f"The server may have {most} files open; it needs {DESCRIPTORS_MIN}, and four more for "
+            "each memory, one for each connection: let it have more (ulimit -n)."
         )
     with suppress(ValueError, OSError):  # macOS allows fewer than it says
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(most, DESCRIPTORS_MAX)), most))

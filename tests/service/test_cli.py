@@ -345,8 +345,8 @@ def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
         (["serve", "--data", "a", "--listen", "here"], "must be HOST:PORT"),
         (["serve", "--data", "a", "--listen", "{server}"], "cannot be listened on"),
         (["serve", "--data", "a", "--threads", "0"], "threads must be at least 1"),
-        (["keys", "--rotate", "empty"], "empty is no data folder of a server"),
-        (["keys", "--rotate", "nowhere"], "nowhere is no data folder of a server"),
+        (["keys", "--rotate", "empty"], "empty is no data folder that a server has used"),
+        (["keys", "--rotate", "nowhere"], "nowhere is no data folder that a server has used"),
         (["demo", "--images", "labels"], "the demo needs two"),
     ],
 )
@@ -524,6 +524,19 @@ def test_a_picture_that_does_not_decode_stops_all_unless_it_may_be_skipped(
     assert json.loads(skipped.stdout)["bad"].keys() == {"red/bad.png", "red/cut.png"}
     assert "2 pictures left out" in skipped.stderr
     assert answer(run("info", pets, "--json"))["count"] == 6
+
+
+@pytest.mark.parametrize("after", [0.05, 0.15, 0.25, 0.4, 0.6])
+def test_an_interrupt_makes_no_traceback_however_early(run: Run, server: str, after: float) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "list", "--server", server], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as interrupted:
+        time.sleep(after)
+        interrupted.send_signal(signal.SIGINT)
+        _, said = interrupted.communicate(timeout=20)
+
+    assert interrupted.returncode in (0, 130, -signal.SIGINT)
+    assert said in (b"", b"Interrupted.\n")
 
 
 def test_an_interrupted_insertion_goes_on_where_it_ended(

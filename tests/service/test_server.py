@@ -323,8 +323,8 @@ def test_a_server_that_the_system_gives_too_few_threads_says_so(
     )
 
     assert refused(done) == (
-        "The system gives the server too few threads (can't start new thread), for lack of memory "
-        "or by too low a limit of processes."
+        "The system gives the server too few threads (can't start new thread); let it have more "
+        "memory (ulimit -v) or processes (ulimit -u)."
     )
 
 
@@ -379,8 +379,8 @@ def test_a_limit_of_files_that_is_too_low_is_told(tmp_path: Path) -> None:
     done = subprocess.run(limited, shell=True, capture_output=True, text=True, timeout=60)
 
     assert refused(done) == (
-        "The server may have 26 files open (ulimit -n); it needs 64, one more for each memory and "
-        "each connection."
+        "The server may have 26 files open; it needs 64, and four more for each memory, one for "
+        "each connection: let it have more (ulimit -n)."
     )
     assert not (tmp_path / "data").exists()
 

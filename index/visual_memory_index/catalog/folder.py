@@ -8,11 +8,19 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from visual_memory_index.errors import DiskFull, FolderInUse, ForeignFolder
+from visual_memory_index.errors import (
+    CorruptStore,
+    DiskFull,
+    FolderInUse,
+    ForeignFolder,
+    LostCatalog,
+    NewerStore,
+)
+from visual_memory_index.files.database import connect_read_only, translate_errors
 from visual_memory_index.files.disk import (
     make_folder,
     open_to_write,
@@ -20,6 +28,7 @@ from visual_memory_index.files.disk import (
     remove_database,
     translate_os_errors,
 )
+from visual_memory_index.files.migrations import CATALOG_STEPS, check_ours
 
 T = TypeVar("T")
 
@@ -27,6 +36,7 @@ CATALOG, MEMORIES, LATEST, UNFINISHED = "catalog.sqlite", "memories", "noted", "
 SECRET = Path("keys") / "tombstones.key"
 LOCK, RESERVE = "server.lock", "reserve"
 MADE_BY_THE_SYSTEM = "lost+found"
+CATALOG_FILES = {CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm", f"{CATALOG}-journal"}
 FOLDERS = {MEMORIES, LATEST, UNFINISHED, SECRET.parts[0], "cache"}
 # Names of files that a crash left, of ours and of SQLite's.
 LEFT = re.compile(r"[0-9a-f]{16}\.sqlite(-wal|-shm|-journal)?|etilqs_.*")
@@ -40,32 +50,55 @@ def was_used(folder: Path) -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ForeignFolder if a folder has neither ``CATALOG``, nor memories, nor their secret, but
-    something else than a first start leaves that is cut short.
+    """Raise ForeignFolder if no server has used a folder, and it has other things than those which
+    a first start leaves that is cut short; LostCatalog if a server has, and its catalog is missing.
 
     A folder that is missing may become a data folder, as may one that is empty but for hidden
-    files, or that of a new disk. Raises OSError if it is no folder, or cannot be read.
+    files, or that of a new disk. Raises OSError if it is no folder, or cannot be read, and
+    FileUnavailable.
     """
     there = folder.exists() or folder.is_symlink()  # perhaps to nothing, which is an error
     found = sorted(folder.iterdir()) if there else []
-    if not (folder / CATALOG).is_file() and not was_used(folder):
+    catalog = folder / CATALOG
+    if was_used(folder):
+        if not catalog.exists():
+            raise LostCatalog(catalog)
+    elif not (catalog.is_file() and is_catalog(catalog)):
         for path in found:
             if not may_be_left(path):
                 raise ForeignFolder(str(folder), path.name)
 
 
+def is_catalog(path: Path) -> bool:
+    """Return True for a catalog, also one without tables yet. Raises FileUnavailable."""
+    if not path.stat().st_size:
+        return False
+    try:
+        with translate_errors(path), closing(connect_read_only(path)) as db:
+            check_ours(db, CATALOG_STEPS, path)
+    except CorruptStore:
+        return False
+    except NewerStore:
+        return True
+    return True
+
+
 def may_be_left(path: Path) -> bool:
-    """Return True for what the system puts into a folder, hidden files, and what a first start
+    """Return True for hidden files, what the system puts into a folder, and what a first start
     leaves that is cut short.
     """
+    if path.name.startswith(".") or path.name == MADE_BY_THE_SYSTEM:
+        return True
+    if path.name in FOLDERS:
+        inside = [each.name for each in path.iterdir()] if path.is_dir() else [path.name]
+        return all(name.startswith(".") or LEFT.fullmatch(name) for name in inside)
+    if not path.is_file():
+        return False
     if path.name == LOCK:
-        return path.is_file() and re.fullmatch(rb"\d*", read_small(path)) is not None
+        return re.fullmatch(rb"[\d\s\0]*", read_small(path)) is not None
     if path.name == RESERVE:
-        return path.is_file() and not any(path.read_bytes())
-    if path.name == MEMORIES:
-        return path.is_dir() and not any(path.iterdir())
-    named = path.name == MADE_BY_THE_SYSTEM or path.name.startswith(".")
-    return named or (path.name in FOLDERS and path.is_dir())
+        return path.stat().st_size <= RESERVE_BYTES_MAX and not any(path.read_bytes())
+    return path.name in CATALOG_FILES and (path.name != CATALOG or not path.stat().st_size)
 
 
 def new_name(memory: str) -> str:

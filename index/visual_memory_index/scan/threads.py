@@ -8,18 +8,15 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-from visual_memory_index.rows.multiply import AT_ONCE
-
 BACKGROUND_NICENESS = 10  # of Linux: about a tenth of the processor beside a thread that wants all
 LOADING = CHECKING = 4
-PACKING = 2 * AT_ONCE  # so they reach all buffers that products take, beside those in use
 
 
 class IndexThreads:
     """``count`` threads that scan for queries, and as many of lower priority for the background.
 
     Each of these scans a part of the rows by itself. Threads for ``loading`` read files of memories
-    that are opened, others are ``checking`` these; those for ``packing`` fill buffers of BLAS.
+    that are opened, and others are ``checking`` these.
     """
 
     def __init__(self, count: int) -> None:
@@ -28,7 +25,6 @@ class IndexThreads:
         self.background: Executor = running_threads(count, "background-scan", lower_thread_priority)
         self.loading: Executor = running_threads(LOADING, "load")
         self.checking: Executor = running_threads(CHECKING, "check-file")
-        self.packing: Executor = running_threads(PACKING, "pack")
 
 
 def running_threads(

@@ -12,6 +12,7 @@ from visual_memory.terminal.output import MEBIBYTE, plural, print_json, say, siz
 from visual_memory.terminal.progress import Progress
 from visual_memory_service.console import files
 from visual_memory_service.console.arguments import add_asking, add_path
+from visual_memory_service.console.interrupted import report_made
 
 
 def add_to(commands: Commands) -> None:
@@ -49,7 +50,7 @@ def backup(client: Client, options: Namespace) -> None:
 
 def restore(client: Client, options: Namespace) -> None:
     """Create a memory from a backup, without the entries that were unlearned since the backup."""
-    with Progress("MiB sent") as progress:
+    with report_made(options.name), Progress("MiB sent") as progress:
         restored = client.restore(options.file, options.name, progress=in_mebibytes(progress))
     if options.json:
         print_json({**asdict(restored.info), "left_out": restored.left_out})
@@ -64,7 +65,8 @@ def restore(client: Client, options: Namespace) -> None:
 
 def copy(client: Client, options: Namespace) -> None:
     """Create a memory with all current entries of another memory."""
-    info = client.copy(options.name, options.new).info()
+    with report_made(options.new):
+        info = client.copy(options.name, options.new).info()
     if options.json:
         print_json(asdict(info))
     else:

@@ -349,12 +349,12 @@ def rotate(options: Namespace) -> None:
     Raises Refused if a server uses the folder, or a key file cannot be read or written.
     """
     server_libraries.need("making a key")
-    from visual_memory_index import FolderLock
+    from visual_memory_index import FolderLock, was_used
     from visual_memory_index.errors import FileUnavailable, FolderInUse, in_full
     from visual_memory_service.erasure.signing_keys import BadKey, SigningKeys
 
-    if not (options.data / "catalog.sqlite").is_file():
-        raise Refused(f"{options.data} is no data folder of a server: it has no catalog.sqlite.")
+    if not (options.data / "catalog.sqlite").is_file() or not was_used(options.data):
+        raise Refused(f"{options.data} is no data folder that a server has used.")
     try:
         with closing(FolderLock(options.data)):
             signing = SigningKeys(options.data)

@@ -29,6 +29,19 @@ def report_running_operations(client: Client, memory: str) -> Iterator[None]:
 
 
 @contextmanager
+def report_made(memory: str) -> Iterator[None]:
+    """Context manager: on Ctrl-C, print that the server may still make the memory."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(
+            f"The server may still make {memory}, whole; visual-memory list shows it.",
+            file=sys.stderr,
+        )
+        raise
+
+
+@contextmanager
 def report_stored(memory: str, progress: Progress, count: int) -> Iterator[None]:
     """Context manager: on Ctrl-C, print how many of ``count`` items are stored, and raise again."""
     try:

@@ -29,7 +29,7 @@ from visual_memory_service.runtime.searches import Searches
 
 FITTED_AT_ONCE = 2  # heads of one memory, each of which may take seconds
 TRY_AGAIN_SECONDS = 3.0  # between tries: opening reads the whole file
-IMPORTS_AT_ONCE = 4  # others take turns with these
+IMPORTS_AT_ONCE = 16  # others take turns with these
 log = structlog.get_logger()
 
 T = TypeVar("T")

@@ -26,8 +26,8 @@ def enough_threads() -> Iterator[None]:
     except RuntimeError as error:
         if str(error) in NO_THREAD:
             raise BadSetting(
-                f"The system gives the server too few threads ({error}), for lack of memory or by "
-                "too low a limit of processes."
+                f"The system gives the server too few threads ({error}); let it have more memory "
+                "(ulimit -v) or processes (ulimit -u)."
             ) from error
         raise
 
@@ -53,32 +53,50 @@ class OrderedWork:
         self._lock = threading.Lock()
         self._waiting = deque[tuple[Future[Any], Callable[[], Any]]]()
         self._going_on = False
+        self._turn = 0
 
     def start(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
         """Start a function once the earlier ones have ended; see ``run_unless`` for None."""
         done = Future[T]()
-        awaited, call = asyncio.wrap_future(done), partial(function, *args, **kwargs)
+        awaited = asyncio.wrap_future(done)
+        call = partial(run_unless, self._over, function, args, kwargs)
         with self._lock:
-            if not self._going_on:
-                self._threads.submit(self._go_on)
-                self._going_on = True
             self._waiting.append((done, call))
+            if not self._going_on:
+                try:
+                    self._submit()
+                except BaseException:
+                    self._waiting.clear()
+                    raise
+                self._going_on = True
         return awaited
 
-    def _go_on(self) -> None:
-        while True:
+    def _submit(self) -> None:
+        """Have a thread go on. Where this fails, it may do so all the same: its turn is over."""
+        self._turn += 1
+        try:
+            self._threads.submit(self._go_on, self._turn)
+        except BaseException:
+            self._turn += 1
+            raise
+
+    def _go_on(self, turn: int) -> None:
+        """Do what waits first, and have a thread go on, which is this one if memory lacks."""
+        while turn == self._turn:
             with self._lock:
                 if not self._waiting:
                     self._going_on = False
                     return
                 done, call = self._waiting.popleft()
-            settle(done, partial(run_unless, self._over, call, (), {}))
+            settle(done, call)
             del done, call
-            with suppress(MemoryError):
-                self._threads.submit(self._go_on)
-                return
+            with self._lock:
+                try:
+                    self._submit()
+                except MemoryError:
+                    turn = self._turn
 
     async def end(self) -> None:
         """Skip what has not begun, and wait for the rest."""
@@ -93,7 +111,7 @@ def settle(done: Future[Any], call: Callable[[], Any]) -> None:
             result = call()
         except BaseException as error:
             done.set_exception(error)
-            del done  # or its error's traceback would keep it, and the data of the call
+            del done  # or the error's traceback would keep itself
         else:
             done.set_result(result)
 

@@ -93,7 +93,7 @@ def test_a_folder_is_not_taken_for_a_servers_by_the_name_of_a_folder_in_it(
     (tmp_path / name).mkdir()
     (tmp_path / name / "novel.txt").touch()
 
-    with pytest.raises(ForeignFolder, match=r"it holds '(readme\.txt|memories)'"):
+    with pytest.raises(ForeignFolder, match=f"it holds '(readme.txt|{name})'"):
         Catalog(tmp_path)
 
     assert (tmp_path / name / "novel.txt").exists()
@@ -122,11 +122,24 @@ def test_a_file_of_another_program_is_not_taken_for_a_servers_by_its_name(
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, text)]
 
 
-def test_pictures_in_a_folder_of_the_name_memories_are_no_memories(tmp_path: Path) -> None:
-    (tmp_path / "memories").mkdir()
-    (tmp_path / "memories" / "holiday.jpg").touch()
+@pytest.mark.parametrize("name", ["memories", "keys", "noted", "unfinished", "cache"])
+def test_a_folder_of_another_program_is_not_taken_for_a_servers_by_its_name(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "holiday.jpg").touch()
 
-    with pytest.raises(ForeignFolder, match="it holds 'memories'"):
+    with pytest.raises(ForeignFolder, match=f"it holds '{name}'"):
+        Catalog(tmp_path)
+
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def test_a_large_file_that_is_called_reserve_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "reserve").open("wb") as file:
+        file.truncate(1 << 40)
+
+    with pytest.raises(ForeignFolder, match="it holds 'reserve'"):
         Catalog(tmp_path)
 
 
@@ -138,11 +151,18 @@ def test_a_folder_is_not_taken_for_a_file_of_its_name(tmp_path: Path, name: str)
         Catalog(tmp_path)
 
 
-def test_what_a_first_start_leaves_that_is_killed_is_no_foreign_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lock", [b"4711", b"", b"\0\0\0\0"])
+def test_what_a_first_start_leaves_that_is_killed_is_no_foreign_file(
+    tmp_path: Path, lock: bytes
+) -> None:
     for name in ("memories", "noted", "unfinished", "keys"):
         (tmp_path / name).mkdir()
-    (tmp_path / "server.lock").write_text("4711")
+    (tmp_path / "unfinished" / f"{'0f' * 8}.sqlite").touch()
+    (tmp_path / "keys" / ".tombstones.key.part").touch()
+    (tmp_path / "server.lock").write_bytes(lock)
     (tmp_path / "reserve").write_bytes(bytes(1 << 22))
+    (tmp_path / "catalog.sqlite").touch()
+    (tmp_path / "catalog.sqlite-wal").touch()
 
     Catalog(tmp_path).close()
 
@@ -158,10 +178,22 @@ def test_a_database_of_another_program_is_refused_and_stays_as_it_is(
         other.execute(f"PRAGMA user_version = {version}")
     before = path.read_bytes()
 
-    with pytest.raises(CorruptStore, match="it is of another program"):
+    with pytest.raises(ForeignFolder, match=r"it holds 'catalog\.sqlite'"):
         Catalog(tmp_path)
 
     assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["catalog.sqlite"]
+
+
+def test_a_database_of_another_program_in_a_folder_that_was_used_is_told(folder: Path) -> None:
+    path = folder / "catalog.sqlite"
+    path.unlink()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE photos (x)")
+        other.execute("PRAGMA user_version = 6")
+
+    with pytest.raises(CorruptStore, match="it is of another program"):
+        Catalog(folder)
 
 
 def test_a_link_to_nothing_is_no_new_folder(tmp_path: Path) -> None:

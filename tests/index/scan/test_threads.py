@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from visual_memory_index.scan.indexes import ScannedIndexes
-from visual_memory_index.scan.threads import PACKING, running_threads
+from visual_memory_index.scan.threads import running_threads
 
 PROGRAM = """
 import contextlib, os, sys, threading
@@ -70,6 +70,6 @@ def test_all_threads_of_indexes_run_before_there_is_work() -> None:
     indexes = ScannedIndexes(3)
 
     names = [each.name.rpartition("_")[0] for each in threading.enumerate() if each not in before]
-    kinds = "scan", "background-scan", "load", "check-file", "pack"
-    assert [names.count(kind) for kind in kinds] == [3, 3, 4, 4, PACKING]
+    kinds = "scan", "background-scan", "load", "check-file"
+    assert [names.count(kind) for kind in kinds] == [3, 3, 4, 4]
     del indexes

@@ -145,7 +145,7 @@ def test_a_folder_that_lost_its_catalog_is_refused_as_such(run: Run, data: Path)
     done = run("--data", data)
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert "catalog.sqlite is missing or empty, but this data folder was used" in done.stderr
+    assert "catalog.sqlite is missing or empty, but this folder has memories" in done.stderr
     assert not (data / "catalog.sqlite").exists()
 
 

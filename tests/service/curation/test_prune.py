@@ -360,7 +360,7 @@ def test_what_cannot_be_undone_or_cancelled_says_why(client: Client, crowd: Memo
     with pytest.raises(FailedPrecondition, match="it is done already"):
         client.cancel(dry.operation)
     for name in ("nobody/x", f"{crowd.name}/x", "x"):
-        with pytest.raises(NotFound, match="There is no operation named"):
+        with pytest.raises(NotFound, match="has no operation named"):
             client.operation(name)
 
 

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -24,6 +24,9 @@ def test_it_answers_and_raises_what_the_function_does() -> None:
         return await in_thread(int, "11", base=2)
 
     assert asyncio.run(asked()) == 3
+
+
+T = TypeVar("T")
 
 
 async def in_ordered_thread(function: Callable[[], object]) -> None:
@@ -118,10 +121,12 @@ def test_work_is_told_that_it_is_over() -> None:
 
 
 def test_work_is_done_in_order_and_what_has_not_begun_at_the_end_never() -> None:
-    threads, free, done = running_threads(3, "shared"), threading.Event(), list[int]()
+    threads, done = running_threads(3, "shared"), list[int]()
+    begun, free = threading.Event(), threading.Event()
 
     def work(number: int) -> int:
         if number:
+            begun.set()
             free.wait(30)
         done.append(number)
         return number
@@ -130,6 +135,7 @@ def test_work_is_done_in_order_and_what_has_not_begun_at_the_end_never() -> None
         async with in_order(threads) as works:
             started = [works.start(work, number) for number in range(4)]
             assert await started[0] == 0
+            await asyncio.to_thread(begun.wait)
             leaving = asyncio.get_running_loop().call_later(0.05, free.set)
         assert leaving.when() < asyncio.get_running_loop().time()  # it waited for what had begun
         assert [await each for each in started] == [0, 1, None, None]
@@ -159,29 +165,63 @@ def test_those_that_share_threads_take_turns() -> None:
     assert done == ["one", "other"] * 3
 
 
-@pytest.mark.parametrize("lacking", [MemoryError, None])
-def test_an_error_is_given_to_who_waits_and_the_next_work_is_done(
-    lacking: type[Exception] | None,
-) -> None:
-    threads = running_threads(1, "shared")
-    submit = threads.submit
+class ShortThreads(ThreadPoolExecutor):
+    """A thread to which work can be given ``left`` times; then memory lacks, before it or after."""
 
-    def submit_once(work: Callable[[], object]) -> Future[object]:
-        if lacking:
-            threads.submit = refuse  # type: ignore[assignment,method-assign]
-        return submit(work)
+    def __init__(self, left: int, *, taken: bool) -> None:
+        super().__init__(1)
+        self.left, self.taken = left, taken
 
-    def refuse(*_: object) -> Any:
-        raise MemoryError
+    def submit(self, function: Callable[..., T], /, *given: Any, **named: Any) -> Future[T]:
+        self.left -= 1
+        if self.left < 0:
+            if self.taken:
+                super().submit(function, *given, **named)
+            raise MemoryError
+        return super().submit(function, *given, **named)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_where_memory_lacks_to_give_work_away_the_thread_goes_on_in_order(taken: bool) -> None:
+    threads, free, done = ShortThreads(1, taken=taken), threading.Event(), list[int]()
+
+    def work(number: int) -> None:
+        free.wait(30)
+        done.append(number)
 
     async def ordered() -> None:
         async with in_order(threads) as works:
-            threads.submit = submit_once  # type: ignore[assignment,method-assign]
+            started = [works.start(work, number) for number in range(5)]
+            free.set()
+            await asyncio.gather(*started)
+            threads.left = 2
+
+    asyncio.run(ordered())
+    assert done == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_work_that_is_refused_is_never_done_and_later_work_is(taken: bool) -> None:
+    threads, done = ShortThreads(0, taken=taken), list[int]()
+
+    async def ordered() -> None:
+        async with in_order(threads) as works:
+            with pytest.raises(MemoryError):
+                works.start(done.append, 1)
+            threads.left = 10
+            await works.start(done.append, 2)
+
+    asyncio.run(ordered())
+    assert done == [2]
+
+
+def test_an_error_is_given_to_who_waits_and_the_next_work_is_done() -> None:
+    async def ordered() -> None:
+        async with in_order(running_threads(1, "shared")) as works:
             bad, good = works.start(int, "bad"), works.start(int, "1")
             with pytest.raises(ValueError, match="bad"):
                 await bad
             assert await good == 1
-            threads.submit = submit  # type: ignore[method-assign]
 
     asyncio.run(ordered())
 

@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import secrets
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -20,7 +21,7 @@ from visual_memory_index.errors import (
     LostCatalog,
     NewerStore,
 )
-from visual_memory_index.files.database import connect_read_only, translate_errors
+from visual_memory_index.files.database import translate_errors
 from visual_memory_index.files.disk import (
     make_folder,
     open_to_write,
@@ -28,7 +29,7 @@ from visual_memory_index.files.disk import (
     remove_database,
     translate_os_errors,
 )
-from visual_memory_index.files.migrations import CATALOG_STEPS, check_ours
+from visual_memory_index.files.migrations import CATALOG_STEPS, check_ours, schema
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ MADE_BY_THE_SYSTEM = "lost+found"
 CATALOG_FILES = {CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm", f"{CATALOG}-journal"}
 FOLDERS = {MEMORIES, LATEST, UNFINISHED, SECRET.parts[0], "cache"}
 # Names of files that a crash left, of ours and of SQLite's.
+MEMORY = re.compile(r".+\.[0-9a-f]{8}\.sqlite")
 LEFT = re.compile(r"[0-9a-f]{16}\.sqlite(-wal|-shm|-journal)?|etilqs_.*")
 RESERVE_BYTES_MAX = 1 << 22
 RESERVE_SHARE = 8  # 1/8 of the free space, or it would fill a small disk
@@ -46,7 +48,8 @@ RESERVE_SHARE = 8  # 1/8 of the free space, or it would fill a small disk
 
 def was_used(folder: Path) -> bool:
     """Return True if a server has used the folder: it has memories, or the catalog's secret."""
-    return (folder / SECRET).exists() or any((folder / MEMORIES).glob("*.sqlite"))
+    files = (folder / MEMORIES).glob("*.sqlite")
+    return (folder / SECRET).exists() or any(MEMORY.fullmatch(path.name) for path in files)
 
 
 def check_folder(folder: Path) -> None:
@@ -63,24 +66,29 @@ def check_folder(folder: Path) -> None:
     if was_used(folder):
         if not catalog.exists():
             raise LostCatalog(catalog)
-    elif not (catalog.is_file() and is_catalog(catalog)):
+    elif not (catalog.is_file() and schema_of_catalog(catalog)):
         for path in found:
             if not may_be_left(path):
                 raise ForeignFolder(str(folder), path.name)
 
 
-def is_catalog(path: Path) -> bool:
-    """Return True for a catalog, also one without tables yet. Raises FileUnavailable."""
-    if not path.stat().st_size:
-        return False
+def schema_of_catalog(path: Path) -> int | None:
+    """Return the schema version of a catalog, 0 if it has no tables yet, None if it is none.
+
+    Neither the file nor what is beside it is changed. Raises FileUnavailable.
+    """
+    uri = f"{path.absolute().as_uri()}?immutable=1"
     try:
-        with translate_errors(path), closing(connect_read_only(path)) as db:
+        with translate_errors(path), closing(sqlite3.connect(uri, uri=True)) as db:
+            version: int = db.execute("PRAGMA user_version").fetchone()[0]
+            if not schema(db):
+                return None if version else 0
             check_ours(db, CATALOG_STEPS, path)
     except CorruptStore:
-        return False
-    except NewerStore:
-        return True
-    return True
+        return None
+    except NewerStore as newer:
+        return newer.found
+    return version
 
 
 def may_be_left(path: Path) -> bool:
@@ -98,7 +106,8 @@ def may_be_left(path: Path) -> bool:
         return re.fullmatch(rb"[\d\s\0]*", read_small(path)) is not None
     if path.name == RESERVE:
         return path.stat().st_size <= RESERVE_BYTES_MAX and not any(path.read_bytes())
-    return path.name in CATALOG_FILES and (path.name != CATALOG or not path.stat().st_size)
+    catalog = path.with_name(CATALOG)
+    return path.name in CATALOG_FILES and catalog.is_file() and schema_of_catalog(catalog) == 0
 
 
 def new_name(memory: str) -> str:

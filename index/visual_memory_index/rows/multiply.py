@@ -1,8 +1,8 @@
-"""Products and inverses by NumPy's BLAS, whose buffers keep parts of them until overwritten.
+"""Products and inverses by NumPy's BLAS, whose buffers keep parts of them until cleared.
 
-All vectors are multiplied here, so that an erasure knows whether, and how many, buffers hold some.
-OpenBLAS takes for each product the first buffer that no other product uses, and a buffer more for
-each of its threads.
+All vectors are multiplied here, so that no product is made while buffers are cleared. OpenBLAS
+takes for each product the first buffer that no other uses. It is held to one thread a product: its
+own threads never give their buffers away, so these could not be cleared.
 """
 
 from __future__ import annotations
@@ -11,51 +11,54 @@ import ctypes
 import mmap
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
-AT_ONCE = 16  # products; each by as many threads as there are processors
-PACKED_MAX = 1024  # rows of a block that BLAS packs, and numbers of each, at most
-FEW = 8  # rows by which many are multiplied
+AT_ONCE = 16  # products
 WAIT_SECONDS = 1.0  # at most, should memory lack for a notice
+PAGES = Path("/proc/self/statm")  # begins with the number of pages that the process has mapped
+MARGIN = 1 << 16  # bytes at the end of a buffer that are not cleared: it is never full
+BUFFER_BYTES_MIN = 1 << 20
+SET_THREADS = "scipy_openblas_set_num_threads64_", "openblas_set_num_threads"
 
 _changed = threading.Condition()  # guards what follows
 _running = 0  # products
-_most, _widest = 0, 0  # products at the same time, and numbers of a row, since the last overwriting
-_alone = False  # True while buffers are overwritten
+_alone = False  # True while buffers are cleared
 
 
 def multiply(left: Floats, right: Floats, out: Floats | None = None) -> Any:
     """Return ``left @ right``, in ``out`` if it is given."""
-    with _noted(left.shape[-1]):
+    with _counted():
         return np.matmul(left, right, out=out)
 
 
 def positive_inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the inverse of a symmetric matrix; raise LinAlgError if not positive definite.
 
-    Its last bits depend on the processor and the threads.
+    Its last bits depend on the processor.
     """
-    with _noted(len(matrix)):
+    with _counted():
         np.linalg.cholesky(matrix)
         found: NDArray[np.float64] = np.linalg.inv(matrix)  # type: ignore[assignment]
         return found
 
 
 @contextmanager
-def _noted(width: int) -> Iterator[None]:
-    """Context manager: make a product of rows of ``width`` numbers, of AT_ONCE at a time."""
-    global _running, _most, _widest
+def _counted() -> Iterator[None]:
+    """Context manager: make one product, of AT_ONCE at a time, while no buffers are cleared."""
+    global _running
     with _changed:
         while _alone or _running == AT_ONCE:
             _changed.wait(WAIT_SECONDS)
         _running += 1
-        _most, _widest = max(_most, _running), max(_widest, width)
     try:
         yield
     finally:
@@ -64,13 +67,10 @@ def _noted(width: int) -> Iterator[None]:
             _changed.notify_all()
 
 
-def overwrite_buffers() -> None:
-    """Overwrite the buffers that products were made in since the last time, while none is made.
-
-    The first is overwritten by a product of zeros, and held, so that the next product takes the
-    next one. Of another BLAS than OpenBLAS only one buffer is overwritten.
-    """
-    global _alone, _most, _widest
+@contextmanager
+def _none_made() -> Iterator[None]:
+    """Context manager: wait until no product is made, and let none begin."""
+    global _alone
     with _changed:
         while _alone:
             _changed.wait(WAIT_SECONDS)
@@ -79,57 +79,87 @@ def overwrite_buffers() -> None:
         with _changed:
             while _running:
                 _changed.wait(WAIT_SECONDS)
-        take, give = _buffers()
-        with ExitStack() as held:
-            for _ in range(_most):
-                _multiply_zeros(min(_widest, PACKED_MAX))
-                held.callback(give, take())
-        _most = _widest = 0
+        yield
     finally:
         with _changed:
             _alone = False
             _changed.notify_all()
 
 
-def _multiply_zeros(width: int) -> None:
-    """Fill a buffer, and those of BLAS's threads, as rows of ``width`` numbers fill them."""
-    for kind in (np.float32, np.float64):
-        rows = 2 * PACKED_MAX * _processors()  # two blocks for each thread
-        size = rows * width * np.dtype(kind).itemsize
-        private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # pages that are only read take no RAM
-        zeros = mmap.mmap(-1, size, flags=private, prot=mmap.PROT_READ)
-        many = np.frombuffer(zeros, kind).reshape(rows, width)
-        for few in (many[:1], many[:FEW]):
-            np.matmul(few, many.T)
-            np.matmul(many, few.T)
+class Buffers:
+    """The buffers of OpenBLAS, mapped for AT_ONCE products from the start on.
 
-
-def _processors() -> int:
-    """Return how many processors this process may use, as BLAS counts them for its threads."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def reserve_buffers() -> None:
-    """Have OpenBLAS map buffers for AT_ONCE products; without RAM for one it ends the process.
-
-    They take addresses, and RAM where they are used.
+    Without RAM for one later it would end the process. They take addresses, and RAM where they are
+    used. With another BLAS, or on a system that does not say how large they are, they are not
+    ``clearable``.
     """
-    take, give = _buffers()
-    with ExitStack() as held:
-        for _ in range(AT_ONCE):
-            held.callback(give, take())
+
+    def __init__(self) -> None:
+        blas = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # and the libraries that it links
+        set_threads = [getattr(blas, name) for name in SET_THREADS if hasattr(blas, name)]
+        self._bytes = 0
+        if set_threads and hasattr(blas, "blas_memory_alloc"):
+            set_threads[0](1)
+            self._take, self._give = blas.blas_memory_alloc, blas.blas_memory_free
+            self._take.restype = ctypes.c_void_p
+            self._give.argtypes = (ctypes.c_void_p,)
+            self._bytes = self._measure()
+
+    @property
+    def clearable(self) -> bool:
+        return self._bytes > 0
+
+    def clear(self) -> None:
+        """Clear the buffers of all products, while none is made."""
+        if self.clearable:
+            with _none_made(), self._held() as held:
+                for buffer, _ in held:
+                    forget(buffer, self._bytes)
+
+    def _measure(self) -> int:
+        """Return the bytes of a buffer: by how much most of them enlarge the process. 0 if unknown.
+
+        Others may be mapping memory meanwhile, and some buffers may be mapped already.
+        """
+        with _none_made(), self._held() as held:
+            ((size, count),) = Counter(grown for _, grown in held).most_common(1)
+        return size - MARGIN if size >= BUFFER_BYTES_MIN and 2 * count > AT_ONCE else 0
+
+    @contextmanager
+    def _held(self) -> Iterator[list[tuple[int, int]]]:
+        """Take the first AT_ONCE buffers: yield where each is, and by how much it enlarged the
+        process.
+        """
+        held = list[tuple[int, int]]()
+        try:
+            for _ in range(AT_ONCE):
+                before = mapped()
+                buffer = self._take(0)
+                if not buffer:
+                    raise MemoryError
+                held.append((buffer, mapped() - before))
+            yield held
+        finally:
+            for buffer, _ in held:
+                self._give(buffer)
 
 
-def _buffers() -> tuple[Callable[[], int | None], Callable[[int | None], object]]:
-    """Return OpenBLAS's functions to take its first free buffer, and to give it back.
+@cache
+def buffers() -> Buffers:
+    """Return the buffers of this process, whose size is known only when they are mapped."""
+    return Buffers()
 
-    With another BLAS they do nothing.
-    """
-    blas = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # and the libraries that it links
-    if not hasattr(blas, "blas_memory_alloc"):
-        return lambda: None, lambda buffer: None
-    blas.blas_memory_alloc.restype = ctypes.c_void_p
-    blas.blas_memory_free.argtypes = (ctypes.c_void_p,)
-    return lambda: blas.blas_memory_alloc(0), blas.blas_memory_free
+
+def mapped() -> int:
+    """Return the bytes of addresses that the process has mapped; 0 if the system does not say."""
+    with suppress(OSError):
+        return int(PAGES.read_text().split()[0]) * mmap.PAGESIZE
+    return 0
+
+
+def forget(start: int, size: int) -> None:
+    """Give the pages of a private mapping back to Linux, after which they read as zeros."""
+    system = ctypes.CDLL(None, use_errno=True)
+    given = ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_DONTNEED
+    if system.madvise(*given):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -14,7 +14,7 @@ from visual_memory_index.codes.plane_scan import PlaneScan
 from visual_memory_index.codes.planes import Planes
 from visual_memory_index.rows import row_kernels, word_kernel
 from visual_memory_index.rows.blocks import Blocks
-from visual_memory_index.rows.multiply import overwrite_buffers, reserve_buffers
+from visual_memory_index.rows.multiply import buffers
 from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.stored_rows import StoredRows
 from visual_memory_index.scan.threads import IndexThreads
@@ -29,14 +29,14 @@ class ScannedIndexes:
     """
 
     instructions = INSTRUCTIONS
-    unsearchable: Sequence[str] = ()
+    unsearchable: Sequence[str]
 
     def __init__(self, threads: int | None = None, originals: Originals = "ram") -> None:
         self.originals = originals
         self._threads = IndexThreads(threads or os.cpu_count() or 1)
         self.loading, self.checking = self._threads.loading, self._threads.checking
+        self.unsearchable = () if buffers().clearable else ("NumPy's BLAS",)
         self._threads.queries.submit(compile_loops)
-        reserve_buffers()
 
     def new(
         self, dimension: int, *, background: bool = False, read: ReadRows | None = None
@@ -45,8 +45,8 @@ class ScannedIndexes:
         return ScannedIndex(rows, Planes(dimension), self._threads, background=background)
 
     def clear_scratch(self) -> None:
-        """Overwrite the buffers of NumPy's BLAS, if they may hold vectors of any memory."""
-        overwrite_buffers()
+        """Clear the buffers of NumPy's BLAS, if they may hold vectors of any memory."""
+        buffers().clear()
 
 
 @cache

@@ -83,20 +83,24 @@ class OrderedWork:
             raise
 
     def _go_on(self, turn: int) -> None:
-        """Do what waits first, and have a thread go on, which is this one if memory lacks."""
-        while turn == self._turn:
+        """Do what waits first, and have a thread go on, which is this one if none can be told."""
+        while True:
             with self._lock:
+                if turn != self._turn:
+                    return
                 if not self._waiting:
                     self._going_on = False
                     return
                 done, call = self._waiting.popleft()
-            settle(done, call)
-            del done, call
-            with self._lock:
-                try:
-                    self._submit()
-                except MemoryError:
-                    turn = self._turn
+            try:
+                settle(done, call)
+            finally:
+                del done, call
+                with self._lock:
+                    try:
+                        self._submit()
+                    except (MemoryError, RuntimeError):
+                        turn = self._turn
 
     async def end(self) -> None:
         """Skip what has not begun, and wait for the rest."""

@@ -167,6 +167,39 @@ def test_what_a_first_start_leaves_that_is_killed_is_no_foreign_file(
     Catalog(tmp_path).close()
 
 
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
+def test_a_file_that_belongs_to_a_catalog_is_no_servers_without_it(
+    tmp_path: Path, end: str
+) -> None:
+    (tmp_path / f"catalog.sqlite{end}").touch()
+
+    with pytest.raises(ForeignFolder, match=f"it holds 'catalog.sqlite{end}'"):
+        Catalog(tmp_path)
+
+
+def test_memories_that_no_server_has_named_make_no_data_folder(tmp_path: Path) -> None:
+    (tmp_path / "memories").mkdir()
+    (tmp_path / "memories" / "notes.sqlite").touch()
+
+    with pytest.raises(ForeignFolder, match="it holds 'memories'"):
+        Catalog(tmp_path)
+
+
+@pytest.mark.parametrize("version", [0, 3, 9999])
+def test_a_database_without_tables_makes_no_data_folder_of_what_is_beside_it(
+    tmp_path: Path, version: int
+) -> None:
+    (tmp_path / "novel.txt").touch()
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as other:
+        other.execute("PRAGMA application_id = 77")
+        other.execute(f"PRAGMA user_version = {version}")
+
+    with pytest.raises(ForeignFolder, match=r"it holds '(novel\.txt|catalog\.sqlite)'"):
+        Catalog(tmp_path)
+
+    assert {each.name for each in tmp_path.iterdir()} == {"novel.txt", "catalog.sqlite"}
+
+
 @pytest.mark.parametrize("table", ["photos", "requests"])
 @pytest.mark.parametrize("version", [-1, 0, 1, 6, 30])
 def test_a_database_of_another_program_is_refused_and_stays_as_it_is(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -60,7 +60,9 @@ class StoredIndex(ScannedIndex):
 class ElsewhereIndexes(ScannedIndexes):
     """An ``IndexFactory`` that says that its indexes also keep vectors out of reach."""
 
-    unsearchable: Sequence[str] = ("the memory of GPU 0",)
+    def __init__(self) -> None:
+        super().__init__()
+        self.unsearchable = ("the memory of GPU 0",)
 
 
 INDEXES: Mapping[str, NewIndex] = MappingProxyType(

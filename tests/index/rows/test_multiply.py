@@ -18,10 +18,13 @@ import visual_memory_index
 from visual_memory_index.rows import multiply as products
 from visual_memory_index.rows.multiply import (
     AT_ONCE,
+    Buffers,
+    buffers,
     multiply,
-    overwrite_buffers,
     positive_inverse,
 )
+from visual_memory_index.scan import indexes
+from visual_memory_index.scan.indexes import ScannedIndexes
 
 PACKAGE = Path(visual_memory_index.__file__).parent
 BY_BLAS = re.compile(
@@ -31,58 +34,14 @@ BY_BLAS = re.compile(
 ALLOWED = {"rows/multiply.py"}
 
 
-@pytest.fixture
-def overwritten(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The widths for which buffers are overwritten from now on."""
-    overwrite_buffers()
-    widths = list[int]()
-    monkeypatch.setattr(products, "_multiply_zeros", widths.append)
-    return widths
+def test_products_and_inverses_are_numpys() -> None:
+    rows, out = np.random.default_rng(0).normal(size=(5, 3)), np.empty((5, 5))
 
-
-def multiply_together(count: int) -> None:
-    """Have ``count`` threads multiply at the same time."""
-    together = threading.Barrier(count, timeout=60)
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(count) as threads:
-        patch.setattr(np, "matmul", lambda *_, **__: together.wait())
-        for _ in range(count):
-            threads.submit(multiply, np.eye(3), np.eye(3))
-
-
-def test_as_many_buffers_are_overwritten_as_products_were_made_at_a_time(
-    overwritten: list[int],
-) -> None:
-    rows, out = np.eye(3), np.empty((3, 3))
-
-    overwrite_buffers()
-    assert overwritten == []
-    assert multiply(rows, 2 * rows, out=out) is out
-    assert out.tolist() == (2 * rows).tolist()
-    multiply(np.ones((1, 2)), np.ones((2, 5)))
-    overwrite_buffers()
-    assert overwritten == [3]
-    multiply_together(4)
-    positive_inverse(np.eye(6))
-    overwrite_buffers()
-    assert overwritten == [3, 6, 6, 6, 6]
-    overwrite_buffers()
-    assert len(overwritten) == 5
-
-
-def test_what_could_not_be_overwritten_is_overwritten_the_next_time(
-    overwritten: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(width: int) -> None:
-        raise MemoryError
-
-    multiply_together(2)
-    with monkeypatch.context() as patched:
-        patched.setattr(products, "_multiply_zeros", fail)
-        with pytest.raises(MemoryError):
-            overwrite_buffers()
-    overwrite_buffers()
-
-    assert overwritten == [3, 3]
+    assert multiply(rows, rows.T, out=out) is out
+    assert out.tolist() == (rows @ rows.T).tolist()
+    assert positive_inverse(2 * np.eye(3)).tolist() == (np.eye(3) / 2).tolist()
+    with pytest.raises(np.linalg.LinAlgError):
+        positive_inverse(-np.eye(3))
 
 
 def test_a_product_that_failed_is_counted_no_longer() -> None:
@@ -111,10 +70,8 @@ def test_no_more_products_are_made_at_a_time_than_said(monkeypatch: pytest.Monke
     assert counts == [AT_ONCE] * 3 * AT_ONCE
 
 
-def test_no_product_is_made_while_buffers_are_overwritten(
-    overwritten: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    going_on, lock = set[int](), threading.Lock()
+def test_no_product_is_made_while_buffers_are_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+    going_on, seen, lock = set[int](), list[int](), threading.Lock()
 
     def slow(*matrices: Any, **given: Any) -> None:
         with lock:
@@ -123,32 +80,61 @@ def test_no_product_is_made_while_buffers_are_overwritten(
         with lock:
             going_on.remove(threading.get_ident())
 
-    def alone(width: int) -> None:
-        overwritten.append(len(going_on))
-        time.sleep(0.005)
-        overwritten.append(len(going_on))
+    def alone(start: int, size: int) -> None:
+        seen.append(len(going_on))
+        time.sleep(0.001)
 
     monkeypatch.setattr(np, "matmul", slow)
-    monkeypatch.setattr(products, "_multiply_zeros", alone)
+    monkeypatch.setattr(products, "forget", alone)
     with ThreadPoolExecutor(10) as threads:
         made = [threads.submit(multiply, np.eye(3), np.eye(3)) for _ in range(200)]
-        made += [threads.submit(overwrite_buffers) for _ in range(2)]
+        made += [threads.submit(buffers().clear) for _ in range(2)]
         made += [threads.submit(multiply, np.eye(3), np.eye(3)) for _ in range(200)]
-        overwrite_buffers()
         for each in made:
             each.result()
 
-    assert len(overwritten) >= 2
-    assert set(overwritten) == {0}
+    assert seen == [0] * 2 * AT_ONCE
+
+
+def test_what_was_not_cleared_for_lack_of_memory_is_cleared_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cleared = list[int]()
+
+    def fail(start: int, size: int) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(products, "forget", fail)
+        with pytest.raises(MemoryError):
+            buffers().clear()
+    monkeypatch.setattr(products, "forget", lambda start, size: cleared.append(start))
+    buffers().clear()
+
+    assert len(set(cleared)) == AT_ONCE
+
+
+def test_without_the_size_of_a_buffer_none_is_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffers()
+    monkeypatch.setattr(products, "PAGES", tmp_path / "nothing")
+    unknown = Buffers()
+    monkeypatch.setattr(products, "forget", pytest.fail)
+    unknown.clear()
+    monkeypatch.setattr(indexes, "buffers", lambda: unknown)
+
+    assert not unknown.clearable
+    assert ScannedIndexes(1).unsearchable == ("NumPy's BLAS",)
 
 
 # 16 threads multiply at the same time when the system gives no more RAM.
 PROGRAM = """
 import resource, threading
 import numpy as np
-from visual_memory_index.rows.multiply import reserve_buffers
+from visual_memory_index.rows.multiply import buffers
 
-reserve_buffers()
+buffers()
 many, together = np.zeros((4096, 768), np.float32), threading.Barrier(17)
 few, out = many[:8].copy(), np.zeros((8, 4096), np.float32)
 

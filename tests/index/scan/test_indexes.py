@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 # Eight threads multiply rows of 768 numbers, and buffers are overwritten meanwhile; then again,
 # when none multiplies. Waits after each for a line.
 PROGRAM = """
-import gc, threading
+import gc, os, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from visual_memory_index import ScannedIndexes
 from visual_memory_index.rows.multiply import multiply
 
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
 indexes = ScannedIndexes(2)
 indexes.new(8)
 together = threading.Barrier(8)
@@ -30,6 +31,9 @@ def work(_):
     together.wait()
     for _ in range(5):
         multiply(few, rows.T)
+        multiply(rows, rows.T)
+        multiply(rows[:2].T, rows[:2])
+        multiply(rows.T, rows)
     rows[:] = few[:] = 0
 
 with ThreadPoolExecutor(9) as threads:
@@ -66,12 +70,16 @@ def numbers_in(process: int, wanted: NDArray[np.uint32]) -> int:
     return count
 
 
+@pytest.mark.parametrize("processors", [1, 2])
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no /proc/self/mem: not Linux")
-def test_rows_of_any_dimension_are_overwritten() -> None:
+def test_nothing_is_left_of_products(processors: int) -> None:
     values = np.random.default_rng(5).standard_normal(768).astype(np.float32)
     wanted, counts = np.sort(values.view(np.uint32)), list[int]()
     child = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM, str(processors)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     with child:
         assert child.stdin is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -166,10 +167,10 @@ def test_those_that_share_threads_take_turns() -> None:
 
 
 class ShortThreads(ThreadPoolExecutor):
-    """A thread to which work can be given ``left`` times; then memory lacks, before it or after."""
+    """Threads to which work can be given ``left`` times; then memory lacks, before it or after."""
 
     def __init__(self, left: int, *, taken: bool) -> None:
-        super().__init__(1)
+        super().__init__(3)
         self.left, self.taken = left, taken
 
     def submit(self, function: Callable[..., T], /, *given: Any, **named: Any) -> Future[T]:
@@ -177,6 +178,7 @@ class ShortThreads(ThreadPoolExecutor):
         if self.left < 0:
             if self.taken:
                 super().submit(function, *given, **named)
+                time.sleep(0.002)
             raise MemoryError
         return super().submit(function, *given, **named)
 
@@ -184,20 +186,24 @@ class ShortThreads(ThreadPoolExecutor):
 @pytest.mark.parametrize("taken", [False, True])
 def test_where_memory_lacks_to_give_work_away_the_thread_goes_on_in_order(taken: bool) -> None:
     threads, free, done = ShortThreads(1, taken=taken), threading.Event(), list[int]()
+    alone = threading.Lock()
 
     def work(number: int) -> None:
         free.wait(30)
+        assert alone.acquire(blocking=False)
+        time.sleep(0.002)
         done.append(number)
+        alone.release()
 
     async def ordered() -> None:
         async with in_order(threads) as works:
-            started = [works.start(work, number) for number in range(5)]
+            started = [works.start(work, number) for number in range(10)]
             free.set()
             await asyncio.gather(*started)
             threads.left = 2
 
     asyncio.run(ordered())
-    assert done == [0, 1, 2, 3, 4]
+    assert done == list(range(10))
 
 
 @pytest.mark.parametrize("taken", [False, True])

@@ -6,11 +6,13 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from visual_memory_index.errors import (
@@ -23,6 +25,7 @@ from visual_memory_index.errors import (
 )
 from visual_memory_index.files.database import translate_errors
 from visual_memory_index.files.disk import (
+    database_files,
     make_folder,
     open_to_write,
     read_small,
@@ -43,6 +46,7 @@ FOLDERS = {MEMORIES, LATEST, UNFINISHED, SECRET.parts[0], "cache"}
 MEMORY = re.compile(r".+\.[0-9a-f]{8}\.sqlite")
 LEFT = re.compile(r"[0-9a-f]{16}\.sqlite(-wal|-shm|-journal)?|etilqs_.*")
 RESERVE_BYTES_MAX = 1 << 22
+NEW_BYTES_MAX = 1 << 24  # of a catalog in a folder that no server has used, and of its log
 RESERVE_SHARE = 8  # 1/8 of the free space, or it would fill a small disk
 
 
@@ -75,20 +79,27 @@ def check_folder(folder: Path) -> None:
 def schema_of_catalog(path: Path) -> int | None:
     """Return the schema version of a catalog, 0 if it has no tables yet, None if it is none.
 
-    Neither the file nor what is beside it is changed. Raises FileUnavailable.
+    It is read from a copy with its log, since SQLite would change what is beside it. Raises OSError
+    and FileUnavailable.
     """
-    uri = f"{path.absolute().as_uri()}?immutable=1"
-    try:
-        with translate_errors(path), closing(sqlite3.connect(uri, uri=True)) as db:
-            version: int = db.execute("PRAGMA user_version").fetchone()[0]
-            if not schema(db):
-                return None if version else 0
-            check_ours(db, CATALOG_STEPS, path)
-    except CorruptStore:
-        return None
-    except NewerStore as newer:
-        return newer.found
-    return version
+    with TemporaryDirectory() as copies:
+        copy = Path(copies) / path.name
+        for file in database_files(path)[:2]:
+            if file.exists():
+                if file.stat().st_size > NEW_BYTES_MAX:
+                    return None
+                shutil.copyfile(file, copy.with_name(file.name))
+        try:
+            with translate_errors(path), closing(sqlite3.connect(copy)) as db:
+                version: int = db.execute("PRAGMA user_version").fetchone()[0]
+                if not schema(db):
+                    return None if version else 0
+                check_ours(db, CATALOG_STEPS, path)
+        except CorruptStore:
+            return None
+        except NewerStore as newer:
+            return newer.found
+        return version
 
 
 def may_be_left(path: Path) -> bool:

@@ -121,7 +121,7 @@ def _small_inverse_factor(matrix: Matrix) -> Matrix | None:
 def rounded_inverse(matrix: Matrix) -> Matrix | None:
     """Return the inverse by LAPACK, faster than ``inverse``; None if not positive definite.
 
-    Its last bits depend on the processor and the threads.
+    Its last bits depend on the processor.
     """
     try:
         return positive_inverse(matrix)

@@ -25,9 +25,10 @@ Floats = NDArray[np.floating[Any]]
 AT_ONCE = 16  # products
 WAIT_SECONDS = 1.0  # at most, should memory lack for a notice
 PAGES = Path("/proc/self/statm")  # begins with the number of pages that the process has mapped
-MARGIN = 1 << 16  # bytes at the end of a buffer that are not cleared: it is never full
-BUFFER_BYTES_MIN = 1 << 20
+MEBIBYTE = 1 << 20  # a buffer has a whole number of them; its mapping may have a page more
 SET_THREADS = "scipy_openblas_set_num_threads64_", "openblas_set_num_threads"
+GET_PARALLEL = "scipy_openblas_get_parallel64_", "openblas_get_parallel"
+BY_PTHREADS = (0, 1)  # or no threads; those of OpenMP have buffers of their own
 
 _changed = threading.Condition()  # guards what follows
 _running = 0  # products
@@ -96,9 +97,13 @@ class Buffers:
 
     def __init__(self) -> None:
         blas = ctypes.CDLL(np.linalg._umath_linalg.__file__)  # and the libraries that it links
-        set_threads = [getattr(blas, name) for name in SET_THREADS if hasattr(blas, name)]
+        set_threads, parallel = (
+            [getattr(blas, name) for name in names if hasattr(blas, name)]
+            for names in (SET_THREADS, GET_PARALLEL)
+        )
+        pthreads = parallel and set_threads and parallel[0]() in BY_PTHREADS
         self._bytes = 0
-        if set_threads and hasattr(blas, "blas_memory_alloc"):
+        if pthreads and hasattr(blas, "blas_memory_alloc"):
             set_threads[0](1)
             self._take, self._give = blas.blas_memory_alloc, blas.blas_memory_free
             self._take.restype = ctypes.c_void_p
@@ -123,7 +128,7 @@ class Buffers:
         """
         with _none_made(), self._held() as held:
             ((size, count),) = Counter(grown for _, grown in held).most_common(1)
-        return size - MARGIN if size >= BUFFER_BYTES_MIN and 2 * count > AT_ONCE else 0
+        return size // MEBIBYTE * MEBIBYTE if 2 * count > AT_ONCE else 0
 
     @contextmanager
     def _held(self) -> Iterator[list[tuple[int, int]]]:

@@ -6,6 +6,8 @@ import fcntl
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -165,6 +167,26 @@ def test_what_a_first_start_leaves_that_is_killed_is_no_foreign_file(
     (tmp_path / "catalog.sqlite-wal").touch()
 
     Catalog(tmp_path).close()
+
+
+KILLED = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA journal_mode = WAL")
+db.execute("CREATE TABLE photos (x)")
+os._exit(0)
+"""
+
+
+def test_a_database_of_another_program_that_was_killed_stays_as_it_is(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "catalog.sqlite")], check=True)
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+
+    with pytest.raises(ForeignFolder, match=r"it holds 'catalog\.sqlite'"):
+        Catalog(tmp_path)
+
+    assert len(before["catalog.sqlite-wal"]) > 0
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import visual_memory_embedders
 import visual_memory_index
+import visual_memory_service
 from visual_memory_index.rows import multiply as products
 from visual_memory_index.rows.multiply import (
     AT_ONCE,
@@ -26,12 +29,18 @@ from visual_memory_index.rows.multiply import (
 from visual_memory_index.scan import indexes
 from visual_memory_index.scan.indexes import ScannedIndexes
 
-PACKAGE = Path(visual_memory_index.__file__).parent
+PACKAGES = [
+    Path(str(each.__file__)).parent
+    for each in (visual_memory_index, visual_memory_service, visual_memory_embedders)
+]
 BY_BLAS = re.compile(
     r"[\w)\]] @ |@=|\.dot\("
     r"|np\.(matmul|dot|vdot|inner|tensordot|linalg\.(multi_dot|inv|cholesky|solve))\b"
 )
-ALLOWED = {"rows/multiply.py"}
+ALLOWED = {
+    "visual_memory_index/rows/multiply.py",
+    "visual_memory_service/rerankers/crops.py",  # in a process of its own
+}
 
 
 def test_products_and_inverses_are_numpys() -> None:
@@ -164,10 +173,42 @@ def test_buffers_taken_before_do_for_products_when_ram_is_refused() -> None:
         assert (ended.stdout, ended.stderr) == ("multiplied\n", "")
 
 
+# A product that fills a buffer to its end, as those of many rows do on most processors.
+LARGE = """
+import ctypes
+import numpy as np
+from visual_memory_index.rows.multiply import buffers, multiply
+
+blas = buffers()
+left = np.full((24_000, 800), 3.1415927e-3)
+multiply(left, left[:1000].T)
+for clear in (lambda: None, blas.clear):
+    clear()
+    with blas._held() as held:
+        used = (ctypes.string_at(buffer, 32 << 20) for buffer, _ in held)
+        print(sum(len(each) - each.count(0) for each in used))
+"""
+
+
+@pytest.mark.parametrize("kernel", ["", "Haswell", "Sandybridge", "Nehalem"])
+@pytest.mark.skipif(sys.platform != "linux", reason="buffers are cleared on Linux")
+def test_buffers_are_cleared_to_their_end(kernel: str) -> None:
+    environment = {**os.environ, **({"OPENBLAS_CORETYPE": kernel} if kernel else {})}
+
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE], env=environment, capture_output=True, text=True, check=True
+    )
+    used, left = map(int, done.stdout.split())
+
+    assert used > 10_000_000
+    assert left == 0
+
+
 def test_nothing_else_multiplies() -> None:
     multiplying = {
-        str(path.relative_to(PACKAGE))
-        for path in PACKAGE.rglob("*.py")
+        f"{package.name}/{path.relative_to(package)}"
+        for package in PACKAGES
+        for path in package.rglob("*.py")
         if any(BY_BLAS.search(line) for line in path.read_text().splitlines() if "``" not in line)
     }
 

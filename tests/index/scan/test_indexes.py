@@ -1,4 +1,4 @@
-"""Of vectors that were multiplied nothing is left in buffers once these were overwritten."""
+"""Of vectors that were multiplied nothing is left in buffers once these were cleared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-# Eight threads multiply rows of 768 numbers, and buffers are overwritten meanwhile; then again,
+# Eight threads multiply rows of 768 numbers, and buffers are cleared meanwhile; then again,
 # when none multiplies. Waits after each for a line.
 PROGRAM = """
 import gc, os, sys, threading

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,18 +42,19 @@ def in_system() -> Iterator[int]:
 
 def in_groups() -> Iterator[int]:
     """Yield the bytes that each control group with a limit leaves, from the process's own up."""
-    with suppress(OSError):
-        for line in OWN_GROUPS.read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers in GROUPS:
-                root, limit, used, cached = GROUPS[controllers]
-                own = root / path.lstrip("/")
-                for group in (own, *own.parents):
-                    if group.is_relative_to(root):
-                        with suppress(OSError):  # the root has no limit
-                            yield from left_in(
-                                group / limit, group / used, group / "memory.stat", cached
-                            )
+    for group, (limit, used, cached) in own_groups():
+        with suppress(OSError):  # the root has no limit
+            yield from left_in(group / limit, group / used, group / "memory.stat", cached)
+
+
+def own_groups() -> Iterator[tuple[Path, Sequence[str]]]:
+    """Yield the folder of each control group of this process, and the names in it; see GROUPS."""
+    lines = OWN_GROUPS.read_text().splitlines() if OWN_GROUPS.exists() else []
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        if controllers in GROUPS:
+            root, *names = GROUPS[controllers]
+            own = root / path.lstrip("/")
+            yield from ((each, names) for each in (own, *own.parents) if each.is_relative_to(root))
 
 
 def left_in(limit: Path, used: Path, stat: Path, cached: str) -> Iterator[int]:

@@ -118,7 +118,7 @@ class Buffers:
         """Clear the buffers of all products, while none is made."""
         if self.clearable:
             with _none_made(), self._held() as held:
-                for buffer, _ in held:
+                for buffer in held:
                     forget(buffer, self._bytes)
 
     def _measure(self) -> int:
@@ -127,25 +127,27 @@ class Buffers:
         Others may be mapping memory meanwhile, and some buffers may be mapped already.
         """
         with _none_made(), self._held() as held:
-            ((size, count),) = Counter(grown for _, grown in held).most_common(1)
+            sizes = [mapped(), *(mapped() for _ in held)]
+        ((size, count),) = Counter(np.diff(sizes).tolist()).most_common(1)
         return size // MEBIBYTE * MEBIBYTE if 2 * count > AT_ONCE else 0
 
     @contextmanager
-    def _held(self) -> Iterator[list[tuple[int, int]]]:
-        """Take the first AT_ONCE buffers: yield where each is, and by how much it enlarged the
-        process.
-        """
-        held = list[tuple[int, int]]()
-        try:
+    def _held(self) -> Iterator[Iterator[int]]:
+        """Context manager: the addresses of the first AT_ONCE buffers, each held once asked for."""
+        held = list[int]()
+
+        def taken() -> Iterator[int]:
             for _ in range(AT_ONCE):
-                before = mapped()
                 buffer = self._take(0)
                 if not buffer:
                     raise MemoryError
-                held.append((buffer, mapped() - before))
-            yield held
+                held.append(buffer)
+                yield buffer
+
+        try:
+            yield taken()
         finally:
-            for buffer, _ in held:
+            for buffer in held:
                 self._give(buffer)
 
 

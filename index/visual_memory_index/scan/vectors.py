@@ -170,4 +170,4 @@ class IndexFactory(Protocol):
         """
 
     def clear_scratch(self) -> None:
-        """Overwrite the copies of vectors that the work of all indexes left in buffers."""
+        """Clear the copies of vectors that the work of all indexes left in buffers."""

@@ -185,7 +185,7 @@ multiply(left, left[:1000].T)
 for clear in (lambda: None, blas.clear):
     clear()
     with blas._held() as held:
-        used = (ctypes.string_at(buffer, 32 << 20) for buffer, _ in held)
+        used = (ctypes.string_at(buffer, 32 << 20) for buffer in held)
         print(sum(len(each) - each.count(0) for each in used))
 """
 

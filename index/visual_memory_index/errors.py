@@ -504,3 +504,11 @@ class Cycle(BadTaxonomy):
         shown = (*nodes[:SHOWN_MAX], "…") if len(nodes) > SHOWN_MAX else nodes
         super().__init__(f"These nodes are above themselves: {' → '.join(shown)}.")
         self.nodes = nodes
+
+
+class TooDeep(BadTaxonomy):
+    """A taxonomy node with too many nodes above it."""
+
+    def __init__(self, node: str, most: int) -> None:
+        super().__init__(f'"{node}" has more than {most} nodes above it; leave some of them out.')
+        self.node = node

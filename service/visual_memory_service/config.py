@@ -50,7 +50,9 @@ class NoDataFolder(BadSetting):
     """Settings in which neither a flag nor the settings file names the data folder."""
 
     def __init__(self) -> None:
-        super().__init__("No data folder was given; use --data DIR, or data in the file.")
+        super().__init__(
+            "No data folder was given; use --data DIR, or --config FILE.toml with data in it."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,6 +85,7 @@ CODES: dict[type[Exception], StatusCode] = {
     index.errors.ReadFailed: StatusCode.FAILED_PRECONDITION,
     index.errors.RequestErased: StatusCode.FAILED_PRECONDITION,
     index.errors.RequestReused: StatusCode.INVALID_ARGUMENT,
+    index.errors.TooDeep: StatusCode.INVALID_ARGUMENT,
     index.errors.TooLittleRam: StatusCode.RESOURCE_EXHAUSTED,
     index.errors.TooFewItems: StatusCode.FAILED_PRECONDITION,
     index.errors.TooManyFiles: StatusCode.RESOURCE_EXHAUSTED,

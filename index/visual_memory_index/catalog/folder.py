@@ -23,7 +23,7 @@ from visual_memory_index.errors import (
     LostCatalog,
     NewerStore,
 )
-from visual_memory_index.files.database import translate_errors
+from visual_memory_index.files.database import has_log, translate_errors
 from visual_memory_index.files.disk import (
     database_files,
     make_folder,
@@ -46,7 +46,7 @@ FOLDERS = {MEMORIES, LATEST, UNFINISHED, SECRET.parts[0], "cache"}
 MEMORY = re.compile(r".+\.[0-9a-f]{8}\.sqlite")
 LEFT = re.compile(r"[0-9a-f]{16}\.sqlite(-wal|-shm|-journal)?|etilqs_.*")
 RESERVE_BYTES_MAX = 1 << 22
-NEW_BYTES_MAX = 1 << 24  # of a catalog in a folder that no server has used, and of its log
+NEW_BYTES_MAX = 1 << 24  # of a catalog, or its log, that a first start leaves
 RESERVE_SHARE = 8  # 1/8 of the free space, or it would fill a small disk
 
 
@@ -70,27 +70,27 @@ def check_folder(folder: Path) -> None:
     if was_used(folder):
         if not catalog.exists():
             raise LostCatalog(catalog)
-    elif not (catalog.is_file() and schema_of_catalog(catalog)):
+    elif not (version := schema_of_catalog(catalog) if catalog.is_file() else None):
         for path in found:
-            if not may_be_left(path):
+            if not may_be_left(path, version):
                 raise ForeignFolder(str(folder), path.name)
 
 
 def schema_of_catalog(path: Path) -> int | None:
     """Return the schema version of a catalog, 0 if it has no tables yet, None if it is none.
 
-    It is read from a copy with its log, since SQLite would change what is beside it. Raises OSError
-    and FileUnavailable.
+    A small one with a log is read from a copy, since SQLite would change what is beside it; of a
+    large one the log cannot be needed. Raises OSError and FileUnavailable.
     """
-    with TemporaryDirectory() as copies:
-        copy = Path(copies) / path.name
-        for file in database_files(path)[:2]:
-            if file.exists():
-                if file.stat().st_size > NEW_BYTES_MAX:
-                    return None
-                shutil.copyfile(file, copy.with_name(file.name))
+    with ExitStack() as undo:
+        uri, files = f"{path.absolute().as_uri()}?immutable=1", database_files(path)[:2]
+        if has_log(path) and max(each.stat().st_size for each in files) <= NEW_BYTES_MAX:
+            folder = Path(undo.enter_context(TemporaryDirectory()))
+            for each in files:
+                shutil.copyfile(each, folder / each.name)
+            uri = (folder / path.name).as_uri()
         try:
-            with translate_errors(path), closing(sqlite3.connect(copy)) as db:
+            with translate_errors(path), closing(sqlite3.connect(uri, uri=True)) as db:
                 version: int = db.execute("PRAGMA user_version").fetchone()[0]
                 if not schema(db):
                     return None if version else 0
@@ -102,9 +102,9 @@ def schema_of_catalog(path: Path) -> int | None:
         return version
 
 
-def may_be_left(path: Path) -> bool:
+def may_be_left(path: Path, schema_version: int | None) -> bool:
     """Return True for hidden files, what the system puts into a folder, and what a first start
-    leaves that is cut short.
+    leaves that is cut short; ``schema_version`` is that of the catalog there.
     """
     if path.name.startswith(".") or path.name == MADE_BY_THE_SYSTEM:
         return True
@@ -117,8 +117,7 @@ def may_be_left(path: Path) -> bool:
         return re.fullmatch(rb"[\d\s\0]*", read_small(path)) is not None
     if path.name == RESERVE:
         return path.stat().st_size <= RESERVE_BYTES_MAX and not any(path.read_bytes())
-    catalog = path.with_name(CATALOG)
-    return path.name in CATALOG_FILES and catalog.is_file() and schema_of_catalog(catalog) == 0
+    return path.name in CATALOG_FILES and schema_version == 0
 
 
 def new_name(memory: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,16 +10,16 @@ from visual_memory_index.errors import TooLittleRam
 
 MEMINFO, OWN_GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup")
 # For the controllers of a line of OWN_GROUPS, where the files of such groups are, and how they call
-# the limit, what is in use, and of this the part in page caches that the system takes back.
+# the limit, and what is in use.
 GROUPS = {
-    "": (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
+    "": (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
     "memory": (
         Path("/sys/fs/cgroup/memory"),
         "memory.limit_in_bytes",
         "memory.usage_in_bytes",
-        "total_inactive_file",
     ),
 }
+TAKEN_BACK = "inactive_file", "active_file", "slab_reclaimable"
 
 
 def check_room(wanted: int, work: str, way_out: str) -> None:
@@ -42,23 +42,31 @@ def in_system() -> Iterator[int]:
 
 def in_groups() -> Iterator[int]:
     """Yield the bytes that each control group with a limit leaves, from the process's own up."""
-    for group, (limit, used, cached) in own_groups():
+    for group, limit, used in own_groups():
         with suppress(OSError):  # the root has no limit
-            yield from left_in(group / limit, group / used, group / "memory.stat", cached)
+            if (most := (group / limit).read_text().strip()) != "max":
+                cached = taken_back((group / "memory.stat").read_text())
+                yield int(most) - int((group / used).read_text()) + cached
 
 
-def own_groups() -> Iterator[tuple[Path, Sequence[str]]]:
+def own_groups() -> Iterator[tuple[Path, str, str]]:
     """Yield the folder of each control group of this process, and the names in it; see GROUPS."""
     lines = OWN_GROUPS.read_text().splitlines() if OWN_GROUPS.exists() else []
     for _, controllers, path in (line.split(":", 2) for line in lines):
         if controllers in GROUPS:
-            root, *names = GROUPS[controllers]
+            root, limit, used = GROUPS[controllers]
             own = root / path.lstrip("/")
-            yield from ((each, names) for each in (own, *own.parents) if each.is_relative_to(root))
+            for each in (own, *own.parents):
+                if each.is_relative_to(root):
+                    yield each, limit, used
 
 
-def left_in(limit: Path, used: Path, stat: Path, cached: str) -> Iterator[int]:
-    """Yield the bytes that one group leaves, if it has a limit. Raises OSError."""
-    if (most := limit.read_text().strip()) != "max":
-        counts = dict(line.split() for line in stat.read_text().splitlines())
-        yield int(most) - int(used.read_text()) + int(counts[cached])
+def taken_back(counts: str) -> int:
+    """Return the bytes in use that the system takes back where RAM is short: files and the like.
+
+    ``counts`` are the lines of a memory.stat; the first version has those of the groups below as
+    well, under names that begin with "total_".
+    """
+    found = {name: int(count) for name, count in map(str.split, counts.splitlines())}
+    whole = "total_" if any(name.startswith("total_") for name in found) else ""
+    return sum(found.get(f"{whole}{name}", 0) for name in TAKEN_BACK)

@@ -9,36 +9,36 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import os
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache, partial
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.rows.scratch import BUFFERS, clear_buffers, clear_stack
+
+T = TypeVar("T")
 Floats = NDArray[np.floating[Any]]
-AT_ONCE = 16  # products
-WAIT_SECONDS = 1.0  # at most, should memory lack for a notice
 PAGES = Path("/proc/self/statm")  # begins with the number of pages that the process has mapped
 MEBIBYTE = 1 << 20  # a buffer has a whole number of them; its mapping may have a page more
 SET_THREADS = "scipy_openblas_set_num_threads64_", "openblas_set_num_threads"
 GET_PARALLEL = "scipy_openblas_get_parallel64_", "openblas_get_parallel"
 BY_PTHREADS = (0, 1)  # or no threads; those of OpenMP have buffers of their own
 
-_changed = threading.Condition()  # guards what follows
-_running = 0  # products
-_alone = False  # True while buffers are cleared
+# A product holds one of these locks, which need no memory, and so are released whatever happens.
+_products = tuple(threading.Lock() for _ in range(BUFFERS))
+_turns = count()
 
 
 def multiply(left: Floats, right: Floats, out: Floats | None = None) -> Any:
     """Return ``left @ right``, in ``out`` if it is given."""
-    with _counted():
-        return np.matmul(left, right, out=out)
+    return _made(partial(np.matmul, left, right, out=out))
 
 
 def positive_inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -46,53 +46,51 @@ def positive_inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
     Its last bits depend on the processor.
     """
-    with _counted():
+
+    def inverted() -> NDArray[np.float64]:
         np.linalg.cholesky(matrix)
-        found: NDArray[np.float64] = np.linalg.inv(matrix)  # type: ignore[assignment]
-        return found
+        return np.linalg.inv(matrix)  # type: ignore[return-value]
+
+    return _made(inverted)
 
 
-@contextmanager
-def _counted() -> Iterator[None]:
-    """Context manager: make one product, of AT_ONCE at a time, while no buffers are cleared."""
-    global _running
-    with _changed:
-        while _alone or _running == AT_ONCE:
-            _changed.wait(WAIT_SECONDS)
-        _running += 1
+def _made(product: Callable[[], T]) -> T:
+    """Make a product, one of as many at a time as there are buffers, while none are cleared."""
+    for lock in _products:
+        if lock.acquire(blocking=False):
+            break
+    else:
+        lock = _products[next(_turns) % BUFFERS]
+        lock.acquire()
     try:
-        yield
+        return product()
     finally:
-        with _changed:
-            _running -= 1
-            _changed.notify_all()
+        try:
+            clear_stack()
+        finally:
+            lock.release()
 
 
-@contextmanager
-def _none_made() -> Iterator[None]:
-    """Context manager: wait until no product is made, and let none begin."""
-    global _alone
-    with _changed:
-        while _alone:
-            _changed.wait(WAIT_SECONDS)
-        _alone = True
+def _alone(act: Callable[[], T]) -> T:
+    """Act while no product is made: these take the last locks seldom, and wait for one of them."""
+    first = BUFFERS
     try:
-        with _changed:
-            while _running:
-                _changed.wait(WAIT_SECONDS)
-        yield
+        while first:
+            _products[first - 1].acquire()
+            first -= 1
+        return act()
     finally:
-        with _changed:
-            _alone = False
-            _changed.notify_all()
+        while first < BUFFERS:
+            _products[first].release()
+            first += 1
 
 
 class Buffers:
-    """The buffers of OpenBLAS, mapped for AT_ONCE products from the start on.
+    """The buffers of OpenBLAS, mapped for all products at a time from the start on.
 
     Without RAM for one later it would end the process. They take addresses, and RAM where they are
-    used. With another BLAS, or on a system that does not say how large they are, they are not
-    ``clearable``.
+    used. They are not ``clearable`` with another BLAS, where the system does not say how large they
+    are, or where most of them were mapped before.
     """
 
     def __init__(self) -> None:
@@ -101,54 +99,24 @@ class Buffers:
             [getattr(blas, name) for name in names if hasattr(blas, name)]
             for names in (SET_THREADS, GET_PARALLEL)
         )
-        pthreads = parallel and set_threads and parallel[0]() in BY_PTHREADS
         self._bytes = 0
-        if pthreads and hasattr(blas, "blas_memory_alloc"):
+        if not (parallel and set_threads and hasattr(blas, "blas_memory_alloc")):
+            return
+        if parallel[0]() in BY_PTHREADS:
             set_threads[0](1)
-            self._take, self._give = blas.blas_memory_alloc, blas.blas_memory_free
-            self._take.restype = ctypes.c_void_p
-            self._give.argtypes = (ctypes.c_void_p,)
-            self._bytes = self._measure()
+            take, give = blas.blas_memory_alloc, blas.blas_memory_free
+            take.restype, give.argtypes = ctypes.c_void_p, (ctypes.c_void_p,)
+            self._bytes = _alone(partial(measured, take, give))
+            self._clear = partial(clear_buffers, address(take), address(give), self._bytes)
 
     @property
     def clearable(self) -> bool:
         return self._bytes > 0
 
     def clear(self) -> None:
-        """Clear the buffers of all products, while none is made."""
-        if self.clearable:
-            with _none_made(), self._held() as held:
-                for buffer in held:
-                    forget(buffer, self._bytes)
-
-    def _measure(self) -> int:
-        """Return the bytes of a buffer: by how much most of them enlarge the process. 0 if unknown.
-
-        Others may be mapping memory meanwhile, and some buffers may be mapped already.
-        """
-        with _none_made(), self._held() as held:
-            sizes = [mapped(), *(mapped() for _ in held)]
-        ((size, count),) = Counter(np.diff(sizes).tolist()).most_common(1)
-        return size // MEBIBYTE * MEBIBYTE if 2 * count > AT_ONCE else 0
-
-    @contextmanager
-    def _held(self) -> Iterator[Iterator[int]]:
-        """Context manager: the addresses of the first AT_ONCE buffers, each held once asked for."""
-        held = list[int]()
-
-        def taken() -> Iterator[int]:
-            for _ in range(AT_ONCE):
-                buffer = self._take(0)
-                if not buffer:
-                    raise MemoryError
-                held.append(buffer)
-                yield buffer
-
-        try:
-            yield taken()
-        finally:
-            for buffer in held:
-                self._give(buffer)
+        """Clear the buffers of all products, while none is made. Raises MemoryError, OSError."""
+        if self.clearable and not _alone(self._clear):
+            raise OSError("Linux does not take back the pages of OpenBLAS's buffers")
 
 
 @cache
@@ -164,9 +132,25 @@ def mapped() -> int:
     return 0
 
 
-def forget(start: int, size: int) -> None:
-    """Give the pages of a private mapping back to Linux, after which they read as zeros."""
-    system = ctypes.CDLL(None, use_errno=True)
-    given = ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_DONTNEED
-    if system.madvise(*given):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+def measured(take: Any, give: Any) -> int:
+    """Return the bytes of a buffer: by how much most of them enlarge the process. 0 if unknown.
+
+    Others may be mapping memory meanwhile, and some buffers may be mapped already.
+    """
+    sizes, held = [mapped()], list[int]()
+    try:
+        for _ in range(BUFFERS):
+            held.append(take(0))
+            sizes.append(mapped())
+    finally:
+        for buffer in held:
+            give(buffer)
+    ((size, times),) = Counter(np.diff(sizes).tolist()).most_common(1)
+    return size // MEBIBYTE * MEBIBYTE if 2 * times > BUFFERS else 0
+
+
+def address(function: Any) -> int:
+    """Return the address of a function of a C library."""
+    found = ctypes.cast(function, ctypes.c_void_p).value
+    assert found is not None
+    return found

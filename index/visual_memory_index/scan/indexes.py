@@ -12,7 +12,7 @@ import numpy as np
 from visual_memory_index.codes.groups import GROUP, INSTRUCTIONS
 from visual_memory_index.codes.plane_scan import PlaneScan
 from visual_memory_index.codes.planes import Planes
-from visual_memory_index.rows import row_kernels, word_kernel
+from visual_memory_index.rows import row_kernels, scratch, word_kernel
 from visual_memory_index.rows.blocks import Blocks
 from visual_memory_index.rows.multiply import buffers
 from visual_memory_index.scan.scanned_index import ScannedIndex
@@ -52,6 +52,7 @@ class ScannedIndexes:
 @cache
 def compile_loops() -> None:
     """Have the loops over rows and words compiled, and those of a scan, by scanning."""
+    scratch.compile_functions()
     row_kernels.compile_loops()
     word_kernel.compile_loop()
     planes, vectors = Planes(GROUP), np.eye(GROUP, dtype=np.float32)

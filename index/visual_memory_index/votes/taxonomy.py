@@ -9,9 +9,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from visual_memory_index.errors import BadNode, Cycle, TwoParents
+from visual_memory_index.errors import BadNode, Cycle, TooDeep, TwoParents
 
 NAME_BYTES_MAX = 256
+DEPTH_MAX = 100  # the work of a decision grows with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Taxonomy:
 def grow(edges: Iterable[Iterable[str]]) -> Taxonomy:
     """Make a taxonomy from pairs of child and parent; repeated pairs count once.
 
-    Raises BadNode, TwoParents, Cycle.
+    Raises BadNode, TwoParents, Cycle, TooDeep.
     """
     parents = dict[str, str]()
     for child, parent in edges:
@@ -72,6 +73,7 @@ def grow(edges: Iterable[Iterable[str]]) -> Taxonomy:
             raise TwoParents(child, (parents[child], parent))
     ordered = {child: parents[child] for child in sorted(parents)}
     _check_cycles(ordered)
+    _check_depths(ordered)
     return Taxonomy(ordered)
 
 
@@ -88,8 +90,12 @@ def node_votes(taxonomy: Taxonomy, votes: Mapping[str, float]) -> dict[str, floa
     return {node: math.fsum(each) for node, each in parts.items()}
 
 
-def at_depth(taxonomy: Taxonomy, votes: Mapping[str, float], depth: int) -> Node:
+def at_depth(
+    taxonomy: Taxonomy, votes: Mapping[str, float], depth: int, *, total: float | None = None
+) -> Node:
     """Return the node with most votes, if every label counts for its ancestor at ``depth`` ≥ 0.
+
+    Its share is of ``total``, the sum of the votes unless it is given.
 
     A label above that depth counts for itself. Of nodes with equal votes, the node that comes first
     in ``votes`` is returned, the winner before all others.
@@ -99,19 +105,24 @@ def at_depth(taxonomy: Taxonomy, votes: Mapping[str, float], depth: int) -> Node
         parts.setdefault(taxonomy.path(label)[: depth + 1][-1], []).append(vote)
     totals = {node: math.fsum(each) for node, each in parts.items()}
     name = max(totals, key=lambda node: totals[node])
-    return Node(name, taxonomy.depth(name), totals[name] / math.fsum(votes.values()))
+    return Node(name, taxonomy.depth(name), totals[name] / (total or math.fsum(votes.values())))
 
 
 def deepest(
-    taxonomy: Taxonomy, votes: Mapping[str, float], *, min_confidence: float
+    taxonomy: Taxonomy,
+    votes: Mapping[str, float],
+    *,
+    min_confidence: float,
+    total: float | None = None,
 ) -> Node | None:
     """Return the deepest node whose share of the votes is at least ``min_confidence``, or None.
 
+    Shares are of ``total``, the sum of the votes unless it is given.
     Of equally deep nodes, the one with the larger share is returned, then the one that comes first
     in ``votes``. If ``min_confidence`` is above one half, all such nodes are on one path. The
     winner may not be on it: if three dogs have 0.2 each and a cat 0.4, dogs have the most.
     """
-    total = math.fsum(votes.values())
+    total = total or math.fsum(votes.values())
     depths = {name: depth for label in votes for depth, name in enumerate(taxonomy.path(label))}
     sure = [
         Node(name, depths[name], node_total / total)
@@ -135,3 +146,16 @@ def _check_cycles(parents: Mapping[str, str]) -> None:
                 raise Cycle((*ring[first:], *ring[:first], ring[first]))
             above[node] = None
         safe.update(above)
+
+
+def _check_depths(parents: Mapping[str, str]) -> None:
+    """Raise TooDeep for the first node in byte order that has more than DEPTH_MAX above it."""
+    for start in parents:
+        node = start
+        for _ in range(DEPTH_MAX):
+            if node not in parents:
+                break
+            node = parents[node]
+        else:
+            if node in parents:
+                raise TooDeep(start, DEPTH_MAX)

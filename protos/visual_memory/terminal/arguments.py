@@ -49,6 +49,8 @@ def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
     Raises SystemExit with 2 for wrong usage, and Refused and Error as the command does.
     """
     options, unknown = parser.parse_known_args(arguments)
+    if unknown and not any(each.startswith("-") for each in unknown):
+        options, unknown = parser.parse_known_args(before_options(arguments, unknown))
     if unknown:  # argparse itself would show the usage of the whole program
         options.command.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
@@ -57,6 +59,20 @@ def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
     except WrongUsage as problem:
         command: ArgumentParser = options.command
         command.error(str(problem))
+
+
+def before_options(arguments: Sequence[str], late: Sequence[str]) -> list[str]:
+    """Return ``arguments`` with those that came too ``late``, the last ones, before all options.
+
+    Until Python 3.12.7 argparse takes no argument that may be left out after an option.
+    """
+    others = [*arguments][::-1]
+    for each in reversed(late):
+        others.remove(each)
+    others.reverse()
+    options = (number for number, each in enumerate(others) if each.startswith("-"))
+    place = next(options, len(others))
+    return [*others[:place], *late, *others[place:]]
 
 
 def add(commands: Commands, name: str, help: str) -> ArgumentParser:

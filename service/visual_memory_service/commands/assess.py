@@ -146,7 +146,9 @@ def print_assessment(found: Assessment, options: Namespace, *, by_default: bool)
     print_table(("label", "entries", "accuracy", "also called", ""), worst_labels(found))
     print_more(len(found.labels))
     if found.conflicts:
-        say("", f"{plural(len(found.conflicts), 'pair')} all but the same, with different labels:")
+        say(
+            "", f"{plural(len(found.conflicts), 'pair')} at most 0.06 apart, with different labels:"
+        )
         pairs = [
             (each.ids[0], each.labels[0], each.ids[1], each.labels[1], each.distance)
             for each in found.conflicts[:SHOWN]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from visual_memory import Client, Memory
 from visual_memory.terminal.arguments import Commands
-from visual_memory.terminal.output import plural, print_json, say
+from visual_memory.terminal.output import plural, print_json, printable, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import WrongUsage, listed
 from visual_memory_service.commands.classify import query_in_batches
@@ -71,8 +71,11 @@ def calibrate(client: Client, options: Namespace) -> int:
         print_json(asdict(found))
     else:
         asked = plural(found.count, "picture" if options.folder else "entry")
+        key = options.group_by
+        grouped = f", none asked of those with the same {printable(key)}" if key else ""
         say(
-            f"{options.name} is calibrated for decisions by {rule_flags(found.rule)}, by {asked}.",
+            f"{options.name} is calibrated for decisions by {rule_flags(found.rule)}, by {asked}"
+            f"{grouped}.",
             f"On average a confidence is {found.error_before:.4f} away from how often such "
             "decisions are right,",
             f"and a calibrated confidence {found.error_after:.4f}. Pictures "

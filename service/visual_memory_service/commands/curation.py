@@ -152,6 +152,9 @@ def print_prune(result: PruneResult, info: MemoryInfo) -> None:
         f"The others give {before:.2%} of all entries their label ({measured}); without those "
         f"{after:.2%}{', which is worse' if after < before else ''}."
     )
+    voting = info.count - info.pruned_count
+    if voting == (0 if result.applied else len(result.ids)):
+        say(f"No entry {'votes' if result.applied else 'would vote'} any more: nothing is decided.")
     if result.applied:
         say(f"visual-memory undo {memory} {result.operation}   takes it back.")
     elif result.ids:

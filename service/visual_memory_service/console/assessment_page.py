@@ -155,7 +155,7 @@ def tiles(found: Assessment) -> str:
         (f"{found.accuracy:.2%}", "of them get their label from the others"),
         (f"{found.calibration_error:.4f}", "calibration error of their votes"),
         (f"{len(found.suspects):,}", "likely mislabelled"),
-        (f"{len(found.conflicts):,}", "pairs all but the same, with different labels"),
+        (f"{len(found.conflicts):,}", "pairs at most 0.06 apart, with different labels"),
     )
     return "".join(f"<div class=tile><b>{n}</b><span>{text}</span></div>" for n, text in numbers)
 
@@ -185,7 +185,7 @@ def suspects(found: Assessment, cases: Sequence[Case], pictures: Pictures | None
 def pairs(found: Assessment, conflicts: Sequence[Conflict], pictures: Pictures | None) -> str:
     """Render the ``conflicts`` to show, pairs of almost equal entries with different labels."""
     if not conflicts:
-        return "<p class=note>No two entries with different labels are all but the same.</p>"
+        return "<p class=note>No two entries with different labels are at most 0.06 apart.</p>"
     shown = "".join(pair(conflict, pictures) for conflict in conflicts)
     return cut(len(conflicts), len(found.conflicts), "nearest") + shown
 

@@ -14,7 +14,7 @@ def hint(sizes: Mapping[str, int], accuracy: float, macro: float, memory: str) -
     ``sizes`` are the voting entries of each label, ``macro`` is the mean of the labels' accuracies.
     """
     smallest, largest = min(sizes.values(), default=1), max(sizes.values(), default=1)
-    if largest < RATIO * smallest and abs(accuracy - macro) < GAP:
+    if macro == 1.0 or (largest < RATIO * smallest and abs(accuracy - macro) < GAP):
         return None
     return (
         f"Labels have {smallest:,} to {largest:,} entries, and the mean of their accuracies is "

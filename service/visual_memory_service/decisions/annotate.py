@@ -152,8 +152,10 @@ def node(decision: Decision, options: DecisionOptions, taxonomy: Taxonomy) -> No
 
     Returns None if neither is set.
     """
+    total = None if options.rule.head == "none" else 1.0  # of the shares of all labels
+    votes, sure = decision.scores, options.min_confidence
     if options.level is not None:
-        return at_depth(taxonomy, decision.scores, options.level)
-    if options.min_confidence is not None:
-        return deepest(taxonomy, decision.scores, min_confidence=options.min_confidence)
+        return at_depth(taxonomy, votes, options.level, total=total)
+    if sure is not None:
+        return deepest(taxonomy, votes, min_confidence=sure, total=total)
     return None

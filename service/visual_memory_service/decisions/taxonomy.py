@@ -20,7 +20,7 @@ def taxonomy_of(served: ServedMemory) -> Taxonomy:
 def set_taxonomy(edges: Sequence[tuple[str, str]], memory: Memory, *, request: Request) -> Taxonomy:
     """Replace the taxonomy by ``edges`` (child, parent); a repeated request changes nothing.
 
-    Raises BadNode, TwoParents, Cycle, RequestReused, FileUnavailable.
+    Raises BadNode, TwoParents, Cycle, TooDeep, RequestReused, FileUnavailable.
     """
     taxonomy = grow(edges)
     text = json.dumps(taxonomy.edges())

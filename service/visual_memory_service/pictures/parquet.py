@@ -27,23 +27,25 @@ WANTED = "id and label (text), and vector (list of float) or image (binary); met
 class File:
     """A Parquet file of entries, read in batches of rows; images beside vectors only if ``kept``.
 
+    Vectors have the ``dimension`` of a memory.
+
     Raises Refused if the file cannot be read, or lacks a needed column.
     """
 
-    def __init__(self, path: Path, *, kept: bool) -> None:
-        self._path, self._arrow = path, pyarrow()
+    def __init__(self, path: Path, dimension: int, *, kept: bool) -> None:
+        self._path, self._arrow, self._dimension = path, pyarrow(), dimension
         try:
             self._file = self._arrow.parquet.ParquetFile(path)
         except (OSError, self._arrow.ArrowException) as error:
             why = "" if isinstance(error, self._arrow.ArrowInvalid) else f" ({error})"
             raise Refused(
-                f"{path} is neither a folder nor a Parquet file that can be read{why}."
+                f"{path} is neither a folder nor a Parquet file that can be read{why}; "
+                "name a folder, a CSV table, or a file that is whole."
             ) from None
         schema = self._file.schema_arrow
         self.content = self._check(schema)
         self.embedder = (schema.metadata or {}).get(EMBEDDER, b"").decode() or None
         self.count: int = self._file.metadata.num_rows
-        self._dimension = 0  # known once a row was read
         wanted = ["id", "label", self.content, "metadata"]
         if kept and self.content == "vector" and "image" in schema.names:
             self._check_image(schema)
@@ -123,10 +125,10 @@ class File:
             images: list[bytes | None] = column.to_pylist()
             return images
         lengths = self._arrow.compute.list_value_length(column).to_pylist()
-        self._dimension = self._dimension or lengths[0]
-        if set(lengths) != {self._dimension}:
+        if others := {length or 0 for length in lengths} - {self._dimension}:
             raise Refused(
-                f"The vectors of {self._path} from row {number} on are not all of one length."
+                f"{self._path} has vectors from row {number} on that have dimension "
+                f"{min(others)}, but this memory holds {self._dimension}."
             )
         flat: NDArray[np.floating[Any]] = column.flatten().to_numpy(zero_copy_only=False)
         return flat.astype(np.float32).reshape(len(column), -1)

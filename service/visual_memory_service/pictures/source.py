@@ -54,9 +54,15 @@ def open_source(paths: Sequence[Path], label: str | None, memory: MemoryInfo) ->
 def of_rows(path: Path, memory: MemoryInfo) -> Source:
     """Open a Parquet file with vectors or images; pictures are read if ``memory`` stores them.
 
-    Raises Refused if it cannot be read, or its vectors are of another embedder than the memory's.
+    Raises Refused if it cannot be read, or does not fit the memory's embedder.
     """
-    embedder, file = memory.embedder, parquet.File(path, kept=memory.store_images)
+    embedder = memory.embedder
+    file = parquet.File(path, memory.dimension, kept=memory.store_images)
+    if not embedder and file.content == "image":
+        raise Refused(
+            f"{path} holds images, but {memory.name} was made with a dimension, without an "
+            "embedder; insert vectors, or create a memory with an embedder."
+        )
     if embedder and file.embedder and file.embedder != parquet.spec(embedder):
         raise Refused(
             f"The vectors in {path} were made by another embedder than that of this memory, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 
@@ -37,6 +38,39 @@ def test_a_command_asks_the_server_that_is_named(parser: ArgumentParser) -> None
     assert (here.server, here.timeout) == (SERVER, 60.0)
     assert (there.server, there.timeout) == ("elsewhere:1", 2.0)
     assert there.run(there) == len("<Client of elsewhere:1>")
+
+
+@pytest.mark.parametrize(
+    "line", ["a b --flag c", "a --flag c b", "--flag c a b", "--flag b a b", "a --flag b b"]
+)
+def test_options_may_stand_before_an_argument_that_may_be_left_out(line: str) -> None:
+    seen = list[tuple[str, str | None]]()
+    parser = program("program", "Do something.")
+    command = add(parser.add_subparsers(), "name", "have two arguments")
+    command.add_argument("first")
+    command.add_argument("second", nargs="?")
+    command.add_argument("--flag")
+    command.set_defaults(run=lambda options: seen.append((options.first, options.second)))
+
+    run(parser, ["name", *line.split()])
+
+    assert seen == [("a", "b")]
+
+
+@pytest.mark.parametrize("line", ["a b c", "a --flag b c d", "a --flug b"])
+def test_arguments_that_are_too_many_are_named(
+    capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    parser = program("program", "Do something.")
+    command = add(parser.add_subparsers(), "name", "have two arguments")
+    command.add_argument("first")
+    command.add_argument("second", nargs="?")
+    command.add_argument("--flag")
+
+    with pytest.raises(SystemExit):
+        run(parser, ["name", *line.split()])
+
+    assert re.search(r"unrecognized arguments: (c|d|--flug b)$", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from visual_memory_index import Catalog
-from visual_memory_index.catalog.folder import RESERVE_BYTES_MAX, Reserve
+from visual_memory_index.catalog.folder import (
+    NEW_BYTES_MAX,
+    RESERVE_BYTES_MAX,
+    Reserve,
+    check_folder,
+)
 from visual_memory_index.errors import (
     CorruptStore,
     FileUnavailable,
@@ -238,6 +243,24 @@ def test_a_database_of_another_program_is_refused_and_stays_as_it_is(
 
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["catalog.sqlite"]
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_large_catalog_whose_keys_and_memories_are_lost_is_a_catalog(
+    folder: Path, logged: bool
+) -> None:
+    shutil.rmtree(folder / "keys")
+    shutil.rmtree(folder / "memories")
+    path = folder / "catalog.sqlite"
+    with path.open("ab") as file:
+        file.write(bytes(NEW_BYTES_MAX))
+    if logged:
+        (folder / "catalog.sqlite-wal").write_bytes(b"no log that is whole")
+    before = sorted(each.name for each in folder.iterdir())
+
+    check_folder(folder)
+
+    assert sorted(each.name for each in folder.iterdir()) == before
 
 
 def test_a_database_of_another_program_in_a_folder_that_was_used_is_told(folder: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_control_group_or_one_above_it_may_leave_less(system: Path, limited: s
     write(system, {"own": "1:cpu:/elsewhere\n0::/shop/memory"})
     for group in ("shop/memory", "shop"):
         write(system / "groups" / group, {"memory.max": "max", "memory.current": 5})
-    stat = "anon 600\nfile 400\ninactive_file 300"
+    stat = "anon 600\nfile 400\ninactive_file 100\nactive_file 150\nslab_reclaimable 50"
     write(
         system / "groups" / limited,
         {"memory.max": 1000, "memory.current": 900, "memory.stat": stat},
@@ -63,9 +63,21 @@ def test_a_control_group_or_one_above_it_may_leave_less(system: Path, limited: s
 def test_a_control_group_of_the_first_version_may_leave_less(system: Path) -> None:
     write(system, {"own": "4:memory:/shop\n1:name=systemd:/shop\n0::/"})
     counts = {"memory.limit_in_bytes": 1000, "memory.usage_in_bytes": 1100}
-    stat = "inactive_file 1\ntotal_inactive_file 200"
+    stat = "inactive_file 1\ntotal_inactive_file 150\ntotal_active_file 50"
     write(system / "memory" / "groups" / "shop", {**counts, "memory.stat": stat})
 
     check_room(100, "Such work", "do less")
     with pytest.raises(TooLittleRam, match=r"0\.0 GB are available"):
+        check_room(101, "Such work", "do less")
+
+
+def test_a_control_group_that_does_not_say_what_can_be_taken_back_is_taken_as_full(
+    system: Path,
+) -> None:
+    write(system, {"own": "0::/"})
+    group = {"memory.max": 1000, "memory.current": 900, "memory.stat": "anon 900"}
+    write(system / "groups", group)
+
+    check_room(100, "Such work", "do less")
+    with pytest.raises(TooLittleRam):
         check_room(101, "Such work", "do less")

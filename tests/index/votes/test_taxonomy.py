@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index.errors import BadNode, Cycle, TwoParents
+from visual_memory_index.errors import BadNode, Cycle, TooDeep, TwoParents
 from visual_memory_index.votes.taxonomy import (
+    DEPTH_MAX,
     Node,
     Taxonomy,
     at_depth,
@@ -260,10 +261,23 @@ def test_a_name_of_up_to_256_bytes_is_a_node(name: str) -> None:
     assert grow([(name, "root")]) == Taxonomy({name: "root"})
 
 
-def test_a_chain_of_thousands_is_no_trouble() -> None:
-    names = [str(number) for number in range(20_000)]
+def test_a_chain_of_a_hundred_is_no_trouble() -> None:
+    names = [str(number) for number in range(DEPTH_MAX + 1)]
 
     taxonomy = grow(pairwise(names))
 
-    assert taxonomy.depth("0") == 19_999
-    assert deepest(taxonomy, {"0": 1.0}, min_confidence=1.0) == Node("0", 19_999, 1.0)
+    assert taxonomy.depth("0") == DEPTH_MAX
+    assert deepest(taxonomy, {"0": 1.0}, min_confidence=1.0) == Node("0", DEPTH_MAX, 1.0)
+
+
+def test_a_longer_chain_is_refused() -> None:
+    with pytest.raises(TooDeep, match='"0" has more than 100 nodes above it'):
+        grow(pairwise(str(number) for number in range(20_000)))
+
+
+def test_shares_are_of_the_total_that_is_given() -> None:
+    votes, taxonomy = {"cat": 0.25, "poodle": 0.25}, grow(PETS)
+
+    assert at_depth(taxonomy, votes, 0, total=1.0).share == 0.5
+    assert deepest(taxonomy, votes, min_confidence=0.4, total=1.0) == Node("animal", 0, 0.5)
+    assert deepest(taxonomy, votes, min_confidence=0.6, total=1.0) is None

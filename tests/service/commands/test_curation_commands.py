@@ -479,7 +479,7 @@ def test_an_assessment_is_shown_with_what_matters_first(run: Run, crowd: Memory)
     assert rest[0].split() == ["label", "entries", "accuracy", "also", "called"]
     assert rest[1].split()[:3] == ["rare", "1", "0.0000"]
     assert rest[1].split()[-1] == "thin"
-    assert f"{len(found.conflicts)} pairs all but the same, with different labels:" in shown
+    assert f"{len(found.conflicts)} pairs at most 0.06 apart, with different labels:" in shown
     assert "0000  " + NAMES["0000"] + "      twin  rare     0.0000" in shown
     assert f"{len(found.suspects)} entries likely mislabelled, the likeliest first:" in shown
     assert "--csv > suspects.csv" in shown

@@ -16,6 +16,7 @@ from visual_memory_service.console.uneven import hint
         ({"a": 5, "b": 5}, 0.849, 0.9, True),
         ({"a": 5, "b": 5}, 0.9, 0.86, False),
         ({"a": 500}, 1.0, 1.0, False),
+        ({"a": 300, "b": 3}, 1.0, 1.0, False),
         ({}, 0.0, 0.0, False),
     ],
 )

@@ -60,6 +60,22 @@ def test_votes_are_summed_at_a_level(pets: Memory) -> None:
     assert [decision.node.name for decision in nodes[2] if decision.node] == LABELS
 
 
+def test_with_a_head_a_share_is_of_the_scores_of_all_labels(
+    client: Client, empty: RemoteMemory
+) -> None:
+    labels = [f"{number:04}" for number in range(1500)]  # of which 1,000 are scored, the best
+    rows = np.random.default_rng(0).normal(size=(1500, 4))
+    many = client.memory(empty.name)
+    many.insert(vectors=rows, labels=labels)
+    many.set_taxonomy({label: "all" for label in labels})
+
+    for decision in many.classify(
+        vectors=rows[:3], level=0, k=5, head="means", head_temperature=10.0, blend=1.0
+    ):
+        assert decision.node
+        assert 1000 / 1500 < decision.node.share < 0.75
+
+
 def test_where_no_node_has_the_share_there_is_none(pets: Memory) -> None:
     (decision,) = pets.classify(vectors=np.eye(4)[:1], k=4, voting="plurality", min_confidence=0.5)
 

@@ -28,7 +28,7 @@ def write(path: Path, **columns: Any) -> Path:
 def test_vectors_of_any_float_become_float32(tmp_path: Path, kind: pa.DataType) -> None:
     vectors = pa.array([[1.0, 2.0], [3.0, 4.0]], kind)
 
-    rows = list(File(write(tmp_path / "a.parquet", vector=vectors), kept=False).items())
+    rows = list(File(write(tmp_path / "a.parquet", vector=vectors), 2, kept=False).items())
 
     assert [row.id for row in rows] == ["a", "b"]
     assert [np.asarray(row.content).dtype for row in rows] == [np.float32] * 2
@@ -47,7 +47,7 @@ def test_vectors_of_any_float_become_float32(tmp_path: Path, kind: pa.DataType) 
     ids=["map", "struct", "JSON", "null", "empty"],
 )
 def test_metadata_may_be_a_map_a_struct_or_json(tmp_path: Path, metadata: pa.Array) -> None:
-    rows = File(write(tmp_path / "a.parquet", metadata=metadata), kept=False).items()
+    rows = File(write(tmp_path / "a.parquet", metadata=metadata), 2, kept=False).items()
 
     assert [row.metadata for row in rows] == [{"k": "1"}, {}]
 
@@ -63,16 +63,31 @@ def test_metadata_may_be_a_map_a_struct_or_json(tmp_path: Path, metadata: pa.Arr
     ],
 )
 def test_metadata_of_another_kind_are_refused(tmp_path: Path, metadata: list[object]) -> None:
-    file = File(write(tmp_path / "a.parquet", metadata=metadata), kept=False)
+    file = File(write(tmp_path / "a.parquet", metadata=metadata), 2, kept=False)
 
     with pytest.raises(Refused, match=r"near row 0 are neither a map"):
+        list(file.items())
+
+
+@pytest.mark.parametrize(
+    ("vectors", "found"),
+    [([[1.0], [3.0]], 1), ([[1.0, 2.0], [3.0]], 1), ([[1.0, 2.0], None], 0)],
+)
+def test_vectors_of_another_dimension_are_refused(
+    tmp_path: Path, vectors: list[list[float] | None], found: int
+) -> None:
+    file = File(write(tmp_path / "a.parquet", vector=vectors), 2, kept=False)
+
+    with pytest.raises(
+        Refused, match=f"from row 0 on that have dimension {found}, but this memory holds 2"
+    ):
         list(file.items())
 
 
 def test_labels_may_be_a_dictionary(tmp_path: Path) -> None:
     labels = pa.array(["x", "y"]).dictionary_encode()
 
-    rows = File(write(tmp_path / "a.parquet", label=labels), kept=False).items()
+    rows = File(write(tmp_path / "a.parquet", label=labels), 2, kept=False).items()
 
     assert [row.label for row in rows] == ["x", "y"]
 
@@ -92,7 +107,7 @@ def test_wrong_columns_are_named_beside_what_is_wanted(
     path = write(tmp_path / "a.parquet", **columns)
 
     with pytest.raises(Refused, match=rf"{found}.*wanted are id and label"):
-        File(path, kept=False)
+        File(path, 2, kept=False)
 
 
 def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
@@ -103,7 +118,7 @@ def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
     )
 
     with pytest.raises(Refused, match="has more than one column label"):
-        File(path, kept=False)
+        File(path, 2, kept=False)
 
 
 def test_a_file_that_is_damaged_inside_is_refused(tmp_path: Path) -> None:
@@ -112,21 +127,21 @@ def test_a_file_that_is_damaged_inside_is_refused(tmp_path: Path) -> None:
         tmp_path / "a.parquet",
         id=[f"{number:06}" for number in range(count)],
         label=["x"] * count,
-        vector=[[1.0]] * count,
+        vector=[[1.0, 2.0]] * count,
     )
     whole = bytearray(path.read_bytes())
     whole[1000:3000] = b"\xff" * 2000
     path.write_bytes(whole)
 
     with pytest.raises(Refused, match=r"cannot be read to its end \("):
-        list(File(path, kept=False).items())
+        list(File(path, 2, kept=False).items())
 
 
 def test_images_beside_vectors_are_read_where_they_are_kept(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", image=pa.array([b"picture", None]))
 
-    kept = [item.image for item in File(path, kept=True).items()]
-    left = [item.image for item in File(path, kept=False).items()]
+    kept = [item.image for item in File(path, 2, kept=True).items()]
+    left = [item.image for item in File(path, 2, kept=False).items()]
 
     assert (kept, left) == ([b"picture", None], [None, None])
 
@@ -135,11 +150,11 @@ def test_an_image_column_of_another_kind_is_refused_where_it_would_be_kept(tmp_p
     path = write(tmp_path / "a.parquet", image=["a.jpg", "b.jpg"])
 
     with pytest.raises(Refused, match=r"image of .* holds string, where this memory keeps"):
-        File(path, kept=True)
-    assert [item.image for item in File(path, kept=False).items()] == [None, None]
+        File(path, 2, kept=True)
+    assert [item.image for item in File(path, 2, kept=False).items()] == [None, None]
 
 
 def test_an_image_column_may_be_all_empty(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", image=pa.nulls(2))
 
-    assert [item.image for item in File(path, kept=True).items()] == [None, None]
+    assert [item.image for item in File(path, 2, kept=True).items()] == [None, None]

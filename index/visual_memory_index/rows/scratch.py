@@ -67,7 +67,9 @@ def overwritten(typing: Any) -> Any:
         room = builder.bitcast(builder.alloca(ir.ArrayType(BYTE, STACK_BYTES)), BYTE.as_pointer())
         type = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), BYTE, WORD, BIT])
         memset = cgutils.get_or_insert_function(builder.module, type, "llvm.memset.p0.i64")
-        builder.call(memset, [room, BYTE(0), WORD(STACK_BYTES), BIT(1)])  # volatile
+        builder.call(memset, [room, BYTE(0), WORD(STACK_BYTES), BIT(0)])
+        seen = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer()])
+        builder.asm(seen, "", "r,~{memory}", [room], side_effect=True)  # else LLVM leaves it out
         return context.get_dummy_value()
 
     return types.void(), generate

@@ -23,10 +23,11 @@ os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
 indexes = ScannedIndexes(2)
 indexes.new(8)
 together = threading.Barrier(8)
+row = np.random.default_rng(5).standard_normal(768).astype(np.float32)
 
 def work(_):
     rows = np.empty((2048, 768), np.float32)
-    rows[:] = np.random.default_rng(5).standard_normal(768).astype(np.float32)
+    rows[:] = row
     few = rows[:64].copy()
     together.wait()
     for _ in range(5):
@@ -40,6 +41,7 @@ with ThreadPoolExecutor(9) as threads:
     working = threads.map(work, range(8))
     threads.submit(indexes.clear_scratch).result()
     list(working)
+row[:] = 0
 for step in (lambda: None, indexes.clear_scratch):
     step()
     gc.collect()
@@ -91,4 +93,4 @@ def test_nothing_is_left_of_products(processors: int) -> None:
             child.stdin.flush()
 
     assert counts[0] > 10_000
-    assert counts[1] < 3 * 768  # what made the rows
+    assert counts[1] < 50  # numbers that are equal by chance

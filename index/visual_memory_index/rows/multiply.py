@@ -31,7 +31,7 @@ SET_THREADS = "scipy_openblas_set_num_threads64_", "openblas_set_num_threads"
 GET_PARALLEL = "scipy_openblas_get_parallel64_", "openblas_get_parallel"
 BY_PTHREADS = (0, 1)  # or no threads; those of OpenMP have buffers of their own
 
-# A product holds one of these locks, which need no memory, and so are released whatever happens.
+# A product holds one of these locks: to release it takes no memory, which may lack.
 _products = tuple(threading.Lock() for _ in range(BUFFERS))
 _turns = count()
 

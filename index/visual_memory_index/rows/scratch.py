@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from visual_memory_index.rows.compiled import compiled
 
 BUFFERS = 16
-STACK_BYTES = 1 << 16  # OpenBLAS's kernels for AVX2 leave 24 KiB there, some KiB further down
+STACK_BYTES = 1 << 17  # of OpenBLAS's kernels those for AVX2 reach deepest, some 56 KiB
 
 cgutils: Any = untyped
 BIT, BYTE, INT, WORD = (*map(ir.IntType, (1, 8, 32, 64)),)

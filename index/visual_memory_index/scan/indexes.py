@@ -45,8 +45,9 @@ class ScannedIndexes:
         return ScannedIndex(rows, Planes(dimension), self._threads, background=background)
 
     def clear_scratch(self) -> None:
-        """Clear the buffers of NumPy's BLAS, if they may hold vectors of any memory."""
+        """Clear the buffers of NumPy's BLAS and the calling thread's stack, of parts of vectors."""
         buffers().clear()
+        scratch.clear_stack()
 
 
 @cache

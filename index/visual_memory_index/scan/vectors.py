@@ -170,4 +170,7 @@ class IndexFactory(Protocol):
         """
 
     def clear_scratch(self) -> None:
-        """Clear the copies of vectors that the work of all indexes left in buffers."""
+        """Clear what work with vectors left in the buffers of libraries and on this thread's stack.
+
+        Raises MemoryError, OSError.
+        """

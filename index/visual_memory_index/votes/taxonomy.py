@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from visual_memory_index.errors import BadNode, Cycle, TooDeep, TwoParents
 
 NAME_BYTES_MAX = 256
-DEPTH_MAX = 100  # the work of a decision grows with it
+DEPTH_MAX = 100  # of a new taxonomy: the work of a decision grows with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,12 @@ class Taxonomy:
         """Count the ancestors of ``label``."""
         return len(self.path(label)) - 1
 
+    def check_depths(self) -> None:
+        """Raise TooDeep for the first node in byte order that has more than DEPTH_MAX above it."""
+        for child in self.parents:
+            if self.depth(child) > DEPTH_MAX:
+                raise TooDeep(child, DEPTH_MAX)
+
     def orphans(self, labels: Iterable[str]) -> list[str]:
         """Return the ``labels`` that no edge names, in byte order: allowed, perhaps forgotten."""
         named = {*self.parents, *self.parents.values()}
@@ -61,7 +67,7 @@ class Taxonomy:
 def grow(edges: Iterable[Iterable[str]]) -> Taxonomy:
     """Make a taxonomy from pairs of child and parent; repeated pairs count once.
 
-    Raises BadNode, TwoParents, Cycle, TooDeep.
+    Raises BadNode, TwoParents, Cycle.
     """
     parents = dict[str, str]()
     for child, parent in edges:
@@ -73,7 +79,6 @@ def grow(edges: Iterable[Iterable[str]]) -> Taxonomy:
             raise TwoParents(child, (parents[child], parent))
     ordered = {child: parents[child] for child in sorted(parents)}
     _check_cycles(ordered)
-    _check_depths(ordered)
     return Taxonomy(ordered)
 
 
@@ -146,16 +151,3 @@ def _check_cycles(parents: Mapping[str, str]) -> None:
                 raise Cycle((*ring[first:], *ring[:first], ring[first]))
             above[node] = None
         safe.update(above)
-
-
-def _check_depths(parents: Mapping[str, str]) -> None:
-    """Raise TooDeep for the first node in byte order that has more than DEPTH_MAX above it."""
-    for start in parents:
-        node = start
-        for _ in range(DEPTH_MAX):
-            if node not in parents:
-                break
-            node = parents[node]
-        else:
-            if node in parents:
-                raise TooDeep(start, DEPTH_MAX)

@@ -48,9 +48,10 @@ def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
 
     Raises SystemExit with 2 for wrong usage, and Refused and Error as the command does.
     """
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown and not any(each.startswith("-") for each in unknown):
-        options, unknown = parser.parse_known_args(before_options(arguments, unknown))
+    words = [Word(each) for each in arguments]
+    options, unknown = parser.parse_known_args(words)
+    if unknown and not any(map(is_option, unknown)):
+        options, unknown = parser.parse_known_args(before_options(words, unknown))
     if unknown:  # argparse itself would show the usage of the whole program
         options.command.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
@@ -61,18 +62,23 @@ def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
         command.error(str(problem))
 
 
-def before_options(arguments: Sequence[str], late: Sequence[str]) -> list[str]:
-    """Return ``arguments`` with those that came too ``late``, the last ones, before all options.
+class Word(str):
+    """An argument that can be told from others with the same text."""
+
+
+def before_options(words: Sequence[str], late: Sequence[str]) -> list[str]:
+    """Return ``words`` with those of them that came too ``late`` before all options.
 
     Until Python 3.12.7 argparse takes no argument that may be left out after an option.
     """
-    others = [*arguments][::-1]
-    for each in reversed(late):
-        others.remove(each)
-    others.reverse()
-    options = (number for number, each in enumerate(others) if each.startswith("-"))
-    place = next(options, len(others))
-    return [*others[:place], *late, *others[place:]]
+    taken = [word for word in words if not any(word is each for each in late)]
+    place = next((number for number, each in enumerate(taken) if is_option(each)), len(taken))
+    return [*taken[:place], *late, *taken[place:]]
+
+
+def is_option(word: str) -> bool:
+    """Return True for the name of an option; ``-`` alone stands for a standard stream."""
+    return word.startswith("-") and word != "-"
 
 
 def add(commands: Commands, name: str, help: str) -> ArgumentParser:

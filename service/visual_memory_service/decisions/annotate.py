@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from visual_memory_index import Decision, Neighbors, Node, Rule, Taxonomy, at_de
 from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.votes import conformal
 from visual_memory_index.votes.coverage import distance_from_memory
-from visual_memory_index.votes.shares import shares
+from visual_memory_index.votes.shares import SCORED_MAX, shares
 from visual_memory_service.decisions.calibration import calibration_of
 from visual_memory_service.decisions.taxonomy import taxonomy_of
 from visual_memory_service.errors import NotCalibrated
@@ -152,8 +153,10 @@ def node(decision: Decision, options: DecisionOptions, taxonomy: Taxonomy) -> No
 
     Returns None if neither is set.
     """
-    total = None if options.rule.head == "none" else 1.0  # of the shares of all labels
     votes, sure = decision.scores, options.min_confidence
+    total = math.fsum(votes.values())
+    if len(votes) >= SCORED_MAX and options.rule.head != "none":
+        total = max(1.0, total)  # the sum for all labels, of which the others have no score here
     if options.level is not None:
         return at_depth(taxonomy, votes, options.level, total=total)
     if sure is not None:

@@ -23,6 +23,7 @@ def set_taxonomy(edges: Sequence[tuple[str, str]], memory: Memory, *, request: R
     Raises BadNode, TwoParents, Cycle, TooDeep, RequestReused, FileUnavailable.
     """
     taxonomy = grow(edges)
+    taxonomy.check_depths()
     text = json.dumps(taxonomy.edges())
     memory.keep_setting(SETTING, text, call="SetTaxonomy", request=request)
     return taxonomy

@@ -45,6 +45,12 @@ def erase_files(
     raise AssertionError
 
 
+def overwrite_unused(memories: Memories) -> None:
+    """Overwrite memory of this process that is in use no more, where libraries keep it."""
+    memories.indexes.clear_scratch()
+    process_memory.overwrite_freed()
+
+
 def erase_memory(
     job: Job,
     memory: Memory,
@@ -71,8 +77,7 @@ def erase_memory(
     for _ in range(TRIES_MAX):
         close_connections()
         memories.drop_caches()
-        memories.indexes.clear_scratch()
-        process_memory.overwrite_freed()
+        overwrite_unused(memories)
         searched = process_memory.search(patterns)
         left = unexplained(searched.found, memories.catalog.files.found_in(patterns))
         for name in dict.fromkeys((job.memory_name, *memories.serving())):

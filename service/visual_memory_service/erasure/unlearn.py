@@ -18,7 +18,7 @@ from visual_memory_index.errors import MemoryRefusal, UnknownMemory, in_full
 from visual_memory_index.records.entry import now
 from visual_memory_service.config import FILES, BadSetting, Erasure, Settings
 from visual_memory_service.erasure import process_memory
-from visual_memory_service.erasure.residue import erase_files, erase_memory
+from visual_memory_service.erasure.residue import erase_files, erase_memory, overwrite_unused
 from visual_memory_service.erasure.signing_keys import SigningKeys
 from visual_memory_service.erasure.statement import Search, draft, to_statement
 from visual_memory_service.errors import NoCertificate
@@ -126,6 +126,8 @@ class UnlearningWork:
         def work(job: Job) -> str | None:
             with self.memories.checks.paused():
                 result = self._unlearn(job, served)
+            if self.erasure != FILES:  # the search leaves pieces of what it looked for
+                job.retry_while(partial(overwrite_unused, self.memories))
             served.memory.unlearning.forget(job.name)
             return result
 

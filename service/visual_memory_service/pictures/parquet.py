@@ -76,9 +76,12 @@ class File:
             rows = zip(columns["id"], columns["label"], contents, *optional, strict=True)
             for id, label, content, metadata, image, sha256, pruned in rows:
                 if not id or not label or content is None:
-                    raise Refused(f"Row {number} of {self._path} lacks an id, label or content.")
+                    raise self._lacking(number)
                 yield Item(id, label, content, metadata, image, sha256 or "", bool(pruned))
                 number += 1
+
+    def _lacking(self, row: int) -> Refused:
+        return Refused(f"Row {row} of {self._path} lacks an id, label or content.")
 
     def _check(self, schema: Any) -> str:
         """Return the name of the content's column, ``vector`` or ``image``.
@@ -125,11 +128,14 @@ class File:
             images: list[bytes | None] = column.to_pylist()
             return images
         lengths = self._arrow.compute.list_value_length(column).to_pylist()
-        if others := {length or 0 for length in lengths} - {self._dimension}:
-            raise Refused(
-                f"{self._path} has vectors from row {number} on that have dimension "
-                f"{min(others)}, but this memory holds {self._dimension}."
-            )
+        for row, length in enumerate(lengths, number):
+            if length is None:
+                raise self._lacking(row)
+            if length != self._dimension:
+                raise Refused(
+                    f"The vector of row {row} of {self._path} has dimension {length}, but this "
+                    f"memory holds {self._dimension}."
+                )
         flat: NDArray[np.floating[Any]] = column.flatten().to_numpy(zero_copy_only=False)
         return flat.astype(np.float32).reshape(len(column), -1)
 

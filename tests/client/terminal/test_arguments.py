@@ -41,7 +41,16 @@ def test_a_command_asks_the_server_that_is_named(parser: ArgumentParser) -> None
 
 
 @pytest.mark.parametrize(
-    "line", ["a b --flag c", "a --flag c b", "--flag c a b", "--flag b a b", "a --flag b b"]
+    "line",
+    [
+        "a b --flag c",
+        "a --flag c b",
+        "--flag c a b",
+        "--flag b a b",
+        "a --flag b b",
+        "a --many 3 b --flag b",
+        "a --flag - b",
+    ],
 )
 def test_options_may_stand_before_an_argument_that_may_be_left_out(line: str) -> None:
     seen = list[tuple[str, str | None]]()
@@ -50,6 +59,7 @@ def test_options_may_stand_before_an_argument_that_may_be_left_out(line: str) ->
     command.add_argument("first")
     command.add_argument("second", nargs="?")
     command.add_argument("--flag")
+    command.add_argument("--many")
     command.set_defaults(run=lambda options: seen.append((options.first, options.second)))
 
     run(parser, ["name", *line.split()])

@@ -290,3 +290,22 @@ def test_nothing_is_left_where_rows_were_packed_to_be_multiplied(
 
     assert len(certificate.searched) == 2
     assert not any("found again and again" in text for text in certificate.not_covered)
+
+
+@LINUX
+def test_the_search_itself_leaves_no_pieces_that_it_looked_for(
+    client: Client, server: Server
+) -> None:
+    memory = client.create_memory("few", dimension=768)
+    ids = [f"row {number}" for number in range(300)]
+    vectors = np.random.default_rng(1).normal(size=(300, 768))
+    memory.insert(vectors=vectors, labels=["cat", "dog"] * 150, ids=ids)
+    vector = memory.get(ids[-1], include_vector=True).vector
+    assert vector is not None
+    data = vector.tobytes()
+    pieces = Residue({f"{at}": data[at : at + 8] for at in range(len(data) - 7)})
+
+    memory.unlearn(ids[-1:])
+
+    found = pieces.in_process(server.process.pid)
+    assert len(found) < 5  # of some forty; a register that was kept holds one

@@ -70,17 +70,19 @@ def test_metadata_of_another_kind_are_refused(tmp_path: Path, metadata: list[obj
 
 
 @pytest.mark.parametrize(
-    ("vectors", "found"),
-    [([[1.0], [3.0]], 1), ([[1.0, 2.0], [3.0]], 1), ([[1.0, 2.0], None], 0)],
+    ("vectors", "problem"),
+    [
+        ([[1.0], [3.0]], "The vector of row 0 of .* has dimension 1, but this memory holds 2"),
+        ([[1.0, 2.0], [3.0] * 3], "The vector of row 1 of .* has dimension 3"),
+        ([[1.0, 2.0], None], "Row 1 of .* lacks an id, label or content"),
+    ],
 )
 def test_vectors_of_another_dimension_are_refused(
-    tmp_path: Path, vectors: list[list[float] | None], found: int
+    tmp_path: Path, vectors: list[list[float] | None], problem: str
 ) -> None:
     file = File(write(tmp_path / "a.parquet", vector=vectors), 2, kept=False)
 
-    with pytest.raises(
-        Refused, match=f"from row 0 on that have dimension {found}, but this memory holds 2"
-    ):
+    with pytest.raises(Refused, match=problem):
         list(file.items())
 
 

@@ -18,20 +18,24 @@ end_at_exit()
 blas = ctypes.CDLL(np.linalg._umath_linalg.__file__)
 many = np.zeros((4096, 768), np.float32)
 few, out = many[:8].copy(), np.zeros((8, 4096), np.float32)
-with open("/proc/self/status") as status:
-    size = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmSize"))
-resource.setrlimit(resource.RLIMIT_AS, (size + (80 << 20), -1))
+limited = threading.Event()
 
 def multiply():
+    limited.wait()
     while True:
         np.matmul(few, many.T, out=out)
 
 def take():
+    limited.wait()
     while True:
         blas.blas_memory_alloc(0)
 
 for work in (multiply, take):
     threading.Thread(target=work, daemon=True).start()
+with open("/proc/self/status") as status:
+    size = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, (size + (80 << 20), -1))
+limited.set()
 time.sleep(100)
 """
 

@@ -80,11 +80,15 @@ def schema_of_catalog(path: Path) -> int | None:
     """Return the schema version of a catalog, 0 if it has no tables yet, None if it is none.
 
     A small one with a log is read from a copy, since SQLite would change what is beside it; of a
-    large one the log cannot be needed. Raises OSError and FileUnavailable.
+    large one the log cannot be needed, and no first start leaves a large log with a small one.
+    Raises OSError and FileUnavailable.
     """
     with ExitStack() as undo:
         uri, files = f"{path.absolute().as_uri()}?immutable=1", database_files(path)[:2]
-        if has_log(path) and max(each.stat().st_size for each in files) <= NEW_BYTES_MAX:
+        large, large_log = (each.exists() and each.stat().st_size > NEW_BYTES_MAX for each in files)
+        if large_log and not large:
+            return None
+        if has_log(path) and not large:
             folder = Path(undo.enter_context(TemporaryDirectory()))
             for each in files:
                 shutil.copyfile(each, folder / each.name)

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.rows.scratch import BUFFERS, clear_buffers, clear_stack
+from visual_memory_index.rows.scratch import BUFFERS, LACKING, REFUSED, clear_buffers, clear_stack
 
 T = TypeVar("T")
 Floats = NDArray[np.floating[Any]]
@@ -115,7 +115,10 @@ class Buffers:
 
     def clear(self) -> None:
         """Clear the buffers of all products, while none is made. Raises MemoryError, OSError."""
-        if self.clearable and not _alone(self._clear):
+        problem = _alone(self._clear) if self.clearable else 0
+        if problem == LACKING:
+            raise MemoryError
+        if problem == REFUSED:
             raise OSError("Linux does not take back the pages of OpenBLAS's buffers")
 
 
@@ -140,7 +143,9 @@ def measured(take: Any, give: Any) -> int:
     sizes, held = [mapped()], list[int]()
     try:
         for _ in range(BUFFERS):
-            held.append(take(0))
+            if not (buffer := take(0)):
+                raise MemoryError
+            held.append(buffer)
             sizes.append(mapped())
     finally:
         for buffer in held:

@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 from visual_memory_index.rows.compiled import compiled
 
 BUFFERS = 16
+LACKING, REFUSED = 1, 2
 STACK_BYTES = 1 << 17  # of OpenBLAS's kernels those for AVX2 reach deepest, some 56 KiB
 
 cgutils: Any = untyped
@@ -83,20 +84,24 @@ overwrite: Any = overwritten
 
 
 @compiled
-def clear_buffers(taking: int, giving: int, size: int) -> bool:
-    """Clear the first ``size`` bytes of buffers that are not in use; return True if all were.
+def clear_buffers(taking: int, giving: int, size: int) -> int:
+    """Clear the first ``size`` bytes of buffers that are not in use; return 0 if all were cleared.
 
+    Return LACKING if OpenBLAS gave one too few, REFUSED if Linux took the pages of one not back.
     ``taking`` and ``giving`` are the addresses of OpenBLAS's own functions.
     """
     taken = np.zeros(BUFFERS, np.int64)
-    cleared = True
+    problem = 0
     for number in range(BUFFERS):
         taken[number] = take(taking)
-        cleared &= taken[number] != 0 and forget(taken[number], size) == 0
+        if taken[number] == 0:
+            problem = LACKING
+        elif forget(taken[number], size) != 0:
+            problem = REFUSED
     for number in range(BUFFERS):
         if taken[number] != 0:
             give(giving, taken[number])
-    return cleared
+    return problem
 
 
 @compiled

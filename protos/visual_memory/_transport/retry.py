@@ -91,7 +91,7 @@ class RetryBudget:
         is_long = self._delay == DELAY_SECONDS_MAX and self._connecting_until is None
         if is_long and not self._warned:
             self._warned = True
-            LOG.warning("%s\nTrying again for %.0f s.", self._refused.message, self.remaining())
+            LOG.warning("Trying again for %.0f s: %s", self.remaining(), self._refused.message)
         return next_delay
 
     def raise_timeout(self) -> NoReturn:

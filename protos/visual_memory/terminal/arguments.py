@@ -48,37 +48,19 @@ def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
 
     Raises SystemExit with 2 for wrong usage, and Refused and Error as the command does.
     """
-    words = [Word(each) for each in arguments]
-    options, unknown = parser.parse_known_args(words)
-    if unknown and not any(map(is_option, unknown)):
-        options, unknown = parser.parse_known_args(before_options(words, unknown))
+    options, unknown = parser.parse_known_args(arguments)
+    command: ArgumentParser = options.command
+    if unknown and not any(each.startswith("-") and each.strip("-") for each in unknown):
+        # Until Python 3.12.7 an argument that may be left out is not taken after an option.
+        names = len(command.prog.split()) - 1  # of the command, with those above it
+        options, unknown = command.parse_known_intermixed_args(arguments[names:])
     if unknown:  # argparse itself would show the usage of the whole program
-        options.command.error(f"unrecognized arguments: {' '.join(unknown)}")
+        command.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         code: int | None = options.run(options)
         return code or 0
     except WrongUsage as problem:
-        command: ArgumentParser = options.command
         command.error(str(problem))
-
-
-class Word(str):
-    """An argument that can be told from others with the same text."""
-
-
-def before_options(words: Sequence[str], late: Sequence[str]) -> list[str]:
-    """Return ``words`` with those of them that came too ``late`` before all options.
-
-    Until Python 3.12.7 argparse takes no argument that may be left out after an option.
-    """
-    taken = [word for word in words if not any(word is each for each in late)]
-    place = next((number for number, each in enumerate(taken) if is_option(each)), len(taken))
-    return [*taken[:place], *late, *taken[place:]]
-
-
-def is_option(word: str) -> bool:
-    """Return True for the name of an option; ``-`` alone stands for a standard stream."""
-    return word.startswith("-") and word != "-"
 
 
 def add(commands: Commands, name: str, help: str) -> ArgumentParser:

@@ -296,7 +296,7 @@ class Assessment(google.protobuf.message.Message):
 
     @property
     def conflicts(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Conflict]:
-        """Entries that are all but the same and have different labels, the nearest first."""
+        """Entries at most 0.06 apart that have different labels, the nearest first."""
 
     def __init__(
         self,

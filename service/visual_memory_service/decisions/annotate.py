@@ -15,13 +15,14 @@ from visual_memory_index import Decision, Neighbors, Node, Rule, Taxonomy, at_de
 from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.votes import conformal
 from visual_memory_index.votes.coverage import distance_from_memory
-from visual_memory_index.votes.shares import SCORED_MAX, shares
+from visual_memory_index.votes.shares import shares
 from visual_memory_service.decisions.calibration import calibration_of
 from visual_memory_service.decisions.taxonomy import taxonomy_of
 from visual_memory_service.errors import NotCalibrated
 from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.threads import in_thread
 
+ROUNDING = 1e-9  # of the sum of all shares, which is 1
 NO_CALIBRATION = (
     "has no calibration (it was never calibrated, lost it when entries were unlearned, or has one "
     "of an earlier version)"
@@ -155,8 +156,8 @@ def node(decision: Decision, options: DecisionOptions, taxonomy: Taxonomy) -> No
     """
     votes, sure = decision.scores, options.min_confidence
     total = math.fsum(votes.values())
-    if len(votes) >= SCORED_MAX and options.rule.head != "none":
-        total = max(1.0, total)  # the sum for all labels, of which the others have no score here
+    if options.rule.head != "none" and total < 1.0 - ROUNDING:
+        total = 1.0  # the sum for all labels, of which some have no score here
     if options.level is not None:
         return at_depth(taxonomy, votes, options.level, total=total)
     if sure is not None:

@@ -84,6 +84,25 @@ def test_arguments_that_are_too_many_are_named(
 
 
 @pytest.mark.parametrize(
+    "line", ["--flag x a b c", "a b --flag x c", "--flag x a b --many 3 c", "a --flag x b c"]
+)
+def test_what_comes_late_takes_the_place_of_no_other(line: str) -> None:
+    seen = list[tuple[str, list[str]]]()
+    parser = program("program", "Do something.")
+    kinds = add(parser.add_subparsers(), "outer", "have kinds").add_subparsers()
+    command = add(kinds, "inner", "have some arguments")
+    command.add_argument("first")
+    command.add_argument("others", nargs="+")
+    command.add_argument("--flag")
+    command.add_argument("--many")
+    command.set_defaults(run=lambda options: seen.append((options.first, options.others)))
+
+    run(parser, ["outer", "inner", *line.split()])
+
+    assert seen == [("a", ["b", "c"])]
+
+
+@pytest.mark.parametrize(
     ("flag", "value", "wish"),
     [
         ("--server", "http://127.0.0.1:50051", "HOST:PORT, but is 'http://127.0.0.1:50051'; HOST"),

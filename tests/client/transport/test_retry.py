@@ -79,7 +79,7 @@ def test_a_message_that_waits_for_long_says_once_for_what(
     for _ in range(6):
         clock.now += budget.next_delay(full)
 
-    assert caplog.messages == ["The disk is full; make room.\nTrying again for 58 s."]
+    assert caplog.messages == ["Trying again for 58 s: The disk is full; make room."]
     budget.renew(start=0)
     waited(budget, clock, full)
     assert len(caplog.messages) == 2

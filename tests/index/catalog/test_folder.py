@@ -194,6 +194,15 @@ def test_a_database_of_another_program_that_was_killed_stays_as_it_is(tmp_path: 
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
 
 
+def test_a_large_log_beside_a_small_database_is_of_another_program(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "catalog.sqlite")], check=True)
+    with (tmp_path / "catalog.sqlite-wal").open("ab") as log:
+        log.truncate(NEW_BYTES_MAX + 1)
+
+    with pytest.raises(ForeignFolder, match=r"it holds 'catalog\.sqlite'"):
+        Catalog(tmp_path)
+
+
 @pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
 def test_a_file_that_belongs_to_a_catalog_is_no_servers_without_it(
     tmp_path: Path, end: str

@@ -25,7 +25,7 @@ from visual_memory_index.rows.multiply import (
     multiply,
     positive_inverse,
 )
-from visual_memory_index.rows.scratch import BUFFERS
+from visual_memory_index.rows.scratch import BUFFERS, LACKING, REFUSED
 from visual_memory_index.scan import indexes
 from visual_memory_index.scan.indexes import ScannedIndexes
 
@@ -91,11 +91,11 @@ def test_no_product_is_made_while_buffers_are_cleared(monkeypatch: pytest.Monkey
         with lock:
             going_on.remove(threading.get_ident())
 
-    def alone() -> bool:
+    def alone() -> int:
         seen.append(len(going_on))
         time.sleep(0.02)
         seen.append(len(going_on))
-        return True
+        return 0
 
     monkeypatch.setattr(np, "matmul", slow)
     monkeypatch.setattr(buffers(), "_clear", alone)
@@ -111,7 +111,7 @@ def test_no_product_is_made_while_buffers_are_cleared(monkeypatch: pytest.Monkey
 
 # One allocation after the other fails in a product and in a clearing. Between them products and
 # clearings have to end, and to leave nothing in the buffers.
-REFUSED = """
+SHORT = """
 import _testcapi, ctypes, sys, threading
 import numpy as np
 from visual_memory_index.rows.multiply import buffers, multiply
@@ -162,17 +162,18 @@ print(refused > 2, held() == before)
 @pytest.mark.skipif(sys.platform != "linux", reason="buffers are cleared on Linux")
 def test_a_product_or_a_clearing_that_lacks_memory_holds_nothing_up() -> None:
     pytest.importorskip("_testcapi", reason="needs Python's own test library")
-    done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", SHORT], capture_output=True, text=True)
 
     assert (done.stdout, done.stderr, done.returncode) == ("True True\n", "", 0)
 
 
-def test_buffers_that_linux_does_not_take_back_are_an_error(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("problem", "error"), [(LACKING, MemoryError), (REFUSED, OSError)])
+def test_buffers_that_cannot_be_cleared_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, problem: int, error: type[Exception]
 ) -> None:
-    monkeypatch.setattr(buffers(), "_clear", lambda: False)
+    monkeypatch.setattr(buffers(), "_clear", lambda: problem)
 
-    with pytest.raises(OSError, match="does not take back"):
+    with pytest.raises(error):
         buffers().clear()
 
 

@@ -76,6 +76,21 @@ def test_with_a_head_a_share_is_of_the_scores_of_all_labels(
         assert 1000 / 1500 < decision.node.share < 0.75
 
 
+@pytest.mark.parametrize("count", [3, 1000])  # of which all are scored
+def test_with_a_head_the_share_of_a_root_of_all_labels_is_one(
+    client: Client, empty: RemoteMemory, count: int
+) -> None:
+    labels = [f"{number:04}" for number in range(count)]
+    rows = np.random.default_rng(0).normal(size=(count, 4))
+    many = client.memory(empty.name)
+    many.insert(vectors=rows, labels=labels)
+    many.set_taxonomy({label: "all" for label in labels})
+
+    decisions = many.classify(vectors=rows[:50], min_confidence=1.0, k=3, head="means", blend=0.3)
+
+    assert [decision.node for decision in decisions] == [Node("all", 0, 1.0)] * len(decisions)
+
+
 def test_where_no_node_has_the_share_there_is_none(pets: Memory) -> None:
     (decision,) = pets.classify(vectors=np.eye(4)[:1], k=4, voting="plurality", min_confidence=0.5)
 

@@ -227,7 +227,8 @@ class Engine:
         read = partial(self.store.vectors, dimension=dimension)
         on_disk = self.originals == "disk"
         originals = Originals(self.identity.name, read) if on_disk else None
-        ram = self.ram = RamCopy(dimension, self._indexes, originals)
+        expected = self.store.entry_count()
+        ram = self.ram = RamCopy(dimension, self._indexes, originals, expected=expected)
         if pruned := self.store.pruned():
             ram.add_pruned(*map(list, zip(*pruned, strict=True)))
         if on_disk:

@@ -19,7 +19,8 @@ Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
 Bytes = NDArray[np.uint8]
 
-FIRST_ROWS, FIRST_BYTES = 1024, 1 << 15
+FIRST_ROWS, BYTES_EXPECTED = 1024, 32  # of an id
+FIRST_BYTES = FIRST_ROWS * BYTES_EXPECTED
 GROWTH = 1.5
 CELLS = 1.5  # for a row: a look-up then reads 2 of them on average, or 5 in vain (Knuth)
 WASTED = 0.5  # bytes of removed ids, as a part of those that are left, before all are packed
@@ -71,12 +72,13 @@ class Columns:
     beside readers, which go on with the arrays they have; all other changes need exclusive access.
 
     ``hash`` gives 64 bits for an id. Python's depends on a random number of the process, so that
-    nobody can choose ids with equal hashes.
+    nobody can choose ids with equal hashes. There is room for ``expected`` rows from the start.
     """
 
-    def __init__(self, hash: Callable[[str], int] = hash) -> None:
+    def __init__(self, hash: Callable[[str], int] = hash, *, expected: int = 0) -> None:
         self._hash = hash
-        self._arrays = Arrays.room(FIRST_ROWS, FIRST_BYTES)
+        rows = max(FIRST_ROWS, expected)
+        self._arrays = Arrays.room(rows, BYTES_EXPECTED * rows)
         self._labels = Labels()
         self._count = 0
         self._end = 0  # of the texts

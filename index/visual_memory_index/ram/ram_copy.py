@@ -64,7 +64,7 @@ class RamCopy:
     If ``originals`` are given, vectors are not kept but read from there. Row numbers change when
     entries are removed. While a large change is applied in parts, the rows ``hidden`` are those
     that it will have removed, or has added until then. ``prepare`` may run beside readers; all
-    other changes need exclusive access.
+    other changes need exclusive access. Rows that are ``expected`` are not copied as they come.
     """
 
     def __init__(
@@ -74,9 +74,10 @@ class RamCopy:
         originals: Originals | None = None,
         *,
         background: bool = False,
+        expected: int = 0,
     ) -> None:
         self._indexes, self._originals = indexes, originals
-        self._columns = columns = Columns()
+        self._columns = columns = Columns(expected=expected)
         read = None if originals is None else lambda rows: originals(columns.keys[rows])
         self.vectors = self._indexes.new(dimension, background=background, read=read)
         self.revision, self.shown = 0, Shown()  # of the file whose rows these become, and are

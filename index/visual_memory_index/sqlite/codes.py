@@ -70,28 +70,34 @@ def read(db: sqlite3.Connection, after: int, limit: int, size: int) -> CodedEntr
     width = size + CHECK_BYTES
     parameters = {"width": width, "after": after, "limit": limit}
     keys, ids, labels, checksums, stored = db.execute(CODED, parameters).fetchone()
-    data = np.frombuffer(stored or b"", np.uint8).reshape(-1, width)
-    codes, numbers = data[:, :size].copy(), to_numbers(keys)
-    same = (data == sealed(numbers, codes, to_numbers(checksums))).all(axis=1)
-    there = codes.any(axis=1)  # no code is all zeros
+    words = np.frombuffer(stored or b"", "<u4").reshape(-1, width // CHECK_BYTES)
+    code_words, numbers = words[:, :-1], to_numbers(keys)
+    same = words[:, -1] == checks(code_words, numbers, to_numbers(checksums))
+    there = code_words.any(axis=1)  # no code is all zeros
+    codes = words.view(np.uint8)[:, :size]
     return CodedEntries(numbers, json.loads(ids), json.loads(labels), codes, same & there)
 
 
 def sealed(keys: Int64, codes: Bytes, vector_checksums: Int64) -> Bytes:
-    """Return ``codes`` (n, b), b a multiple of 4, each with its check behind it: (n, b + 4).
+    """Return ``codes`` (n, b), b a multiple of 4, each with its check behind it: (n, b + 4)."""
+    found = checks(np.ascontiguousarray(codes).view("<u4"), keys, vector_checksums)
+    return np.hstack([codes, found[:, np.newaxis].view(np.uint8)])
 
-    A check is the upper half of a sum modulo 2⁶⁴ of products with random numbers, which one in 2³²
+
+def checks(words: NDArray[np.uint32], keys: Int64, vector_checksums: Int64) -> NDArray[np.uint32]:
+    """Return the check of each code, whose numbers are ``words`` (n, b / 4): (n,).
+
+    It is the upper half of a sum modulo 2⁶⁴ of products with random numbers, which one in 2³²
     changes of any words leaves as it was (Dietzfelbinger, 1996, "Universal hashing and k-wise
     independent random variables via integer arithmetic without primes"). NumPy computes those of
     many codes at a time.
     """
-    words = np.ascontiguousarray(codes).view("<u4")
     factors = random_numbers(words.shape[1] + 2)
     by_key, by_checksum = factors[:2]
     sums = np.einsum("ij,j->i", words, factors[2:], dtype=np.uint64)
     sums += keys.astype(np.uint64) * by_key + vector_checksums.astype(np.uint64) * by_checksum
-    checks = (sums >> np.uint64(32)).astype("<u4")
-    return np.hstack([codes, checks[:, np.newaxis].view(np.uint8)])
+    found: NDArray[np.uint32] = (sums >> np.uint64(32)).astype("<u4")
+    return found
 
 
 @cache

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.errors import BadAuditLog, CorruptStore
+from visual_memory_index.files.checksums import ENTRIES
 from visual_memory_index.files.damage import NotAsWritten
 from visual_memory_index.files.database import Database
 from visual_memory_index.files.migrations import MEMORY_STEPS
@@ -52,7 +53,7 @@ from visual_memory_index.sqlite.transaction import SqliteTransaction
 from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 from visual_memory_index.store.store import AuditPage, Identity, Page, Sought
 
-LOADED_AT_ONCE = 1024
+LOADED_AT_ONCE, CODED_AT_ONCE = 1024, 8192
 
 
 class SqliteStore:
@@ -248,6 +249,12 @@ class SqliteStore:
         with suppress(MemoryError):  # what is committed is done
             self._committed(Standing.of(transaction.head))
 
+    def entry_count(self) -> int:
+        find = "SELECT min(count, ?) FROM sums WHERE name = ?"
+        with self.database.reading() as db:
+            (count,) = db.execute(find, (last_key(db), ENTRIES)).fetchone() or (0,)
+        return int(count)
+
     def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
@@ -265,11 +272,12 @@ class SqliteStore:
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
             after, begun, last = 0, 0, last_key(db)
-            while len((entries := codes.read(db, after, LOADED_AT_ONCE, size)).keys):
+            while len((entries := codes.read(db, after, CODED_AT_ONCE, size)).keys):
                 after = int(entries.keys[-1])
                 if not entries.stored.all():
                     begun = self.database.read_ahead(after / last, begun)
                     _, vectors = self.vectors(entries.keys[~entries.stored], dimension)
+                    entries = entries._replace(codes=entries.codes.copy())
                     entries.codes[~entries.stored] = encode(vectors)
                 yield revision, entries
             yield revision, entries

@@ -281,6 +281,9 @@ class Store(Protocol):
     def digest(self) -> str:
         """Return the digest of the entries, lower-case hex."""
 
+    def entry_count(self) -> int:
+        """Return the number of entries, as it is noted with each write."""
+
     def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
         """Yield the revision and the voting entries of one committed state, by key, in parts.
 

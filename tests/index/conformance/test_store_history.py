@@ -276,7 +276,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.digest() == digest
         with self.store.contents() as contents:
             assert np.array_equal(contents.state, state)
-            assert contents.count() == len(self.model)
+            assert contents.count() == self.store.entry_count() == len(self.model)
             assert sorted(contents.ids()) == sorted(self.model)
             keys = [entry.key for part in contents.entries() for entry in part]
             assert keys == sorted(each.key for each in self.model.values())

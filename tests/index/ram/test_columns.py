@@ -160,6 +160,18 @@ def filled(count: int, hash: Callable[[str], int] = hash) -> tuple[Columns, list
     return columns, ids
 
 
+def test_rows_that_were_expected_are_not_copied_as_they_come() -> None:
+    columns, ids = Columns(expected=5000), [f"{number:026}" for number in range(5000)]
+    keys = columns._arrays.keys
+
+    for start in range(0, 5000, 100):
+        columns.reserve(ids[start : start + 100])
+        columns.append(range(start, start + 100), ids[start : start + 100], ["cat"] * 100)
+
+    assert columns._arrays.keys is keys
+    assert columns.rows_of_ids(ids).tolist() == list(range(5000))
+
+
 def size(columns: Columns) -> int:
     return sum(array.nbytes for array in columns._arrays)
 

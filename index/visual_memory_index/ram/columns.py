@@ -159,8 +159,10 @@ class Columns:
     def reserve(self, ids: Sequence[str]) -> None:
         """Make room for rows with these ``ids``, in memory pages that the system has provided."""
         rows, size = self._count + len(ids), len("\0".join((*ids, "")).encode())
-        if rows > len(self._arrays.keys) or self._end + size > len(self._arrays.texts):
-            self._pack(grown(rows), grown(self._end - self._wasted + size))
+        room = len(self._arrays.keys)
+        if rows > room or self._end + size > len(self._arrays.texts):
+            texts = grown(self._end - self._wasted + size)
+            self._pack(grown(rows) if rows > room else room, texts)
         for column in self._arrays.by_row:
             column[self._count : rows] = 0
         self._arrays.texts[self._end : self._end + size] = 0

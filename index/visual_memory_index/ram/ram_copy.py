@@ -64,7 +64,7 @@ class RamCopy:
     If ``originals`` are given, vectors are not kept but read from there. Row numbers change when
     entries are removed. While a large change is applied in parts, the rows ``hidden`` are those
     that it will have removed, or has added until then. ``prepare`` may run beside readers; all
-    other changes need exclusive access. Rows that are ``expected`` are not copied as they come.
+    other changes need exclusive access. Rows that are ``expected`` have their room at once.
     """
 
     def __init__(

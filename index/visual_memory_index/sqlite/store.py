@@ -274,11 +274,13 @@ class SqliteStore:
             after, begun, last = 0, 0, last_key(db)
             while len((entries := codes.read(db, after, CODED_AT_ONCE, size)).keys):
                 after = int(entries.keys[-1])
-                if not entries.stored.all():
+                if len(missing := np.flatnonzero(~entries.stored)):
                     begun = self.database.read_ahead(after / last, begun)
-                    _, vectors = self.vectors(entries.keys[~entries.stored], dimension)
                     entries = entries._replace(codes=entries.codes.copy())
-                    entries.codes[~entries.stored] = encode(vectors)
+                    for start in range(0, len(missing), LOADED_AT_ONCE):
+                        part = missing[start : start + LOADED_AT_ONCE]
+                        _, vectors = self.vectors(entries.keys[part], dimension)
+                        entries.codes[part] = encode(vectors)
                 yield revision, entries
             yield revision, entries
 

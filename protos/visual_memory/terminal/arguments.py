@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -53,7 +54,8 @@ def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
     if unknown and not any(each.startswith("-") and each.strip("-") for each in unknown):
         # Until Python 3.12.7 an argument that may be left out is not taken after an option.
         names = len(command.prog.split()) - 1  # of the command, with those above it
-        options, unknown = command.parse_known_intermixed_args(arguments[names:])
+        with suppress(TypeError):  # it does not mix them where one excludes an option
+            options, unknown = command.parse_known_intermixed_args(arguments[names:])
     if unknown:  # argparse itself would show the usage of the whole program
         command.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:

@@ -83,6 +83,20 @@ def test_arguments_that_are_too_many_are_named(
     assert re.search(r"unrecognized arguments: (c|d|--flug b)$", capsys.readouterr().err)
 
 
+def test_one_too_many_is_named_also_where_an_argument_excludes_an_option(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parser = program("program", "Do something.")
+    either = add(parser.add_subparsers(), "name", "have one of two").add_mutually_exclusive_group()
+    either.add_argument("first", nargs="?")
+    either.add_argument("--flag")
+
+    with pytest.raises(SystemExit):
+        run(parser, ["name", "a", "b"])
+
+    assert capsys.readouterr().err.endswith("unrecognized arguments: b\n")
+
+
 @pytest.mark.parametrize(
     "line", ["--flag x a b c", "a b --flag x c", "--flag x a b --many 3 c", "a --flag x b c"]
 )

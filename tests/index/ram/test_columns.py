@@ -160,8 +160,10 @@ def filled(count: int, hash: Callable[[str], int] = hash) -> tuple[Columns, list
     return columns, ids
 
 
-def test_rows_that_were_expected_are_not_copied_as_they_come() -> None:
-    columns, ids = Columns(expected=5000), [f"{number:026}" for number in range(5000)]
+@pytest.mark.parametrize("length", [26, 31])
+def test_rows_that_were_expected_are_not_copied_as_they_come(length: int) -> None:
+    columns = Columns(expected=5000)
+    ids = [f"{number}".zfill(length) for number in range(5000)]
     keys = columns._arrays.keys
 
     for start in range(0, 5000, 100):
@@ -169,6 +171,17 @@ def test_rows_that_were_expected_are_not_copied_as_they_come() -> None:
         columns.append(range(start, start + 100), ids[start : start + 100], ["cat"] * 100)
 
     assert columns._arrays.keys is keys
+    assert columns.rows_of_ids(ids).tolist() == list(range(5000))
+
+
+def test_rows_that_were_expected_keep_their_room_whatever_ids_they_have() -> None:
+    columns, ids = Columns(expected=5000), [f"{number:0100}" for number in range(5000)]
+
+    for start in range(0, 5000, 100):
+        columns.reserve(ids[start : start + 100])
+        columns.append(range(start, start + 100), ids[start : start + 100], ["cat"] * 100)
+        assert len(columns._arrays.keys) == 5000
+
     assert columns.rows_of_ids(ids).tolist() == list(range(5000))
 
 

@@ -32,10 +32,9 @@ from visual_memory_index.files.disk import (
     translate_os_errors,
 )
 from visual_memory_index.files.migrations import check_ours, check_schema, migrate
+from visual_memory_index.files.read_ahead import ReadAhead, leaves, runs
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
-READ_AHEAD = 1 << 28  # bytes: SQLite waits for each page that the system has not read yet
-READ_AT_ONCE = 1 << 17  # bytes: of more Linux reads no more
 BUSY_TIMEOUT = "PRAGMA busy_timeout = 10000"  # milliseconds
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 HELD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL}  # by another program
@@ -206,18 +205,20 @@ class Database:
                     self._read[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return list(self._read.values())
 
-    def read_ahead(self, share: float, begun: int) -> int:
-        """Have the system read what follows the first ``share`` of the file, if it does that.
-
-        It was asked for all up to the byte ``begun`` before; return the same for the next time.
-        """
+    def read_ahead(self, db: sqlite3.Connection, table: str = "") -> ReadAhead:
+        """Return what has the system read the rows of a ``table`` ahead, or the whole file."""
         file, *_ = self.descriptors()
         size = os.fstat(file).st_size
-        end = max(begun, min(size, int(share * size) + READ_AHEAD))
-        if hasattr(os, "posix_fadvise"):
-            for start in range(begun, end, READ_AT_ONCE):
-                os.posix_fadvise(file, start, READ_AT_ONCE, os.POSIX_FADV_WILLNEED)
-        return end
+        if not table:
+            return ReadAhead(file, [(0, size)])
+        (page,) = db.execute("PRAGMA page_size").fetchone()
+        find_root = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+        (root,) = db.execute(find_root, (table,)).fetchone()
+        try:
+            pages = leaves(lambda n: os.pread(file, page, page * (n - 1)), root, size // page)
+        except OSError as error:
+            raise ReadFailed(self.path, (error.strerror or str(error)).lower()) from error
+        return ReadAhead(file, runs(pages, page))
 
     def close(self) -> None:
         """Fold the write-ahead log into the file, and close all connections and descriptors."""

@@ -19,7 +19,7 @@ Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
 Bytes = NDArray[np.uint8]
 
-FIRST_ROWS, BYTES_EXPECTED = 1024, 32  # of an id
+FIRST_ROWS, BYTES_EXPECTED = 1024, 40  # of an id: a UUID has 36, and a zero behind it
 FIRST_BYTES = FIRST_ROWS * BYTES_EXPECTED
 GROWTH = 1.5
 CELLS = 1.5  # for a row: a look-up then reads 2 of them on average, or 5 in vain (Knuth)

@@ -256,12 +256,14 @@ class SqliteStore:
         return int(count)
 
     def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
+        count = max(1, self.entry_count())
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
-            begun, last = 0, last_key(db)
+            ahead, done = self.database.read_ahead(db), 0
             cursor = db.execute(f"{ROWS} WHERE pruned_by IS NULL ORDER BY key")
             while rows := cursor.fetchmany(LOADED_AT_ONCE):
-                begun = self.database.read_ahead(rows[-1][0] / last, begun)
+                done += len(rows)
+                ahead.go_on(done / count)
                 yield revision, voting(rows, dimension, self.path)
             yield revision, voting([], dimension, self.path)
 
@@ -269,20 +271,39 @@ class SqliteStore:
         self, dimension: int, encode: Callable[[NDArray[np.float32]], NDArray[np.uint8]]
     ) -> Iterator[tuple[int, CodedEntries]]:
         size = encode(np.empty((0, dimension), np.float32)).shape[1]
+        count = max(1, self.entry_count())
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
-            after, begun, last = 0, 0, last_key(db)
+            ahead = [self.database.read_ahead(db, table) for table in ("entries", "codes")]
+            ahead_of_vectors = self.database.read_ahead(db)
+            after, done = 0, 0
             while len((entries := codes.read(db, after, CODED_AT_ONCE, size)).keys):
-                after = int(entries.keys[-1])
-                if len(missing := np.flatnonzero(~entries.stored)):
-                    begun = self.database.read_ahead(after / last, begun)
-                    entries = entries._replace(codes=entries.codes.copy())
-                    for start in range(0, len(missing), LOADED_AT_ONCE):
-                        part = missing[start : start + LOADED_AT_ONCE]
-                        _, vectors = self.vectors(entries.keys[part], dimension)
-                        entries.codes[part] = encode(vectors)
+                after, done = int(entries.keys[-1]), done + len(entries.keys)
+                for each in ahead:
+                    each.go_on(done / count)
+                if len(missing := entries.keys[~entries.stored]):
+                    ahead_of_vectors.go_on(done / count)
+                    whole = entries.codes.copy()
+                    whole[~entries.stored] = self._encoded(missing, dimension, encode)
+                    entries = entries._replace(codes=whole)
                 yield revision, entries
             yield revision, entries
+
+    def _encoded(
+        self,
+        keys: NDArray[np.int64],
+        dimension: int,
+        encode: Callable[[NDArray[np.float32]], NDArray[np.uint8]],
+    ) -> NDArray[np.uint8]:
+        """Return the codes of the vectors of these entries, made anew."""
+        made = []
+        for start in range(0, len(keys), LOADED_AT_ONCE):
+            part = keys[start : start + LOADED_AT_ONCE]
+            found, vectors = self.vectors(part, dimension)
+            if not np.array_equal(found, part):
+                raise CorruptStore(self.path, "an entry is there that its key does not find")
+            made.append(encode(vectors))
+        return np.concatenate(made)
 
     def keep_codes(self, keys: NDArray[np.int64], made: NDArray[np.uint8]) -> None:
         with self.database.transaction() as db:

@@ -160,7 +160,7 @@ def filled(count: int, hash: Callable[[str], int] = hash) -> tuple[Columns, list
     return columns, ids
 
 
-@pytest.mark.parametrize("length", [26, 31])
+@pytest.mark.parametrize("length", [26, 36, 39])
 def test_rows_that_were_expected_are_not_copied_as_they_come(length: int) -> None:
     columns = Columns(expected=5000)
     ids = [f"{number}".zfill(length) for number in range(5000)]

@@ -16,10 +16,12 @@ from tests.conftest import folder_in_ram
 
 from visual_memory_index import Entry, Memory, Query, unit_rows
 from visual_memory_index.codes.planes import Planes
-from visual_memory_index.errors import DiskFull
+from visual_memory_index.errors import CorruptStore, DiskFull
 from visual_memory_index.files.checksums import add_functions
+from visual_memory_index.files.database import PAGE_BYTES
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
 from visual_memory_index.scan.indexes import ScannedIndexes
+from visual_memory_index.sqlite import store
 from visual_memory_index.sqlite.codes import random_numbers, read, sealed
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.store import new_identity
@@ -142,6 +144,41 @@ def test_a_start_reads_no_vector_that_has_a_code(
     with closing(again(memory)) as memory:
         assert read == [3, 7]
         assert stored(memory) == before
+
+
+def test_missing_codes_are_made_in_parts(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, found = stored(memory), answers(memory)
+    memory.close()
+    with closing(sqlite3.connect(memory.path)) as db, db:
+        db.execute("DELETE FROM codes WHERE key % 3 > 0")
+    monkeypatch.setattr(store, "LOADED_AT_ONCE", 2)
+    monkeypatch.setattr(store, "CODED_AT_ONCE", 7)
+
+    with closing(again(memory)) as memory:
+        assert answers(memory) == found
+        assert stored(memory) == before
+
+
+def test_an_entry_that_its_key_does_not_find_gets_no_code_of_another(memory: Memory) -> None:
+    """A look-up by a key follows the keys of inner pages, a listing does not."""
+    memory.insert([Entry(f"{number}".zfill(1000), "x") for number in range(40)], VECTORS)
+    memory.close()
+    with closing(sqlite3.connect(memory.path)) as db:
+        (root,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'entries'").fetchone()
+    data = bytearray(memory.path.read_bytes())
+    page = PAGE_BYTES * (root - 1)
+    first_cell = page + int.from_bytes(data[page + 12 : page + 14], "big")
+    last_key = data[first_cell + 4]  # of the first leaf
+    data[first_cell + 4] -= 1
+    memory.path.write_bytes(data)
+    with closing(sqlite3.connect(memory.path)) as db, db:
+        db.execute("DELETE FROM codes WHERE key IN (3, ?)", (last_key,))
+
+    with (
+        closing(SqliteStore(memory.path)) as damaged,
+        pytest.raises(CorruptStore, match="an entry is there that its key does not find"),
+    ):
+        list(damaged.coded_rows(D, Planes(D).encode))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from visual_memory_index.files.disk import (
     translate_os_errors,
 )
 from visual_memory_index.files.migrations import check_ours, check_schema, migrate
-from visual_memory_index.files.read_ahead import ReadAhead, leaves, runs
+from visual_memory_index.files.read_ahead import ReadAhead
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
 BUSY_TIMEOUT = "PRAGMA busy_timeout = 10000"  # milliseconds
@@ -205,20 +205,13 @@ class Database:
                     self._read[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return list(self._read.values())
 
-    def read_ahead(self, db: sqlite3.Connection, table: str = "") -> ReadAhead:
-        """Return what has the system read the rows of a ``table`` ahead, or the whole file."""
+    def read_ahead(self, db: sqlite3.Connection, table: str) -> ReadAhead:
+        """Return what has the system read the rows of a ``table`` ahead, which has integer keys."""
         file, *_ = self.descriptors()
-        size = os.fstat(file).st_size
-        if not table:
-            return ReadAhead(file, [(0, size)])
-        (page,) = db.execute("PRAGMA page_size").fetchone()
+        (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
         find_root = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
         (root,) = db.execute(find_root, (table,)).fetchone()
-        try:
-            pages = leaves(lambda n: os.pread(file, page, page * (n - 1)), root, size // page)
-        except OSError as error:
-            raise ReadFailed(self.path, (error.strerror or str(error)).lower()) from error
-        return ReadAhead(file, runs(pages, page))
+        return ReadAhead(file, page_bytes, root)
 
     def close(self) -> None:
         """Fold the write-ahead log into the file, and close all connections and descriptors."""

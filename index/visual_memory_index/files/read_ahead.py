@@ -3,79 +3,114 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 
 READ_AHEAD = 1 << 28  # bytes
-READ_AT_ONCE = 1 << 17  # bytes: of more Linux reads no more
+READ_AT_ONCE = 1 << 17  # bytes: of more Linux may read no more
 INNER_PAGE, INNER_HEADER = 5, 12  # type and bytes: sqlite.org/fileformat.html, section 1.6
+LAST_KEY, MOST_LEVELS = (1 << 63) - 1, 20  # those of SQLite
+
+
+class Run(NamedTuple):
+    """Neighbouring pages: number of the first, how many, and the last key that they may hold."""
+
+    first: int
+    pages: int
+    last_key: int
 
 
 class ReadAhead:
-    """Has the system read ``parts`` of a ``file`` ahead, if it does that.
+    """Has the system read the rows of a table ahead, if it does that.
 
-    A part is its first byte and its size; they are given in the order in which they are needed.
+    ``file`` is a descriptor, ``page_bytes`` the size of a page, ``root`` the number of the table's
+    first page. All this is advice: where a page cannot be read SQLite says so itself.
     """
 
-    def __init__(self, file: int, parts: Sequence[tuple[int, int]]) -> None:
-        self._file, self._parts = file, divided(parts)
-        self._size, self._passed = sum(size for _, size in parts), 0
+    def __init__(self, file: int, page_bytes: int, root: int) -> None:
+        def read(number: int) -> bytes:
+            return os.pread(file, page_bytes, page_bytes * (number - 1))
 
-    def go_on(self, share: float) -> None:
-        """Have what follows the first ``share`` of the parts read, unless it was before."""
-        done = share * self._size
-        while self._passed < done + READ_AHEAD and (part := next(self._parts, None)):
-            start, size = part
-            self._passed += size
-            if self._passed > done and hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(self._file, start, size, os.POSIX_FADV_WILLNEED)
+        self._file, self._page_bytes = file, page_bytes
+        self._runs = runs(leaves(read, root), READ_AT_ONCE // page_bytes)
+        self._coming, self._pages = deque[Run](), 0  # that were read ahead, and are not passed
+
+    def go_on(self, key: int) -> None:
+        """Have what follows the row with this ``key`` read, unless it was before."""
+        while self._coming and self._coming[0].last_key <= key:
+            self._pages -= self._coming.popleft().pages
+        most = READ_AHEAD // self._page_bytes
+        with suppress(OSError):
+            while self._pages < most and (run := next(self._runs, None)):
+                if run.last_key > key:
+                    self._advise(run)
+                    self._coming.append(run)
+                    self._pages += run.pages
+
+    def _advise(self, run: Run) -> None:
+        if hasattr(os, "posix_fadvise"):
+            start, size = self._page_bytes * (run.first - 1), self._page_bytes * run.pages
+            os.posix_fadvise(self._file, start, size, os.POSIX_FADV_WILLNEED)
 
 
-def divided(parts: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield parts of these parts that are small enough to be read at once."""
-    for start, size in parts:
-        for at in range(0, size, READ_AT_ONCE):
-            yield start + at, min(READ_AT_ONCE, size - at)
+def runs(pages: Iterator[tuple[int, int]], most: int) -> Iterator[Run]:
+    """Yield runs of up to ``most`` neighbouring ``pages``, each with the last key it may hold."""
+    run = Run(0, 0, 0)
+    for number, last_key in pages:
+        if number == run.first + run.pages and 0 < run.pages < most:
+            run = Run(run.first, run.pages + 1, last_key)
+        else:
+            if run.pages:
+                yield run
+            run = Run(number, 1, last_key)
+    if run.pages:
+        yield run
 
 
-def leaves(read: Callable[[int], bytes], root: int, count: int) -> list[int]:
-    """Return the numbers of the pages with the rows of a table, by key.
+def leaves(read: Callable[[int], bytes], root: int) -> Iterator[tuple[int, int]]:
+    """Yield the number of each page with rows of a table, by key, and the last key it may hold.
 
-    Pages are numbered from 1 to ``count``; ``read`` returns one, and ``root`` is the table's first.
-    None are returned if the pages are no tree: SQLite tells a damaged file, and an undamaged one
-    may have changes in its log.
+    ``read`` returns a page by its number, from 1; ``root`` is the table's first. Pages above those
+    with rows are read as they are needed, each once. Of a damaged file, or one with changes in its
+    log, some pages may be others.
     """
-    level, seen = [root], {root}
-    while children(read(level[0])):
-        below: list[int] = []
-        for number in level:
-            for child in children(read(number)):
-                if child in seen or not 0 < child <= count:
-                    return []
-                seen.add(child)
-                below.append(child)
-        level = below
-    return level
+    levels, leftmost, seen = 0, root, set[int]()
+    while levels < MOST_LEVELS and (below := children(read(leftmost))):
+        levels, leftmost = levels + 1, below[0][0]
+
+    def walk(number: int, levels: int, last_key: int) -> Iterator[tuple[int, int]]:
+        if not levels:
+            yield number, last_key
+        elif number not in seen:
+            seen.add(number)
+            for child, key in children(read(number)):
+                yield from walk(child, levels - 1, min(key, last_key))
+
+    yield from walk(root, levels, LAST_KEY)
 
 
-def children(page: bytes) -> list[int]:
-    """Return the numbers of the pages below an inner page of a table; others have none."""
+def children(page: bytes) -> list[tuple[int, int]]:
+    """Return the number and the last key of each page below an inner page; others have none."""
     cells = int.from_bytes(page[3:5], "big")
     if page[:1] != bytes([INNER_PAGE]) or INNER_HEADER + 2 * cells > len(page):
         return []
-    starts = np.frombuffer(page, ">u2", cells, INNER_HEADER)
+    starts = np.frombuffer(page, ">u2", cells, INNER_HEADER).tolist()
     last = int.from_bytes(page[8:12], "big")
-    return [*(int.from_bytes(page[at : at + 4], "big") for at in starts.tolist()), last]
+    found = [
+        (int.from_bytes(page[at : at + 4], "big"), varint(page[at + 4 : at + 13])) for at in starts
+    ]
+    return [*found, (last, LAST_KEY)]
 
 
-def runs(pages: Iterable[int], page_size: int) -> list[tuple[int, int]]:
-    """Return first byte and size of each run of neighbouring ``pages``, in their order."""
-    found: list[tuple[int, int]] = []
-    for number in pages:
-        start = (number - 1) * page_size
-        if found and sum(found[-1]) == start:
-            found[-1] = (found[-1][0], found[-1][1] + page_size)
-        else:
-            found.append((start, page_size))
-    return found
+def varint(data: bytes) -> int:
+    """Return the number of 1 to 9 bytes, not negative, at the beginning of ``data``."""
+    value = 0
+    for byte in data[:8]:
+        value = value << 7 | byte & 127
+        if byte < 128:
+            return value
+    return value << 8 | int.from_bytes(data[8:9], "big")

@@ -227,9 +227,10 @@ class Engine:
         read = partial(self.store.vectors, dimension=dimension)
         on_disk = self.originals == "disk"
         originals = Originals(self.identity.name, read) if on_disk else None
-        expected = self.store.entry_count()
-        ram = self.ram = RamCopy(dimension, self._indexes, originals, expected=expected)
-        if pruned := self.store.pruned():
+        ram = self.ram = RamCopy(dimension, self._indexes, originals)
+        pruned = self.store.pruned()
+        ram.expect(max(0, self.store.entry_count() - len(pruned)))
+        if pruned:
             ram.add_pruned(*map(list, zip(*pruned, strict=True)))
         if on_disk:
             self._load_codes(ram)

@@ -19,8 +19,8 @@ Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
 Bytes = NDArray[np.uint8]
 
-FIRST_ROWS, BYTES_EXPECTED = 1024, 40  # of an id: a UUID has 36, and a zero behind it
-FIRST_BYTES = FIRST_ROWS * BYTES_EXPECTED
+FIRST_ROWS, FIRST_BYTES = 1024, 1 << 15
+BYTES_EXPECTED = 40  # of an id: a UUID has 36, and a zero behind it
 GROWTH = 1.5
 CELLS = 1.5  # for a row: a look-up then reads 2 of them on average, or 5 in vain (Knuth)
 WASTED = 0.5  # bytes of removed ids, as a part of those that are left, before all are packed
@@ -72,13 +72,13 @@ class Columns:
     beside readers, which go on with the arrays they have; all other changes need exclusive access.
 
     ``hash`` gives 64 bits for an id. Python's depends on a random number of the process, so that
-    nobody can choose ids with equal hashes. There is room for ``expected`` rows from the start.
+    nobody can choose ids with equal hashes.
     """
 
-    def __init__(self, hash: Callable[[str], int] = hash, *, expected: int = 0) -> None:
+    def __init__(self, hash: Callable[[str], int] = hash) -> None:
         self._hash = hash
-        rows = max(FIRST_ROWS, expected)
-        self._arrays = Arrays.room(rows, BYTES_EXPECTED * rows)
+        self._expected = 0  # rows in all, while they come
+        self._arrays = Arrays.room(FIRST_ROWS, FIRST_BYTES)
         self._labels = Labels()
         self._count = 0
         self._end = 0  # of the texts
@@ -156,13 +156,17 @@ class Columns:
         rows: Rows = row_kernels.find(arrays.by_key, arrays.keys, keys)
         return distinct(rows[rows >= 0])
 
+    def expect(self, rows: int) -> None:
+        """Make room for so many ``rows`` in all, which is kept until they are there."""
+        self._expected = rows
+        self._pack(rows, BYTES_EXPECTED * rows)
+
     def reserve(self, ids: Sequence[str]) -> None:
         """Make room for rows with these ``ids``, in memory pages that the system has provided."""
         rows, size = self._count + len(ids), len("\0".join((*ids, "")).encode())
-        room = len(self._arrays.keys)
-        if rows > room or self._end + size > len(self._arrays.texts):
+        if rows > len(self._arrays.keys) or self._end + size > len(self._arrays.texts):
             texts = grown(self._end - self._wasted + size)
-            self._pack(grown(rows) if rows > room else room, texts)
+            self._pack(self._expected if rows <= self._expected else grown(rows), texts)
         for column in self._arrays.by_row:
             column[self._count : rows] = 0
         self._arrays.texts[self._end : self._end + size] = 0
@@ -186,6 +190,8 @@ class Columns:
         row_kernels.put(arrays.by_id, arrays.hashes, start, end)
         row_kernels.put(arrays.by_key, arrays.keys, start, end)
         self._count, self._end = end, self._end + len(text)
+        if end >= self._expected:
+            self._expected = 0
 
     def remove(self, rows: Rows) -> None:
         """Remove ascending ``rows``; the last rows move to their places, as ``moves`` describes.

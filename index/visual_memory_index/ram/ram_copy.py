@@ -64,7 +64,7 @@ class RamCopy:
     If ``originals`` are given, vectors are not kept but read from there. Row numbers change when
     entries are removed. While a large change is applied in parts, the rows ``hidden`` are those
     that it will have removed, or has added until then. ``prepare`` may run beside readers; all
-    other changes need exclusive access. Rows that are ``expected`` have their room at once.
+    other changes need exclusive access.
     """
 
     def __init__(
@@ -74,10 +74,9 @@ class RamCopy:
         originals: Originals | None = None,
         *,
         background: bool = False,
-        expected: int = 0,
     ) -> None:
         self._indexes, self._originals = indexes, originals
-        self._columns = columns = Columns(expected=expected)
+        self._columns = columns = Columns()
         read = None if originals is None else lambda rows: originals(columns.keys[rows])
         self.vectors = self._indexes.new(dimension, background=background, read=read)
         self.revision, self.shown = 0, Shown()  # of the file whose rows these become, and are
@@ -180,6 +179,10 @@ class RamCopy:
         self._columns.append(entries.keys, entries.ids, entries.labels)
         self.vectors.append_codes(entries.codes)
         self.voting_count = len(self)
+
+    def expect(self, rows: int) -> None:
+        """Make room for the ids and labels of so many ``rows`` that will be added."""
+        self._columns.expect(rows)
 
     def add_pruned(
         self, keys: Sequence[int] | Keys, ids: Sequence[str], labels: Sequence[str]

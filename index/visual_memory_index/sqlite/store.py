@@ -54,6 +54,7 @@ from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 from visual_memory_index.store.store import AuditPage, Identity, Page, Sought
 
 LOADED_AT_ONCE, CODED_AT_ONCE = 1024, 8192
+LEAST_BYTES = 64  # of an entry: a SHA-256 and a vector's row; a damaged count may say anything
 
 
 class SqliteStore:
@@ -250,20 +251,19 @@ class SqliteStore:
             self._committed(Standing.of(transaction.head))
 
     def entry_count(self) -> int:
-        find = "SELECT min(count, ?) FROM sums WHERE name = ?"
+        most = self.database.bytes_on_disk() // LEAST_BYTES
         with self.database.reading() as db:
-            (count,) = db.execute(find, (last_key(db), ENTRIES)).fetchone() or (0,)
-        return int(count)
+            found = db.execute("SELECT count FROM sums WHERE name = ?", (ENTRIES,)).fetchone()
+        return min(max(0, *found or (0,)), most)
 
     def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
-        count = max(1, self.entry_count())
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
-            ahead, done = self.database.read_ahead(db), 0
+            ahead = [self.database.read_ahead(db, table) for table in ("entries", "vectors")]
             cursor = db.execute(f"{ROWS} WHERE pruned_by IS NULL ORDER BY key")
             while rows := cursor.fetchmany(LOADED_AT_ONCE):
-                done += len(rows)
-                ahead.go_on(done / count)
+                for each in ahead:
+                    each.go_on(rows[-1][0])
                 yield revision, voting(rows, dimension, self.path)
             yield revision, voting([], dimension, self.path)
 
@@ -271,26 +271,26 @@ class SqliteStore:
         self, dimension: int, encode: Callable[[NDArray[np.float32]], NDArray[np.uint8]]
     ) -> Iterator[tuple[int, CodedEntries]]:
         size = encode(np.empty((0, dimension), np.float32)).shape[1]
-        count = max(1, self.entry_count())
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
             ahead = [self.database.read_ahead(db, table) for table in ("entries", "codes")]
-            ahead_of_vectors = self.database.read_ahead(db)
-            after, done = 0, 0
+            ahead_of_vectors = self.database.read_ahead(db, "vectors")
+            after = 0
             while len((entries := codes.read(db, after, CODED_AT_ONCE, size)).keys):
-                after, done = int(entries.keys[-1]), done + len(entries.keys)
+                after = int(entries.keys[-1])
                 for each in ahead:
-                    each.go_on(done / count)
+                    each.go_on(after)
                 if len(missing := entries.keys[~entries.stored]):
-                    ahead_of_vectors.go_on(done / count)
+                    ahead_of_vectors.go_on(int(missing[0]))
                     whole = entries.codes.copy()
-                    whole[~entries.stored] = self._encoded(missing, dimension, encode)
+                    whole[~entries.stored] = self._encoded(db, missing, dimension, encode)
                     entries = entries._replace(codes=whole)
                 yield revision, entries
             yield revision, entries
 
     def _encoded(
         self,
+        db: sqlite3.Connection,
         keys: NDArray[np.int64],
         dimension: int,
         encode: Callable[[NDArray[np.float32]], NDArray[np.uint8]],
@@ -299,7 +299,7 @@ class SqliteStore:
         made = []
         for start in range(0, len(keys), LOADED_AT_ONCE):
             part = keys[start : start + LOADED_AT_ONCE]
-            found, vectors = self.vectors(part, dimension)
+            found, vectors = self._vectors(db, part, dimension)
             if not np.array_equal(found, part):
                 raise CorruptStore(self.path, "an entry is there that its key does not find")
             made.append(encode(vectors))
@@ -321,7 +321,12 @@ class SqliteStore:
         self, keys: NDArray[np.int64], dimension: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         with self.database.reading() as db:
-            rows = list(read_vectors(db, keys))
+            return self._vectors(db, keys, dimension)
+
+    def _vectors(
+        self, db: sqlite3.Connection, keys: NDArray[np.int64], dimension: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        rows = list(read_vectors(db, keys))
         found = np.array([key for key, _ in rows], np.int64)
         vectors = to_matrix([vector for _, vector in rows], dimension, self.path)
         return found, vectors.astype(np.float32, copy=False)
@@ -391,12 +396,6 @@ class SqliteStore:
     def stored_batches(self, request_id: str) -> list[StoredBatch]:
         with self.database.reading() as db:
             return SqliteRequests(db).stored_batches(request_id)
-
-
-def last_key(db: sqlite3.Connection) -> int:
-    """Return the largest key of an entry, or 1 if there is none."""
-    last: int = db.execute("SELECT max(1, ifnull(max(key), 1)) FROM entries").fetchone()[0]
-    return last
 
 
 def checksum_of(name: str, value: bytes) -> int:

@@ -5,26 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index.errors import ReadFailed
 from visual_memory_index.files import database as database_module
 from visual_memory_index.files import read_ahead
 from visual_memory_index.files.database import Database
-from visual_memory_index.files.read_ahead import leaves, runs
+from visual_memory_index.files.read_ahead import LAST_KEY, leaves, runs, varint
 
 ROWS = 5000
 STEPS = (
     "CREATE TABLE wide (key INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;"
     "CREATE TABLE narrow (key INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;",
 )
-SHARES = [step / 100 for step in range(101)]
+AHEAD, AT_ONCE = 1 << 16, 1 << 12  # bytes
 
 
 @pytest.fixture
@@ -51,138 +52,155 @@ def asked(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int
         found.append((start, size))
 
     monkeypatch.setattr(os, "posix_fadvise", note)
-    monkeypatch.setattr(read_ahead, "READ_AHEAD", 1 << 16)
-    monkeypatch.setattr(read_ahead, "READ_AT_ONCE", 1 << 12)
+    monkeypatch.setattr(read_ahead, "READ_AHEAD", AHEAD)
+    monkeypatch.setattr(read_ahead, "READ_AT_ONCE", AT_ONCE)
     return found
 
 
-def go_on(database: Database, table: str, *shares: float) -> None:
+def go_on(database: Database, table: str, *keys: int) -> None:
     with database.reading() as db:
         ahead = database.read_ahead(db, table)
-        for share in shares:
-            ahead.go_on(share)
+        for key in keys:
+            ahead.go_on(key)
 
 
-def bytes_of(parts: Sequence[tuple[int, int]]) -> int:
-    return sum(size for _, size in parts)
+def keys_in(data: bytes, table: str, parts: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the keys of a table's rows in each of these ``parts`` of a file's ``data``."""
+    keys = list[int]()
+    for start, size in parts:
+        found = re.findall(rf"<{table} (\d+)>".encode(), data[start : start + size])
+        keys += sorted(map(int, found))
+    return keys
 
 
 @pytest.mark.parametrize(("table", "other"), [("wide", "narrow"), ("narrow", "wide")])
 def test_all_rows_of_a_table_are_read_ahead_by_key_and_none_of_another(
     table: str, other: str, database: Database, asked: list[tuple[int, int]]
 ) -> None:
-    go_on(database, table, *SHARES)
+    go_on(database, table, *range(0, ROWS, 50))
 
-    data, keys = database.path.read_bytes(), list[int]()
-    for start, size in asked:
-        part = data[start : start + size]
-        assert f"<{other}".encode() not in part
-        keys += sorted(map(int, re.findall(rf"<{table} (\d+)>".encode(), part)))
-    assert keys == list(range(ROWS))
+    data = database.path.read_bytes()
+    assert keys_in(data, table, asked) == list(range(ROWS))
+    assert keys_in(data, other, asked) == []
+    assert max(size for _, size in asked) <= AT_ONCE
 
 
-@pytest.mark.parametrize("table", ["", "wide"])
-def test_each_part_is_read_once_and_a_little_before_it_is_needed(
-    table: str, database: Database, asked: list[tuple[int, int]]
+@pytest.mark.parametrize("kept", [slice(None), slice(4000, None), slice(0, None, 9)])
+def test_rows_are_read_a_little_before_they_are_needed(
+    kept: slice, database: Database, asked: list[tuple[int, int]]
 ) -> None:
-    go_on(database, table, *SHARES)
-    whole, size = list(asked), bytes_of(asked)
-    assert len(set(whole)) == len(whole)
-    assert max(size for _, size in whole) <= 1 << 12
-
-    asked.clear()
+    """Wherever rows were deleted, and however many are passed at a time."""
+    keys = list(range(ROWS)[kept])
+    with database.transaction() as db:
+        db.execute(
+            "DELETE FROM wide WHERE key NOT IN (SELECT value FROM json_each(?))", (str(keys),)
+        )
+    database.truncate_log()
+    data = database.path.read_bytes()
     with database.reading() as db:
-        ahead = database.read_ahead(db, table)
-        for share in SHARES:
-            ahead.go_on(share)
-            wanted = min(size, share * size + (1 << 16))
-            assert wanted <= bytes_of(asked) < wanted + (1 << 12)
-    assert asked == whole
-    assert bool(table) or whole[0][0] == 0 < size == database.path.stat().st_size
+        ahead = database.read_ahead(db, "wide")
+        for place in range(30, len(keys), 30):
+            ahead.go_on(keys[place])
+            following = {part: keys_in(data, "wide", [part]) for part in asked[-200:]}
+            coming = [part for part, found in following.items() if found[-1] > keys[place]]
+            assert set(keys[place + 1 : place + 60]) <= set(chain(*following.values()))
+            assert sum(size for _, size in coming) <= AHEAD + AT_ONCE
+    assert len(set(asked)) == len(asked)
 
 
-def test_parts_that_are_passed_are_not_read(
+def test_rows_that_are_passed_are_not_read(
     database: Database, asked: list[tuple[int, int]]
 ) -> None:
-    go_on(database, "", 0.5)
+    go_on(database, "wide", 3000)
 
-    half = database.path.stat().st_size // 2
-    assert half - (1 << 12) < asked[0][0] <= half
-    assert bytes_of(asked) <= (1 << 16) + (1 << 12)
+    first, *_, last = keys_in(database.path.read_bytes(), "wide", asked)
+    assert 3000 - AT_ONCE // 200 <= first <= 3001 < last <= 3001 + (AHEAD + AT_ONCE) // 200
 
 
 def test_rows_in_the_log_are_left_to_sqlite(
     database: Database, asked: list[tuple[int, int]]
 ) -> None:
-    go_on(database, "wide", *SHARES)
+    go_on(database, "wide", *range(0, ROWS, 50))
     before = list(asked)
     asked.clear()
     with database.transaction() as db:
         db.execute("UPDATE wide SET text = key")  # which then needs fewer pages
         db.execute("CREATE TABLE late (key INTEGER PRIMARY KEY) STRICT")
 
-    go_on(database, "wide", *SHARES)
-    go_on(database, "late", *SHARES)
+    go_on(database, "wide", *range(0, ROWS, 50))
+    go_on(database, "late", 0)
 
     assert asked[:-1] == before
-    assert len(asked) == len(before) + 1
 
 
-def test_a_disk_that_cannot_be_read_says_so(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("call", ["pread", "posix_fadvise"])
+def test_a_disk_that_cannot_be_read_is_left_to_sqlite(
+    call: str, database: Database, asked: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: int) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(os, "pread", fail)
+    monkeypatch.setattr(os, call, fail)
+    go_on(database, "wide", *range(0, ROWS, 50))
 
-    with pytest.raises(ReadFailed, match=r"a\.sqlite could not be read \(input/output error\)"):
-        go_on(database, "wide", 0)
+    assert asked == []
 
 
-def inner(*numbers: int) -> bytes:
-    """Return an inner page of a table, with these pages below it."""
-    cells = [number.to_bytes(4, "big") + b"\1" for number in numbers[:-1]]
+def inner(*below: tuple[int, int], last: int) -> bytes:
+    """Return an inner page of a table, with the number and last key of each page below it."""
+    cells = [number.to_bytes(4, "big") + bytes([key]) for number, key in below]
     starts = [512 - 5 * (place + 1) for place in range(len(cells))]
     head = bytes([5, 0, 0]) + len(cells).to_bytes(2, "big") + bytes(3)
-    head += numbers[-1].to_bytes(4, "big") + b"".join(at.to_bytes(2, "big") for at in starts)
+    head += last.to_bytes(4, "big") + b"".join(at.to_bytes(2, "big") for at in starts)
     return head + bytes(512 - len(head) - 5 * len(cells)) + b"".join(reversed(cells))
 
 
 LEAF = bytes([13]) + bytes(511)
 
 
-def test_pages_are_taken_from_left_to_right() -> None:
-    pages = {1: inner(5, 3), 5: inner(2, 6), 3: inner(4), 2: LEAF, 6: LEAF, 4: LEAF}
+def test_pages_are_taken_from_left_to_right_with_the_last_keys_above_them() -> None:
+    pages = {1: inner((5, 20), last=3), 5: inner((2, 10), last=6), 3: inner((4, 30), last=7)}
+    read = {**pages, 2: LEAF, 6: LEAF, 4: LEAF, 7: LEAF}.__getitem__
 
-    assert leaves(pages.__getitem__, 1, 6) == [2, 6, 4]
-    assert leaves(pages.__getitem__, 4, 6) == [4]
+    assert list(leaves(read, 1)) == [(2, 10), (6, 20), (4, 30), (7, LAST_KEY)]
+    assert list(leaves(read, 4)) == [(4, LAST_KEY)]
 
 
-@pytest.mark.parametrize(
-    "pages",
-    [
-        {1: inner(1)},
-        {1: inner(2, 2), 2: LEAF},
-        {1: inner(2), 2: inner(1)},
-        {1: inner(0)},
-        {1: inner(4), 2: LEAF, 3: LEAF},
-    ],
-)
-def test_pages_that_are_no_tree_have_no_leaves(pages: dict[int, bytes]) -> None:
-    assert leaves(pages.__getitem__, 1, len(pages)) == []
+def test_no_page_is_walked_twice() -> None:
+    pages = {1: inner((1, 10), (2, 20), last=2), 2: inner((1, 10), last=3), 3: LEAF}
+
+    assert len(list(leaves(pages.__getitem__, 1))) <= 2
+    assert list(leaves({1: inner(last=1)}.__getitem__, 1)) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 4 * 512 - 1), st.integers(0, 255))))
 def test_whatever_a_damaged_file_holds_the_walk_ends(changes: list[tuple[int, int]]) -> None:
-    data = bytearray(inner(2, 3, 4) + inner(4, 3) + inner(1) + LEAF)
+    data = bytearray(inner((2, 5), (3, 9), last=4) + inner((4, 3), last=3) + inner(last=1) + LEAF)
     for at, value in changes:
         data[at] = value
 
-    found = leaves(lambda number: bytes(data[512 * (number - 1) : 512 * number]), 1, 4)
-
-    assert len(set(found)) == len(found) <= 4
+    list(leaves(lambda number: bytes(data[512 * (number - 1) : 512 * number]), 1))
 
 
-def test_neighbouring_pages_are_one_run() -> None:
-    assert runs([3, 4, 5, 9, 8, 1], 512) == [(1024, 1536), (4096, 512), (3584, 512), (0, 512)]
+@pytest.mark.parametrize("number", [0, 1, 127, 128, 300, 1 << 40, (1 << 56) - 1, 1 << 56, LAST_KEY])
+def test_numbers_are_those_of_sqlite(number: int) -> None:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.execute("CREATE TABLE a (key INTEGER PRIMARY KEY)")
+        db.execute("INSERT INTO a VALUES (?)", (number,))
+        page_bytes = db.execute("PRAGMA page_size").fetchone()[0]
+        page = db.serialize()[page_bytes:]
+
+    cell = int.from_bytes(page[8:10], "big")
+    assert varint(page[cell + 1 : cell + 10]) == number  # behind the size of the row
+
+
+def test_neighbouring_pages_are_one_run_up_to_a_size() -> None:
+    pages = [(3, 10), (4, 20), (5, 30), (6, 40), (9, 50), (8, 60), (1, 70)]
+
+    assert list(runs(iter(pages), 3)) == [
+        (3, 3, 30),
+        (6, 1, 40),
+        (9, 1, 50),
+        (8, 1, 60),
+        (1, 1, 70),
+    ]

@@ -162,8 +162,8 @@ def filled(count: int, hash: Callable[[str], int] = hash) -> tuple[Columns, list
 
 @pytest.mark.parametrize("length", [26, 36, 39])
 def test_rows_that_were_expected_are_not_copied_as_they_come(length: int) -> None:
-    columns = Columns(expected=5000)
-    ids = [f"{number}".zfill(length) for number in range(5000)]
+    columns, ids = Columns(), [f"{number}".zfill(length) for number in range(5000)]
+    columns.expect(5000)
     keys = columns._arrays.keys
 
     for start in range(0, 5000, 100):
@@ -175,7 +175,8 @@ def test_rows_that_were_expected_are_not_copied_as_they_come(length: int) -> Non
 
 
 def test_rows_that_were_expected_keep_their_room_whatever_ids_they_have() -> None:
-    columns, ids = Columns(expected=5000), [f"{number:0100}" for number in range(5000)]
+    columns, ids = Columns(), [f"{number:0100}" for number in range(5000)]
+    columns.expect(5000)
 
     for start in range(0, 5000, 100):
         columns.reserve(ids[start : start + 100])
@@ -183,6 +184,22 @@ def test_rows_that_were_expected_keep_their_room_whatever_ids_they_have() -> Non
         assert len(columns._arrays.keys) == 5000
 
     assert columns.rows_of_ids(ids).tolist() == list(range(5000))
+
+
+def test_room_for_rows_that_are_gone_is_not_kept_when_longer_ids_come() -> None:
+    columns, short = Columns(), [f"{number:05}" for number in range(30_000)]
+    columns.expect(30_000)
+    columns.reserve(short)
+    columns.append(range(30_000), short, ["cat"] * 30_000)
+    columns.remove(np.arange(3000, 30_000))
+
+    long = [f"{number:0900}" for number in range(3000)]
+    for start in range(0, 3000, 100):
+        columns.reserve(long[start : start + 100])
+        keys = range(40_000 + start, 40_100 + start)
+        columns.append(keys, long[start : start + 100], ["cat"] * 100)
+
+    assert len(columns._arrays.keys) <= 2 * len(columns)
 
 
 def size(columns: Columns) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,12 +18,15 @@ from tests.conftest import folder_in_ram
 from visual_memory_index import Entry, Memory, Query, unit_rows
 from visual_memory_index.codes.planes import Planes
 from visual_memory_index.errors import CorruptStore, DiskFull
+from visual_memory_index.files import database, read_ahead
 from visual_memory_index.files.checksums import add_functions
 from visual_memory_index.files.database import PAGE_BYTES
 from visual_memory_index.files.migrations import MEMORY_STEPS, migrate
+from visual_memory_index.records.entry import CodedEntries, VotingEntries
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.sqlite import store
 from visual_memory_index.sqlite.codes import random_numbers, read, sealed
+from visual_memory_index.sqlite.entries import read_vectors
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.store import new_identity
 
@@ -128,13 +132,12 @@ def test_a_start_reads_no_vector_that_has_a_code(
     memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = list[int]()
-    vectors = SqliteStore.vectors
 
-    def noted(store: SqliteStore, keys: np.ndarray, dimension: int) -> object:
+    def noted(db: sqlite3.Connection, keys: np.ndarray) -> object:
         read.extend(keys.tolist())
-        return vectors(store, keys, dimension)
+        return read_vectors(db, keys)
 
-    monkeypatch.setattr(SqliteStore, "vectors", noted)
+    monkeypatch.setattr(store, "read_vectors", noted)
     before = stored(memory)
     memory = again(memory)
     assert not read
@@ -144,6 +147,46 @@ def test_a_start_reads_no_vector_that_has_a_code(
     with closing(again(memory)) as memory:
         assert read == [3, 7]
         assert stored(memory) == before
+
+
+@pytest.mark.parametrize("read", ["codes", "vectors", "vectors without codes"])
+@pytest.mark.parametrize("pruned", [range(0), range(360), range(0, 400, 2)])
+def test_rows_were_read_ahead_before_they_are_listed(
+    read: str, pruned: range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PAGE_BYTES", 512)
+    memory = Memory.create(tmp_path / "m.sqlite", new_identity("m", D, None), indexes=DISK)
+    rng, ids = np.random.default_rng(1), [f"number {number:03}" for number in range(400)]
+    vectors = unit_rows(rng.standard_normal((400, D)).astype(np.float32))
+    memory.insert([Entry(id, "x") for id in ids], vectors)
+    if pruned:
+        operation = memory.operations.begin("prune").operation.name
+        memory.operations.prune([ids[row] for row in pruned], operation=operation, result=str)
+    memory.close()
+    if read == "vectors without codes":
+        with closing(sqlite3.connect(memory.path)) as db, db:
+            db.execute("DELETE FROM codes")
+    encode, data, asked = Planes(D).encode, memory.path.read_bytes(), list[bytes]()
+    listed = encode(vectors) if read == "codes" else vectors
+
+    def note(file: int, start: int, size: int, advice: int) -> None:
+        asked.append(data[start : start + size])
+
+    monkeypatch.setattr(os, "posix_fadvise", note)
+    monkeypatch.setattr(read_ahead, "READ_AHEAD", 1 << 13)
+    monkeypatch.setattr(read_ahead, "READ_AT_ONCE", 1 << 10)
+    monkeypatch.setattr(store, "LOADED_AT_ONCE", 10)
+    monkeypatch.setattr(store, "CODED_AT_ONCE", 10)
+    with closing(SqliteStore(memory.path)) as opened:
+        before = data  # of the first part
+        parts = opened.rows(D) if read == "vectors" else opened.coded_rows(D, encode)
+        for number, (_, entries) in enumerate(parts):
+            assert isinstance(entries, VotingEntries | CodedEntries)
+            for id in entries.ids:
+                assert id.encode() in before
+                assert listed[ids.index(id)].tobytes() in before
+            before = b"|".join(asked)
+            assert number > 5 or len(before) < len(data) / 2
 
 
 def test_missing_codes_are_made_in_parts(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,6 +312,20 @@ def test_a_code_of_another_vector_is_made_again(memory: Memory) -> None:
         (found,) = memory.nearest([Query(VECTORS[8:9], 20)])
         assert found.distances.max() < 1e-6
         assert stored(memory) == of_entries(memory)
+
+
+@pytest.mark.parametrize("indexes", [DISK, RAM])
+def test_a_start_takes_room_for_all_voting_rows_at_once(
+    indexes: ScannedIndexes, tmp_path: Path
+) -> None:
+    memory = Memory.create(tmp_path / "m.sqlite", new_identity("m", 2, None), indexes=DISK)
+    ids = [f"{number}" for number in range(3000)]
+    memory.insert([Entry(id, "x") for id in ids], np.ones((3000, 2), np.float32))
+    operation = memory.operations.begin("prune").operation.name
+    memory.operations.prune(ids[:900], operation=operation, result=str)
+
+    with closing(again(memory, indexes)) as memory:
+        assert len(memory._engine.ram._columns._arrays.keys) == 2100
 
 
 def test_a_full_disk_keeps_no_memory_from_opening(

@@ -14,7 +14,7 @@ from tests.sealing import alter
 from visual_memory_index import Entry, unit_rows
 from visual_memory_index.errors import CorruptStore
 from visual_memory_index.ledger.digest import elements
-from visual_memory_index.sqlite.store import SqliteStore
+from visual_memory_index.sqlite.store import LEAST_BYTES, SqliteStore
 from visual_memory_index.sqlite.transaction import SqliteTransaction
 from visual_memory_index.store.store import Identity, new_identity
 
@@ -50,6 +50,24 @@ def test_what_sqlite_refuses_loses_the_whole_transaction(store: SqliteStore) -> 
         write(transaction)
 
     assert [id for _, rows in store.rows(3) for id in rows.ids] == ["b", "a", "ü"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE sums SET count = 1 << 40 WHERE name = 'entries'",
+        "UPDATE sums SET count = -7 WHERE name = 'entries'",
+        "DELETE FROM sums WHERE name = 'entries'",
+    ],
+)
+def test_a_damaged_count_takes_no_room_that_the_file_could_not_fill(
+    store: SqliteStore, damage: str
+) -> None:
+    assert store.entry_count() == 3
+    with closing(sqlite3.connect(store.path)) as db, db:
+        db.execute(damage)
+
+    assert 0 <= store.entry_count() <= store.bytes_on_disk() // LEAST_BYTES
 
 
 def test_a_vector_of_another_length_is_damage(store: SqliteStore) -> None:

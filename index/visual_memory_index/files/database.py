@@ -205,13 +205,16 @@ class Database:
                     self._read[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return list(self._read.values())
 
-    def read_ahead(self, db: sqlite3.Connection, table: str) -> ReadAhead:
-        """Return what has the system read the rows of a ``table`` ahead, which has integer keys."""
+    def read_ahead(self, db: sqlite3.Connection, table: str, row_bytes: int) -> ReadAhead:
+        """Return what has the system read the rows of a ``table`` with integer keys ahead.
+
+        ``row_bytes`` is the usual size of a row.
+        """
         file, *_ = self.descriptors()
         (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
         find_root = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
         (root,) = db.execute(find_root, (table,)).fetchone()
-        return ReadAhead(file, page_bytes, root)
+        return ReadAhead(file, page_bytes, root, row_bytes)
 
     def close(self) -> None:
         """Fold the write-ahead log into the file, and close all connections and descriptors."""

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ READ_AHEAD = 1 << 28  # bytes
 READ_AT_ONCE = 1 << 17  # bytes: of more Linux may read no more
 INNER_PAGE, INNER_HEADER = 5, 12  # type and bytes: sqlite.org/fileformat.html, section 1.6
 LAST_KEY, MOST_LEVELS = (1 << 63) - 1, 20  # those of SQLite
+ROW_HEADER = 35  # bytes of a page beside the longest row that has no part in another
+LONG_ROWS = 8  # in a page: of each at least an eighth of the page is there
 
 
 class Run(NamedTuple):
@@ -28,61 +31,75 @@ class ReadAhead:
     """Has the system read the rows of a table ahead, if it does that.
 
     ``file`` is a descriptor, ``page_bytes`` the size of a page, ``root`` the number of the table's
-    first page. All this is advice: where a page cannot be read SQLite says so itself.
+    first page. Rows of ``row_bytes`` that are too long for their page have the rest in pages near
+    it, which are read as well. All this is advice: where a page cannot be read SQLite says so.
     """
 
-    def __init__(self, file: int, page_bytes: int, root: int) -> None:
+    def __init__(self, file: int, page_bytes: int, root: int, row_bytes: int) -> None:
         def read(number: int) -> bytes:
             return os.pread(file, page_bytes, page_bytes * (number - 1))
 
-        self._file, self._page_bytes = file, page_bytes
-        self._runs = runs(leaves(read, root), READ_AT_ONCE // page_bytes)
+        self._file, self._page_bytes, self._key = file, page_bytes, 0
+        long = row_bytes > page_bytes - ROW_HEADER
+        gap = LONG_ROWS * -(-row_bytes // page_bytes) if long else 0
+        most = READ_AT_ONCE // page_bytes
+        self._runs = runs(leaves(read, root, lambda: self._key), gap, most)
         self._coming, self._pages = deque[Run](), 0  # that were read ahead, and are not passed
 
     def go_on(self, key: int) -> None:
         """Have what follows the row with this ``key`` read, unless it was before."""
+        self._key = key
         while self._coming and self._coming[0].last_key <= key:
             self._pages -= self._coming.popleft().pages
         most = READ_AHEAD // self._page_bytes
         with suppress(OSError):
             while self._pages < most and (run := next(self._runs, None)):
-                if run.last_key > key:
-                    self._advise(run)
-                    self._coming.append(run)
-                    self._pages += run.pages
+                self._coming.append(run)
+                self._pages += run.pages
+                self._advise(self._page_bytes * (run.first - 1), self._page_bytes * run.pages)
 
-    def _advise(self, run: Run) -> None:
+    def _advise(self, start: int, size: int) -> None:
         if hasattr(os, "posix_fadvise"):
-            start, size = self._page_bytes * (run.first - 1), self._page_bytes * run.pages
-            os.posix_fadvise(self._file, start, size, os.POSIX_FADV_WILLNEED)
+            for at in range(start, start + size, READ_AT_ONCE):
+                part = min(READ_AT_ONCE, start + size - at)
+                os.posix_fadvise(self._file, at, part, os.POSIX_FADV_WILLNEED)
 
 
-def runs(pages: Iterator[tuple[int, int]], most: int) -> Iterator[Run]:
-    """Yield runs of up to ``most`` neighbouring ``pages``, each with the last key it may hold."""
+def runs(pages: Iterator[tuple[int, int]], gap: int, most: int) -> Iterator[Run]:
+    """Yield runs of ``pages``, each given with the last key it may hold.
+
+    Of up to ``gap`` pages between two of them all are in a run, which has no more once it has
+    ``most`` pages.
+    """
     run = Run(0, 0, 0)
     for number, last_key in pages:
-        if number == run.first + run.pages and 0 < run.pages < most:
-            run = Run(run.first, run.pages + 1, last_key)
+        near = 0 <= number - run.first - run.pages <= gap
+        if near and 0 < run.pages < most:
+            run = Run(run.first, number + 1 - run.first, last_key)
         else:
             if run.pages:
-                yield run
+                yield run._replace(pages=number - run.first) if near else run
             run = Run(number, 1, last_key)
     if run.pages:
         yield run
 
 
-def leaves(read: Callable[[int], bytes], root: int) -> Iterator[tuple[int, int]]:
+def leaves(
+    read: Callable[[int], bytes], root: int, passed: Callable[[], int]
+) -> Iterator[tuple[int, int]]:
     """Yield the number of each page with rows of a table, by key, and the last key it may hold.
 
     ``read`` returns a page by its number, from 1; ``root`` is the table's first. Pages above those
-    with rows are read as they are needed, each once. Of a damaged file, or one with changes in its
-    log, some pages may be others.
+    with rows are read as they are needed, and pages whose keys are all ``passed`` are left out. Of
+    a damaged file, or one with changes in its log, some pages may be others.
     """
     levels, leftmost, seen = 0, root, set[int]()
     while levels < MOST_LEVELS and (below := children(read(leftmost))):
         levels, leftmost = levels + 1, below[0][0]
 
     def walk(number: int, levels: int, last_key: int) -> Iterator[tuple[int, int]]:
+        if last_key <= passed():
+            return
         if not levels:
             yield number, last_key
         elif number not in seen:
@@ -94,7 +111,10 @@ def leaves(read: Callable[[int], bytes], root: int) -> Iterator[tuple[int, int]]
 
 
 def children(page: bytes) -> list[tuple[int, int]]:
-    """Return the number and the last key of each page below an inner page; others have none."""
+    """Return the number and the last key of each page below an inner page, by key.
+
+    Other pages have none, nor has one whose keys do not grow.
+    """
     cells = int.from_bytes(page[3:5], "big")
     if page[:1] != bytes([INNER_PAGE]) or INNER_HEADER + 2 * cells > len(page):
         return []
@@ -103,6 +123,8 @@ def children(page: bytes) -> list[tuple[int, int]]:
     found = [
         (int.from_bytes(page[at : at + 4], "big"), varint(page[at + 4 : at + 13])) for at in starts
     ]
+    if any(one >= next for (_, one), (_, next) in pairwise(found)):
+        return []
     return [*found, (last, LAST_KEY)]
 
 

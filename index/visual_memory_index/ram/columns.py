@@ -159,7 +159,8 @@ class Columns:
     def expect(self, rows: int) -> None:
         """Make room for so many ``rows`` in all, which is kept until they are there."""
         self._expected = rows
-        self._pack(rows, BYTES_EXPECTED * rows)
+        size = max(BYTES_EXPECTED * rows, self._end - self._wasted)
+        self._pack(max(rows, self._count), size)
 
     def reserve(self, ids: Sequence[str]) -> None:
         """Make room for rows with these ``ids``, in memory pages that the system has provided."""

@@ -54,7 +54,6 @@ from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 from visual_memory_index.store.store import AuditPage, Identity, Page, Sought
 
 LOADED_AT_ONCE, CODED_AT_ONCE = 1024, 8192
-LEAST_BYTES = 64  # of an entry: a SHA-256 and a vector's row; a damaged count may say anything
 
 
 class SqliteStore:
@@ -251,7 +250,7 @@ class SqliteStore:
             self._committed(Standing.of(transaction.head))
 
     def entry_count(self) -> int:
-        most = self.database.bytes_on_disk() // LEAST_BYTES
+        most = self.database.bytes_on_disk() // (4 * max(1, self.identity().dimension))
         with self.database.reading() as db:
             found = db.execute("SELECT count FROM sums WHERE name = ?", (ENTRIES,)).fetchone()
         return min(max(0, *found or (0,)), most)
@@ -259,7 +258,10 @@ class SqliteStore:
     def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
-            ahead = [self.database.read_ahead(db, table) for table in ("entries", "vectors")]
+            ahead = [
+                self.database.read_ahead(db, "entries", 0),
+                self.database.read_ahead(db, "vectors", 4 * dimension),
+            ]
             cursor = db.execute(f"{ROWS} WHERE pruned_by IS NULL ORDER BY key")
             while rows := cursor.fetchmany(LOADED_AT_ONCE):
                 for each in ahead:
@@ -273,8 +275,11 @@ class SqliteStore:
         size = encode(np.empty((0, dimension), np.float32)).shape[1]
         with self.database.reading() as db:
             revision: int = db.execute("SELECT revision FROM memory").fetchone()[0]
-            ahead = [self.database.read_ahead(db, table) for table in ("entries", "codes")]
-            ahead_of_vectors = self.database.read_ahead(db, "vectors")
+            ahead = [
+                self.database.read_ahead(db, "entries", 0),
+                self.database.read_ahead(db, "codes", size),
+            ]
+            ahead_of_vectors = self.database.read_ahead(db, "vectors", 4 * dimension)
             after = 0
             while len((entries := codes.read(db, after, CODED_AT_ONCE, size)).keys):
                 after = int(entries.keys[-1])

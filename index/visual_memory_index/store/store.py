@@ -282,7 +282,7 @@ class Store(Protocol):
         """Return the digest of the entries, lower-case hex."""
 
     def entry_count(self) -> int:
-        """Return the number of entries noted with each write, of a damaged file a possible one."""
+        """Return the number of entries noted with each write, or as many as the file could hold."""
 
     def rows(self, dimension: int) -> Iterator[tuple[int, VotingEntries]]:
         """Yield the revision and the voting entries of one committed state, by key, in parts.

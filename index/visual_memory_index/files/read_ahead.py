@@ -15,8 +15,8 @@ READ_AHEAD = 1 << 28  # bytes
 READ_AT_ONCE = 1 << 17  # bytes: of more Linux may read no more
 INNER_PAGE, INNER_HEADER = 5, 12  # type and bytes: sqlite.org/fileformat.html, section 1.6
 LAST_KEY, MOST_LEVELS = (1 << 63) - 1, 20  # those of SQLite
-ROW_HEADER = 35  # bytes of a page beside the longest row that has no part in another
-LONG_ROWS = 8  # in a page: of each at least an eighth of the page is there
+BESIDE_ROW = 64  # bytes of a page, and some more, beside the longest row that is there as a whole
+BETWEEN = 32  # long rows whose other pages may lie between two leaves: 8 in a page, and 4 tables
 
 
 class Run(NamedTuple):
@@ -40,8 +40,8 @@ class ReadAhead:
             return os.pread(file, page_bytes, page_bytes * (number - 1))
 
         self._file, self._page_bytes, self._key = file, page_bytes, 0
-        long = row_bytes > page_bytes - ROW_HEADER
-        gap = LONG_ROWS * -(-row_bytes // page_bytes) if long else 0
+        long = row_bytes > page_bytes - BESIDE_ROW
+        gap = BETWEEN * -(-row_bytes // page_bytes) if long else 0
         most = READ_AT_ONCE // page_bytes
         self._runs = runs(leaves(read, root, lambda: self._key), gap, most)
         self._coming, self._pages = deque[Run](), 0  # that were read ahead, and are not passed

@@ -22,6 +22,7 @@ from visual_memory_index.files.checksums import ENTRIES
 from visual_memory_index.files.damage import NotAsWritten
 from visual_memory_index.files.database import Database
 from visual_memory_index.files.migrations import MEMORY_STEPS
+from visual_memory_index.files.read_ahead import ReadAhead
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import OnStanding, Standing
@@ -54,6 +55,7 @@ from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 from visual_memory_index.store.store import AuditPage, Identity, Page, Sought
 
 LOADED_AT_ONCE, CODED_AT_ONCE = 1024, 8192
+SHA256_BYTES = 32
 
 
 class SqliteStore:
@@ -250,7 +252,7 @@ class SqliteStore:
             self._committed(Standing.of(transaction.head))
 
     def entry_count(self) -> int:
-        most = self.database.bytes_on_disk() // (4 * max(1, self.identity().dimension))
+        most = self.database.bytes_on_disk() // (SHA256_BYTES + 4 * self.identity().dimension)
         with self.database.reading() as db:
             found = db.execute("SELECT count FROM sums WHERE name = ?", (ENTRIES,)).fetchone()
         return min(max(0, *found or (0,)), most)
@@ -279,36 +281,31 @@ class SqliteStore:
                 self.database.read_ahead(db, "entries", 0),
                 self.database.read_ahead(db, "codes", size),
             ]
-            ahead_of_vectors = self.database.read_ahead(db, "vectors", 4 * dimension)
+            vectors_ahead = self.database.read_ahead(db, "vectors", 4 * dimension)
             after = 0
             while len((entries := codes.read(db, after, CODED_AT_ONCE, size)).keys):
                 after = int(entries.keys[-1])
                 for each in ahead:
                     each.go_on(after)
                 if len(missing := entries.keys[~entries.stored]):
-                    ahead_of_vectors.go_on(int(missing[0]))
                     whole = entries.codes.copy()
-                    whole[~entries.stored] = self._encoded(db, missing, dimension, encode)
+                    made = map(encode, self._vectors_of(db, missing, dimension, vectors_ahead))
+                    whole[~entries.stored] = np.concatenate([*made])
                     entries = entries._replace(codes=whole)
                 yield revision, entries
             yield revision, entries
 
-    def _encoded(
-        self,
-        db: sqlite3.Connection,
-        keys: NDArray[np.int64],
-        dimension: int,
-        encode: Callable[[NDArray[np.float32]], NDArray[np.uint8]],
-    ) -> NDArray[np.uint8]:
-        """Return the codes of the vectors of these entries, made anew."""
-        made = []
+    def _vectors_of(
+        self, db: sqlite3.Connection, keys: NDArray[np.int64], dimension: int, ahead: ReadAhead
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield the vectors of entries that were listed, in parts."""
         for start in range(0, len(keys), LOADED_AT_ONCE):
             part = keys[start : start + LOADED_AT_ONCE]
+            ahead.go_on(int(part[0]) - 1)
             found, vectors = self._vectors(db, part, dimension)
             if not np.array_equal(found, part):
                 raise CorruptStore(self.path, "an entry is there that its key does not find")
-            made.append(encode(vectors))
-        return np.concatenate(made)
+            yield vectors
 
     def keep_codes(self, keys: NDArray[np.int64], made: NDArray[np.uint8]) -> None:
         with self.database.transaction() as db:

@@ -115,6 +115,7 @@ def test_long_rows_are_read_ahead_with_their_other_pages(
 ) -> None:
     go_on(database, "long", *range(0, ROWS, 50))
 
+    assert max(size for _, size in asked) <= AT_ONCE
     data = database.path.read_bytes()
     read = b"".join(data[start : start + size] for start, size in asked)
     for key in range(50, ROWS - 50, 10):

@@ -1,6 +1,6 @@
 """RAM and times of ids, labels and keys: in arrays, as a memory has them, and as Python objects.
 
-Each way and size has a process of its own, with the allocator of a server.
+Each way and size has a process of its own, with the environment of a server.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from served import seconds
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.rows import row_kernels
 from visual_memory_index.rows.rows import Rows, moves
-from visual_memory_service.erasure.allocator import ALLOCATOR, TUNABLES, WIPING
+from visual_memory_service.erasure.environment import OTHERS, OVERWRITING, TUNABLES
 
 LABELS, BATCH, TIMES = 1000, 64, 500
 
@@ -117,7 +117,7 @@ def measure(way: str, entries: int) -> dict[str, float]:
 def in_own_process(way: str, entries: int) -> dict[str, float]:
     ran = subprocess.run(
         [sys.executable, __file__, "--way", way, "--entries", str(entries)],
-        env={**os.environ, TUNABLES: WIPING, ALLOCATOR: "malloc"},
+        env={**os.environ, **OTHERS, TUNABLES: OVERWRITING},
         check=True,
         stdout=subprocess.PIPE,
     )

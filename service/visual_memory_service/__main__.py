@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from visual_memory_service.erasure.allocator import overwrite_freed_memory
+from visual_memory_service.erasure.environment import run_with_environment
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -21,7 +21,7 @@ def main() -> int:
     )  # before gRPC is loaded; our messages are enough
     try:
         if sys.argv[1:2] == ["serve"] and erases_memory(sys.argv[2:]):
-            overwrite_freed_memory()  # may execute the program again, so before all is loaded
+            run_with_environment()  # may execute the program again, so before all is loaded
         from visual_memory.terminal.ending import run_program
         from visual_memory_service import cli
 

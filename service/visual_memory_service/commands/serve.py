@@ -15,7 +15,7 @@ from visual_memory.terminal.refused import Refused, WrongUsage
 from visual_memory_service import config
 from visual_memory_service.console import server_libraries
 from visual_memory_service.console.arguments import add_path
-from visual_memory_service.erasure.allocator import overwrite_freed_memory
+from visual_memory_service.erasure.environment import run_with_environment
 
 FLAGS = ("data", "listen", "allow_embedder", "reranker", "erasure", "originals", "threads")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -72,7 +72,7 @@ def serve(options: Namespace) -> NoReturn:
     except config.BadSetting as error:
         raise Refused(str(error)) from None
     if settings.erasure == config.FILES_AND_MEMORY:
-        overwrite_freed_memory()  # done by __main__, unless called in another way
+        run_with_environment()  # done by __main__, unless called in another way
     # SQLite reads it when it is loaded; its temporary files stay in the folder.
     os.environ["SQLITE_TMPDIR"] = str(settings.data / "unfinished")
     gc.disable()  # the objects of modules stay, so no collection need examine them, now or later

@@ -1,6 +1,6 @@
 """Memory of this process: overwrite what was freed, and search it for residues.
 
-The C library overwrites freed memory, see ``allocator``; NumPy keeps the memory of
+The C library overwrites freed memory, see ``environment``; NumPy keeps the memory of
 small freed arrays, which only new arrays overwrite.
 """
 

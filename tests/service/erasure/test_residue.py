@@ -276,6 +276,23 @@ def test_what_another_memory_held_and_deleted_is_found_nowhere(
 
 
 @LINUX
+def test_nothing_is_left_on_the_stack_where_functions_are_called_for_the_first_time(
+    start: Start,
+) -> None:
+    """To find a function at its first call, glibc would write the registers to the stack."""
+    server, ids = start(), person_ids(5)
+    with visual_memory.connect(server.address) as client:
+        album = new_album(client)
+        insert_people(album, ids)
+        client.copy("album", "twin")  # the copy's vectors are read, and read ahead
+        client.memory("twin").delete(ids)
+
+        certificate = album.unlearn(ids)
+
+    assert len(certificate.searched) == 2
+
+
+@LINUX
 @pytest.mark.parametrize("count", [600, 700])  # rows of one block that BLAS packs, on some machines
 def test_nothing_is_left_where_rows_were_packed_to_be_multiplied(
     client: Client, count: int

@@ -1,4 +1,4 @@
-"""A serving process overwrites freed memory; it restarts itself for that, before it loads all."""
+"""A serving process leaves no residue in RAM; it restarts itself for that, before it loads all."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from pathlib import Path
 import pytest
 from tests.conftest import Server, Start
 
-from visual_memory_service.erasure.allocator import (
-    ALLOCATOR,
+from visual_memory_service.erasure.environment import (
+    OTHERS,
+    OVERWRITING,
     TUNABLES,
-    WIPING,
-    overwrite_freed_memory,
+    run_with_environment,
 )
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is meant")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="glibc's environment is meant")
 
 
-@pytest.mark.parametrize("environment", [{}, {TUNABLES: WIPING}], ids=["bare", "set"])
+@pytest.mark.parametrize("environment", [{}, {TUNABLES: OVERWRITING}], ids=["bare", "set"])
 def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves(
     environment: dict[str, str],
 ) -> None:
     script = (
         "from visual_memory_index import ResiduePatterns\n"
-        "from visual_memory_service.erasure.allocator import overwrite_freed_memory\n"
+        "from visual_memory_service.erasure.environment import run_with_environment\n"
         "from visual_memory_service.erasure.process_memory import search\n"
-        "overwrite_freed_memory()\n"
+        "run_with_environment()\n"
         "texts = [f'person-{number:024}' for number in range(2000)]\n"
         "patterns = ResiduePatterns(texts)\n"
         "held = len(search(patterns).found)\n"
@@ -52,7 +52,7 @@ def test_a_program_that_may_not_be_run_again_is_told(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv(TUNABLES, raising=False)
 
     with pytest.raises(SystemExit) as refused:
-        overwrite_freed_memory()
+        run_with_environment()
 
     assert refused.value.code == (
         "/dev/null cannot be run again, as unlearning from RAM needs it (Permission denied); let "
@@ -61,13 +61,34 @@ def test_a_program_that_may_not_be_run_again_is_told(monkeypatch: pytest.MonkeyP
 
 
 def test_the_command_serves_with_it(server: Server) -> None:
-    found = Path(f"/proc/{server.process.pid}/environ").read_bytes().split(b"\0")
+    found = environment_of(server)
 
-    assert {f"{TUNABLES}={WIPING}".encode(), f"{ALLOCATOR}=malloc".encode()} <= set(found)
+    assert found[TUNABLES] == OVERWRITING
+    assert OTHERS.items() <= found.items()
+
+
+def environment_of(server: Server) -> dict[str, str]:
+    """Return the environment that the process of a server began with."""
+    variables = Path(f"/proc/{server.process.pid}/environ").read_text().split("\0")
+    return {name: value for name, _, value in (each.partition("=") for each in variables)}
+
+
+@pytest.mark.parametrize("given", [None, "glibc.malloc.arena_max=2"], ids=["bare", "others"])
+def test_it_is_set_once_beside_other_settings_of_glibc(
+    start: Start, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    monkeypatch.delenv("LD_BIND_NOW", raising=False)
+    monkeypatch.setenv("PYTHONMALLOC", "malloc")
+    monkeypatch.setenv(TUNABLES, ":".join(filter(None, (given, OVERWRITING))))
+
+    found = environment_of(start())
+
+    assert found[TUNABLES] == ":".join(filter(None, (given, OVERWRITING)))
+    assert OTHERS.items() <= found.items()
 
 
 @pytest.mark.parametrize("where", ["flag", "file"])
-def test_a_server_that_erases_from_files_alone_keeps_the_allocator_as_it_is(
+def test_a_server_that_erases_from_files_alone_keeps_the_environment_as_it_is(
     start: Start, tmp_path: Path, where: str
 ) -> None:
     file = tmp_path / "settings.toml"
@@ -76,9 +97,7 @@ def test_a_server_that_erases_from_files_alone_keeps_the_allocator_as_it_is(
 
     server = start(None, *flags)
 
-    found = Path(f"/proc/{server.process.pid}/environ").read_bytes()
-    assert WIPING.encode() not in found
-    assert f"{ALLOCATOR}=malloc".encode() not in found
+    assert not {TUNABLES, *OTHERS} & environment_of(server).keys()
 
 
 def test_nothing_is_loaded_twice_for_it(tmp_path: Path) -> None:
@@ -89,6 +108,6 @@ def test_nothing_is_loaded_twice_for_it(tmp_path: Path) -> None:
     )
 
     loaded = [line.rpartition("|")[2].strip() for line in ran.stderr.splitlines()]
-    assert loaded.count("visual_memory_service.erasure.allocator") == 2
+    assert loaded.count("visual_memory_service.erasure.environment") == 2
     assert loaded.count("visual_memory_service.config") == 1
     assert loaded.count("visual_memory_service.cli") == 1

@@ -186,17 +186,17 @@ def test_rows_that_were_expected_keep_their_room_whatever_ids_they_have() -> Non
     assert columns.rows_of_ids(ids).tolist() == list(range(5000))
 
 
-@pytest.mark.parametrize("expected", [0, 3, 200])
+@pytest.mark.parametrize("expected", [0, 3, 5000])
 def test_rows_that_are_there_stay_when_others_are_expected(expected: int) -> None:
-    columns, ids = Columns(), [f"{number:0900}" for number in range(100)]
+    columns, ids = Columns(), [f"{number:090}" for number in range(4000)]
     columns.reserve(ids)
-    columns.append(range(100), ids, ["cat"] * 100)
-    columns.remove(np.arange(50))
+    columns.append(range(4000), ids, ["cat"] * 4000)
+    columns.remove(np.arange(2000))
 
     columns.expect(expected)
 
-    assert sorted(columns.ids(np.arange(50))) == ids[50:]
-    assert sorted(columns.rows_of_ids(ids[50:])) == list(range(50))
+    assert sorted(columns.ids(np.arange(2000))) == ids[2000:]
+    assert sorted(columns.rows_of_ids(ids[2000:])) == list(range(2000))
 
 
 def test_room_for_rows_that_are_gone_is_not_kept_when_longer_ids_come() -> None:

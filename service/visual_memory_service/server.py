@@ -6,8 +6,9 @@ import asyncio
 import os
 import resource
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from typing import Any
 
 import structlog
@@ -34,6 +35,7 @@ from visual_memory_service.wire.servicer import Servicer
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
 DESCRIPTORS_MIN, DESCRIPTORS_MAX = 64, 65_536
 SPARE_THREADS = 32  # for gRPC and the libraries of embedders
+SPARE_FILES = 16
 FITTED = (CALIBRATION,)  # settings computed from entries
 log = structlog.get_logger()
 
@@ -62,11 +64,20 @@ def use_all_descriptors() -> None:
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= most < DESCRIPTORS_MIN:
         raise BadSetting(
-            f"The server may have {most} files open; it needs {DESCRIPTORS_MIN}, and four more for "
+            f"The server may have {most} files open; it needs {DESCRIPTORS_MIN}, and eight more for "
             "each memory, one for each connection: let it have more (ulimit -n)."
         )
     with suppress(ValueError, OSError):  # macOS allows fewer than it says
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(most, DESCRIPTORS_MAX)), most))
+
+
+@contextmanager
+def files_kept_for_grpc() -> Iterator[None]:
+    """Have SPARE_FILES open in the block, so that the memories that it opens leave as many."""
+    with ExitStack() as spare:
+        for _ in range(SPARE_FILES):
+            spare.enter_context(open(os.devnull, "rb"))
+        yield
 
 
 async def run(settings: Settings) -> None:
@@ -93,8 +104,9 @@ async def run(settings: Settings) -> None:
         loop.call_soon_threadsafe(say, memory, serves)
 
     async with AsyncExitStack() as closing:
-        opening = asyncio.ensure_future(asyncio.to_thread(Memories, settings, changed, FITTED))
-        await first_of(opening, stopping)
+        with files_kept_for_grpc():
+            opening = asyncio.ensure_future(asyncio.to_thread(Memories, settings, changed, FITTED))
+            await first_of(opening, stopping)
         if not opening.done():  # a thread that reads cannot be stopped, but all it writes is whole
             log.info("stopped", problem="before all memories were open")
             os._exit(0)

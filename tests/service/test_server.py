@@ -379,7 +379,7 @@ def test_a_limit_of_files_that_is_too_low_is_told(tmp_path: Path) -> None:
     done = subprocess.run(limited, shell=True, capture_output=True, text=True, timeout=60)
 
     assert refused(done) == (
-        "The server may have 26 files open; it needs 64, and four more for each memory, one for "
+        "The server may have 26 files open; it needs 64, and eight more for each memory, one for "
         "each connection: let it have more (ulimit -n)."
     )
     assert not (tmp_path / "data").exists()

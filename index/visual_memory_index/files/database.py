@@ -7,7 +7,7 @@ import os
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -197,20 +197,14 @@ class Database:
         Files that do not exist are left out. ``close`` closes the descriptors, and the caller must
         not: a process that closes a file loses all its locks on it, also SQLite's.
         """
-        with self._translate_errors():
-            self._check_in_place()
-        for path in database_files(self.path):
-            if path not in self._read and path.exists():
-                with translate_os_errors(path, opening=True):
-                    self._read[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        return list(self._read.values())
+        return self._descriptors(database_files(self.path))
 
     def read_ahead(self, db: sqlite3.Connection, table: str, row_bytes: int) -> ReadAhead:
         """Return what has the system read the rows of a ``table`` with integer keys ahead.
 
         ``row_bytes`` is the usual size of a row.
         """
-        file, *_ = self.descriptors()
+        (file,) = self._descriptors([self.path])
         (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
         find_root = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
         (root,) = db.execute(find_root, (table,)).fetchone()
@@ -237,6 +231,15 @@ class Database:
                 damage = CorruptStore(self.path, damage.problem, way_out=way_out)
             self.damaged(damage)
             raise damage
+
+    def _descriptors(self, paths: Sequence[Path]) -> list[int]:
+        with self._translate_errors():
+            self._check_in_place()
+        for path in paths:
+            if path not in self._read and path.exists():
+                with translate_os_errors(path, opening=True):
+                    self._read[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return [self._read[path] for path in paths if path in self._read]
 
     def _check_in_place(self) -> None:
         """Raise CorruptStore if the file was deleted or replaced since it was opened."""

@@ -16,7 +16,8 @@ READ_AT_ONCE = 1 << 17  # bytes: of more Linux may read no more
 INNER_PAGE, INNER_HEADER = 5, 12  # type and bytes: sqlite.org/fileformat.html, section 1.6
 LAST_KEY, MOST_LEVELS = (1 << 63) - 1, 20  # those of SQLite
 BESIDE_ROW = 64  # bytes of a page, and some more, beside the longest row that is there as a whole
-BETWEEN = 32  # long rows whose other pages may lie between two leaves: 8 in a page, and 4 tables
+BETWEEN = 32  # long rows whose other pages may lie between two leaves: 8 in a page, and 4 tables,
+# but for pictures, behind which the other pages of long rows are left to SQLite
 
 
 class Run(NamedTuple):

@@ -22,7 +22,6 @@ from visual_memory_index.files.checksums import ENTRIES
 from visual_memory_index.files.damage import NotAsWritten
 from visual_memory_index.files.database import Database
 from visual_memory_index.files.migrations import MEMORY_STEPS
-from visual_memory_index.files.read_ahead import ReadAhead
 from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import OnStanding, Standing
@@ -55,6 +54,7 @@ from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 from visual_memory_index.store.store import AuditPage, Identity, Page, Sought
 
 LOADED_AT_ONCE, CODED_AT_ONCE = 1024, 8192
+MANY_MISSING = 0.5  # of the codes of a part: of fewer the vectors between would be read in vain
 SHA256_BYTES = 32
 
 
@@ -288,20 +288,21 @@ class SqliteStore:
                 for each in ahead:
                     each.go_on(after)
                 if len(missing := entries.keys[~entries.stored]):
+                    if len(missing) > MANY_MISSING * len(entries.keys):
+                        vectors_ahead.go_on(int(missing[0]) - 1)
                     whole = entries.codes.copy()
-                    made = map(encode, self._vectors_of(db, missing, dimension, vectors_ahead))
+                    made = map(encode, self._vectors_of(db, missing, dimension))
                     whole[~entries.stored] = np.concatenate([*made])
                     entries = entries._replace(codes=whole)
                 yield revision, entries
             yield revision, entries
 
     def _vectors_of(
-        self, db: sqlite3.Connection, keys: NDArray[np.int64], dimension: int, ahead: ReadAhead
+        self, db: sqlite3.Connection, keys: NDArray[np.int64], dimension: int
     ) -> Iterator[NDArray[np.float32]]:
         """Yield the vectors of entries that were listed, in parts."""
         for start in range(0, len(keys), LOADED_AT_ONCE):
             part = keys[start : start + LOADED_AT_ONCE]
-            ahead.go_on(int(part[0]) - 1)
             found, vectors = self._vectors(db, part, dimension)
             if not np.array_equal(found, part):
                 raise CorruptStore(self.path, "an entry is there that its key does not find")

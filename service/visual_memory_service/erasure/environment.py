@@ -1,36 +1,68 @@
 """Environment of a process that erases from RAM: its libraries leave no residue there.
 
-glibc overwrites freed memory, and Python takes all its memory from glibc. glibc finds all functions
+glibc overwrites freed memory, and Python takes all its memory from glibc. glibc finds the functions
 of a library when it loads it: at a function's first call it would first write the processor's
 registers, which may hold parts of a vector, to the thread's stack, where they stay.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 
 TUNABLES, OVERWRITING = "GLIBC_TUNABLES", "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"
 OTHERS = {"PYTHONMALLOC": "malloc", "LD_BIND_NOW": "1"}
+FILLED = bytes([165 ^ 0xFF]) * 64  # as glibc returns memory that it overwrites when it is freed
+SET_BY = "VISUAL_MEMORY_ENVIRONMENT_SET_BY"
+IN_VAIN = (
+    "{} was run again with settings of its environment, as unlearning from RAM needs it, but they "
+    "have no effect: run it without -E and -I, without setuid and capabilities of its own, with a "
+    f"{TUNABLES} that glibc can read and with glibc's malloc; or serve with --erasure files."
+)
 
 
 def run_with_environment() -> None:
     """Execute this program again unless its environment is the one described above.
 
-    It is read only when a process starts, and by glibc alone: other systems go on without.
+    It takes effect only when a process starts. On systems other than Linux RAM is not erased, and
+    nothing is done. Raises SystemExit if the program cannot be executed, or has been in vain.
     """
-    given = os.environ.get(TUNABLES, "")
-    if sys.platform != "linux" or (OVERWRITING in given and OTHERS.items() <= os.environ.items()):
+    if sys.platform != "linux" or in_effect():
         return
-    tunables = given if OVERWRITING in given else ":".join(filter(None, (given, OVERWRITING)))
+    process, given = str(os.getpid()), os.environ.get(TUNABLES, "")
+    if os.environ.get(SET_BY) == process:
+        raise SystemExit(IN_VAIN.format(sys.executable))
+    tunables = ":".join(filter(None, (given, OVERWRITING)))
     try:
         os.execve(
             sys.executable,
             [sys.executable, *sys.orig_argv[1:]],
-            {**os.environ, **OTHERS, TUNABLES: tunables},
+            {**os.environ, **OTHERS, TUNABLES: tunables, SET_BY: process},
         )
     except OSError as error:
         raise SystemExit(
             f"{sys.executable} cannot be run again, as unlearning from RAM needs it "
             f"({error.strerror}); let the server run it, or serve with --erasure files."
         ) from None
+
+
+def in_effect() -> bool:
+    """Return whether this process has the environment, and heeds it."""
+    return (
+        os.environ.get(TUNABLES, "").endswith(OVERWRITING)  # of two settings the last one counts
+        and OTHERS.items() <= os.environ.items()
+        and not sys.flags.ignore_environment
+        and newly_allocated() == FILLED
+    )
+
+
+def newly_allocated() -> bytes:
+    """Return memory as the C library allocates it."""
+    library = ctypes.CDLL(None)
+    library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    at = library.malloc(ctypes.c_size_t(len(FILLED)))
+    try:
+        return ctypes.string_at(at, len(FILLED))
+    finally:
+        library.free(at)

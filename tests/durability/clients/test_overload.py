@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
@@ -235,12 +235,12 @@ def test_streams_of_which_nothing_is_heard_make_room_for_others(
     assert ended >= 1
 
 
-def limited(tmp_path: Path, descriptors: int) -> subprocess.Popen[str]:
+def limited(tmp_path: Path, descriptors: int, log: IO[str] | None = None) -> subprocess.Popen[str]:
     """Start a server that may open only ``descriptors`` files and connections."""
     serve = ["-m", "visual_memory_service", "serve", "--data", str(tmp_path / "data")]
     shell = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", sys.executable]
     return subprocess.Popen(
-        [*shell, *serve, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True
+        [*shell, *serve, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=log, text=True
     )
 
 
@@ -263,6 +263,32 @@ def test_connections_that_say_nothing_keep_nobody_out(tmp_path: Path, sent: byte
 
     assert decision.label == "cat"
     assert server.returncode == 0
+
+
+def test_memories_for_which_files_lack_leave_some_to_the_server(
+    start: Start, tmp_path: Path
+) -> None:
+    server = start(tmp_path / "data")
+    names = [f"pets-{number:02}" for number in range(20)]
+    with visual_memory.connect(server.address) as client:
+        for name in names:
+            client.create_memory(name, dimension=2)
+    assert server.end() == 0
+
+    log = tmp_path / "log"
+    with log.open("w") as file, limited(tmp_path, 100, file) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().removeprefix("listening on ").strip()
+        try:
+            with visual_memory.connect(address, timeout=30) as client:
+                client.memory(names[0]).insert(vectors=[[1.0, 0.0]], labels=["cat"])
+        finally:
+            process.terminate()
+
+    assert process.returncode == 0
+    left_out = [line for line in log.read_text().splitlines() if "memory not opened" in line]
+    assert 0 < len(left_out) < len(names)
+    assert all("let the server have more files open (ulimit -n)" in line for line in left_out)
 
 
 def test_a_server_opens_as_many_files_as_the_system_allows(start: Start) -> None:

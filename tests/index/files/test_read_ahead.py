@@ -222,6 +222,7 @@ def test_trees_may_be_as_deep_as_those_of_sqlite() -> None:
         ({1: inner(last=1)}, []),
         ({1: inner((2, 10), (3, 10), last=4)}, [(1, LAST_KEY)]),
         ({1: inner((2, 10), (3, 7), last=4)}, [(1, LAST_KEY)]),
+        ({1: inner((2, 10), last=4)[:13]}, [(1, LAST_KEY)]),
     ],
 )
 def test_pages_that_are_no_tree_are_walked_once(

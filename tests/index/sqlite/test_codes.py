@@ -189,6 +189,64 @@ def test_rows_were_read_ahead_before_they_are_listed(
             assert number > 5 or len(before) < len(data) / 2
 
 
+@pytest.mark.parametrize("first", range(101, 107))  # in one of these cases it ends its page
+def test_vectors_are_read_ahead_where_most_codes_of_a_part_lack(
+    first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PAGE_BYTES", 512)
+    monkeypatch.setattr(store, "CODED_AT_ONCE", 50)
+    monkeypatch.setattr(read_ahead, "READ_AHEAD", 1 << 10)
+    monkeypatch.setattr(read_ahead, "READ_AT_ONCE", 1 << 9)
+    vectors = unit_rows(np.random.default_rng(1).standard_normal((200, D)).astype(np.float32))
+    memory = Memory.create(tmp_path / "m.sqlite", new_identity("m", D, None), indexes=DISK)
+    memory.insert([Entry(f"number {number:03}", "x") for number in range(200)], vectors)
+    memory.close()
+    data, asked = memory.path.read_bytes(), list[bytes]()
+
+    def note(file: int, start: int, size: int, advice: int) -> None:
+        asked.append(data[start : start + size])
+
+    def vectors_read() -> set[int]:
+        """Delete codes, and return which rows' vectors were read ahead."""
+        asked.clear()
+        with closing(sqlite3.connect(memory.path)) as db, db:
+            db.execute("DELETE FROM codes WHERE key = 3 OR key % 7 = 0")
+        with closing(SqliteStore(memory.path)) as opened:
+            list(opened.coded_rows(D, Planes(D).encode))
+        return {row for row in range(200) if any(vectors[row].tobytes() in each for each in asked)}
+
+    monkeypatch.setattr(os, "posix_fadvise", note)
+    assert vectors_read() == set()
+    with closing(sqlite3.connect(memory.path)) as db, db:
+        db.execute("DELETE FROM codes WHERE key BETWEEN ? AND 150", (first,))
+    found = vectors_read()
+    assert first - 1 in found
+    assert not found & {*range(80), *range(180, 200)}
+
+
+@pytest.mark.parametrize("read", ["codes", "vectors", "vectors without codes"])
+def test_rows_longer_than_a_page_are_read_ahead_as_a_whole(
+    read: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PAGE_BYTES", 512)
+    vectors = np.random.default_rng(1).standard_normal((100, 1000)).astype(np.float32)
+    memory = Memory.create(tmp_path / "m.sqlite", new_identity("m", 1000, None), indexes=DISK)
+    memory.insert([Entry(f"{number}", "x") for number in range(100)], unit_rows(vectors))
+    memory.close()
+    if read == "vectors without codes":
+        with closing(sqlite3.connect(memory.path)) as db, db:
+            db.execute("DELETE FROM codes")
+    asked, encode = list[int](), Planes(1000).encode
+
+    monkeypatch.setattr(store, "LOADED_AT_ONCE", 5)
+    monkeypatch.setattr(store, "CODED_AT_ONCE", 5)
+    monkeypatch.setattr(os, "posix_fadvise", lambda file, start, size, advice: asked.append(size))
+    with closing(SqliteStore(memory.path)) as opened:
+        list(opened.rows(1000) if read == "vectors" else opened.coded_rows(1000, encode))
+
+    assert sum(asked) > 0.8 * (encode(vectors).nbytes if read == "codes" else vectors.nbytes)
+
+
 def test_missing_codes_are_made_in_parts(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     before, found = stored(memory), answers(memory)
     memory.close()

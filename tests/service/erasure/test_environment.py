@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.conftest import Server, Start
+from tests.conftest import SECONDS, Server, Start
 
 from visual_memory_service.erasure.environment import (
+    IN_VAIN,
     OTHERS,
     OVERWRITING,
+    SET_BY,
     TUNABLES,
     run_with_environment,
 )
@@ -20,36 +22,94 @@ from visual_memory_service.erasure.environment import (
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="glibc's environment is meant")
 
 
-@pytest.mark.parametrize("environment", [{}, {TUNABLES: OVERWRITING}], ids=["bare", "set"])
-def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves(
-    environment: dict[str, str],
-) -> None:
-    script = (
-        "from visual_memory_index import ResiduePatterns\n"
-        "from visual_memory_service.erasure.environment import run_with_environment\n"
-        "from visual_memory_service.erasure.process_memory import search\n"
-        "run_with_environment()\n"
-        "texts = [f'person-{number:024}' for number in range(2000)]\n"
-        "patterns = ResiduePatterns(texts)\n"
-        "held = len(search(patterns).found)\n"
-        "del texts\n"
-        "print(patterns.count, held, len(search(patterns).found))\n"
-    )
+FREED = (
+    "from visual_memory_index import ResiduePatterns\n"
+    "from visual_memory_service.erasure.environment import run_with_environment\n"
+    "from visual_memory_service.erasure.process_memory import search\n"
+    "run_with_environment()\n"
+    "texts = [f'person-{number:024}' for number in range(2000)]\n"
+    "patterns = ResiduePatterns(texts)\n"
+    "held = len(search(patterns).found)\n"
+    "del texts\n"
+    "print(patterns.count, held, len(search(patterns).found))\n"
+)
 
-    run = subprocess.run(
-        [sys.executable, "-c", script],
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the settings out of the environment of these tests, in which some may be."""
+    for name in (TUNABLES, *OTHERS, SET_BY):
+        monkeypatch.delenv(name, raising=False)
+
+
+def environment_of(server: Server) -> dict[str, str]:
+    """Return the environment that the process of a server began with."""
+    variables = Path(f"/proc/{server.process.pid}/environ").read_text().split("\0")
+    return {name: value for name, _, value in (each.partition("=") for each in variables)}
+
+
+def run(*program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *program],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        check=True,
+        timeout=SECONDS,
     )
 
-    assert run.stdout == "2000 2000 0\n"
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {TUNABLES: OVERWRITING},
+        {TUNABLES: f"{OVERWRITING}:glibc.malloc.perturb=0", **OTHERS},
+        {TUNABLES: "glibc.malloc.arena_max=2", "PYTHONMALLOC": "debug", "LD_BIND_NOW": ""},
+        {TUNABLES: OVERWRITING, **OTHERS, SET_BY: "1"},
+    ],
+    ids=["bare", "set", "changed again", "others", "of another process"],
+)
+def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves(
+    environment: dict[str, str],
+) -> None:
+    assert run("-c", FREED, **environment).stdout == "2000 2000 0\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment"),
+    [
+        (["-E"], {}),
+        (["-I"], {}),
+        (["-E"], {TUNABLES: OVERWRITING, **OTHERS}),
+        ([], {TUNABLES: "glibc.malloc.perturb=3=4"}),
+    ],
+    ids=["no environment", "isolated", "no environment, though set", "not read"],
+)
+def test_settings_without_effect_are_refused(flags: list[str], environment: dict[str, str]) -> None:
+    ran = run(*flags, "-c", FREED, **environment)
+
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == IN_VAIN.format(sys.executable)  # glibc warns, too
+    assert ran.stdout == ""
+
+
+@pytest.mark.parametrize("name", [TUNABLES, *OTHERS])
+def test_a_program_whose_settings_are_taken_away_is_run_again_but_once(
+    tmp_path: Path, name: str
+) -> None:
+    """As glibc does it with some where a program is setuid or has capabilities."""
+    wrapper, runs = tmp_path / "python", tmp_path / "runs"
+    wrapper.write_text(f'#!/bin/sh\necho run >> {runs}\nunset {name}\nexec {sys.executable} "$@"\n')
+    wrapper.chmod(0o755)
+
+    ran = run("-c", f"import sys\nsys.executable = {str(wrapper)!r}\n{FREED}")
+
+    assert ran.stderr == IN_VAIN.format(wrapper) + "\n"
+    assert runs.read_text() == "run\n"
 
 
 def test_a_program_that_may_not_be_run_again_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/dev/null")
-    monkeypatch.delenv(TUNABLES, raising=False)
 
     with pytest.raises(SystemExit) as refused:
         run_with_environment()
@@ -60,26 +120,12 @@ def test_a_program_that_may_not_be_run_again_is_told(monkeypatch: pytest.MonkeyP
     )
 
 
-def test_the_command_serves_with_it(server: Server) -> None:
-    found = environment_of(server)
-
-    assert found[TUNABLES] == OVERWRITING
-    assert OTHERS.items() <= found.items()
-
-
-def environment_of(server: Server) -> dict[str, str]:
-    """Return the environment that the process of a server began with."""
-    variables = Path(f"/proc/{server.process.pid}/environ").read_text().split("\0")
-    return {name: value for name, _, value in (each.partition("=") for each in variables)}
-
-
 @pytest.mark.parametrize("given", [None, "glibc.malloc.arena_max=2"], ids=["bare", "others"])
-def test_it_is_set_once_beside_other_settings_of_glibc(
+def test_the_command_serves_with_it_beside_other_settings_of_glibc(
     start: Start, monkeypatch: pytest.MonkeyPatch, given: str | None
 ) -> None:
-    monkeypatch.delenv("LD_BIND_NOW", raising=False)
-    monkeypatch.setenv("PYTHONMALLOC", "malloc")
-    monkeypatch.setenv(TUNABLES, ":".join(filter(None, (given, OVERWRITING))))
+    if given is not None:
+        monkeypatch.setenv(TUNABLES, given)
 
     found = environment_of(start())
 

@@ -64,8 +64,8 @@ def use_all_descriptors() -> None:
     few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= most < DESCRIPTORS_MIN:
         raise BadSetting(
-            f"The server may have {most} files open; it needs {DESCRIPTORS_MIN}, and eight more for "
-            "each memory, one for each connection: let it have more (ulimit -n)."
+            f"The server may have {most} files open; it needs {DESCRIPTORS_MIN}, and eight more "
+            "for each memory, one for each connection: let it have more (ulimit -n)."
         )
     with suppress(ValueError, OSError):  # macOS allows fewer than it says
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(most, DESCRIPTORS_MAX)), most))

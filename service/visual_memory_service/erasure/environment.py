@@ -15,11 +15,6 @@ TUNABLES, OVERWRITING = "GLIBC_TUNABLES", "glibc.malloc.perturb=165:glibc.malloc
 OTHERS = {"PYTHONMALLOC": "malloc", "LD_BIND_NOW": "1"}
 FILLED = bytes([165 ^ 0xFF]) * 64  # as glibc returns memory that it overwrites when it is freed
 SET_BY = "VISUAL_MEMORY_ENVIRONMENT_SET_BY"
-IN_VAIN = (
-    "{} was run again with settings of its environment, as unlearning from RAM needs it, but they "
-    "have no effect: run it without -E and -I, without setuid and capabilities of its own, with a "
-    f"{TUNABLES} that glibc can read and with glibc's malloc; or serve with --erasure files."
-)
 
 
 def run_with_environment() -> None:
@@ -32,7 +27,12 @@ def run_with_environment() -> None:
         return
     process, given = str(os.getpid()), os.environ.get(TUNABLES, "")
     if os.environ.get(SET_BY) == process:
-        raise SystemExit(IN_VAIN.format(sys.executable))
+        raise SystemExit(
+            f"{sys.executable} was run again with settings of its environment, as unlearning from "
+            "RAM needs it, but they have no effect: run it without -E and -I, without setuid and "
+            "capabilities of its own, with a GLIBC_TUNABLES that glibc can read and with glibc's "
+            "malloc; or serve with --erasure files."
+        )
     tunables = ":".join(filter(None, (given, OVERWRITING)))
     try:
         os.execve(

@@ -11,7 +11,6 @@ import pytest
 from tests.conftest import SECONDS, Server, Start
 
 from visual_memory_service.erasure.environment import (
-    IN_VAIN,
     OTHERS,
     OVERWRITING,
     SET_BY,
@@ -22,6 +21,11 @@ from visual_memory_service.erasure.environment import (
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="glibc's environment is meant")
 
 
+IN_VAIN = (
+    "{} was run again with settings of its environment, as unlearning from RAM needs it, but they "
+    "have no effect: run it without -E and -I, without setuid and capabilities of its own, with a "
+    "GLIBC_TUNABLES that glibc can read and with glibc's malloc; or serve with --erasure files."
+)
 FREED = (
     "from visual_memory_index import ResiduePatterns\n"
     "from visual_memory_service.erasure.environment import run_with_environment\n"

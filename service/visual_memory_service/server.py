@@ -6,9 +6,8 @@ import asyncio
 import os
 import resource
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import structlog
@@ -35,7 +34,6 @@ from visual_memory_service.wire.servicer import Servicer
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
 DESCRIPTORS_MIN, DESCRIPTORS_MAX = 64, 65_536
 SPARE_THREADS = 32  # for gRPC and the libraries of embedders
-SPARE_FILES = 16
 FITTED = (CALIBRATION,)  # settings computed from entries
 log = structlog.get_logger()
 
@@ -71,15 +69,6 @@ def use_all_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(most, DESCRIPTORS_MAX)), most))
 
 
-@contextmanager
-def files_kept_for_grpc() -> Iterator[None]:
-    """Have SPARE_FILES open in the block, so that the memories that it opens leave as many."""
-    with ExitStack() as spare:
-        for _ in range(SPARE_FILES):
-            spare.enter_context(open(os.devnull, "rb"))
-        yield
-
-
 async def run(settings: Settings) -> None:
     """Start all parts of the server on the running event loop, and serve until a signal."""
     began = time.perf_counter()
@@ -104,9 +93,8 @@ async def run(settings: Settings) -> None:
         loop.call_soon_threadsafe(say, memory, serves)
 
     async with AsyncExitStack() as closing:
-        with files_kept_for_grpc():
-            opening = asyncio.ensure_future(asyncio.to_thread(Memories, settings, changed, FITTED))
-            await first_of(opening, stopping)
+        opening = asyncio.ensure_future(asyncio.to_thread(Memories, settings, changed, FITTED))
+        await first_of(opening, stopping)
         if not opening.done():  # a thread that reads cannot be stopped, but all it writes is whole
             log.info("stopped", problem="before all memories were open")
             os._exit(0)

@@ -27,6 +27,7 @@ from visual_memory_index.files.damage import NotAsWritten, damage_of, safe_messa
 from visual_memory_index.files.disk import (
     database_files,
     file_unavailable,
+    files_to_spare,
     new_file,
     probe_folder,
     translate_os_errors,
@@ -72,9 +73,9 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._read: dict[Path, int] = {}
         self._idle_lock = threading.Lock()
-        if not path.exists():
-            new_file(path).close()
-        with self._translate_errors():
+        with files_to_spare(path), self._translate_errors():
+            if not path.exists():
+                new_file(path).close()
             self._inode = self._stat()
             self._writer = self._connect()
             try:

@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +16,7 @@ from visual_memory_index.errors import DiskFull, FileUnavailable, TooManyFiles, 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
+FILES_TO_SPARE, FILES_NEEDED = 32, 8  # by others, and to open one
 PROBE_BYTES = 16_384
 SMALL_BYTES = 1 << 20
 
@@ -119,6 +120,22 @@ def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
         yield
     except OSError as problem:
         raise file_unavailable(path, problem, opening=opening) from problem
+
+
+@contextmanager
+def files_to_spare(path: Path) -> Iterator[None]:
+    """Yield with FILES_TO_SPARE open, so that as many can be opened once the file at ``path`` is.
+
+    Without any, erasures wait and gRPC takes no connections, or ends the process as it starts.
+    Raises TooManyFiles.
+    """
+    with ExitStack() as spare:
+        with translate_os_errors(path, opening=True), ExitStack() as needed:
+            for files, count in ((spare, FILES_TO_SPARE), (needed, FILES_NEEDED)):
+                for _ in range(count // 2):
+                    for each in os.pipe():
+                        files.callback(os.close, each)
+        yield
 
 
 def file_unavailable(path: Path, problem: OSError, *, opening: bool = False) -> FileUnavailable:

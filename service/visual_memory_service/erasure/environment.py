@@ -14,7 +14,7 @@ import sys
 TUNABLES, OVERWRITING = "GLIBC_TUNABLES", "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"
 OTHERS = {"PYTHONMALLOC": "malloc", "LD_BIND_NOW": "1"}
 FILLED = bytes([165 ^ 0xFF]) * 64  # as glibc returns memory that it overwrites when it is freed
-SET_BY = "VISUAL_MEMORY_ENVIRONMENT_SET_BY"
+RUN_AGAIN = "VISUAL_MEMORY_RUN_AGAIN"
 
 
 def run_with_environment() -> None:
@@ -25,20 +25,19 @@ def run_with_environment() -> None:
     """
     if sys.platform != "linux" or in_effect():
         return
-    process, given = str(os.getpid()), os.environ.get(TUNABLES, "")
-    if os.environ.get(SET_BY) == process:
+    if RUN_AGAIN in os.environ:
         raise SystemExit(
             f"{sys.executable} was run again with settings of its environment, as unlearning from "
             "RAM needs it, but they have no effect: run it without -E and -I, without setuid and "
-            "capabilities of its own, with a GLIBC_TUNABLES that glibc can read and with glibc's "
-            "malloc; or serve with --erasure files."
+            "capabilities of its own, with a GLIBC_TUNABLES that glibc can read, and with glibc's "
+            "malloc (no LD_PRELOAD of another); or serve with --erasure files."
         )
-    tunables = ":".join(filter(None, (given, OVERWRITING)))
+    tunables = ":".join(filter(None, (os.environ.get(TUNABLES), OVERWRITING)))
     try:
         os.execve(
             sys.executable,
             [sys.executable, *sys.orig_argv[1:]],
-            {**os.environ, **OTHERS, TUNABLES: tunables, SET_BY: process},
+            {**os.environ, **OTHERS, TUNABLES: tunables, RUN_AGAIN: "1"},
         )
     except OSError as error:
         raise SystemExit(
@@ -48,7 +47,7 @@ def run_with_environment() -> None:
 
 
 def in_effect() -> bool:
-    """Return whether this process has the environment, and heeds it."""
+    """Return whether this process has the environment, and shows that Python and glibc heed it."""
     return (
         os.environ.get(TUNABLES, "").endswith(OVERWRITING)  # of two settings the last one counts
         and OTHERS.items() <= os.environ.items()

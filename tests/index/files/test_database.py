@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ from visual_memory_index.files.database import (
     schema_of,
     translate_errors,
 )
-from visual_memory_index.files.disk import database_files
+from visual_memory_index.files.disk import FILES_TO_SPARE, database_files
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
@@ -468,6 +468,26 @@ def files_max() -> Iterator[Callable[[int], None]]:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield lambda most: resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_no_file_is_opened_with_the_last_that_the_process_may_have(
+    tmp_path: Path, files_max: Callable[[int], None]
+) -> None:
+    files_max(max(map(int, os.listdir("/dev/fd"))) + FILES_TO_SPARE + 16)
+    with ExitStack() as closing_all:
+
+        def open_all() -> None:
+            for number in range(100):
+                database = Database(tmp_path / f"{number}.sqlite", STEPS)
+                closing_all.callback(database.close)
+
+        with pytest.raises(TooManyFiles, match=r"^\d+\.sqlite could not .*ulimit -n") as refused:
+            open_all()
+
+        with ExitStack() as spare:
+            for _ in range(FILES_TO_SPARE):
+                spare.enter_context(open(os.devnull))
+    assert not (tmp_path / str(refused.value).partition(" ")[0]).exists()
 
 
 @pytest.mark.parametrize("content", [b"not a database" * 999, b"SQLite format 3\0" + b"\xff" * 999])

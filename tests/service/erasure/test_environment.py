@@ -13,7 +13,7 @@ from tests.conftest import SECONDS, Server, Start
 from visual_memory_service.erasure.environment import (
     OTHERS,
     OVERWRITING,
-    SET_BY,
+    RUN_AGAIN,
     TUNABLES,
     run_with_environment,
 )
@@ -24,7 +24,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="glibc's environ
 IN_VAIN = (
     "{} was run again with settings of its environment, as unlearning from RAM needs it, but they "
     "have no effect: run it without -E and -I, without setuid and capabilities of its own, with a "
-    "GLIBC_TUNABLES that glibc can read and with glibc's malloc; or serve with --erasure files."
+    "GLIBC_TUNABLES that glibc can read, and with glibc's malloc (no LD_PRELOAD of another); or "
+    "serve with --erasure files."
 )
 FREED = (
     "from visual_memory_index import ResiduePatterns\n"
@@ -42,7 +43,7 @@ FREED = (
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the settings out of the environment of these tests, in which some may be."""
-    for name in (TUNABLES, *OTHERS, SET_BY):
+    for name in (TUNABLES, *OTHERS, RUN_AGAIN):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -69,9 +70,9 @@ def run(*program: str, **environment: str) -> subprocess.CompletedProcess[str]:
         {TUNABLES: OVERWRITING},
         {TUNABLES: f"{OVERWRITING}:glibc.malloc.perturb=0", **OTHERS},
         {TUNABLES: "glibc.malloc.arena_max=2", "PYTHONMALLOC": "debug", "LD_BIND_NOW": ""},
-        {TUNABLES: OVERWRITING, **OTHERS, SET_BY: "1"},
+        {TUNABLES: OVERWRITING, **OTHERS, RUN_AGAIN: "1"},
     ],
-    ids=["bare", "set", "changed again", "others", "of another process"],
+    ids=["bare", "set", "changed again", "others", "of a server"],
 )
 def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves(
     environment: dict[str, str],
@@ -97,13 +98,14 @@ def test_settings_without_effect_are_refused(flags: list[str], environment: dict
     assert ran.stdout == ""
 
 
+@pytest.mark.parametrize("how", ["exec ", ""], ids=["executed", "started"])
 @pytest.mark.parametrize("name", [TUNABLES, *OTHERS])
 def test_a_program_whose_settings_are_taken_away_is_run_again_but_once(
-    tmp_path: Path, name: str
+    tmp_path: Path, name: str, how: str
 ) -> None:
     """As glibc does it with some where a program is setuid or has capabilities."""
     wrapper, runs = tmp_path / "python", tmp_path / "runs"
-    wrapper.write_text(f'#!/bin/sh\necho run >> {runs}\nunset {name}\nexec {sys.executable} "$@"\n')
+    wrapper.write_text(f'#!/bin/sh\necho run >> {runs}\nunset {name}\n{how}{sys.executable} "$@"\n')
     wrapper.chmod(0o755)
 
     ran = run("-c", f"import sys\nsys.executable = {str(wrapper)!r}\n{FREED}")

@@ -25,9 +25,9 @@ from visual_memory_index.errors import (
 from visual_memory_index.files import checksums as sums
 from visual_memory_index.files.damage import NotAsWritten, damage_of, safe_message
 from visual_memory_index.files.disk import (
+    check_files_left,
     database_files,
     file_unavailable,
-    files_to_spare,
     new_file,
     probe_folder,
     translate_os_errors,
@@ -73,9 +73,10 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._read: dict[Path, int] = {}
         self._idle_lock = threading.Lock()
-        with files_to_spare(path), self._translate_errors():
-            if not path.exists():
-                new_file(path).close()
+        check_files_left(path)
+        if not path.exists():
+            new_file(path).close()
+        with self._translate_errors():
             self._inode = self._stat()
             self._writer = self._connect()
             try:

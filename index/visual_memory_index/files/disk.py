@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +17,7 @@ from visual_memory_index.errors import DiskFull, FileUnavailable, TooManyFiles, 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
-FILES_TO_SPARE, FILES_NEEDED = 32, 8  # by others, and to open one
+FILES_LEFT = 40  # 8 are of a memory
 PROBE_BYTES = 16_384
 SMALL_BYTES = 1 << 20
 
@@ -122,20 +123,15 @@ def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
         raise file_unavailable(path, problem, opening=opening) from problem
 
 
-@contextmanager
-def files_to_spare(path: Path) -> Iterator[None]:
-    """Yield with FILES_TO_SPARE open, so that as many can be opened once the file at ``path`` is.
+def check_files_left(path: Path) -> None:
+    """Raise TooManyFiles if, with the file at ``path``, fewer than FILES_LEFT could be opened.
 
-    Without any, erasures wait and gRPC takes no connections, or ends the process as it starts.
-    Raises TooManyFiles.
+    Without any, erasures wait, and gRPC takes no connections, or ends the process as it starts.
     """
-    with ExitStack() as spare:
-        with translate_os_errors(path, opening=True), ExitStack() as needed:
-            for files, count in ((spare, FILES_TO_SPARE), (needed, FILES_NEEDED)):
-                for _ in range(count // 2):
-                    for each in os.pipe():
-                        files.callback(os.close, each)
-        yield
+    with translate_os_errors(path, opening=True), open(os.devnull, "rb") as lowest:
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if 0 <= most < lowest.fileno() + FILES_LEFT:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def file_unavailable(path: Path, problem: OSError, *, opening: bool = False) -> FileUnavailable:

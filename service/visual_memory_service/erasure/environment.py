@@ -23,9 +23,10 @@ def run_with_environment() -> None:
     It takes effect only when a process starts. On systems other than Linux RAM is not erased, and
     nothing is done. Raises SystemExit if the program cannot be executed, or has been in vain.
     """
+    again = os.environ.pop(RUN_AGAIN, None)  # which no program run by this one should have
     if sys.platform != "linux" or in_effect():
         return
-    if RUN_AGAIN in os.environ:
+    if again is not None:
         raise SystemExit(
             f"{sys.executable} was run again with settings of its environment, as unlearning from "
             "RAM needs it, but they have no effect: run it without -E and -I, without setuid and "

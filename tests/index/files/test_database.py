@@ -37,7 +37,7 @@ from visual_memory_index.files.database import (
     schema_of,
     translate_errors,
 )
-from visual_memory_index.files.disk import FILES_TO_SPARE, database_files
+from visual_memory_index.files.disk import FILES_LEFT, database_files
 
 if TYPE_CHECKING:
     from tests.index.conftest import SmallDisk
@@ -470,10 +470,10 @@ def files_max() -> Iterator[Callable[[int], None]]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_no_file_is_opened_with_the_last_that_the_process_may_have(
+def test_a_file_that_would_leave_few_others_is_not_opened(
     tmp_path: Path, files_max: Callable[[int], None]
 ) -> None:
-    files_max(max(map(int, os.listdir("/dev/fd"))) + FILES_TO_SPARE + 16)
+    files_max(max(map(int, os.listdir("/dev/fd"))) + FILES_LEFT + 8)
     with ExitStack() as closing_all:
 
         def open_all() -> None:
@@ -484,9 +484,9 @@ def test_no_file_is_opened_with_the_last_that_the_process_may_have(
         with pytest.raises(TooManyFiles, match=r"^\d+\.sqlite could not .*ulimit -n") as refused:
             open_all()
 
-        with ExitStack() as spare:
-            for _ in range(FILES_TO_SPARE):
-                spare.enter_context(open(os.devnull))
+        with ExitStack() as others:
+            for _ in range(FILES_LEFT - 8):
+                others.enter_context(open(os.devnull))
     assert not (tmp_path / str(refused.value).partition(" ")[0]).exists()
 
 

@@ -28,6 +28,7 @@ IN_VAIN = (
     "serve with --erasure files."
 )
 FREED = (
+    "import os\n"
     "from visual_memory_index import ResiduePatterns\n"
     "from visual_memory_service.erasure.environment import run_with_environment\n"
     "from visual_memory_service.erasure.process_memory import search\n"
@@ -36,7 +37,7 @@ FREED = (
     "patterns = ResiduePatterns(texts)\n"
     "held = len(search(patterns).found)\n"
     "del texts\n"
-    "print(patterns.count, held, len(search(patterns).found))\n"
+    "print(patterns.count, held, len(search(patterns).found), 'AGAIN' in str(os.environ))\n"
 )
 
 
@@ -77,7 +78,7 @@ def run(*program: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_what_python_frees_is_overwritten_at_once_in_the_process_that_serves(
     environment: dict[str, str],
 ) -> None:
-    assert run("-c", FREED, **environment).stdout == "2000 2000 0\n"
+    assert run("-c", FREED, **environment).stdout == "2000 2000 0 False\n"
 
 
 @pytest.mark.parametrize(

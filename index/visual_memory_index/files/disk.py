@@ -124,9 +124,11 @@ def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
 
 
 def check_files_left(path: Path) -> None:
-    """Raise TooManyFiles if, with the file at ``path``, fewer than FILES_LEFT could be opened.
+    """Raise TooManyFiles if few files could be opened beside the one at ``path``.
 
-    Without any, erasures wait, and gRPC takes no connections, or ends the process as it starts.
+    Without any, erasures wait, and gRPC takes no connections, or ends the process as it starts. The
+    lowest free descriptor is asked for: FILES_LEFT are above it, of which files opened earlier may
+    have some if others were closed since.
     """
     with translate_os_errors(path, opening=True), open(os.devnull, "rb") as lowest:
         most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

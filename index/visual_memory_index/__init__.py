@@ -10,7 +10,7 @@ from visual_memory_index.curation.valuation import Valuation
 from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.erasure.search import Findings, search_files, unexplained
 from visual_memory_index.files.damage import damage_of
-from visual_memory_index.files.disk import probe_folder, read_small, write_private
+from visual_memory_index.files.disk import FILES_LEFT, probe_folder, read_small, write_private
 from visual_memory_index.memory.check import Checked
 from visual_memory_index.memory.memory import Memory, MemoryInfo
 from visual_memory_index.memory.unlearn import UNLEARNED_MAX, Facts
@@ -46,6 +46,7 @@ from visual_memory_index.votes.voting import (
 
 __all__ = [
     "CUT_SHORT",
+    "FILES_LEFT",
     "HEADS",
     "NAME",
     "NUMBERS",

@@ -14,7 +14,7 @@ import structlog
 from grpc_health.v1 import health_pb2
 
 from visual_memory.v1 import service_pb2_grpc
-from visual_memory_index import FolderLock, check_folder, running_threads
+from visual_memory_index import FILES_LEFT, FolderLock, check_folder, running_threads
 from visual_memory_service.config import BadSetting, Settings
 from visual_memory_service.convert.requests import SERVICE
 from visual_memory_service.decisions.calibration import SETTING as CALIBRATION
@@ -32,7 +32,7 @@ from visual_memory_service.wire.rerank import Rerankers
 from visual_memory_service.wire.servicer import Servicer
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
-DESCRIPTORS_MIN, DESCRIPTORS_MAX = 64, 65_536
+DESCRIPTORS_MIN, DESCRIPTORS_MAX = FILES_LEFT + 24, 65_536
 SPARE_THREADS = 32  # for gRPC and the libraries of embedders
 FITTED = (CALIBRATION,)  # settings computed from entries
 log = structlog.get_logger()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import shutil
@@ -124,16 +125,22 @@ def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
 
 
 def check_files_left(path: Path) -> None:
-    """Raise TooManyFiles if few files could be opened beside the one at ``path``.
+    """Raise TooManyFiles if fewer than FILES_LEFT could be opened beside the one at ``path``.
 
-    Without any, erasures wait, and gRPC takes no connections, or ends the process as it starts. The
-    lowest free descriptor is asked for: FILES_LEFT are above it, of which files opened earlier may
-    have some if others were closed since.
+    Without any, erasures wait, and gRPC takes no connections, or ends the process as it starts.
     """
-    with translate_os_errors(path, opening=True), open(os.devnull, "rb") as lowest:
-        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if 0 <= most < lowest.fileno() + FILES_LEFT:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        return
+    free = 0
+    for descriptor in reversed(range(most)):  # the lowest are taken first: the highest are free
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_GETFD)
+        except OSError:
+            free += 1
+        if free == FILES_LEFT:
+            return
+    raise TooManyFiles(path, os.strerror(errno.EMFILE).lower())
 
 
 def file_unavailable(path: Path, problem: OSError, *, opening: bool = False) -> FileUnavailable:

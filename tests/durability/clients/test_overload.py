@@ -237,11 +237,18 @@ def test_streams_of_which_nothing_is_heard_make_room_for_others(
 
 
 def limited(tmp_path: Path, descriptors: int, log: IO[str] | None = None) -> subprocess.Popen[str]:
-    """Start a server that may open only ``descriptors`` files and connections."""
+    """Start a server that may open only ``descriptors`` files, and that ends after SECONDS."""
+    program = (
+        "import os, resource, signal, sys;"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors}));"
+        f"signal.alarm({SECONDS}); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
     serve = ["-m", "visual_memory_service", "serve", "--data", str(tmp_path / "data")]
-    shell = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", sys.executable]
     return subprocess.Popen(
-        [*shell, *serve, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=log, text=True
+        [sys.executable, "-c", program, *serve, "--listen", "127.0.0.1:0"],
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
     )
 
 

@@ -473,20 +473,22 @@ def files_max() -> Iterator[Callable[[int], None]]:
 def test_a_file_that_would_leave_few_others_is_not_opened(
     tmp_path: Path, files_max: Callable[[int], None]
 ) -> None:
-    files_max(max(map(int, os.listdir("/dev/fd"))) + FILES_LEFT + 8)
-    with ExitStack() as closing_all:
+    with ExitStack() as low, ExitStack() as others:
+        for _ in range(12):
+            low.enter_context(open(os.devnull))
+        files_max(max(map(int, os.listdir("/dev/fd"))) + FILES_LEFT + 8)
 
         def open_all() -> None:
             for number in range(100):
-                database = Database(tmp_path / f"{number}.sqlite", STEPS)
-                closing_all.callback(database.close)
+                others.callback(Database(tmp_path / f"{number}.sqlite", STEPS).close)
 
         with pytest.raises(TooManyFiles, match=r"^\d+\.sqlite could not .*ulimit -n") as refused:
             open_all()
-
-        with ExitStack() as others:
-            for _ in range(FILES_LEFT - 8):
-                others.enter_context(open(os.devnull))
+        for _ in range(FILES_LEFT - 8):
+            others.enter_context(open(os.devnull))
+        low.close()
+        with pytest.raises(TooManyFiles, match=r"^gaps\.sqlite could not .*ulimit -n"):
+            Database(tmp_path / "gaps.sqlite", STEPS)
     assert not (tmp_path / str(refused.value).partition(" ")[0]).exists()
 
 

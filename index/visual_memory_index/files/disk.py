@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import resource
 import shutil
@@ -125,17 +124,18 @@ def translate_os_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
 
 
 def check_files_left(path: Path) -> None:
-    """Raise TooManyFiles if fewer than FILES_LEFT could be opened beside the one at ``path``.
+    """Raise TooManyFiles unless FILES_LEFT files can be opened, the one at ``path`` among them.
 
-    Without any, erasures wait, and gRPC takes no connections, or ends the process as it starts.
+    Without any left, erasures wait, and gRPC takes no connections, or ends the process as it
+    starts. Connections and other threads may take some of them meanwhile.
     """
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most == resource.RLIM_INFINITY:
         return
     free = 0
-    for descriptor in reversed(range(most)):  # the lowest are taken first: the highest are free
+    for descriptor in reversed(range(most)):  # the lowest are taken first, so these are often free
         try:
-            fcntl.fcntl(descriptor, fcntl.F_GETFD)
+            os.get_inheritable(descriptor)
         except OSError:
             free += 1
         if free == FILES_LEFT:

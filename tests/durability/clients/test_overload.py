@@ -237,11 +237,11 @@ def test_streams_of_which_nothing_is_heard_make_room_for_others(
 
 
 def limited(tmp_path: Path, descriptors: int, log: IO[str] | None = None) -> subprocess.Popen[str]:
-    """Start a server that may open only ``descriptors`` files, and that ends after SECONDS."""
+    """Start a server that may open only ``descriptors`` files, and that ends by itself."""
     program = (
         "import os, resource, signal, sys;"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors}));"
-        f"signal.alarm({SECONDS}); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+        f"signal.alarm({5 * SECONDS}); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
     serve = ["-m", "visual_memory_service", "serve", "--data", str(tmp_path / "data")]
     return subprocess.Popen(

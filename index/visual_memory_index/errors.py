@@ -198,7 +198,7 @@ class RequestReused(MemoryRefusal):
     def __init__(self, request_id: str) -> None:
         super().__init__(
             f'The request_id "{request_id}" was used before with other content, and nothing was '
-            "changed; repeat exactly the same call, or use a new request_id."
+            "changed; repeat exactly the same call, or use a new request_id for other content."
         )
 
 

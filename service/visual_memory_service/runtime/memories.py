@@ -26,6 +26,7 @@ from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
 from visual_memory_service.runtime.check import Checks
 from visual_memory_service.runtime.rejections import Rejections
 from visual_memory_service.runtime.searches import Searches
+from visual_memory_service.runtime.threads import OrderedWork
 
 FITTED_AT_ONCE = 2  # heads of one memory, each of which may take seconds
 TRY_AGAIN_SECONDS = 3.0  # between tries: opening reads the whole file
@@ -79,7 +80,8 @@ class ServedMemory:
     they first update misleading counts, and those with heads in ``head_searches``, since they wait
     for the end of a large removal. ``read`` maps names of settings to (text, parsed value).
     ``rejections`` are of the last calibrated queries. Few calls at a time use heads, in
-    ``fitting``: the others wait where they end at once if their clients have gone.
+    ``fitting``: the others wait where they end at once if their clients have gone. ``imports`` has
+    the request_id of each import under way, and its work.
     """
 
     memory: index.Memory
@@ -91,6 +93,7 @@ class ServedMemory:
     read: dict[str, tuple[str, Any]] = field(default_factory=dict)
     rejections: Rejections = field(default_factory=Rejections)
     fitting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FITTED_AT_ONCE))
+    imports: set[tuple[str, OrderedWork]] = field(default_factory=set)
 
     def embedder(self) -> Embedder:
         """Return the embedder that the memory was made with. Raises NoEmbedder, WrongEmbedder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ from visual_memory_index import StoredBatch
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import answers, requests
 from visual_memory_service.runtime.memories import Memories, ServedMemory
-from visual_memory_service.runtime.threads import in_order, in_thread
+from visual_memory_service.runtime.threads import OrderedWork, in_order, in_thread
 from visual_memory_service.writes.insert import insert
 
 T = TypeVar("T")
@@ -35,9 +36,15 @@ class ImportStream:
     async def stored(self) -> AsyncIterator[pb.ImportEntriesResponse]:
         """Yield acknowledgements of the batches that earlier calls with this request_id stored.
 
-        The last message has the offset, in entries, at which the import goes on.
+        A batch that such a call has sent is waited for, also if the call has ended since: the
+        client may divide its entries otherwise now. The last message has the offset, in entries, at
+        which the import goes on.
         """
         memory, catalog = self.served.memory, self.memories.catalog
+        for request_id, work in tuple(self.served.imports):
+            if request_id == self.start.request_id:
+                async for _ in until(work.start(lambda: None), self.every):
+                    yield pb.ImportEntriesResponse(working=True)
         known = await in_thread(memory.stored_batches, self.start.request_id)
         for batch in known:
             unlearned = await in_thread(catalog.unlearned, memory, batch.ids)
@@ -48,16 +55,31 @@ class ImportStream:
         self, messages: AsyncIterator[pb.ImportEntriesRequest]
     ) -> AsyncGenerator[pb.ImportEntriesResponse, None]:
         """Store the batches of ``messages`` in order, in threads; acknowledge each batch."""
-        async with in_order(self.memories.importing) as work:
+        async with self._listed() as work:
             started = (work.start(self._store, each) async for each in messages)
             async for answer in results_in_order(started, self.every):
                 yield answer or pb.ImportEntriesResponse(working=True)
+
+    @asynccontextmanager
+    async def _listed(self) -> AsyncIterator[OrderedWork]:
+        """Yield work for the threads of imports, in ``served.imports`` until it has ended."""
+        imports = self.served.imports
+        async with AsyncExitStack() as ended, in_order(self.memories.importing) as work:
+            imports.add(listed := (self.start.request_id, work))
+            ended.callback(imports.remove, listed)
+            yield work
 
     def _store(self, message: pb.ImportEntriesRequest) -> pb.ImportEntriesResponse:
         batch = requests.to_import_batch(message, self.start, self.settings)
         ids, unlearned = insert(batch, self.served, self.memories)
         stored = StoredBatch(batch.request.start, ids, batch.request.fingerprint)
         return answers.from_stored(stored, unlearned)
+
+
+async def until(done: asyncio.Future[T], every: float | None) -> AsyncIterator[None]:
+    """Wait for ``done``, and yield whenever ``every`` more seconds have passed; never if None."""
+    while not (await asyncio.wait([done], timeout=every))[0]:
+        yield
 
 
 async def results_in_order(
@@ -72,7 +94,7 @@ async def results_in_order(
     try:
         while (result := await following) is not None:
             following = asyncio.ensure_future(anext(started, None))
-            while not (await asyncio.wait([result], timeout=every))[0]:
+            async for _ in until(result, every):
                 yield None
             yield await result
     finally:

@@ -283,6 +283,21 @@ def test_a_client_that_waits_for_a_slow_batch_is_not_silent(start: Start, tmp_pa
     assert len(ids) == 30
 
 
+def test_a_batch_of_a_stream_that_was_broken_off_is_waited_for(slow: tuple[Server, str]) -> None:
+    server, embedder = slow
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="broken", embedder=embedder))
+    begun = begin("broken", alive_every=Duration(nanos=100_000_000))
+
+    first = server.stub.ImportEntries(iter([begun, pictures(8)]))
+    next(answer for answer in first if answer.working)
+    first.cancel()
+    *alive, stored, told = server.stub.ImportEntries(iter([begun]))
+
+    assert alive
+    assert all(answer.working for answer in alive)
+    assert len(stored.ids) == told.offset == 8
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.05, -1.0, 601.0])
 def test_how_often_is_checked(empty: RemoteMemory, seconds: float) -> None:
     every = Duration()

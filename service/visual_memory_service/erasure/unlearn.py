@@ -170,7 +170,7 @@ class UnlearningWork:
             patterns,
             memory=memory,
             operation=job.name,
-            erasure=self.erasure,
+            erasure=self.erasure if patterns is not None else FILES,
             ended_at=now(),
             unsearchable=self.memories.indexes.unsearchable,
         )

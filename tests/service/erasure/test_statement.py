@@ -21,7 +21,6 @@ from visual_memory_service.erasure.statement import (
     [
         ("files+memory", False, 0, {DECODED}),
         ("files+memory", False, 3, {DECODED, STILL_HELD.format(3)}),
-        ("files+memory", True, 0, {DECODED, INTERRUPTED}),
         ("files", False, 0, {ONLY_FILES}),
         ("files", True, 0, {INTERRUPTED}),
     ],

@@ -262,6 +262,7 @@ def test_what_was_deleted_before_a_restart_is_certified_without_a_search(
         certificate = other.certificate(operation.name)
 
     assert (certificate.count, certificate.looked_for, certificate.searched) == (1, 0, ())
+    assert certificate.erasure == "files"
     assert INTERRUPTED in certificate.not_covered
     Path("ids.txt").write_text("stays 000\n")
     files = ("--ids-file", "ids.txt", "--certificate", "out.json")

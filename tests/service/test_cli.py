@@ -797,6 +797,7 @@ def test_a_rule_that_was_tuned_is_shown_where_it_decides_and_is_calibrated(
     told = answer(run("evaluate", pets, folder, "--json"))
     calibrated = run("calibrate", pets).stdout
     info = run("info", pets)
+    again = run("calibrate", pets, "--k", 5).stdout
     found = answer(run("calibrate", pets, "--json"))
 
     assert default["head"] != "none"
@@ -805,6 +806,8 @@ def test_a_rule_that_was_tuned_is_shown_where_it_decides_and_is_calibrated(
     assert {name: told[name] for name in default} == default
     assert found["rule"] == default
     assert calibrated.startswith(f"{pets} is calibrated for decisions by {by}, by 20 entries.\n")
+    assert "takes the place of" not in calibrated
+    assert re.search(rf"\nIt takes the place of .* UTC for {re.escape(by)}\.\n", again)
     assert f"\nDecisions are by {by} where" in info.stdout
     assert re.search(rf"^Calibrated \S+ \S+ UTC for {re.escape(by)}\.$", info.stdout, re.MULTILINE)
 

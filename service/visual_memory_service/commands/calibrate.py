@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory import Client, Memory
+from visual_memory import CalibrationState, Client, Memory
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, printable, say
 from visual_memory.terminal.progress import Progress
@@ -62,6 +62,7 @@ def calibrate(client: Client, options: Namespace) -> int:
         raise WrongUsage("argument --skip-bad: not allowed without argument FOLDER")
     memory = client.memory(options.name)
     queries, bad = held_out(client, memory, options) if options.folder else ({}, {})
+    former = memory.info().calibration
     judged = "pictures judged" if options.folder else "entries judged"
     with Progress(judged) as progress, report_running_operations(client, options.name):
         found = memory.calibrate(
@@ -76,6 +77,7 @@ def calibrate(client: Client, options: Namespace) -> int:
         say(
             f"{options.name} is calibrated for decisions by {rule_flags(found.rule)}, by {asked}"
             f"{grouped}.",
+            *replaced(former),
             f"On average a confidence is {found.error_before:.4f} away from how often such "
             "decisions are right,",
             f"and a calibrated confidence {found.error_after:.4f}. Pictures "
@@ -84,6 +86,15 @@ def calibrate(client: Client, options: Namespace) -> int:
         )
     bad_pictures.report(bad)
     return 1 if bad else 0
+
+
+def replaced(former: CalibrationState | None) -> Iterator[str]:
+    """Yield a sentence on the calibration that was there before, if there was one."""
+    if former:
+        yield (
+            f"It takes the place of the calibration of {printable(former.create_time)} UTC for "
+            f"{rule_flags(former.rule)}."
+        )
 
 
 def held_out(

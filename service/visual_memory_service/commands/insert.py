@@ -254,7 +254,10 @@ def compare(source: Source, stored: Mapping[str, Entry], limits: Limits) -> Plan
             unsure = []
             for item in batch:
                 if item.id in seen:
-                    raise Refused(f"The id {item.id} comes twice; nothing was stored.")
+                    raise Refused(
+                        f"The id {item.id} comes twice; nothing was stored. Where pictures of two "
+                        "folders have the same name, insert the folder above both."
+                    )
                 seen.add(item.id)
                 if item.pruned:
                     plan.pruned.add(item.id)

@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from visual_memory import Client
-from visual_memory.terminal.output import say
+from visual_memory.terminal.output import printable, say
 from visual_memory.terminal.progress import Progress
 
 
 @contextmanager
 def report_running_operations(client: Client, memory: str) -> Iterator[None]:
-    """Context manager: on Ctrl-C, print running operations, and how to await or cancel them."""
+    """Context manager: on Ctrl-C, print running operations, and how to await or cancel them.
+
+    They may be of others; kind and time tell which one the command has begun.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -21,7 +24,8 @@ def report_running_operations(client: Client, memory: str) -> Iterator[None]:
             if each.state == "running":
                 action = "wait" if each.kind == "unlearn" else "cancel"
                 say(
-                    f"{each.name} goes on; visual-memory operations {action} {each.name}   "
+                    f"{each.name}, {each.kind} of {printable(each.create_time)} UTC, goes on; "
+                    f"visual-memory operations {action} {each.name}   "
                     f"{'waits for' if action == 'wait' else 'stops'} it.",
                     file=sys.stderr,
                 )

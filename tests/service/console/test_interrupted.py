@@ -14,6 +14,7 @@ import pytest
 from tests.service.conftest import Run, text
 
 from visual_memory import Client, Operation
+from visual_memory.terminal.output import printable
 from visual_memory_service.console.interrupted import report_running_operations
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def test_an_interrupted_command_names_what_goes_on_and_how_to_stop_it(
 
     stop = f"visual-memory operations cancel {operation.name}"
     assert said.splitlines()[-2:] == [
-        f"{operation.name} goes on; {stop}   stops it.",
+        f"{operation.name}, assess of {printable(operation.create_time)} UTC, goes on; {stop}   "
+        "stops it.",
         "Interrupted.",
     ]
     assert interrupted.returncode == 130
@@ -70,9 +72,10 @@ def test_an_erasure_can_be_waited_for_alone(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(KeyboardInterrupt), report_running_operations(cast(Client, Busy()), "m"):
         raise KeyboardInterrupt
 
+    begun = "2026-01-02 00:00:00 UTC"
     assert capsys.readouterr().err.splitlines() == [
-        "m/2 goes on; visual-memory operations wait m/2   waits for it.",
-        "m/3 goes on; visual-memory operations cancel m/3   stops it.",
+        f"m/2, unlearn of {begun}, goes on; visual-memory operations wait m/2   waits for it.",
+        f"m/3, prune of {begun}, goes on; visual-memory operations cancel m/3   stops it.",
     ]
 
 

@@ -27,7 +27,8 @@ WANTED = "id and label (text), and vector (list of float) or image (binary); met
 class File:
     """A Parquet file of entries, read in batches of rows; images beside vectors only if ``kept``.
 
-    Vectors have the ``dimension`` of a memory.
+    Vectors have the ``dimension`` of a memory. ``leaves_out_images`` says that it has such images,
+    which are not kept.
 
     Raises Refused if the file cannot be read, or lacks a needed column.
     """
@@ -47,7 +48,9 @@ class File:
         self.embedder = (schema.metadata or {}).get(EMBEDDER, b"").decode() or None
         self.count: int = self._file.metadata.num_rows
         wanted = ["id", "label", self.content, "metadata"]
-        if kept and self.content == "vector" and "image" in schema.names:
+        pictured = self.content == "vector" and "image" in schema.names
+        self.leaves_out_images = pictured and not kept
+        if pictured and kept:
             self._check_image(schema)
             wanted.append("image")
         if self._fits(schema, "pruned", self._arrow.types.is_boolean):

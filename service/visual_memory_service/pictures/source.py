@@ -68,7 +68,12 @@ def of_rows(path: Path, memory: MemoryInfo) -> Source:
             f"The vectors in {path} were made by another embedder than that of this memory, "
             f"{embedder.name}; insert them into a memory made with --dimension."
         )
-    return Source(file.content, file.count, file.items)
+    remarks = (
+        [f"The column image of {path} is left out, as {memory.name} keeps no pictures."]
+        if file.leaves_out_images
+        else []
+    )
+    return Source(file.content, file.count, file.items, remarks=remarks)
 
 
 def of_pictures(paths: Sequence[Path], label: str | None, memory: MemoryInfo) -> Source:

@@ -85,6 +85,21 @@ def test_pictures_that_were_embedded_come_back_with_the_same_digest(
 
 
 @pytest.mark.parametrize("store_images", [False, True])
+def test_pictures_that_the_other_memory_does_not_keep_are_named(
+    store_images: bool, command: Run, run: Ask, client: Client, names: tuple[str, str]
+) -> None:
+    memory_of(client, names[0], dimension=DIMENSION, store_images=True)
+    client.create_memory(names[1], dimension=DIMENSION, store_images=store_images)
+    run("export", names[0], "out.parquet")
+
+    inserted = command("insert", names[1], "out.parquet")
+
+    assert inserted.returncode == 0
+    left_out = f"The column image of out.parquet is left out, as {names[1]} keeps no pictures.\n"
+    assert (left_out in inserted.stderr) != store_images
+
+
+@pytest.mark.parametrize("store_images", [False, True])
 def test_a_folder_is_known_again_by_a_memory_that_was_exported_and_inserted(
     store_images: bool, run: Ask, client: Client, names: tuple[str, str], tmp_path: Path
 ) -> None:

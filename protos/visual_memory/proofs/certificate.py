@@ -64,9 +64,9 @@ class Statement:
     ``looked_for`` traces after the erasure. None was found but data that the memories ``also_in``
     hold, too; the erased memory is one of these if another entry has the same content. ``backups``
     are the times of backups that may hold what was erased; ``not_covered`` says what else is not
-    promised. ``erasure`` is "files" if the server erased from files alone, as also after an
-    interruption, "files+memory" if its RAM was overwritten and searched, too; empty in early
-    certificates. ``time`` is the time of the
+    promised. ``erasure`` is "files" if the server erased from files alone, as where it was
+    interrupted after the deletion, "files+memory" if its RAM was overwritten and searched, too;
+    empty in early certificates. ``time`` is the time of the
     deletion, ``end_time`` that of the end of the search, None in early certificates.
     """
 

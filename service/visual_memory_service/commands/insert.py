@@ -255,8 +255,8 @@ def compare(source: Source, stored: Mapping[str, Entry], limits: Limits) -> Plan
             for item in batch:
                 if item.id in seen:
                     raise Refused(
-                        f"The id {item.id} comes twice; nothing was stored. Where pictures of two "
-                        "folders have the same name, insert the folder above both."
+                        f"The id {item.id} comes twice; nothing was stored. A CSV table with the "
+                        "columns path, label and id gives each picture an id of its own."
                     )
                 seen.add(item.id)
                 if item.pruned:

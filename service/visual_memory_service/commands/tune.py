@@ -121,11 +121,6 @@ def cautions(found: TuneResult, info: MemoryInfo, key: str) -> Iterator[str]:
             f"Labels of fewer than {FEW} entries: {listed(few)}. So few say little about new "
             "pictures, whatever the standard errors: insert more, and tune again."
         )
-    if key and (single := 2 * found.group_count - found.count) > found.count / 2:
-        yield (
-            f"At least {plural(single, 'entry')} share their {key} with no other, as those that "
-            "have none: these were asked of all others."
-        )
     if key:
         yield (
             f"Groups are not counted by label: a label with fewer than {FEW} groups says as "

@@ -17,10 +17,10 @@ from visual_memory_service.runtime.memories import Duplicates
 
 LOGGED = ("digest_before", "digest_after", "audit_index", "audit_event", "audit_root")
 INTERRUPTED = (
-    "The erasure was interrupted, as by a restart of the server, after which it was unknown what "
-    "to search for: the file was written anew as a whole, but not searched, and the RAM of the "
-    "server's process was neither overwritten nor searched. What was erased may be there until the "
-    "process that held it ends, which a restart has done."
+    "The erasure was interrupted, as by a restart of the server, when the entries were deleted "
+    "already, and after that it was unknown what to search for: the file was written anew as a "
+    "whole, but not searched, and the RAM of the server's process was neither overwritten nor "
+    "searched."
 )
 ONLY_FILES = (
     "The RAM of the server's process, which was neither overwritten nor searched: this server "

@@ -73,6 +73,11 @@ class OrderedWork:
                 self._going_on = True
         return awaited
 
+    @property
+    def under_way(self) -> bool:
+        """Return True if work has begun, or waits for its turn."""
+        return self._going_on
+
     def _submit(self) -> None:
         """Have a thread go on. Where this fails, it may do so all the same: its turn is over."""
         self._turn += 1

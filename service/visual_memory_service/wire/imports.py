@@ -36,15 +36,19 @@ class ImportStream:
     async def stored(self) -> AsyncIterator[pb.ImportEntriesResponse]:
         """Yield acknowledgements of the batches that earlier calls with this request_id stored.
 
-        A batch that such a call has sent is waited for, also if the call has ended since: the
-        client may divide its entries otherwise now. The last message has the offset, in entries, at
-        which the import goes on.
+        Batches that such a call is still storing are waited for, also if the call has ended since:
+        the client may divide its entries otherwise now. The last message has the offset, in
+        entries, at which the import goes on.
         """
         memory, catalog = self.served.memory, self.memories.catalog
-        for request_id, work in tuple(self.served.imports):
-            if request_id == self.start.request_id:
-                async for _ in until(work.start(lambda: None), self.every):
-                    yield pb.ImportEntriesResponse(working=True)
+        earlier = [
+            work.start(lambda: None)
+            for request_id, work in self.served.imports
+            if request_id == self.start.request_id and work.under_way
+        ]
+        for done in earlier:
+            async for _ in until(done, self.every):
+                yield pb.ImportEntriesResponse(working=True)
         known = await in_thread(memory.stored_batches, self.start.request_id)
         for batch in known:
             unlearned = await in_thread(catalog.unlearned, memory, batch.ids)

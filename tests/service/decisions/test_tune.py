@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
@@ -370,17 +369,6 @@ def test_the_command_counts_groups_where_a_key_is_given(run: Run, crowd: Memory)
         "of a single group was not asked.\n"
     ) in shown.stdout
     assert "Groups" not in run("tune", crowd.name).stdout
-
-
-def test_the_command_tells_that_few_entries_have_the_key(run: Run, crowd: Memory) -> None:
-    for id in IDS[-2:]:
-        crowd.update(id, metadata={"rare": "x"})
-
-    shown = run("tune", crowd.name, "--group-by", "rare").stdout
-
-    alone = "entries share their rare with no other, as those that have none: these were asked of"
-    assert re.search(rf"\nAt least \d+ {alone} all others\.\n", shown)
-    assert "share their" not in run("tune", crowd.name, "--group-by", "scene").stdout
 
 
 def test_explanations_assessments_and_calibrations_are_by_the_default(crowd: Memory) -> None:

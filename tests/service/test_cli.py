@@ -806,8 +806,9 @@ def test_a_rule_that_was_tuned_is_shown_where_it_decides_and_is_calibrated(
     assert {name: told[name] for name in default} == default
     assert found["rule"] == default
     assert calibrated.startswith(f"{pets} is calibrated for decisions by {by}, by 20 entries.\n")
-    assert "takes the place of" not in calibrated
-    assert re.search(rf"\nIt takes the place of .* UTC for {re.escape(by)}\.\n", again)
+    assert "when this began" not in calibrated
+    gone = rf"\nThe calibration of \S+ \S+ UTC for {re.escape(by)}, which .* began, is gone\.\n"
+    assert re.search(gone, again)
     assert f"\nDecisions are by {by} where" in info.stdout
     assert re.search(rf"^Calibrated \S+ \S+ UTC for {re.escape(by)}\.$", info.stdout, re.MULTILINE)
 

@@ -395,7 +395,8 @@ class ImportEntriesResponse(google.protobuf.message.Message):
     """Says that the entries from offset on are on disk, with these ids. After the start come those of
     an earlier try, then one without ids whose offset is where to go on. Batches of the earlier try
     may be sent again: the same are acknowledged as before, others are refused. Those that follow may
-    be divided otherwise than then.
+    be divided otherwise than then, if the earlier stream sends no more; batches that it is storing
+    are waited for before the first answer.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -412,7 +413,7 @@ class ImportEntriesResponse(google.protobuf.message.Message):
     can tell whether it would have sent the same.
     """
     working: builtins.bool
-    """The next batch is still worked on: this acknowledges nothing, and comes only where alive_every
+    """A batch is still worked on: this acknowledges nothing, and comes only where alive_every
     asks for it.
     """
     @property

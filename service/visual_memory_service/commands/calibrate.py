@@ -92,8 +92,8 @@ def replaced(former: CalibrationState | None) -> Iterator[str]:
     """Yield a sentence on the calibration that was there before, if there was one."""
     if former:
         yield (
-            f"It takes the place of the calibration of {printable(former.create_time)} UTC for "
-            f"{rule_flags(former.rule)}."
+            f"The calibration of {printable(former.create_time)} UTC for "
+            f"{rule_flags(former.rule)}, which it had when this began, is gone."
         )
 
 

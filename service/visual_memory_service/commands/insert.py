@@ -254,10 +254,7 @@ def compare(source: Source, stored: Mapping[str, Entry], limits: Limits) -> Plan
             unsure = []
             for item in batch:
                 if item.id in seen:
-                    raise Refused(
-                        f"The id {item.id} comes twice; nothing was stored. A CSV table with the "
-                        "columns path, label and id gives each picture an id of its own."
-                    )
+                    raise Refused(f"The id {item.id} comes twice; nothing was stored.")
                 seen.add(item.id)
                 if item.pruned:
                     plan.pruned.add(item.id)

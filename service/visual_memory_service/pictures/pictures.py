@@ -165,7 +165,7 @@ def labelled(folder: Path) -> tuple[list[Picture], PictureFiles]:
         raise Refused(
             f"These pictures lie directly in {folder}, where a folder for each label is "
             f"expected: {listed(path.name for path in sorted(loose))}. Where all show the same, "
-            "put them into a folder with its label as a name."
+            "put them into a folder inside it that is named after their label."
         )
     if not pictures and not found.bad:
         why = f" {HEIC}." if found.unread else ""

@@ -300,7 +300,7 @@ def test_bad_pictures_of_one_name_are_all_told_and_a_good_one_is_stored(
         (["some.parquet", "--label", "a"], "some.parquet has labels of its own"),
         (["some.parquet", "photo.png"], "some.parquet is a Parquet file; insert it by itself"),
         (["list.csv"], "list.csv has the columns a, b; wanted are path and label"),
-        (["flat"], "expected: 1.png. Where all show the same, put them into a folder with its"),
+        (["flat"], "expected: 1.png. Where all show the same, put them into a folder inside it"),
     ],
 )
 def test_what_cannot_be_inserted_is_refused_by_what_it_is(

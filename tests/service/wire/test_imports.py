@@ -237,11 +237,11 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str
     server.end()
 
 
-def pictures(count: int, batch: int = 0) -> pb.ImportEntriesRequest:
+def pictures(count: int, batch: int = 0, offset: int = 0) -> pb.ImportEntriesRequest:
     entries = [entry_pb2.Entry(id=f"{batch}-{number}", label="x") for number in range(count)]
     images = entry_pb2.Images(data=[to_picture(number) for number in range(count)])
     return pb.ImportEntriesRequest(
-        batch=pb.ImportBatch(batch=pb.EntryBatch(entries=entries, images=images))
+        batch=pb.ImportBatch(offset=offset, batch=pb.EntryBatch(entries=entries, images=images))
     )
 
 
@@ -291,10 +291,11 @@ def test_a_batch_of_a_stream_that_was_broken_off_is_waited_for(slow: tuple[Serve
     first = server.stub.ImportEntries(iter([begun, pictures(8)]))
     next(answer for answer in first if answer.working)
     first.cancel()
-    *alive, stored, told = server.stub.ImportEntries(iter([begun]))
+    again = server.stub.ImportEntries(iter([begun, pictures(3, 1, offset=8)]))
+    stored, told, added = (answer for answer in again if not answer.working)
 
-    assert all(answer.working for answer in alive)
-    assert len(stored.ids) == told.offset == 8
+    assert len(stored.ids) == told.offset == added.offset == 8
+    assert len(added.ids) == 3
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05, -1.0, 601.0])

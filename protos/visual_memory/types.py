@@ -216,11 +216,13 @@ class Calibration:
     their confidences, ``error_after`` that of calibrated confidences, fitted to one half of the
     queries and measured on the other. Queries that lie farther from the memory than
     ``rejection_distance`` are rejected: the mean of the distances to the nearest entry and to the
-    nearest mean of a label's vectors.
+    nearest mean of a label's vectors. ``ungrouped_count`` voting entries lacked the key
+    ``group_by``, if one was given, so that each was a group of its own.
     """
 
     rule: Rule
     count: int
+    ungrouped_count: int
     error_before: float
     error_after: float
     rejection_distance: float
@@ -265,12 +267,14 @@ class TuneResult:
 
     It is the first that is behind the best by no more than one standard error of the difference,
     and if ``applied`` the memory's default rule. The entries are of ``group_count`` groups, as many
-    as entries where each is on its own.
+    as entries where each is on its own. Of all voting entries ``ungrouped_count`` lacked the key
+    ``group_by``, if one was given, so that each was a group of its own.
     """
 
     measure: str
     count: int
     group_count: int
+    ungrouped_count: int
     rules: list[MeasuredRule]
     chosen: MeasuredRule
     applied: bool

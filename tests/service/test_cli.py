@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -24,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from PIL import Image
-from tests.service.conftest import Done, Run, answer
+from tests.service.conftest import Done, Run, answer, text
 from tests.service.slow import write_network
 
 import visual_memory
@@ -811,6 +813,32 @@ def test_a_rule_that_was_tuned_is_shown_where_it_decides_and_is_calibrated(
     assert re.search(gone, again)
     assert f"\nDecisions are by {by} where" in info.stdout
     assert re.search(rf"^Calibrated \S+ \S+ UTC for {re.escape(by)}\.$", info.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("key", ["scene", 'the owner\'s "key" *\\'])
+@pytest.mark.parametrize("name", ["tune", "calibrate"])
+def test_entries_in_no_group_are_told_of_with_the_command_that_lists_them(
+    run: Run, pets: str, folder: Path, name: str, key: str
+) -> None:
+    for number in range(3, 10):
+        draw(folder / "red" / f"{number}.png", number)
+        draw(folder / "blue" / f"{number}.png", 10 + number)
+    run("insert", pets, folder)
+    for label, number in itertools.product(("red", "blue"), range(8)):
+        path = f"{label}/{number}.{'PNG' if (label, number // 3) == ('blue', 0) else 'png'}"
+        text(run("update", pets, "--id", path, "--metadata", f"{key}={label} {number}"))
+
+    told = text(run(name, pets, "--group-by", key))
+    [command] = re.findall("^visual-memory (entries .*)   lists them.$", told, re.MULTILINE)
+    listed = text(run(*shlex.split(command), "--ids"))
+    text(run("delete", pets, "--id", *listed.split()))
+
+    assert "asked of each other: 4 entries.\n" in told
+    assert f"without {key} in its metadata" in told
+    assert listed.split() == [
+        f"{label}/{number}.png" for label in ("blue", "red") for number in (8, 9)
+    ]
+    assert "lists them" not in text(run(name, pets, "--group-by", key))
 
 
 def test_a_memory_is_calibrated_by_a_folder_of_other_pictures(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
+KIBIBYTE = 1 << 10
 MEBIBYTE = 1 << 20
 BLANK = "\\x20"
 ERASE_LINE = "\r\033[K"  # of a terminal
@@ -148,5 +149,7 @@ def percent(part: int, whole: int) -> str:
 
 
 def size(count: int) -> str:
-    """Format a number of bytes as MiB."""
+    """Format a number of bytes as MiB, or as KiB if it is less than a tenth of one."""
+    if 10 * count < MEBIBYTE:
+        return f"{count / KIBIBYTE:.1f} KiB"
     return f"{count / MEBIBYTE:,.1f} MiB"

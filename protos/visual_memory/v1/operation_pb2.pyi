@@ -419,6 +419,7 @@ class Calibration(google.protobuf.message.Message):
     RIDGE_FIELD_NUMBER: builtins.int
     HEAD_TEMPERATURE_FIELD_NUMBER: builtins.int
     BLEND_FIELD_NUMBER: builtins.int
+    UNGROUPED_COUNT_FIELD_NUMBER: builtins.int
     k: builtins.int
     voting: builtins.str
     count: builtins.int
@@ -442,6 +443,10 @@ class Calibration(google.protobuf.message.Message):
     ridge: builtins.float
     head_temperature: builtins.float
     blend: builtins.float
+    ungrouped_count: builtins.int
+    """Voting entries without group_by in their metadata, each of which was a group of its own; 0 where
+    no group_by was given.
+    """
     def __init__(
         self,
         *,
@@ -457,9 +462,10 @@ class Calibration(google.protobuf.message.Message):
         ridge: builtins.float | None = ...,
         head_temperature: builtins.float | None = ...,
         blend: builtins.float | None = ...,
+        ungrouped_count: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "blend", b"blend", "head_temperature", b"head_temperature", "ridge", b"ridge", "temperature", b"temperature"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "balance", b"balance", "blend", b"blend", "count", b"count", "error_after", b"error_after", "error_before", b"error_before", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "rejection_distance", b"rejection_distance", "ridge", b"ridge", "temperature", b"temperature", "voting", b"voting"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "balance", b"balance", "blend", b"blend", "count", b"count", "error_after", b"error_after", "error_before", b"error_before", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "rejection_distance", b"rejection_distance", "ridge", b"ridge", "temperature", b"temperature", "ungrouped_count", b"ungrouped_count", "voting", b"voting"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_blend", b"_blend"]) -> typing.Literal["blend"] | None: ...
     @typing.overload
@@ -483,6 +489,7 @@ class TuneResult(google.protobuf.message.Message):
     CHOSEN_FIELD_NUMBER: builtins.int
     APPLIED_FIELD_NUMBER: builtins.int
     GROUP_COUNT_FIELD_NUMBER: builtins.int
+    UNGROUPED_COUNT_FIELD_NUMBER: builtins.int
     measure: builtins.str
     """By which the rule was chosen: macro_accuracy, accuracy or log_loss."""
     count: builtins.int
@@ -493,6 +500,10 @@ class TuneResult(google.protobuf.message.Message):
     """Whether it is the memory's default rule now."""
     group_count: builtins.int
     """Groups that were decided about: as many as entries where each is on its own."""
+    ungrouped_count: builtins.int
+    """Voting entries, asked or not, without group_by in their metadata, each of which was a group of
+    its own; 0 where no group_by was given.
+    """
     @property
     def rules(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MeasuredRule]:
         """The preferred first. Those that this memory is too large for are left out."""
@@ -506,8 +517,9 @@ class TuneResult(google.protobuf.message.Message):
         chosen: builtins.int = ...,
         applied: builtins.bool = ...,
         group_count: builtins.int = ...,
+        ungrouped_count: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["applied", b"applied", "chosen", b"chosen", "count", b"count", "group_count", b"group_count", "measure", b"measure", "rules", b"rules"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["applied", b"applied", "chosen", b"chosen", "count", b"count", "group_count", b"group_count", "measure", b"measure", "rules", b"rules", "ungrouped_count", b"ungrouped_count"]) -> None: ...
 
 global___TuneResult = TuneResult
 

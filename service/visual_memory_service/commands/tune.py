@@ -12,6 +12,7 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import listed
+from visual_memory_service.console import ungrouped
 from visual_memory_service.console.arguments import (
     add_apply,
     add_asking,
@@ -121,6 +122,7 @@ def cautions(found: TuneResult, info: MemoryInfo, key: str) -> Iterator[str]:
             f"Labels of fewer than {FEW} entries: {listed(few)}. So few say little about new "
             "pictures, whatever the standard errors: insert more, and tune again."
         )
+    yield from ungrouped.remark(found.ungrouped_count, key, info.name)
     if key:
         yield (
             f"Groups are not counted by label: a label with fewer than {FEW} groups says as "

@@ -19,7 +19,7 @@ from visual_memory_index.records.neighbors import HeadScores
 from visual_memory_index.votes import conformal
 from visual_memory_index.votes.coverage import distance_from_memory
 from visual_memory_index.votes.shares import shares
-from visual_memory_service.decisions.groups import check_key, entries_by
+from visual_memory_service.decisions.groups import check_key, entries_by, ungrouped_count
 from visual_memory_service.decisions.held_out import ask, leave_groups_out, leave_one_out
 from visual_memory_service.errors import BadField, NotCalibrated
 from visual_memory_service.runtime.memories import ServedMemory
@@ -142,10 +142,11 @@ def calibrate_memory(
     before = job.memory.setting(SETTING)
     if before and (former := Calibration.from_json(before)):  # clocks may go back
         found = replace(found, created_at=max(found.created_at, former.created_at + 1))
+    told = asdict(found.result) | {"ungrouped_count": ungrouped_count(snapshot, group_of)}
     job.memory.operations.end(
         job.name,
         "done",
-        result=json.dumps(asdict(found.result)),
+        result=json.dumps(told),
         settings=lambda transaction: {SETTING: found.to_json()},
         call="CalibrateMemory",
     )

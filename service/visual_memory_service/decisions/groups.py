@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import visual_memory_index as index
 from visual_memory_index.errors import TooFewItems
 from visual_memory_index.votes.confidence import ITEMS_MIN
@@ -43,3 +45,10 @@ def entries_by(key: str, memory: index.Memory) -> tuple[index.RamCopy, dict[str,
     Raises TooLittleRam.
     """
     return memory.snapshot_with(key) if key else (memory.snapshot(), None)
+
+
+def ungrouped_count(snapshot: index.RamCopy, group_of: Container[str] | None) -> int:
+    """Return how many voting entries are in no group of ``entries_by``; 0 if it made none."""
+    if group_of is None:
+        return 0
+    return sum(id not in group_of for id in snapshot.columns()[0])

@@ -17,7 +17,12 @@ from visual_memory_index.heads.products import rounded_inverse
 from visual_memory_index.memory import default_rules
 from visual_memory_index.memory.default_rules import DefaultRule
 from visual_memory_service.decisions.classify import check_voting
-from visual_memory_service.decisions.groups import check_key, check_labels, entries_by
+from visual_memory_service.decisions.groups import (
+    check_key,
+    check_labels,
+    entries_by,
+    ungrouped_count,
+)
 from visual_memory_service.runtime.batches import ASKED_AT_ONCE
 from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.operations import Job
@@ -33,6 +38,7 @@ class TuneResult:
     chosen: int
     applied: bool
     group_count: int
+    ungrouped_count: int
 
 
 def default_rule_of(served: ServedMemory) -> DefaultRule | None:
@@ -75,6 +81,7 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
         chosen=chosen,
         applied=apply,
         group_count=len(np.unique(sample.groups)),
+        ungrouped_count=ungrouped_count(snapshot, group_of),
     )
     text = json.dumps(asdict(found))
     if not apply:

@@ -24,6 +24,7 @@ from visual_memory.terminal.output import (
     print_table,
     printable,
     say,
+    size,
     with_ends,
 )
 
@@ -180,3 +181,17 @@ def test_an_array_item_by_item_is_json(
 )
 def test_things_are_counted_in_plain_words(count: int, noun: str, text: str) -> None:
     assert plural(count, noun) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "printed"),
+    [
+        (0, "0.0 KiB"),
+        (2_600, "2.5 KiB"),
+        (104_857, "102.4 KiB"),
+        (104_858, "0.1 MiB"),
+        (45 << 30, "46,080.0 MiB"),
+    ],
+)
+def test_a_size_of_little_is_not_nothing(count: int, printed: str) -> None:
+    assert size(count) == printed

@@ -722,6 +722,22 @@ def test_as_many_groups_are_needed_as_entries_without(client: Client, empty: Rem
         memory.calibrate(group_by="scene")
 
 
+def test_voting_entries_in_no_group_are_counted(filmed: Memory) -> None:
+    for number in range(7):
+        filmed.update(f"{number:03}", metadata={"other": "x"})
+    pruned = filmed.prune(method="random", fraction=0.5, apply=True).ids
+    filmed.delete(["000"])
+    lacking = "NOT metadata.scene:* AND NOT pruned_by:*"
+
+    expected = len([*filmed.entries(filter=lacking)])
+    calibrated, tuned = filmed.calibrate(group_by="scene"), filmed.tune(group_by="scene")
+
+    assert pruned
+    assert 0 < expected < 6
+    assert (calibrated.ungrouped_count, tuned.ungrouped_count) == (expected, expected)
+    assert (filmed.calibrate().ungrouped_count, filmed.tune().ungrouped_count) == (0, 0)
+
+
 def test_a_repeated_calibration_is_the_earlier_one_whatever_has_changed(
     filmed: Memory, client: Client
 ) -> None:

@@ -210,19 +210,19 @@ class CalibrationState:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A calibration by ``count`` queries, or by the entries themselves (leave-one-out).
+    """A calibration by ``count`` queries, or by the entries: each was asked of others.
 
     It is for decisions by ``rule``. ``error_before`` is the expected calibration error (15 bins) of
-    their confidences, ``error_after`` that of calibrated confidences, fitted to one half of the
-    queries and measured on the other. Queries that lie farther from the memory than
+    their confidences, ``error_after`` that of calibrated confidences, of each half of the queries,
+    or of their groups, as fitted to the other. Queries that lie farther from the memory than
     ``rejection_distance`` are rejected: the mean of the distances to the nearest entry and to the
     nearest mean of a label's vectors. ``ungrouped_count`` voting entries lacked the key
-    ``group_by``, if one was given, so that each was a group of its own.
+    ``group_by``, each of them a group of its own; it is None if none was given.
     """
 
     rule: Rule
     count: int
-    ungrouped_count: int
+    ungrouped_count: int | None
     error_before: float
     error_after: float
     rejection_distance: float
@@ -267,14 +267,16 @@ class TuneResult:
 
     It is the first that is behind the best by no more than one standard error of the difference,
     and if ``applied`` the memory's default rule. The entries are of ``group_count`` groups, as many
-    as entries where each is on its own. Of all voting entries ``ungrouped_count`` lacked the key
-    ``group_by``, if one was given, so that each was a group of its own.
+    as entries where each is on its own, and of ``label_count`` labels. Of all voting entries
+    ``ungrouped_count`` lacked the key ``group_by``, each of them a group of its own; it is None if
+    none was given.
     """
 
     measure: str
     count: int
+    label_count: int
     group_count: int
-    ungrouped_count: int
+    ungrouped_count: int | None
     rules: list[MeasuredRule]
     chosen: MeasuredRule
     applied: bool
@@ -573,8 +575,9 @@ class Explanation:
     ``after`` is None without changes. ``minimal_flip`` are the ids whose removal flips the label to
     ``flipped_label``; both are None if no removal does, as all entries have it, or if none was
     found. ``proven_minimal`` is False if none was found, or smaller sets may flip it, too.
-    ``removals`` say what the removal of each neighbour alone does, nearest first. ``thumbnails``
-    are small JPEGs of the neighbours and of the flip, by id, if requested and stored.
+    ``removals`` say what the removal of each neighbour alone does, nearest first; with a head, of
+    each of the 100 nearest. ``thumbnails`` are small JPEGs of the neighbours and of the flip, by
+    id, if requested and stored.
     """
 
     before: Decision

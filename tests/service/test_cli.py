@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
@@ -815,30 +814,28 @@ def test_a_rule_that_was_tuned_is_shown_where_it_decides_and_is_calibrated(
     assert re.search(rf"^Calibrated \S+ \S+ UTC for {re.escape(by)}\.$", info.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("key", ["scene", 'the owner\'s "key" *\\'])
-@pytest.mark.parametrize("name", ["tune", "calibrate"])
+@pytest.mark.parametrize("key", ["scene", 'the owner\'s "key" *\\', "two\nlines"])
 def test_entries_in_no_group_are_told_of_with_the_command_that_lists_them(
-    run: Run, pets: str, folder: Path, name: str, key: str
+    run: Run, server: str, rows: str, key: str
 ) -> None:
-    for number in range(3, 10):
-        draw(folder / "red" / f"{number}.png", number)
-        draw(folder / "blue" / f"{number}.png", 10 + number)
-    run("insert", pets, folder)
-    for label, number in itertools.product(("red", "blue"), range(8)):
-        path = f"{label}/{number}.{'PNG' if (label, number // 3) == ('blue', 0) else 'png'}"
-        text(run("update", pets, "--id", path, "--metadata", f"{key}={label} {number}"))
+    vectors = np.random.default_rng(0).normal(size=(24, 4))
+    ids = [f"{number:02}" for number in range(24)]
+    grouped = [{key: id} for id in ids[:18]] + [{}] * 6
+    with visual_memory.connect(server) as client:
+        memory = client.memory(rows)
+        memory.insert(vectors=vectors, labels=["cat", "dog"] * 12, ids=ids, metadata=grouped)
+        memory.prune(method="ids", ids=ids[-1:], apply=True)
 
-    told = text(run(name, pets, "--group-by", key))
-    [command] = re.findall("^visual-memory (entries .*)   lists them.$", told, re.MULTILINE)
-    listed = text(run(*shlex.split(command), "--ids"))
-    text(run("delete", pets, "--id", *listed.split()))
-
-    assert "asked of each other: 4 entries.\n" in told
-    assert f"without {key} in its metadata" in told
-    assert listed.split() == [
-        f"{label}/{number}.png" for label in ("blue", "red") for number in (8, 9)
-    ]
-    assert "lists them" not in text(run(name, pets, "--group-by", key))
+    for name in ("tune", "calibrate"):
+        told = text(run(name, rows, "--group-by", key))
+        commands = re.findall("^visual-memory (entries .*)   lists them.$", told, re.MULTILINE)
+        shown = key.replace("\n", "\\n")
+        assert f"Voting entries without {shown} in their metadata: 5. Each is" in told
+        assert len(commands) == (1 if key.isprintable() else 0)
+        for command in commands:
+            assert text(run(*shlex.split(command), "--ids")).split() == ids[18:23]
+    run("delete", rows, "--id", *ids[18:])
+    assert "Voting entries without" not in text(run("calibrate", rows, "--group-by", key))
 
 
 def test_a_memory_is_calibrated_by_a_folder_of_other_pictures(

@@ -71,7 +71,7 @@ class MisleadingCountsCache:
         self._known: dict[int, Keys] = {}
         self._counts: dict[int, Counts] = {}
         self._held: dict[tuple[int, int | None], Counts] = {}
-        self._damaged: set[int] = set()  # K whose lists cannot be read from the store
+        self._damaged: set[int] = set()  # K whose lists could not be read from the store
         self._oldest = 0  # lists and counts of earlier revisions are not kept
 
     def is_quick(self, k: int) -> bool:

@@ -149,16 +149,20 @@ class HeadedCase:
 
         If one of the nearest suffices, it is the nearest such entry, and proven. Else they are
         the winner's nearest entries, as many as suffice among the first r; their number is found by
-        bisection in ``seconds``, and may not be the smallest. No ranks and no label mean that all
-        of these do not suffice, or that no time was left to try. Raises RidgeTooSmall.
+        bisection, and may not be the smallest. No ranks and no label mean that all of these do not
+        suffice, or that none were tried in ``seconds``. Raises RidgeTooSmall.
         """
         deadline = clock() + seconds
         labels, winner = self.ranking.labels[0], self.decision.label
         if (labels == winner).all():
             return None
         for rank, each in enumerate(self.removals):
-            if each.label != winner and (found := self.winner_without((rank,))) != winner:
+            if each.label == winner:
+                continue
+            if (found := self.winner_without((rank,))) != winner:
                 return Flip((rank,), found, True)
+            if clock() >= deadline:  # rounding errors misled the downdate: there may be more
+                return Flip((), "", False)
         own = np.flatnonzero(labels[: len(self.vectors)] == winner).tolist()
         if clock() >= deadline or self._stays(own):
             return Flip((), "", False)

@@ -34,9 +34,8 @@ def shares(
 ) -> NDArray[np.float64]:
     """Return shares (n, L) in proportion to ``sizes`` · exp(``scores`` / ``temperature``).
 
-    Sizes are (L,) or (n, L).
-    Scores (n, L) are from −1 to 1, or −∞: such a label has no share, and if no label has one, all
-    shares are 0.
+    Sizes are (L,) or (n, L). Scores (n, L) are from −1 to 1, or −∞: such a label has no share, and
+    if no label has one, all shares are 0.
     """
     behind = np.maximum(scores - scores.max(axis=1, keepdims=True, initial=-1.0), -2.0)
     weights = np.where(np.isneginf(scores), 0.0, exp(behind / temperature)) * sizes

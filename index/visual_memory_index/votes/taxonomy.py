@@ -100,10 +100,9 @@ def at_depth(
 ) -> Node:
     """Return the node with most votes, if every label counts for its ancestor at ``depth`` ≥ 0.
 
-    Its share is of ``total``, the sum of the votes unless it is given.
-
     A label above that depth counts for itself. Of nodes with equal votes, the node that comes first
-    in ``votes`` is returned, the winner before all others.
+    in ``votes`` is returned, the winner before all others. Its share is of ``total``, the sum of
+    the votes unless it is given.
     """
     parts = dict[str, list[float]]()
     for label, vote in votes.items():

@@ -90,7 +90,14 @@ def to_calibration_state(found: memory_pb2.CalibrationState) -> types.Calibratio
 
 
 def to_calibration(found: operation_pb2.Calibration, operation: str) -> types.Calibration:
-    return to_record(types.Calibration, found, rule=to_rule(found), operation=operation)
+    ungrouped = given(found, "ungrouped_count", int)
+    return to_record(
+        types.Calibration,
+        found,
+        rule=to_rule(found),
+        ungrouped_count=ungrouped,
+        operation=operation,
+    )
 
 
 def to_default_rule(found: memory_pb2.DefaultRule) -> types.DefaultRule:
@@ -212,7 +219,15 @@ def to_tuned(found: operation_pb2.TuneResult, operation: str) -> types.TuneResul
         for each in found.rules
     ]
     chosen = rules[found.chosen]
-    return to_record(types.TuneResult, found, rules=rules, chosen=chosen, operation=operation)
+    ungrouped = given(found, "ungrouped_count", int)
+    return to_record(
+        types.TuneResult,
+        found,
+        rules=rules,
+        chosen=chosen,
+        ungrouped_count=ungrouped,
+        operation=operation,
+    )
 
 
 def to_assessment(found: operation_pb2.Assessment, operation: str) -> types.Assessment:

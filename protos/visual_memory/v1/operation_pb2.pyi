@@ -444,8 +444,8 @@ class Calibration(google.protobuf.message.Message):
     head_temperature: builtins.float
     blend: builtins.float
     ungrouped_count: builtins.int
-    """Voting entries without group_by in their metadata, each of which was a group of its own; 0 where
-    no group_by was given.
+    """Voting entries, asked or not, whose metadata lack the key group_by, each of them a group of its
+    own; absent where no group_by was given.
     """
     def __init__(
         self,
@@ -462,10 +462,10 @@ class Calibration(google.protobuf.message.Message):
         ridge: builtins.float | None = ...,
         head_temperature: builtins.float | None = ...,
         blend: builtins.float | None = ...,
-        ungrouped_count: builtins.int = ...,
+        ungrouped_count: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "blend", b"blend", "head_temperature", b"head_temperature", "ridge", b"ridge", "temperature", b"temperature"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "balance", b"balance", "blend", b"blend", "count", b"count", "error_after", b"error_after", "error_before", b"error_before", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "rejection_distance", b"rejection_distance", "ridge", b"ridge", "temperature", b"temperature", "ungrouped_count", b"ungrouped_count", "voting", b"voting"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "_ungrouped_count", b"_ungrouped_count", "blend", b"blend", "head_temperature", b"head_temperature", "ridge", b"ridge", "temperature", b"temperature", "ungrouped_count", b"ungrouped_count"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "_ungrouped_count", b"_ungrouped_count", "balance", b"balance", "blend", b"blend", "count", b"count", "error_after", b"error_after", "error_before", b"error_before", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "rejection_distance", b"rejection_distance", "ridge", b"ridge", "temperature", b"temperature", "ungrouped_count", b"ungrouped_count", "voting", b"voting"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_blend", b"_blend"]) -> typing.Literal["blend"] | None: ...
     @typing.overload
@@ -474,6 +474,8 @@ class Calibration(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_ridge", b"_ridge"]) -> typing.Literal["ridge"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_temperature", b"_temperature"]) -> typing.Literal["temperature"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_ungrouped_count", b"_ungrouped_count"]) -> typing.Literal["ungrouped_count"] | None: ...
 
 global___Calibration = Calibration
 
@@ -490,6 +492,7 @@ class TuneResult(google.protobuf.message.Message):
     APPLIED_FIELD_NUMBER: builtins.int
     GROUP_COUNT_FIELD_NUMBER: builtins.int
     UNGROUPED_COUNT_FIELD_NUMBER: builtins.int
+    LABEL_COUNT_FIELD_NUMBER: builtins.int
     measure: builtins.str
     """By which the rule was chosen: macro_accuracy, accuracy or log_loss."""
     count: builtins.int
@@ -501,9 +504,9 @@ class TuneResult(google.protobuf.message.Message):
     group_count: builtins.int
     """Groups that were decided about: as many as entries where each is on its own."""
     ungrouped_count: builtins.int
-    """Voting entries, asked or not, without group_by in their metadata, each of which was a group of
-    its own; 0 where no group_by was given.
-    """
+    """As in Calibration."""
+    label_count: builtins.int
+    """Labels that entries of were asked, over whose accuracies macro_accuracy is the mean."""
     @property
     def rules(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MeasuredRule]:
         """The preferred first. Those that this memory is too large for are left out."""
@@ -517,9 +520,12 @@ class TuneResult(google.protobuf.message.Message):
         chosen: builtins.int = ...,
         applied: builtins.bool = ...,
         group_count: builtins.int = ...,
-        ungrouped_count: builtins.int = ...,
+        ungrouped_count: builtins.int | None = ...,
+        label_count: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["applied", b"applied", "chosen", b"chosen", "count", b"count", "group_count", b"group_count", "measure", b"measure", "rules", b"rules", "ungrouped_count", b"ungrouped_count"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_ungrouped_count", b"_ungrouped_count", "ungrouped_count", b"ungrouped_count"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_ungrouped_count", b"_ungrouped_count", "applied", b"applied", "chosen", b"chosen", "count", b"count", "group_count", b"group_count", "label_count", b"label_count", "measure", b"measure", "rules", b"rules", "ungrouped_count", b"ungrouped_count"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_ungrouped_count", b"_ungrouped_count"]) -> typing.Literal["ungrouped_count"] | None: ...
 
 global___TuneResult = TuneResult
 

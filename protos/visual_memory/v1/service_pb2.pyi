@@ -1933,7 +1933,9 @@ class ExplainDecisionResponse(google.protobuf.message.Message):
 
     @property
     def removals(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Removal]:
-        """One for each neighbour of the decision as it is, in the same order."""
+        """One for each neighbour of the decision as it is, in the same order; where a head decides, for
+        the 100 nearest.
+        """
 
     def __init__(
         self,

@@ -128,7 +128,7 @@ def cautions(found: TuneResult, info: MemoryInfo, key: str) -> Iterator[str]:
             f"Groups are not counted by label: a label with fewer than {FEW} groups says as "
             "little, and one of a single group was not asked."
         )
-    guessed, right = 1 / (len(voting) - len(alone)), found.chosen.macro_accuracy
+    guessed, right = 1 / found.label_count, found.chosen.macro_accuracy
     if right.mean - 2 * right.error <= guessed:
         yield (
             f"Guessing has a macro accuracy of {guessed:.4f}: no rule is clearly better, so the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser, Namespace, _ActionsContainer
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -148,6 +149,11 @@ def calibration_hint(info: MemoryInfo) -> str | None:
         "Its calibration is of another rule, and --calibrated and --coverage are refused until "
         f"visual-memory calibrate {info.name}   makes one of this."
     )
+
+
+def in_filter(text: str) -> str:
+    """Put a label or a metadata key in quotes, as a filter is written."""
+    return '"' + re.sub(r'(["\\*])', r"\\\1", text) + '"'
 
 
 def rule_flags(found: Rule) -> str:

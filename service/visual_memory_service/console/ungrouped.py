@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator
 
-from visual_memory.terminal.output import plural
+from visual_memory_service.console.arguments import in_filter
 
 
-def remark(count: int, key: str, memory: str) -> Iterator[str]:
-    """Yield what ``count`` voting entries without ``key`` mean, and what lists them; nothing for 0.
+def remark(count: int | None, key: str, memory: str) -> Iterator[str]:
+    """Yield what it means that ``count`` voting entries lack ``key``, and what lists them.
 
-    They are those of ``memory``, a name.
+    They are those of ``memory``, a name. Nothing is yielded without any.
     """
-    if count:
-        name = re.sub(r'(["\\*])', r"\\\1", key)
-        lacking = shlex.quote(f'NOT metadata."{name}":* AND NOT pruned_by:*')
-        yield (
-            f"Each voting entry without {key} in its metadata is a group of its own, so those that "
-            f"belong together are asked of each other: {plural(count, 'entry')}."
-        )
+    if not count:
+        return
+    yield (
+        f"Voting entries without {key} in their metadata: {count:,}. Each is a group of its own, "
+        "so any that belong together may be asked of each other."
+    )
+    if key.isprintable():
+        lacking = shlex.quote(f"NOT metadata.{in_filter(key)}:* AND NOT pruned_by:*")
         yield f"visual-memory entries {memory} --filter {lacking}   lists them."

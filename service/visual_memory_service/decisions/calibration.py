@@ -31,7 +31,7 @@ FORMAT = 6  # of the text that is stored; 3 to 5 counted the pictures of a scene
 
 @dataclass(frozen=True, slots=True)
 class CalibrationResult:
-    """Result of a calibration, as Calibration in operation.proto."""
+    """Result of a calibration that is kept, as Calibration in operation.proto."""
 
     rule: index.Rule
     count: int

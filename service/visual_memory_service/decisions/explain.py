@@ -65,8 +65,8 @@ class MinimalFlip:
 class Explanation:
     """A decision, the decision after the changes or None, and the smallest flip or None.
 
-    ``removals`` has one for each neighbour of the decision. ``thumbnails`` maps the ids of the
-    entries in all of these to JPEGs, if wanted.
+    ``removals`` has one for each neighbour of the decision, with a head of the REMOVED_MAX nearest.
+    ``thumbnails`` maps the ids of the entries in all of these to JPEGs, if wanted.
     """
 
     before: Decision

@@ -47,8 +47,8 @@ def entries_by(key: str, memory: index.Memory) -> tuple[index.RamCopy, dict[str,
     return memory.snapshot_with(key) if key else (memory.snapshot(), None)
 
 
-def ungrouped_count(snapshot: index.RamCopy, group_of: Container[str] | None) -> int:
-    """Return how many voting entries are in no group of ``entries_by``; 0 if it made none."""
+def ungrouped_count(snapshot: index.RamCopy, group_of: Container[str] | None) -> int | None:
+    """Return how many voting entries are in no group of ``entries_by``; None if it made none."""
     if group_of is None:
-        return 0
+        return None
     return sum(id not in group_of for id in snapshot.columns()[0])

@@ -27,8 +27,8 @@ class HeldOut:
 
     ``groups`` are numbers of their groups, of each of which one query is ``drawn``, True (b,), and
     one of each label in it is ``drawn_by_label``; a query that has no group is alone in one.
-    ``neighbors`` have the scores of the head of a rule, or
-    of class means if it has none; ``means`` are those by class means.
+    ``neighbors`` have the scores of the head of a rule, or of class means if it has none; ``means``
+    are those by class means.
     """
 
     rows: NDArray[np.intp]

@@ -37,8 +37,9 @@ class TuneResult:
     rules: list[tuning.MeasuredRule]
     chosen: int
     applied: bool
+    label_count: int
     group_count: int
-    ungrouped_count: int
+    ungrouped_count: int | None
 
 
 def default_rule_of(served: ServedMemory) -> DefaultRule | None:
@@ -80,6 +81,7 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
         rules=measured,
         chosen=chosen,
         applied=apply,
+        label_count=len(sample.sizes),
         group_count=len(np.unique(sample.groups)),
         ungrouped_count=ungrouped_count(snapshot, group_of),
     )

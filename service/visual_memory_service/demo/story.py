@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import statistics
 import sys
@@ -21,7 +20,7 @@ from visual_memory.terminal.output import percent, plural, printable
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused
 from visual_memory_service.console import server_libraries
-from visual_memory_service.console.arguments import add_path
+from visual_memory_service.console.arguments import add_path, in_filter
 from visual_memory_service.demo.outcome import Answers, K, Log, Outcome
 from visual_memory_service.demo.page import page_path, write_page
 from visual_memory_service.demo.pictures import Collection, collect
@@ -111,7 +110,7 @@ def run_steps(log: Log, collection: Collection, memory: Memory) -> Outcome:
     log.say("", f"{added} added in {took:.2f} s, without training: {learnt.score}")
 
     began = time.perf_counter()
-    deleted = memory.purge(f'label = "{escaped(new)}"', apply=True).count
+    deleted = memory.purge(f"label = {in_filter(new)}", apply=True).count
     took = 1000 * (time.perf_counter() - began)
     forgotten = classify(memory, collection.unseen[new])
     log.say("Forget", f"{plural(deleted, 'entry')} deleted in {took:.0f} ms: {forgotten.score}")
@@ -146,11 +145,6 @@ def milliseconds_alone(memory: Memory, pictures: Sequence[Picture]) -> float:
         memory.classify(images=[picture.path], k=K, neighbors=NEIGHBORS)
         times.append(time.perf_counter() - began)
     return 1000 * statistics.median(times)
-
-
-def escaped(label: str) -> str:
-    """Escape a label for quotes in a filter."""
-    return re.sub(r'(["\\*])', r"\\\1", label)
 
 
 def check(outcome: Outcome, new: str) -> None:

@@ -177,6 +177,26 @@ def test_the_shorter_the_time_the_more_entries_a_flip_has() -> None:
     assert one.label == entries.without(*own).decided(rule).label == all.label
 
 
+def test_downdates_that_mislead_take_no_more_time_than_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case, tried = two_sides().case(HEAD), list[int]()
+    assert isinstance(case, HeadedCase)
+    misled = [replace(each, label="b") for each in case.removals]
+    monkeypatch.setitem(vars(case), "removals", misled)
+    fit_without = HeadedCase.winner_without
+
+    def counted(case: HeadedCase, ranks: tuple[int, ...]) -> str:
+        tried.extend(ranks)
+        return fit_without(case, ranks)
+
+    monkeypatch.setattr(HeadedCase, "winner_without", counted)
+    flip = case.flip(seconds=1.5, clock=itertools.count(0.0).__next__)
+
+    assert flip is not None
+    assert (flip.ranks, flip.label, flip.proven_minimal, tried) == ((), "", False, [0, 1])
+
+
 def test_a_single_entry_that_flips_a_head_is_named() -> None:
     """One entry makes all of the mean of its label, which is nearest."""
     rows = unit_rows(np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0.1], [0, 0.1, 1]], np.float32))

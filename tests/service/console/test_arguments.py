@@ -15,7 +15,13 @@ import visual_memory_index as index
 from visual_memory.terminal.arguments import flags
 from visual_memory.types import DefaultRule, Rule
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_service.console.arguments import RULE, add_rule, deciding_rule, rule_flags
+from visual_memory_service.console.arguments import (
+    RULE,
+    add_rule,
+    deciding_rule,
+    in_filter,
+    rule_flags,
+)
 from visual_memory_service.convert.decisions import to_rule
 
 VALUES = {
@@ -83,3 +89,7 @@ def test_a_rule_is_shown_by_the_flags_that_count_alone(voting: str, head: str) -
     assert ("--temperature" in shown.split()) is (voting == "softmax")
     assert ("--ridge" in shown.split()) is (head == "discriminants")
     assert ("--blend" in shown.split()) is ("--head-temperature" in shown.split()) is rule.has_head
+
+
+def test_a_label_in_a_filter_is_itself_and_no_pattern() -> None:
+    assert in_filter('a"b*c\\d') == '"a\\"b\\*c\\\\d"'

@@ -77,6 +77,7 @@ def test_rules_are_measured_by_memories_that_lack_the_fold(
                 losses[rule][LABELS[row]].append(-math.log(spread))
     assert found.count == len(sample.rows)
     assert found.group_count == (57 if group_by else 114)
+    assert found.label_count == 4
     for each in found.rules:
         shares = {label: float(np.mean(hits)) for label, hits in right[each.rule].items()}
         weights = {label: SIZES[label] / sum(map(SIZES.get, shares)) for label in shares}  # type: ignore[arg-type]

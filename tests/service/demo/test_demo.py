@@ -23,7 +23,7 @@ from visual_memory_embedders.images.images import KINDS
 from visual_memory_service.demo import server as demo_server
 from visual_memory_service.demo.outcome import Answers, Outcome
 from visual_memory_service.demo.pictures import CALTECH, by_class
-from visual_memory_service.demo.story import check, escaped
+from visual_memory_service.demo.story import check
 from visual_memory_service.pictures.pictures import Picture
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -308,7 +308,3 @@ def test_a_demo_that_shows_what_it_claims_is_content() -> None:
 def test_a_demo_that_does_not_show_what_it_claims_says_so(broken: Outcome, claim: str) -> None:
     with pytest.raises(Refused, match=claim):
         check(broken, "new")
-
-
-def test_a_label_in_a_filter_is_itself_and_no_pattern() -> None:
-    assert escaped('a"b*c\\d') == 'a\\"b\\*c\\\\d'

@@ -445,16 +445,6 @@ class BadParameter(MemoryRefusal):
         self.name, self.wish = name, wish
 
 
-class BadCoverage(MemoryRefusal):
-    """A coverage that is not strictly between 0 and 1."""
-
-    def __init__(self, coverage: float) -> None:
-        super().__init__(
-            f"A coverage lies between 0 and 1, both excluded, but {coverage} was asked for."
-        )
-        self.coverage = coverage
-
-
 class TooFewItems(MemoryRefusal):
     """Too few items to estimate anything."""
 

@@ -54,7 +54,6 @@ CODES: dict[type[Exception], StatusCode] = {
     errors.UnknownReranker: StatusCode.NOT_FOUND,
     index.errors.BadAuditLog: StatusCode.DATA_LOSS,
     index.errors.BadBackup: StatusCode.INVALID_ARGUMENT,
-    index.errors.BadCoverage: StatusCode.INVALID_ARGUMENT,
     index.errors.BadFilter: StatusCode.INVALID_ARGUMENT,
     index.errors.BadNode: StatusCode.INVALID_ARGUMENT,
     index.errors.BadParameter: StatusCode.INVALID_ARGUMENT,

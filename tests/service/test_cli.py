@@ -408,6 +408,8 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_1(
         ("assess a --images b", "--images: not allowed without argument --page"),
         ("assess a --csv --json", "--csv: not allowed with argument --json"),
         ("assess a --all", "--all: not allowed without argument --csv"),
+        ("tune a --group-by=", "argument --group-by: must not be empty"),
+        ("calibrate a --group-by=", "argument --group-by: must not be empty"),
         ("audit a --verify --limit 3", "--limit: not allowed with argument --verify"),
         ("check", "one of the arguments NAME --data is required"),
         ("classify a b -K 5", "unrecognized arguments: -K 5"),
@@ -772,7 +774,8 @@ def test_a_decision_by_a_calibration_of_other_entries_says_so(
 
     told = (
         f"{pets} was changed since it was calibrated; "
-        f"visual-memory calibrate {pets}   does it anew.\n"
+        f"visual-memory calibrate {pets}   does it anew, with the pictures or the --group-by of "
+        "before, if there were any.\n"
     )
     assert (fresh.returncode, stale.returncode, plain.returncode) == (0, 0, 0)
     assert (fresh.stderr, stale.stderr, plain.stderr) == ("", told, "")
@@ -890,7 +893,10 @@ def test_a_drift_is_told_where_it_is_asked_for_calibrated_decisions(
 
     told = f"{colours}: 20 of the last 20 calibrated queries were rejected, "
     fitted = "to be expected: drift. These pictures are unlike those it was calibrated by"
-    way_out = "; insert some with labels and calibrate again, or try --domain.\n"
+    way_out = (
+        "; insert some with labels and calibrate again, or try --domain. Where entries come in "
+        "groups, such as frames of a scene, it also comes from a calibration without --group-by.\n"
+    )
     assert (like.stderr, unasked.stderr) == ("", "")
     assert (like.returncode, unlike.returncode, stale.returncode) == (0, 0, 0)
     assert unlike.stderr.startswith(told)

@@ -32,7 +32,7 @@ def by_confidence(
 ) -> list[Bin]:
     """Return the non-empty bins of equal width over [0, 1], ascending; 0 is in the first.
 
-    ``confidences`` and ``correct`` are (n,).
+    ``confidences`` and ``correct`` are (n,); their order makes no difference to any bit.
     """
     highs = np.arange(1, bins + 1) / bins
     lows = np.concatenate([[0.0], highs[:-1]])
@@ -42,7 +42,7 @@ def by_confidence(
             low=float(lows[number]),
             high=float(highs[number]),
             count=int(np.count_nonzero(inside)),
-            value=float(confidences[inside].mean()),
+            value=math.fsum(confidences[inside]) / np.count_nonzero(inside),
             accuracy=float(correct[inside].mean()),
         )
         for number in np.unique(numbers)

@@ -92,7 +92,7 @@ def unvoted_scores(
 def q_hat(calibration: Numbers, coverage: float) -> float:
     """Return the ⌈(n + 1) · coverage⌉-th smallest of n scores, infinity if there is none.
 
-    Raises BadCoverage if ``coverage`` is not strictly between 0 and 1.
+    Raises BadParameter if ``coverage`` is not strictly between 0 and 1.
     """
     rank = rank_at(coverage, len(calibration) + 1)
     if rank > len(calibration):
@@ -130,7 +130,7 @@ class Calibration(NamedTuple):
 def over_all(calibration: Calibration, coverage: float) -> Limits:
     """Return one limit for all labels: sets hold the right label on average over all cases.
 
-    This is marginal coverage. Raises BadCoverage.
+    This is marginal coverage. Raises BadParameter.
     """
     return Limits({}, q_hat(calibration.over_all, coverage))
 
@@ -142,7 +142,7 @@ def over_each_label(calibration: Calibration, coverage: float) -> Limits:
     predictors). A label of n items, too few for a finite limit, has the highest of their scores,
     which covers n / (n + 1) of its cases, or if that is higher the limit of ``over_all``, as has a
     label without items that votes or a head knew. So sets only grow with the coverage. Raises
-    BadCoverage.
+    BadParameter.
     """
     others = over_all(calibration, coverage).others
     own = {

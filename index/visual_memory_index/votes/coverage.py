@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_index.errors import BadCoverage, TooFewItems
+from visual_memory_index.errors import BadParameter, TooFewItems
 
 KEPT = 0.95
 
@@ -16,10 +16,10 @@ KEPT = 0.95
 def rank_at(coverage: float, count: int) -> int:
     """Return ⌈coverage · count⌉, exact for the shortest decimal form of ``coverage``.
 
-    Raises BadCoverage if ``coverage`` is not strictly between 0 and 1.
+    Raises BadParameter if ``coverage`` is not strictly between 0 and 1.
     """
     if not 0.0 < coverage < 1.0:
-        raise BadCoverage(coverage)
+        raise BadParameter("coverage", "between 0 and 1, both excluded", coverage)
     exact = Fraction(str(coverage))  # in float64, 0.55 · 100 is 55.00000000000001
     return math.ceil(exact * count)
 
@@ -41,7 +41,7 @@ def threshold(known: NDArray[np.float64], kept: float = KEPT) -> float:
     """Return the largest distance to accept: the ⌈kept · n⌉-th smallest of ``known`` (n,).
 
     ``known`` has the distance of each calibration query. Raises TooFewItems if it is empty,
-    BadCoverage if ``kept`` is not strictly between 0 and 1.
+    BadParameter if ``kept`` is not strictly between 0 and 1.
     """
     rank = rank_at(kept, len(known))
     if not rank:

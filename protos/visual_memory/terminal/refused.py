@@ -34,13 +34,18 @@ class MissingExtra(Refused):
         self.module, self.extra = module, extra
 
 
-def listed(names: Iterable[str]) -> str:
-    """List the first ten names, no two of which look the same, and the number of others."""
+def listed(names: Iterable[str], count: int | None = None) -> str:
+    """List the first ten names, no two of which look the same, and the number of others.
+
+    There are ``count`` in all, or as many as ``names``.
+    """
     names = list(names)
+    count = len(names) if count is None else count
     apart = distinguishable(names)
     names = [in_quotes(apart[name]) for name in names]
-    shown = ", ".join(names[:SHOWN_MAX])
-    return shown if len(names) <= SHOWN_MAX else f"{shown} and {len(names) - SHOWN_MAX} more"
+    shown = names[:SHOWN_MAX]
+    more = count - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def in_quotes(shown: str) -> str:

@@ -25,6 +25,7 @@ from visual_memory_service.console.arguments import (
     shown_rule,
 )
 from visual_memory_service.console.interrupted import report_running_operations
+from visual_memory_service.console.suspects import no_suspects
 from visual_memory_service.console.uneven import hint
 
 SHOWN = 20
@@ -156,7 +157,7 @@ def print_assessment(found: Assessment, options: Namespace, *, by_default: bool)
         print_table(("id", "label", "id", "label", "distance"), pairs)
         print_more(len(found.conflicts))
     if not found.suspects:
-        say("", "No entry looks mislabelled.")
+        say("", no_suspects(found.labels))
         return
     say("", f"{plural(len(found.suspects), 'entry')} likely mislabelled, the likeliest first:")
     likely = [

@@ -20,6 +20,7 @@ from visual_memory_service.commands.classify import query_in_batches
 from visual_memory_service.console import ungrouped
 from visual_memory_service.console.arguments import (
     add_asking,
+    add_group_by,
     add_path,
     add_rule,
     rule,
@@ -46,12 +47,7 @@ def add_to(commands: Commands) -> None:
         nargs="?",
     )
     bad_pictures.add_skip_bad(parser, "asked")
-    parser.add_argument(
-        "--group-by",
-        metavar="KEY",
-        default="",
-        help="a key of the metadata: entries with the same value are not asked of each other",
-    )
+    add_group_by(parser)
     add_rule(parser, "neighbours that vote")
 
 
@@ -63,17 +59,14 @@ def calibrate(client: Client, options: Namespace) -> int:
         raise WrongUsage("argument --skip-bad: not allowed without argument FOLDER")
     memory = client.memory(options.name)
     queries, bad = held_out(client, memory, options) if options.folder else ({}, {})
-    former = memory.info().calibration
+    former, key = memory.info().calibration, options.group_by or ""
     judged = "pictures judged" if options.folder else "entries judged"
     with Progress(judged) as progress, report_running_operations(client, options.name):
-        found = memory.calibrate(
-            group_by=options.group_by, progress=progress.reach, **rule(options), **queries
-        )
+        found = memory.calibrate(group_by=key, progress=progress.reach, **rule(options), **queries)
     if options.json:
         print_json(asdict(found))
     else:
         asked = plural(found.count, "picture" if options.folder else "entry")
-        key = options.group_by
         grouped = f", none asked of those with the same {printable(key)}" if key else ""
         say(
             f"{options.name} is calibrated for decisions by {rule_flags(found.rule)}, by {asked}"

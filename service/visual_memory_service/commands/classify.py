@@ -18,6 +18,7 @@ from visual_memory.terminal.refused import Refused, WrongUsage
 from visual_memory.types import Decision, Limits, Neighbor
 from visual_memory_service.console.arguments import (
     FILTER,
+    LIKE_BEFORE,
     add_asking,
     add_path,
     add_rule,
@@ -180,7 +181,7 @@ def classify(client: Client, options: Namespace) -> int:
     if any(decision.calibration_stale for _, decision in answered.answers):
         say(
             f"{options.name} was changed since it was calibrated; "
-            f"visual-memory calibrate {options.name}   does it anew.",
+            f"visual-memory calibrate {options.name}   does it anew, {LIKE_BEFORE}.",
             file=sys.stderr,
         )
     if options.calibrated:

@@ -120,7 +120,7 @@ def purge(client: Client, options: Namespace) -> None:
     elif result.applied:
         say(f"{plural(result.count, 'entry')} deleted from {options.name}.")
     else:
-        sample = f": {listed(result.sample_ids)}" if result.sample_ids else ""
+        sample = f": {listed(result.sample_ids, result.count)}" if result.sample_ids else ""
         say(f"{plural(result.count, 'entry')} would be deleted from {options.name}{sample}.")
         say("Nothing was deleted; add --apply to do it.")
 

@@ -16,13 +16,14 @@ from visual_memory_service.console import ungrouped
 from visual_memory_service.console.arguments import (
     add_apply,
     add_asking,
+    add_group_by,
     calibration_hint,
     rule_flags,
     rule_of,
 )
 from visual_memory_service.console.interrupted import report_running_operations
 
-FEW = 5
+FEW, FOLDS = 5, 5
 MEASURES = ("macro_accuracy", "accuracy", "log_loss")
 
 
@@ -36,12 +37,7 @@ def add_to(commands: Commands) -> None:
         default="macro_accuracy",
         help="the measure that chooses; macro_accuracy is the mean over labels, and the default",
     )
-    parser.add_argument(
-        "--group-by",
-        metavar="KEY",
-        default="",
-        help="a key of the metadata: entries with the same value are not asked of each other",
-    )
+    add_group_by(parser)
     add_apply(parser)
 
 
@@ -50,14 +46,14 @@ def tune(client: Client, options: Namespace) -> None:
     with Progress("entries asked") as progress, report_running_operations(client, options.name):
         found = client.memory(options.name).tune(
             measure=options.measure,
-            group_by=options.group_by,
+            group_by=options.group_by or "",
             apply=options.apply,
             progress=progress.reach,
         )
     if options.json:
         print_json(asdict(found))
     else:
-        print_tuned(found, client.memory(options.name).info(), options.group_by)
+        print_tuned(found, client.memory(options.name).info(), options.group_by or "")
 
 
 def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
@@ -67,12 +63,14 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
     empty.
     """
     groups = together = ""
+    few = found.group_count < FOLDS
+    folds = f"at most {found.group_count} folds" if few else f"{FOLDS} folds"
     if key:
         groups = f" in {plural(found.group_count, 'group')}"
         together = f", those of one {key} together"
     say(
-        f"{plural(found.count, 'entry')} of {info.name}{groups}, each asked of the others in five "
-        f"folds{together}:"
+        f"{plural(found.count, 'entry')} of {info.name}{groups}, each asked of the others in "
+        f"{folds}{together}:"
     )
     headers = ("macro accuracy", "accuracy", "log loss (less is better)", "behind", "", "rule")
     ranked = sorted(enumerate(found.rules, 1), key=lambda each: each[1].behind.mean)
@@ -125,8 +123,12 @@ def cautions(found: TuneResult, info: MemoryInfo, key: str) -> Iterator[str]:
     yield from ungrouped.remark(found.ungrouped_count, key, info.name)
     if key:
         yield (
-            f"Groups are not counted by label: a label with fewer than {FEW} groups says as "
-            "little, and one of a single group was not asked."
+            f"Groups are not counted by label: a label with fewer than {FEW} groups says as little."
+        )
+    if (unasked := len(voting) - len(alone) - found.label_count) > 0:
+        yield (
+            f"Not asked either, as all their entries are of one group, or came into one fold: "
+            f"{plural(unasked, 'label')}."
         )
     guessed, right = 1 / found.label_count, found.chosen.macro_accuracy
     if right.mean - 2 * right.error <= guessed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from argparse import ArgumentParser, Namespace, _ActionsContainer
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, _ActionsContainer
 from collections.abc import Mapping
 from dataclasses import asdict
 from types import MappingProxyType
@@ -36,6 +36,7 @@ RULE: Mapping[str, Parameter] = MappingProxyType(
         "blend": Parameter(0.5, "head", HEADS[1:]),
     }
 )
+LIKE_BEFORE = "with the pictures or the --group-by of before, if there were any"
 FILTER = 'such as: label = "cat" AND metadata.source = "web"'
 
 
@@ -61,6 +62,23 @@ def add_path(to: _ActionsContainer, name: str, metavar: str, help: str, **option
 def add_apply(parser: ArgumentParser) -> None:
     """Add --apply."""
     parser.add_argument("--apply", action="store_true", help="do it; without it only show it")
+
+
+def add_group_by(parser: ArgumentParser) -> None:
+    """Add --group-by, which is None if it is not given."""
+    parser.add_argument(
+        "--group-by",
+        metavar="KEY",
+        type=not_empty,
+        help="a key of the metadata: entries with the same value are not asked of each other",
+    )
+
+
+def not_empty(text: str) -> str:
+    """Parse a text for which no empty variable of a shell may stand. Raises ArgumentTypeError."""
+    if not text:
+        raise ArgumentTypeError("must not be empty")
+    return text
 
 
 def add_allow_missing(parser: ArgumentParser) -> None:
@@ -147,7 +165,7 @@ def calibration_hint(info: MemoryInfo) -> str | None:
         return None
     return (
         "Its calibration is of another rule, and --calibrated and --coverage are refused until "
-        f"visual-memory calibrate {info.name}   makes one of this."
+        f"visual-memory calibrate {info.name}   makes one of this, {LIKE_BEFORE}."
     )
 
 

@@ -19,6 +19,7 @@ from visual_memory import Memory, NotFound
 from visual_memory.terminal.output import plural, printable
 from visual_memory.terminal.progress import Progress
 from visual_memory.types import Assessment, Conflict, Entry, MemoryInfo, Neighbor, Suspect
+from visual_memory_service.console.suspects import no_suspects
 from visual_memory_service.pictures.folder_thumbnails import FolderThumbnails
 
 MARK = re.compile(r"<!--([A-Z]+)-->")
@@ -177,7 +178,7 @@ def folder_note(folder: FolderThumbnails | None) -> str:
 def suspects(found: Assessment, cases: Sequence[Case], pictures: Pictures | None) -> str:
     """Render the suspects shown, the likeliest first."""
     if not cases:
-        return "<p class=note>No entry looks mislabelled.</p>"
+        return f"<p class=note>{escape(no_suspects(found.labels))}</p>"
     cards = "".join(card(case, pictures) for case in cases)
     return cut(len(cases), len(found.suspects), "likeliest") + cards
 

@@ -21,5 +21,6 @@ def sentence(drift: DriftState, *, stale: bool) -> str:
     edited = ", or the entries have changed since" if stale else ""
     return (
         f"{told}: drift. These pictures are unlike those it was calibrated by{edited}; insert some "
-        "with labels and calibrate again, or try --domain."
+        "with labels and calibrate again, or try --domain. Where entries come in groups, such as "
+        "frames of a scene, it also comes from a calibration without --group-by."
     )

@@ -76,7 +76,7 @@ async def annotate(
     """Annotate the decisions on ``vectors`` (n, d); also return True if the calibration is stale.
 
     The ``neighbors`` have class means where a calibration is needed. Raises NotCalibrated,
-    BadCoverage.
+    BadParameter.
     """
     if options is None:
         return [AnnotatedDecision(decision) for decision in decisions], False

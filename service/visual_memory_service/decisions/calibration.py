@@ -94,7 +94,7 @@ class Calibration:
         return [*map(float, self.recalibration.apply(found))]
 
     def limits(self, rule: str, coverage: float, coverage_by: str) -> conformal.Limits:
-        """Return the limits of label sets by a conformal ``rule``. Raises BadCoverage."""
+        """Return the limits of label sets by a conformal ``rule``. Raises BadParameter."""
         of_labels = {label: np.array(each) for label, each in self.scores[rule].items()}
         calibration = conformal.Calibration(np.array(self.scores_over_all[rule]), of_labels)
         return conformal.LIMITS[coverage_by](calibration, coverage)

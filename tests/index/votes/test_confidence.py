@@ -82,3 +82,14 @@ def test_there_are_as_many_bins_as_are_asked_for() -> None:
 def test_without_decisions_there_is_no_error_but_a_refusal() -> None:
     with pytest.raises(TooFewItems, match="At least 1 decisions are needed, but there are 0"):
         calibration_error(np.array([]), np.array([], bool))
+
+
+@given(st.permutations(range(40)))
+def test_the_order_of_decisions_makes_no_difference_to_any_bit(order: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    confidences, correct = 0.8 + 0.05 * rng.random(40), rng.random(40) < 0.5
+    expected = by_confidence(confidences, correct), calibration_error(confidences, correct)
+
+    shuffled = confidences[order], correct[order]
+
+    assert (by_confidence(*shuffled), calibration_error(*shuffled)) == expected

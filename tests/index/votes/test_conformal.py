@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index.errors import BadCoverage
+from visual_memory_index.errors import BadParameter
 from visual_memory_index.votes.conformal import (
     LIMITS,
     SCORES,
@@ -229,7 +229,7 @@ def test_from_as_many_items_as_are_needed_q_hat_is_finite(hundredths: int) -> No
 @pytest.mark.parametrize("coverage_by", sorted(LIMITS))
 @pytest.mark.parametrize("coverage", [0.0, 1.0])
 def test_a_coverage_that_cannot_be_promised_is_refused(coverage_by: str, coverage: float) -> None:
-    with pytest.raises(BadCoverage):
+    with pytest.raises(BadParameter):
         LIMITS[coverage_by](all_of({"a": np.array([0.5])}), coverage)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visual_memory_index.errors import BadCoverage, TooFewItems
+from visual_memory_index.errors import BadParameter, TooFewItems
 from visual_memory_index.votes.coverage import distance_from_memory, rank_at, threshold
 
 
@@ -35,10 +35,8 @@ def test_the_distance_from_a_memory_is_the_mean_to_the_nearest_entry_and_class_m
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, -0.1, 1.5, math.inf, math.nan])
 def test_a_coverage_outside_of_0_to_1_is_refused_with_its_value(coverage: float) -> None:
-    with pytest.raises(BadCoverage, match=f"but {coverage} was") as refusal:
+    with pytest.raises(BadParameter, match=f"^coverage must be between.*not {coverage}"):
         rank_at(coverage, 10)
-
-    assert refusal.value.coverage is coverage
 
 
 SCORES = st.lists(
@@ -67,5 +65,5 @@ def test_a_threshold_needs_a_known_query() -> None:
 
 
 def test_a_threshold_keeps_neither_all_nor_none() -> None:
-    with pytest.raises(BadCoverage, match=r"1\.0"):
+    with pytest.raises(BadParameter, match=r"1\.0"):
         threshold(np.ones(5), kept=1.0)

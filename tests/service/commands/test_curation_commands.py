@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -490,6 +491,23 @@ def test_a_memory_without_suspects_says_so(run: Run, crowd: Memory) -> None:
 
     assert text(run("assess", crowd.name)).splitlines()[-1] == "No entry looks mislabelled."
     assert text(run("assess", crowd.name, "--csv")) == "id,label,was,score,reason\n"
+
+
+def test_labels_of_which_no_entry_was_judged_are_named(run: Run, crowd: Memory) -> None:
+    crowd.relabel(TRUTH, apply=True)
+    counts = Counter(TRUTH.values())
+    largest = max(counts, key=lambda label: counts[label])
+    others = ", ".join(sorted(counts.keys() - {largest}))
+
+    some = text(run("assess", crowd.name, "--thin", counts[largest]))
+    none = text(run("assess", crowd.name, "--thin", counts[largest] + 1))
+
+    assert some.endswith(
+        f"No entry looks mislabelled. Not judged, as they have too few entries: {others}.\n"
+    )
+    assert none.endswith(
+        "No entry was judged, as no label has enough entries; a smaller --thin judges more.\n"
+    )
 
 
 def test_an_assessment_is_json_for_programs(run: Run, crowd: Memory) -> None:

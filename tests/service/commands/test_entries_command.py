@@ -86,3 +86,15 @@ def test_ids_that_are_no_lines_are_refused_with_nothing_listed(
 
 def test_ids_are_not_json(run: Run, pets: RemoteMemory) -> None:
     assert run("entries", pets.name, "--ids", "--json").returncode == 2
+
+
+def test_a_purge_says_how_many_more_it_would_delete_than_it_names(
+    run: Run, client: Client, pets: RemoteMemory
+) -> None:
+    memory = client.create_memory(f"{pets.name}y", dimension=4)
+    memory.insert(vectors=np.eye(4)[[0] * 140], labels=["x"] * 140)
+
+    shown = text(run("purge", memory.name, "--filter", "label = x"))
+
+    assert shown.startswith(f"140 entries would be deleted from {memory.name}: ")
+    assert " and 130 more.\nNothing was deleted" in shown

@@ -21,5 +21,6 @@ def test_a_drift_is_named_with_the_way_out(stale: bool) -> None:
     assert sentence(DriftState(20, 9, 1.04, 0.0001, True), stale=stale) == (
         "9 of the last 20 calibrated queries were rejected, 1.0 were to be expected: drift. These "
         f"pictures are unlike those it was calibrated by{edited}; insert some with labels and "
-        "calibrate again, or try --domain."
+        "calibrate again, or try --domain. Where entries come in groups, such as frames of a "
+        "scene, it also comes from a calibration without --group-by."
     )

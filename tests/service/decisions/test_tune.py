@@ -362,14 +362,29 @@ def test_the_command_counts_groups_where_a_key_is_given(run: Run, crowd: Memory)
     shown = run("tune", crowd.name, "--group-by", "scene")
 
     assert shown.stdout.startswith(
-        f"114 entries of {crowd.name} in 57 groups, each asked of the others in five folds, those "
+        f"114 entries of {crowd.name} in 57 groups, each asked of the others in 5 folds, those "
         "of one scene together:\n"
     )
     assert (
-        "Groups are not counted by label: a label with fewer than 5 groups says as little, and one "
-        "of a single group was not asked.\n"
+        "Groups are not counted by label: a label with fewer than 5 groups says as little.\n"
     ) in shown.stdout
     assert "Groups" not in run("tune", crowd.name).stdout
+    assert "Not asked either" not in shown.stdout
+
+
+def test_labels_and_folds_that_groups_leave_out_are_told_of(run: Run, crowd: Memory) -> None:
+    for id, label in zip(IDS, LABELS, strict=True):
+        scene = "alone" if label == "rare" else f"{int(id) % 3}"
+        crowd.update(id, metadata={"scene": scene})
+
+    told = run("tune", crowd.name, "--group-by", "scene").stdout
+
+    assert (
+        f" of {crowd.name} in 3 groups, each asked of the others in at most 3 folds, those" in told
+    )
+    assert (
+        "Not asked either, as all their entries are of one group, or came into one fold: 1 label.\n"
+    ) in told
 
 
 def test_explanations_assessments_and_calibrations_are_by_the_default(crowd: Memory) -> None:
@@ -398,7 +413,7 @@ def test_the_command_shows_the_rules_and_applies_one(
     undone = command("undo", crowd.name, operation)
 
     first, headers, *rows, chosen_by, _, _, last = shown.stdout.splitlines()
-    assert first == f"114 entries of {crowd.name}, each asked of the others in five folds:"
+    assert first == f"114 entries of {crowd.name}, each asked of the others in 5 folds:"
     assert headers.split()[:3] == ["number", "macro", "accuracy"]
     numbered = {int(row.split()[0]): row.partition("--")[1:] for row in rows}
     assert [numbered[number] for number in range(1, 7)] == [
@@ -457,7 +472,8 @@ def test_the_commands_say_where_a_calibration_is_of_another_rule(
     monkeypatch.setenv("VISUAL_MEMORY_SERVER", server.address)
     hint = (
         "Its calibration is of another rule, and --calibrated and --coverage are refused until "
-        f"visual-memory calibrate {crowd.name}   makes one of this.\n"
+        f"visual-memory calibrate {crowd.name}   makes one of this, with the pictures or the "
+        "--group-by of before, if there were any.\n"
     )
     crowd.calibrate()
 

@@ -217,12 +217,15 @@ class Calibration:
     or of their groups, as fitted to the other. Queries that lie farther from the memory than
     ``rejection_distance`` are rejected: the mean of the distances to the nearest entry and to the
     nearest mean of a label's vectors. ``ungrouped_count`` voting entries lacked the key
-    ``group_by``, each of them a group of its own; it is None if none was given.
+    ``group_by``, each of them a group of its own; it is None if none was given. The queries are of
+    ``asked_label_count`` labels, the voting entries of ``label_count``.
     """
 
     rule: Rule
     count: int
     ungrouped_count: int | None
+    label_count: int
+    asked_label_count: int
     error_before: float
     error_after: float
     rejection_distance: float
@@ -267,14 +270,15 @@ class TuneResult:
 
     It is the first that is behind the best by no more than one standard error of the difference,
     and if ``applied`` the memory's default rule. The entries are of ``group_count`` groups, as many
-    as entries where each is on its own, and of ``label_count`` labels. Of all voting entries
-    ``ungrouped_count`` lacked the key ``group_by``, each of them a group of its own; it is None if
-    none was given.
+    as entries where each is on its own, and of ``asked_label_count`` of the ``label_count`` labels
+    of voting entries. Of all voting entries ``ungrouped_count`` lacked the key ``group_by``, each
+    of them a group of its own; it is None if none was given.
     """
 
     measure: str
     count: int
     label_count: int
+    asked_label_count: int
     group_count: int
     ungrouped_count: int | None
     rules: list[MeasuredRule]

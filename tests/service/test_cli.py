@@ -895,7 +895,8 @@ def test_a_drift_is_told_where_it_is_asked_for_calibrated_decisions(
     fitted = "to be expected: drift. These pictures are unlike those it was calibrated by"
     way_out = (
         "; insert some with labels and calibrate again, or try --domain. Where entries come in "
-        "groups, such as frames of a scene, it also comes from a calibration without --group-by.\n"
+        "groups, such as frames of a scene, a calibration by entries without --group-by makes "
+        "drift, too.\n"
     )
     assert (like.stderr, unasked.stderr) == ("", "")
     assert (like.returncode, unlike.returncode, stale.returncode) == (0, 0, 0)

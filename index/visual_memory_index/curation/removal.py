@@ -150,7 +150,7 @@ class HeadedCase:
         If one of the nearest suffices, it is the nearest such entry, and proven. Else they are
         the winner's nearest entries, as many as suffice among the first r; their number is found by
         bisection, and may not be the smallest. No ranks and no label mean that all of these do not
-        suffice, or that none were tried in ``seconds``. Raises RidgeTooSmall.
+        suffice, or that the ``seconds`` were over. Raises RidgeTooSmall.
         """
         deadline = clock() + seconds
         labels, winner = self.ranking.labels[0], self.decision.label

@@ -420,6 +420,8 @@ class Calibration(google.protobuf.message.Message):
     HEAD_TEMPERATURE_FIELD_NUMBER: builtins.int
     BLEND_FIELD_NUMBER: builtins.int
     UNGROUPED_COUNT_FIELD_NUMBER: builtins.int
+    LABEL_COUNT_FIELD_NUMBER: builtins.int
+    ASKED_LABEL_COUNT_FIELD_NUMBER: builtins.int
     k: builtins.int
     voting: builtins.str
     count: builtins.int
@@ -447,6 +449,9 @@ class Calibration(google.protobuf.message.Message):
     """Voting entries, asked or not, whose metadata lack the key group_by, each of them a group of its
     own; absent where no group_by was given.
     """
+    label_count: builtins.int
+    """Labels of the voting entries, and those of the queries."""
+    asked_label_count: builtins.int
     def __init__(
         self,
         *,
@@ -463,9 +468,11 @@ class Calibration(google.protobuf.message.Message):
         head_temperature: builtins.float | None = ...,
         blend: builtins.float | None = ...,
         ungrouped_count: builtins.int | None = ...,
+        label_count: builtins.int = ...,
+        asked_label_count: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "_ungrouped_count", b"_ungrouped_count", "blend", b"blend", "head_temperature", b"head_temperature", "ridge", b"ridge", "temperature", b"temperature", "ungrouped_count", b"ungrouped_count"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "_ungrouped_count", b"_ungrouped_count", "balance", b"balance", "blend", b"blend", "count", b"count", "error_after", b"error_after", "error_before", b"error_before", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "rejection_distance", b"rejection_distance", "ridge", b"ridge", "temperature", b"temperature", "ungrouped_count", b"ungrouped_count", "voting", b"voting"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_blend", b"_blend", "_head_temperature", b"_head_temperature", "_ridge", b"_ridge", "_temperature", b"_temperature", "_ungrouped_count", b"_ungrouped_count", "asked_label_count", b"asked_label_count", "balance", b"balance", "blend", b"blend", "count", b"count", "error_after", b"error_after", "error_before", b"error_before", "head", b"head", "head_temperature", b"head_temperature", "k", b"k", "label_count", b"label_count", "rejection_distance", b"rejection_distance", "ridge", b"ridge", "temperature", b"temperature", "ungrouped_count", b"ungrouped_count", "voting", b"voting"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_blend", b"_blend"]) -> typing.Literal["blend"] | None: ...
     @typing.overload
@@ -493,6 +500,7 @@ class TuneResult(google.protobuf.message.Message):
     GROUP_COUNT_FIELD_NUMBER: builtins.int
     UNGROUPED_COUNT_FIELD_NUMBER: builtins.int
     LABEL_COUNT_FIELD_NUMBER: builtins.int
+    ASKED_LABEL_COUNT_FIELD_NUMBER: builtins.int
     measure: builtins.str
     """By which the rule was chosen: macro_accuracy, accuracy or log_loss."""
     count: builtins.int
@@ -506,7 +514,10 @@ class TuneResult(google.protobuf.message.Message):
     ungrouped_count: builtins.int
     """As in Calibration."""
     label_count: builtins.int
-    """Labels that entries of were asked, over whose accuracies macro_accuracy is the mean."""
+    """Labels of the voting entries, and those of which some were asked: macro_accuracy is the mean over
+    these. The others have one entry or one group, or came into one fold, or were not drawn.
+    """
+    asked_label_count: builtins.int
     @property
     def rules(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___MeasuredRule]:
         """The preferred first. Those that this memory is too large for are left out."""
@@ -522,9 +533,10 @@ class TuneResult(google.protobuf.message.Message):
         group_count: builtins.int = ...,
         ungrouped_count: builtins.int | None = ...,
         label_count: builtins.int = ...,
+        asked_label_count: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_ungrouped_count", b"_ungrouped_count", "ungrouped_count", b"ungrouped_count"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_ungrouped_count", b"_ungrouped_count", "applied", b"applied", "chosen", b"chosen", "count", b"count", "group_count", b"group_count", "label_count", b"label_count", "measure", b"measure", "rules", b"rules", "ungrouped_count", b"ungrouped_count"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_ungrouped_count", b"_ungrouped_count", "applied", b"applied", "asked_label_count", b"asked_label_count", "chosen", b"chosen", "count", b"count", "group_count", b"group_count", "label_count", b"label_count", "measure", b"measure", "rules", b"rules", "ungrouped_count", b"ungrouped_count"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_ungrouped_count", b"_ungrouped_count"]) -> typing.Literal["ungrouped_count"] | None: ...
 
 global___TuneResult = TuneResult

@@ -1964,7 +1964,9 @@ class Flip(google.protobuf.message.Message):
     """Whether it is proven that no smaller set does it."""
     @property
     def ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Nearest first; none where a head decides and the nearest 4,096 entries do not suffice."""
+        """Nearest first; none where a head decides and the nearest 4,096 entries do not suffice, or no
+        more time was left to look.
+        """
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from visual_memory.terminal.output import plural, print_json, printable, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import WrongUsage, listed
 from visual_memory_service.commands.classify import query_in_batches
-from visual_memory_service.console import ungrouped
+from visual_memory_service.console import unasked
 from visual_memory_service.console.arguments import (
     add_asking,
     add_group_by,
@@ -71,7 +71,7 @@ def calibrate(client: Client, options: Namespace) -> int:
         say(
             f"{options.name} is calibrated for decisions by {rule_flags(found.rule)}, by {asked}"
             f"{grouped}.",
-            *ungrouped.remark(found.ungrouped_count, key, options.name),
+            *(() if options.folder else unasked.remarks(found, key, options.name)),
             *replaced(former),
             f"On average a confidence is {found.error_before:.4f} away from how often such "
             "decisions are right,",

@@ -49,7 +49,7 @@ class Answered(Generic[Answer]):
 
 
 CALIBRATE = (
-    "visual-memory calibrate {name}, then --calibrated, says how often such decisions are right."
+    "--calibrated says how often such decisions are right, after a visual-memory calibrate {name}."
 )
 VOTE_SHARE = (
     f"A vote share of 1 means that all neighbours agree, not that they are right: {CALIBRATE}"

@@ -12,7 +12,7 @@ from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import listed
-from visual_memory_service.console import ungrouped
+from visual_memory_service.console import unasked
 from visual_memory_service.console.arguments import (
     add_apply,
     add_asking,
@@ -23,7 +23,7 @@ from visual_memory_service.console.arguments import (
 )
 from visual_memory_service.console.interrupted import report_running_operations
 
-FEW, FOLDS = 5, 5
+FEW = 5
 MEASURES = ("macro_accuracy", "accuracy", "log_loss")
 
 
@@ -63,14 +63,12 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
     empty.
     """
     groups = together = ""
-    few = found.group_count < FOLDS
-    folds = f"at most {found.group_count} folds" if few else f"{FOLDS} folds"
     if key:
         groups = f" in {plural(found.group_count, 'group')}"
         together = f", those of one {key} together"
     say(
-        f"{plural(found.count, 'entry')} of {info.name}{groups}, each asked of the others in "
-        f"{folds}{together}:"
+        f"{plural(found.count, 'entry')} of {info.name}{groups}, each asked of those in "
+        f"other folds{together}:"
     )
     headers = ("macro accuracy", "accuracy", "log loss (less is better)", "behind", "", "rule")
     ranked = sorted(enumerate(found.rules, 1), key=lambda each: each[1].behind.mean)
@@ -120,15 +118,10 @@ def cautions(found: TuneResult, info: MemoryInfo, key: str) -> Iterator[str]:
             f"Labels of fewer than {FEW} entries: {listed(few)}. So few say little about new "
             "pictures, whatever the standard errors: insert more, and tune again."
         )
-    yield from ungrouped.remark(found.ungrouped_count, key, info.name)
+    yield from unasked.remarks(found, key, info.name)
     if key:
         yield (
-            f"Groups are not counted by label: a label with fewer than {FEW} groups says as little."
-        )
-    if (unasked := len(voting) - len(alone) - found.label_count) > 0:
-        yield (
-            f"Not asked either, as all their entries are of one group, or came into one fold: "
-            f"{plural(unasked, 'label')}."
+            f"Groups are not counted by label: those of fewer than {FEW} groups say little, too."
         )
     guessed, right = 1 / found.label_count, found.chosen.macro_accuracy
     if right.mean - 2 * right.error <= guessed:

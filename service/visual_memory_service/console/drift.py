@@ -22,5 +22,5 @@ def sentence(drift: DriftState, *, stale: bool) -> str:
     return (
         f"{told}: drift. These pictures are unlike those it was calibrated by{edited}; insert some "
         "with labels and calibrate again, or try --domain. Where entries come in groups, such as "
-        "frames of a scene, it also comes from a calibration without --group-by."
+        "frames of a scene, a calibration by entries without --group-by makes drift, too."
     )

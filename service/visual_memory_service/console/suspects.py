@@ -12,6 +12,6 @@ def no_suspects(labels: Sequence[LabelAssessment]) -> str:
     """Say that no entry is suspect, and of which labels none was judged."""
     thin = sorted(each.label for each in labels if each.thin)
     if len(thin) == len(labels):
-        return "No entry was judged, as no label has enough entries; a smaller --thin judges more."
+        return "No entry was judged: every label has fewer entries than --thin, by default 5."
     unjudged = f" Not judged, as they have too few entries: {listed(thin)}." if thin else ""
     return f"No entry looks mislabelled.{unjudged}"

@@ -142,7 +142,11 @@ def calibrate_memory(
     before = job.memory.setting(SETTING)
     if before and (former := Calibration.from_json(before)):  # clocks may go back
         found = replace(found, created_at=max(found.created_at, former.created_at + 1))
-    told = asdict(found.result) | {"ungrouped_count": ungrouped_count(snapshot, group_of)}
+    told = asdict(found.result) | {
+        "ungrouped_count": ungrouped_count(snapshot, group_of),
+        "label_count": len(snapshot.label_counts),
+        "asked_label_count": len(next(iter(found.scores.values()))),
+    }
     job.memory.operations.end(
         job.name,
         "done",

@@ -38,6 +38,7 @@ class TuneResult:
     chosen: int
     applied: bool
     label_count: int
+    asked_label_count: int
     group_count: int
     ungrouped_count: int | None
 
@@ -81,7 +82,8 @@ def tune_memory(job: Job, *, measure: str, group_by: str, apply: bool) -> str | 
         rules=measured,
         chosen=chosen,
         applied=apply,
-        label_count=len(sample.sizes),
+        label_count=len(snapshot.label_counts),
+        asked_label_count=len(sample.sizes),
         group_count=len(np.unique(sample.groups)),
         ungrouped_count=ungrouped_count(snapshot, group_of),
     )

@@ -506,7 +506,7 @@ def test_labels_of_which_no_entry_was_judged_are_named(run: Run, crowd: Memory) 
         f"No entry looks mislabelled. Not judged, as they have too few entries: {others}.\n"
     )
     assert none.endswith(
-        "No entry was judged, as no label has enough entries; a smaller --thin judges more.\n"
+        "No entry was judged: every label has fewer entries than --thin, by default 5.\n"
     )
 
 

@@ -99,7 +99,9 @@ def test_a_drift_is_told_with_the_calibration_and_in_the_list(run: Run, client: 
     many = (
         "20 of the last 20 calibrated queries were rejected, 1.3 were to be expected: "
         "drift. These pictures are unlike those it was calibrated by, or the entries have changed "
-        "since; insert some with labels and calibrate again, or try --domain."
+        "since; insert some with labels and calibrate again, or try --domain. Where entries come "
+        "in groups, such as frames of a scene, a calibration by entries without --group-by makes "
+        "drift, too."
     )
     assert "alibrated" not in shown[0]
     assert re.search(

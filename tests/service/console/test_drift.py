@@ -22,5 +22,5 @@ def test_a_drift_is_named_with_the_way_out(stale: bool) -> None:
         "9 of the last 20 calibrated queries were rejected, 1.0 were to be expected: drift. These "
         f"pictures are unlike those it was calibrated by{edited}; insert some with labels and "
         "calibrate again, or try --domain. Where entries come in groups, such as frames of a "
-        "scene, it also comes from a calibration without --group-by."
+        "scene, a calibration by entries without --group-by makes drift, too."
     )

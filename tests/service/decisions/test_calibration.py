@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import RemoteMemory
+from tests.service.conftest import Run, text
 from tests.service.decisions import film
 
 import visual_memory
@@ -736,6 +737,24 @@ def test_voting_entries_in_no_group_are_counted(filmed: Memory) -> None:
     assert 0 < expected < 6
     assert (calibrated.ungrouped_count, tuned.ungrouped_count) == (expected, expected)
     assert (filmed.calibrate().ungrouped_count, filmed.tune().ungrouped_count) == (None, None)
+
+
+def test_the_labels_that_were_asked_are_counted(filmed: Memory, run: Run) -> None:
+    rows, labels, _ = scenes(1)
+    first = filmed.calibrate(group_by="scene")
+    for number in range(5):
+        filmed.update(f"{number:03}", label="new", metadata={"scene": "new"})
+
+    alone, grouped = filmed.calibrate(), filmed.calibrate(group_by="scene")
+    asked = filmed.calibrate(vectors=rows[:20], labels=[labels[0], "strange"] * 10)
+    told = text(run("calibrate", filmed.name, "--group-by", "scene"))
+
+    known = len(set(labels))
+    assert (first.asked_label_count, first.label_count) == (known, known)
+    assert (alone.asked_label_count, alone.label_count) == (known + 1, known + 1)
+    assert (grouped.asked_label_count, grouped.label_count) == (known, known + 1)
+    assert (asked.asked_label_count, asked.label_count) == (2, known + 1)
+    assert f"\n{known} of {known + 1} labels were asked: the others" in told
 
 
 def test_a_repeated_calibration_is_the_earlier_one_whatever_has_changed(

@@ -77,7 +77,7 @@ def test_rules_are_measured_by_memories_that_lack_the_fold(
                 losses[rule][LABELS[row]].append(-math.log(spread))
     assert found.count == len(sample.rows)
     assert found.group_count == (57 if group_by else 114)
-    assert found.label_count == 4
+    assert (found.asked_label_count, found.label_count) == (4, 5)
     for each in found.rules:
         shares = {label: float(np.mean(hits)) for label, hits in right[each.rule].items()}
         weights = {label: SIZES[label] / sum(map(SIZES.get, shares)) for label in shares}  # type: ignore[arg-type]
@@ -362,29 +362,24 @@ def test_the_command_counts_groups_where_a_key_is_given(run: Run, crowd: Memory)
     shown = run("tune", crowd.name, "--group-by", "scene")
 
     assert shown.stdout.startswith(
-        f"114 entries of {crowd.name} in 57 groups, each asked of the others in 5 folds, those "
+        f"114 entries of {crowd.name} in 57 groups, each asked of those in other folds, those "
         "of one scene together:\n"
     )
     assert (
-        "Groups are not counted by label: a label with fewer than 5 groups says as little.\n"
+        "Groups are not counted by label: those of fewer than 5 groups say little, too.\n"
     ) in shown.stdout
     assert "Groups" not in run("tune", crowd.name).stdout
-    assert "Not asked either" not in shown.stdout
+    assert "4 of 5 labels were asked: the others have one entry or one group" in shown.stdout
 
 
-def test_labels_and_folds_that_groups_leave_out_are_told_of(run: Run, crowd: Memory) -> None:
+def test_labels_that_groups_leave_out_are_told_of(run: Run, crowd: Memory) -> None:
     for id, label in zip(IDS, LABELS, strict=True):
         scene = "alone" if label == "rare" else f"{int(id) % 3}"
         crowd.update(id, metadata={"scene": scene})
 
     told = run("tune", crowd.name, "--group-by", "scene").stdout
 
-    assert (
-        f" of {crowd.name} in 3 groups, each asked of the others in at most 3 folds, those" in told
-    )
-    assert (
-        "Not asked either, as all their entries are of one group, or came into one fold: 1 label.\n"
-    ) in told
+    assert "3 of 5 labels were asked: the others" in told
 
 
 def test_explanations_assessments_and_calibrations_are_by_the_default(crowd: Memory) -> None:
@@ -412,8 +407,8 @@ def test_the_command_shows_the_rules_and_applies_one(
     operation = json.loads(applied.stdout)["operation"]
     undone = command("undo", crowd.name, operation)
 
-    first, headers, *rows, chosen_by, _, _, last = shown.stdout.splitlines()
-    assert first == f"114 entries of {crowd.name}, each asked of the others in 5 folds:"
+    first, headers, *rows, chosen_by, _, _, _, last = shown.stdout.splitlines()
+    assert first == f"114 entries of {crowd.name}, each asked of those in other folds:"
     assert headers.split()[:3] == ["number", "macro", "accuracy"]
     numbered = {int(row.split()[0]): row.partition("--")[1:] for row in rows}
     assert [numbered[number] for number in range(1, 7)] == [

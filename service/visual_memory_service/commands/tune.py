@@ -65,10 +65,10 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
     groups = together = ""
     if key:
         groups = f" in {plural(found.group_count, 'group')}"
-        together = f", those of one {key} together"
+        together = f", and those of one {key} are in one fold"
     say(
-        f"{plural(found.count, 'entry')} of {info.name}{groups}, each asked of those in "
-        f"other folds{together}:"
+        f"{plural(found.count, 'entry')} of {info.name}{groups}, parted in up to five folds; each "
+        f"is asked of the other folds{together}:"
     )
     headers = ("macro accuracy", "accuracy", "log loss (less is better)", "behind", "", "rule")
     ranked = sorted(enumerate(found.rules, 1), key=lambda each: each[1].behind.mean)
@@ -123,11 +123,11 @@ def cautions(found: TuneResult, info: MemoryInfo, key: str) -> Iterator[str]:
         yield (
             f"Groups are not counted by label: those of fewer than {FEW} groups say little, too."
         )
-    guessed, right = 1 / found.label_count, found.chosen.macro_accuracy
+    guessed, right = 1 / found.asked_label_count, found.chosen.macro_accuracy
     if right.mean - 2 * right.error <= guessed:
         yield (
-            f"Guessing has a macro accuracy of {guessed:.4f}: no rule is clearly better, so the "
-            "vectors hardly tell these labels apart."
+            f"Naming one label always has a macro accuracy of {guessed:.4f}: no rule is clearly "
+            "better, so the vectors may hardly tell these labels apart."
         )
 
 

@@ -13,7 +13,7 @@ from visual_memory_service.console.arguments import in_filter
 def remarks(found: TuneResult | Calibration, key: str, memory: str) -> Iterator[str]:
     """Yield what it means that voting entries of ``memory`` lack ``key``, and what lists them.
 
-    Then say how many labels were asked, if not all.
+    Then say how many labels were asked, if ``key`` leaves some out.
     """
     if found.ungrouped_count:
         yield (
@@ -23,8 +23,8 @@ def remarks(found: TuneResult | Calibration, key: str, memory: str) -> Iterator[
         if all(map(is_shown, key)):
             lacking = shlex.quote(f"NOT metadata.{in_filter(key)}:* AND NOT pruned_by:*")
             yield f"visual-memory entries {memory} --filter {lacking}   lists them."
-    if found.asked_label_count < found.label_count:
+    if key and found.asked_label_count < found.label_count:
         yield (
-            f"{found.asked_label_count:,} of {found.label_count:,} labels were asked: the others "
-            "have one entry or one group, came into one fold, or were not drawn."
+            f"{found.asked_label_count:,} of {found.label_count:,} labels were asked: entries of "
+            f"the others are of one {key}, or in one of the five folds into which all are parted."
         )

@@ -362,14 +362,14 @@ def test_the_command_counts_groups_where_a_key_is_given(run: Run, crowd: Memory)
     shown = run("tune", crowd.name, "--group-by", "scene")
 
     assert shown.stdout.startswith(
-        f"114 entries of {crowd.name} in 57 groups, each asked of those in other folds, those "
-        "of one scene together:\n"
+        f"114 entries of {crowd.name} in 57 groups, parted in up to five folds; each is "
+        "asked of the other folds, and those of one scene are in one fold:\n"
     )
     assert (
         "Groups are not counted by label: those of fewer than 5 groups say little, too.\n"
     ) in shown.stdout
     assert "Groups" not in run("tune", crowd.name).stdout
-    assert "4 of 5 labels were asked: the others have one entry or one group" in shown.stdout
+    assert "4 of 5 labels were asked: entries of the others are of one scene, or" in shown.stdout
 
 
 def test_labels_that_groups_leave_out_are_told_of(run: Run, crowd: Memory) -> None:
@@ -379,7 +379,7 @@ def test_labels_that_groups_leave_out_are_told_of(run: Run, crowd: Memory) -> No
 
     told = run("tune", crowd.name, "--group-by", "scene").stdout
 
-    assert "3 of 5 labels were asked: the others" in told
+    assert "3 of 5 labels were asked: entries of the others" in told
 
 
 def test_explanations_assessments_and_calibrations_are_by_the_default(crowd: Memory) -> None:
@@ -407,8 +407,11 @@ def test_the_command_shows_the_rules_and_applies_one(
     operation = json.loads(applied.stdout)["operation"]
     undone = command("undo", crowd.name, operation)
 
-    first, headers, *rows, chosen_by, _, _, _, last = shown.stdout.splitlines()
-    assert first == f"114 entries of {crowd.name}, each asked of those in other folds:"
+    first, headers, *rows, chosen_by, _, _, last = shown.stdout.splitlines()
+    assert first == (
+        f"114 entries of {crowd.name}, parted in up to five folds; each is asked of the other "
+        "folds:"
+    )
     assert headers.split()[:3] == ["number", "macro", "accuracy"]
     numbered = {int(row.split()[0]): row.partition("--")[1:] for row in rows}
     assert [numbered[number] for number in range(1, 7)] == [
@@ -440,7 +443,7 @@ def test_the_command_says_where_the_entries_tell_little(
         f"{empty.name} decides by it already.\n",
     )
     few = "Labels of fewer than 5 entries: owl, wolf, yak. So few"
-    guessing = "Guessing has a macro accuracy of"
+    guessing = "Naming one label always has a macro accuracy of"
     clusters = np.eye(4)[np.arange(40) % 4] + rng.normal(scale=0.1, size=(40, 4))
     pets.insert(vectors=clusters, labels=["a", "b", "c", "d"] * 10)
     plain = command("tune", empty.name).stdout
@@ -459,6 +462,23 @@ def test_the_command_says_where_the_entries_tell_little(
     assert guessing not in uneven
     assert tuned.endswith(already)
     assert f"{guessing} 0.2500: no rule is clearly better" in noise
+
+
+def test_rules_are_compared_with_one_label_of_those_that_were_asked(
+    run: Run, client: Client, empty: RemoteMemory
+) -> None:
+    rng, pets = np.random.default_rng(4), client.memory(empty.name)
+    scenes = [*map(str, range(200)), *"wxyz" * 2]
+    pets.insert(
+        vectors=rng.normal(size=(208, 4)),
+        labels=[*"ab" * 100, *"wxyz" * 2],
+        metadata=[{"scene": scene} for scene in scenes],
+    )
+
+    told = run("tune", pets.name, "--group-by", "scene").stdout
+
+    assert "2 of 6 labels were asked" in told
+    assert "Naming one label always has a macro accuracy of 0.5000: no rule is clearly" in told
 
 
 def test_the_commands_say_where_a_calibration_is_of_another_rule(

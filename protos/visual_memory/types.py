@@ -218,7 +218,8 @@ class Calibration:
     ``rejection_distance`` are rejected: the mean of the distances to the nearest entry and to the
     nearest mean of a label's vectors. ``ungrouped_count`` voting entries lacked the key
     ``group_by``, each of them a group of its own; it is None if none was given. The queries are of
-    ``asked_label_count`` labels, the voting entries of ``label_count``.
+    ``asked_label_count`` labels, also such as no voting entry has, the voting entries of
+    ``label_count``.
     """
 
     rule: Rule

@@ -450,7 +450,7 @@ class Calibration(google.protobuf.message.Message):
     own; absent where no group_by was given.
     """
     label_count: builtins.int
-    """Labels of the voting entries, and those of the queries, which need not be among them."""
+    """Labels of the voting entries, and labels of the queries, also those that no voting entry has."""
     asked_label_count: builtins.int
     def __init__(
         self,

@@ -65,10 +65,10 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
     groups = together = ""
     if key:
         groups = f" in {plural(found.group_count, 'group')}"
-        together = f", and those of one {key} are in one fold"
+        together = f"; those of one {key} share a fold"
     say(
-        f"{plural(found.count, 'entry')} of {info.name}{groups}, parted in up to five folds; each "
-        f"is asked of the other folds{together}:"
+        f"{plural(found.count, 'entry')} of {info.name}{groups} asked, each decided by the entries "
+        f"outside its fold, one of up to five{together}:"
     )
     headers = ("macro accuracy", "accuracy", "log loss (less is better)", "behind", "", "rule")
     ranked = sorted(enumerate(found.rules, 1), key=lambda each: each[1].behind.mean)

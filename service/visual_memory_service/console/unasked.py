@@ -13,7 +13,7 @@ from visual_memory_service.console.arguments import in_filter
 def remarks(found: TuneResult | Calibration, key: str, memory: str) -> Iterator[str]:
     """Yield what it means that voting entries of ``memory`` lack ``key``, and what lists them.
 
-    Then say how many labels were asked, if ``key`` leaves some out.
+    Then say how many labels were asked, if not all. An empty ``key`` makes no groups.
     """
     if found.ungrouped_count:
         yield (
@@ -23,8 +23,9 @@ def remarks(found: TuneResult | Calibration, key: str, memory: str) -> Iterator[
         if all(map(is_shown, key)):
             lacking = shlex.quote(f"NOT metadata.{in_filter(key)}:* AND NOT pruned_by:*")
             yield f"visual-memory entries {memory} --filter {lacking}   lists them."
-    if key and found.asked_label_count < found.label_count:
+    if found.asked_label_count < found.label_count:
+        alone = f"has entries of one {key} alone, has all in one fold, " if key else ""
         yield (
-            f"{found.asked_label_count:,} of {found.label_count:,} labels were asked: entries of "
-            f"the others are of one {key}, or in one of the five folds into which all are parted."
+            f"{found.asked_label_count:,} of {found.label_count:,} labels were asked: each other "
+            f"label has one entry, {alone}or was not drawn."
         )

@@ -362,14 +362,17 @@ def test_the_command_counts_groups_where_a_key_is_given(run: Run, crowd: Memory)
     shown = run("tune", crowd.name, "--group-by", "scene")
 
     assert shown.stdout.startswith(
-        f"114 entries of {crowd.name} in 57 groups, parted in up to five folds; each is "
-        "asked of the other folds, and those of one scene are in one fold:\n"
+        f"114 entries of {crowd.name} in 57 groups asked, each decided by the entries "
+        "outside its fold, one of up to five; those of one scene share a fold:\n"
     )
     assert (
         "Groups are not counted by label: those of fewer than 5 groups say little, too.\n"
     ) in shown.stdout
     assert "Groups" not in run("tune", crowd.name).stdout
-    assert "4 of 5 labels were asked: entries of the others are of one scene, or" in shown.stdout
+    assert (
+        "4 of 5 labels were asked: each other label has one entry, has entries of one scene alone, "
+        "has all in one fold, or was not drawn.\n"
+    ) in shown.stdout
 
 
 def test_labels_that_groups_leave_out_are_told_of(run: Run, crowd: Memory) -> None:
@@ -379,7 +382,7 @@ def test_labels_that_groups_leave_out_are_told_of(run: Run, crowd: Memory) -> No
 
     told = run("tune", crowd.name, "--group-by", "scene").stdout
 
-    assert "3 of 5 labels were asked: entries of the others" in told
+    assert "3 of 5 labels were asked: each other label has one entry, " in told
 
 
 def test_explanations_assessments_and_calibrations_are_by_the_default(crowd: Memory) -> None:
@@ -407,10 +410,10 @@ def test_the_command_shows_the_rules_and_applies_one(
     operation = json.loads(applied.stdout)["operation"]
     undone = command("undo", crowd.name, operation)
 
-    first, headers, *rows, chosen_by, _, _, last = shown.stdout.splitlines()
+    first, headers, *rows, chosen_by, _, _, _, last = shown.stdout.splitlines()
     assert first == (
-        f"114 entries of {crowd.name}, parted in up to five folds; each is asked of the other "
-        "folds:"
+        f"114 entries of {crowd.name} asked, each decided by the entries outside its fold, one of "
+        "up to five:"
     )
     assert headers.split()[:3] == ["number", "macro", "accuracy"]
     numbered = {int(row.split()[0]): row.partition("--")[1:] for row in rows}

@@ -114,7 +114,9 @@ def choose(
     sign = -1.0 if chosen_by.is_loss else 1.0
     values = {rule: sign * chosen_by.of(each) for rule, each in outcomes.items()}
     means = {rule: estimate(each, sample, chosen_by).mean for rule, each in values.items()}
-    best = max(means, key=means.__getitem__)
+    most = max(means.values())
+    slack = ROUNDING * (1.0 + abs(most))
+    best = next(rule for rule, mean in means.items() if mean >= most - slack)
     candidates = [
         MeasuredRule(
             rule,
@@ -124,9 +126,7 @@ def choose(
         for rule, each in outcomes.items()
     ]
     near = (
-        at
-        for at, each in enumerate(candidates)
-        if each.behind.mean <= each.behind.error + ROUNDING * (1.0 + abs(means[best]))
+        at for at, each in enumerate(candidates) if each.behind.mean <= each.behind.error + slack
     )
     return next(near), candidates
 

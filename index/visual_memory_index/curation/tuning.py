@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -117,11 +117,16 @@ def choose(
     most = max(means.values())
     slack = ROUNDING * (1.0 + abs(most))
     best = next(rule for rule, mean in means.items() if mean >= most - slack)
+
+    def behind(rule: Rule) -> Estimate:
+        found = estimate(values[best] - values[rule], sample, chosen_by)
+        return replace(found, mean=0.0) if abs(found.mean) <= slack else found
+
     candidates = [
         MeasuredRule(
             rule,
             **{name: estimate(one.of(each), sample, one) for name, one in MEASURES.items()},
-            behind=estimate(values[best] - values[rule], sample, chosen_by),
+            behind=behind(rule),
         )
         for rule, each in outcomes.items()
     ]

@@ -556,7 +556,7 @@ class MeasuredRule(google.protobuf.message.Message):
     def accuracy(self) -> global___Estimate: ...
     @property
     def macro_accuracy(self) -> global___Estimate:
-        """The mean of the accuracies of all labels."""
+        """The mean of the accuracies of the labels that were asked."""
 
     @property
     def log_loss(self) -> global___Estimate:

@@ -123,8 +123,9 @@ def cautions(found: TuneResult, info: MemoryInfo, key: str) -> Iterator[str]:
         yield (
             f"Groups are not counted by label: those of fewer than {FEW} groups say little, too."
         )
-    guessed, right = 1 / found.asked_label_count, found.chosen.macro_accuracy
-    if right.mean - 2 * right.error <= guessed:
+    guessed = 1 / found.asked_label_count
+    fared = [each.macro_accuracy for each in found.rules]
+    if all(each.mean - 2 * each.error <= guessed for each in fared):
         yield (
             f"Naming one label always has a macro accuracy of {guessed:.4f}: no rule is clearly "
             "better, so the vectors may hardly tell these labels apart."

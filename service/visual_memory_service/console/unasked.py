@@ -24,8 +24,12 @@ def remarks(found: TuneResult | Calibration, key: str, memory: str) -> Iterator[
             lacking = shlex.quote(f"NOT metadata.{in_filter(key)}:* AND NOT pruned_by:*")
             yield f"visual-memory entries {memory} --filter {lacking}   lists them."
     if found.asked_label_count < found.label_count:
-        alone = f"has entries of one {key} alone, has all in one fold, " if key else ""
+        reasons = ["has one entry"]
+        if key:
+            reasons += [f"has entries of one {key} alone", "has all in one of up to five folds"]
+        if isinstance(found, TuneResult):
+            reasons.append("was not drawn")
         yield (
             f"{found.asked_label_count:,} of {found.label_count:,} labels were asked: each other "
-            f"label has one entry, {alone}or was not drawn."
+            f"label {', '.join(reasons[:-1])}, or {reasons[-1]}."
         )

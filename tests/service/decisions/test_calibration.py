@@ -754,7 +754,10 @@ def test_the_labels_that_were_asked_are_counted(filmed: Memory, run: Run) -> Non
     assert (alone.asked_label_count, alone.label_count) == (known + 1, known + 1)
     assert (grouped.asked_label_count, grouped.label_count) == (known, known + 1)
     assert (asked.asked_label_count, asked.label_count) == (2, known + 1)
-    assert f"\n{known} of {known + 1} labels were asked: each other label" in told
+    assert (
+        f"\n{known} of {known + 1} labels were asked: each other label has one entry, has entries "
+        "of one scene alone, or has all in one of up to five folds.\n"
+    ) in told
 
 
 def test_a_repeated_calibration_is_the_earlier_one_whatever_has_changed(

@@ -371,7 +371,7 @@ def test_the_command_counts_groups_where_a_key_is_given(run: Run, crowd: Memory)
     assert "Groups" not in run("tune", crowd.name).stdout
     assert (
         "4 of 5 labels were asked: each other label has one entry, has entries of one scene alone, "
-        "has all in one fold, or was not drawn.\n"
+        "has all in one of up to five folds, or was not drawn.\n"
     ) in shown.stdout
 
 
@@ -482,6 +482,21 @@ def test_rules_are_compared_with_one_label_of_those_that_were_asked(
 
     assert "2 of 6 labels were asked" in told
     assert "Naming one label always has a macro accuracy of 0.5000: no rule is clearly" in told
+
+
+def test_a_rule_that_names_one_label_always_is_not_said_to_be_the_best_there_is(
+    run: Run, client: Client, empty: RemoteMemory
+) -> None:
+    rng, pets = np.random.default_rng(0), client.memory(empty.name)
+    rows = 1 + rng.normal(scale=0.8, size=(420, 4))
+    rows[400:, 0] += 1.5
+    pets.insert(vectors=rows, labels=["common"] * 400 + ["rare"] * 20)
+
+    told = run("tune", pets.name, "--measure", "accuracy").stdout
+
+    chosen = next(line for line in told.splitlines() if "chosen" in line)
+    assert " 0.5000 ± 0.0000 " in chosen
+    assert "Naming one label always" not in told
 
 
 def test_the_commands_say_where_a_calibration_is_of_another_rule(

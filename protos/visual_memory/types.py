@@ -255,7 +255,8 @@ class MeasuredRule:
     """A rule, and how it decided about entries that it did not know.
 
     ``behind`` is the lead of the best rule by the measure that chose. Log loss is that of the right
-    label's share in all scores, of which 1 % is spread over the labels.
+    label's share in all scores, of which 1 % is spread over the labels that have entries in other
+    folds.
     """
 
     rule: Rule

@@ -560,7 +560,9 @@ class MeasuredRule(google.protobuf.message.Message):
 
     @property
     def log_loss(self) -> global___Estimate:
-        """Of the right label's share in the scores, of which 1 % is spread over all labels."""
+        """Of the right label's share in the scores, of which 1 % is spread over the labels
+        that have entries in other folds.
+        """
 
     @property
     def behind(self) -> global___Estimate:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from visual_memory import Client, Estimate, MemoryInfo, TuneResult
+from visual_memory import Client, Estimate, MeasuredRule, MemoryInfo, TuneResult
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
@@ -24,6 +24,7 @@ from visual_memory_service.console.arguments import (
 from visual_memory_service.console.interrupted import report_running_operations
 
 FEW = 5
+DIGITS = 9  # in which means of the same outcomes agree
 MEASURES = ("macro_accuracy", "accuracy", "log_loss")
 
 
@@ -71,7 +72,7 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
         f"outside its fold, one of up to five{together}:"
     )
     headers = ("macro accuracy", "accuracy", "log loss (less is better)", "behind", "", "rule")
-    ranked = sorted(enumerate(found.rules, 1), key=lambda each: each[1].behind.mean)
+    ranked = sorted(enumerate(found.rules, 1), key=lambda each: round(each[1].behind.mean, DIGITS))
     print_table(
         ("number", *headers),
         [
@@ -124,12 +125,19 @@ def cautions(found: TuneResult, info: MemoryInfo, key: str) -> Iterator[str]:
             f"Groups are not counted by label: those of fewer than {FEW} groups say little, too."
         )
     guessed = 1 / found.asked_label_count
-    fared = [each.macro_accuracy for each in found.rules]
-    if all(each.mean - 2 * each.error <= guessed for each in fared):
+    always = f"Naming one label always has a macro accuracy of {guessed:.4f}: "
+    if not any(is_better(each, guessed) for each in found.rules):
         yield (
-            f"Naming one label always has a macro accuracy of {guessed:.4f}: no rule is clearly "
-            "better, so the vectors may hardly tell these labels apart."
+            f"{always}no rule is clearly better, so the vectors may hardly tell these labels apart."
         )
+    elif not is_better(found.chosen, guessed):
+        yield f"{always}the chosen rule is not clearly better, and others are."
+
+
+def is_better(rule: MeasuredRule, guessed: float) -> bool:
+    """Return True if a macro accuracy is clearly above ``guessed``."""
+    found = rule.macro_accuracy
+    return round(found.mean - 2 * found.error - guessed, DIGITS) > 0
 
 
 def shown(estimate: Estimate) -> str:

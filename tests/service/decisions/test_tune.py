@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ from tests.service.conftest import Run
 from tests.service.decisions.film import filmed, filming
 
 import visual_memory
-from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
+from visual_memory import Client, Estimate, FailedPrecondition, InvalidArgument, Memory
 from visual_memory.terminal.arguments import flags
 from visual_memory_index import unit_rows
 from visual_memory_index.curation import folds
 from visual_memory_index.heads.head import METRIC_MAX
 from visual_memory_index.memory import default_rules
+from visual_memory_service.commands import tune
 from visual_memory_service.decisions.tune import tune_memory
 
 SIZES = {"often": 60, "much": 40, "rare": 8, "seldom": 6, "once": 1}
@@ -484,7 +485,7 @@ def test_rules_are_compared_with_one_label_of_those_that_were_asked(
     assert "Naming one label always has a macro accuracy of 0.5000: no rule is clearly" in told
 
 
-def test_a_rule_that_names_one_label_always_is_not_said_to_be_the_best_there_is(
+def test_a_chosen_rule_that_names_one_label_always_is_told_of(
     run: Run, client: Client, empty: RemoteMemory
 ) -> None:
     rng, pets = np.random.default_rng(0), client.memory(empty.name)
@@ -496,7 +497,29 @@ def test_a_rule_that_names_one_label_always_is_not_said_to_be_the_best_there_is(
 
     chosen = next(line for line in told.splitlines() if "chosen" in line)
     assert " 0.5000 ± 0.0000 " in chosen
-    assert "Naming one label always" not in told
+    assert (
+        "Naming one label always has a macro accuracy of 0.5000: the chosen rule is not clearly "
+        "better, and others are.\n"
+    ) in told
+
+
+def test_rounding_neither_orders_rules_nor_makes_one_better_than_naming_one_label(
+    crowd: Memory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A third and two equal losses, as sums in another order gave them."""
+    third, found = Estimate(0.33333333333333337, 3.5e-18), crowd.tune(measure="log_loss")
+    losses = [0.0, 0.2948667873394792, 0.29486678733947885]
+    rules = [
+        replace(each, macro_accuracy=third, behind=Estimate(behind, 0.0))
+        for each, behind in zip(found.rules, losses, strict=False)
+    ]
+    found = replace(found, rules=rules, chosen=rules[0], asked_label_count=3)
+
+    tune.print_tuned(found, crowd.info(), "")
+
+    told = capsys.readouterr().out
+    assert [line.split()[0] for line in told.splitlines()[2:5]] == ["1", "2", "3"]
+    assert "Naming one label always has a macro accuracy of 0.3333: no rule is clearly" in told
 
 
 def test_the_commands_say_where_a_calibration_is_of_another_rule(

@@ -59,7 +59,8 @@ class Outcomes:
     """The decisions by one rule about t tested entries.
 
     ``right`` (t,) is 1 where the decided label is the entry's, else 0. ``log_loss`` (t,) is −log p
-    with p the share of the entry's label in all scores, of which SPREAD is spread over all labels.
+    with p the share of the entry's label in all scores, of which SPREAD is spread over the labels
+    that it was compared with.
     """
 
     right: Numbers
@@ -90,7 +91,7 @@ MEASURES = MappingProxyType(
 def judged(decisions: Sequence[Decision], labels: Sequence[str], count: int) -> Outcomes:
     """Return the outcomes of n ``decisions`` about entries with these ``labels``.
 
-    ``count`` is the number of all labels, over which SPREAD is spread.
+    ``count`` is the number of labels that they were compared with, over which SPREAD is spread.
     """
     right = [decision.label == label for decision, label in zip(decisions, labels, strict=True)]
     shares = [

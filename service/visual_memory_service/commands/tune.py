@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from visual_memory import Client, Estimate, MeasuredRule, MemoryInfo, TuneResult
+from visual_memory import Client, Estimate, MemoryInfo, TuneResult
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, print_table, say
 from visual_memory.terminal.progress import Progress
@@ -24,7 +24,7 @@ from visual_memory_service.console.arguments import (
 from visual_memory_service.console.interrupted import report_running_operations
 
 FEW = 5
-DIGITS = 9  # in which means of the same outcomes agree
+DIGITS = 4  # of a figure that is shown
 MEASURES = ("macro_accuracy", "accuracy", "log_loss")
 
 
@@ -60,8 +60,8 @@ def tune(client: Client, options: Namespace) -> None:
 def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
     """Print the rules as a table, the best first, and the one that was chosen.
 
-    They are numbered in the order of preference. ``key`` is the metadata key of the groups, or
-    empty.
+    They are numbered in the order of preference, which orders those with the same figure, too.
+    ``key`` is the metadata key of the groups, or empty.
     """
     groups = together = ""
     if key:
@@ -124,22 +124,16 @@ def cautions(found: TuneResult, info: MemoryInfo, key: str) -> Iterator[str]:
         yield (
             f"Groups are not counted by label: those of fewer than {FEW} groups say little, too."
         )
-    guessed = 1 / found.asked_label_count
-    always = f"Naming one label always has a macro accuracy of {guessed:.4f}: "
-    if not any(is_better(each, guessed) for each in found.rules):
+    guessed, right = 1 / found.asked_label_count, found.chosen.macro_accuracy
+    if round(right.mean - 2 * right.error - guessed, DIGITS) <= 0:
+        by_label = found.measure == "macro_accuracy"
+        other = "" if by_label else f", or {found.measure} counts labels of few entries too little"
         yield (
-            f"{always}no rule is clearly better, so the vectors may hardly tell these labels apart."
+            f"Naming one label always has a macro accuracy of {guessed:.{DIGITS}f}, and the chosen "
+            f"rule is not clearly better: the vectors may hardly tell these labels apart{other}."
         )
-    elif not is_better(found.chosen, guessed):
-        yield f"{always}the chosen rule is not clearly better, and others are."
-
-
-def is_better(rule: MeasuredRule, guessed: float) -> bool:
-    """Return True if a macro accuracy is clearly above ``guessed``."""
-    found = rule.macro_accuracy
-    return round(found.mean - 2 * found.error - guessed, DIGITS) > 0
 
 
 def shown(estimate: Estimate) -> str:
     """Format a mean with its standard error."""
-    return f"{estimate.mean:.4f} ± {estimate.error:.4f}"
+    return f"{estimate.mean:.{DIGITS}f} ± {estimate.error:.{DIGITS}f}"

@@ -465,7 +465,8 @@ def test_the_command_says_where_the_entries_tell_little(
     assert few in uneven
     assert guessing not in uneven
     assert tuned.endswith(already)
-    assert f"{guessing} 0.2500: no rule is clearly better" in noise
+    assert f"{guessing} 0.2500, and the chosen rule is not clearly better" in noise
+    assert "hardly tell these labels apart.\n" in noise
 
 
 def test_rules_are_compared_with_one_label_of_those_that_were_asked(
@@ -482,7 +483,7 @@ def test_rules_are_compared_with_one_label_of_those_that_were_asked(
     told = run("tune", pets.name, "--group-by", "scene").stdout
 
     assert "2 of 6 labels were asked" in told
-    assert "Naming one label always has a macro accuracy of 0.5000: no rule is clearly" in told
+    assert "Naming one label always has a macro accuracy of 0.5000, and the chosen" in told
 
 
 def test_a_chosen_rule_that_names_one_label_always_is_told_of(
@@ -498,20 +499,27 @@ def test_a_chosen_rule_that_names_one_label_always_is_told_of(
     chosen = next(line for line in told.splitlines() if "chosen" in line)
     assert " 0.5000 ± 0.0000 " in chosen
     assert (
-        "Naming one label always has a macro accuracy of 0.5000: the chosen rule is not clearly "
-        "better, and others are.\n"
+        "Naming one label always has a macro accuracy of 0.5000, and the chosen rule is not "
+        "clearly better: the vectors may hardly tell these labels apart, or accuracy counts labels "
+        "of few entries too little.\n"
     ) in told
 
 
+@pytest.mark.parametrize(
+    "behind",
+    [
+        [0.2948667873394792, 0.29486678733947885],
+        [0.0029296875, 0.0029296874999999996],  # 3/1024, of 1,024 entries
+    ],
+)
 def test_rounding_neither_orders_rules_nor_makes_one_better_than_naming_one_label(
-    crowd: Memory, capsys: pytest.CaptureFixture[str]
+    behind: list[float], crowd: Memory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A third and two equal losses, as sums in another order gave them."""
+    """A third and twice the same mean, as sums in another order gave them."""
     third, found = Estimate(0.33333333333333337, 3.5e-18), crowd.tune(measure="log_loss")
-    losses = [0.0, 0.2948667873394792, 0.29486678733947885]
     rules = [
-        replace(each, macro_accuracy=third, behind=Estimate(behind, 0.0))
-        for each, behind in zip(found.rules, losses, strict=False)
+        replace(each, macro_accuracy=third, behind=Estimate(mean, 0.0))
+        for each, mean in zip(found.rules, [0.0, *behind], strict=False)
     ]
     found = replace(found, rules=rules, chosen=rules[0], asked_label_count=3)
 
@@ -519,7 +527,7 @@ def test_rounding_neither_orders_rules_nor_makes_one_better_than_naming_one_labe
 
     told = capsys.readouterr().out
     assert [line.split()[0] for line in told.splitlines()[2:5]] == ["1", "2", "3"]
-    assert "Naming one label always has a macro accuracy of 0.3333: no rule is clearly" in told
+    assert "Naming one label always has a macro accuracy of 0.3333, and the chosen" in told
 
 
 def test_the_commands_say_where_a_calibration_is_of_another_rule(

@@ -24,7 +24,7 @@ from visual_memory_service.console.arguments import (
 from visual_memory_service.console.interrupted import report_running_operations
 
 FEW = 5
-DIGITS = 4  # of a figure that is shown
+ROUNDING = 1e-9  # of a mean
 MEASURES = ("macro_accuracy", "accuracy", "log_loss")
 
 
@@ -60,8 +60,8 @@ def tune(client: Client, options: Namespace) -> None:
 def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
     """Print the rules as a table, the best first, and the one that was chosen.
 
-    They are numbered in the order of preference, which orders those with the same figure, too.
-    ``key`` is the metadata key of the groups, or empty.
+    They are numbered in the order of preference. ``key`` is the metadata key of the groups, or
+    empty.
     """
     groups = together = ""
     if key:
@@ -72,7 +72,7 @@ def print_tuned(found: TuneResult, info: MemoryInfo, key: str) -> None:
         f"outside its fold, one of up to five{together}:"
     )
     headers = ("macro accuracy", "accuracy", "log loss (less is better)", "behind", "", "rule")
-    ranked = sorted(enumerate(found.rules, 1), key=lambda each: round(each[1].behind.mean, DIGITS))
+    ranked = sorted(enumerate(found.rules, 1), key=lambda each: each[1].behind.mean)
     print_table(
         ("number", *headers),
         [
@@ -125,15 +125,15 @@ def cautions(found: TuneResult, info: MemoryInfo, key: str) -> Iterator[str]:
             f"Groups are not counted by label: those of fewer than {FEW} groups say little, too."
         )
     guessed, right = 1 / found.asked_label_count, found.chosen.macro_accuracy
-    if round(right.mean - 2 * right.error - guessed, DIGITS) <= 0:
+    if right.mean - 2 * right.error <= guessed + ROUNDING:
         by_label = found.measure == "macro_accuracy"
-        other = "" if by_label else f", or {found.measure} counts labels of few entries too little"
+        why = ": the vectors may hardly tell these labels apart" if by_label else ""
         yield (
-            f"Naming one label always has a macro accuracy of {guessed:.{DIGITS}f}, and the chosen "
-            f"rule is not clearly better: the vectors may hardly tell these labels apart{other}."
+            f"Naming one label always has a macro accuracy of {guessed:.4f}, and the chosen rule "
+            f"is not clearly better{why}."
         )
 
 
 def shown(estimate: Estimate) -> str:
     """Format a mean with its standard error."""
-    return f"{estimate.mean:.{DIGITS}f} ± {estimate.error:.{DIGITS}f}"
+    return f"{estimate.mean:.4f} ± {estimate.error:.4f}"

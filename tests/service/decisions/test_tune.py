@@ -500,33 +500,21 @@ def test_a_chosen_rule_that_names_one_label_always_is_told_of(
     assert " 0.5000 ± 0.0000 " in chosen
     assert (
         "Naming one label always has a macro accuracy of 0.5000, and the chosen rule is not "
-        "clearly better: the vectors may hardly tell these labels apart, or accuracy counts labels "
-        "of few entries too little.\n"
+        "clearly better.\n"
     ) in told
 
 
-@pytest.mark.parametrize(
-    "behind",
-    [
-        [0.2948667873394792, 0.29486678733947885],
-        [0.0029296875, 0.0029296874999999996],  # 3/1024, of 1,024 entries
-    ],
-)
-def test_rounding_neither_orders_rules_nor_makes_one_better_than_naming_one_label(
-    behind: list[float], crowd: Memory, capsys: pytest.CaptureFixture[str]
+def test_rounding_makes_no_rule_better_than_naming_one_label(
+    crowd: Memory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A third and twice the same mean, as sums in another order gave them."""
-    third, found = Estimate(0.33333333333333337, 3.5e-18), crowd.tune(measure="log_loss")
-    rules = [
-        replace(each, macro_accuracy=third, behind=Estimate(mean, 0.0))
-        for each, mean in zip(found.rules, [0.0, *behind], strict=False)
-    ]
-    found = replace(found, rules=rules, chosen=rules[0], asked_label_count=3)
+    """A third as the mean of three labels, summed in another order."""
+    third, found = Estimate(0.33333333333333337, 3.5e-18), crowd.tune()
+    chosen = replace(found.chosen, macro_accuracy=third)
+    found = replace(found, rules=[chosen], chosen=chosen, asked_label_count=3)
 
     tune.print_tuned(found, crowd.info(), "")
 
     told = capsys.readouterr().out
-    assert [line.split()[0] for line in told.splitlines()[2:5]] == ["1", "2", "3"]
     assert "Naming one label always has a macro accuracy of 0.3333, and the chosen" in told
 
 

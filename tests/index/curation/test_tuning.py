@@ -119,7 +119,7 @@ def test_the_first_rule_within_a_standard_error_of_the_best_is_chosen(
             got = getattr(each, name)
             assert (got.mean, got.error) == pytest.approx(estimate, abs=1e-12)
         mean = behind[each.rule][0]
-        assert each.behind.mean == (pytest.approx(mean) if mean > 1e-12 else 0.0)
+        assert each.behind.mean == (pytest.approx(mean, abs=1e-12) if mean > 1e-12 else 0.0)
     near = [rule for rule in RULES if behind[rule][0] < behind[rule][1] - 1e-9]
     far = [rule for rule in RULES if behind[rule][0] > behind[rule][1] + 1e-9]
     assert RULES[chosen] not in far

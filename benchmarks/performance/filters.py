@@ -1,13 +1,15 @@
 """Ratios of decisions with a filter to decisions without one, the first time and again.
 
-Then half of all entries are relabelled, pruned, brought back and purged, and the slowest decision
-meanwhile is told.
+Then half of all entries are relabelled, labelled as before, pruned, brought back and purged, and
+the slowest decision meanwhile is told. Threads of Python take turns as in a server.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +22,9 @@ from numpy.typing import NDArray
 from served import folder, seconds
 
 from visual_memory_index import Entry, Filter, Memory, Query, ScannedIndexes, parse, unit_rows
+from visual_memory_index.records.operation import Operation
 from visual_memory_index.store.store import new_identity
+from visual_memory_service.commands.serve import TURN_SECONDS
 
 ROWS, DIMENSION, K = 100_000, 64, 50
 THOUSAND = 1000  # labels, and values of the key "part"
@@ -119,8 +123,10 @@ def change_half(memory: Memory, dimension: int) -> None:
     half = parsed('metadata.part < "500"')
     ids, operations = memory.would_purge(half), memory.operations
     pruned = operations.begin("prune").operation.name
+    labels, relabelled = dict.fromkeys(ids, "new"), list[Operation]()
     works: Mapping[str, Callable[[], object]] = {
-        "relabelled": lambda: operations.relabel(dict.fromkeys(ids, "new"), result=nothing),
+        "relabelled": lambda: relabelled.append(operations.relabel(labels, result=nothing)),
+        "labelled as before": lambda: operations.undo(relabelled[0].name),
         "pruned": lambda: operations.prune(ids, operation=pruned, result=nothing),
         "brought back": lambda: operations.undo(pruned),
         "purged": lambda: memory.purge(half),
@@ -159,6 +165,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--dimension", type=int, default=DIMENSION)
     options = parser.parse_args()
+    gc.freeze()
+    sys.setswitchinterval(TURN_SECONDS)
     goals = f"of 10 % first ≤ {FIRST_MAX:.0f}, again ≤ {SLACK}"
     print(f"{options.rows:,} × {options.dimension}, k = {K}, one query; {goals}")
     with folder() as work:

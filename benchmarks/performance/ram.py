@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from served import seconds
 
-from visual_memory_index.ram.columns import Columns
+from visual_memory_index.ram.columns import Columns, size_of
 from visual_memory_index.rows import row_kernels
 from visual_memory_index.rows.rows import Rows, moves
 from visual_memory_service.erasure.environment import OTHERS, OVERWRITING, TUNABLES
@@ -37,8 +37,8 @@ class Objects:
         self.counts: Counter[str] = Counter()
         self.same: dict[str, str] = {}
 
-    def reserve(self, ids: Sequence[str]) -> None:
-        while len(self.row_of) + len(ids) > len(self.keys):
+    def reserve(self, count: int, size: int) -> None:
+        while len(self.row_of) + count > len(self.keys):
             self.keys, self.ids, self.labels = (
                 np.concatenate([column, np.empty_like(column)])
                 for column in (self.keys, self.ids, self.labels)
@@ -89,7 +89,7 @@ def measure(way: str, entries: int) -> dict[str, float]:
     def add(start: int, end: int) -> None:
         ids = [name(number) for number in range(start, end)]
         labels = [f"label {number % LABELS}" for number in range(start, end)]
-        columns.reserve(ids)
+        columns.reserve(len(ids), size_of(ids))
         columns.append(range(start, end), ids, labels)
 
     def remove(ids: Sequence[str]) -> None:

@@ -123,6 +123,25 @@ def test_the_log_says_how_long_each_memory_and_all_took_to_open(start: Start) ->
     assert 0 <= opened["seconds"] <= serving["seconds"] < 60
 
 
+def test_threads_of_a_server_take_short_turns(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "turn"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import pathlib, sys\n"
+        "set_turn = sys.setswitchinterval\n"
+        "def note(seconds):\n"
+        "    set_turn(seconds)\n"
+        f"    pathlib.Path({str(told)!r}).write_text(str(sys.getswitchinterval()))\n"
+        "sys.setswitchinterval = note\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+    start(None)
+
+    assert float(told.read_text()) == pytest.approx(0.001)
+
+
 def test_reflection_names_the_services_and_knows_the_protos(server: Server) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
     requests = [

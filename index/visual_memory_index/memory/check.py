@@ -113,6 +113,7 @@ def has_entries(ram: RamCopy, entries: Sequence[StoredEntry]) -> bool:
     keys = np.array([each.key for each in entries], np.int64)
     stored, dimension = {each.key: each for each in entries}, ram.vectors.dimension
     silent = ram.pruned.rows_of_keys(keys)
+    silent = silent[silent >= 0]
     ids_of = {key: each.id for key, each in stored.items()}
     if ram.pruned.ids(silent).tolist() != [ids_of[key] for key in ram.pruned.keys[silent].tolist()]:
         return False

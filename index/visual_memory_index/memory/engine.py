@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, wait
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,7 +19,6 @@ from visual_memory_index.errors import (
     FileUnavailable,
     MemoryClosed,
     MemoryRefusal,
-    UnknownEntries,
 )
 from visual_memory_index.memory.writer import Writer
 from visual_memory_index.ram.change import Change
@@ -264,10 +263,3 @@ def ahead(items: Iterator[T], threads: Executor) -> Iterator[T]:
             yield item
     finally:
         wait([coming])
-
-
-def check_known(ids: Iterable[str], known: Mapping[str, object]) -> None:
-    """Check that each of ``ids`` is in ``known``. Raises UnknownEntries."""
-    unknown = [id for id in dict.fromkeys(ids) if id not in known]
-    if unknown:
-        raise UnknownEntries(unknown)

@@ -27,7 +27,7 @@ from visual_memory_index.ledger import audit
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.standing import Noted, OnStanding, Standing
 from visual_memory_index.memory.check import Checked, Listed, check, has_entries
-from visual_memory_index.memory.engine import Engine, check_known
+from visual_memory_index.memory.engine import Engine
 from visual_memory_index.memory.head_statistics import HeadStatistics
 from visual_memory_index.memory.operations import Operations
 from visual_memory_index.memory.search import ridges_of_all, search
@@ -35,7 +35,7 @@ from visual_memory_index.memory.unlearn import Unlearning
 from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.ram.ranked import HeadWish, Ranked, rank
-from visual_memory_index.records.entry import Entry, IdMaker, Parts, VotingEntries, now
+from visual_memory_index.records.entry import Entry, IdMaker, Keys, Parts, VotingEntries, now
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.neighbors import HeadScores, Neighbors, Query
 from visual_memory_index.records.operation import Progress, unreported
@@ -215,14 +215,14 @@ class Memory:
 
         def write(transaction: Transaction) -> tuple[list[str], Change]:
             transaction.check_start(request)
-            existing = transaction.look_up(given) if given else {}
-            if existing and not replace_existing:
-                raise EntriesExist(list(existing))
-            transaction.delete([key for key, *_ in existing.values()])
-            keys = transaction.next_keys(len(entries))
-            transaction.insert(keys, ids, entries, vectors, now(), elements, codes)
-            labels = [entry.label for entry in entries]
-            return ids, Change(list(existing), VotingEntries(keys, ids, labels, vectors))
+            existing, _ = transaction.look_up(given)
+            if len(existing.keys) and not replace_existing:
+                raise EntriesExist(existing.ids.tolist())
+            transaction.delete(existing.keys)
+            new = transaction.next_keys(len(entries))
+            transaction.insert(new, ids, entries, vectors, now(), elements, codes)
+            keys, labels = np.arange(new.start, new.stop), [entry.label for entry in entries]
+            return ids, Change(existing.keys, VotingEntries(keys, ids, labels, vectors))
 
         return self._engine.do_once(call, request, write)
 
@@ -235,10 +235,10 @@ class Memory:
         """
 
         def write(transaction: Transaction) -> tuple[list[str], Change]:
-            known = transaction.look_up(ids)
-            if not allow_missing:
-                check_known(ids, known)
-            return forget(transaction, list(known), [key for key, _, _ in known.values()])
+            known, unknown = transaction.look_up(ids)
+            if unknown and not allow_missing:
+                raise UnknownEntries(unknown)
+            return forget(transaction, known.ids.tolist(), known.keys)
 
         return self._engine.do_once("DeleteEntries", request, write, frees=True)
 
@@ -288,9 +288,9 @@ class Memory:
             )
             change = None
             if (changed.label, changed.metadata) != (entry.label, entry.metadata):
-                key, *_ = transaction.look_up([id])[id]
-                transaction.update(key, changed)
-                change = Change(relabelled={id: changed.label})
+                keys = transaction.look_up([id])[0].keys
+                transaction.update(int(keys[0]), changed)
+                change = Change(relabelled=keys, labels=np.array([changed.label], object))
             transaction.keep(request, [id])
             transaction.log("UpdateEntry", 1, request.principal)
             return changed, change
@@ -549,9 +549,7 @@ def to_scoring(fitting: Callable[[], Head], query: Query) -> Callable[[], HeadSc
     return score
 
 
-def forget(
-    transaction: Transaction, ids: list[str], keys: Sequence[int]
-) -> tuple[list[str], Change]:
+def forget(transaction: Transaction, ids: list[str], keys: Keys) -> tuple[list[str], Change]:
     """Delete entries by ``keys``; return their ``ids``, and the change for the copy in RAM."""
     transaction.delete(keys)
-    return ids, Change(ids)
+    return ids, Change(keys)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import compress
 from typing import NamedTuple
+
+import numpy as np
 
 from visual_memory_index.errors import FileUnavailable, NotUndoable, NotVoting, UnknownEntries
 from visual_memory_index.memory import default_rules
 from visual_memory_index.memory.default_rules import DefaultRule
-from visual_memory_index.memory.engine import Engine, check_known
+from visual_memory_index.memory.engine import Engine
 from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.entry import IdMaker, now
@@ -23,6 +24,7 @@ from visual_memory_index.records.operation import (
     State,
 )
 from visual_memory_index.records.request import WITHOUT_ID, Request
+from visual_memory_index.records.steps import ascending, equal
 from visual_memory_index.store.store import Transaction
 from visual_memory_index.votes.rule import Rule
 
@@ -172,23 +174,18 @@ class Operations:
 
         def write(transaction: Transaction) -> tuple[Operation, Change]:
             check()
-            known = transaction.look_up(ids)
-            voting = {id: (key, label) for id, (key, label, votes) in known.items() if votes}
-            if snapshot is None:
-                check_known(ids, known)
-                if silent := [id for id in ids if id not in voting]:
-                    raise NotVoting(silent)
-            else:
-                keys = [key for key, _ in voting.values()]
-                labels = [label for _, label in voting.values()]
-                stays = snapshot.has([*voting], keys, labels)
-                voting = dict(compress(voting.items(), stays))
-            pruned = list(voting)
-            transaction.prune([key for key, _ in voting.values()], operation)
-            transaction.end(operation, "done", result=result(pruned))
+            known, unknown = transaction.look_up(ids)
+            if snapshot is not None:
+                known = known.at(known.votes & snapshot.has(known.keys, known.labels))
+            elif unknown:
+                raise UnknownEntries(unknown)
+            elif not known.votes.all():
+                raise NotVoting(known.ids[~known.votes].tolist())
+            transaction.prune(known.keys, operation)
+            transaction.end(operation, "done", result=result(known.ids.tolist()))
             ended = transaction.operation(operation)
-            transaction.log("PruneEntries", len(pruned), ended.principal)
-            return ended, Change(pruned=pruned)
+            transaction.log("PruneEntries", len(known.keys), ended.principal)
+            return ended, Change(pruned=known.keys)
 
         return self._engine.writer.do(write)
 
@@ -201,29 +198,34 @@ class Operations:
     ) -> Operation:
         """Set the label of each id, as an operation that can be undone.
 
-        ``result`` makes the operation's result, a JSON text, from the ids whose labels changed.
-        Raises UnknownEntries, RequestReused, FileUnavailable.
+        ``result`` makes the operation's result, a JSON text, from the ids whose labels changed,
+        ascending. Raises UnknownEntries, RequestReused, FileUnavailable.
         """
 
         def write(transaction: Transaction) -> tuple[str, Change | None]:
-            known = transaction.look_up(labels)
-            check_known(sorted(labels), known)
-            changed = {id: labels[id] for id, (_, label, _) in known.items() if label != labels[id]}
+            known, unknown = transaction.look_up(labels)
+            if unknown:
+                raise UnknownEntries(ascending(unknown))
+            wanted = (labels[id] for id in known.ids)
+            new = np.fromiter(wanted, object, len(known.ids))
+            differs = ~equal(known.labels, new)
+            changed, new = known.at(differs), new[differs]
             name = self.new(transaction, "relabel", request)
-            transaction.relabel([(known[id][0], label) for id, label in changed.items()], name)
-            transaction.end(name, "done", result=result(sorted(changed)))
-            transaction.log("RelabelEntries", len(changed), request.principal)
-            return name, Change(relabelled=changed)
+            transaction.relabel(changed.keys, new, name)
+            transaction.end(name, "done", result=result(ascending(changed.ids)))
+            transaction.log("RelabelEntries", len(changed.keys), request.principal)
+            return name, Change(relabelled=changed.keys, labels=new)
 
         return self.start(request, write).operation
 
     def would_relabel(self, labels: Mapping[str, str]) -> dict[str, str]:
         """Return the ``labels`` that ``relabel`` would change now, by id. Raises UnknownEntries."""
         with self._engine.reading_ram() as ram:
-            before = dict(zip(labels, ram.labels_of([*labels]), strict=True))
-        if unknown := [id for id, label in before.items() if label is None]:
-            raise UnknownEntries(sorted(unknown))
-        return {id: label for id, label in labels.items() if before[id] != label}
+            before = ram.labels_of([*labels])
+        if unknown := [id for id, label in zip(labels, before, strict=True) if label is None]:
+            raise UnknownEntries(ascending(unknown))
+        new = labels.items()
+        return {id: label for (id, label), old in zip(new, before, strict=True) if old != label}
 
     def tune(self, rule: Rule, *, operation: str, result: str, revision: int) -> Operation:
         """Make ``rule`` the default, and end the operation with its ``result``, a JSON text.
@@ -256,9 +258,9 @@ class Operations:
                 return [], None
             if operation.kind == "prune":
                 back = transaction.unprune(name, self._engine.identity.dimension)
-                return list(back.ids), Change(back.ids, back)
-            labels = transaction.unrelabel(name)
-            return list(labels), Change(relabelled=labels)
+                return [*back.ids], Change(back.keys, back)
+            restored = transaction.unrelabel(name)
+            return restored.ids.tolist(), Change(relabelled=restored.keys, labels=restored.labels)
 
         restored = self._engine.do_once("Undo", request, write)
         self._engine.read_settings()

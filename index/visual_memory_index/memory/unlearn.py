@@ -11,12 +11,13 @@ import numpy as np
 from visual_memory_index.curation.misleading_counts import MisleadingCountsCache
 from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.erasure.search import Findings, search_files, unexplained
-from visual_memory_index.errors import TooManyIds
-from visual_memory_index.memory.engine import Engine, check_known
+from visual_memory_index.errors import TooManyIds, UnknownEntries
+from visual_memory_index.memory.engine import Engine
 from visual_memory_index.memory.operations import Operations, StartedOperation
 from visual_memory_index.ram.change import Change
 from visual_memory_index.records.operation import UNLEARN, Operation
 from visual_memory_index.records.request import WITHOUT_ID, Request
+from visual_memory_index.records.steps import distinct
 from visual_memory_index.store.store import Sought, Transaction
 from visual_memory_index.store.stored_files import SearchableTransaction
 
@@ -24,7 +25,6 @@ UNLEARNED_MAX = 1_000_000  # ids at once
 LEFT_BYTES_MAX = 1 << 29  # of vectors and pictures to search for
 TRACED_MAX = 4096  # vectors of which what the index makes is searched for, too
 CODES_AT_ONCE = 4096  # rows
-LOOKED_UP_AT_ONCE = 8192  # ids
 SAMPLE_IMAGES, HEADER_BYTES = 32, 1 << 18  # the headers of remaining pictures are no residue
 CUT_SECONDS = 1.0  # to wait for checks and copies; later ones wait meanwhile
 
@@ -74,12 +74,11 @@ class Unlearning:
     def preview(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """Split ``ids`` into stored and unknown ids. Raises TooManyIds."""
         check_count(ids)
-        distinct = [*dict.fromkeys(ids)]
+        asked = distinct(ids)
         with self._engine.reading_ram() as ram:
-            labels = ram.labels_of(distinct)
-        of_each = [*zip(distinct, labels, strict=True)]
-        known = [id for id, label in of_each if label is not None]
-        return known, [id for id, label in of_each if label is None]
+            labels = ram.labels_of(asked)
+        known = [id for id, label in zip(asked, labels, strict=True) if label is not None]
+        return known, [id for id, label in zip(asked, labels, strict=True) if label is None]
 
     def begin(
         self,
@@ -98,11 +97,11 @@ class Unlearning:
         check_count(ids)
 
         def write(transaction: Transaction) -> tuple[str, None]:
-            known = transaction.look_up(ids)
-            if not allow_missing:
-                check_known(ids, known)
+            known, unknown = transaction.look_up(ids)
+            if unknown and not allow_missing:
+                raise UnknownEntries(unknown)
             name = self._operations.new(transaction, UNLEARN, request)
-            if known:
+            if len(known.keys):
                 transaction.note_ids_to_unlearn(name, ids)
             else:
                 transaction.end(name, "done", result=none())
@@ -141,7 +140,7 @@ class Unlearning:
             if begun.result is not None:
                 return None, None
             noted = transaction.ids_to_unlearn(operation)
-            if transaction.look_up(noted):
+            if len(transaction.look_up(noted)[0].keys):
                 self._erased[operation], change = erase(transaction, begun, settings, draft)
                 return None, change
             transaction.scrub(operation, (), ())
@@ -289,16 +288,17 @@ def erase(
     and the change for the copy in RAM.
     """
     noted = transaction.ids_to_unlearn(operation.name)
-    ids, keys, labels = stored(transaction, noted)
+    known, _ = transaction.look_up(noted)
+    keys = known.keys
     searchable = transaction if isinstance(transaction, SearchableTransaction) else None
     remains = searchable.remains_of(keys, LEFT_BYTES_MAX) if searchable else None
     before = transaction.digest()
     transaction.delete(keys)
-    gone = transaction.scrub(operation.name, labels, settings)
+    gone = transaction.scrub(operation.name, known.labels, settings)
     event = transaction.log("UnlearnEntries", len(keys), operation.principal)
     head = transaction.head
     facts = Facts(
-        ids=ids,
+        ids=known.ids.tolist(),
         time=event.time,
         digest_before=before,
         digest_after=transaction.digest(),
@@ -308,7 +308,7 @@ def erase(
         backups=transaction.backups(),
     )
     transaction.draft(operation.name, draft(facts))
-    change = Change(ids)
+    change = Change(keys)
     if searchable is None or remains is None:
         return Erased(), change
     same_content = searchable.same_content(hash for hash, *_ in remains.contents)
@@ -317,17 +317,3 @@ def erase(
     pictures = [picture for _, _, pictures in alone for picture in pictures]
     headers = [*searchable.sample_images(SAMPLE_IMAGES, HEADER_BYTES)]
     return Erased({*noted, *gone, *remains.texts}, vectors, pictures, headers), change
-
-
-def stored(transaction: Transaction, ids: Sequence[str]) -> tuple[list[str], list[int], set[str]]:
-    """Return those of ``ids`` that are stored, their keys, and their different labels.
-
-    Some are looked up at a time, since Python frees what is known of a million without a break.
-    """
-    found, keys, labels = list[str](), list[int](), set[str]()
-    for start in range(0, len(ids), LOOKED_UP_AT_ONCE):
-        known = transaction.look_up(ids[start : start + LOOKED_UP_AT_ONCE])
-        found += known
-        keys += [key for key, _, _ in known.values()]
-        labels |= {label for _, label, _ in known.values()}
-    return found, keys, labels

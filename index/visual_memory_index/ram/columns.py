@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.ram.labels import Codes, Factorized, Labels, factorized
+from visual_memory_index.records.entry import Texts
 from visual_memory_index.records.filter import Comparison
+from visual_memory_index.records.steps import steps
 from visual_memory_index.rows import row_kernels
 from visual_memory_index.rows.blocks import fresh
-from visual_memory_index.rows.rows import Rows, distinct, moves
+from visual_memory_index.rows.rows import Rows, moves
 
 Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
@@ -25,8 +27,6 @@ GROWTH = 1.5
 CELLS = 1.5  # for a row: a look-up then reads 2 of them on average, or 5 in vain (Knuth)
 WASTED = 0.5  # bytes of removed ids, as a part of those that are left, before all are packed
 LARGE = 1 / 8  # of the rows that are left: copying these takes about as long as such a removal
-FOUND_AT_ONCE = 8192  # ids: Python does other work between
-MANY = 1 / 8  # of all keys: to compare every row is quicker from here on
 
 
 class Arrays(NamedTuple):
@@ -130,31 +130,28 @@ class Columns:
         """Count the ``rows`` with each label."""
         return self._labels.count(self._arrays.labels[: self._count][rows])
 
-    def rows_of_ids(self, ids: Sequence[str]) -> Rows:
+    def rows_of_ids(self, ids: Texts) -> Rows:
         """Return the row of each of ``ids`` (n,), or −1 where there is none: (n,)."""
         arrays, rows = self._arrays, np.empty(len(ids), dtype=np.intp)
-        for start in range(0, len(ids), FOUND_AT_ONCE):
-            some = ids[start : start + FOUND_AT_ONCE]
-            text, lengths = encoded(some)
-            rows[start : start + len(some)] = row_kernels.find_texts(
+        for step in steps(len(ids)):
+            text, lengths = encoded(ids[step])
+            rows[step] = row_kernels.find_texts(
                 arrays.by_id,
                 arrays.hashes,
                 arrays.starts,
                 arrays.lengths,
                 arrays.texts,
-                self.hashes_of(some),
+                self.hashes_of(ids[step]),
                 np.cumsum(lengths),
                 text,
             )
         return rows
 
     def rows_of_keys(self, keys: Int64) -> Rows:
-        """Return the rows of those of ``keys`` that are here, ascending."""
-        if len(keys) > MANY * self._count:
-            return np.flatnonzero(np.isin(self.keys, keys))
+        """Return the row of each of ``keys`` (n,), or −1 where there is none: (n,)."""
         arrays = self._arrays
         rows: Rows = row_kernels.find(arrays.by_key, arrays.keys, keys)
-        return distinct(rows[rows >= 0])
+        return rows
 
     def expect(self, rows: int) -> None:
         """Make room for so many ``rows`` in all, which is kept until they are there."""
@@ -162,9 +159,16 @@ class Columns:
         size = max(BYTES_EXPECTED * rows, self._end - self._wasted)
         self._pack(max(rows, self._count), size)
 
-    def reserve(self, ids: Sequence[str]) -> None:
-        """Make room for rows with these ``ids``, in memory pages that the system has provided."""
-        rows, size = self._count + len(ids), len("\0".join((*ids, "")).encode())
+    def size(self, rows: Rows) -> int:
+        """Return the bytes that the ids of ``rows`` take, as ``size_of`` has them."""
+        return int(self._arrays.lengths[rows].sum(dtype=np.int64))
+
+    def reserve(self, count: int, size: int) -> None:
+        """Make room for ``count`` rows more, whose ids take ``size`` bytes (``size_of``).
+
+        It is in memory pages that the system has provided.
+        """
+        rows = self._count + count
         if rows > len(self._arrays.keys) or self._end + size > len(self._arrays.texts):
             texts = grown(self._end - self._wasted + size)
             self._pack(self._expected if rows <= self._expected else grown(rows), texts)
@@ -176,9 +180,7 @@ class Columns:
         """Give memory of removed rows back, if it is much."""
         self._give_back(0, 0)
 
-    def append(
-        self, keys: Sequence[int] | Int64, ids: Sequence[str], labels: Sequence[str]
-    ) -> None:
+    def append(self, keys: Sequence[int] | Int64, ids: Texts, labels: Texts) -> None:
         """Add rows after the last one, for which room was reserved."""
         arrays, start, end = self._arrays, self._count, self._count + len(ids)
         text, lengths = encoded(ids)
@@ -220,7 +222,7 @@ class Columns:
         self._arrays.labels[rows] = self._labels.add(labels)
         self._labels.drop(before)
 
-    def hashes_of(self, ids: Sequence[str]) -> Int64:
+    def hashes_of(self, ids: Texts) -> Int64:
         """Return the hash of each of ``ids`` (n,): int64 (n,)."""
         return np.fromiter(map(self._hash, ids), np.int64, len(ids))
 
@@ -251,7 +253,12 @@ def grown(size: int) -> int:
     return int(GROWTH * size)
 
 
-def encoded(ids: Sequence[str]) -> tuple[Bytes, Int64]:
+def size_of(ids: Texts) -> int:
+    """Return the bytes that ``ids`` take as UTF-8, a zero behind each."""
+    return sum(len("\0".join((*ids[step], "")).encode()) for step in steps(len(ids)))
+
+
+def encoded(ids: Texts) -> tuple[Bytes, Int64]:
     """Return the ``ids`` (n,) as UTF-8, a zero behind each, and their lengths with it: (n,)."""
     texts = [*map(str.encode, ids)]
     return (

@@ -9,6 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.records.entry import Texts
+from visual_memory_index.records.steps import steps
+
 Codes = NDArray[np.int32]
 
 FIRST_CAPACITY = 16
@@ -26,10 +29,14 @@ class Factorized(NamedTuple):
         return labels
 
 
-def factorized(labels: Sequence[str]) -> Factorized:
+def factorized(labels: Texts) -> Factorized:
     """Return ``labels`` (n,) as they are added at once, however many there are."""
-    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
-    of_rows = np.fromiter(map(numbers.__getitem__, labels), np.int32, len(labels))
+    numbers, of_rows = dict[str, int](), np.empty(len(labels), np.int32)
+    for step in steps(len(labels)):
+        for label in dict.fromkeys(labels[step]):
+            numbers.setdefault(label, len(numbers))
+        part = map(numbers.__getitem__, labels[step])
+        of_rows[step] = np.fromiter(part, np.int32, step.stop - step.start)
     return Factorized([*numbers], of_rows)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.columns import Columns
 from visual_memory_index.ram.labels import Factorized, factorized
-from visual_memory_index.rows.rows import Rows, distinct
+from visual_memory_index.rows.rows import Rows
 
 
 class NamedRows(NamedTuple):
@@ -25,18 +25,18 @@ class NamedRows(NamedTuple):
 
 def rows_of(change: Change, voting: Columns, silent: Columns) -> NamedRows:
     """Look up the entries that a ``change`` names, ``voting`` or ``silent``. Raises KeyError."""
-    removed, pruned = voting.rows_of_ids(change.removed), voting.rows_of_ids(change.pruned)
-    others = [change.removed[at] for at in np.flatnonzero(removed < 0).tolist()]
-    removed_pruned = silent.rows_of_ids(others)
-    relabelled, relabelled_pruned = (of_new(each, change.relabelled) for each in (voting, silent))
-    labelled = len(relabelled[0]) + len(relabelled_pruned[0])
-    if (removed_pruned < 0).any() or (pruned < 0).any() or labelled < len(change.relabelled):
+    removed, pruned = voting.rows_of_keys(change.removed), voting.rows_of_keys(change.pruned)
+    removed_pruned = silent.rows_of_keys(change.removed[removed < 0])
+    relabelled = voting.rows_of_keys(change.relabelled)
+    votes = relabelled >= 0
+    of_others = silent.rows_of_keys(change.relabelled[~votes])
+    if any((rows < 0).any() for rows in (removed_pruned, pruned, of_others)):
         raise KeyError("an entry that a change names")
     return NamedRows(
-        removed=distinct(removed[removed >= 0]),
-        removed_pruned=distinct(removed_pruned),
-        relabelled=relabelled,
-        relabelled_pruned=relabelled_pruned,
+        removed=np.sort(removed[removed >= 0]),
+        removed_pruned=np.sort(removed_pruned),
+        relabelled=(relabelled[votes], factorized(change.labels[votes])),
+        relabelled_pruned=(of_others, factorized(change.labels[~votes])),
         pruned=np.sort(pruned),
     )
 
@@ -54,12 +54,5 @@ def rows_ahead(changes: Sequence[Change], voting: Columns, silent: Columns) -> I
             if change is changes[0]:
                 raise
             return
-        if change.removed or change.pruned:
+        if len(change.removed) or len(change.pruned):
             return
-
-
-def of_new(columns: Columns, labels: Mapping[str, str]) -> tuple[Rows, Factorized]:
-    """Return the rows whose ids get new ``labels``, and these."""
-    rows = columns.rows_of_ids([*labels])
-    new = np.array([*labels.values()], dtype=object)[rows >= 0]
-    return rows[rows >= 0], factorized(new.tolist())

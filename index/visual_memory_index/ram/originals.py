@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.errors import CorruptCopy
+from visual_memory_index.records.entry import Keys
 from visual_memory_index.rows.rows import distinct
 
-Keys = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
 

@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from visual_memory_index.heads.head import Head, check_size, fit
 from visual_memory_index.heads.products import Matrix, inverse
 from visual_memory_index.ram.answers import Answers
-from visual_memory_index.ram.change import Change
-from visual_memory_index.ram.columns import Columns
+from visual_memory_index.ram.change import Change, no_keys
+from visual_memory_index.ram.columns import Columns, size_of
 from visual_memory_index.ram.counted_rows import CountedRows
 from visual_memory_index.ram.named_rows import NamedRows, rows_ahead, rows_of
-from visual_memory_index.ram.originals import Keys, Originals
+from visual_memory_index.ram.originals import Originals
 from visual_memory_index.ram.room import check_room
-from visual_memory_index.records.entry import CodedEntries, VotingEntries
+from visual_memory_index.records.entry import CodedEntries, Keys, Texts, VotingEntries
 from visual_memory_index.records.filter import Comparison
 from visual_memory_index.records.neighbors import Neighbors
+from visual_memory_index.records.steps import equal
 from visual_memory_index.rows.distances import exact_distances
 from visual_memory_index.rows.rows import RowBits, Rows, distinct
 from visual_memory_index.scan.ranking import exact_order
@@ -114,27 +115,28 @@ class RamCopy:
         removed and added are held until ``finish``. Raises TooLittleRam.
         """
         added = [each.added for each in changes if each.added]
-        ids = [id for each in added for id in each.ids]
-        for columns, coming in (
-            (self._columns, ids),
-            (self.pruned, [id for each in changes for id in each.pruned]),
-        ):
+        coming = sum(len(each.keys) for each in added), sum(size_of(each.ids) for each in added)
+        keys = np.concatenate([no_keys(), *(each.pruned for each in changes)])
+        silenced = self.rows_of_keys(keys)  # others are of entries that come
+        size = self._columns.size(silenced) + (coming[1] if len(silenced) < len(keys) else 0)
+        for columns, room in ((self._columns, coming), (self.pruned, (len(keys), size))):
             columns.compact()
-            columns.reserve(coming)
-        self.vectors.reserve(len(self) + len(ids))
+            columns.reserve(*room)
+        self.vectors.reserve(len(self) + coming[0])
         self._ahead = [*rows_ahead(changes, self._columns, self.pruned)]
         if self._originals is not None:
             rows = (
                 self._ahead[0].removed
                 if len(changes) == 1
-                else self.rows_of_ids(id for each in changes for id in each.removed)
+                else self.rows_of_keys(
+                    np.concatenate([no_keys(), *(each.removed for each in changes)])
+                )
             )
             check_room(4 * self.vectors.dimension * len(rows), "Such a removal", FEWER_AT_ONCE)
             starts = range(0, len(rows), EXACT_AT_ONCE)
             parts = (rows[start : start + EXACT_AT_ONCE] for start in starts)
             going = ((self._columns.keys[part], self.vectors.gather(part)) for part in parts)
-            coming_vectors = ((np.array(each.keys, np.int64), each.vectors) for each in added)
-            self._originals.hold(chain(going, coming_vectors))
+            self._originals.hold(chain(going, ((each.keys, each.vectors) for each in added)))
 
     def finish(self) -> None:
         """Hold nothing of the changes that were prepared, once all are applied or none will be."""
@@ -164,9 +166,9 @@ class RamCopy:
 
     def add(
         self,
-        keys: Sequence[int],
-        ids: Sequence[str],
-        labels: Sequence[str],
+        keys: Keys,
+        ids: Texts,
+        labels: Texts,
         vectors: NDArray[np.float32],
     ) -> None:
         """Add voting entries with ``vectors`` (b, d)."""
@@ -175,7 +177,7 @@ class RamCopy:
 
     def add_coded(self, entries: CodedEntries) -> None:
         """Add voting entries whose vectors are on disk, to a copy that keeps no statistics."""
-        self._columns.reserve(entries.ids)
+        self._columns.reserve(len(entries.ids), size_of(entries.ids))
         self._columns.append(entries.keys, entries.ids, entries.labels)
         self.vectors.append_codes(entries.codes)
         self.voting_count = len(self)
@@ -184,11 +186,9 @@ class RamCopy:
         """Make room for the ids and labels of so many ``rows`` that will be added."""
         self._columns.expect(rows)
 
-    def add_pruned(
-        self, keys: Sequence[int] | Keys, ids: Sequence[str], labels: Sequence[str]
-    ) -> None:
+    def add_pruned(self, keys: Sequence[int] | Keys, ids: Texts, labels: Texts) -> None:
         """Add entries that do not vote."""
-        self.pruned.reserve(ids)
+        self.pruned.reserve(len(ids), size_of(ids))
         self.pruned.append(keys, ids, labels)
 
     def labels_of(self, ids: Sequence[str]) -> NDArray[np.object_]:
@@ -214,16 +214,10 @@ class RamCopy:
         assert self.counted.statistics is not None
         return fit(self.counted.statistics, ridge, invert=invert)
 
-    def has(
-        self, ids: Sequence[str], keys: Sequence[int], labels: Sequence[str]
-    ) -> NDArray[np.bool_]:
+    def has(self, keys: Keys, labels: NDArray[np.object_]) -> NDArray[np.bool_]:
         """Return a mask (n,) of the entries that vote with this key, and so vector, and label."""
-        rows = self._columns.rows_of_ids(ids)
-        found: NDArray[np.bool_] = rows >= 0
-        here = rows[found]
-        same_key = self._columns.keys[here] == np.array(keys, np.int64)[found]
-        found[found] = same_key & (self._columns.labels(here) == np.array(labels, object)[found])
-        return found
+        rows = self._columns.rows_of_keys(keys)
+        return (rows >= 0) & equal(self._columns.labels(rows), labels)
 
     def keys_of_rows(self) -> NDArray[np.int64]:
         """Return the key in the store of the entry in each row: int64 (m,)."""
@@ -249,11 +243,12 @@ class RamCopy:
         return rows if self.hidden is None else rows[~self.hidden.mask()[rows]]
 
     def rows_of_keys(self, keys: NDArray[np.int64]) -> Rows:
-        """Return the rows of the entries with these ``keys`` in the store, ascending.
+        """Return the rows of the entries with these ``keys`` in the store, in their order.
 
         Keys of other entries are ignored.
         """
-        return self._columns.rows_of_keys(keys)
+        rows = self._columns.rows_of_keys(keys)
+        return rows[rows >= 0]
 
     def labelled(self, comparison: Comparison) -> NDArray[np.bool_]:
         """Return a mask (m,) of the rows whose labels match a ``comparison``."""
@@ -292,7 +287,7 @@ class RamCopy:
             part = rows[start : start + EXACT_AT_ONCE]
             keys, (ids, labels) = self._columns.keys[part], self.columns(part)
             vectors = self.vectors.gather(part)
-            copy.add(keys.tolist(), ids.tolist(), labels.tolist(), vectors)
+            copy.add(keys, ids, labels, vectors)
         copy.revision = self.revision
         return copy
 
@@ -401,7 +396,7 @@ class RamCopy:
             left, part = rows[:-size], rows[-size:]
             if prune:
                 ids, labels = self.columns(part)
-                self.add_pruned(self._columns.keys[part], ids.tolist(), labels.tolist())
+                self.add_pruned(self._columns.keys[part], ids, labels)
             if self.hidden is not None:
                 self._hidden_counts -= self._columns.count_labels(part)
                 self.hidden = self.hidden.without(part).of_first(len(self) - len(part))
@@ -432,7 +427,7 @@ class RamCopy:
 
     def _add(self, entries: VotingEntries) -> None:
         start = len(self)
-        self._columns.reserve(entries.ids)
+        self._columns.reserve(len(entries.ids), size_of(entries.ids))
         self._columns.append(entries.keys, entries.ids, entries.labels)
         self.vectors.append(entries.vectors)
         if self.counted.count == start:

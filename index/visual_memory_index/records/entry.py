@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Flag
-from itertools import chain
 from json.encoder import encode_basestring as quoted  # much faster than all of a JSONEncoder
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Keys = NDArray[np.int64]
+Texts: TypeAlias = Sequence[str] | NDArray[np.object_]
 
 CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 RANDOM_BITS = 80
@@ -73,17 +75,24 @@ class Entry:
 class VotingEntries(NamedTuple):
     """Voting entries with the fields needed in RAM, ``vectors`` as float32 (b, d)."""
 
-    keys: Sequence[int]
-    ids: Sequence[str]
-    labels: Sequence[str]
+    keys: Keys
+    ids: Texts
+    labels: Texts
     vectors: NDArray[np.float32]
 
 
-def joined(parts: Sequence[VotingEntries]) -> VotingEntries:
-    """Return the entries of all ``parts``, of which there is at least one."""
-    *columns, vectors = zip(*parts, strict=True)
-    keys, ids, labels = (tuple(chain(*column)) for column in columns)
-    return VotingEntries(keys, ids, labels, np.concatenate(vectors))
+class Known(NamedTuple):
+    """Stored entries, each once: n of them, in arrays (n,)."""
+
+    ids: NDArray[np.object_]
+    keys: Keys
+    labels: NDArray[np.object_]
+    votes: NDArray[np.bool_]
+
+    def at(self, places: NDArray[np.bool_] | NDArray[np.intp]) -> Known:
+        """Return the entries at some ``places``, given as numbers or as a mask (n,)."""
+        ids, keys, labels, votes = self
+        return Known(ids[places], keys[places], labels[places], votes[places])
 
 
 class CodedEntries(NamedTuple):
@@ -92,9 +101,9 @@ class CodedEntries(NamedTuple):
     ``codes`` are uint8 (b, bytes of a code); those that are not ``stored`` (b,) were just made.
     """
 
-    keys: NDArray[np.int64]
-    ids: Sequence[str]
-    labels: Sequence[str]
+    keys: Keys
+    ids: Texts
+    labels: Texts
     codes: NDArray[np.uint8]
     stored: NDArray[np.bool_]
 

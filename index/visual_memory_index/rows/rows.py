@@ -99,6 +99,17 @@ def distinct(numbers: NDArray[Number]) -> NDArray[Number]:
     Other threads of Python go on meanwhile, as they do not during ``numpy.unique``.
     """
     ordered = np.sort(numbers)
+    return ordered[differs_from_last(ordered)]
+
+
+def first_places(numbers: NDArray[Number]) -> Rows:
+    """Return where each different number in ``numbers`` (n,) stands first, by the number."""
+    order = np.argsort(numbers, kind="stable")
+    return order[differs_from_last(numbers[order])]
+
+
+def differs_from_last(ordered: NDArray[Number]) -> NDArray[np.bool_]:
+    """Return a mask of the ascending numbers ``ordered`` that differ from the one before."""
     first = np.ones(len(ordered), dtype=bool)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    return ordered[first]
+    return first

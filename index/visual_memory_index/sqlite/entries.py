@@ -17,8 +17,9 @@ from visual_memory_index.files.checksums import checksum
 from visual_memory_index.files.damage import NotAsWritten
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.audit import Head
-from visual_memory_index.records.entry import Entry, Parts, VotingEntries
+from visual_memory_index.records.entry import Entry, Keys, Parts, VotingEntries
 from visual_memory_index.records.filter import Filter
+from visual_memory_index.records.steps import steps
 from visual_memory_index.sqlite.filter_sql import to_sql
 
 ROWS_AT_ONCE, VECTORS_AT_ONCE = 64, 1024
@@ -132,13 +133,13 @@ def read_entries(
         )
 
 
-def read_vectors(db: sqlite3.Connection, keys: NDArray[np.int64]) -> Iterator[tuple[int, bytes]]:
+def read_vectors(db: sqlite3.Connection, keys: Keys) -> Iterator[tuple[int, bytes]]:
     """Yield key and vector of each entry that has one of the ``keys``, ascending.
 
     Raises NotAsWritten if anything of such an entry is not as it was written.
     """
-    for start in range(0, len(keys), VECTORS_AT_ONCE):
-        part = json.dumps(keys[start : start + VECTORS_AT_ONCE].tolist())
+    for step in steps(len(keys), VECTORS_AT_ONCE):
+        part = json.dumps(keys[step].tolist())
         for row in db.execute(ROWS_OF, (part,)).fetchall():
             check_row(row)
             yield row[0], row[-1]
@@ -176,7 +177,17 @@ def voting(rows: Sequence[tuple[Any, ...]], dimension: int, path: Path) -> Votin
         check_row(row)
     keys, ids, labels, *_, blobs = zip(*rows, strict=True) if rows else ((), (), (), ())
     vectors = to_matrix(blobs, dimension, path).astype(np.float32, copy=False)
-    return VotingEntries(keys, ids, labels, vectors)
+    return VotingEntries(np.array(keys, np.int64), to_array(ids), to_array(labels), vectors)
+
+
+def joined(parts: Sequence[VotingEntries]) -> VotingEntries:
+    """Return the entries of all ``parts``, of which there is at least one."""
+    return VotingEntries(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def to_array(values: Sequence[str | None]) -> NDArray[np.object_]:
+    """Return an array of these values (n,)."""
+    return np.fromiter(values, object, len(values))
 
 
 def to_matrix(vectors: Sequence[bytes], dimension: int, path: Path) -> NDArray[np.float32]:
@@ -203,23 +214,22 @@ class Share(NamedTuple):
     sum: int
 
 
-def rows_of(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[list[tuple[Row, bytes]]]:
-    """Yield the entries with these keys, each with its vector, in parts. Raises NotAsWritten."""
-    for start in range(0, len(keys), ROWS_AT_ONCE):
-        part = json.dumps(list(keys[start : start + ROWS_AT_ONCE]))
-        rows = db.execute(ROWS_OF, (part,)).fetchall()
-        for row in rows:
-            check_row(row)
-        yield [(Row(*row[:-1]), row[-1]) for row in rows]
+def rows_of(db: sqlite3.Connection, keys: Sequence[int]) -> list[tuple[Row, bytes]]:
+    """Return the entries with these keys, each with its vector. Raises NotAsWritten."""
+    rows = db.execute(ROWS_OF, (json.dumps(keys),)).fetchall()
+    for row in rows:
+        check_row(row)
+    return [(Row(*row[:-1]), row[-1]) for row in rows]
 
 
-def share_of(db: sqlite3.Connection, keys: Sequence[int]) -> Share:
+def share_of(db: sqlite3.Connection, keys: Keys) -> Share:
     """Return what the entries with these ``keys`` add to the digest and to the checksum totals.
 
     Raises NotAsWritten.
     """
     share = Share(digests.empty(), 0, 0)
-    for rows in rows_of(db, keys):
+    for step in steps(len(keys), ROWS_AT_ONCE):
+        rows = rows_of(db, keys[step].tolist())
         share = Share(
             digests.moved(share.state, came=[element(row, vector) for row, vector in rows]),
             share.size + len(rows),
@@ -233,7 +243,8 @@ def share_of_all(db: sqlite3.Connection) -> Share:
 
     Raises NotAsWritten.
     """
-    return share_of(db, [key for (key,) in db.execute("SELECT key FROM entries")])
+    keys = (key for (key,) in db.execute("SELECT key FROM entries"))
+    return share_of(db, np.fromiter(keys, np.int64))
 
 
 def altered(row: Row, columns: Sequence[str], values: Sequence[str | None]) -> Row:

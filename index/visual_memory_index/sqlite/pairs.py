@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
 
 from visual_memory_index.files.damage import NotAsWritten
+from visual_memory_index.records.entry import Keys
 from visual_memory_index.records.filter import Comparison
+from visual_memory_index.records.steps import steps
 from visual_memory_index.sqlite.filter_sql import operation
 
 REMOVED_AT_ONCE = 1024  # entries, whose pairs SQLite lists first
@@ -57,11 +58,11 @@ def add(db: sqlite3.Connection, first: int, last: int) -> None:
     db.execute(f"INSERT INTO pairs {OF_ENTRIES} WHERE entries.key BETWEEN ? AND ?", (first, last))
 
 
-def remove(db: sqlite3.Connection, keys: Sequence[int]) -> None:
+def remove(db: sqlite3.Connection, keys: Keys) -> None:
     """Delete the pairs of the entries with these keys, which are still there."""
     these = f"{OF_ENTRIES} WHERE entries.key IN (SELECT value FROM json_each(?))"
-    for start in range(0, len(keys), REMOVED_AT_ONCE):
-        part = json.dumps(list(keys[start : start + REMOVED_AT_ONCE]))
+    for step in steps(len(keys), REMOVED_AT_ONCE):
+        part = json.dumps(keys[step].tolist())
         db.execute(f"DELETE FROM pairs WHERE (segment, name, value, key) IN ({these})", (part,))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from visual_memory_index.errors import RequestErased, RequestReused, WrongOffset
 from visual_memory_index.records.entry import now
 from visual_memory_index.records.request import WHOLE, Request, StoredBatch
+from visual_memory_index.records.steps import to_json
 
 HOUR = 3600 * 1_000_000
 REMEMBERED = 48 * HOUR  # the contract promises answers for 24 hours
@@ -23,7 +24,6 @@ FORGET = """
 """  # an import is remembered as a whole
 FIRST_AGE = "SELECT age FROM requests WHERE request_id = ? ORDER BY start LIMIT 1"
 RENEW = "UPDATE requests SET answered_at = ?, age = ? WHERE request_id = ?"
-DUMPED_AT_ONCE = 8192  # ids
 ERASED = "null"  # the answer to a write whose entries were unlearned
 
 
@@ -55,11 +55,12 @@ class SqliteRequests:
         time = now()
         last = "SELECT age, answered_at FROM requests ORDER BY age DESC LIMIT 1"
         before, then = self._db.execute(last).fetchone() or (0, time)
+        text = to_json(answer) if isinstance(answer, list) else json.dumps(answer)
         age = before + min(max(time - then, 1), STEP)
         self._db.execute(FORGET, (age - REMEMBERED, WHOLE))
         self._db.execute(
             "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)",
-            (request.id, request.start, request.fingerprint, to_json(answer), time, age),
+            (request.id, request.start, request.fingerprint, text, time, age),
         )
         if request.start != WHOLE:
             (first,) = self._db.execute(FIRST_AGE, (request.id,)).fetchone()
@@ -98,12 +99,3 @@ class SqliteRequests:
         stored = last[0] + len(json.loads(last[1])) if last else 0
         if request.start != stored:
             raise WrongOffset(request.start, stored)
-
-
-def to_json(answer: Any) -> str:
-    """Return an answer as ``json.dumps`` does; of a long list, Python does other work between."""
-    if not isinstance(answer, list):
-        return json.dumps(answer)
-    starts = range(0, len(answer), DUMPED_AT_ONCE)
-    parts = (json.dumps(answer[start : start + DUMPED_AT_ONCE])[1:-1] for start in starts)
-    return f"[{', '.join(parts)}]"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -19,39 +19,52 @@ from visual_memory_index.files import checksums as sums
 from visual_memory_index.files.checksums import checksum
 from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.audit import Event
-from visual_memory_index.records.entry import Entry, VotingEntries, joined, now
+from visual_memory_index.records.entry import Entry, Keys, Known, Texts, VotingEntries, now
 from visual_memory_index.records.filter import Filter
+from visual_memory_index.records.steps import AT_ONCE, distinct, steps
+from visual_memory_index.rows.rows import first_places
 from visual_memory_index.sqlite import pairs
 from visual_memory_index.sqlite.backup import backup_times
 from visual_memory_index.sqlite.codes import add as add_codes
 from visual_memory_index.sqlite.entries import (
     ROWS,
+    ROWS_AT_ONCE,
     VALUES,
     VECTOR_CHECKSUM,
     VECTORS_AT_ONCE,
     altered,
     element,
+    joined,
     keys_text,
     read_entries,
     read_ids,
     read_standing,
     rows_of,
     share_of,
+    to_array,
     to_numbers,
     voting,
 )
 from visual_memory_index.sqlite.operations import SqliteOperations
 from visual_memory_index.sqlite.requests import SqliteRequests
-from visual_memory_index.store.store import Known
+from visual_memory_index.store.store import Labelled
 from visual_memory_index.store.stored_files import Remains
 
 ERASED_AT_ONCE = 256
-LOOKED_UP_AT_ONCE = 8192  # ids: Python does other work between
 REMAINS = (
     "SELECT metadata, content_sha256, vector, coalesce(image, x''), "
     "coalesce(thumbnail, x'') "
     "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key) "
     "WHERE key IN (SELECT value FROM json_each(?))"
+)
+SAME_CONTENT = (
+    "SELECT DISTINCT content_sha256, vector FROM entries JOIN vectors USING (key) "
+    "WHERE hex(content_sha256) IN (SELECT value FROM json_each(?))"
+)
+REPLACED = (
+    "SELECT id, key, before.label, before.relabelled_by "
+    "FROM relabels AS before JOIN entries USING (key) "
+    "WHERE operation = ?1 AND entries.relabelled_by = ?1"
 )
 INSERT = (
     f"INSERT INTO entries ({VALUES}, checksum) VALUES ({'?, ' * (VALUES.count(',') + 1)}?) "
@@ -69,6 +82,29 @@ def with_checksum(
     parts = crc32(vector), thumbnail, image
     values = (key, *texts, created_at, entry.content_sha256, None, None, *parts)
     return (*values, checksum(values))
+
+
+NOTHING = Labelled(to_array(()), np.empty(0, np.int64), to_array(()))
+
+
+def known_of(rows: Sequence[tuple[Any, ...]]) -> Known:
+    """Return the entries of rows of id, key, label and whether it votes."""
+    ids, keys, labels, votes = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return Known(to_array(ids), np.array(keys, np.int64), to_array(labels), np.array(votes, bool))
+
+
+def merged(later: Labelled, earlier: Labelled) -> Labelled:
+    """Return the entries of both by key; those in both as in ``later``."""
+    ids, labels = np.append(later.ids, earlier.ids), np.append(later.labels, earlier.labels)
+    keys = np.append(later.keys, earlier.keys)
+    stays = first_places(keys)
+    return Labelled(ids[stays], keys[stays], labels[stays])
+
+
+def integers(keys: Keys) -> Iterator[int]:
+    """Yield ``keys`` as integers of Python, which SQLite takes."""
+    for step in steps(len(keys)):
+        yield from keys[step].tolist()
 
 
 class SqliteTransaction(SqliteOperations, SqliteRequests):
@@ -114,17 +150,22 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         count: int = self._db.execute("SELECT count(*) FROM entries").fetchone()[0]
         return count
 
-    def look_up(self, ids: Iterable[str]) -> dict[str, Known]:
-        wanted, found = iter(ids), dict[str, Known]()
-        while part := list(dict.fromkeys(islice(wanted, LOOKED_UP_AT_ONCE))):
+    def look_up(self, ids: Iterable[str]) -> tuple[Known, list[str]]:
+        wanted, parts, unknown = iter(ids), [known_of([])], list[str]()
+        labels = dict[str, str]()  # each once
+        while part := list(dict.fromkeys(islice(wanted, AT_ONCE))):
             rows = self._db.execute(
                 "SELECT id, key, label, pruned_by IS NULL FROM entries "
                 "WHERE id IN (SELECT value FROM json_each(?))",
                 (json.dumps(part),),
             )
-            known = {id: (key, label, bool(votes)) for id, key, label, votes in rows}
-            found |= {id: known[id] for id in part if id in known}
-        return found
+            found = {
+                id: (key, labels.setdefault(label, label), votes) for id, key, label, votes in rows
+            }
+            parts.append(known_of([(id, *found[id]) for id in part if id in found]))
+            unknown += [id for id in part if id not in found]
+        known = Known(*map(np.concatenate, zip(*parts, strict=True)))
+        return known.at(np.sort(first_places(known.keys))), distinct(unknown)
 
     def next_revision(self) -> int:
         self._revision += 1
@@ -152,8 +193,8 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         ]
         inserted = self._db.executemany(INSERT, values)
         if inserted.rowcount < len(ids):
-            known = self.look_up(ids).items()
-            raise EntriesExist([id for id, (key, *_) in known if key < keys.start])
+            known, _ = self.look_up(ids)
+            raise EntriesExist(known.ids[known.keys < keys.start].tolist())
         self.state = digests.moved(self.state, came=elements)
         sums.move(self._db, len(values), sum(checksum for *_, checksum in values))
         # In one step, during which other threads of Python go on.
@@ -174,34 +215,35 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
             ],
         )
 
-    def delete(self, keys: Sequence[int]) -> None:
+    def delete(self, keys: Keys) -> None:
         """Delete the rows of entries; ``secure_delete`` overwrites their bytes."""
-        if not keys:
+        if not len(keys):
             return
         gone = share_of(self._db, keys)
         pairs.remove(self._db, keys)
         with self.dropping_results(keys):
-            self._db.executemany("DELETE FROM entries WHERE key = ?", ((key,) for key in keys))
+            self._db.executemany("DELETE FROM entries WHERE key = ?", zip(integers(keys)))
         self.state = self.state - gone.state
         sums.move(self._db, -gone.size, -gone.sum)
 
     def update(self, key: int, entry: Entry) -> None:
         find = "SELECT label, relabelled_by FROM entries WHERE key = ?"
         label, relabelled_by = self._db.execute(find, (key,)).fetchone()
-        with self.dropping_results([key]):
+        one = np.array([key], np.int64)
+        with self.dropping_results(one):
             if label != entry.label:  # no undo would bring the former ones back
                 relabelled_by = None
                 self._db.execute("DELETE FROM relabels WHERE key = ?", (key,))
             values = (entry.label, entry.metadata_json, relabelled_by)
-            pairs.remove(self._db, [key])
-            self._set(("label", "metadata", "relabelled_by"), {key: values})
+            pairs.remove(self._db, one)
+            self._set(("label", "metadata", "relabelled_by"), one, [values])
             pairs.add(self._db, key, key)
 
-    def remains_of(self, keys: Sequence[int], limit_bytes: int) -> Remains:
+    def remains_of(self, keys: Keys, limit_bytes: int) -> Remains:
         remains = Remains()
         texts_bytes = limit_bytes
-        for start in range(0, len(keys), ERASED_AT_ONCE):
-            part = json.dumps(list(keys[start : start + ERASED_AT_ONCE]))
+        for step in steps(len(keys), ERASED_AT_ONCE):
+            part = json.dumps(keys[step].tolist())
             rows = self._db.execute(REMAINS, (part,))
             for metadata, content_sha256, vector, image, thumbnail in rows:
                 texts_bytes -= len(metadata)
@@ -215,13 +257,11 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         return remains
 
     def same_content(self, hashes: Iterable[bytes]) -> set[tuple[bytes, bytes]]:
-        return set(
-            self._db.execute(
-                "SELECT DISTINCT content_sha256, vector FROM entries JOIN vectors USING (key) "
-                "WHERE hex(content_sha256) IN (SELECT value FROM json_each(?))",
-                (json.dumps([each.hex().upper() for each in hashes if each]),),
-            )
-        )
+        found = set[tuple[bytes, bytes]]()
+        wanted = (each.hex().upper() for each in hashes if each)
+        while part := list(islice(wanted, AT_ONCE)):
+            found.update(self._db.execute(SAME_CONTENT, (json.dumps(part),)))
+        return found
 
     def sample_images(self, limit: int, size: int) -> Iterator[bytes]:
         for row in self._db.execute("SELECT thumbnail, image FROM images LIMIT ?", (limit,)):
@@ -237,8 +277,8 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
     def keep_setting(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
 
-    def prune(self, keys: Sequence[int], operation: str) -> None:
-        self._set(("pruned_by",), {key: (operation,) for key in keys})
+    def prune(self, keys: Keys, operation: str) -> None:
+        self._set(("pruned_by",), keys, repeat((operation,)))
 
     def unprune(self, operation: str, dimension: int) -> VotingEntries:
         found = self._db.execute(f"{ROWS} WHERE pruned_by = ? ORDER BY key", (operation,))
@@ -246,23 +286,21 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         while rows := found.fetchmany(VECTORS_AT_ONCE):  # Python does other work between
             parts.append(voting(rows, dimension, self._path))
         back = joined(parts)
-        self._set(("pruned_by",), dict.fromkeys(back.keys, (None,)))
+        self._set(("pruned_by",), back.keys, repeat((None,)))
         return back
 
-    def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
-        values = {key: (label, operation) for key, label in labels}
+    def relabel(self, keys: Keys, labels: Texts, operation: str) -> None:
         self._db.executemany(
             "INSERT INTO relabels SELECT ?, key, label, relabelled_by FROM entries WHERE key = ?",
-            [(operation, key) for key in values],
+            zip(repeat(operation), integers(keys)),
         )
-        self._set(("label", "relabelled_by"), values)
+        self._set(("label", "relabelled_by"), keys, zip(labels, repeat(operation)))
 
-    def unrelabel(self, operation: str) -> dict[str, str]:
-        restored: dict[str, str] = {}
-        undone = [operation]
+    def unrelabel(self, operation: str) -> Labelled:
+        restored, undone = NOTHING, [operation]
         while undone:
             back, before = self._unrelabel(undone.pop())
-            restored |= back
+            restored = merged(back, restored)
             rows = self._db.execute(
                 "SELECT name FROM operations WHERE name IN (SELECT value FROM json_each(?)) "
                 "AND undone_at IS NOT NULL",
@@ -271,25 +309,23 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
             undone += [name for (name,) in rows]
         return restored
 
-    def _unrelabel(self, operation: str) -> tuple[dict[str, str], set[str]]:
+    def _unrelabel(self, operation: str) -> tuple[Labelled, set[str]]:
         """Restore the labels that an operation replaced, unless set since.
 
-        Return the restored labels by id, and the names of earlier operations that had set such
-        labels.
+        Return the restored labels, and the names of earlier operations that had set such labels.
         """
-        rows = self._db.execute(
-            "SELECT key, id, before.label, before.relabelled_by "
-            "FROM relabels AS before JOIN entries USING (key) "
-            "WHERE operation = ?1 AND entries.relabelled_by = ?1",
-            (operation,),
-        ).fetchall()
-        values = {key: (label, before) for key, _, label, before in rows}
-        with self.dropping_results(list(values)):
-            self._set(("label", "relabelled_by"), values)
-        return (
-            {id: label for _, id, label, _ in rows},
-            {before for *_, before in rows if before},
-        )
+        found = self._db.execute(REPLACED, (operation,))
+        parts: list[tuple[NDArray[Any], ...]] = [(*NOTHING, NOTHING.labels)]
+        same = dict[str | None, str | None]()  # of labels and names, each once
+        while rows := found.fetchmany(AT_ONCE):
+            ids, keys, *columns = zip(*rows, strict=True)
+            kept = [to_array([same.setdefault(each, each) for each in some]) for some in columns]
+            parts.append((to_array(ids), np.array(keys, np.int64), *kept))
+        *of_entries, before = map(np.concatenate, zip(*parts, strict=True))
+        back = Labelled(*of_entries)
+        with self.dropping_results(back.keys):
+            self._set(("label", "relabelled_by"), back.keys, zip(back.labels, before, strict=True))
+        return back, {name for name in before if name}
 
     def entry(self, id: str) -> Entry | None:
         return next(read_entries(self._db, "id = ?", [id], limit=1), None)
@@ -297,23 +333,28 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
     def ids(self, filter: Filter) -> list[str]:
         return read_ids(self._db, filter)
 
-    def keys(self, filter: Filter) -> list[int]:
-        keys: list[int] = to_numbers(keys_text(self._db, filter)).tolist()
-        return keys
+    def keys(self, filter: Filter) -> Keys:
+        return to_numbers(keys_text(self._db, filter))
 
-    def _set(self, columns: Sequence[str], values: Mapping[int, Sequence[str | None]]) -> None:
-        """Set ``columns`` of entries to ``values``, by key; update the digest and the totals."""
+    def _set(
+        self, columns: Sequence[str], keys: Keys, values: Iterable[Sequence[str | None]]
+    ) -> None:
+        """Set ``columns`` of each entry to the next ``values``; update digest and totals."""
         update = f"UPDATE entries SET {' = ?, '.join(columns)} = ?, checksum = ? WHERE key = ?"
         grown = 0
-        for rows in rows_of(self._db, list(values)):
-            changed = [altered(row, columns, values[row.key]) for row, _ in rows]
+        coming = iter(values)
+        for step in steps(len(keys), ROWS_AT_ONCE):
+            these = keys[step].tolist()
+            new = dict(zip(these, islice(coming, len(these)), strict=True))
+            rows = rows_of(self._db, [*new])
+            changed = [altered(row, columns, new[row.key]) for row, _ in rows]
             self.state = digests.moved(
                 self.state,
                 came=[element(row, vector) for row, (_, vector) in zip(changed, rows, strict=True)],
                 went=[element(row, vector) for row, vector in rows],
             )
             self._db.executemany(
-                update, [(*values[row.key], row.checksum, row.key) for row in changed]
+                update, [(*new[row.key], row.checksum, row.key) for row in changed]
             )
             grown += sum(row.checksum for row in changed) - sum(row.checksum for row, _ in rows)
         sums.move(self._db, 0, grown)

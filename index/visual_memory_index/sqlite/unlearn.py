@@ -6,9 +6,12 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 from visual_memory_index.files import checksums as sums
+from visual_memory_index.records.entry import Keys
 from visual_memory_index.records.operation import GONE, UNLEARN
+from visual_memory_index.records.steps import AT_ONCE, distinct, steps
 from visual_memory_index.sqlite.requests import ERASED
 
 NAMING_LABELS = (
@@ -17,6 +20,8 @@ NAMING_LABELS = (
 )
 NAMELESS = (UNLEARN, "tune", "tune-dry-run", "calibrate", "check")  # no entry and no label
 OF_KEYS = "WHERE key IN (SELECT value FROM json_each(?1))"
+LABELS_OF_KEYS = f"SELECT label FROM entries {OF_KEYS} UNION SELECT label FROM relabels {OF_KEYS}"
+KEYS_AT_ONCE = 8192
 
 
 class SqliteUnlearning:
@@ -26,9 +31,7 @@ class SqliteUnlearning:
         self._db = db
 
     def note_ids_to_unlearn(self, operation: str, ids: Iterable[str]) -> None:
-        rows = [(operation, id) for id in dict.fromkeys(ids)]
-        self._db.executemany("INSERT INTO erasing VALUES (?, ?)", rows)
-        sums.move(self._db, len(rows), sum(map(sums.checksum, rows)), table=sums.ERASING)
+        self._note(operation, distinct([*ids]), "INSERT INTO erasing VALUES (?, ?)", 1)
 
     def ids_to_unlearn(self, operation: str) -> list[str]:
         rows = self._db.execute(
@@ -88,7 +91,7 @@ class SqliteUnlearning:
         )
 
     @contextmanager
-    def dropping_results(self, keys: Sequence[int]) -> Iterator[None]:
+    def dropping_results(self, keys: Keys) -> Iterator[None]:
         """On leaving, drop results of operations that name labels which no entry has any more.
 
         Only labels of the entries with these ``keys`` are considered. A label that an undo would
@@ -98,11 +101,12 @@ class SqliteUnlearning:
         if self._db.execute(NAMING_LABELS).fetchone() is None:
             yield
             return
-        rows = self._db.execute(
-            f"SELECT label FROM entries {OF_KEYS} UNION SELECT label FROM relabels {OF_KEYS}",
-            (json.dumps(list(keys)),),
-        )
-        labels = [label for (label,) in rows]
+        labels = set[str]()
+        for step in steps(len(keys), KEYS_AT_ONCE):
+            labels.update(
+                label
+                for (label,) in self._db.execute(LABELS_OF_KEYS, (json.dumps(keys[step].tolist()),))
+            )
         yield
         if gone := self.unused_labels(labels):
             self.drop_results("", gone)
@@ -125,6 +129,13 @@ class SqliteUnlearning:
 
     def drop_ids(self, operation: str) -> None:
         """Delete the ids that an operation still had to unlearn."""
-        rows = [(operation, id) for id in self.ids_to_unlearn(operation)]
-        self._db.execute("DELETE FROM erasing WHERE operation = ?", (operation,))
-        sums.move(self._db, -len(rows), -sum(map(sums.checksum, rows)), table=sums.ERASING)
+        noted = self.ids_to_unlearn(operation)
+        self._note(operation, noted, "DELETE FROM erasing WHERE operation = ? AND id = ?", -1)
+
+    def _note(self, operation: str, ids: Iterable[str], statement: str, sign: int) -> None:
+        """Do a ``statement`` for each of ``ids``: it adds a row (``sign`` 1) or deletes it (−1)."""
+        coming = ((operation, id) for id in ids)
+        while rows := list(islice(coming, AT_ONCE)):
+            self._db.executemany(statement, rows)
+            checksums = sum(map(sums.checksum, rows))
+            sums.move(self._db, sign * len(rows), sign * checksums, table=sums.ERASING)

@@ -11,13 +11,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.ledger.audit import Event, Head
-from visual_memory_index.records.entry import CodedEntries, Entry, Parts, VotingEntries, now
+from visual_memory_index.records.entry import (
+    CodedEntries,
+    Entry,
+    Keys,
+    Known,
+    Parts,
+    Texts,
+    VotingEntries,
+    now,
+)
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.operation import Operation, State
 from visual_memory_index.records.request import Request, StoredBatch
@@ -67,11 +76,6 @@ class AuditPage(NamedTuple):
     digest: str
 
 
-# Key and label of a stored entry, and True if it votes. Python's garbage collector goes over all
-# objects of a class, during which no thread runs, but not over plain tuples of texts and numbers.
-Known: TypeAlias = tuple[int, str, bool]
-
-
 @dataclass(slots=True)
 class Sought:
     """Entries of the memory ``uid``, by ``ids`` and content, to be searched for in any memory.
@@ -90,6 +94,14 @@ class Sought:
 def hashed(vector: bytes) -> bytes:
     """Return the 16-byte hash of a vector's bytes that ``Sought.vectors`` has."""
     return blake2b(vector, digest_size=16).digest()
+
+
+class Labelled(NamedTuple):
+    """Ids and keys of n entries, each once, and the labels that they got: arrays (n,)."""
+
+    ids: NDArray[np.object_]
+    keys: Keys
+    labels: NDArray[np.object_]
 
 
 class Transaction(Protocol):
@@ -114,8 +126,11 @@ class Transaction(Protocol):
     def next_keys(self, count: int) -> range:
         """Return ``count`` keys greater than any that an entry ever had."""
 
-    def look_up(self, ids: Iterable[str]) -> dict[str, Known]:
-        """Return key, label and vote of each of ``ids`` that is stored, in the given order."""
+    def look_up(self, ids: Iterable[str]) -> tuple[Known, list[str]]:
+        """Return the entries with these ``ids``, and the ids that none has, in their order.
+
+        Each comes once.
+        """
 
     def entry(self, id: str) -> Entry | None:
         """Return one entry without its vector, or None."""
@@ -123,7 +138,7 @@ class Transaction(Protocol):
     def ids(self, filter: Filter) -> list[str]:
         """Return the ids of entries that match ``filter``, ascending in byte order."""
 
-    def keys(self, filter: Filter) -> list[int]:
+    def keys(self, filter: Filter) -> Keys:
         """Return the keys of the same entries, in no order."""
 
     def count(self) -> int:
@@ -147,7 +162,7 @@ class Transaction(Protocol):
         already stored; the transaction has to be rolled back then.
         """
 
-    def delete(self, keys: Sequence[int]) -> None:
+    def delete(self, keys: Keys) -> None:
         """Delete these entries with their vectors and pictures; ignore keys that no entry has.
 
         Results of operations that name a label which no entry has any more are dropped, too, as
@@ -157,7 +172,7 @@ class Transaction(Protocol):
     def update(self, key: int, entry: Entry) -> None:
         """Set label and metadata of the entry ``key`` to those of ``entry``."""
 
-    def prune(self, keys: Sequence[int], operation: str) -> None:
+    def prune(self, keys: Keys, operation: str) -> None:
         """Mark these entries as pruned by a running operation, so that they no longer vote."""
 
     def unprune(self, operation: str, dimension: int) -> VotingEntries:
@@ -167,11 +182,11 @@ class Transaction(Protocol):
         damaged.
         """
 
-    def relabel(self, labels: Iterable[tuple[int, str]], operation: str) -> None:
-        """Set labels, given by key, as part of a running operation, and store the former labels."""
+    def relabel(self, keys: Keys, labels: Texts, operation: str) -> None:
+        """Set a label for each of ``keys`` as a part of a running operation; store the former."""
 
-    def unrelabel(self, operation: str) -> dict[str, str]:
-        """Restore the labels that an operation replaced, unless set since; return them by id.
+    def unrelabel(self, operation: str) -> Labelled:
+        """Restore the labels that an operation replaced, unless set since; return them by key.
 
         If the operation that set a former label was undone meanwhile, the label before that one is
         restored.

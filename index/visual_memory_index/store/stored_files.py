@@ -5,12 +5,13 @@ A store elsewhere, such as a database server, is a ``Store`` that does without t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from visual_memory_index.erasure.residue import ResiduePatterns
+from visual_memory_index.records.entry import Keys
 from visual_memory_index.store.store import Transaction
 
 
@@ -29,7 +30,7 @@ class Remains:
 class SearchableTransaction(Transaction, Protocol):
     """A ``Transaction`` that returns the bytes to be searched for after entries are erased."""
 
-    def remains_of(self, keys: Sequence[int], limit_bytes: int) -> Remains:
+    def remains_of(self, keys: Keys, limit_bytes: int) -> Remains:
         """Return the bytes of these entries, up to ``limit_bytes``."""
 
     def same_content(self, hashes: Iterable[bytes]) -> set[tuple[bytes, bytes]]:

@@ -18,6 +18,7 @@ from visual_memory_service.console.arguments import add_path
 from visual_memory_service.erasure.environment import run_with_environment
 
 FLAGS = ("data", "listen", "allow_embedder", "reranker", "erasure", "originals", "threads")
+TURN_SECONDS = 0.001  # of a thread of Python while others wait: a call waits for several
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -82,6 +83,7 @@ def serve(options: Namespace) -> NoReturn:
 
     gc.freeze()
     gc.enable()
+    sys.setswitchinterval(TURN_SECONDS)
     log_to_standard_error(options.log_level)
     try:
         server.serve(settings)

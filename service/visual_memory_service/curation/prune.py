@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import compress
 
@@ -16,6 +16,7 @@ import visual_memory_index as index
 from visual_memory_index.curation import prune_methods
 from visual_memory_index.errors import EmptyMemory, NotVoting
 from visual_memory_index.records.operation import Progress
+from visual_memory_index.records.steps import ascending, to_json
 from visual_memory_service.curation.values import leave_one_out_values
 from visual_memory_service.runtime.batches import leave_one_out_in_batches
 from visual_memory_service.runtime.operations import Job, Operations, repeated
@@ -79,7 +80,7 @@ def carry_out(method: prune_methods.Method, job: Job, *, apply: bool) -> str | N
 
     def result(pruned: list[str]) -> str:
         labels = dict(sorted(Counter(snapshot.labels_of(pruned)).items()))
-        return json.dumps(asdict(PruneResult(pruned, labels, before, after, apply)))
+        return in_json(PruneResult(pruned, labels, before, after, apply))
 
     if not apply:
         return result(ids)
@@ -113,7 +114,14 @@ def chosen(method: prune_methods.Method, snapshot: index.RamCopy, job: Job) -> l
         values=lambda k: leave_one_out_values(snapshot, k, on_progress).values,
         on_progress=on_progress,
     )
-    return sorted(ids[method.rows(voters)].tolist())
+    return ascending(ids[method.rows(voters)])
+
+
+def in_json(result: PruneResult | RelabelResult) -> str:
+    """Return a result as JSON, in steps."""
+    rest = asdict(replace(result, ids=[]))
+    del rest["ids"]
+    return f'{{"ids": {to_json(result.ids)}, {json.dumps(rest)[1:]}'
 
 
 def check_votes(ids: Sequence[str], memory: index.Memory) -> None:
@@ -165,9 +173,9 @@ def relabel(
     if (again := repeated(request, memory)) is not None:
         return again
     if not apply:
-        return RelabelResult(sorted(memory.operations.would_relabel(labels)), applied=False)
+        return RelabelResult(ascending([*memory.operations.would_relabel(labels)]), applied=False)
 
     def result(changed: list[str]) -> str:
-        return json.dumps(asdict(RelabelResult(changed, applied=True)))
+        return in_json(RelabelResult(changed, applied=True))
 
     return memory.operations.relabel(labels, result=result, request=request)

@@ -226,7 +226,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         if counts is None:
             finding = await in_thread(find_counts, asked.k, memory, self.operations)
             if finding is not None:
-                return pb.GetMisleadingCountsResponse(operation=self._from_operation(finding))
+                return pb.GetMisleadingCountsResponse(operation=await self._with_result(finding))
             counts = await in_thread(memory.misleading_counts, asked.k)
         answer = await in_thread(curation.from_counts, counts, asked, request, memory)
         if answer.next_page_token:
@@ -240,7 +240,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         method = await read(request, curation.to_method, request)
         again = await read(request, requests.to_request, request)
         start = partial(prune, method, memory, self.operations)
-        return self._from_operation(await in_thread(start, apply=request.apply, request=again))
+        return await self._with_result(await in_thread(start, apply=request.apply, request=again))
 
     async def RelabelEntries(
         self, request: pb.RelabelEntriesRequest, context: Any
@@ -252,7 +252,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         if isinstance(done, RelabelResult):
             result = operation_pb2.RelabelResult(**asdict(done))
             return operations.from_dry_run(request.memory, "dry-run", relabel=result)
-        return self._from_operation(done)
+        return await self._with_result(done)
 
     async def Undo(self, request: pb.UndoRequest, context: Any) -> pb.UndoResponse:
         memory = await self._memory(request.memory)
@@ -374,7 +374,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             counted = operations.from_unlearning(asdict(result))
             return operations.from_dry_run(request.memory, index.UNLEARN, unlearn=counted)
         begin = partial(self.unlearning.begin, allow_missing=request.allow_missing, request=again)
-        return self._from_operation(await in_thread(begin, ids, served))
+        return await self._with_result(await in_thread(begin, ids, served))
 
     async def GetCertificate(
         self, request: pb.GetCertificateRequest, context: Any
@@ -428,7 +428,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def GetOperation(
         self, request: pb.GetOperationRequest, context: Any
     ) -> operation_pb2.Operation:
-        return self._from_operation(await self._operation(request.name))
+        return await self._with_result(await self._operation(request.name))
 
     async def ListOperations(
         self, request: pb.ListOperationsRequest, context: Any
@@ -445,7 +445,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> operation_pb2.Operation:
         memory = await self._memory_of(request.name)
         asked = await in_thread(self.operations.cancel, memory, request.name)
-        return self._from_operation(asked)
+        return await self._with_result(asked)
 
     async def WaitOperation(
         self, request: pb.WaitOperationRequest, context: Any
@@ -453,7 +453,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         with suppress(TimeoutError):
             async with asyncio.timeout(operations.to_timeout(request)):
                 await self._until_ended(request.name)
-        return self._from_operation(await self._operation(request.name))
+        return await self._with_result(await self._operation(request.name))
 
     async def _served(self, name: str) -> ServedMemory:
         """Return a memory by name. Raises UnknownMemory, or the error that prevents opening it."""
@@ -480,7 +480,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, memory: index.Memory, kind: str, work: Work, request: index.Request
     ) -> operation_pb2.Operation:
         start = self.operations.start
-        return self._from_operation(await in_thread(start, memory, kind, work, request=request))
+        return await self._with_result(await in_thread(start, memory, kind, work, request=request))
 
     async def _until_ended(self, name: str) -> None:
         """Wait until an operation has ended, also while no job works on it.
@@ -515,8 +515,12 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             self.unlearning.resume(name)
             raise
 
+    async def _with_result(self, operation: index.Operation) -> operation_pb2.Operation:
+        """Convert an operation in a thread, since its result may be long."""
+        return await in_thread(self._from_operation, operation, with_result=True)
+
     def _from_operation(
-        self, operation: index.Operation, *, with_result: bool = True
+        self, operation: index.Operation, *, with_result: bool
     ) -> operation_pb2.Operation:
         progress = self.operations.progress(operation.name)
         problem = self.operations.problem(operation.name)

@@ -133,10 +133,11 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(ids=some_ids)
     def delete(self, ids: list[str]) -> None:
         with self.changing("DeleteEntries", len(ids)) as transaction:
-            known = transaction.look_up(ids)
-            transaction.delete([key for key, *_ in known.values()])
-        assert list(known) == [id for id in ids if id in self.model]
-        for id in known:
+            known, unknown = transaction.look_up(ids)
+            transaction.delete(known.keys)
+        assert known.ids.tolist() == [id for id in ids if id in self.model]
+        assert unknown == [id for id in ids if id not in self.model]
+        for id in known.ids:
             del self.model[id]
 
     @precondition(lambda self: self.model)
@@ -154,10 +155,11 @@ class StoreMachine(RuleBasedStateMachine):
     def prune(self, ids: list[str]) -> None:
         with self.changing("PruneEntries", len(ids)) as transaction:
             name = self.begun(transaction, "prune")
-            voting = {id: key for id, (key, _, votes) in transaction.look_up(ids).items() if votes}
-            transaction.prune([*voting.values()], name)
+            known, _ = transaction.look_up(ids)
+            voting = known.at(known.votes)
+            transaction.prune(voting.keys, name)
         self.prunes.append(name)
-        for id in voting:
+        for id in voting.ids:
             kept = self.model[id]
             self.model[id] = replace(kept, entry=replace(kept.entry, pruned_by=name))
 
@@ -181,10 +183,10 @@ class StoreMachine(RuleBasedStateMachine):
     def relabel(self, ids: list[str], label: str) -> None:
         with self.changing("RelabelEntries", len(ids)) as transaction:
             name = self.begun(transaction, "relabel")
-            known = transaction.look_up(ids)
-            transaction.relabel([(key, label) for key, *_ in known.values()], name)
+            known, _ = transaction.look_up(ids)
+            transaction.relabel(known.keys, [label] * len(known.keys), name)
         self.relabels[name] = {}
-        for id in known:
+        for id in known.ids:
             kept = self.model[id]
             self.relabels[name][kept.key] = kept.entry.label, kept.setter
             self.model[id] = replace(kept, entry=replace(kept.entry, label=label), setter=name)
@@ -213,7 +215,8 @@ class StoreMachine(RuleBasedStateMachine):
                     kept, entry=replace(kept.entry, label=label), setter=setter
                 )
                 wanted[id] = label
-        assert restored == wanted
+        assert dict(zip(restored.ids, restored.labels, strict=True)) == wanted
+        assert restored.keys.tolist() == sorted(self.model[id].key for id in restored.ids)
 
     @rule(name=st.sampled_from("xy"), value=st.text("ab"))
     def keep_setting(self, name: str, value: str) -> None:
@@ -289,12 +292,12 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def spoil(transaction: Transaction, ids: list[str]) -> None:
-    known = transaction.look_up(ids)
-    transaction.delete([key for key, *_ in known.values()])
+    known, _ = transaction.look_up(ids)
+    transaction.delete(known.keys)
     transaction.keep_setting("x", "spoiled")
     transaction.next_keys(3)
     transaction.next_revision()
-    transaction.log("DeleteEntries", len(known), LOCAL)
+    transaction.log("DeleteEntries", len(known.keys), LOCAL)
     raise Refused
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.index.conformance.implementations import FILED, SearchableStore
 from tests.index.conformance.test_store import ENTRIES, IDENTITY, VECTORS, insert
@@ -33,8 +34,8 @@ def test_what_entries_are_made_of_is_read_as_far_as_there_is_room(store: Searcha
     with store.transaction() as transaction:
         insert(transaction, range(8, 9), [picture], VECTORS[:1], 0)
 
-        remains = transaction.remains_of([6, 8], 1000)
-        short = transaction.remains_of([8, 6], 0)
+        remains = transaction.remains_of(np.array([6, 8]), 1000)
+        short = transaction.remains_of(np.array([8, 6]), 0)
         same_content = transaction.same_content([b"hash", b"\xff", b"nobody", b""])
         others = [list(transaction.sample_images(*each)) for each in ((9, 9), (9, 3), (0, 9))]
 
@@ -72,7 +73,7 @@ def test_what_was_deleted_is_in_no_file_once_the_log_is_empty_and_all_is_written
         insert(transaction, range(8, 9), [entry], VECTORS[:1], 0)
     before = text in contents_of(store.descriptors())
     with store.transaction() as transaction:
-        transaction.delete([8])
+        transaction.delete(np.array([8]))
 
     store.renew_connections()
     store.rewrite()

@@ -157,11 +157,11 @@ def test_however_many_came_they_are_looked_at_some_at_a_time() -> None:
     ram = RamCopy(DIMENSION, ScannedIndexes())
     ids = [f"{at:05}" for at in range(9000)]
     vectors = random_units(9000, 0)
-    ram.add(range(7000), ids[:7000], ["a"] * 7000, vectors[:7000])
+    ram.add(np.arange(7000), ids[:7000], ["a"] * 7000, vectors[:7000])
     lists = NeighborLists.unknown(3, ram.keys_of_rows())
     while update_lists(lists, ram):
         pass
-    ram.add(range(7000, 9000), ids[7000:], ["a"] * 2000, vectors[7000:])
+    ram.add(np.arange(7000, 9000), ids[7000:], ["a"] * 2000, vectors[7000:])
     lists.follow(ram.keys_of_rows())
 
     left = []
@@ -184,10 +184,10 @@ def test_lists_that_are_to_be_found_anyway_are_not_held_against_what_came(
     ram = RamCopy(DIMENSION, ScannedIndexes())
     ids = [f"{at:05}" for at in range(3010)]
     vectors = random_units(3010, 0)
-    ram.add(range(3000), ids[:3000], ["a"] * 3000, vectors[:3000])
+    ram.add(np.arange(3000), ids[:3000], ["a"] * 3000, vectors[:3000])
     lists = NeighborLists.unknown(3, ram.keys_of_rows())
     update_lists(lists, ram)
-    ram.add(range(3000, 3010), ids[3000:], ["a"] * 10, vectors[3000:])
+    ram.add(np.arange(3000, 3010), ids[3000:], ["a"] * 10, vectors[3000:])
     lists.follow(ram.keys_of_rows())
     stale, asked = lists.stale.copy(), list[NDArray[np.float32]]()
     affected_rows = ram.vectors.affected_rows

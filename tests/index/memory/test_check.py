@@ -425,7 +425,7 @@ def test_pictures_and_vectors_come_in_pieces_that_are_soon_hashed(
 
 def test_vectors_are_compared_where_both_have_the_key() -> None:
     ram = RamCopy(8, ScannedIndexes())
-    ram.add([1, 3], ["a", "b"], ["cat", "cat"], VECTORS[:2])
+    ram.add(np.array([1, 3]), ["a", "b"], ["cat", "cat"], VECTORS[:2])
     same = [of(1, "a", VECTORS[0]), of(2, "b", VECTORS[5]), of(9, "c", VECTORS[6])]
 
     assert has_entries(ram, same)
@@ -436,7 +436,7 @@ def test_vectors_are_compared_where_both_have_the_key() -> None:
 
 def test_entries_are_followed_by_key_and_no_other_may_be_left() -> None:
     ram = RamCopy(8, ScannedIndexes())
-    ram.add([5, 3, 4], ["e", "c", "d"], ["cat", "cat", "dog"], VECTORS[:3])
+    ram.add(np.array([5, 3, 4]), ["e", "c", "d"], ["cat", "cat", "dog"], VECTORS[:3])
     change(ram, pruned=["d"])
     c, d, e = of(3, "c"), of(4, "d", label="dog", votes=False), of(5, "e")
 

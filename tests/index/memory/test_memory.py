@@ -697,6 +697,17 @@ def test_an_operation_that_was_cancelled_on_a_full_disk_says_nothing_of_what_was
         assert memory.operations.get(failed).problem == GONE
 
 
+def test_a_relabel_and_its_refusal_name_entries_in_byte_order(memory: Memory) -> None:
+    insert(memory, ["c", "a", "b"])
+
+    done = memory.operations.relabel(dict.fromkeys(["c", "a", "b"], "owl"), result=repr)
+
+    assert done.result == "['a', 'b', 'c']"
+    with pytest.raises(UnknownEntries) as refusal:
+        memory.operations.relabel(dict.fromkeys(["z", "a", "y"], "jay"), result=repr)
+    assert refusal.value.ids == ("y", "z")
+
+
 def assessed(memory: Memory, label: str) -> str:
     """Return the name of an operation whose result names a label."""
     name = memory.operations.begin("assess").operation.name
@@ -884,7 +895,7 @@ def test_a_copy_that_cannot_follow_a_commit_is_read_anew(memory: Memory) -> None
     insert(memory, ["a", "b"])
 
     with pytest.raises(KeyError):
-        memory._engine._publish([Change(["a", "nobody"])])
+        memory._engine._publish([Change(np.array([1, 99]))])
 
     assert found(memory) == ["a", "b"]
     insert(memory, ["c"])
@@ -953,7 +964,7 @@ def test_a_copy_of_which_not_even_that_is_left_is_refused_until_a_restart(memory
 
     memory._engine.store = Short()  # type: ignore[assignment]  # a store all the same
     with pytest.raises(MemoryError):
-        memory._engine._publish([Change(["a", "nobody"])])
+        memory._engine._publish([Change(np.array([1, 99]))])
 
     calls: list[Callable[[], object]] = [
         memory.info,

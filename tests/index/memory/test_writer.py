@@ -127,7 +127,7 @@ def test_one_that_fails_halfway_leaves_the_others(memory: Memory, error: Excepti
     insert(memory, ["a"])
 
     def fail(transaction: Transaction) -> tuple[None, None]:
-        transaction.delete([transaction.look_up(["a"])["a"][0]])
+        transaction.delete(transaction.look_up(["a"])[0].keys)
         transaction.log("DeleteEntries", 1, LOCAL)
         raise error
 
@@ -226,10 +226,10 @@ def test_one_that_ram_fails_for_leaves_the_others(
 ) -> None:
     reserve = Columns.reserve
 
-    def short(columns: Columns, ids: Sequence[str]) -> None:
-        if "large" in ids:
+    def short(columns: Columns, count: int, size: int) -> None:
+        if size > len("large"):
             raise MemoryError
-        reserve(columns, ids)
+        reserve(columns, count, size)
 
     monkeypatch.setattr(Columns, "reserve", short)
     came = together(memory, [partial(insert, memory, [id]) for id in ("a", "large", "b")])
@@ -402,8 +402,14 @@ def test_room_for_what_is_pruned_is_made_before_searches_wait(
     monkeypatch.setattr(RamCopy, "apply", apply_watched)
     name = memory.operations.begin("prune").operation.name
     memory.operations.prune(ids[:1500], operation=name, result=str)
-
     assert memory.info().pruned_count == 1500
+
+    new = [f"{number:021}" for number in range(1400)]
+    second = memory.operations.begin("prune").operation.name
+    prune_new = partial(memory.operations.prune, new, operation=second, result=str)
+    came, transactions = commits(memory, [partial(insert, memory, new), prune_new])
+    assert (came[0], transactions) == (new, 1)
+    assert memory.info().pruned_count == 2900
 
 
 def test_where_the_disk_fails_each_is_tried_alone(memory: Memory) -> None:

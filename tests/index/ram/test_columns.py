@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from visual_memory_index.ram import columns as module
-from visual_memory_index.ram.columns import Columns
+from visual_memory_index.ram.columns import Columns, size_of
 from visual_memory_index.ram.labels import factorized
 from visual_memory_index.rows import row_kernels
 from visual_memory_index.rows.rows import moves
@@ -59,7 +59,7 @@ class ColumnsMachine(RuleBasedStateMachine):
         present = {row.id for row in self.rows}
         come = {id: label for id, label in new if id not in present}
         keys = range(self.next_key, self.next_key + len(come))
-        self.columns.reserve([*come])
+        self.columns.reserve(len(come), size_of([*come]))
         self.columns.append(keys, [*come], [*come.values()])
         self.rows += map(Row, keys, come.keys(), come.values())
         self.next_key = keys.stop
@@ -122,10 +122,8 @@ class ColumnsMachine(RuleBasedStateMachine):
         row_of = {row.id: at for at, row in enumerate(self.rows)}
         wanted = [*self.past[-9:], *(row.id for row in self.rows[::-1]), "nobody", *self.past[:1]]
         assert self.columns.rows_of_ids(wanted).tolist() == [row_of.get(id, -1) for id in wanted]
-        for step in (1, 40):
-            keys = np.array([*(row.key for row in self.rows[::-step]), self.next_key], np.int64)
-            found = self.columns.rows_of_keys(keys).tolist()
-            assert found == sorted(range(len(self.rows) - 1, -1, -step))
+        keys = np.array([*(row.key for row in self.rows[::-1]), self.next_key], np.int64)
+        assert self.columns.rows_of_keys(keys).tolist() == [*range(len(self.rows))[::-1], -1]
 
     @invariant()
     def nothing_else_is_held(self) -> None:
@@ -155,7 +153,7 @@ def test_columns_hold_what_dicts_and_lists_would_hold(monkeypatch: pytest.Monkey
 
 def filled(count: int, hash: Callable[[str], int] = hash) -> tuple[Columns, list[str]]:
     columns, ids = Columns(hash), [f"{number:026}" for number in range(count)]
-    columns.reserve(ids)
+    columns.reserve(len(ids), size_of(ids))
     columns.append(range(count), ids, ["cat"] * count)
     return columns, ids
 
@@ -167,7 +165,7 @@ def test_rows_that_were_expected_are_not_copied_as_they_come(length: int) -> Non
     keys = columns._arrays.keys
 
     for start in range(0, 5000, 100):
-        columns.reserve(ids[start : start + 100])
+        columns.reserve(len(ids[start : start + 100]), size_of(ids[start : start + 100]))
         columns.append(range(start, start + 100), ids[start : start + 100], ["cat"] * 100)
 
     assert columns._arrays.keys is keys
@@ -179,7 +177,7 @@ def test_rows_that_were_expected_keep_their_room_whatever_ids_they_have() -> Non
     columns.expect(5000)
 
     for start in range(0, 5000, 100):
-        columns.reserve(ids[start : start + 100])
+        columns.reserve(len(ids[start : start + 100]), size_of(ids[start : start + 100]))
         columns.append(range(start, start + 100), ids[start : start + 100], ["cat"] * 100)
         assert len(columns._arrays.keys) == 5000
 
@@ -189,7 +187,7 @@ def test_rows_that_were_expected_keep_their_room_whatever_ids_they_have() -> Non
 @pytest.mark.parametrize("expected", [0, 3, 5000])
 def test_rows_that_are_there_stay_when_others_are_expected(expected: int) -> None:
     columns, ids = Columns(), [f"{number:090}" for number in range(4000)]
-    columns.reserve(ids)
+    columns.reserve(len(ids), size_of(ids))
     columns.append(range(4000), ids, ["cat"] * 4000)
     columns.remove(np.arange(2000))
 
@@ -202,13 +200,13 @@ def test_rows_that_are_there_stay_when_others_are_expected(expected: int) -> Non
 def test_room_for_rows_that_are_gone_is_not_kept_when_longer_ids_come() -> None:
     columns, short = Columns(), [f"{number:05}" for number in range(30_000)]
     columns.expect(30_000)
-    columns.reserve(short)
+    columns.reserve(len(short), size_of(short))
     columns.append(range(30_000), short, ["cat"] * 30_000)
     columns.remove(np.arange(3000, 30_000))
 
     long = [f"{number:0900}" for number in range(3000)]
     for start in range(0, 3000, 100):
-        columns.reserve(long[start : start + 100])
+        columns.reserve(len(long[start : start + 100]), size_of(long[start : start + 100]))
         keys = range(40_000 + start, 40_100 + start)
         columns.append(keys, long[start : start + 100], ["cat"] * 100)
 
@@ -246,7 +244,7 @@ def test_rows_that_come_and_go_take_no_more_and_more() -> None:
         columns.remove(np.arange(5000))
         new = [f"{turn:06}{number:020}" for number in range(5000)]
         columns.compact()
-        columns.reserve(new)
+        columns.reserve(len(new), size_of(new))
         columns.append(range(10_000 * turn, 10_000 * turn + 5000), new, ["cat"] * 5000)
 
     assert size(columns) <= 1.5 * before
@@ -258,7 +256,7 @@ def test_rows_for_which_room_was_made_need_no_other_arrays(count: int) -> None:
     columns.remove(np.arange(500))
     new = [f"é{number}" for number in range(count)]
 
-    columns.reserve(new)
+    columns.reserve(len(new), size_of(new))
     arrays = columns._arrays
     for start in range(0, count, 700):
         part = new[start : start + 700]
@@ -272,7 +270,7 @@ def test_a_large_removal_leaves_the_room_that_was_made() -> None:
     columns, _ = filled(20_000)
     new = [f"é{number}" for number in range(9000)]
 
-    columns.reserve(new)
+    columns.reserve(len(new), size_of(new))
     before = columns._arrays
     columns.remove(np.arange(19_000))
     after = columns._arrays

@@ -28,7 +28,7 @@ def vectors(m: int) -> NDArray[np.float32]:
 
 def ram(*ids: str, label: str = "cat") -> RamCopy:
     copy = RamCopy(2, ScannedIndexes())
-    copy.add(range(1, 1 + len(ids)), ids, [label] * len(ids), vectors(len(ids)))
+    copy.add(np.arange(1, 1 + len(ids)), ids, [label] * len(ids), vectors(len(ids)))
     return copy
 
 
@@ -48,7 +48,7 @@ def keys(copy: RamCopy, ids: Iterable[str]) -> list[int]:
 def test_added_entries_are_found_with_those_before() -> None:
     copy = ram("a")
 
-    copy.add([2, 3], ["b", "c"], ["dog", "dog"], vectors(2))
+    copy.add(np.array([2, 3]), ["b", "c"], ["dog", "dog"], vectors(2))
 
     assert (found(copy), len(copy)) == (["a", "b", "c"], 3)
     assert copy.labels_of(["b", "d"]).tolist() == ["dog", None]
@@ -122,14 +122,14 @@ def test_rows_are_found_by_key_and_by_id() -> None:
     copy = ram("a", "b", "c")
     change(copy, removed=["a"])
 
-    assert copy.rows_of_keys(np.array([2, 3, 77])).tolist() == [0, 1]
+    assert copy.rows_of_keys(np.array([2, 77, 3])).tolist() == [1, 0]
     assert copy.rows_of_ids(["c", "nobody", "c"]).tolist() == [0]
 
 
 def test_equal_distances_go_by_id_in_byte_order() -> None:
     ids = ["b", "a", "é", "z", "\uffff", "😀", "B", "aa"]
     copy = RamCopy(2, ScannedIndexes())
-    copy.add(range(8), ids, ["x"] * 8, np.repeat(QUERY, 8, axis=0))
+    copy.add(np.arange(8), ids, ["x"] * 8, np.repeat(QUERY, 8, axis=0))
 
     assert found(copy) == sorted(ids, key=str.encode)
     assert found(copy, k=3) == ["B", "a", "aa"]
@@ -137,7 +137,7 @@ def test_equal_distances_go_by_id_in_byte_order() -> None:
 
 def test_labels_that_are_equal_are_kept_once() -> None:
     copy = ram("a", "b", label="".join(["c", "at"]))
-    copy.add([3], ["c"], ["".join(["ca", "t"])], vectors(1))
+    copy.add(np.array([3]), ["c"], ["".join(["ca", "t"])], vectors(1))
 
     assert len({id(label) for label in copy.columns()[1]}) == 1
 
@@ -175,7 +175,7 @@ def crowd(m: int, d: int, *, spread: float) -> RamCopy:
     rows = rng.normal(size=d) + spread * rng.normal(size=(m, d))
     copy = RamCopy(d, ScannedIndexes())
     ids = [f"{at:04}" for at in rng.permutation(m)]
-    copy.add(range(m), ids, ["cat"] * m, unit_rows(rows.astype(np.float32)))
+    copy.add(np.arange(m), ids, ["cat"] * m, unit_rows(rows.astype(np.float32)))
     return copy
 
 

@@ -59,9 +59,9 @@ def check_edits(data: st.DataObject) -> None:
             gone = data.draw(some) if ids and step == "replace" else []
             count = data.draw(st.integers(0, 9))
             new = [*gone, *(f"{next_key + number}" for number in range(count))]
-            keys = list(range(next_key, next_key + len(new)))
+            keys = np.arange(next_key, next_key + len(new))
             labels = [data.draw(st.sampled_from("abc")) for _ in new]
-            rows = POOL[np.array(keys, dtype=int) % 64]
+            rows = POOL[keys % 64]
             change(ram, removed=gone, added=VotingEntries(keys, new, labels, rows))
             next_key += len(new) + 9
         elif step == "keep":
@@ -89,7 +89,7 @@ def check_edits(data: st.DataObject) -> None:
 
 def test_without_a_moment_it_is_begun_anew_once_one_is_wanted() -> None:
     ram = RamCopy(3, INDEXES)
-    ram.add([0], ["a"], ["x"], POOL[:1])
+    ram.add(np.array([0]), ["a"], ["x"], POOL[:1])
     ram.counted.keep(moment=False)
     assert ram.counted.go_on(9)
     assert ram.counted.has(moment=False)
@@ -111,7 +111,7 @@ def test_many_entries_are_not_counted_while_readers_wait() -> None:
         patch("visual_memory_index.ram.counted_rows.UNCOUNTED_PARTS", 2),
     ):
         ram.counted.keep(moment=True)
-        ram.add(range(64), ids, ["x"] * 64, POOL)
+        ram.add(np.arange(64), ids, ["x"] * 64, POOL)
         after_insert = ram.counted.count
         while not ram.counted.go_on():
             pass

@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 def test_deleting_an_entry_deletes_its_vector(store: SqliteStore) -> None:
     with store.transaction() as transaction:
-        transaction.delete([5, 77])
+        transaction.delete(np.array([5, 77]))
 
     with closing(sqlite3.connect(store.path)) as db:
         assert db.execute("SELECT key FROM vectors").fetchall() == [(6,), (7,)]
@@ -43,8 +43,8 @@ def test_deleting_an_entry_deletes_its_vector(store: SqliteStore) -> None:
 
 def test_what_sqlite_refuses_loses_the_whole_transaction(store: SqliteStore) -> None:
     def write(transaction: SqliteTransaction) -> None:
-        transaction.delete([5])
-        transaction.prune([6], "an operation that nobody began")
+        transaction.delete(np.array([5]))
+        transaction.prune(np.array([6]), "an operation that nobody began")
 
     with pytest.raises(sqlite3.IntegrityError), store.transaction() as transaction:
         write(transaction)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from visual_memory_index import Request
@@ -191,11 +192,11 @@ def named_still(db: sqlite3.Connection) -> list[str]:
 def test_a_result_stays_while_an_entry_or_an_undo_has_its_labels(
     judged: sqlite3.Connection,
 ) -> None:
-    with SqliteUnlearning(judged).dropping_results([1]):
+    with SqliteUnlearning(judged).dropping_results(np.array([1])):
         judged.execute("DELETE FROM entries WHERE key = 1")
     assert named_still(judged) == ["pets/3", "pets/4", "pets/5"]
 
-    with SqliteUnlearning(judged).dropping_results([3]):
+    with SqliteUnlearning(judged).dropping_results(np.array([3])):
         judged.execute("UPDATE entries SET label = 'cat' WHERE key = 3")
     assert named_still(judged) == ["pets/4", "pets/5"]
     assert SqliteOperations(judged).operation("pets/3").problem == GONE
@@ -206,7 +207,7 @@ def test_a_result_goes_with_the_last_that_had_a_label_of_it_or_could_have_it_bac
 ) -> None:
     judged.execute("PRAGMA foreign_keys = ON")
 
-    with SqliteUnlearning(judged).dropping_results([3]):
+    with SqliteUnlearning(judged).dropping_results(np.array([3])):
         judged.execute("DELETE FROM entries WHERE key = 3")
 
     assert named_still(judged) == ["pets/5"]
@@ -216,7 +217,7 @@ def steps_of(db: sqlite3.Connection, keys: Sequence[int]) -> int:
     """Count the steps of SQLite, in hundreds, to delete the entries of these keys."""
     steps = list[None]()
     db.set_progress_handler(lambda: steps.append(None), 100)
-    with SqliteUnlearning(db).dropping_results(keys):
+    with SqliteUnlearning(db).dropping_results(np.array(keys)):
         db.execute("DELETE FROM entries WHERE key IN (SELECT value FROM json_each(?))", [str(keys)])
     return len(steps)
 

@@ -57,7 +57,7 @@ def lose_copy(memory: Memory) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
     try:
         with pytest.raises(FileUnavailable):
-            memory._engine._publish([Change(["nobody"])])
+            memory._engine._publish([Change(np.array([99]))])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
 

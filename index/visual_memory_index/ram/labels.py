@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.records.entry import Texts
-from visual_memory_index.records.steps import steps
+from visual_memory_index.records.steps import distinct
 
 Codes = NDArray[np.int32]
 
@@ -31,12 +31,8 @@ class Factorized(NamedTuple):
 
 def factorized(labels: Texts) -> Factorized:
     """Return ``labels`` (n,) as they are added at once, however many there are."""
-    numbers, of_rows = dict[str, int](), np.empty(len(labels), np.int32)
-    for step in steps(len(labels)):
-        for label in dict.fromkeys(labels[step]):
-            numbers.setdefault(label, len(numbers))
-        part = map(numbers.__getitem__, labels[step])
-        of_rows[step] = np.fromiter(part, np.int32, step.stop - step.start)
+    numbers = {label: number for number, label in enumerate(distinct(labels))}
+    of_rows = np.fromiter((numbers[label] for label in labels), np.int32, len(labels))
     return Factorized([*numbers], of_rows)
 
 

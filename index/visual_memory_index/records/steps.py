@@ -2,6 +2,8 @@
 
 A function of C, such as ``sorted`` or ``json.dumps``, lets none in until it returns; nor does
 Python's garbage collector, which goes over long lists of tuples or texts, but not over arrays.
+Threads that wait are also kept out by a loop over functions that let them in for a moment, such as
+assignments to parts of an array: each time their wait begins anew.
 """
 
 from __future__ import annotations
@@ -27,13 +29,11 @@ def steps(count: int, size: int = AT_ONCE) -> Iterator[slice]:
 
 def equal(one: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np.bool_]:
     """Return a mask (n,) of the texts of ``one`` (n,) that are those of ``other``, in steps."""
-    found = np.empty(len(one), dtype=bool)
-    for step in steps(len(one)):
-        found[step] = one[step] == other[step]
-    return found
+    same = (each == another for each, another in zip(one, other, strict=True))
+    return np.fromiter(same, bool, len(one))
 
 
-def distinct(values: Sequence[str]) -> list[str]:
+def distinct(values: Texts) -> list[str]:
     """Return the different ``values`` in their order, each where it stands first, in steps."""
     found = dict[str, None]()
     for step in steps(len(values)):

@@ -294,7 +294,7 @@ def erase(
     remains = searchable.remains_of(keys, LEFT_BYTES_MAX) if searchable else None
     before = transaction.digest()
     transaction.delete(keys)
-    gone = transaction.scrub(operation.name, known.labels, settings)
+    gone = transaction.scrub(operation.name, distinct(known.labels), settings)
     event = transaction.log("UnlearnEntries", len(keys), operation.principal)
     head = transaction.head
     facts = Facts(

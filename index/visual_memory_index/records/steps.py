@@ -28,7 +28,7 @@ def steps(count: int, size: int = AT_ONCE) -> Iterator[slice]:
 
 
 def equal(one: NDArray[np.object_], other: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Return a mask (n,) of the texts of ``one`` (n,) that are those of ``other``, in steps."""
+    """Return a mask (n,) of the texts of ``one`` (n,) that are those of ``other``."""
     same = (each == another for each, another in zip(one, other, strict=True))
     return np.fromiter(same, bool, len(one))
 

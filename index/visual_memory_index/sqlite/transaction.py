@@ -21,7 +21,7 @@ from visual_memory_index.ledger import digest as digests
 from visual_memory_index.ledger.audit import Event
 from visual_memory_index.records.entry import Entry, Keys, Known, Texts, VotingEntries, now
 from visual_memory_index.records.filter import Filter
-from visual_memory_index.records.steps import AT_ONCE, distinct, steps
+from visual_memory_index.records.steps import AT_ONCE, distinct, steps, to_json
 from visual_memory_index.rows.rows import first_places
 from visual_memory_index.sqlite import pairs
 from visual_memory_index.sqlite.backup import backup_times
@@ -57,14 +57,14 @@ REMAINS = (
     "FROM entries JOIN vectors USING (key) LEFT JOIN images USING (key) "
     "WHERE key IN (SELECT value FROM json_each(?))"
 )
-SAME_CONTENT = (
-    "SELECT DISTINCT content_sha256, vector FROM entries JOIN vectors USING (key) "
-    "WHERE hex(content_sha256) IN (SELECT value FROM json_each(?))"
-)
 REPLACED = (
     "SELECT id, key, before.label, before.relabelled_by "
     "FROM relabels AS before JOIN entries USING (key) "
-    "WHERE operation = ?1 AND entries.relabelled_by = ?1"
+    "WHERE operation = ?1 AND entries.relabelled_by = ?1 ORDER BY key"
+)
+UNDONE = (
+    "SELECT name FROM operations WHERE name IN (SELECT value FROM json_each(?)) "
+    "AND undone_at IS NOT NULL"
 )
 INSERT = (
     f"INSERT INTO entries ({VALUES}, checksum) VALUES ({'?, ' * (VALUES.count(',') + 1)}?) "
@@ -84,21 +84,10 @@ def with_checksum(
     return (*values, checksum(values))
 
 
-NOTHING = Labelled(to_array(()), np.empty(0, np.int64), to_array(()))
-
-
 def known_of(rows: Sequence[tuple[Any, ...]]) -> Known:
     """Return the entries of rows of id, key, label and whether it votes."""
     ids, keys, labels, votes = zip(*rows, strict=True) if rows else ((), (), (), ())
     return Known(to_array(ids), np.array(keys, np.int64), to_array(labels), np.array(votes, bool))
-
-
-def merged(later: Labelled, earlier: Labelled) -> Labelled:
-    """Return the entries of both by key; those in both as in ``later``."""
-    ids, labels = np.append(later.ids, earlier.ids), np.append(later.labels, earlier.labels)
-    keys = np.append(later.keys, earlier.keys)
-    stays = first_places(keys)
-    return Labelled(ids[stays], keys[stays], labels[stays])
 
 
 def integers(keys: Keys) -> Iterator[int]:
@@ -257,11 +246,14 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         return remains
 
     def same_content(self, hashes: Iterable[bytes]) -> set[tuple[bytes, bytes]]:
-        found = set[tuple[bytes, bytes]]()
-        wanted = (each.hex().upper() for each in hashes if each)
-        while part := list(islice(wanted, AT_ONCE)):
-            found.update(self._db.execute(SAME_CONTENT, (json.dumps(part),)))
-        return found
+        wanted = to_json([each.hex().upper() for each in hashes if each])
+        return set(
+            self._db.execute(
+                "SELECT DISTINCT content_sha256, vector FROM entries JOIN vectors USING (key) "
+                "WHERE hex(content_sha256) IN (SELECT value FROM json_each(?))",
+                (wanted,),
+            )
+        )
 
     def sample_images(self, limit: int, size: int) -> Iterator[bytes]:
         for row in self._db.execute("SELECT thumbnail, image FROM images LIMIT ?", (limit,)):
@@ -297,25 +289,23 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         self._set(("label", "relabelled_by"), keys, zip(labels, repeat(operation)))
 
     def unrelabel(self, operation: str) -> Labelled:
-        restored, undone = NOTHING, [operation]
+        restored, undone = self._unrelabel(operation)
         while undone:
             back, before = self._unrelabel(undone.pop())
-            restored = merged(back, restored)
-            rows = self._db.execute(
-                "SELECT name FROM operations WHERE name IN (SELECT value FROM json_each(?)) "
-                "AND undone_at IS NOT NULL",
-                (json.dumps(list(before)),),
-            )
-            undone += [name for (name,) in rows]
+            places = np.searchsorted(restored.keys, back.keys)
+            assert (restored.keys[places] == back.keys).all()  # only these had its labels again
+            restored.labels[places] = back.labels
+            undone |= before
         return restored
 
     def _unrelabel(self, operation: str) -> tuple[Labelled, set[str]]:
         """Restore the labels that an operation replaced, unless set since.
 
-        Return the restored labels, and the names of earlier operations that had set such labels.
+        Return them ascending by key, and the names of operations undone that had set such labels.
         """
         found = self._db.execute(REPLACED, (operation,))
-        parts: list[tuple[NDArray[Any], ...]] = [(*NOTHING, NOTHING.labels)]
+        nothing = to_array(())
+        parts: list[tuple[NDArray[Any], ...]] = [(nothing, np.empty(0, np.int64), nothing, nothing)]
         same = dict[str | None, str | None]()  # of labels and names, each once
         while rows := found.fetchmany(AT_ONCE):
             ids, keys, *columns = zip(*rows, strict=True)
@@ -325,7 +315,8 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         back = Labelled(*of_entries)
         with self.dropping_results(back.keys):
             self._set(("label", "relabelled_by"), back.keys, zip(back.labels, before, strict=True))
-        return back, {name for name in before if name}
+        undone = self._db.execute(UNDONE, (json.dumps([*{name for name in before if name}]),))
+        return back, {name for (name,) in undone}
 
     def entry(self, id: str) -> Entry | None:
         return next(read_entries(self._db, "id = ?", [id], limit=1), None)

@@ -186,10 +186,10 @@ class Transaction(Protocol):
         """Set a label for each of ``keys`` as a part of a running operation; store the former."""
 
     def unrelabel(self, operation: str) -> Labelled:
-        """Restore the labels that an operation replaced, unless set since; return them by key.
+        """Restore the labels that an operation replaced, unless set since; return them.
 
-        If the operation that set a former label was undone meanwhile, the label before that one is
-        restored.
+        Keys are ascending. If the operation that set a former label was undone meanwhile, the label
+        before that one is restored.
         """
 
     def recall(self, request: Request) -> list[str] | None:

@@ -155,7 +155,7 @@ def print_prune(result: PruneResult, info: MemoryInfo) -> None:
     voting = info.count - info.pruned_count
     if voting == (0 if result.applied else len(result.ids)):
         say(f"No entry {'votes' if result.applied else 'would vote'} any more: nothing is decided.")
-    if result.applied:
+    if result.applied and result.ids:
         say(f"visual-memory undo {memory} {result.operation}   takes it back.")
     elif result.ids:
         say("Nothing was changed; add --apply to do it.")

@@ -73,6 +73,8 @@ def operations(client: Client, options: Namespace) -> int:
         act = {"wait": wait, "cancel": Client.cancel}
         acted_on = act[options.action](client, options.operation)
         print_operations([acted_on], options)
+        if acted_on.problem and not options.json:
+            say(acted_on.problem)
         return int(options.action == "wait" and acted_on.state != "done")
     names = [options.memory]
     if not options.memory:

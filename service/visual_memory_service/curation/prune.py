@@ -16,7 +16,7 @@ import visual_memory_index as index
 from visual_memory_index.curation import prune_methods
 from visual_memory_index.errors import EmptyMemory, NotVoting
 from visual_memory_index.records.operation import Progress
-from visual_memory_index.records.steps import ascending, to_json
+from visual_memory_index.records.steps import ascending, steps, to_json
 from visual_memory_service.curation.values import leave_one_out_values
 from visual_memory_service.runtime.batches import leave_one_out_in_batches
 from visual_memory_service.runtime.operations import Job, Operations, repeated
@@ -79,7 +79,10 @@ def carry_out(method: prune_methods.Method, job: Job, *, apply: bool) -> str | N
     before, after = accuracies(snapshot, ids, job)
 
     def result(pruned: list[str]) -> str:
-        labels = dict(sorted(Counter(snapshot.labels_of(pruned)).items()))
+        counts = Counter[str]()
+        for step in steps(len(pruned)):
+            counts.update(snapshot.labels_of(pruned[step]))
+        labels = dict(sorted(counts.items()))
         return in_json(PruneResult(pruned, labels, before, after, apply))
 
     if not apply:

@@ -250,7 +250,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         again = await read(request, requests.to_request, request)
         done = await in_thread(relabel, labels, memory, apply=request.apply, request=again)
         if isinstance(done, RelabelResult):
-            result = operation_pb2.RelabelResult(**asdict(done))
+            result = operation_pb2.RelabelResult(ids=done.ids, applied=done.applied)
             return operations.from_dry_run(request.memory, "dry-run", relabel=result)
         return await self._with_result(done)
 
@@ -516,7 +516,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             raise
 
     async def _with_result(self, operation: index.Operation) -> operation_pb2.Operation:
-        """Convert an operation in a thread, since its result may be long."""
+        """Convert an operation, in a thread: to read a long result takes long."""
         return await in_thread(self._from_operation, operation, with_result=True)
 
     def _from_operation(

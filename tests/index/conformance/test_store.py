@@ -443,6 +443,44 @@ def test_entries_are_looked_up_in_the_order_asked(store: Store) -> None:
     assert unknown == [many[9], *many[:9], *many[10:]]
 
 
+def test_each_of_very_many_is_changed_and_changed_back_and_deleted(store: Store) -> None:
+    names = [f"{number:05}" for number in range(9000)]
+    many = [Entry(name, f"label {number // 1000}") for number, name in enumerate(names)]
+    with store.transaction() as transaction:
+        of_few = transaction.digest()
+        keys = np.arange(8, 9008)
+        insert(transaction, range(8, 9008), many, np.ones((9000, 3), np.float32), 1)
+        transaction.begin("m/1", "assess", LOCAL)
+        transaction.end("m/1", "done", result='{"label 0": 1}')
+    with store.transaction() as transaction:
+        before = transaction.digest()
+        transaction.begin("m/2", "relabel", LOCAL)
+        transaction.relabel(keys, ["owl"] * 9000, "m/2")
+        assert transaction.ids(parsed("label = owl")) == names
+        back = transaction.unrelabel("m/2")
+        transaction.begin("m/3", "prune", LOCAL)
+        transaction.prune(keys, "m/3")
+        voting = transaction.unprune("m/3", 3)
+        assert transaction.digest() == before
+        assert transaction.operation("m/1").result
+        transaction.begin("m/4", "unlearn", LOCAL)
+        transaction.note_ids_to_unlearn("m/4", names)
+        noted = transaction.ids_to_unlearn("m/4")
+        transaction.delete(keys)
+        transaction.scrub("m/4", (), ())
+        assert transaction.ids_to_unlearn("m/4") == []
+        assert transaction.digest() == of_few
+        assert transaction.count() == 3
+        assert transaction.operation("m/1").result is None
+
+    assert [*zip(*back, strict=True)] == [
+        (entry.id, key, entry.label) for entry, key in zip(many, keys.tolist(), strict=True)
+    ]
+    assert [*zip(*voting[:2], strict=True)] == [*zip(keys.tolist(), names, strict=True)]
+    assert noted == names
+    store.check()
+
+
 def test_whoever_reads_sees_one_state_whatever_is_written_meanwhile(store: Store) -> None:
     rows = store.rows(3)
     with store.contents() as contents:

@@ -83,6 +83,15 @@ def test_the_pruned_are_counted_by_label() -> None:
     assert (keys(copy, ["a", "c", "d"]), found(copy)) == ([9, 3, 4], ["a", "c"])
 
 
+def test_voting_and_pruned_entries_get_the_labels_that_are_theirs() -> None:
+    copy = ram("a", "b", "c", "d")
+    change(copy, pruned=["b", "d"])
+
+    change(copy, relabelled={"a": "ant", "b": "bee", "c": "cow", "d": "doe"})
+
+    assert copy.labels_of(["a", "b", "c", "d"]).tolist() == ["ant", "bee", "cow", "doe"]
+
+
 def test_removing_leaves_the_others_with_their_keys() -> None:
     copy = ram("a", "b", "c", "d")
 

@@ -19,8 +19,8 @@ BEGUN = datetime(2026, 1, 2, tzinfo=UTC)
 class Slow:
     """A client that reports progress twice before an operation of this kind ends."""
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, problem: str = "") -> None:
+        self.kind, self.problem = kind, problem
 
     def operation(self, operation: str) -> Operation:
         return Operation(operation, "m", self.kind, "running", 0, 0, "", BEGUN, None, None)
@@ -28,7 +28,8 @@ class Slow:
     def wait(self, operation: str, *, progress: Callable[[int, int], None]) -> Operation:
         progress(0, 9)
         progress(6, 9)
-        return Operation(operation, "m", self.kind, "done", 9, 9, "", BEGUN, BEGUN, None)
+        state = "failed" if self.problem else "done"
+        return Operation(operation, "m", self.kind, state, 9, 9, self.problem, BEGUN, BEGUN, None)
 
 
 @pytest.mark.parametrize("kind", ["assess", "unlearn"])
@@ -46,3 +47,12 @@ def test_what_is_done_of_how_much_is_told_while_it_is_waited_for(
     assert first == "0/9 steps"
     assert second == "6/9 steps" if kind == "unlearn" else second.startswith("6/9 steps, ")
     assert said.out.splitlines()[1].split()[:3] == ["m/1", kind, "done"]
+
+
+def test_why_an_operation_failed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    options = build_parser().parse_args(["operations", "wait", "m/1"])
+
+    code = operations(cast(Client, Slow("prune", "The server stopped.")), options)
+
+    assert code == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "The server stopped."

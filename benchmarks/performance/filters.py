@@ -11,7 +11,7 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
@@ -23,6 +23,7 @@ from served import folder, seconds
 
 from visual_memory_index import Entry, Filter, Memory, Query, ScannedIndexes, parse, unit_rows
 from visual_memory_index.records.operation import Operation
+from visual_memory_index.records.steps import to_json
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.commands.serve import TURN_SECONDS
 
@@ -125,9 +126,9 @@ def change_half(memory: Memory, dimension: int) -> None:
     pruned = operations.begin("prune").operation.name
     labels, relabelled = dict.fromkeys(ids, "new"), list[Operation]()
     works: Mapping[str, Callable[[], object]] = {
-        "relabelled": lambda: relabelled.append(operations.relabel(labels, result=nothing)),
+        "relabelled": lambda: relabelled.append(operations.relabel(labels, result=listed)),
         "labelled as before": lambda: operations.undo(relabelled[0].name),
-        "pruned": lambda: operations.prune(ids, operation=pruned, result=nothing),
+        "pruned": lambda: operations.prune(ids, operation=pruned, result=listed),
         "brought back": lambda: operations.undo(pruned),
         "purged": lambda: memory.purge(half),
     }
@@ -135,8 +136,8 @@ def change_half(memory: Memory, dimension: int) -> None:
         meanwhile(memory, dimension, f"{len(ids):,} {name}", work)
 
 
-def nothing(ids: object) -> str:
-    return "{}"
+def listed(ids: Sequence[str]) -> str:
+    return f'{{"ids": {to_json(ids)}, "applied": true}}'
 
 
 def meanwhile(memory: Memory, dimension: int, name: str, work: Callable[[], object]) -> None:

@@ -179,6 +179,30 @@ MEMORY_STEPS = (
         code BLOB NOT NULL
     ) STRICT;
     """,
+    # Each entry that names an operation has it looked up. An index has the names alone: without,
+    # the whole results of others were read on the way to a name. Results go last, as images.
+    """
+    PRAGMA defer_foreign_keys = ON;
+    CREATE TEMP TABLE kept AS SELECT * FROM operations;
+    DROP TABLE operations;
+    CREATE TABLE operations (
+        name TEXT NOT NULL PRIMARY KEY,
+        kind TEXT NOT NULL,
+        principal TEXT NOT NULL DEFAULT 'local',
+        state TEXT NOT NULL CHECK (state IN ('running', 'done', 'failed', 'cancelled')),
+        problem TEXT,
+        created_at INTEGER NOT NULL,
+        ended_at INTEGER,
+        undone_at INTEGER,
+        result TEXT
+    ) STRICT;
+    INSERT INTO operations
+        SELECT name, kind, principal, state, problem, created_at, ended_at, undone_at, result
+        FROM kept ORDER BY name;
+    DROP TABLE kept;
+    CREATE INDEX operations_naming_labels ON operations (kind)
+        WHERE kind IN ('assess', 'prune', 'dry-run') AND result IS NOT NULL;
+    """,
 )
 
 CATALOG_STEPS = (

@@ -41,6 +41,17 @@ def test_deleting_an_entry_deletes_its_vector(store: SqliteStore) -> None:
         assert db.execute("SELECT key FROM vectors").fetchall() == [(6,), (7,)]
 
 
+def test_an_operation_is_looked_up_without_reading_the_results_of_others(
+    store: SqliteStore,
+) -> None:
+    with closing(sqlite3.connect(store.path)) as db:
+        plan = db.execute("EXPLAIN QUERY PLAN SELECT 1 FROM operations WHERE name = ?", ("m/1",))
+        assert "USING COVERING INDEX" in plan.fetchone()[-1]
+        *_, last = db.execute("SELECT name FROM pragma_table_info('operations')")
+
+    assert last == ("result",)
+
+
 def test_what_sqlite_refuses_loses_the_whole_transaction(store: SqliteStore) -> None:
     def write(transaction: SqliteTransaction) -> None:
         transaction.delete(np.array([5]))

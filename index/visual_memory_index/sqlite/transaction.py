@@ -140,7 +140,7 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         return count
 
     def look_up(self, ids: Iterable[str]) -> tuple[Known, list[str]]:
-        wanted, parts, unknown = iter(ids), [known_of([])], list[str]()
+        wanted, parts, unknown = iter(ids), list[Known](), list[str]()
         labels = dict[str, str]()  # each once
         while part := list(dict.fromkeys(islice(wanted, AT_ONCE))):
             rows = self._db.execute(
@@ -153,6 +153,8 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
             }
             parts.append(known_of([(id, *found[id]) for id in part if id in found]))
             unknown += [id for id in part if id not in found]
+        if len(parts) < 2:
+            return (*parts, known_of([]))[0], unknown
         known = Known(*map(np.concatenate, zip(*parts, strict=True)))
         return known.at(np.sort(first_places(known.keys))), distinct(unknown)
 

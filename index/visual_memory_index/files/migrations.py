@@ -183,7 +183,7 @@ MEMORY_STEPS = (
     # the whole results of others were read on the way to a name. Results go last, as images.
     """
     PRAGMA defer_foreign_keys = ON;
-    CREATE TEMP TABLE kept AS SELECT * FROM operations;
+    CREATE TABLE kept AS SELECT * FROM operations;
     DROP TABLE operations;
     CREATE TABLE operations (
         name TEXT NOT NULL PRIMARY KEY,

@@ -90,6 +90,19 @@ def known_of(rows: Sequence[tuple[Any, ...]]) -> Known:
     return Known(to_array(ids), np.array(keys, np.int64), to_array(labels), np.array(votes, bool))
 
 
+def merged(later: Labelled, earlier: Labelled) -> Labelled:
+    """Return the entries of both, keys ascending as in both; those in both as in ``later``."""
+    places = np.searchsorted(earlier.keys, later.keys)
+    found = np.append(earlier.keys, -1)[places] == later.keys
+    earlier.labels[places[found]] = later.labels[found]
+    if found.all():
+        return earlier
+    ids, labels = np.append(later.ids, earlier.ids), np.append(later.labels, earlier.labels)
+    keys = np.append(later.keys, earlier.keys)
+    places = first_places(keys)
+    return Labelled(ids[places], keys[places], labels[places])
+
+
 def integers(keys: Keys) -> Iterator[int]:
     """Yield ``keys`` as integers of Python, which SQLite takes."""
     for step in steps(len(keys)):
@@ -251,7 +264,7 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
         wanted = to_json([each.hex().upper() for each in hashes if each])
         return set(
             self._db.execute(
-                "SELECT DISTINCT content_sha256, vector FROM entries JOIN vectors USING (key) "
+                "SELECT content_sha256, vector FROM entries JOIN vectors USING (key) "
                 "WHERE hex(content_sha256) IN (SELECT value FROM json_each(?))",
                 (wanted,),
             )
@@ -293,11 +306,9 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
     def unrelabel(self, operation: str) -> Labelled:
         restored, undone = self._unrelabel(operation)
         while undone:
-            back, before = self._unrelabel(undone.pop())
-            places = np.searchsorted(restored.keys, back.keys)
-            assert (restored.keys[places] == back.keys).all()  # only these had its labels again
-            restored.labels[places] = back.labels
-            undone |= before
+            newest = max(undone)  # whose labels may be of an older one; names sort by time
+            back, before = self._unrelabel(newest)
+            restored, undone = merged(back, restored), undone - {newest} | before
         return restored
 
     def _unrelabel(self, operation: str) -> tuple[Labelled, set[str]]:

@@ -455,7 +455,7 @@ def test_each_of_very_many_is_changed_and_changed_back_and_deleted(store: Store)
     with store.transaction() as transaction:
         before = transaction.digest()
         transaction.begin("m/2", "relabel", LOCAL)
-        transaction.relabel(keys, ["owl"] * 9000, "m/2")
+        transaction.relabel(keys[::-1], ["owl"] * 9000, "m/2")
         assert transaction.ids(parsed("label = owl")) == names
         back = transaction.unrelabel("m/2")
         transaction.begin("m/3", "prune", LOCAL)

@@ -15,6 +15,7 @@ import pytest
 
 from visual_memory_index import Catalog, Memory, Query, Request
 from visual_memory_index.errors import CorruptStore, LostSecret, NewerStore, RequestErased
+from visual_memory_index.files import checksums as sums
 from visual_memory_index.files.database import connect
 from visual_memory_index.files.migrations import CATALOG_STEPS, MEMORY_STEPS, migrate
 from visual_memory_index.records.entry import Parts
@@ -192,6 +193,45 @@ def test_a_migrated_file_has_the_tables_of_a_new_one(path: Path, tmp_path: Path)
         migrate(new, MEMORY_STEPS, Path("new"))
 
         assert old.execute(tables).fetchall() == new.execute(tables).fetchall()
+
+
+OPERATION = (
+    "name, kind, principal, state, problem, created_at, ended_at, undone_at, length(result), result"
+)
+
+
+@pytest.mark.parametrize("schema", [9, 10, 11])
+def test_operations_are_those_of_before_a_migration(schema: int, tmp_path: Path) -> None:
+    path = Path(shutil.copy(DATA / f"memory-schema-{schema}.sqlite", tmp_path))
+    with closing(sqlite3.connect(path)) as db:
+        db.executemany(
+            "INSERT INTO operations (name, kind, state, result, problem, created_at, ended_at, "
+            "undone_at, principal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                ("birds/1", "relabel", "done", "[" + "1, " * 9999 + "1]", None, 1, 2, 3, "ann"),
+                ("birds/2", "prune", "failed", None, "for a reason", 4, 5, None, "ben"),
+                ("birds/3", "unlearn", "cancelled", "{}", "", 6, None, None, "local"),
+            ],
+        )
+        sums.add_functions(db)
+        sums.write(db)
+        db.commit()
+        of_entries = "SELECT key, pruned_by, relabelled_by FROM entries"
+        wanted = [
+            db.execute(query).fetchall()
+            for query in (f"SELECT {OPERATION} FROM operations ORDER BY name", of_entries)
+        ]
+
+    Memory.open(path).close()
+
+    with closing(sqlite3.connect(path)) as db:
+        found = [
+            db.execute(query).fetchall()
+            for query in (f"SELECT {OPERATION} FROM operations ORDER BY name", of_entries)
+        ]
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert found == wanted
 
 
 def test_a_file_is_kept_for_every_schema() -> None:

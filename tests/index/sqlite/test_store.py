@@ -16,7 +16,7 @@ from visual_memory_index.errors import CorruptStore
 from visual_memory_index.ledger.digest import elements
 from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.sqlite.transaction import SqliteTransaction
-from visual_memory_index.store.store import Identity, new_identity
+from visual_memory_index.store.store import Identity, Labelled, new_identity
 
 VECTORS = unit_rows(np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32))
 IDS = ["b", "a", "ü"]
@@ -50,6 +50,54 @@ def test_an_operation_is_looked_up_without_reading_the_results_of_others(
         *_, last = db.execute("SELECT name FROM pragma_table_info('operations')")
 
     assert last == ("result",)
+
+
+def test_each_operation_of_a_chain_is_gone_through_once(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, undo, undone = [f"{at:02}" for at in range(30)], SqliteTransaction._unrelabel, []
+    entries, keys = [Entry(name, "crow") for name in names], np.arange(8, 38)
+    vectors = np.ones((30, 3), np.float32)
+
+    def counted(transaction: SqliteTransaction, operation: str) -> tuple[Labelled, set[str]]:
+        undone.append(operation)
+        return undo(transaction, operation)
+
+    monkeypatch.setattr(SqliteTransaction, "_unrelabel", counted)
+    with store.transaction() as transaction:
+        transaction.insert(
+            range(8, 38), names, entries, vectors, 0, elements(names, entries, vectors)
+        )
+        before = transaction.digest()
+        for at, name in enumerate([*names, "last"]):
+            transaction.begin(name, "relabel", "local")
+            transaction.relabel(keys[at % 30 :], [name] * (30 - at % 30), name)
+        for name in names:
+            transaction.mark_undone(name)
+            assert not len(transaction.unrelabel(name).keys)
+        undone.clear()
+
+        back = transaction.unrelabel("last")
+
+        assert transaction.digest() == before
+    assert (back.keys.tolist(), back.labels.tolist()) == (keys.tolist(), ["crow"] * 30)
+    assert undone == ["last", *names[::-1]]
+
+
+def test_entries_that_an_undo_left_to_an_operation_undone_since_come_back_with_others(
+    store: SqliteStore,
+) -> None:
+    with store.transaction() as transaction:
+        for name, keys in (("a", [5, 6]), ("b", [5]), ("c", [6])):
+            transaction.begin(name, "relabel", "local")
+            transaction.relabel(np.array(keys), [name] * len(keys), name)
+        transaction.mark_undone("a")
+        transaction.unrelabel("a")
+        transaction._unrelabel("b")  # as an early release did: 5 has the label of "a" again
+
+        back = transaction.unrelabel("c")
+
+    assert [*zip(*back, strict=True)] == [("b", 5, "crow"), ("a", 6, "crow")]
 
 
 def test_what_sqlite_refuses_loses_the_whole_transaction(store: SqliteStore) -> None:

@@ -131,6 +131,7 @@ def test_a_prune_that_finds_nobody_has_nothing_to_apply(run: Run, crowd: Memory)
 
     assert shown.startswith(f"0 entries would no longer vote in {crowd.name}.\n")
     assert "--apply" not in shown
+    assert "undo" not in text(run("prune", crowd.name, "--apply"))
 
 
 def test_the_ids_of_a_file_are_pruned(run: Run, crowd: Memory) -> None:

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.codes import kernels
 from visual_memory_index.codes.groups import CHUNK, DIMENSIONS, MANY
+from visual_memory_index.rows.compiled import read_only
 
 DIMENSION_MAX = 16_384
 ROUNDS = 3  # of a rotation: the last numbers mix with the first
@@ -122,9 +123,7 @@ def encode(turned: NDArray[np.float64]) -> Codes:
 def encode_rows(vectors: Floats, rotation: Rotation) -> Codes:
     """Return the codes of unit ``vectors`` (n, d), turned by their ``rotation``."""
     codes = room(*vectors.shape)
-    rows = np.ascontiguousarray(vectors)[:]
-    rows.flags.writeable = False  # else the loop would be compiled for both kinds
-    kernels.encode_rows(rows, rotation.signs, *codes)
+    kernels.encode_rows(read_only(vectors), rotation.signs, *codes)
     return codes
 
 
@@ -146,35 +145,22 @@ class Digits(NamedTuple):
 
 def to_digits(turned: NDArray[np.float64]) -> Digits:
     """Return unit queries (d, n) that a ``Rotation`` turned: one in 16 bits, several in 8."""
-    turned = turned.T
-    count, dimension = turned.shape
-    chunks = chunks_of(dimension)
-    most = DIGIT_MAX
+    dimension, count = turned.shape
+    chunks, most = chunks_of(dimension), DIGIT_MAX
+    tiles, columns, parts = -(-count // MANY), MANY, 1
     if count == 1:
         most = min(257 * DIGIT_MAX, SUM_MAX // (LEVEL_MAX * dimension))
-    steps = (np.abs(turned).max(axis=1) / most).astype(np.float32)
-    wide = steps.astype(np.float64)[:, np.newaxis]
-    words = np.clip(np.rint(turned / wide), -most, most)
-    errors = np.linalg.norm(turned - words * wide, axis=1)
-    padded = np.zeros((count, chunks * DIMENSIONS), np.int16)
-    padded[:, :dimension] = words
-    last = ((padded + 128) & 255) - 128
-    columns = np.stack([(padded - last) >> 8, last] if count == 1 else [last], axis=1)
-    by_chunk = columns.astype(np.int8).reshape(count, -1, chunks, DIMENSIONS)
-    if count == 1:
-        tiles = by_chunk
-    else:
-        tiles = np.zeros((-(-count // MANY), MANY, chunks, DIMENSIONS), np.int8)
-        tiles.reshape(-1, chunks, DIMENSIONS)[:count] = by_chunk[:, 0]
-    room = -(-4 * chunks // CHUNK) * CHUNK
-    row_digits = np.zeros((*by_chunk.shape[:2], 2, room), np.int8)
-    halves = by_chunk.reshape(*by_chunk.shape[:3], 2, 4).swapaxes(2, 3)
-    row_digits[..., : 4 * chunks] = halves.reshape(*row_digits.shape[:3], -1)
+        tiles, columns, parts = 1, 2, 2
+    digits = np.zeros((tiles, chunks, columns, DIMENSIONS), np.int8)
+    row_digits = np.zeros((count, parts, 2, -(-4 * chunks // CHUNK) * CHUNK), np.int8)
+    totals, steps = np.empty(count, np.int32), np.empty(count, np.float32)
+    squares, errors = np.empty(count), np.empty(count)
+    kernels.round_queries(turned, most, digits, row_digits, totals, steps, squares, errors)
     return Digits(
-        digits=np.ascontiguousarray(tiles.transpose(0, 2, 1, 3)),
+        digits=digits,
         row_digits=row_digits,
-        offsets=(LEVEL_MAX * words.sum(axis=1)).astype(np.int32),
+        offsets=LEVEL_MAX * totals,
         steps=steps,
-        squares=((words * wide) ** 2).sum(axis=1).astype(np.float32),
+        squares=squares.astype(np.float32),
         margins=np.nextafter((errors + MARGIN).astype(np.float32), np.float32(np.inf)),
     )

@@ -145,6 +145,52 @@ def encode_rows(vectors: Any, signs: Any, upper: Any, lower: Any, numbers: Any) 
 
 
 @compiled
+def round_queries(
+    turned: Any,
+    most: int,
+    digits: Any,
+    row_digits: Any,
+    totals: Any,
+    steps: Any,
+    squares: Any,
+    errors: Any,
+) -> None:
+    """Round n queries, float64 (d, n), to integers from −``most`` to ``most`` times a step.
+
+    The integers are written as ``codes.Digits`` has them, into arrays of zeros; with them go their
+    ``totals``, and float64 (n,) the ``squares`` of norms and the norms of the ``errors``.
+    """
+    dimension, count = turned.shape
+    parts = row_digits.shape[1]
+    for query in range(count):
+        largest, square, error = 0.0, 0.0, 0.0
+        total = np.int64(0)
+        for at in range(dimension):
+            largest = max(largest, abs(turned[at, query]))
+        steps[query] = largest / most
+        step = np.float64(steps[query])
+        tile, column = query // MANY, query % MANY
+        for at in range(dimension):
+            word = min(max(np.rint(turned[at, query] / step), -most), most)
+            rounded = word * step
+            square += rounded * rounded
+            error += (turned[at, query] - rounded) ** 2
+            number = np.int64(word)
+            total += number
+            chunk, place = at >> 3, at & 7
+            half, inside = place >> 2, 4 * chunk + (place & 3)
+            low = ((number + 128) & 255) - 128
+            if parts == 2:
+                high = (number - low) >> 8
+                digits[0, chunk, 0, place], digits[0, chunk, 1, place] = high, low
+                row_digits[query, 0, half, inside], row_digits[query, 1, half, inside] = high, low
+            else:
+                digits[tile, chunk, column, place] = low
+                row_digits[query, 0, half, inside] = low
+        totals[query], squares[query], errors[query] = total, square, np.sqrt(error)
+
+
+@compiled
 def put(words: Any, rows: Any, block: Any) -> None:
     """Write codes of ``rows`` into a ``block`` of groups: uint32 (n, m) into (groups, m, 16)."""
     for at in range(len(rows)):

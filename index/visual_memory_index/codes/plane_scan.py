@@ -150,6 +150,8 @@ class PlaneScan:
         groups = len(wanted.admitted)
         share = max(PART_ROWS_MIN // GROUP, -(-groups // self._threads))
         spans = [(start, min(groups, start + share)) for start in range(0, groups, share)]
+        if len(spans) == 1:
+            return [self._select(wanted, *spans[0])]
         return list(threads.map(lambda span: self._select(wanted, *span), spans))
 
     def _select(self, wanted: Wanted, start: int, end: int) -> tuple[Floats, Kept]:

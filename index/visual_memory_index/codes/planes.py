@@ -22,6 +22,7 @@ from visual_memory_index.codes.codes import (
 )
 from visual_memory_index.codes.groups import CHUNK, GROUP
 from visual_memory_index.rows.blocks import by_block, fresh
+from visual_memory_index.rows.compiled import read_only
 from visual_memory_index.rows.rows import Rows, moves
 
 BLOCK_ROWS = 1 << 17
@@ -119,7 +120,7 @@ class Planes:
     def _put(self, rows: Rows, codes: Codes) -> None:
         for number, inside in by_block(rows, self.block_rows):
             block, places = self.blocks[number], rows[inside] - number * self.block_rows
-            upper, numbers = codes.upper[inside], np.ascontiguousarray(codes.numbers[:, inside].T)
+            upper, numbers = read_only(codes.upper[inside]), read_only(codes.numbers[:, inside].T)
             kernels.put(upper.view(np.uint32)[..., 0], places, block.upper.view(np.uint32)[..., 0])
             block.lower[places] = codes.lower[inside].reshape(len(places), -1)
             kernels.put(numbers.view(np.uint32), places, block.numbers.view(np.uint32))

@@ -126,6 +126,12 @@ class Engine:
             yield self.current_ram()
 
     @contextmanager
+    def searching_ram_if_free(self) -> Iterator[RamCopy | None]:
+        """Yield what ``searching_ram`` yields, but None if there is something to wait for."""
+        with self.reporting_damage(), self.lock.reading_if_free() as free:
+            yield self.current_ram() if free else None
+
+    @contextmanager
     def changing_ram(self) -> Iterator[RamCopy]:
         """Yield the copy in RAM alone; searches go on while it waits for ``reading_ram``."""
         with self.reporting_damage(), self.whole.writing(), self.lock.writing():

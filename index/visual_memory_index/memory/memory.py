@@ -46,6 +46,9 @@ from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.contents import StoredEntry
 from visual_memory_index.store.store import AuditPage, Identity, Page, Transaction
 
+MOMENT = 1 << 22  # numbers compared: some tenths of a millisecond, in which no thread takes over
+EACH = 256  # numbers in whose time a row is looked at, beside those of its vector
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryInfo:
@@ -513,6 +516,19 @@ class Memory:
         }
         return [next(answers[query.counts_k]) for query in queries]
 
+    def nearest_at_once(self, query: Query) -> Neighbors | None:
+        """Return what ``nearest`` does, but None if that would wait, or take more than a moment.
+
+        Raises MemoryClosed.
+        """
+        if not query.is_plain or self._engine.originals == "disk":
+            return None
+        with self._engine.searching_ram_if_free() as ram:
+            if ram is None or work_of(query, len(ram)) > MOMENT:
+                return None
+            found = search([query], ram, self._engine.store)
+        return None if found is None else found[0].neighbors
+
     def _nearest(self, queries: Sequence[Query], counts_k: int | None) -> list[Neighbors]:
         """Return the result of queries that all have the same ``counts_k``."""
         counts, found = None, None
@@ -537,6 +553,12 @@ class Memory:
                 means = score  # they are the same
             answers.append(replace(each.neighbors, v=v, score=score, means=means))
         return answers
+
+
+def work_of(query: Query, rows: int) -> int:
+    """Return how many numbers a search among so many ``rows`` compares, more or less."""
+    count, dimension = map(int, query.vectors.shape)
+    return count * (rows + len(query.exclude_ids)) * (dimension + EACH)
 
 
 def to_scoring(fitting: Callable[[], Head], query: Query) -> Callable[[], HeadScores]:

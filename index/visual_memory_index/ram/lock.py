@@ -35,6 +35,20 @@ class ReadWriteLock:
                 self._readers -= 1
                 self._changed.notify_all()
 
+    @contextmanager
+    def reading_if_free(self) -> Iterator[bool]:
+        """Hold the lock as ``reading`` does, and yield True; yield False if it would wait."""
+        with self._changed:
+            free = not self._writing and not self._writers_waiting
+            self._readers += free
+        try:
+            yield free
+        finally:
+            if free:
+                with self._changed:
+                    self._readers -= 1
+                    self._changed.notify_all()
+
     def let_in(self) -> None:
         """Wait until all readers that are waiting now hold the lock, or held it."""
         with self._changed:

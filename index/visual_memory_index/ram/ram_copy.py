@@ -27,12 +27,12 @@ from visual_memory_index.records.entry import CodedEntries, Keys, Texts, VotingE
 from visual_memory_index.records.filter import Comparison
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.records.steps import equal
-from visual_memory_index.rows.distances import exact_distances
+from visual_memory_index.rows.distances import Distances
 from visual_memory_index.rows.rows import RowBits, Rows, distinct
 from visual_memory_index.scan.ranking import exact_order
 from visual_memory_index.scan.vectors import IndexFactory
 
-EXACT_AT_ONCE = 4096
+ROWS_AT_ONCE = 4096
 PART_ROWS, PART_NUMBERS = 4096, 1 << 21  # of vectors, changed while searches wait: some 20 ms
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
 FEWER_ENTRIES = "run it on a copy of the memory with fewer entries, or with more RAM"
@@ -133,8 +133,8 @@ class RamCopy:
                 )
             )
             check_room(4 * self.vectors.dimension * len(rows), "Such a removal", FEWER_AT_ONCE)
-            starts = range(0, len(rows), EXACT_AT_ONCE)
-            parts = (rows[start : start + EXACT_AT_ONCE] for start in starts)
+            starts = range(0, len(rows), ROWS_AT_ONCE)
+            parts = (rows[start : start + ROWS_AT_ONCE] for start in starts)
             going = ((self._columns.keys[part], self.vectors.gather(part)) for part in parts)
             self._originals.hold(chain(going, ((each.keys, each.vectors) for each in added)))
 
@@ -209,7 +209,7 @@ class RamCopy:
         moment = ridge is not None
         check_size(len(self.label_counts), self.vectors.dimension, moment=moment)
         self.counted.keep(moment=moment)
-        while not self.counted.go_on(EXACT_AT_ONCE):
+        while not self.counted.go_on(ROWS_AT_ONCE):
             pass
         assert self.counted.statistics is not None
         return fit(self.counted.statistics, ridge, invert=invert)
@@ -259,8 +259,7 @@ class RamCopy:
         width = min([k, *(len(rows) for rows in candidates)])
         rows = np.empty((len(queries), width), dtype=np.intp)
         distances = np.empty((len(queries), width))
-        for number, (query, among) in enumerate(zip(queries, candidates, strict=True)):
-            exact = self._exact(query, among)
+        for number, (among, exact) in enumerate(self._measured(queries, candidates)):
             nearest = exact_order(among, exact, self._columns.ids)[:width]
             rows[number], distances[number] = among[nearest], exact[nearest]
         return Found(Neighbors(*self.columns(rows), distances), rows)
@@ -283,8 +282,8 @@ class RamCopy:
             wanted = 5 * self.vectors.dimension * len(rows)  # with codes
             check_room(wanted, "Work on all entries", FEWER_ENTRIES)
         copy = RamCopy(self.vectors.dimension, self._indexes, background=True)
-        for start in range(0, len(rows), EXACT_AT_ONCE):
-            part = rows[start : start + EXACT_AT_ONCE]
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[start : start + ROWS_AT_ONCE]
             keys, (ids, labels) = self._columns.keys[part], self.columns(part)
             vectors = self.vectors.gather(part)
             copy.add(keys, ids, labels, vectors)
@@ -317,7 +316,7 @@ class RamCopy:
 
     def at(self, query: NDArray[np.float32], rows: Rows) -> Neighbors:
         """Return the entries in ``rows`` (1, m), with their distances to one query (1, d)."""
-        distances = self._exact(query[0], rows[0])[np.newaxis]
+        distances = self.vectors.distances(query, np.zeros_like(rows[0]), rows[0])[np.newaxis]
         return Neighbors(*self.columns(rows), distances)
 
     def nearest(self, queries: NDArray[np.float32], k: int) -> Neighbors:
@@ -341,7 +340,8 @@ class RamCopy:
         left = EXACT_PRODUCTS_AT_ONCE
         for numbers, candidates in unresolved:
             left -= candidates.size * self.vectors.dimension
-            exact = self._exact(self.vectors.gather(rows[numbers[:1]])[0], candidates)
+            query = self.vectors.gather(rows[numbers[:1]])
+            exact = self.vectors.distances(query, np.zeros_like(candidates), candidates)
             nearest = candidates[exact_order(candidates, exact, self._columns.ids)][: k + 1]
             for number in numbers:
                 lists[number] = nearest[nearest != rows[number]][:k]
@@ -350,10 +350,18 @@ class RamCopy:
                 break
         return lists, score_bounds, resolved
 
-    def _exact(self, query: NDArray[np.float32], rows: Rows) -> NDArray[np.float64]:
-        starts = range(0, max(1, len(rows)), EXACT_AT_ONCE)
-        parts = [rows[start : start + EXACT_AT_ONCE] for start in starts]
-        return np.concatenate([exact_distances(query, self.vectors.gather(part)) for part in parts])
+    def _measured(
+        self, queries: NDArray[np.float32], candidates: Sequence[Rows]
+    ) -> Iterator[tuple[Rows, Distances]]:
+        """Yield the ``candidates`` of each query with their exact distances to it."""
+        counts = [len(rows) for rows in candidates]
+        numbers = np.repeat(np.arange(len(counts)), np.array(counts, dtype=np.intp))
+        every = np.concatenate([np.empty(0, dtype=np.intp), *candidates])
+        exact = self.vectors.distances(queries, numbers, every)
+        end = 0
+        for rows, count in zip(candidates, counts, strict=True):
+            start, end = end, end + count
+            yield rows, exact[start:end]
 
     def _relabel(self, rows: NamedRows) -> None:
         self.counted.relabel(*rows.relabelled)

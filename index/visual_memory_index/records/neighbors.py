@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,12 @@ class Query:
     head: bool = False
     ridge: float | None = None
     means: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """True if the nearest entries are asked for, and nothing else of the entries."""
+        wanted = self.counts_k is not None, self.sizes, self.head, self.means
+        return self.filter is None and not any(wanted)
 
     @property
     def all_have_head(self) -> bool:
@@ -81,6 +88,22 @@ class Neighbors:
     def kept(self, mask: NDArray[np.bool_]) -> Neighbors:
         """Return the ids, labels and distances of the columns where ``mask`` (k,) is True."""
         return Neighbors(self.ids[:, mask], self.labels[:, mask], self.distances[:, mask])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Neighbors]) -> Neighbors:
+        """Return those of the queries of all ``parts``, of which none has scores.
+
+        Parts may differ in k, if entries were deleted meanwhile: then the least counts.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        k = min(each.ids.shape[1] for each in parts)
+
+        def column(name: str) -> Any:
+            values = [getattr(each, name) for each in parts]
+            return None if values[0] is None else np.concatenate([each[:, :k] for each in values])
+
+        return cls(*map(column, ("ids", "labels", "distances", "v", "sizes")))
 
     def scored(self) -> Neighbors:
         """Return these neighbours with the scores of the head, which may take long to fit.

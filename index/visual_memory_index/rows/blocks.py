@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.rows.distances import Distances, distances_of_pairs
 from visual_memory_index.rows.rows import Rows, distinct, moves
 
 BLOCK_BYTES = 1 << 26  # scanning 100,000 × 768 in blocks of 50 to 100 MB: 5 to 9 % over one piece
@@ -37,8 +38,14 @@ def fresh(shape: tuple[int, ...], kind: type[T]) -> NDArray[T]:
     return np.frombuffer(room, dtype=kind).reshape(shape)
 
 
-def by_block(rows: Rows, block_rows: int) -> Iterator[tuple[int, Rows]]:
+def by_block(rows: Rows, block_rows: int) -> Iterator[tuple[int, Rows | slice]]:
     """Yield each block that has some of ``rows``, with the positions of these in ``rows``."""
+    if not len(rows):
+        return
+    first, last = (int(row) // block_rows for row in (rows.min(), rows.max()))
+    if first == last:
+        yield first, slice(None)
+        return
     of_block = rows // block_rows
     for number in distinct(of_block).tolist():
         yield number, np.flatnonzero(of_block == number)
@@ -101,6 +108,15 @@ class Blocks:
         for number, inside in by_block(rows, self._block_rows):
             gathered[inside] = self._blocks[number][rows[inside] - number * self._block_rows]
         return gathered
+
+    def distances(self, queries: NDArray[np.float32], numbers: Rows, rows: Rows) -> Distances:
+        """Return ``distances_of_pairs`` of queries[numbers] to these ``rows``: float64 (m,)."""
+        distances = np.empty(len(rows))
+        for number, inside in by_block(rows, self._block_rows):
+            places = rows[inside] - number * self._block_rows
+            block = self._blocks[number]
+            distances[inside] = distances_of_pairs(queries, numbers[inside], block, places)
+        return distances
 
     def _put(self, rows: Rows, vectors: NDArray[np.float32]) -> None:
         for number, inside in by_block(rows, self._block_rows):

@@ -7,12 +7,15 @@ from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
+import numpy as np
 from numba.core import caching, config
+from numpy.typing import NDArray
 
 FunctionCache: Any = caching.FunctionCache
+T = TypeVar("T", bound=np.generic)
 
 
 class Cache(FunctionCache):  # type: ignore[misc]
@@ -43,6 +46,13 @@ class Cache(FunctionCache):  # type: ignore[misc]
 def hash_of(folder: Path) -> str:
     """Return the SHA-256 of all modules in a folder."""
     return sha256(b"".join(each.read_bytes() for each in sorted(folder.glob("*.py")))).hexdigest()
+
+
+def read_only(array: NDArray[T]) -> NDArray[T]:
+    """Return an array as loops are compiled for it once: in C order, not to be written."""
+    view = np.ascontiguousarray(array)[:]
+    view.flags.writeable = False
+    return view
 
 
 def compiled(function: Any) -> Any:

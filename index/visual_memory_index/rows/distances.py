@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from visual_memory_index.rows.compiled import compiled, read_only
+from visual_memory_index.rows.rows import Rows
+
+Distances = NDArray[np.float64]
 
 UNIT_TOLERANCE = 1e-6
 ROWS_AT_ONCE = 128  # 128 rows of 1,280 products stay in a core's cache
@@ -23,19 +30,50 @@ def fixed_sum(terms: NDArray[np.float64]) -> NDArray[np.float64]:
     return terms[..., 0].copy()
 
 
-def exact_distances(query: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float64]:
+def exact_distances(query: NDArray[np.float32], rows: NDArray[np.float32]) -> Distances:
     """Return 1 − dot products of unit ``query`` (d,) and unit rows (m, d): float64 (m,) in [0, 2].
 
-    A product of two float32 is exact in float64, so only the sum rounds. The dot products are not
-    divided by the norms, which ``unit_rows`` leaves up to 1e-6 from 1, so a result may differ from
-    1 − cosine by about 2e-6.
+    A product of two float32 is exact in float64, so only the sum rounds: it is ``fixed_sum``. The
+    dot products are not divided by the norms, which ``unit_rows`` leaves up to 1e-6 from 1, so a
+    result may differ from 1 − cosine by about 2e-6.
     """
-    wide = query.astype(np.float64)
+    numbers = np.zeros(len(rows), dtype=np.intp)
+    return distances_of_pairs(query[np.newaxis], numbers, rows, np.arange(len(rows)))
+
+
+def distances_of_pairs(
+    queries: NDArray[np.float32], numbers: Rows, vectors: NDArray[np.float32], rows: Rows
+) -> Distances:
+    """Return ``exact_distances`` of queries[numbers] to vectors[rows], pair by pair: (m,)."""
     distances = np.empty(len(rows))
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        part = slice(start, start + ROWS_AT_ONCE)
-        distances[part] = 1.0 - fixed_sum(rows[part] * wide)
-    return np.clip(distances, 0.0, 2.0, out=distances)
+    measure(queries.astype(np.float64), numbers, read_only(vectors), rows, distances)
+    return distances
+
+
+@compiled
+def measure(queries: Any, numbers: Any, vectors: Any, rows: Any, distances: Any) -> None:
+    """Write ``distances_of_pairs`` into ``distances``; ``queries`` are float64 (n, d)."""
+    dimension = vectors.shape[1]
+    half = (dimension + 1) // 2
+    sums = np.zeros(half)
+    for pair in range(len(rows)):
+        query, vector = queries[numbers[pair]], vectors[rows[pair]]
+        for at in range(half):
+            sums[at] = query[at] * np.float64(vector[at])
+        for at in range(dimension - half):
+            sums[at] += query[half + at] * np.float64(vector[half + at])
+        width = half
+        while width > 1:
+            upper = (width + 1) // 2
+            for at in range(width - upper):
+                sums[at] += sums[upper + at]
+            width = upper
+        distance = 1.0 - sums[0]
+        if distance < 0.0:
+            distance = 0.0
+        elif distance > 2.0:
+            distance = 2.0
+        distances[pair] = distance
 
 
 def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:

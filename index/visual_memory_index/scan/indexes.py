@@ -14,6 +14,7 @@ from visual_memory_index.codes.plane_scan import PlaneScan
 from visual_memory_index.codes.planes import Planes
 from visual_memory_index.rows import row_kernels, scratch, word_kernel
 from visual_memory_index.rows.blocks import Blocks
+from visual_memory_index.rows.distances import exact_distances
 from visual_memory_index.rows.multiply import buffers
 from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.stored_rows import StoredRows
@@ -57,6 +58,7 @@ def compile_loops() -> None:
     row_kernels.compile_loops()
     word_kernel.compile_loop()
     planes, vectors = Planes(GROUP), np.eye(GROUP, dtype=np.float32)
+    exact_distances(vectors[0], vectors)
     planes.append(vectors)
     with ThreadPoolExecutor(1) as thread:
         for queries in (vectors[:1], vectors):

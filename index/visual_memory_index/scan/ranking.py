@@ -6,13 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.codes.bound import rounding_error
-from visual_memory_index.rows.distances import exact_distances
 from visual_memory_index.rows.multiply import multiply
 from visual_memory_index.rows.rows import Rows
 from visual_memory_index.scan.vectors import Ids, UnitRows
 
 WIDENED_AT_ONCE = 1 << 22  # numbers made float64 at a time: 32 MB
-COPIED_AT_ONCE = 4096
 
 
 def rank_all(queries: NDArray[np.float32], rows: UnitRows, ids: Ids) -> Rows:
@@ -61,10 +59,7 @@ def _negated_scores(queries: NDArray[np.float32], rows: UnitRows) -> NDArray[np.
 
 def _in_exact_order(query: NDArray[np.float32], rows: UnitRows, ids: Ids, some: Rows) -> Rows:
     """Sort ``some`` rows by exact distance, equal distances by id."""
-    exact = np.empty(len(some))
-    for start in range(0, len(some), COPIED_AT_ONCE):
-        part = slice(start, start + COPIED_AT_ONCE)
-        exact[part] = exact_distances(query, rows.gather(some[part]))
+    exact = rows.distances(query[np.newaxis], np.zeros_like(some), some)
     return some[exact_order(some, exact, ids)]
 
 

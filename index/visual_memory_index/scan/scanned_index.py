@@ -43,7 +43,8 @@ class ScannedIndex:
         self._scan = PlaneScan(planes, threads.count)
         self._background = threads.background
         self._threads = threads.background if background else threads.queries
-        self.dimension, self.blocks, self.gather = rows.dimension, rows.blocks, rows.gather
+        self.dimension, self.blocks = rows.dimension, rows.blocks
+        self.gather, self.distances = rows.gather, rows.distances
         self.encode, self.codes, self.traces = planes.encode, planes.codes, planes.traces
         self.code_bytes = planes.code_bytes
         self._error = float32_error(rows.dimension)

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.rows.distances import Distances, distances_of_pairs
 from visual_memory_index.rows.rows import Rows
 from visual_memory_index.scan.vectors import ReadRows
 
-READ_AT_ONCE = 1024
+READ_AT_ONCE = 4096
 
 
 class StoredRows:
@@ -34,6 +35,16 @@ class StoredRows:
     def remove(self, rows: Rows) -> None:
         """Count ``rows`` no more: ``read`` returns others in their places, as ``moves`` says."""
         self.count -= len(rows)
+
+    def distances(self, queries: NDArray[np.float32], numbers: Rows, rows: Rows) -> Distances:
+        """Return ``distances_of_pairs`` of queries[numbers] to these ``rows``: float64 (m,)."""
+        distances = np.empty(len(rows))
+        for start in range(0, len(rows), READ_AT_ONCE):
+            part = slice(start, start + READ_AT_ONCE)
+            vectors = self.gather(rows[part])
+            places = np.arange(len(vectors))
+            distances[part] = distances_of_pairs(queries, numbers[part], vectors, places)
+        return distances
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """Yield all rows, as arrays in order."""

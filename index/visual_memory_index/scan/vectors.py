@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory_index.rows.distances import Distances
 from visual_memory_index.rows.rows import RowBits, Rows
 
 Ids = Callable[[Rows], NDArray[np.object_]]  # returns the ids of some rows
@@ -74,12 +75,18 @@ class UnitRows(Protocol):
     def gather(self, rows: Rows) -> NDArray[np.float32]:
         """Copy ``rows``, in their order, into one array: float32 (len(rows), d), bit for bit."""
 
+    def distances(self, queries: NDArray[np.float32], numbers: Rows, rows: Rows) -> Distances:
+        """Return exact distances of queries[numbers] to ``rows``, pair by pair: float64 (m,).
+
+        They are those of ``rows.distances.exact_distances``, bit for bit.
+        """
+
 
 class VectorIndex(UnitRows, Protocol):
     """Unit vectors that are searched.
 
-    It proposes candidates, and proves that nothing nearer is missing: the caller computes their
-    exact distances (``distances.exact_distances``) and finds the k nearest, with all that are as
+    It proposes candidates, and proves that nothing nearer is missing: the caller has their exact
+    ``distances`` computed and finds the k nearest, with all that are as
     near as the k-th. The number of candidates affects only the time.
     """
 

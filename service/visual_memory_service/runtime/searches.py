@@ -1,87 +1,157 @@
-"""Searches of one memory, batched: those that arrive together are done together."""
+"""Searches of one memory: alone at once, and together those that arrive while others are done."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from collections import deque
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from visual_memory_index import Memory, Neighbors, Query
 from visual_memory_service.runtime.threads import until_done
 
-VECTORS_AT_ONCE = 256  # more add no throughput and make other queries wait
+TOGETHER = 64  # vectors: more add no throughput and make other queries wait
+PART = 16  # vectors of one query beside others: fewer are searched at a higher price
 PATIENCE_SECONDS = 0.05  # at most: by then a hundred callers were answered and have asked again
 
 
+@dataclass(eq=False, slots=True)
+class Asked:
+    """A query with its ``answer``; the search for the first ``begun`` of its vectors has begun.
+
+    ``found`` has what was found until now. If it is ``given_up``, nobody waits for the answer.
+    """
+
+    query: Query
+    answer: asyncio.Future[Neighbors]
+    begun: int = 0
+    found: list[Neighbors] = field(default_factory=list)
+    under_way: bool = False
+    given_up: bool = False
+
+    @property
+    def is_begun(self) -> bool:
+        """True if the search for all vectors has begun."""
+        return self.begun == len(self.query.vectors)
+
+    def begin(self, most: int) -> Query:
+        """Return the query for the next ``most`` vectors, or for all if one head answers them."""
+        query = self.query
+        if query.head or query.means:
+            most = len(query.vectors)
+        self.under_way = True
+        start, self.begun = self.begun, min(len(query.vectors), self.begun + most)
+        if start == 0 and self.is_begun:
+            return query
+        return replace(query, vectors=query.vectors[start : self.begun])
+
+    def end(self, found: Neighbors) -> None:
+        """Take what was found for the vectors that were begun last."""
+        self.under_way = False
+        self.found.append(found)
+        if self.given_up:
+            self.answer.cancel()
+        elif self.is_begun:
+            self.answer.set_result(Neighbors.joined(self.found))
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error, and search no further."""
+        self.under_way, self.begun = False, len(self.query.vectors)
+        if self.given_up:
+            self.answer.cancel()
+        else:
+            self.answer.set_exception(error)
+
+    def give_up(self) -> None:
+        """Search no further: nobody waits for the answer."""
+        self.given_up, self.begun = True, len(self.query.vectors)
+        if not self.under_way:
+            self.answer.cancel()
+
+
 class Searches:
-    """Batches one memory's searches: queries that arrive during a search are the next batch.
+    """The searches of one memory: one at a time, for some vectors of each caller that waits.
+
+    One that is quick and has nothing to wait for is done at once, in the calling thread. Others
+    are done in a thread, and those that arrive meanwhile are the next batch. Large queries take
+    part by part, in turn with others, so that these wait for a part of them alone.
 
     Callers answered together often ask again together, and one scan for all costs half of two. So
-    the next batch waits for as many new queries as were just answered, but no longer than their
-    search took.
+    the next batch waits for half of the callers that were there last, while the other half reads
+    its answers, but no longer than their search took.
     """
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self._waiting: dict[asyncio.Future[Neighbors], Query] = {}
+        self._waiting = deque[Asked]()
         self._expected = 0
-        self._gathered = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
+        self._searching = False
+        self._pause: asyncio.TimerHandle | None = None
 
     async def nearest(self, query: Query) -> Neighbors:
         """Return the nearest entries of a query, as ``Memory.nearest`` does, batched with others.
 
         If cancelled, waits until a search that has begun has ended.
         """
-        answer: asyncio.Future[Neighbors] = asyncio.get_running_loop().create_future()
-        self._waiting[answer] = query
-        if len(self._waiting) >= self._expected:
-            self._gathered.set()
-        if self._running is None:
-            self._running = asyncio.create_task(self._run())
-        return await until_done(answer, lambda: self._abandon(answer))
+        if not self._searching and not self._waiting:
+            found = self._memory.nearest_at_once(query)
+            if found is not None:
+                return found
+        asked = Asked(query, asyncio.get_running_loop().create_future())
+        self._waiting.append(asked)
+        if self._pause is None or len(self._waiting) >= self._expected:
+            self._go_on()
+        return await until_done(asked.answer, asked.give_up)
 
-    def _abandon(self, answer: asyncio.Future[Neighbors]) -> None:
-        """Drop a query nobody waits for, unless its search has begun."""
-        if self._waiting.pop(answer, None) is not None:
-            answer.cancel()
-
-    async def _run(self) -> None:
-        while batch := self._next_batch():
-            began = time.perf_counter()
-            await self._search(batch)
-            await self._gather(len(batch) + len(self._waiting), time.perf_counter() - began)
-        self._running = None
-
-    async def _gather(self, expected: int, seconds: float) -> None:
-        self._expected = expected
-        self._gathered.clear()
-        if len(self._waiting) < expected:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(seconds, PATIENCE_SECONDS)):
-                    await self._gathered.wait()
-
-    def _next_batch(self) -> list[tuple[Query, asyncio.Future[Neighbors]]]:
-        batch: list[tuple[Query, asyncio.Future[Neighbors]]] = []
-        vectors = 0
-        for answer, query in self._waiting.items():
-            vectors += len(query.vectors)
-            if batch and vectors > VECTORS_AT_ONCE:
-                break
-            batch.append((query, answer))
-        for _, answer in batch:
-            del self._waiting[answer]
-        return batch
-
-    async def _search(self, batch: list[tuple[Query, asyncio.Future[Neighbors]]]) -> None:
+    def _go_on(self) -> None:
+        """Begin the next search, unless one is under way."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        if self._searching or not self._waiting:
+            return
+        batch, queries = self._next_batch()
+        if not batch:
+            return
+        loop, began = asyncio.get_running_loop(), time.perf_counter()
         try:
-            found = await asyncio.to_thread(self._memory.nearest, [query for query, _ in batch])
-            for (_, answer), neighbors in zip(batch, found, strict=True):
-                answer.set_result(neighbors)
+            searching = loop.run_in_executor(None, self._memory.nearest, queries)
         except Exception as error:  # each waiting call reports it
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(error)
-        finally:
-            for _, answer in batch:
-                answer.cancel()
+            for asked in batch:
+                asked.fail(error)
+            return
+        self._searching = True
+        searching.add_done_callback(partial(self._answer, batch, began))
+
+    def _next_batch(self) -> tuple[list[Asked], list[Query]]:
+        batch, queries, vectors = list[Asked](), list[Query](), 0
+        part = PART if len(self._waiting) > 1 else TOGETHER
+        while self._waiting and vectors < TOGETHER:
+            asked = self._waiting.popleft()
+            if not asked.is_begun:  # else it was given up
+                batch.append(asked)
+                queries.append(asked.begin(part))
+                vectors += len(queries[-1].vectors)
+        self._waiting.extend(asked for asked in batch if not asked.is_begun)
+        return batch, queries
+
+    def _answer(
+        self, batch: list[Asked], began: float, searching: asyncio.Future[list[Neighbors]]
+    ) -> None:
+        seconds = time.perf_counter() - began
+        self._searching = False
+        try:
+            found = searching.result()
+        except BaseException as error:
+            for asked in batch:
+                asked.fail(error)
+        else:
+            for asked, each in zip(batch, found, strict=True):
+                asked.end(each)
+        self._expected = len({*batch, *self._waiting}) // 2
+        if len(self._waiting) >= self._expected:
+            self._go_on()
+        else:
+            wait = min(seconds, PATIENCE_SECONDS)
+            self._pause = asyncio.get_running_loop().call_later(wait, self._go_on)

@@ -44,9 +44,9 @@ class Served:
     seconds: float
 
     def processor_seconds(self) -> float:
-        """Return the processor time of all threads of the server until now."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Return the processor time of all threads of the server that have not ended."""
+        threads = Path(f"/proc/{self.pid}/task").iterdir()
+        return sum(int((each / "schedstat").read_text().split()[0]) for each in threads) / 1e9
 
     def memory_bytes(self, kind: str) -> int:
         """Return the server's RAM in bytes; ``kind`` is VmRSS for now, or VmHWM for the peak.

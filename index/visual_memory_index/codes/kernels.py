@@ -200,6 +200,34 @@ def put(words: Any, rows: Any, block: Any) -> None:
 
 
 @compiled
+def chosen(heaps: Any, ks: Any, margins: Any, queries: Any, rows: Any, uppers: Any) -> Any:
+    """Return the kept rows that could be among the k nearest, by query, and where each query's end.
+
+    The first arrays are the ``heaps`` of all threads side by side, int64 (n,) and float32 (n,), the
+    last those of ``plane_scan.Kept``. The ends int64 (n + 1,) begin with a 0.
+    """
+    needed = np.empty(len(ks), np.float32)
+    for query in range(len(ks)):
+        lowest = -np.inf
+        bounds = heaps[query][heaps[query] < np.inf]
+        if len(bounds) >= ks[query]:
+            lowest = np.float64(np.sort(bounds)[len(bounds) - ks[query]])
+        needed[query] = reach(lowest, np.float64(margins[query]))
+    ends = np.zeros(len(ks) + 1, np.int64)
+    for at in range(len(rows)):
+        ends[queries[at] + 1] += uppers[at] >= needed[queries[at]]
+    for query in range(len(ks)):
+        ends[query + 1] += ends[query]
+    places, found = ends[:-1].copy(), np.empty(ends[-1], np.int64)
+    for at in range(len(rows)):
+        query = queries[at]
+        if uppers[at] >= needed[query]:
+            found[places[query]] = rows[at]
+            places[query] += 1
+    return found, ends
+
+
+@compiled
 def replace_lowest(heaps: Any, query: int, lower: np.float32) -> None:
     """Put ``lower`` in the place of the lowest number of a query's heap."""
     at, child, count = 0, 1, heaps.shape[1]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory_index.codes import kernels
-from visual_memory_index.codes.bound import reach
 from visual_memory_index.codes.codes import Digits, Floats, to_digits
 from visual_memory_index.codes.groups import GROUP
 from visual_memory_index.codes.planes import Planes
@@ -48,32 +48,29 @@ class Kept:
     @classmethod
     def of(cls, parts: Sequence[Kept]) -> Kept:
         """Return all rows of ``parts``."""
+        if len(parts) == 1:
+            return parts[0]
         return cls(
             np.concatenate([each.queries for each in parts]),
             np.concatenate([each.rows for each in parts]),
             np.concatenate([each.uppers for each in parts]),
         )
 
-    def at(self, places: NDArray[np.bool_] | slice) -> Kept:
-        """Return some of the rows."""
-        return Kept(self.queries[places], self.rows[places], self.uppers[places])
-
-    def by_query(self, count: int) -> list[Rows]:
-        """Return the rows of each of ``count`` queries."""
-        order = np.argsort(self.queries, kind="stable")
-        ends = np.searchsorted(self.queries[order], np.arange(1, count))
-        return np.split(self.rows[order], ends)
+    def first(self, count: int) -> Kept:
+        """Return the first of the rows."""
+        return Kept(self.queries[:count], self.rows[:count], self.uppers[:count])
 
 
 class Wanted(NamedTuple):
     """Which rows a scan keeps for n queries: those that could be among the k nearest.
 
-    A row needs its bit in ``admitted``, uint16 (groups,), and an upper bound of its number in
-    ``floors``, float32 (rows,), or more; a group's floors alone hold for all.
+    The ``ks`` are int64 (n,). A row needs its bit in ``admitted``, uint16 (groups,), and an upper
+    bound of its number in ``floors``, float32 (rows,), or more; a group's floors alone hold for
+    all.
     """
 
     digits: Digits
-    ks: Sequence[int]
+    ks: NDArray[np.int64]
     admitted: NDArray[np.uint16]
     floors: Floats
 
@@ -100,20 +97,12 @@ class PlaneScan:
         lowest = np.full(GROUP, -np.inf, np.float32)
         try:
             digits = self._digits(queries)
-            parts = self._scan(Wanted(digits, ks, admitted, lowest), threads)
+            return self._scan(Wanted(digits, np.array(ks), admitted, lowest), threads)
         except Crowded:
             half = len(queries) // 2
             return self.candidates(queries[:half], ks[:half], admitted, threads) + self.candidates(
                 queries[half:], ks[half:], admitted, threads
             )
-        heaps = np.concatenate([heaps for heaps, _ in parts], axis=1)
-        margins = digits.margins.tolist()
-        needed = np.array(
-            [reach(kth(*each), margin) for *each, margin in zip(heaps, ks, margins, strict=True)],
-            np.float32,
-        )
-        near = Kept.of([kept.at(kept.uppers >= needed[kept.queries]) for _, kept in parts])
-        return near.by_query(len(ks))
 
     def reaching(
         self, queries: NDArray[np.float32], floors: Floats, threads: Executor
@@ -128,8 +117,8 @@ class PlaneScan:
         lowest[:count] = floors - digits.margins.max()
         unbound = np.full(len(queries), np.inf, np.float32)
         every = digits._replace(margins=unbound)  # no row is needed to be among the nearest
-        wanted = Wanted(every, [1] * len(queries), self._every(), lowest)
-        return Kept.of([kept for _, kept in self._scan(wanted, threads)]).by_query(len(queries))
+        ones = np.ones(len(queries), np.int64)
+        return self._scan(Wanted(every, ones, self._every(), lowest), threads)
 
     def _digits(self, queries: NDArray[np.float32]) -> Digits:
         """Return the digits of unit queries. Raises Crowded."""
@@ -142,22 +131,29 @@ class PlaneScan:
         count = self._planes.count
         return RowBits.every(count).words.view("<u2")[: -(-count // GROUP)]
 
-    def _scan(self, wanted: Wanted, threads: Executor) -> list[tuple[Floats, Kept]]:
-        """Return the heaps (n, largest k) of each thread and what it kept. Raises Crowded.
-
-        A heap has the largest lower bounds of a query, and infinity in its places beyond k.
-        """
+    def _scan(self, wanted: Wanted, threads: Executor) -> list[Rows]:
+        """Return the rows wanted for each query. Raises Crowded."""
         groups = len(wanted.admitted)
         share = max(PART_ROWS_MIN // GROUP, -(-groups // self._threads))
         spans = [(start, min(groups, start + share)) for start in range(0, groups, share)]
-        if len(spans) == 1:
-            return [self._select(wanted, *spans[0])]
-        return list(threads.map(lambda span: self._select(wanted, *span), spans))
+        if len(spans) == 1:  # another thread would begin later than this one ends
+            parts = [self._select(wanted, *spans[0])]
+        else:
+            parts = [*threads.map(lambda span: self._select(wanted, *span), spans)]
+        heaps = np.concatenate([heaps for heaps, _ in parts], axis=1)
+        kept = Kept.of([kept for _, kept in parts])
+        margins = wanted.digits.margins
+        rows, ends = kernels.chosen(heaps, wanted.ks, margins, kept.queries, kept.rows, kept.uppers)
+        return [rows[start:end] for start, end in pairwise(ends.tolist())]
 
     def _select(self, wanted: Wanted, start: int, end: int) -> tuple[Floats, Kept]:
+        """Return the heaps (n, largest k) of some groups, and what was kept. Raises Crowded.
+
+        A heap has the largest lower bounds of a query, and infinity in its places beyond k.
+        """
         digits, ks, admitted, floors = wanted
-        beyond = np.arange(max(ks)) >= np.array(ks)[:, np.newaxis]
-        heaps = np.where(beyond, np.float32(np.inf), np.float32(-np.inf))
+        heaps = np.full((len(ks), ks.max()), -np.inf, np.float32)
+        heaps[np.arange(heaps.shape[1]) >= ks[:, np.newaxis]] = np.inf
         kept, count = Kept.room(max(ROOM_MIN, ROOM_EACH * len(ks))), 0
         groups = self._planes.block_rows // GROUP
         while start < end:
@@ -190,12 +186,4 @@ class PlaneScan:
                 if len(ks) > 1 and len(kept.rows) >= KEPT_MAX:
                     raise Crowded
                 kept = Kept.of([kept, Kept.room(len(kept.rows))])
-        return heaps, kept.at(slice(count))
-
-
-def kth(bounds: Floats, k: int) -> float:
-    """Return the k-th largest of ``bounds`` but for infinity; minus infinity if they are fewer."""
-    finite = bounds[bounds < np.inf]
-    if len(finite) < k:
-        return -np.inf
-    return float(np.partition(finite, len(finite) - k)[len(finite) - k])
+        return heaps, kept.first(count)

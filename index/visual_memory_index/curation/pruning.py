@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.errors import BadParameter
 from visual_memory_index.records.operation import Progress, unreported
-from visual_memory_index.rows.distances import fixed_sum, unit_rows
+from visual_memory_index.rows.distances import distances_of_pairs, unit_rows
 from visual_memory_index.rows.multiply import multiply
 from visual_memory_index.scan.ranking import score_doubt
 from visual_memory_index.votes.voting import Counts
@@ -124,7 +124,7 @@ def class_difficulties(vectors: Vectors, ids: Ids, labels: AnyInts) -> Values:
     ordered = vectors[order]
     means = _means(ordered, codes, ordered[first])
     difficulties = np.empty(len(ids))
-    difficulties[order] = _pair_distances(ordered, np.arange(len(ids)), means, codes)
+    difficulties[order] = distances_of_pairs(ordered, np.arange(len(ids)), means, codes)
     return difficulties
 
 
@@ -185,7 +185,7 @@ def nearest_prototypes(
         part = slice(start, start + SCORES_AT_ONCE)
         scores = np.minimum(multiply(vectors[part].astype(np.float64), turned), 1.0)
         rows, columns = np.nonzero(scores >= scores.max(axis=1, keepdims=True) - slack)
-        exact = _pair_distances(vectors[part], rows, prototypes, columns)
+        exact = distances_of_pairs(vectors[part], rows, prototypes, columns)
         order = np.lexsort((columns, exact, rows))
         _, first = np.unique(rows[order], return_index=True)
         nearest[part], distances[part] = columns[order][first], exact[order][first]
@@ -196,19 +196,6 @@ def nearest_prototypes(
 def _in_round(number: int, on_progress: Progress) -> Progress:
     """Return a callback for round ``number`` of k-means that reports progress of all rounds."""
     return lambda done, m: on_progress(number * m + done, (ITERATIONS_MAX + 1) * m)
-
-
-def _pair_distances(
-    vectors: Vectors, rows: NDArray[np.intp], others: Vectors, columns: NDArray[np.intp]
-) -> Values:
-    """Return ``exact_distances`` of vectors[rows] to others[columns], pair by pair."""
-    distances = np.empty(len(rows))
-    for start in range(0, len(rows), PAIRS_AT_ONCE):
-        part = slice(start, start + PAIRS_AT_ONCE)
-        products = vectors[rows[part]].astype(np.float64)
-        products *= others[columns[part]]
-        distances[part] = 1.0 - fixed_sum(products)
-    return np.clip(distances, 0.0, 2.0, out=distances)
 
 
 def _means(vectors: Vectors, groups: NDArray[np.intp], fallback: Vectors) -> Vectors:

@@ -238,7 +238,10 @@ class RamCopy:
 
     def rows_of_ids(self, ids: Iterable[str]) -> Rows:
         """Return the rows of the ``ids`` that vote, ascending; other ids are ignored."""
-        rows = self._columns.rows_of_ids([*ids])
+        ids = [*ids]
+        if not ids:
+            return np.empty(0, dtype=np.intp)
+        rows = self._columns.rows_of_ids(ids)
         rows = distinct(rows[rows >= 0])
         return rows if self.hidden is None else rows[~self.hidden.mask()[rows]]
 

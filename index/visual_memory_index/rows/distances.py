@@ -51,6 +51,18 @@ def distances_of_pairs(
 
 
 @compiled
+def sum_in_order(terms: Any) -> Any:
+    """Return the ``fixed_sum`` of ``terms`` float64 (d,), and overwrite them."""
+    width = len(terms)
+    while width > 1:
+        half = (width + 1) // 2
+        for at in range(width - half):
+            terms[at] += terms[half + at]
+        width = half
+    return terms[0]
+
+
+@compiled
 def measure(queries: Any, numbers: Any, vectors: Any, rows: Any, distances: Any) -> None:
     """Write ``distances_of_pairs`` into ``distances``; ``queries`` are float64 (n, d)."""
     dimension = vectors.shape[1]
@@ -62,13 +74,7 @@ def measure(queries: Any, numbers: Any, vectors: Any, rows: Any, distances: Any)
             sums[at] = query[at] * np.float64(vector[at])
         for at in range(dimension - half):
             sums[at] += query[half + at] * np.float64(vector[half + at])
-        width = half
-        while width > 1:
-            upper = (width + 1) // 2
-            for at in range(width - upper):
-                sums[at] += sums[upper + at]
-            width = upper
-        distance = 1.0 - sums[0]
+        distance = 1.0 - sum_in_order(sums)
         if distance < 0.0:
             distance = 0.0
         elif distance > 2.0:
@@ -82,20 +88,37 @@ def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     Norms are float64. A row that is zero or not finite becomes NaN: see ``bad_rows``. Returns
     ``rows`` itself if all keep their bits.
     """
-    units = rows
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        part = slice(start, start + ROWS_AT_ONCE)
-        with np.errstate(invalid="ignore"):  # widening a signalling NaN warns
-            wide = rows[part].astype(np.float64)
-        norms = np.sqrt(fixed_sum(np.square(wide)))[:, np.newaxis]
-        kept = (np.abs(norms - 1.0) <= UNIT_TOLERANCE)[:, 0]
-        if not kept.all():
-            units = rows.copy() if units is rows else units
-            usable = np.isfinite(norms) & (norms > 0)
-            scaled = np.full(wide.shape, np.nan)
-            np.divide(wide, norms, out=scaled, where=usable)
-            units[part][~kept] = scaled[~kept]
+    given, norms = read_only(rows), np.empty(len(rows))
+    if measure_norms(given, norms) == len(rows):
+        return rows
+    units = rows.copy()
+    scale(given, norms, units)
     return units
+
+
+@compiled
+def measure_norms(rows: Any, norms: Any) -> int:
+    """Write the norm of each of ``rows`` float32 (n, d) into ``norms``; return how many are 1."""
+    sums = np.zeros(rows.shape[1])
+    units = 0
+    for row in range(len(rows)):
+        for at in range(rows.shape[1]):
+            number = np.float64(rows[row, at])
+            sums[at] = number * number
+        norms[row] = np.sqrt(sum_in_order(sums))
+        units += abs(norms[row] - 1.0) <= UNIT_TOLERANCE
+    return units
+
+
+@compiled
+def scale(rows: Any, norms: Any, units: Any) -> None:
+    """Write the ``rows`` whose norms are not 1, divided by them, into ``units``, or else NaN."""
+    for row in range(len(rows)):
+        if abs(norms[row] - 1.0) <= UNIT_TOLERANCE:
+            continue
+        usable = 0.0 < norms[row] < np.inf
+        for at in range(rows.shape[1]):
+            units[row, at] = np.float64(rows[row, at]) / norms[row] if usable else np.nan
 
 
 def bad_rows(units: NDArray[np.float32]) -> NDArray[np.intp]:

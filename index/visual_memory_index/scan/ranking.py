@@ -66,9 +66,10 @@ def _in_exact_order(query: NDArray[np.float32], rows: UnitRows, ids: Ids, some: 
 def exact_order(rows: Rows, distances: NDArray[np.float64], ids: Ids) -> Rows:
     """Return the positions in ``rows`` by distance, equal distances by the rows' ``ids``."""
     order = np.argsort(distances)
-    equal = np.diff(distances[order]) == 0
-    tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
-    if len(tied):
+    ordered = distances[order]
+    equal = ordered[1:] == ordered[:-1]
+    if equal.any():
+        tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
         places = order[tied]
         named = zip(distances[places].tolist(), ids(rows[places]), places, strict=True)
         order[tied] = [place for *_, place in sorted(named)]  # code points sort as UTF-8 does

@@ -124,11 +124,15 @@ class Rule:
     def counted(self) -> Rule:
         """Return the rule of the same decisions whose other parameters are those by default."""
         unused: dict[str, Any] = {
-            each.name: each.default for each in fields(self) if not self.counts(each.name)
+            name: default
+            for name, default in DEFAULTS.items()
+            if getattr(self, name) != default and not self.counts(name)
         }
-        return replace(self, **unused)
+        return replace(self, **unused) if unused else self
 
     def parameters(self) -> dict[str, Any]:
         """Return by name every parameter that makes a difference with this voting and head."""
-        names = (each.name for each in fields(self))
-        return {name: getattr(self, name) for name in names if self.counts(name)}
+        return {name: getattr(self, name) for name in DEFAULTS if self.counts(name)}
+
+
+DEFAULTS = MappingProxyType({each.name: each.default for each in fields(Rule)})

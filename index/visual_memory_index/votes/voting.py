@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -49,8 +50,9 @@ def rank(distances: Weights) -> Weights:
 
     Of ``distances`` only the shape is used.
     """
-    ranks = np.arange(distances.shape[-1])
-    return np.broadcast_to(1.0 / (RANK_OFFSET + ranks), distances.shape)
+    weights = np.empty_like(distances)
+    weights[:] = 1.0 / (RANK_OFFSET + np.arange(distances.shape[-1]))
+    return weights
 
 
 VOTINGS = MappingProxyType({rule.__name__: rule for rule in (plurality, distance, softmax, rank)})
@@ -151,11 +153,8 @@ def tally(labels: Iterable[str], weights: Weights) -> dict[str, float]:
     A weight of 0 is no vote. A tie is won by the label that reached the score first: the label
     whose last vote came earlier.
     """
-    totals: dict[str, float] = {}
-    last_vote: dict[str, int] = {}
-    for position, (label, weight) in enumerate(zip(labels, weights.tolist(), strict=True)):
+    totals: dict[str, float] = {}  # in the order of the last votes
+    for label, weight in zip(labels, weights.tolist(), strict=True):
         if weight:
-            totals[label] = totals.get(label, 0.0) + weight
-            last_vote[label] = position
-    ordered = sorted(totals, key=lambda label: (-totals[label], last_vote[label]))
-    return {label: totals[label] for label in ordered}
+            totals[label] = totals.pop(label, 0.0) + weight
+    return dict(sorted(totals.items(), key=itemgetter(1), reverse=True))

@@ -232,8 +232,10 @@ def to_vectors(vectors: entry_pb2.Vectors, path: str, settings: Settings) -> NDA
     check_count(vectors.rows, "vectors.rows", settings)
     if len(data) // (4 * vectors.rows) > DIMENSION_MAX:
         raise BadField("vectors.rows", f"must have at most {DIMENSION_MAX} dimensions")
-    rows = np.frombuffer(data, "<f4").reshape(vectors.rows, -1)
-    units = index.unit_rows(rows.astype(np.float32, copy=False))
+    rows = np.frombuffer(data, "<f4").reshape(vectors.rows, -1).astype(np.float32, copy=False)
+    units = index.unit_rows(rows)
+    if units is rows:
+        return rows
     bad = index.bad_rows(units)
     if bad.size:
         field = f"entries[{bad[0]}].vector" if path == "entries" else f"{path}[{bad[0]}]"

@@ -325,18 +325,17 @@ class CallScope:
         if self._ended is not None and isinstance(error, CANCELLED):
             error = self._ended
         milliseconds = round((time.perf_counter() - self._began) * 1000, 1)
-        method = self._method.rpartition("/")[2]
-        event = log.bind(method=method, milliseconds=milliseconds)
+        call = {"method": self._method.rpartition("/")[2], "milliseconds": milliseconds}
         if error is None:
-            event.debug("answered")
+            log.debug("answered", **call)
         elif isinstance(error, REFUSALS):
             where = {"path": str(error.path)} if isinstance(error, FileRefusal) else {}
-            event.info("refused", reason=type(error).__name__, **where)
+            log.info("refused", reason=type(error).__name__, **call, **where)
             await self._context.abort_with_status(rpc_status.to_status(answer(error)))
         elif isinstance(error, grpc.aio.AbortError):
-            event.info("refused")
+            log.info("refused", **call)
         elif isinstance(error, CANCELLED):
-            event.info("cancelled")
+            log.info("cancelled", **call)
         elif isinstance(error, Exception):
-            event.error("failed", exc_info=error)
+            log.error("failed", exc_info=error, **call)
             await self._context.abort_with_status(rpc_status.to_status(answer(foreseen(error))))

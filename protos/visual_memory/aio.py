@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 POLL_SECONDS = 0.02
+SMALL_BYTES = 65_536  # are checked and packed in less time than a thread needs to take over
 
 
 def connect(
@@ -211,18 +212,30 @@ class Client:
         """
         return await self._transport.do(_operations.cancel_operation(operation))
 
+    async def _prepare_and_ask(
+        self, prepare: Callable[[], _queries.Queries[T]], vectors: ArrayLike | None
+    ) -> list[T]:
+        """Ask what ``prepare`` returns: in a thread unless ``vectors`` are a small array."""
+        if getattr(vectors, "nbytes", SMALL_BYTES + 1) <= SMALL_BYTES:
+            return await self._ask(prepare())
+        return await self._ask(await asyncio.to_thread(prepare))
+
     async def _ask(self, queries: _queries.Queries[T]) -> list[T]:
         async def ask(server: types.ServerInfo) -> list[T]:
             pace = self._paces[queries.header.memory, queries.method, queries.contents.name]
             if not queries.depends_on_memory(server):
                 try:
-                    return await self._transport.ask(queries.calls(server.limits, pace))
+                    return await self._transport.ask(
+                        queries.calls(server.limits, pace), alone=queries.is_one_vector
+                    )
                 except Error as refusal:  # where a default rule has a head, all labels are scored
                     if refusal.reason != "ANSWER_TOO_LARGE":
                         raise
             info = await self._transport.do(_memories.memory_info(queries.header.memory))
             sized = queries.sized_for(info, server)
-            return await self._transport.ask(sized.calls(server.limits, pace))
+            return await self._transport.ask(
+                sized.calls(server.limits, pace), alone=queries.is_one_vector
+            )
 
         return await self._with_server(ask)
 
@@ -481,7 +494,7 @@ class Memory:
         and FailedPrecondition for a memory that is empty, not calibrated for these votes, or stores
         no images to re-rank.
         """
-        queries = await asyncio.to_thread(
+        queries = partial(
             _queries.classify,
             self.name,
             images=images,
@@ -510,7 +523,7 @@ class Memory:
             rerank_seconds=rerank_seconds,
             domain_mean=domain_mean,
         )
-        return await self._client._ask(queries)
+        return await self._client._prepare_and_ask(queries, vectors)
 
     async def search(
         self,
@@ -527,7 +540,7 @@ class Memory:
         InvalidArgument, and FailedPrecondition if the memory is empty or none of its entries is
         admitted.
         """
-        queries = await asyncio.to_thread(
+        queries = partial(
             _queries.search,
             self.name,
             images=images,
@@ -536,7 +549,7 @@ class Memory:
             filter=filter,
             exclude_ids=exclude_ids,
         )
-        return await self._client._ask(queries)
+        return await self._client._prepare_and_ask(queries, vectors)
 
     async def misleading_counts(
         self, k: int = 100, *, progress: Progress | None = None

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from visual_memory._messages.answers import to_decision, to_neighbors, to_vectors
 from visual_memory._messages.call import Call
-from visual_memory._messages.contents import PART_ITEMS, Contents, Pictures, contents, parts, room
+from visual_memory._messages.contents import (
+    PART_ITEMS,
+    Contents,
+    Pictures,
+    Rows,
+    contents,
+    parts,
+    room,
+)
 from visual_memory._messages.fields import checked, message, to_duration
 from visual_memory._messages.images import Images
 from visual_memory._messages.pace import Pace
@@ -40,6 +48,11 @@ class Queries(Generic[T]):
     contents: Contents
     read: Callable[[Any], list[T]]
     items: int = PART_ITEMS
+
+    @property
+    def is_one_vector(self) -> bool:
+        """True if there is one call, and no file to be read for it."""
+        return isinstance(self.contents, Rows) and len(self.contents) == 1
 
     def depends_on_memory(self, server: ServerInfo) -> bool:
         """Return True if ``sized_for`` is to be called, as message sizes depend on the memory."""

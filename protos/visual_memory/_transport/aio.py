@@ -111,8 +111,13 @@ class Transport:
                 next_delay = budget.next_delay(error)
             await asyncio.sleep(next_delay)
 
-    async def ask(self, calls: Iterator[Call[list[T]]]) -> list[T]:
-        """Make calls, two in flight at a time, and return their answers as one list, in order."""
+    async def ask(self, calls: Iterator[Call[list[T]]], *, alone: bool) -> list[T]:
+        """Make calls, two in flight at a time, and return their answers as one list, in order.
+
+        A call that is ``alone`` is made ready without a thread.
+        """
+        if alone:
+            return await self.do(next(calls))
         answers: list[T] = []
         in_flight: deque[asyncio.Task[list[T]]] = deque()
         try:

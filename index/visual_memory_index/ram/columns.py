@@ -109,9 +109,14 @@ class Columns:
     def ids(self, rows: Rows) -> NDArray[np.object_]:
         """Return the ids of ``rows``, in their shape."""
         arrays, wanted = self._arrays, rows.ravel()
-        starts, texts = arrays.starts[wanted], arrays.texts.data
-        places = zip(starts.tolist(), (starts + arrays.lengths[wanted]).tolist(), strict=True)
-        ids = (str(texts[start : end - 1], "utf-8") for start, end in places)
+        data = row_kernels.copied(arrays.texts, arrays.starts, arrays.lengths, wanted).tobytes()
+        ends = np.cumsum(arrays.lengths[wanted], dtype=np.int64).tolist()
+        places = zip([0, *ends], ends, strict=False)
+        if data.isascii():  # then an id is a piece of one text
+            text = str(data, "ascii")
+            ids = (text[start : end - 1] for start, end in places)
+        else:
+            ids = (str(data[start : end - 1], "utf-8") for start, end in places)
         return np.fromiter(ids, object, rows.size).reshape(rows.shape)
 
     def labels(self, rows: Rows) -> NDArray[np.object_]:

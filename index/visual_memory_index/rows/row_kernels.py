@@ -133,6 +133,21 @@ def pack(texts: Any, starts: Any, lengths: Any, packed: Any, packed_starts: Any)
 
 
 @compiled
+def copied(texts: Any, starts: Any, lengths: Any, rows: Any) -> Any:
+    """Return the texts of ``rows``, one behind the other."""
+    size = 0
+    for row in rows:
+        size += lengths[row]
+    found = np.empty(size, np.uint8)
+    end = 0
+    for row in rows:
+        for at in range(lengths[row]):
+            found[end + at] = texts[starts[row] + at]
+        end += lengths[row]
+    return found
+
+
+@compiled
 def erase(texts: Any, starts: Any, lengths: Any, rows: Any) -> int:
     """Overwrite the texts of ``rows`` with zeros; return the number of bytes."""
     erased = 0
@@ -153,4 +168,5 @@ def compile_loops() -> None:
     renumber(cells, row, row, row)
     drop(cells, row, row)
     pack(text, row, lengths, text, row)
+    copied(text, row, lengths, row)
     erase(text, row, lengths, row)

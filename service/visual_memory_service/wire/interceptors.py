@@ -41,16 +41,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, admission: AdmissionControl, connections: Connections) -> None:
         self._admission, self._connections = admission, connections
+        self._guarded: dict[str, Any] = {}
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: Any
     ) -> Any:
-        handler = await continuation(details)
-        if handler is None:
-            return None
+        method = details.method
+        if method not in self._guarded:
+            handler = await continuation(details)
+            if handler is None:
+                return None
+            self._guarded[method] = self._guard(method, handler)
+        return self._guarded[method]
+
+    def _guard(self, method: str, handler: Any) -> Any:
+        """Return a handler that runs the calls of ``handler`` in scopes."""
 
         def begin(context: Any) -> CallScope:
-            return CallScope(details, context, handler, self._admission, self._connections)
+            return CallScope(method, context, handler, self._admission, self._connections)
 
         # To gRPC all requests are streams, so that a call decides when its message is received.
         if handler.response_streaming:
@@ -155,13 +163,13 @@ class CallScope:
 
     def __init__(
         self,
-        details: Any,
+        method: str,
         context: Any,
         handler: Any,
         admission: AdmissionControl,
         connections: Connections,
     ) -> None:
-        self._method, self._metadata = details.method, details.invocation_metadata
+        self._method = method
         self._context, self._handler = context, handler
         self._admission, self._connections, self.held = admission, connections, 0
         self.unannounced, self.patience = False, PRESSED_SECONDS
@@ -191,29 +199,24 @@ class CallScope:
 
     async def _only(self) -> bytes:
         """Receive the one message of the call, with room reserved for it."""
-        size = announced_bytes(self._metadata)
+        size = announced_bytes(self._context.invocation_metadata() or ())
         if size is None:
             async with self._admission.unannounced():  # first: a call waiting here takes no place
                 await self._admit()
-                with self._as(unannounced=True, patience=UNANNOUNCED_SECONDS):
+                self.unannounced, self.patience = True, UNANNOUNCED_SECONDS
+                try:
                     return await self._first()
+                finally:
+                    self.unannounced, self.patience = False, PRESSED_SECONDS
         await self._admit()
         self.held = self._admission.swap_reservation(self.held, size)
-        with self._as(patience=PRESSED_SECONDS + size / BYTES_PER_SECOND_MIN):
-            data = await self._first()
+        self.patience += size / BYTES_PER_SECOND_MIN
+        data = await self._first()
         if len(data) > size:
             raise errors.BadField(
                 MESSAGE_BYTES, f"in the metadata is {size}, but the message has {len(data)} bytes"
             )
         return data
-
-    @contextmanager
-    def _as(self, *, patience: float, unannounced: bool = False) -> Iterator[None]:
-        self.patience, self.unannounced = patience, unannounced
-        try:
-            yield
-        finally:
-            self.patience, self.unannounced = PRESSED_SECONDS, False
 
     async def _first(self) -> bytes:
         data = await self._receive()

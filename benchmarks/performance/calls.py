@@ -13,14 +13,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
-from ratios import DIMENSION, K, packed, unit
+from ratios import DIMENSION, K, packed
 from served import Served, end_with_parent, folder, served
+from vectors import KINDS, make
 
 import visual_memory
 import visual_memory.aio
 from visual_memory.v1 import service_pb2 as pb
 
 ROUNDS, CALLS = 15, 100
+LABELS = 100
 BARE = """
 import asyncio, sys, grpc
 
@@ -72,13 +74,14 @@ async def cost(server: Served, call: Call) -> tuple[float, float, float]:
     return wall, theirs, own
 
 
-async def measure(ours: Served, count: int) -> list[tuple[str, list[tuple[float, float, float]]]]:
+async def measure(
+    ours: Served, count: int, kind: str
+) -> list[tuple[str, list[tuple[float, float, float]]]]:
     """Return the costs of each kind of call, round by round, all kinds in each round."""
-    vectors, query = unit(count, DIMENSION, 1), unit(1, DIMENSION, 2)
+    stored, (query, _) = make(kind, count + 1, DIMENSION, LABELS).split(count)
     with visual_memory.connect(ours.address) as client:
         memory = client.create_memory("bench", dimension=DIMENSION)
-        labels = [f"label {number % 100}" for number in range(count)]
-        memory.insert(vectors=vectors, labels=labels)
+        memory.insert(vectors=stored.vectors, labels=stored.labels)
         request = pb.ClassifyRequest(memory="bench", vectors=packed(query), k=K)
         body = request.SerializeToString()
         async with (
@@ -115,9 +118,10 @@ async def measure(ours: Served, count: int) -> list[tuple[str, list[tuple[float,
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--kind", choices=KINDS, default="clustered")
     options = parser.parse_args()
     with folder() as work, served(work / "data") as server:
-        costs = asyncio.run(measure(server, options.rows))
+        costs = asyncio.run(measure(server, options.rows, options.kind))
     print(
         f"{options.rows} × {DIMENSION}, k = {K}; medians of {ROUNDS} × {CALLS} calls, one at a time"
     )

@@ -22,6 +22,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from served import Served, folder, seconds, served
+from vectors import KINDS, make
 
 from visual_memory.v1 import entry_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
@@ -187,11 +188,10 @@ async def ask_together(address: str, queries: Vectors, rounds: int) -> float:
         return len(queries) * rounds / (time.perf_counter() - began)
 
 
-def searching(data: Path, vectors: Vectors) -> list[Ratio]:
+def searching(data: Path, vectors: Vectors, queries: Vectors) -> list[Ratio]:
     faiss.cvar.distance_compute_blas_threshold = 1
     index = faiss.IndexFlatIP(DIMENSION)
     index.add(vectors)
-    queries = unit(CLIENTS, DIMENSION, 2)
     index.search(queries, K)
     together, apart = [], []
     with served(data) as server:
@@ -273,21 +273,23 @@ def pictures_of(root: Path) -> list[bytes]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--kind", choices=KINDS, default="clustered")
     parser.add_argument("--images", type=Path, default=Path("../shared/data/natural16"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    vectors = unit(options.rows, DIMENSION, 1)
+    made = make(options.kind, options.rows + CLIENTS, DIMENSION).vectors
+    vectors, queries = made[: options.rows], made[options.rows :]
     ratios: list[Ratio] = []
     with folder() as work:
         data = work / "data"
         ratios.append(insertion(work, data, vectors))
         ratios += restart(work, data, vectors)
-        ratios += searching(data, vectors)
+        ratios += searching(data, vectors, queries)
         if options.images.is_dir():
             ratios.append(embedding(work, pictures_of(options.images)))
         else:
             print(f"no pictures in {options.images}: images/s not measured (--images FOLDER)")
-    print(f"{options.rows} × {DIMENSION}, k = {K}")
+    print(f"{options.rows} × {DIMENSION}, {options.kind}, k = {K}")
     print(f"{'':28}{'ours':>10}{'bare':>10}{'ratio':>16}  goal")
     for ratio in ratios:
         mark = "ok" if ratio.ok else "MISSED"

@@ -13,7 +13,7 @@ import argparse
 import asyncio
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TypeAlias
@@ -25,15 +25,14 @@ from numpy.typing import NDArray
 from ratios import ask_together, import_messages, packed, stub
 from served import folder, median, seconds, served
 from usearch.index import search as usearch_search
+from vectors import KINDS, make
 
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import ScannedIndexes, unit_rows
+from visual_memory_index import ScannedIndexes
 from visual_memory_index.codes.groups import INSTRUCTIONS
 from visual_memory_index.rows.distances import exact_distances
 
 Vectors = NDArray[np.float32]
-MADE_AT_ONCE = 50_000
-CLASSES, SPREAD = 1000, 0.8
 ROUNDING = 1e-5  # of float32 distances
 OTHERS_MAX = 16  # queries that the slower scans are given
 FLAT, OURS, SERVED = "faiss flat", "ours", "ours over gRPC"
@@ -41,39 +40,12 @@ FLAT, OURS, SERVED = "faiss flat", "ours", "ours over gRPC"
 Scan: TypeAlias = Callable[[Vectors], NDArray[np.intp]]
 
 
-def clustered(count: int, dimension: int) -> Iterator[Vectors]:
-    """Yield ``count`` unit vectors in parts, around 1,000 centres, of a spectrum that decays.
-
-    They are turned at random, as no dimension of an embedder is the first.
-    """
-    rng = np.random.default_rng(0)
-    turned = np.linalg.qr(rng.standard_normal((dimension, dimension)))[0]
-    spectrum = turned / np.sqrt(1 + np.arange(dimension))[:, np.newaxis]
-    centres = rng.standard_normal((CLASSES, dimension)) @ spectrum
-    for start in range(0, count, MADE_AT_ONCE):
-        size = min(MADE_AT_ONCE, count - start)
-        noise = SPREAD * rng.standard_normal((size, dimension)) @ spectrum
-        yield unit_rows((centres[rng.integers(CLASSES, size=size)] + noise).astype(np.float32))
-
-
-def even(count: int, dimension: int) -> Iterator[Vectors]:
-    """Yield ``count`` unit vectors in parts, evenly distributed: no neighbour is near."""
-    rng = np.random.default_rng(0)
-    for start in range(0, count, MADE_AT_ONCE):
-        size = min(MADE_AT_ONCE, count - start)
-        yield unit_rows(rng.standard_normal((size, dimension), dtype=np.float32))
-
-
-KINDS = {"clustered": clustered, "even": even}
-
-
 class Ours:
     """The index of a memory, with the exact distances that decide."""
 
     def __init__(self, vectors: Vectors) -> None:
         self._index = ScannedIndexes().new(vectors.shape[1])
-        for start in range(0, len(vectors), MADE_AT_ONCE):
-            self._index.append(vectors[start : start + MADE_AT_ONCE])
+        self._index.append(vectors)
         self.candidates = self.exact_seconds = 0.0
 
     def search(self, queries: Vectors, k: int) -> NDArray[np.intp]:
@@ -82,8 +54,8 @@ class Ours:
         found = self._index.candidates(queries, [k] * len(queries), [nothing] * len(queries))
         self.candidates = sum(map(len, found)) / len(found)
         nearest, began = [], time.perf_counter()
-        for query, rows in zip(queries, found, strict=True):
-            distances = exact_distances(query, self._index.gather(rows))
+        for number, rows in enumerate(found):
+            distances = self._index.distances(queries, np.full_like(rows, number), rows)
             nearest.append(rows[np.argsort(distances, kind="stable")[:k]])
         self.exact_seconds = time.perf_counter() - began
         return np.array(nearest)
@@ -140,8 +112,8 @@ def main() -> int:
     options = parser.parse_args()
     k, dimension = options.k, options.dimension
     most = max(options.batches)
-    made = np.concatenate(list(KINDS[options.kind](options.rows + most, dimension)))
-    vectors, queries = made[: options.rows], made[options.rows :]
+    vectors = make(options.kind, options.rows + most, dimension).vectors
+    vectors, queries = vectors[: options.rows], vectors[options.rows :]
     faiss.cvar.distance_compute_blas_threshold = 1
     flat, ours = faiss.IndexFlatIP(dimension), Ours(vectors)
     flat.add(vectors)

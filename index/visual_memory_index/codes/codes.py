@@ -142,6 +142,18 @@ class Digits(NamedTuple):
     squares: Floats
     margins: Floats
 
+    def part(self, start: int, end: int) -> Digits:
+        """Return those of the queries from ``start``, a multiple of MANY, to ``end``."""
+        own = slice(start, end)
+        return Digits(
+            self.digits[start // MANY : -(-end // MANY)],
+            self.row_digits[own],
+            self.offsets[own],
+            self.steps[own],
+            self.squares[own],
+            self.margins[own],
+        )
+
 
 def to_digits(turned: NDArray[np.float64]) -> Digits:
     """Return unit queries (d, n) that a ``Rotation`` turned: one in 16 bits, several in 8."""

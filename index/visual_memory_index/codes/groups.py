@@ -221,6 +221,16 @@ row_sum_for_one, row_sum_for_many = row_sum_of(2), row_sum_of(1)
 
 
 @intrinsic
+def lowest_bit(typing: Any, bits: Any) -> Any:
+    """Return the number of the lowest bit that is set; one has to be."""
+
+    def generate(context: Any, builder: Builder, signature: Any, values: Sequence[Value]) -> Any:
+        return builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
 def in_reach(
     typing: Any,
     sums: Any,

@@ -17,6 +17,7 @@ from visual_memory_index.codes.groups import (
     MANY,
     ROUNDED,
     in_reach,
+    lowest_bit,
     row_sum_for_many,
     row_sum_for_one,
     sums_for_many,
@@ -28,7 +29,8 @@ ENCODED_AT_ONCE = 64  # which stay in a core's cache
 LOSS_ERROR = 6e-12  # of ‖r‖² in float64: 3 · 16,384 · 2⁻⁵³, of three sums
 
 reach = compiled(bound.reach)
-reached: Any = in_reach  # its first parameter is Numba's own
+reached: Any = in_reach  # its first parameter is Numba's own, as that of the next
+first_bit: Any = lowest_bit
 
 
 @compiled
@@ -310,28 +312,27 @@ def select(
                     needed[query],
                     floors_at + group * floors_step,
                 )
-                lane = 0
-                while bits >> lane:
-                    if (bits >> lane) & 1:
-                        row = GROUP * group + lane
-                        row_at, query_at = lower_at + row * lower_step, own_at + query * own_step
-                        if columns == 2:
-                            sum = row_sum_for_one(row_at, query_at, lines)
-                        else:
-                            sum = row_sum_for_many(row_at, query_at, lines)
-                        whole = 32 * np.int64(sums[number, lane]) + 2 * np.int64(sum)
-                        whole -= 17 * np.int64(offsets[query])
-                        score = np.float32(whole) * (steps[query] * numbers[group, 3, lane])
-                        left = numbers[group, 4, lane] * (squares[query] + np.float32(ROUNDED))
-                        left -= numbers[group, 5, lane] * (score * score)
-                        error = np.sqrt(max(left, np.float32(0)))
-                        floor = floors[row if floors_step else lane]
-                        if score + error >= max(needed[query], floor):
-                            queries[count], rows[count] = query, base + row
-                            uppers[count] = score + error
-                            count += 1
-                            if score - error > heaps[query, 0]:
-                                replace_lowest(heaps, query, score - error)
-                                needed[query] = reach(heaps[query, 0], margins[query])
-                    lane += 1
+                while bits:
+                    lane = first_bit(bits)
+                    bits &= bits - 1
+                    row = GROUP * group + lane
+                    row_at, query_at = lower_at + row * lower_step, own_at + query * own_step
+                    if columns == 2:
+                        sum = row_sum_for_one(row_at, query_at, lines)
+                    else:
+                        sum = row_sum_for_many(row_at, query_at, lines)
+                    whole = 32 * np.int64(sums[number, lane]) + 2 * np.int64(sum)
+                    whole -= 17 * np.int64(offsets[query])
+                    score = np.float32(whole) * (steps[query] * numbers[group, 3, lane])
+                    left = numbers[group, 4, lane] * (squares[query] + np.float32(ROUNDED))
+                    left -= numbers[group, 5, lane] * (score * score)
+                    error = np.sqrt(max(left, np.float32(0)))
+                    floor = floors[row if floors_step else lane]
+                    if score + error >= max(needed[query], floor):
+                        queries[count], rows[count] = query, base + row
+                        uppers[count] = score + error
+                        count += 1
+                        if score - error > heaps[query, 0]:
+                            replace_lowest(heaps, query, score - error)
+                            needed[query] = reach(heaps[query, 0], margins[query])
     return end, count

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
+from math import gcd
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.codes import kernels
 from visual_memory_index.codes.codes import Digits, Floats, to_digits
-from visual_memory_index.codes.groups import GROUP
+from visual_memory_index.codes.groups import GROUP, MANY
 from visual_memory_index.codes.planes import Planes
 from visual_memory_index.rows.rows import RowBits, Rows
 
@@ -74,6 +75,10 @@ class Wanted(NamedTuple):
     admitted: NDArray[np.uint16]
     floors: Floats
 
+    def part(self, start: int, end: int) -> Wanted:
+        """Return those of the queries from ``start``, a multiple of MANY, to ``end``."""
+        return self._replace(digits=self.digits.part(start, end), ks=self.ks[start:end])
+
 
 class PlaneScan:
     """A scan of ``planes``, shared by so many ``threads``."""
@@ -132,19 +137,23 @@ class PlaneScan:
         return RowBits.every(count).words.view("<u2")[: -(-count // GROUP)]
 
     def _scan(self, wanted: Wanted, threads: Executor) -> list[Rows]:
-        """Return the rows wanted for each query. Raises Crowded."""
-        groups = len(wanted.admitted)
-        share = max(PART_ROWS_MIN // GROUP, -(-groups // self._threads))
+        """Return the rows wanted for each query. Raises Crowded.
+
+        Threads have rows of their own, or queries where these fill a tile for each: then every
+        thread finds the best lower bounds of all rows, and looks at fewer.
+        """
+        groups, tiles = len(wanted.admitted), -(-len(wanted.ks) // MANY)
+        if groups <= PART_ROWS_MIN // GROUP:
+            return near(wanted.digits, wanted.ks, [self._select(wanted, 0, groups)])
+        sides = gcd(tiles, self._threads)
+        share = max(PART_ROWS_MIN // GROUP, -(-groups * sides // self._threads))
         spans = [(start, min(groups, start + share)) for start in range(0, groups, share)]
-        if len(spans) == 1:  # another thread would begin later than this one ends
-            parts = [self._select(wanted, *spans[0])]
-        else:
-            parts = [*threads.map(lambda span: self._select(wanted, *span), spans)]
-        heaps = np.concatenate([heaps for heaps, _ in parts], axis=1)
-        kept = Kept.of([kept for _, kept in parts])
-        margins = wanted.digits.margins
-        rows, ends = kernels.chosen(heaps, wanted.ks, margins, kept.queries, kept.rows, kept.uppers)
-        return [rows[start:end] for start, end in pairwise(ends.tolist())]
+        size = MANY * tiles // sides
+        parts = [wanted.part(start, start + size) for start in range(0, len(wanted.ks), size)]
+        work = [(part, *span) for part in parts for span in spans]
+        selected = threads.map(lambda each: self._select(*each), work)
+        found = [near(part.digits, part.ks, [next(selected) for _ in spans]) for part in parts]
+        return [*chain(*found)]
 
     def _select(self, wanted: Wanted, start: int, end: int) -> tuple[Floats, Kept]:
         """Return the heaps (n, largest k) of some groups, and what was kept. Raises Crowded.
@@ -187,3 +196,16 @@ class PlaneScan:
                     raise Crowded
                 kept = Kept.of([kept, Kept.room(len(kept.rows))])
         return heaps, kept.first(count)
+
+
+def near(
+    digits: Digits, ks: NDArray[np.int64], selected: Sequence[tuple[Floats, Kept]]
+) -> list[Rows]:
+    """Return for each query the rows that could be among the k nearest, of what all threads kept.
+
+    Each thread has its heaps (n, largest k) beside what it kept.
+    """
+    heaps = np.concatenate([heaps for heaps, _ in selected], axis=1)
+    kept = Kept.of([kept for _, kept in selected])
+    rows, ends = kernels.chosen(heaps, ks, digits.margins, kept.queries, kept.rows, kept.uppers)
+    return [rows[start:end] for start, end in pairwise(ends.tolist())]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
 from visual_memory_index.memory.admission import Behind, admitted
-from visual_memory_index.ram.ram_copy import Found, RamCopy, sizes_of
+from visual_memory_index.ram.ram_copy import Asked, Found, RamCopy, sizes_of
 from visual_memory_index.records.neighbors import Query
 from visual_memory_index.rows.rows import RowBits, Rows
 from visual_memory_index.store.store import Store
@@ -41,13 +42,15 @@ def search(queries: Sequence[Query], ram: RamCopy, store: Store) -> list[Found] 
         if alike
         else ()
     )
-    answers = []
-    for query, rows, without in zip(queries, searched, left_out, strict=True):
+    candidates = list[Rows]()
+    for query, rows in zip(queries, searched, strict=True):
         if rows is None:
-            candidates = [next(together) for _ in query.vectors]
+            candidates += islice(together, len(query.vectors))
         else:
-            candidates = ram.vectors.candidates_among(query.vectors, query.k, rows)
-        found = ram.find(query.vectors, query.k, candidates)
+            candidates += ram.vectors.candidates_among(query.vectors, query.k, rows)
+    each = ram.find([Asked(query.vectors, query.k) for query in queries], candidates)
+    answers = []
+    for found, query, rows, without in zip(each, queries, searched, left_out, strict=True):
         some = None if query.filter is None else rows
         if query.sizes:
             sizes = sizes_of(found.neighbors.labels, ram.count_labels(some, without))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,13 @@ PART_ROWS, PART_NUMBERS = 4096, 1 << 21  # of vectors, changed while searches wa
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
 FEWER_ENTRIES = "run it on a copy of the memory with fewer entries, or with more RAM"
 FEWER_AT_ONCE = "remove fewer entries at a time"
+
+
+class Asked(NamedTuple):
+    """Unit ``queries`` float32 (n, d), and the number k of nearest entries of each."""
+
+    queries: NDArray[np.float32]
+    k: int
 
 
 class Found(NamedTuple):
@@ -257,15 +264,36 @@ class RamCopy:
         """Return a mask (m,) of the rows whose labels match a ``comparison``."""
         return self._columns.labelled(comparison)
 
-    def find(self, queries: NDArray[np.float32], k: int, candidates: Sequence[Rows]) -> Found:
-        """Find among each query's ``candidates`` the k nearest by exact distance, ties by id."""
-        width = min([k, *(len(rows) for rows in candidates)])
-        rows = np.empty((len(queries), width), dtype=np.intp)
-        distances = np.empty((len(queries), width))
-        for number, (among, exact) in enumerate(self._measured(queries, candidates)):
-            nearest = exact_order(among, exact, self._columns.ids)[:width]
-            rows[number], distances[number] = among[nearest], exact[nearest]
-        return Found(Neighbors(*self.columns(rows), distances), rows)
+    def find(self, asked: Sequence[Asked], candidates: Sequence[Rows]) -> list[Found]:
+        """Find the nearest of the ``candidates`` of each query by exact distance, ties by id.
+
+        There are candidates for each query of all that is ``asked``; for each k fewer are found if
+        one of its queries has fewer.
+        """
+        vectors = np.concatenate([each.queries for each in asked])
+        measured = self._measured(vectors, candidates)
+        nearest = [self._nearest(k, [*islice(measured, len(queries))]) for queries, k in asked]
+        ids, labels = self.columns(np.concatenate([rows.ravel() for rows, _ in nearest]))
+        found, end = list[Found](), 0
+        for rows, distances in nearest:
+            part, end = slice(end, end + rows.size), end + rows.size
+            own = Neighbors(
+                ids[part].reshape(rows.shape), labels[part].reshape(rows.shape), distances
+            )
+            found.append(Found(own, rows))
+        return found
+
+    def _nearest(
+        self, k: int, measured: Sequence[tuple[Rows, Distances]]
+    ) -> tuple[Rows, Distances]:
+        """Return of candidates with their distances the nearest (n, k), and how far they are."""
+        width = min([k, *(len(among) for among, _ in measured)])
+        rows = np.empty((len(measured), width), dtype=np.intp)
+        distances = np.empty((len(measured), width))
+        for number, (among, exact) in enumerate(measured):
+            order = exact_order(among, exact, self._columns.ids)[:width]
+            rows[number], distances[number] = among[order], exact[order]
+        return rows, distances
 
     def count_labels(self, rows: RowBits | None, left_out: Rows) -> Counter[str]:
         """Count the entries of each label in these ``rows``, or in all rows but ``left_out``."""
@@ -306,7 +334,7 @@ class RamCopy:
             nothing, none = np.empty((len(rows), 0), dtype=object), np.empty((len(rows), 0))
             return Neighbors(nothing, nothing, none, sizes=none.astype(np.int64))
         candidates = self.vectors.candidates(vectors, [k] * len(rows), own)
-        found = self.find(vectors, k, candidates).neighbors
+        found = self.find([Asked(vectors, k)], candidates)[0].neighbors
         sizes = sizes_of(found.labels, self.label_counts)
         for number, left_out in enumerate(own):
             for label in self._columns.labels(left_out):
@@ -327,7 +355,7 @@ class RamCopy:
         nobody = np.empty(0, dtype=np.intp)
         n = len(queries)
         candidates = self.vectors.candidates(queries, [min(k, len(self))] * n, [nobody] * n)
-        found = self.find(queries, k, candidates).neighbors
+        found = self.find([Asked(queries, k)], candidates)[0].neighbors
         return replace(found, sizes=sizes_of(found.labels, self.label_counts))
 
     def nearest_others(

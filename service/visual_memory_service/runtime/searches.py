@@ -149,7 +149,7 @@ class Searches:
         else:
             for asked, each in zip(batch, found, strict=True):
                 asked.end(each)
-        self._expected = len({*batch, *self._waiting}) // 2
+        self._expected = len({*batch, *self._waiting})
         if len(self._waiting) >= self._expected:
             self._go_on()
         else:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.index.ram.changes import add, change
 
 from visual_memory_index import unit_rows
-from visual_memory_index.ram.ram_copy import RamCopy
+from visual_memory_index.ram.ram_copy import Asked, RamCopy
 from visual_memory_index.rows.blocks import Blocks
 from visual_memory_index.rows.distances import exact_distances
 from visual_memory_index.scan.indexes import ScannedIndexes
@@ -34,7 +34,8 @@ def ram(*ids: str, label: str = "cat") -> RamCopy:
 
 def found(copy: RamCopy, k: int = 9) -> list[str]:
     rows = copy.vectors.candidates(QUERY, [k], [np.arange(0)])
-    ids: list[str] = copy.find(QUERY, k, rows).neighbors.ids[0].tolist()
+    (near,) = copy.find([Asked(QUERY, k)], rows)
+    ids: list[str] = near.neighbors.ids[0].tolist()
     return ids
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,7 +12,8 @@ from visual_memory_service.runtime.threads import until_done
 
 TOGETHER = 64  # vectors: more add no throughput and make other queries wait
 PART = 16  # vectors of one query beside others: fewer are searched at a higher price
-PATIENCE_SECONDS = 0.05  # at most: by then a hundred callers were answered and have asked again
+PATIENCE = 3
+SEARCH_SECONDS_MAX = 0.05  # in which a hundred callers are answered, and ask again
 
 
 @dataclass(eq=False, slots=True)
@@ -78,8 +78,8 @@ class Searches:
     part by part, in turn with others, so that these wait for a part of them alone.
 
     Callers answered together often ask again together, and one scan for all costs half of two. So
-    the next batch waits for half of the callers that were there last, while the other half reads
-    its answers, but no longer than their search took.
+    the next batch waits for as many callers as there were last, as long as they keep coming: until
+    nobody came for as long as their search took, and at most PATIENCE times as long.
     """
 
     def __init__(self, memory: Memory) -> None:
@@ -88,6 +88,7 @@ class Searches:
         self._expected = 0
         self._searching = False
         self._pause: asyncio.TimerHandle | None = None
+        self._came = 0.0  # when the last one came, of the clock of the event loop
 
     async def nearest(self, query: Query) -> Neighbors:
         """Return the nearest entries of a query, as ``Memory.nearest`` does, batched with others.
@@ -98,8 +99,10 @@ class Searches:
             found = self._memory.nearest_at_once(query)
             if found is not None:
                 return found
-        asked = Asked(query, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        asked = Asked(query, loop.create_future())
         self._waiting.append(asked)
+        self._came = loop.time()
         if self._pause is None or len(self._waiting) >= self._expected:
             self._go_on()
         return await until_done(asked.answer, asked.give_up)
@@ -114,7 +117,7 @@ class Searches:
         batch, queries = self._next_batch()
         if not batch:
             return
-        loop, began = asyncio.get_running_loop(), time.perf_counter()
+        loop = asyncio.get_running_loop()
         try:
             searching = loop.run_in_executor(None, self._memory.nearest, queries)
         except Exception as error:  # each waiting call reports it
@@ -122,7 +125,7 @@ class Searches:
                 asked.fail(error)
             return
         self._searching = True
-        searching.add_done_callback(partial(self._answer, batch, began))
+        searching.add_done_callback(partial(self._answer, batch, loop.time()))
 
     def _next_batch(self) -> tuple[list[Asked], list[Query]]:
         batch, queries, vectors = list[Asked](), list[Query](), 0
@@ -139,7 +142,6 @@ class Searches:
     def _answer(
         self, batch: list[Asked], began: float, searching: asyncio.Future[list[Neighbors]]
     ) -> None:
-        seconds = time.perf_counter() - began
         self._searching = False
         try:
             found = searching.result()
@@ -149,9 +151,17 @@ class Searches:
         else:
             for asked, each in zip(batch, found, strict=True):
                 asked.end(each)
-        self._expected = len({*batch, *self._waiting})
-        if len(self._waiting) >= self._expected:
+        self._expected = min(TOGETHER, len({*batch, *self._waiting}))
+        now = asyncio.get_running_loop().time()
+        seconds = min(now - began, SEARCH_SECONDS_MAX)
+        self._came = now
+        self._wait(seconds, now + PATIENCE * seconds)
+
+    def _wait(self, seconds: float, until: float) -> None:
+        """Go on once all expected callers wait, or none came for some ``seconds``, or at a time."""
+        loop = asyncio.get_running_loop()
+        end = min(self._came + seconds, until)
+        if len(self._waiting) >= self._expected or loop.time() >= end:
             self._go_on()
         else:
-            wait = min(seconds, PATIENCE_SECONDS)
-            self._pause = asyncio.get_running_loop().call_later(wait, self._go_on)
+            self._pause = loop.call_at(end, self._wait, seconds, until)

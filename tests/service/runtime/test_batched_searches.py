@@ -1,0 +1,153 @@
+"""Searches of one memory take turns: large ones by parts, small ones at once where none waits."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from visual_memory_index import Entry, Memory, Neighbors, Query, unit_rows
+from visual_memory_index.errors import MemoryClosed
+from visual_memory_index.store.store import new_identity
+from visual_memory_service.runtime.searches import PART, TOGETHER, Searches
+
+ROWS, LARGE = 9000, 4 * TOGETHER  # so many that no search is done at once
+VECTORS = unit_rows(np.random.default_rng(0).standard_normal((ROWS, 512)).astype(np.float32))
+QUERIES = VECTORS[:LARGE]
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Memory]:
+    path = tmp_path_factory.mktemp("crowd") / "m.sqlite"
+    with closing(Memory.create(path, new_identity("m", 512, None))) as memory:
+        entries = [Entry(f"{at:05}", f"label {at % 9}") for at in range(ROWS)]
+        memory.insert(entries, VECTORS)
+        yield memory
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Iterator[Memory]:
+    with closing(Memory.create(tmp_path / "m.sqlite", new_identity("m", 512, None))) as memory:
+        memory.insert([Entry(f"{at:05}", f"label {at % 9}") for at in range(200)], VECTORS[:200])
+        yield memory
+
+
+def bits(found: Neighbors) -> tuple[list[list[str]], bytes]:
+    return found.ids.tolist(), found.distances.tobytes()
+
+
+def test_a_large_query_is_found_as_if_whole(crowd: Memory) -> None:
+    (whole,) = crowd.nearest([Query(QUERIES, 5)])
+
+    async def ask() -> list[Neighbors]:
+        searches = Searches(crowd)
+        small = (searches.nearest(Query(QUERIES[at : at + 1], 5)) for at in range(40))
+        return await asyncio.gather(searches.nearest(Query(QUERIES, 5)), *small)
+
+    found, *small = asyncio.run(ask())
+
+    assert bits(found) == bits(whole)
+    for at, each in enumerate(small):
+        assert bits(each) == ([whole.ids[at].tolist()], whole.distances[at].tobytes())
+
+
+def test_a_small_query_waits_for_a_part_of_a_large_one(crowd: Memory) -> None:
+    order = list[str]()
+
+    async def ask(name: str, searches: Searches, queries: Query) -> None:
+        await searches.nearest(queries)
+        order.append(name)
+
+    async def both() -> None:
+        searches = Searches(crowd)
+        async with asyncio.TaskGroup() as group:
+            for name in ("first", "second"):
+                group.create_task(ask(name, searches, Query(QUERIES, 5)))
+            await asyncio.sleep(0)
+            group.create_task(ask("small", searches, Query(QUERIES[:1], 5)))
+
+    asyncio.run(both())
+
+    assert order[0] == "small"
+    assert LARGE > 2 * PART
+
+
+def test_a_large_query_that_nobody_waits_for_is_searched_no_further(crowd: Memory) -> None:
+    async def ask() -> float:
+        searches, loop = Searches(crowd), asyncio.get_running_loop()
+        many = Query(np.repeat(QUERIES, 64, axis=0), 5)
+        began = loop.time()
+        await searches.nearest(Query(QUERIES, 5))
+        one = loop.time() - began
+        asking = asyncio.create_task(searches.nearest(many))
+        await asyncio.sleep(one / 10)
+        asking.cancel()
+        began = loop.time()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await searches.nearest(Query(QUERIES[:1], 5))
+        return (loop.time() - began) / one
+
+    assert asyncio.run(ask()) < 16  # of 64
+
+
+def test_an_error_reaches_all_that_wait(tmp_path: Path) -> None:
+    memory = Memory.create(tmp_path / "m.sqlite", new_identity("m", 512, None))
+    memory.insert([Entry(f"{at}", "a") for at in range(ROWS)], VECTORS)
+    memory.close()
+
+    async def ask() -> list[object]:
+        searches = Searches(memory)
+        asked = [searches.nearest(Query(QUERIES[:n], 5)) for n in (1, 1, LARGE, LARGE)]
+        first = await asyncio.gather(*asked, return_exceptions=True)
+        return [
+            *first,
+            *await asyncio.gather(searches.nearest(Query(QUERIES, 5)), return_exceptions=True),
+        ]
+
+    assert [type(each) for each in asyncio.run(ask())] == 5 * [MemoryClosed]
+
+
+def test_parts_of_a_query_may_be_of_a_memory_that_shrinks(few: Memory) -> None:
+    (first,) = few.nearest([Query(QUERIES[:3], 200)])
+    few.delete([f"{at:05}" for at in range(150)])
+    (second,) = few.nearest([Query(QUERIES[3:5], 200)])
+
+    found = Neighbors.joined([first, second])
+
+    assert found.ids.shape == found.labels.shape == found.distances.shape == (5, 50)
+    assert found.ids[:3].tolist() == first.ids[:, :50].tolist()
+    assert found.distances[3:].tolist() == second.distances.tolist()
+
+
+def test_a_search_is_done_at_once_only_if_it_is_quick_and_nothing_is_waited_for(
+    few: Memory, crowd: Memory
+) -> None:
+    query = Query(QUERIES[:1], 5)
+    (expected,) = few.nearest([query])
+    let_go, holding = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with few._engine.lock.writing():
+            holding.set()
+            let_go.wait()
+
+    at_once = few.nearest_at_once(query)
+    writer = threading.Thread(target=hold)
+    writer.start()
+    holding.wait()
+    while_changed = few.nearest_at_once(query)
+    let_go.set()
+    writer.join()
+
+    assert at_once is not None
+    assert bits(at_once) == bits(expected)
+    assert while_changed is None
+    assert few.nearest_at_once(query) is not None
+    assert crowd.nearest_at_once(query) is None
+    assert few.nearest_at_once(Query(QUERIES, 5)) is None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from visual_memory_index import Memory, Neighbors, Query
-from visual_memory_service.runtime.threads import until_done
 
 TOGETHER = 64  # vectors: more add no throughput and make other queries wait
 PART = 16  # vectors of one query beside others: fewer are searched at a higher price
@@ -20,7 +20,8 @@ SEARCH_SECONDS_MAX = 0.05  # in which a hundred callers are answered, and ask ag
 class Asked:
     """A query with its ``answer``; the search for the first ``begun`` of its vectors has begun.
 
-    ``found`` has what was found until now. If it is ``given_up``, nobody waits for the answer.
+    ``found`` has what was found until now. If nobody waits any more, the answer is cancelled, and
+    ``ended`` is set once no search is under way.
     """
 
     query: Query
@@ -28,7 +29,7 @@ class Asked:
     begun: int = 0
     found: list[Neighbors] = field(default_factory=list)
     under_way: bool = False
-    given_up: bool = False
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def is_begun(self) -> bool:
@@ -50,24 +51,25 @@ class Asked:
         """Take what was found for the vectors that were begun last."""
         self.under_way = False
         self.found.append(found)
-        if self.given_up:
-            self.answer.cancel()
+        if self.answer.done():
+            self.ended.set()
         elif self.is_begun:
             self.answer.set_result(Neighbors.joined(self.found))
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error, and search no further."""
         self.under_way, self.begun = False, len(self.query.vectors)
-        if self.given_up:
-            self.answer.cancel()
+        if self.answer.done():
+            self.ended.set()
         else:
             self.answer.set_exception(error)
 
-    def give_up(self) -> None:
-        """Search no further: nobody waits for the answer."""
-        self.given_up, self.begun = True, len(self.query.vectors)
-        if not self.under_way:
-            self.answer.cancel()
+    async def give_up(self) -> None:
+        """Search no further, as nobody waits; return once no search is under way."""
+        self.begun = len(self.query.vectors)
+        while self.under_way:
+            with suppress(asyncio.CancelledError):
+                await self.ended.wait()
 
 
 class Searches:
@@ -105,7 +107,11 @@ class Searches:
         self._came = loop.time()
         if self._pause is None or len(self._waiting) >= self._expected:
             self._go_on()
-        return await until_done(asked.answer, asked.give_up)
+        try:
+            return await asked.answer
+        except asyncio.CancelledError:
+            await asked.give_up()
+            raise
 
     def _go_on(self) -> None:
         """Begin the next search, unless one is under way."""
@@ -132,7 +138,7 @@ class Searches:
         part = PART if len(self._waiting) > 1 else TOGETHER
         while self._waiting and vectors < TOGETHER:
             asked = self._waiting.popleft()
-            if not asked.is_begun:  # else it was given up
+            if not asked.is_begun:  # or nobody waits any more
                 batch.append(asked)
                 queries.append(asked.begin(part))
                 vectors += len(queries[-1].vectors)

@@ -20,6 +20,8 @@ TO_BLOCK = (
     ),
     (r"calls under way are cancelled", "calls in other threads are cancelled"),
     (r"\bawait asyncio\.to_thread\(\s*([\w.]+),\s*", r"\1("),
+    (r"\bawait prepared\(\s*\w+,\s*([\w.]+),\s*", r"\1("),
+    (r",\s*alone=queries\.is_one_vector\b", ""),
     (r"\basyncio\.sleep\b", "time.sleep"),
     (r"\bimport asyncio\b", "import time"),
     (r"\b_transport\.aio\b", "_transport.blocking"),

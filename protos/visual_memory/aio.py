@@ -23,7 +23,7 @@ from visual_memory._messages.images import Images, SomeImages
 from visual_memory._messages.insertion import Insertion
 from visual_memory._messages.pace import FIRST_ITEMS, Pace
 from visual_memory._transport import backups as _backups
-from visual_memory._transport.aio import Transport, long_running, with_dry_run
+from visual_memory._transport.aio import Transport, long_running, prepared, with_dry_run
 from visual_memory._transport.connection import Endpoint, endpoint
 from visual_memory._transport.imports import Import, Progress
 from visual_memory.errors import Error, InvalidArgument, NotFound
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 POLL_SECONDS = 0.02
-SMALL_BYTES = 65_536  # are checked and packed in less time than a thread needs to take over
 
 
 def connect(
@@ -211,14 +210,6 @@ class Client:
         Raises NotFound, and FailedPrecondition if it ended otherwise or is an unlearning.
         """
         return await self._transport.do(_operations.cancel_operation(operation))
-
-    async def _prepare_and_ask(
-        self, prepare: Callable[[], _queries.Queries[T]], vectors: ArrayLike | None
-    ) -> list[T]:
-        """Ask what ``prepare`` returns: in a thread unless ``vectors`` are a small array."""
-        if getattr(vectors, "nbytes", SMALL_BYTES + 1) <= SMALL_BYTES:
-            return await self._ask(prepare())
-        return await self._ask(await asyncio.to_thread(prepare))
 
     async def _ask(self, queries: _queries.Queries[T]) -> list[T]:
         async def ask(server: types.ServerInfo) -> list[T]:
@@ -494,7 +485,8 @@ class Memory:
         and FailedPrecondition for a memory that is empty, not calibrated for these votes, or stores
         no images to re-rank.
         """
-        queries = partial(
+        queries = await prepared(
+            vectors,
             _queries.classify,
             self.name,
             images=images,
@@ -523,7 +515,7 @@ class Memory:
             rerank_seconds=rerank_seconds,
             domain_mean=domain_mean,
         )
-        return await self._client._prepare_and_ask(queries, vectors)
+        return await self._client._ask(queries)
 
     async def search(
         self,
@@ -540,7 +532,8 @@ class Memory:
         InvalidArgument, and FailedPrecondition if the memory is empty or none of its entries is
         admitted.
         """
-        queries = partial(
+        queries = await prepared(
+            vectors,
             _queries.search,
             self.name,
             images=images,
@@ -549,7 +542,7 @@ class Memory:
             filter=filter,
             exclude_ids=exclude_ids,
         )
-        return await self._client._prepare_and_ask(queries, vectors)
+        return await self._client._ask(queries)
 
     async def misleading_counts(
         self, k: int = 100, *, progress: Progress | None = None

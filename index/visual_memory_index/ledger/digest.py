@@ -42,10 +42,9 @@ def element(
     """
     texts = id.encode(), label.encode(), metadata.encode()
     lengths = LENGTHS.pack(*map(len, texts), len(vector), len(image_sha256))
-    hasher = blake3(ELEMENT)  # a copy of data given to it here would stay on the stack
-    hasher.update(b"".join((lengths, *texts)))
-    hasher.update(vector)
-    hasher.update(image_sha256 + (b"\1" if votes else b"\0"))
+    hasher = blake3()  # a copy of data given to it here would stay on the stack
+    vote = b"\1" if votes else b"\0"
+    hasher.update(b"".join((ELEMENT, lengths, *texts, vector, image_sha256, vote)))
     return hasher.digest(length=2 * LANES)
 
 

@@ -144,9 +144,9 @@ class Engine:
             self.check_open()
             yield self.store
 
-    def codes_to_keep(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8] | None:
-        """Return the codes of ``vectors`` (b, d) if the store keeps them beside the vectors."""
-        return self.ram.vectors.encode(vectors) if self.originals == "disk" else None
+    def encode(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the codes of ``vectors`` (b, d)."""
+        return self.ram.vectors.encode(vectors)
 
     def read_settings(self) -> None:
         """Reload the settings from the store, after some were stored."""
@@ -241,7 +241,7 @@ class Engine:
             self._load_codes(ram)
         else:
             for revision, entries in ahead(self.store.rows(dimension), self._indexes.loading):
-                ram.add(*entries)
+                ram.add(entries.keys, entries.ids, entries.labels, entries.vectors)
                 ram.revision = revision
         ram.shown = Shown(ram.revision, self.store.digest())
 

@@ -35,7 +35,14 @@ from visual_memory_index.memory.unlearn import Unlearning
 from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.ram.ranked import HeadWish, Ranked, rank
-from visual_memory_index.records.entry import Entry, IdMaker, Keys, Parts, VotingEntries, now
+from visual_memory_index.records.entry import (
+    Entry,
+    IdMaker,
+    Keys,
+    Parts,
+    VotingEntries,
+    now,
+)
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.neighbors import HeadScores, Neighbors, Query
 from visual_memory_index.records.operation import Progress, unreported
@@ -213,7 +220,8 @@ class Memory:
         given = [entry.id for entry in entries if entry.id]
         ids = [entry.id or self._ids.make() for entry in entries]
         elements = digests.elements(ids, entries, vectors)
-        codes = self._engine.codes_to_keep(vectors)
+        codes = self._engine.encode(vectors)  # now, while no reader waits
+        kept_codes = codes if self._engine.originals == "disk" else None
         call = "InsertEntries" if request.start == WHOLE else "ImportEntries"
 
         def write(transaction: Transaction) -> tuple[list[str], Change]:
@@ -223,9 +231,9 @@ class Memory:
                 raise EntriesExist(existing.ids.tolist())
             transaction.delete(existing.keys)
             new = transaction.next_keys(len(entries))
-            transaction.insert(new, ids, entries, vectors, now(), elements, codes)
+            transaction.insert(new, ids, entries, vectors, now(), elements, kept_codes)
             keys, labels = np.arange(new.start, new.stop), [entry.label for entry in entries]
-            return ids, Change(existing.keys, VotingEntries(keys, ids, labels, vectors))
+            return ids, Change(existing.keys, VotingEntries(keys, ids, labels, vectors, codes))
 
         return self._engine.do_once(call, request, write)
 

@@ -404,14 +404,15 @@ class RamCopy:
 
         Until the last one all that came are hidden. Where entries are replaced, there is one part.
         """
-        keys, ids, labels, vectors = entries
+        keys, ids, labels, vectors, codes = entries
         first, count, size = len(self), len(ids), self._part_size()
         for start in range(0, count, count if len(replaced) else size):
             part = slice(start, count if len(replaced) else start + size)
             if start:
                 yield
             self.answers.clear()  # they are of as many rows as there were
-            self._add(VotingEntries(keys[part], ids[part], labels[part], vectors[part]))
+            own = None if codes is None else codes[part]
+            self._add(VotingEntries(keys[part], ids[part], labels[part], vectors[part], own))
             if len(self) < first + count:
                 self._hide(np.arange(first, len(self)))
         self.hidden, self._hidden_counts = None, Counter()
@@ -468,7 +469,7 @@ class RamCopy:
         start = len(self)
         self._columns.reserve(len(entries.ids), size_of(entries.ids))
         self._columns.append(entries.keys, entries.ids, entries.labels)
-        self.vectors.append(entries.vectors)
+        self.vectors.append(entries.vectors, entries.codes)
         if self.counted.count == start:
             self.counted.go_on()
 

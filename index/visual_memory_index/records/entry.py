@@ -73,12 +73,16 @@ class Entry:
 
 
 class VotingEntries(NamedTuple):
-    """Voting entries with the fields needed in RAM, ``vectors`` as float32 (b, d)."""
+    """Voting entries with the fields needed in RAM, ``vectors`` as float32 (b, d).
+
+    If ``codes`` are given, they are those of the vectors, by ``VectorIndex.encode``.
+    """
 
     keys: Keys
     ids: Texts
     labels: Texts
     vectors: NDArray[np.float32]
+    codes: NDArray[np.uint8] | None = None
 
 
 class Known(NamedTuple):

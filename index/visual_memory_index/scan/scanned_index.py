@@ -57,8 +57,11 @@ class ScannedIndex:
         self._rows.reserve(count)
         self._planes.reserve(count)
 
-    def append(self, vectors: NDArray[np.float32]) -> None:
-        self._planes.append(vectors)
+    def append(self, vectors: NDArray[np.float32], codes: NDArray[np.uint8] | None = None) -> None:
+        if codes is None:
+            self._planes.append(vectors)
+        else:
+            self._planes.append_codes(codes)
         self._rows.append(vectors)
 
     def append_codes(self, codes: NDArray[np.uint8]) -> None:

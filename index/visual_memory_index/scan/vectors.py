@@ -98,6 +98,9 @@ class VectorIndex(UnitRows, Protocol):
     def code_bytes(self) -> int:
         """The size of a code: what RAM has of a vector beside itself, made of it alone."""
 
+    def append(self, vectors: NDArray[np.float32], codes: NDArray[np.uint8] | None = None) -> None:
+        """Add ``vectors`` (b, d) after the last row, perhaps with the ``codes`` made of them."""
+
     def encode(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return the code of each of ``vectors`` (n, d): uint8 (n, ``code_bytes``)."""
 

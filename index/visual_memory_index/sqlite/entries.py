@@ -182,7 +182,8 @@ def voting(rows: Sequence[tuple[Any, ...]], dimension: int, path: Path) -> Votin
 
 def joined(parts: Sequence[VotingEntries]) -> VotingEntries:
     """Return the entries of all ``parts``, of which there is at least one."""
-    return VotingEntries(*map(np.concatenate, zip(*parts, strict=True)))
+    columns = zip(*(part[:-1] for part in parts), strict=True)  # without codes, which none has
+    return VotingEntries(*map(np.concatenate, columns))
 
 
 def to_array(values: Sequence[str | None]) -> NDArray[np.object_]:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -66,10 +66,20 @@ UNDONE = (
     "SELECT name FROM operations WHERE name IN (SELECT value FROM json_each(?)) "
     "AND undone_at IS NOT NULL"
 )
-INSERT = (
-    f"INSERT INTO entries ({VALUES}, checksum) VALUES ({'?, ' * (VALUES.count(',') + 1)}?) "
-    "ON CONFLICT (id) DO NOTHING"
-)
+COLUMNS = VALUES.count(",") + 2
+TOGETHER = 64  # rows of one statement, in which other threads of Python go on
+
+
+def insertion(rows: int) -> str:
+    """Return SQL that inserts so many rows of the table ``entries``."""
+    row = f"({', '.join('?' * COLUMNS)})"
+    return (
+        f"INSERT INTO entries ({VALUES}, checksum) VALUES {', '.join([row] * rows)} "
+        "ON CONFLICT (id) DO NOTHING"
+    )
+
+
+INSERT, INSERT_TOGETHER = insertion(1), insertion(TOGETHER)
 
 
 def with_checksum(
@@ -195,8 +205,11 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
             with_checksum(key, id, entry, created_at, data[at * width : (at + 1) * width])
             for at, (key, id, entry) in enumerate(zip(keys, ids, entries, strict=True))
         ]
-        inserted = self._db.executemany(INSERT, values)
-        if inserted.rowcount < len(ids):
+        whole = len(values) // TOGETHER * TOGETHER
+        together = (values[start : start + TOGETHER] for start in range(0, whole, TOGETHER))
+        inserted = self._db.executemany(INSERT_TOGETHER, ([*chain(*rows)] for rows in together))
+        few = self._db.executemany(INSERT, values[whole:])
+        if max(inserted.rowcount, 0) + max(few.rowcount, 0) < len(ids):
             known, _ = self.look_up(ids)
             raise EntriesExist(known.ids[known.keys < keys.start].tolist())
         self.state = digests.moved(self.state, came=elements)

@@ -21,6 +21,7 @@ from visual_memory.types import Operation, UnlearnResult
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory.v1.service_pb2_grpc import VisualMemoryStub
 
+SMALL_BYTES = 65_536  # of vectors, checked and packed in less time than a thread needs to begin
 P = ParamSpec("P")
 T = TypeVar("T")
 Awaited: TypeAlias = Coroutine[Any, Any, T]
@@ -38,6 +39,15 @@ def with_dry_run(
 ) -> WithDryRun[P, Awaited[T], Awaited[Operation], Awaited[UnlearnResult]]:
     """Declare to type checkers what a method returns with ``wait=False`` or ``dry_run=True``."""
     return cast("WithDryRun[P, Awaited[T], Awaited[Operation], Awaited[UnlearnResult]]", method)
+
+
+async def prepared(
+    vectors: object, prepare: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Return the result of ``prepare``, made in a thread unless ``vectors`` are a small array."""
+    if getattr(vectors, "nbytes", SMALL_BYTES + 1) <= SMALL_BYTES:
+        return prepare(*args, **kwargs)
+    return await asyncio.to_thread(prepare, *args, **kwargs)
 
 
 class Transport:

@@ -48,9 +48,9 @@ class StoredIndex(ScannedIndex):
         rows = StoredRows(dimension, self._beside.gather)
         super().__init__(rows, Planes(dimension), THREADS)
 
-    def append(self, vectors: NDArray[np.float32]) -> None:
+    def append(self, vectors: NDArray[np.float32], codes: NDArray[np.uint8] | None = None) -> None:
         self._beside.append(vectors)
-        super().append(vectors)
+        super().append(vectors, codes)
 
     def remove(self, rows: Rows) -> None:
         self._beside.remove(rows)

@@ -225,6 +225,24 @@ def test_a_room_that_is_full_grows_for_one_query_and_is_refused_to_several(
     assert [each.tolist() for each in together] == 5 * [list(range(500))]
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("n", [2, 16, 17, 32, 33, 49, 64])
+def test_threads_with_queries_of_their_own_leave_none_out(threads: int, n: int) -> None:
+    rng = np.random.default_rng(n)
+    planes, m = Planes(32), plane_scan.PART_ROWS_MIN + 100
+    rows = unit_rows(rng.standard_normal((m, 32)).astype(np.float32))
+    planes.append(rows)
+    queries, ks = unit_rows(rows[:n] + np.float32(0.1)), [1 + at % 7 for at in range(n)]
+
+    with ThreadPoolExecutor(threads) as executor:
+        found = PlaneScan(planes, threads).candidates(queries, ks, None, executor)
+
+    for query, k, near in zip(queries, ks, found, strict=True):
+        exact = exact_distances(query, rows)
+        assert set(np.flatnonzero(exact <= np.sort(exact)[k - 1])) <= set(near)
+        assert len(near) < m / 4
+
+
 def test_traces_are_pieces_of_a_code_and_of_a_turned_vector() -> None:
     rows = unit_rows(np.random.default_rng(3).standard_normal((1100, 100)).astype(np.float32))
     planes = Planes(100, 48)

@@ -15,7 +15,7 @@ from tests.index.crowds import crowds
 
 from visual_memory_index import unit_rows
 from visual_memory_index.codes.planes import Planes
-from visual_memory_index.rows.distances import exact_distances
+from visual_memory_index.rows.distances import exact_distances, fixed_sum
 from visual_memory_index.rows.rows import RowBits, Rows
 from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.stored_rows import StoredRows
@@ -74,6 +74,41 @@ def test_a_scan_of_many_rows_finds_the_nearest_for_every_k(
 
     for number, (wanted, start) in enumerate([(k, 0), (1, 7), (k, 100)]):
         assert not misses(queries[number], index, wanted, np.arange(start, 3000), found[number])
+
+
+@each_index
+@settings(max_examples=30)
+@given(st.integers(0, 2**32), st.sampled_from([1, 2, 3, 16, 77, 768]))
+def test_distances_of_pairs_are_the_exact_ones_bit_for_bit(
+    new_index: NewIndex, seed: int, d: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    vectors = unit_rows(rng.standard_normal((200, d)).astype(np.float32))
+    queries = unit_rows(rng.standard_normal((3, d)).astype(np.float32))
+    index = filled(new_index(d), vectors)
+    count = int(rng.choice([0, 1, 7, 500]))
+    numbers, rows = rng.integers(3, size=count), rng.integers(200, size=count)
+
+    found = index.distances(queries, numbers, rows)
+
+    pairs = zip(queries[numbers], vectors[rows], strict=True)
+    assert found.tolist() == [
+        np.clip(1.0 - fixed_sum(query.astype(np.float64) * row), 0.0, 2.0) for query, row in pairs
+    ]
+
+
+@each_index
+def test_codes_may_come_with_their_vectors(new_index: NewIndex) -> None:
+    vectors = unit_rows(np.random.default_rng(0).standard_normal((50, 20)).astype(np.float32))
+    given, made = new_index(20), filled(new_index(20), vectors)
+
+    given.append(vectors[:7], given.encode(vectors[:7]))
+    given.append(vectors[7:], given.encode(vectors)[7:])
+
+    everyone = np.arange(50)
+    assert given.codes(everyone).tobytes() == made.codes(everyone).tobytes()
+    assert given.gather(everyone).tobytes() == vectors.tobytes()
+    assert given.holds(everyone, vectors)
 
 
 @each_index

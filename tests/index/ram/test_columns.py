@@ -334,6 +334,18 @@ def test_ids_with_equal_hashes_are_told_apart() -> None:
     assert columns.ids(found[1::2]).tolist() == ids[1::2]
 
 
+@pytest.mark.parametrize("others", [["b", "longer id"], ["ü", "語", "b"], ["\N{GRINNING FACE}"]])
+def test_ids_come_back_whatever_letters_they_have(others: list[str]) -> None:
+    columns, ids = Columns(), ["a", *others, "z"]
+    columns.reserve(len(ids), size_of(ids))
+    columns.append([*range(len(ids))], ids, ["x"] * len(ids))
+
+    rows = np.array([len(ids) - 1, 0, *range(len(ids))])
+
+    assert columns.ids(rows).tolist() == ["z", "a", *ids]
+    assert columns.ids(rows[:0]).tolist() == []
+
+
 def test_ids_and_labels_come_in_the_shape_of_the_rows() -> None:
     columns, ids = filled(6)
 

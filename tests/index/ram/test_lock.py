@@ -157,3 +157,30 @@ def test_where_memory_runs_out_for_one_that_waits_others_do_not_wait_for_it(
     thread = started(read_and_write)
     thread.join(LONG)
     assert not thread.is_alive()
+
+
+def test_a_reader_that_may_not_wait_is_in_only_if_the_lock_is_free() -> None:
+    lock, writing, over = ReadWriteLock(), threading.Event(), threading.Event()
+
+    def write() -> None:
+        with lock.writing():
+            writing.set()
+            over.wait(LONG)
+
+    with lock.reading(), lock.reading_if_free() as beside_a_reader:
+        writer = started(write)
+        assert not writing.wait(MOMENT)
+        with lock.reading_if_free() as before_a_writer:
+            pass
+    assert writing.wait(LONG)
+    with lock.reading_if_free() as beside_a_writer:
+        pass
+    over.set()
+    writer.join(LONG)
+    with lock.reading_if_free() as at_last, lock.writing(MOMENT) as alone:
+        pass
+    with lock.writing(LONG) as later:
+        pass
+
+    assert (beside_a_reader, before_a_writer, beside_a_writer) == (True, False, False)
+    assert (at_last, alone, later) == (True, False, True)

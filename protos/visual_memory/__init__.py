@@ -144,7 +144,9 @@ if not TYPE_CHECKING:  # so that a wrong name is still an error to type checkers
     def __getattr__(name: str) -> object:
         """Import public names on first use: commands need few of them."""
         if name == "__version__":
-            return import_module("importlib.metadata").version("visual-memory")
+            version: str = import_module("importlib.metadata").version("visual-memory")
+            globals()[name] = version  # for it is read from a file
+            return version
         if name in MODULE_OF:
             return getattr(import_module(f"visual_memory.{MODULE_OF[name]}"), name)
         if name in MODULES_PUBLIC:

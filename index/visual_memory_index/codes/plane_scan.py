@@ -91,12 +91,13 @@ class PlaneScan:
         queries: NDArray[np.float32],
         ks: Sequence[int],
         admitted: NDArray[np.uint16] | None,
-        threads: Executor,
+        threads: Executor | None,
     ) -> list[Rows]:
         """Return for each unit query (n, d) rows that include its k ≥ 1 nearest, ascending.
 
         All rows as near as the k-th are included. If ``admitted`` is given, rows are chosen from
         those whose bit in it is set, 16 in a number; all of them, if they are not more than k.
+        Without ``threads`` the calling thread scans.
         """
         admitted = self._every() if admitted is None else admitted
         lowest = np.full(GROUP, -np.inf, np.float32)
@@ -136,22 +137,22 @@ class PlaneScan:
         count = self._planes.count
         return RowBits.every(count).words.view("<u2")[: -(-count // GROUP)]
 
-    def _scan(self, wanted: Wanted, threads: Executor) -> list[Rows]:
+    def _scan(self, wanted: Wanted, threads: Executor | None) -> list[Rows]:
         """Return the rows wanted for each query. Raises Crowded.
 
         Threads have rows of their own, or queries where these fill a tile for each: then every
         thread finds the best lower bounds of all rows, and looks at fewer.
         """
         groups, tiles = len(wanted.admitted), -(-len(wanted.ks) // MANY)
-        if groups <= PART_ROWS_MIN // GROUP:
-            return near(wanted.digits, wanted.ks, [self._select(wanted, 0, groups)])
-        sides = gcd(tiles, self._threads)
-        share = max(PART_ROWS_MIN // GROUP, -(-groups * sides // self._threads))
+        count = 1 if threads is None else self._threads
+        sides = gcd(tiles, count)
+        share = max(PART_ROWS_MIN // GROUP, -(-groups * sides // count))
         spans = [(start, min(groups, start + share)) for start in range(0, groups, share)]
         size = MANY * tiles // sides
         parts = [wanted.part(start, start + size) for start in range(0, len(wanted.ks), size)]
         work = [(part, *span) for part in parts for span in spans]
-        selected = threads.map(lambda each: self._select(*each), work)
+        apply = map if threads is None else threads.map
+        selected = iter(apply(lambda each: self._select(*each), work))
         found = [near(part.digits, part.ks, [next(selected) for _ in spans]) for part in parts]
         return [*chain(*found)]
 

@@ -68,6 +68,8 @@ class Entry:
     @property
     def metadata_json(self) -> str:
         """Return the metadata as JSON with sorted keys, as stored and as hashed for the digest."""
+        if not self.metadata:
+            return "{}"
         pairs = [f"{quoted(key)}: {quoted(self.metadata[key])}" for key in sorted(self.metadata)]
         return f"{{{', '.join(pairs)}}}"
 

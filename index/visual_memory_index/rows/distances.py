@@ -13,7 +13,6 @@ from visual_memory_index.rows.rows import Rows
 Distances = NDArray[np.float64]
 
 UNIT_TOLERANCE = 1e-6
-ROWS_AT_ONCE = 128  # 128 rows of 1,280 products stay in a core's cache
 
 
 def fixed_sum(terms: NDArray[np.float64]) -> NDArray[np.float64]:

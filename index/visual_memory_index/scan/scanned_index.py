@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from visual_memory_index.codes.bound import float32_error, reach
 from visual_memory_index.codes.groups import GROUP
-from visual_memory_index.codes.plane_scan import Crowded, PlaneScan
+from visual_memory_index.codes.plane_scan import PART_ROWS_MIN, Crowded, PlaneScan
 from visual_memory_index.codes.planes import Planes
 from visual_memory_index.rows.multiply import multiply
 from visual_memory_index.rows.rows import RowBits, Rows
@@ -43,6 +44,7 @@ class ScannedIndex:
         self._scan = PlaneScan(planes, threads.count)
         self._background = threads.background
         self._threads = threads.background if background else threads.queries
+        self._in_background = background
         self.dimension, self.blocks = rows.dimension, rows.blocks
         self.gather, self.distances = rows.gather, rows.distances
         self.encode, self.codes, self.traces = planes.encode, planes.codes, planes.traces
@@ -84,7 +86,7 @@ class ScannedIndex:
         if not self.count or not len(queries):
             return [np.empty(0, dtype=np.intp) for _ in ks]
         wanted = [k + len(rows) for k, rows in zip(ks, excluded, strict=True)]
-        found = self._scan.candidates(queries, wanted, None, self._threads)
+        found = self._scan.candidates(queries, wanted, None, self._scanners)
         return [
             rows[~np.isin(rows, without)] if len(without) else rows
             for rows, without in zip(found, excluded, strict=True)
@@ -96,7 +98,7 @@ class ScannedIndex:
         if k >= admitted.count or not len(queries):
             return [admitted.rows()] * len(queries)
         by_group = admitted.words.view("<u2")[: -(-self.count // GROUP)]
-        return self._scan.candidates(queries, [k] * len(queries), by_group, self._threads)
+        return self._scan.candidates(queries, [k] * len(queries), by_group, self._scanners)
 
     def rank(self, queries: NDArray[np.float32], ids: Ids) -> Rows:
         ranking = partial(rank_all, queries, self._rows, ids)
@@ -145,6 +147,12 @@ class ScannedIndex:
             for among, scores in zip(found, scored, strict=True):
                 affected[among[scores >= lowest[among]]] = True
         return affected
+
+    @property
+    def _scanners(self) -> Executor | None:
+        """The threads that scan, or None where one of them would begin later than this one ends."""
+        few = self.count <= PART_ROWS_MIN and not self._in_background
+        return None if few else self._threads
 
     def _scores(self, query: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:
         """Return the dot products of one query (d,) with ``rows``, off by ``_error`` at most."""

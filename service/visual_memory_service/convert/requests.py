@@ -287,10 +287,9 @@ def check_labels(labels: Mapping[str, str], path: str) -> None:
 
 def to_metadata(given: Mapping[str, str], path: str, number: int = 0) -> dict[str, str]:
     """Check and return metadata. Raises BadField at ``path``, where ``{}`` becomes ``number``."""
-    metadata = dict(given)
-    if not metadata:
-        return metadata
-    path = path.format(number)
+    if not given:
+        return {}
+    metadata, path = dict(given), path.format(number)
     size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
     if size > METADATA_BYTES_MAX:
         raise BadField(path, f"must be at most {METADATA_BYTES_MAX} bytes, but has {size}")

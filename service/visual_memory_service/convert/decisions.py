@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,13 +24,14 @@ from visual_memory_service.decisions.explain import ExplainQuestion, Explanation
 from visual_memory_service.decisions.reranking import Reranking
 from visual_memory_service.errors import BadField
 
+RULES_KEPT = 64
 RELIABILITY_K = 10
 COVERED = ("coverage_by", "conformal", "allow_empty")
 RERANK_SECONDS = 10.0
 SEARCH_SECONDS = 5.0
 MEAN_LENGTH_MAX = 1.00001  # of a mean of unit vectors in float32
 DEFAULT = index.Rule()
-PARAMETERS = frozenset(each.name for each in fields(DEFAULT))
+PARAMETERS = frozenset(asdict(DEFAULT))
 
 Deciding: TypeAlias = (
     pb.ClassifyRequest
@@ -117,9 +119,16 @@ def to_rule(request: Deciding, default: index.Rule) -> index.Rule:
 
     Parameters that do not count with its voting and its head are as in ``Rule()``.
     """
-    given = {field.name: value for field, value in request.ListFields() if field.name in PARAMETERS}
-    if request.HasField("k"):
-        requests.to_number(request.k, "k", 1)
+    fields = ((field.name, value) for field, value in request.ListFields())
+    return rule_of(default, tuple(each for each in fields if each[0] in PARAMETERS))
+
+
+@lru_cache(RULES_KEPT)  # most callers ask by one rule again and again
+def rule_of(default: index.Rule, parameters: tuple[tuple[str, Any], ...]) -> index.Rule:
+    """Return the rule with these ``parameters``, and the others of ``default``. Raises BadField."""
+    given = dict(parameters)
+    if "k" in given:
+        requests.to_number(given["k"], "k", 1)
     for name, names in (("voting", tuple(index.VOTINGS)), ("head", index.HEADS)):
         if given.get(name, names[0]) not in names:
             raise BadField(name, f"must be one of {', '.join(names)}, but is {given[name][:80]!r}")

@@ -42,6 +42,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, admission: AdmissionControl, connections: Connections) -> None:
         self._admission, self._connections = admission, connections
         self._guarded: dict[str, Any] = {}
+        self._log = log.bind()  # which ``log`` makes anew each time it is used
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: Any
@@ -58,7 +59,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """Return a handler that runs the calls of ``handler`` in scopes."""
 
         def begin(context: Any) -> CallScope:
-            return CallScope(method, context, handler, self._admission, self._connections)
+            return CallScope(
+                method, context, handler, self._admission, self._connections, self._log
+            )
 
         # To gRPC all requests are streams, so that a call decides when its message is received.
         if handler.response_streaming:
@@ -168,8 +171,9 @@ class CallScope:
         handler: Any,
         admission: AdmissionControl,
         connections: Connections,
+        log: Any,
     ) -> None:
-        self._method = method
+        self._method, self._log = method, log
         self._context, self._handler = context, handler
         self._admission, self._connections, self.held = admission, connections, 0
         self.unannounced, self.patience = False, PRESSED_SECONDS
@@ -330,15 +334,15 @@ class CallScope:
         milliseconds = round((time.perf_counter() - self._began) * 1000, 1)
         call = {"method": self._method.rpartition("/")[2], "milliseconds": milliseconds}
         if error is None:
-            log.debug("answered", **call)
+            self._log.debug("answered", **call)
         elif isinstance(error, REFUSALS):
             where = {"path": str(error.path)} if isinstance(error, FileRefusal) else {}
-            log.info("refused", reason=type(error).__name__, **call, **where)
+            self._log.info("refused", reason=type(error).__name__, **call, **where)
             await self._context.abort_with_status(rpc_status.to_status(answer(error)))
         elif isinstance(error, grpc.aio.AbortError):
-            log.info("refused", **call)
+            self._log.info("refused", **call)
         elif isinstance(error, CANCELLED):
-            log.info("cancelled", **call)
+            self._log.info("cancelled", **call)
         elif isinstance(error, Exception):
-            log.error("failed", exc_info=error, **call)
+            self._log.error("failed", exc_info=error, **call)
             await self._context.abort_with_status(rpc_status.to_status(answer(foreseen(error))))

@@ -100,7 +100,7 @@ scan: $(PEERS)/.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OMP_WAIT_POLICY=passive $(PEERS)/bin/python benchmarks/performance/scan.py --rows $(ROWS) --others --served
 
 bench: $(INSTALLED)
-	@failed=; for script in curation filters backup durability distortions page_size ram erasure unlearning ratios; do \
+	@failed=; for script in calls curation filters backup durability distortions page_size ram erasure unlearning ratios; do \
 		echo "$$script"; \
 		OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/$$script.py || failed="$$failed $$script"; \
 	done; test -z "$$failed" || { echo "missed or failed:$$failed"; exit 1; }

@@ -124,7 +124,7 @@ def class_difficulties(vectors: Vectors, ids: Ids, labels: AnyInts) -> Values:
     ordered = vectors[order]
     means = _means(ordered, codes, ordered[first])
     difficulties = np.empty(len(ids))
-    difficulties[order] = distances_of_pairs(ordered, np.arange(len(ids)), means, codes)
+    difficulties[order] = distances_of_pairs(means, codes, ordered, np.arange(len(ids)))
     return difficulties
 
 

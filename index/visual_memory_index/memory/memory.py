@@ -54,7 +54,8 @@ from visual_memory_index.store.contents import StoredEntry
 from visual_memory_index.store.store import AuditPage, Identity, Page, Transaction
 
 MOMENT = 1 << 22  # numbers compared: some tenths of a millisecond, in which no thread takes over
-EACH = 256  # numbers in whose time a row is looked at, beside those of its vector
+ROWS_OF_MOMENT = 4096  # of more, many could be equally near, and threads of others would scan
+OF_ROW, OF_NEIGHBOR, OF_VECTOR = 256, 1 << 12, 1 << 18  # numbers in the time that each takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -532,7 +533,7 @@ class Memory:
         if not query.is_plain or self._engine.originals == "disk":
             return None
         with self._engine.searching_ram_if_free() as ram:
-            if ram is None or work_of(query, len(ram)) > MOMENT:
+            if ram is None or len(ram) > ROWS_OF_MOMENT or work_of(query, len(ram)) > MOMENT:
                 return None
             found = search([query], ram, self._engine.store)
         return None if found is None else found[0].neighbors
@@ -564,9 +565,10 @@ class Memory:
 
 
 def work_of(query: Query, rows: int) -> int:
-    """Return how many numbers a search among so many ``rows`` compares, more or less."""
+    """Return the time of a search among so many ``rows``, in numbers compared, more or less."""
     count, dimension = map(int, query.vectors.shape)
-    return count * (rows + len(query.exclude_ids)) * (dimension + EACH)
+    scanned = (rows + len(query.exclude_ids)) * (dimension + OF_ROW)
+    return count * (scanned + min(query.k, rows) * OF_NEIGHBOR + OF_VECTOR)
 
 
 def to_scoring(fitting: Callable[[], Head], query: Query) -> Callable[[], HeadScores]:

@@ -21,7 +21,7 @@ class Asked:
     """A query with its ``answer``; the search for the first ``begun`` of its vectors has begun.
 
     ``found`` has what was found until now. If nobody waits any more, the answer is cancelled, and
-    ``ended`` is set once no search is under way.
+    ``ended`` is set once no search is under way. No more is searched for what is ``over``.
     """
 
     query: Query
@@ -29,6 +29,7 @@ class Asked:
     begun: int = 0
     found: list[Neighbors] = field(default_factory=list)
     under_way: bool = False
+    over: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -58,7 +59,7 @@ class Asked:
 
     def fail(self, error: BaseException) -> None:
         """Answer with an error, and search no further."""
-        self.under_way, self.begun = False, len(self.query.vectors)
+        self.under_way, self.over = False, True
         if self.answer.done():
             self.ended.set()
         else:
@@ -66,7 +67,7 @@ class Asked:
 
     async def give_up(self) -> None:
         """Search no further, as nobody waits; return once no search is under way."""
-        self.begun = len(self.query.vectors)
+        self.over = True
         while self.under_way:
             with suppress(asyncio.CancelledError):
                 await self.ended.wait()
@@ -110,6 +111,8 @@ class Searches:
         try:
             return await asked.answer
         except asyncio.CancelledError:
+            with suppress(ValueError):  # it does not wait
+                self._waiting.remove(asked)
             await asked.give_up()
             raise
 
@@ -118,27 +121,24 @@ class Searches:
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
-        if self._searching or not self._waiting:
-            return
-        batch, queries = self._next_batch()
-        if not batch:
-            return
         loop = asyncio.get_running_loop()
-        try:
-            searching = loop.run_in_executor(None, self._memory.nearest, queries)
-        except Exception as error:  # each waiting call reports it
-            for asked in batch:
-                asked.fail(error)
-            return
-        self._searching = True
-        searching.add_done_callback(partial(self._answer, batch, loop.time()))
+        while self._waiting and not self._searching:
+            batch, queries = self._next_batch()
+            try:
+                searching = loop.run_in_executor(None, self._memory.nearest, queries)
+            except Exception as error:  # each waiting call reports it
+                for asked in batch:
+                    asked.fail(error)
+            else:
+                self._searching = True
+                searching.add_done_callback(partial(self._answer, batch, loop.time()))
 
     def _next_batch(self) -> tuple[list[Asked], list[Query]]:
         batch, queries, vectors = list[Asked](), list[Query](), 0
         part = PART if len(self._waiting) > 1 else TOGETHER
         while self._waiting and vectors < TOGETHER:
             asked = self._waiting.popleft()
-            if not asked.is_begun:  # or nobody waits any more
+            if not asked.over:
                 batch.append(asked)
                 queries.append(asked.begin(part))
                 vectors += len(queries[-1].vectors)
@@ -156,7 +156,10 @@ class Searches:
                 asked.fail(error)
         else:
             for asked, each in zip(batch, found, strict=True):
-                asked.end(each)
+                try:
+                    asked.end(each)
+                except Exception as error:  # such as of no memory
+                    asked.fail(error)
         self._expected = min(TOGETHER, len({*batch, *self._waiting}))
         now = asyncio.get_running_loop().time()
         seconds = min(now - began, SEARCH_SECONDS_MAX)

@@ -151,3 +151,70 @@ def test_a_search_is_done_at_once_only_if_it_is_quick_and_nothing_is_waited_for(
     assert few.nearest_at_once(query) is not None
     assert crowd.nearest_at_once(query) is None
     assert few.nearest_at_once(Query(QUERIES, 5)) is None
+
+
+def test_a_search_of_many_rows_or_many_vectors_is_not_done_at_once_however_short_they_are(
+    tmp_path: Path,
+) -> None:
+    short = unit_rows(np.random.default_rng(1).standard_normal((5000, 4)).astype(np.float32))
+
+    def memory(count: int) -> Memory:
+        made = Memory.create(tmp_path / f"{count}.sqlite", new_identity("m", 4, None))
+        made.insert([Entry(f"{at}", "a") for at in range(count)], short[:count])
+        return made
+
+    with closing(memory(1)) as one, closing(memory(5000)) as many:
+        assert one.nearest_at_once(Query(short[:2], 5)) is not None
+        assert one.nearest_at_once(Query(short, 5)) is None
+        assert many.nearest_at_once(Query(short[:1], 5)) is None
+
+
+def test_all_are_answered_where_a_thread_is_refused(
+    crowd: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask() -> list[object]:
+        searches, loop = Searches(crowd), asyncio.get_running_loop()
+        asked = [asyncio.create_task(searches.nearest(Query(QUERIES[:PART], 5))) for _ in range(11)]
+        await asyncio.sleep(0)
+        run, refusals = loop.run_in_executor, [RuntimeError("can't start new thread")]
+
+        def refuse_once(*args: object) -> object:
+            if refusals:
+                raise refusals.pop()
+            return run(*args)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(loop, "run_in_executor", refuse_once)
+        async with asyncio.timeout(60):
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    answers = asyncio.run(ask())
+
+    assert {type(each) for each in answers} == {RuntimeError, Neighbors}
+    assert sum(isinstance(each, RuntimeError) for each in answers) == TOGETHER // PART
+
+
+def test_what_nobody_waits_for_is_kept_no_longer(crowd: Memory) -> None:
+    async def ask() -> tuple[int, int]:
+        searches = Searches(crowd)
+        first = asyncio.create_task(searches.nearest(Query(QUERIES, 5)))
+        few = Query(QUERIES[:2], 5)
+        others = [asyncio.create_task(searches.nearest(few)) for _ in range(200)]
+        await asyncio.sleep(0)
+        waited = len(searches._waiting)
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        left = len(searches._waiting)
+        await first
+        return waited, left
+
+    waited, left = asyncio.run(ask())
+
+    assert waited >= 200
+    assert left <= 1
+
+
+def test_no_vectors_have_no_neighbours(crowd: Memory) -> None:
+    found = asyncio.run(Searches(crowd).nearest(Query(QUERIES[:0], 5)))
+
+    assert len(found.ids) == 0

@@ -144,10 +144,6 @@ class Engine:
             self.check_open()
             yield self.store
 
-    def encode(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Return the codes of ``vectors`` (b, d)."""
-        return self.ram.vectors.encode(vectors)
-
     def read_settings(self) -> None:
         """Reload the settings from the store, after some were stored."""
         with self._reading_settings, self.reading_file() as store:

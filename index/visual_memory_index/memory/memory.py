@@ -35,14 +35,7 @@ from visual_memory_index.memory.unlearn import Unlearning
 from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.ram.ranked import HeadWish, Ranked, rank
-from visual_memory_index.records.entry import (
-    Entry,
-    IdMaker,
-    Keys,
-    Parts,
-    VotingEntries,
-    now,
-)
+from visual_memory_index.records.entry import Entry, IdMaker, Keys, Parts, VotingEntries, now
 from visual_memory_index.records.filter import Filter
 from visual_memory_index.records.neighbors import HeadScores, Neighbors, Query
 from visual_memory_index.records.operation import Progress, unreported
@@ -221,7 +214,7 @@ class Memory:
         given = [entry.id for entry in entries if entry.id]
         ids = [entry.id or self._ids.make() for entry in entries]
         elements = digests.elements(ids, entries, vectors)
-        codes = self._engine.encode(vectors)  # now, while no reader waits
+        codes = self._engine.ram.vectors.encode(vectors)  # now, while no reader waits
         kept_codes = codes if self._engine.originals == "disk" else None
         call = "InsertEntries" if request.start == WHOLE else "ImportEntries"
 

@@ -44,7 +44,6 @@ class ScannedIndex:
         self._scan = PlaneScan(planes, threads.count)
         self._background = threads.background
         self._threads = threads.background if background else threads.queries
-        self._in_background = background
         self.dimension, self.blocks = rows.dimension, rows.blocks
         self.gather, self.distances = rows.gather, rows.distances
         self.encode, self.codes, self.traces = planes.encode, planes.codes, planes.traces
@@ -151,7 +150,7 @@ class ScannedIndex:
     @property
     def _scanners(self) -> Executor | None:
         """The threads that scan, or None where one of them would begin later than this one ends."""
-        few = self.count <= PART_ROWS_MIN and not self._in_background
+        few = self.count <= PART_ROWS_MIN and self._threads is not self._background
         return None if few else self._threads
 
     def _scores(self, query: NDArray[np.float32], rows: Rows) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ import resource
 import time
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,7 +24,7 @@ from visual_memory_service.erasure.unlearn import UnlearningWork
 from visual_memory_service.runtime.backups import Backups
 from visual_memory_service.runtime.exits import end_at_exit
 from visual_memory_service.runtime.heap import keep_freed_memory
-from visual_memory_service.runtime.memories import Memories
+from visual_memory_service.runtime.memories import KEPT_OPEN, Memories
 from visual_memory_service.runtime.operations import Operations
 from visual_memory_service.runtime.threads import enough_threads
 from visual_memory_service.wire.health import Health
@@ -33,6 +34,8 @@ from visual_memory_service.wire.servicer import Servicer
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
 DESCRIPTORS_MIN, DESCRIPTORS_MAX = FILES_LEFT + 24, 65_536
+FILES_OF_KEPT = 16  # a memory has eight, so half of the files are for memories that stay open
+SWEEP_SECONDS = 5.0  # between looks for memories that are idle
 SPARE_THREADS = 32  # for gRPC and the libraries of embedders
 FITTED = (CALIBRATION,)  # settings computed from entries
 log = structlog.get_logger()
@@ -77,7 +80,7 @@ async def run(settings: Settings) -> None:
     stopping = stop_event()
     states = Health()
     serving: set[asyncio.Task[None]] = set()
-    started: asyncio.Queue[str] = asyncio.Queue()
+    to_resume: asyncio.Queue[str] = asyncio.Queue()
 
     def say(memory: str, serves: bool) -> None:
         state = health_pb2.HealthCheckResponse.SERVING
@@ -86,14 +89,26 @@ async def run(settings: Settings) -> None:
         task = loop.create_task(states.set(f"memories/{memory}", state))
         serving.add(task)
         task.add_done_callback(serving.discard)
-        if serves:
-            started.put_nowait(memory)
 
     def changed(memory: str, serves: bool) -> None:
         loop.call_soon_threadsafe(say, memory, serves)
 
+    def erasing(memory: str) -> None:
+        loop.call_soon_threadsafe(to_resume.put_nowait, memory)
+
+    operations = Operations()
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_memories = partial(
+        Memories,
+        settings,
+        changed,
+        erasing,
+        works_on=operations.works_on,
+        fitted=FITTED,
+        kept_open=min(KEPT_OPEN, files // FILES_OF_KEPT),
+    )
     async with AsyncExitStack() as closing:
-        opening = asyncio.ensure_future(asyncio.to_thread(Memories, settings, changed, FITTED))
+        opening = asyncio.ensure_future(asyncio.to_thread(open_memories))
         await first_of(opening, stopping)
         if not opening.done():  # a thread that reads cannot be stopped, but all it writes is whole
             log.info("stopped", problem="before all memories were open")
@@ -102,7 +117,6 @@ async def run(settings: Settings) -> None:
         closing.push_async_callback(asyncio.to_thread, memories.close)
         backups = Backups(memories)
         closing.push_async_callback(asyncio.to_thread, backups.close)
-        operations = Operations()
         closing.push_async_callback(asyncio.to_thread, operations.close)
         rerankers = Rerankers(settings)
         closing.push_async_callback(rerankers.close)
@@ -121,8 +135,10 @@ async def run(settings: Settings) -> None:
 
         running_threads(SPARE_THREADS, "spare").shutdown()  # gRPC would say nothing without any
         listener = Listener(settings.listen, settings, SERVICE, add, states)
-        resuming = loop.create_task(resume_erasures(started, unlearning))
+        resuming = loop.create_task(resume_erasures(to_resume, unlearning))
         closing.callback(resuming.cancel)
+        sweeping = loop.create_task(close_idle(memories))
+        closing.callback(sweeping.cancel)
         address = await listener.start()
         end_at_exit()  # after embedders have loaded libraries, whose own would be called before
         log.info(
@@ -147,11 +163,21 @@ async def first_of(work: asyncio.Future[Any], event: asyncio.Event) -> None:
     waiting.cancel()
 
 
-async def resume_erasures(started: asyncio.Queue[str], unlearning: UnlearningWork) -> None:
-    """Resume the erasures of each memory that begins to serve, until cancelled."""
+async def resume_erasures(to_resume: asyncio.Queue[str], unlearning: UnlearningWork) -> None:
+    """Resume the erasures of each memory that is opened and has some, until cancelled."""
     while True:
-        memory = await started.get()
+        memory = await to_resume.get()
         try:
             await asyncio.to_thread(unlearning.resume, memory)
         except Exception as error:  # nobody waits for this task
             log.error("erasures not gone on with", memory=memory, exc_info=error)
+
+
+async def close_idle(memories: Memories) -> None:
+    """Close idle memories, again and again, until cancelled."""
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        try:
+            await asyncio.to_thread(memories.close_idle)
+        except Exception as error:  # nobody waits for this task
+            log.error("idle memories not closed", exc_info=error)

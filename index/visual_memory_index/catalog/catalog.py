@@ -25,7 +25,7 @@ from visual_memory_index.catalog.folder import (
     new_name,
     was_used,
 )
-from visual_memory_index.catalog.inspection import look, look_through
+from visual_memory_index.catalog.inspection import holds, look, look_through
 from visual_memory_index.catalog.noted import Latest
 from visual_memory_index.catalog.rebuilt import Doubt, Outdated, Rebuilt, rebuild
 from visual_memory_index.catalog.registry import Registry, RegistryReader
@@ -45,7 +45,7 @@ from visual_memory_index.records.request import LOCAL, WITHOUT_ID, Request
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.sqlite.backup import NAME_SETTING, IncomingBackup
-from visual_memory_index.store.store import Transaction, new_identity
+from visual_memory_index.store.store import Sought, Transaction, new_identity
 from visual_memory_index.store.stored_files import StoredFiles
 
 
@@ -106,6 +106,15 @@ class Catalog:
         with self._registry.reading() as read:
             return sorted({*self._lost, *read.names()})
 
+    def names_by_use(self) -> list[str]:
+        """Return the ``names``, of memories opened or written last first.
+
+        Before all others are those that cannot be opened, or of which the time is unknown.
+        """
+        with self._registry.reading() as read:
+            files = {name: file for file, name in read.files().items() if name}
+        return sorted(self.names(), key=lambda name: self._latest.written(files.get(name)))
+
     def open(self, name: str) -> Memory:
         """Open a memory; if the disk is full, the reserve file is removed to make space.
 
@@ -114,6 +123,18 @@ class Catalog:
         memory's position file cannot be read or written, and the errors of ``Memory.open``.
         """
         return self.reserve.freeing(partial(self._open, name))
+
+    def holds(self, name: str, sought: Sought) -> bool | None:
+        """Return True if a memory that is not open has an entry of ``sought``, or its content.
+
+        Return None if its file has to be opened first, to be migrated. Raises as ``open``.
+        """
+        path = self._path(name)
+        with translate_os_errors(path, opening=True):
+            _, _, refused = self._compare(path, name)
+            if refused:
+                raise refused
+            return holds(path, sought)
 
     def _open(self, name: str) -> Memory:
         path = self._path(name)

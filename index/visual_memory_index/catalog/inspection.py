@@ -22,8 +22,10 @@ from visual_memory_index.ledger.merkle import leaf_hash
 from visual_memory_index.ledger.standing import Found, Noted, Standing
 from visual_memory_index.memory.check import check
 from visual_memory_index.records.operation import unreported
+from visual_memory_index.sqlite import same_content
 from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import read_standing
+from visual_memory_index.store.store import Sought
 
 WITH_LOG = 4  # the first schema that has uids and audit logs
 UNLEARNINGS = (
@@ -67,6 +69,18 @@ def look_through(path: Path) -> None:
         name, kind = db.execute(query).fetchone()
         contents = SqliteContents(db, path, *read_standing(db))
         check(contents, name, str(kind), unreported)
+
+
+def holds(path: Path, sought: Sought) -> bool | None:
+    """Return True if a file has an entry of ``sought``, or its content; None if it is to migrate.
+
+    Raises CorruptStore.
+    """
+    with reading(path) as db:
+        version: int = db.execute("PRAGMA user_version").fetchone()[0]
+        if version != len(MEMORY_STEPS):
+            return None
+        return same_content.holds(db, whose(db, version).uid, sought, ())
 
 
 def holds_nothing(path: Path) -> bool:

@@ -8,6 +8,7 @@ the commits on disk.
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import suppress
 from dataclasses import replace
@@ -67,6 +68,16 @@ class Latest:
             return noted
         size, last, modified = text.split(" ")
         return replace(noted, latest=Standing(int(size), last), modified=int(modified))
+
+    def written(self, file: str | None) -> float:
+        """Return a number that is lower the later the position of a ``file`` was written.
+
+        It is the lowest if there is no such file, or no position file.
+        """
+        with suppress(OSError):
+            if file is not None and (self._memories / file).exists():
+                return -self._path(file).stat().st_mtime
+        return -math.inf
 
     def may_be_mixed(self, noted: Noted | None, file: str) -> bool:
         """Return True if ``file`` has a write-ahead log that may belong to another file.

@@ -56,7 +56,7 @@ def add_triggers(db: sqlite3.Connection) -> None:
         for event, change in MOVES if table not in OF_MANY else ():
             moved = change.format(new=row.format("NEW."), old=row.format("OLD."))
             db.execute(
-                f"CREATE TEMP TRIGGER {table}_{event} AFTER {event} ON main.{table} "
+                f"CREATE TEMP TRIGGER IF NOT EXISTS {table}_{event} AFTER {event} ON main.{table} "
                 f"BEGIN UPDATE sums SET {moved} WHERE name = '{table}'; END"
             )
 

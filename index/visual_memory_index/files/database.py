@@ -71,6 +71,7 @@ class Database:
         self.path, self._ways_out = path, ways_out
         self.damaged: Callable[[CorruptStore], None] = lambda damage: None
         self._idle: list[sqlite3.Connection] = []
+        self._has_triggers = False  # of the writing connection
         self._read: dict[Path, int] = {}
         self._idle_lock = threading.Lock()
         check_files_left(path)
@@ -85,7 +86,6 @@ class Database:
                 self._writer.execute("PRAGMA journal_mode = WAL")
                 migrate(self._writer, steps, path, compare)
                 check_schema(self._writer, steps, path)
-                sums.add_triggers(self._writer)
             except BaseException:
                 self._writer.close()
                 raise
@@ -105,6 +105,9 @@ class Database:
         Nothing is committed to a file that was deleted or replaced, which a restart would lack.
         """
         with self._translate_errors():
+            if not self._has_triggers:  # which are made for the first write, as many open only read
+                sums.add_triggers(self._writer)
+                self._has_triggers = True
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
@@ -166,18 +169,17 @@ class Database:
         Nothing else may write. Connections that are reading stay open.
         """
         with self._translate_errors():
-            with self._idle_lock:
-                for reader in self._idle:
-                    reader.close()
-                self._idle.clear()
-            fresh = self._connect()
-            try:
-                sums.add_triggers(fresh)
-            except BaseException:
-                fresh.close()
-                raise
+            self.close_idle()
+            fresh, self._has_triggers = self._connect(), False
             self._writer.close()
             self._writer = fresh
+
+    def close_idle(self) -> None:
+        """Close the connections that are not reading."""
+        with self._idle_lock:
+            for reader in self._idle:
+                reader.close()
+            self._idle.clear()
 
     def rewrite(self) -> None:
         """Rewrite the whole file (VACUUM), so that unused space holds no data.
@@ -214,10 +216,7 @@ class Database:
 
     def close(self) -> None:
         """Fold the write-ahead log into the file, and close all connections and descriptors."""
-        with self._idle_lock:
-            for reader in self._idle:
-                reader.close()
-            self._idle.clear()
+        self.close_idle()
         self._writer.close()
         for descriptor in self._read.values():
             os.close(descriptor)

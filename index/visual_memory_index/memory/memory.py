@@ -131,7 +131,9 @@ class Memory:
         try:
             engine = Engine(store, store, give_up, indexes)
             store.database.damaged = lambda damage: engine.lost(damage)
-            return cls(engine)
+            memory = cls(engine)
+            store.database.close_idle()  # those that loaded it: many memories are asked little
+            return memory
         except BaseException:
             store.close()
             raise
@@ -153,6 +155,11 @@ class Memory:
                 self._counting.save()
         finally:
             self._engine.close()
+
+    @property
+    def has_erasures(self) -> bool:
+        """True if there were unlearnings to go on with when the memory was opened."""
+        return self.operations.has_erasures
 
     @property
     def count(self) -> int:

@@ -44,7 +44,10 @@ class Operations:
         self._unwritten: dict[str, Operation] = {}  # ended operations that the file has as running
         newest = "".join(each.name for each in engine.store.operations(before="", limit=1))
         self._ids = IdMaker(after=newest.rpartition("/")[2])  # clocks may go back
-        engine.store.fail_unfinished()  # the first write, after all checks at opening
+        unfinished = {each.kind for each in engine.store.unfinished()}
+        self.has_erasures = UNLEARN in unfinished  # to be resumed
+        if unfinished - {UNLEARN}:
+            engine.store.fail_unfinished()  # the first write, after all checks at opening
 
     def get(self, name: str) -> Operation:
         """Return one operation. Raises UnknownOperation."""

@@ -19,7 +19,7 @@ from visual_memory_index.votes.shares import shares
 from visual_memory_service.decisions.calibration import calibration_of
 from visual_memory_service.decisions.taxonomy import taxonomy_of
 from visual_memory_service.errors import NotCalibrated
-from visual_memory_service.runtime.memories import ServedMemory
+from visual_memory_service.runtime.served_memory import ServedMemory
 from visual_memory_service.runtime.threads import in_thread
 
 ROUNDING = 1e-9  # of the sum of all shares, which is 1

@@ -22,8 +22,8 @@ from visual_memory_index.votes.shares import shares
 from visual_memory_service.decisions.groups import check_key, entries_by, ungrouped_count
 from visual_memory_service.decisions.held_out import ask, leave_groups_out, leave_one_out
 from visual_memory_service.errors import BadField, NotCalibrated
-from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.operations import Job
+from visual_memory_service.runtime.served_memory import ServedMemory
 
 SETTING = "calibration"
 FORMAT = 6  # of the text that is stored; 3 to 5 counted the pictures of a scene

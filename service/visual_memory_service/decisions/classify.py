@@ -15,7 +15,7 @@ from visual_memory_index.memory.search import ridges_of_all
 from visual_memory_service.decisions.annotate import DecisionOptions
 from visual_memory_service.decisions.domain import centred
 from visual_memory_service.errors import AnswerTooLarge, BadField
-from visual_memory_service.runtime.memories import ServedMemory
+from visual_memory_service.runtime.served_memory import ServedMemory
 from visual_memory_service.runtime.threads import in_thread
 
 

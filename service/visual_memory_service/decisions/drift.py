@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from visual_memory_index.votes import drift
 from visual_memory_service.decisions.calibration import calibration_of
-from visual_memory_service.runtime.memories import ServedMemory
+from visual_memory_service.runtime.served_memory import ServedMemory
 
 
 def drift_of(served: ServedMemory) -> drift.Drift | None:

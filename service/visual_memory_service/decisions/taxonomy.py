@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from visual_memory_index import Memory, Request, Taxonomy, grow
-from visual_memory_service.runtime.memories import ServedMemory
+from visual_memory_service.runtime.served_memory import ServedMemory
 
 SETTING = "taxonomy"
 

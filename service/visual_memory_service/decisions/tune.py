@@ -24,8 +24,8 @@ from visual_memory_service.decisions.groups import (
     ungrouped_count,
 )
 from visual_memory_service.runtime.batches import ASKED_AT_ONCE
-from visual_memory_service.runtime.memories import ServedMemory
 from visual_memory_service.runtime.operations import Job
+from visual_memory_service.runtime.served_memory import ServedMemory
 
 
 @dataclass(frozen=True, slots=True)

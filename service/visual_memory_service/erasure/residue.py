@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from itertools import chain
 
 import structlog
 
@@ -80,15 +81,13 @@ def erase_memory(
         overwrite_unused(memories)
         searched = process_memory.search(patterns)
         left = unexplained(searched.found, memories.catalog.files.found_in(patterns))
-        for name in dict.fromkeys((job.memory_name, *memories.serving())):
+        for asked in chain((memory,), (each.memory for each in memories.each_open())):
             if left:
                 with suppress(MemoryRefusal):  # dropped meanwhile
                     found = left
-                    left = unexplained(
-                        found, memories.get(name).memory.unlearning.pieces_of(patterns)
-                    )
-                    if name != job.memory_name and found - left - patterns.texts:
-                        holding.add(name)
+                    left = unexplained(found, asked.unlearning.pieces_of(patterns))
+                    if asked is not memory and found - left - patterns.texts:
+                        holding.add(asked.identity.name)
         if left:
             left = unexplained(left, in_program())
         if not left:

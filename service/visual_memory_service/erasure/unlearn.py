@@ -22,8 +22,9 @@ from visual_memory_service.erasure.residue import erase_files, erase_memory, ove
 from visual_memory_service.erasure.signing_keys import SigningKeys
 from visual_memory_service.erasure.statement import Search, draft, to_statement
 from visual_memory_service.errors import NoCertificate
-from visual_memory_service.runtime.memories import Memories, ServedMemory
+from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Job, Operations
+from visual_memory_service.runtime.served_memory import ServedMemory
 
 log = structlog.get_logger()
 UNKNOWN_SHOWN = 100
@@ -114,9 +115,9 @@ class UnlearningWork:
     def resume(self, name: str) -> None:
         """Resume a memory's erasures after a restart; if the memory is refused, only log that."""
         try:
-            served = self.memories.get(name)
-            for operation in served.memory.unlearning.unfinished():
-                self._start(operation, served)
+            with self.memories.visiting(name) as served:
+                for operation in served.memory.unlearning.unfinished():
+                    self._start(operation, served)
         except UnknownMemory:  # dropped since
             return
         except MemoryRefusal as refusal:  # such as a memory found damaged since

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 from visual_memory.protocol import TRAILER_BYTES, BackupReader, with_checksum
 from visual_memory_index import IncomingBackup, Request, lower_thread_priority, running_threads
 from visual_memory_index.errors import BadBackup, MemoryClosed
-from visual_memory_service.runtime.memories import Memories, ServedMemory
+from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.threads import in_thread, until_done
 
 WAITING_SECONDS = 0.5
@@ -86,10 +86,8 @@ class Backups:
         finally:
             await closed(making, made)
 
-    async def restore(
-        self, arrival: IncomingBackup, name: str, request: Request
-    ) -> tuple[ServedMemory, int]:
-        """Make a memory from a received backup; also return the count of entries left out.
+    async def restore(self, arrival: IncomingBackup, name: str, request: Request) -> int:
+        """Make a memory from a received backup; return the count of entries left out.
 
         Entries that were unlearned since the backup are left out. Raises BadBackup, NewerStore,
         MemoryExists, RequestReused, FileUnavailable.
@@ -97,13 +95,13 @@ class Backups:
         restore = partial(self._memories.restore, name, arrival, request=request)
         return await self._run(name, restore)
 
-    async def copy(self, name: str, new_name: str, request: Request) -> ServedMemory:
+    async def copy(self, name: str, new_name: str, request: Request) -> None:
         """Copy a memory, as it is now, to a new memory.
 
         Raises UnknownMemory, MemoryExists, RequestReused, FileUnavailable.
         """
         copy = partial(self._memories.copy, name, new_name, request=request)
-        return await self._run(name, copy)
+        await self._run(name, copy)
 
     async def _run(self, name: str, work: Callable[..., T]) -> T:
         """Run ``work(check=…)`` in the backup thread and return its result; ``name`` is for errors.

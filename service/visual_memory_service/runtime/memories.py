@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 import structlog
 
 import visual_memory_index as index
-from visual_memory_embedders import BUILT_IN, Embedder, EmbedderSpec, ImageLimits, build
-from visual_memory_embedders.errors import WrongEmbedder
-from visual_memory_embedders.images.thumbnails import smaller, thumbnails
-from visual_memory_index import errors, running_threads
+from visual_memory_index import errors
+from visual_memory_index.records.operation import Progress
+from visual_memory_index.store.store import Sought
 from visual_memory_service.config import Settings
-from visual_memory_service.errors import EmbedderNotAllowed, NoEmbedder
 from visual_memory_service.runtime.check import Checks
+from visual_memory_service.runtime.embedders import Embedders
 from visual_memory_service.runtime.rejections import Rejections
-from visual_memory_service.runtime.searches import Searches
-from visual_memory_service.runtime.threads import OrderedWork
+from visual_memory_service.runtime.served_memory import ServedMemory, read_spec
 
-FITTED_AT_ONCE = 2  # heads of one memory, each of which may take seconds
+KEPT_OPEN = 100  # memories, though nobody asks them
+IDLE_SECONDS, OPENINGS_OF_IDLENESS = 60.0, 1000.0
 TRY_AGAIN_SECONDS = 3.0  # between tries: opening reads the whole file
 IMPORTS_AT_ONCE = 16  # others take turns with these
 log = structlog.get_logger()
@@ -36,100 +33,20 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-class Embedders:
-    """Embedders by name, each built at its first use. They share one pool of threads."""
+@dataclass(eq=False, slots=True)
+class Place:
+    """One name's memory: open and ``served``, or refused with an error, or closed until asked.
 
-    def __init__(self, settings: Settings) -> None:
-        self.allowed = (*BUILT_IN, *settings.allow_embedder)
-        self._cache = settings.data / "cache"
-        self._limits = ImageLimits(settings.image_bytes_max, settings.image_pixels_max)
-        self._workers = running_threads(settings.threads, "embed")
-        self._building = threading.Lock()
-        self._built: dict[str, Embedder] = {}
-
-    def get(self, name: str) -> Embedder:
-        """Return an embedder. Raises EmbedderNotAllowed, EmbeddingRefusal if building it fails."""
-        if not any(fnmatchcase(name, pattern) for pattern in self.allowed):
-            raise EmbedderNotAllowed(name, self.allowed)
-        with self._building:
-            if name not in self._built:
-                self._built[name] = build(
-                    name, cache=self._cache, workers=self._workers, limits=self._limits
-                )
-                log.info("embedder built", embedder=name)
-            return self._built[name]
-
-    def thumbnails(self, images: Sequence[bytes]) -> list[bytes]:
-        """Return a small JPEG of each image. Raises UndecodableImage."""
-        return thumbnails(images, workers=self._workers, limits=self._limits)
-
-    def to_send(self, image: bytes) -> bytes:
-        """Scale an image down to be sent to a re-ranker. Raises BadImage."""
-        return smaller(image, limits=self._limits)
-
-    def close(self) -> None:
-        """Stop the threads."""
-        self._workers.shutdown()
-
-
-@dataclass(frozen=True, slots=True)
-class ServedMemory:
-    """An open memory with its searches and embedder; ``spec`` is None if it takes vectors only.
-
-    Searches with reliability weights are batched apart, in ``soft_searches``, since after edits
-    they first update misleading counts, and those with heads in ``head_searches``, since they wait
-    for the end of a large removal. ``read`` maps names of settings to (text, parsed value).
-    ``rejections`` are of the last calibrated queries. Few calls at a time use heads, in
-    ``fitting``: the others wait where they end at once if their clients have gone. ``imports`` has
-    the request_id of each import under way, and its work.
+    A memory that is found damaged while it serves is both. ``moving`` is held while it is opened or
+    closed, ``tried`` is the time of the last try to reopen a refused one. ``rejections`` are kept
+    while it is closed.
     """
 
-    memory: index.Memory
-    searches: Searches
-    soft_searches: Searches
-    head_searches: Searches
-    spec: EmbedderSpec | None
-    embedders: Embedders
-    read: dict[str, tuple[str, Any]] = field(default_factory=dict)
-    rejections: Rejections = field(default_factory=Rejections)
-    fitting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(FITTED_AT_ONCE))
-    imports: set[tuple[str, OrderedWork]] = field(default_factory=set)
-
-    def embedder(self) -> Embedder:
-        """Return the embedder that the memory was made with. Raises NoEmbedder, WrongEmbedder."""
-        if self.spec is None:
-            raise NoEmbedder(self.memory.identity.name)
-        embedder = self.embedders.get(self.spec.name)
-        if embedder.spec != self.spec:
-            raise WrongEmbedder(self.spec, embedder.spec)
-        return embedder
-
-    def setting(self, name: str, read: Callable[[str], T]) -> T | None:
-        """Return a stored setting parsed by ``read``, or None if it is not set.
-
-        The parsed value is cached until the setting changes. Raises CorruptStore if ``read`` fails.
-        """
-        text = self.memory.setting(name)
-        if text is None:
-            return None
-        known, value = self.read.get(name, ("", None))
-        if known is not text:
-            with self.memory.reporting_damage(), index.damage_of(self.memory.path):
-                value = read(text)
-            self.read[name] = (text, value)
-            if self.memory.setting(name) is not text:  # it may have been erased
-                self.read.pop(name, None)
-        found: T = value
-        return found
-
-
-@dataclass(eq=False, slots=True)
-class RefusedMemory:
-    """The error of a memory that does not serve, and the time of the last try to reopen it."""
-
-    refusal: errors.MemoryRefusal
+    served: ServedMemory | None = None
+    refusal: errors.MemoryRefusal | None = None
     tried: float = -math.inf
-    opening: threading.Lock = field(default_factory=threading.Lock)
+    moving: threading.Lock = field(default_factory=threading.Lock)
+    rejections: Rejections = field(default_factory=Rejections)
 
     def retry_path(self) -> Path | None:
         """Return the file to reopen; None if the disk is not the cause or a try was recent."""
@@ -148,82 +65,127 @@ class Duplicates(NamedTuple):
 
 
 class Memories:
-    """Opens all memories at the start; a damaged memory is refused with its error, others serve.
+    """Opens memories when they are asked, and closes them when idle; a damaged one is refused.
 
-    ``changed`` is called with the name of each memory that begins or ceases to serve. The settings
-    named in ``fitted`` depend on entries: a copy or restore that leaves out entries drops them.
+    The ``kept_open`` memories asked last stay open; others are closed a minute after they were
+    asked, or after a thousand times as long as it took to open them. One that is used, or that has
+    operations by ``works_on``, is not closed. ``changed`` is called with the name of each memory
+    that begins or ceases to serve, be it open or not, and ``erasing`` with that of each that is
+    opened and has erasures to go on with. The settings named in ``fitted`` depend on entries: a copy or restore that leaves out
+    entries drops them.
     """
 
     def __init__(
         self,
         settings: Settings,
-        changed: Callable[[str, bool], None],
+        changed: Callable[[str, bool], None] = lambda name, serves: None,
+        erasing: Callable[[str], None] = lambda name: None,
+        *,
+        works_on: Callable[[str], bool] = lambda name: False,
         fitted: Sequence[str] = (),
+        kept_open: int = KEPT_OPEN,
         indexes: index.IndexFactory | None = None,
     ) -> None:
-        self.fitted = fitted
+        self.fitted, self.kept_open = fitted, kept_open
         self.indexes = indexes or index.ScannedIndexes(settings.threads, settings.originals)
         self.embedders = Embedders(settings)
         self.importing = index.running_threads(IMPORTS_AT_ONCE, "import")
-        self._changed = changed
+        self._changed, self._erasing, self._works_on = changed, erasing, works_on
         self._editing = threading.Lock()
-        self._states = threading.Lock()  # guards _open and _refused; taken after other locks
+        self._states = threading.Lock()  # guards _places and what is in them; taken last
         self._closed = False
-        self._open: dict[str, ServedMemory] = {}
-        self._refused: dict[str, RefusedMemory] = {}
-        self.checks = Checks(lambda name, on_progress: self.get(name).memory.check(on_progress))
+        self._places: dict[str, Place] = {}
+        self.checks = Checks(self._check)
         self.catalog = index.Catalog(settings.data, self.indexes)
         with ExitStack() as undo:
             undo.callback(self.close)
-            for name in self.catalog.names():
-                self._open_or_note(name)
+            names = self.catalog.names_by_use()
+            self._places.update({name: Place() for name in sorted(names)})
+            for name in reversed(names[:kept_open]):  # so that the last one used is the last asked
+                self._open_or_note(name, self._places[name])
+            for name, place in self._places.items():
+                if place.refusal is None:
+                    changed(name, True)
             undo.pop_all()
 
     def names(self) -> list[str]:
         """Return the names of all memories, damaged ones included, sorted."""
-        return sorted({*self._open, *self._refused})
+        return sorted(self._places)
 
-    def get(self, name: str) -> ServedMemory:
-        """Return a memory. Raises UnknownMemory, or the error that prevented opening the memory."""
-        if refused := self._refused.get(name):
-            raise refused.refusal.with_traceback(None)  # or it would grow with every call
+    @contextmanager
+    def using(self, name: str) -> Iterator[ServedMemory]:
+        """Yield a memory, which stays open until the end; raises as ``use``."""
+        served = self.use(name)
         try:
-            return self._open[name]
-        except KeyError:
-            raise errors.UnknownMemory(name) from None
-
-    def may_be_opened(self, name: str) -> bool:
-        """Return True if ``get_or_open`` would try to open the memory."""
-        refused = self._refused.get(name)
-        return refused is not None and refused.retry_path() is not None
-
-    def get_or_open(self, name: str) -> ServedMemory:
-        """Return a memory, first retrying to open it if a disk error prevented that.
-
-        A retry may take as long as reading a file. Retries are some seconds apart and need a
-        writable folder; meanwhile other callers get the earlier error.
-        """
-        refused = self._refused.get(name)
-        if refused is not None and refused.opening.acquire(blocking=False):
-            try:
-                self._try_again(name, refused)
-            finally:
-                refused.opening.release()
-        return self.get(name)
-
-    def _try_again(self, name: str, refused: RefusedMemory) -> None:
-        path = refused.retry_path()
-        if path is None or self._closed or self._refused.get(name) is not refused:
-            return
-        try:
-            if index.probe_folder(path.parent) is None:
-                self._open_or_note(name)
+            yield served
         finally:
-            refused.tried = time.monotonic()
+            self.release(served)
 
-    def serving(self) -> list[str]:
-        """Return the names of the memories that serve, sorted."""
-        return sorted(self._open.keys() - self._refused.keys())
+    @contextmanager
+    def visiting(self, name: str) -> Iterator[ServedMemory]:
+        """Yield a memory as ``using`` does; if it was closed, and is not asked, close it again."""
+        asked = math.nan
+        if (served := self.use_if_open(name, asking=False)) is None:
+            served = self.use(name, asking=False)
+            asked = served.asked
+        try:
+            yield served
+        finally:
+            self.release(served)
+            if served.asked == asked:
+                self._close(name, served)
+
+    def use(self, name: str, *, asking: bool = True) -> ServedMemory:
+        """Return a memory, which is opened if it has to be, and stays open until it is released.
+
+        Opening may take as long as reading a file. Retries after a disk error are some seconds
+        apart and need a writable folder; meanwhile other callers get the earlier error. Raises
+        UnknownMemory, or the error that prevented opening the memory.
+        """
+        while (served := self.use_if_open(name, asking=asking)) is None:
+            self._open_place(name)
+        return served
+
+    def use_if_open(self, name: str, *, asking: bool = True) -> ServedMemory | None:
+        """Return what ``use`` does, but None if that would try to open the memory."""
+        with self._states:
+            place = self._places.get(name)
+            if place is None:
+                raise errors.UnknownMemory(name)
+            if place.refusal is not None:
+                if place.retry_path() is not None:
+                    return None
+                raise place.refusal.with_traceback(None)
+            served = place.served
+            if served is not None:
+                served.users += 1
+                if asking:
+                    served.asked = time.monotonic()
+            return served
+
+    def release(self, served: ServedMemory) -> None:
+        """End a use of a memory."""
+        with self._states:
+            served.users -= 1
+
+    def each_open(self) -> Iterator[ServedMemory]:
+        """Yield each memory that is open, which stays open until the next is asked for."""
+        for name in self.names():
+            with suppress(errors.MemoryRefusal):  # refused, or dropped meanwhile
+                served = self.use_if_open(name, asking=False)
+                if served is not None:
+                    try:
+                        yield served
+                    finally:
+                        self.release(served)
+
+    def close_idle(self) -> None:
+        """Close the memories that nobody uses and that have been idle for their time."""
+        now = time.monotonic()
+        by_use = self._by_use()
+        for name, served in by_use[: max(0, len(by_use) - self.kept_open)]:
+            if now - served.asked >= served.idle_seconds:
+                self._close(name, served)
 
     def note(self, memory: index.Memory) -> None:
         """Record the end of a memory's audit log in the catalog, so that older files are refused.
@@ -247,23 +209,23 @@ class Memories:
             names = self.names()
         for name in names if sought.ids else ():
             try:
-                asked = memory if name == own else self.get(name).memory
-                with asked.reporting_damage(), index.damage_of(asked.path):
-                    if asked.unlearning.holds(
-                        sought, without=sought.ids if asked is memory else ()
-                    ):
-                        found.also_in.append(name)
+                if name == own:
+                    held = memory.unlearning.holds(sought, without=sought.ids)
+                else:
+                    held = self._holds(name, sought)
+                if held:
+                    found.also_in.append(name)
             except errors.MemoryRefusal as refusal:
-                if name in self.names():  # or it was dropped meanwhile
+                if name in self._places:  # or it was dropped meanwhile
                     log.warning("memory not asked", memory=name, reason=errors.in_full(refusal))
                     found.not_asked.append(name)
         return found
 
     def drop_caches(self) -> None:
         """Drop what all memories cache of deleted entries, in SQLite's connections too."""
-        for name in self.serving():
+        for served in self.each_open():
             with suppress(errors.MemoryRefusal):  # dropped meanwhile, or at the limit of open files
-                self.get(name).memory.unlearning.drop_caches()
+                served.memory.unlearning.drop_caches()
 
     def catalog_files(self) -> Sequence[int]:
         """Return open descriptors of the catalog's files, first cleared of deleted data.
@@ -283,41 +245,43 @@ class Memories:
         dimension: int | None,
         store_images: bool,
         request: index.Request,
-    ) -> ServedMemory:
+    ) -> None:
         """Create a memory for images of an ``embedder``, or for vectors of a ``dimension``.
 
         Raises MemoryExists, RequestReused, FileUnavailable, and the errors of ``Embedders.get``.
         """
         spec = self.embedders.get(embedder).spec if embedder is not None else None
         with self._editing:
-            memory = self.catalog.create(
-                name,
-                dimension=spec.dimension if spec else dimension or 0,
-                embedder=spec.to_json() if spec else None,
-                store_images=store_images,
-                request=request,
+            memory = self._freeing_files(
+                partial(
+                    self.catalog.create,
+                    name,
+                    dimension=spec.dimension if spec else dimension or 0,
+                    embedder=spec.to_json() if spec else None,
+                    store_images=store_images,
+                    request=request,
+                )
             )
             if memory is not None:
                 self._serve(name, memory)
                 log.info("memory created", memory=name)
-        return self.get_or_open(name)
 
     def drop(self, name: str, *, request: index.Request) -> None:
         """Delete a memory with all it holds, damaged or not.
 
         Raises UnknownMemory, RequestReused, FileUnavailable.
         """
-        with self._not_opening(name), self._editing:
+        place = self._places.get(name, Place())
+        with place.moving, self._editing:
             if self.catalog.recall(request) is not None:
                 return
             self.catalog.drop(name, request=request)
             with self._states:
-                served = self._open.pop(name, None)
-                self._refused.pop(name, None)
+                self._places.pop(name, None)
                 self._changed(name, False)
             log.info("memory dropped", memory=name)
-            if served is not None:
-                served.memory.close(keep=False)
+            if place.served is not None:
+                place.served.memory.close(keep=False)
             try:
                 self.catalog.clear()
             except errors.FileRefusal as problem:  # the memory is gone; its file is removed later
@@ -329,8 +293,10 @@ class Memories:
         The caller closes it. ``check`` is called often, and may raise. Raises UnknownMemory,
         CorruptStore, BadAuditLog, FileUnavailable.
         """
-        memory = self.get_or_open(name).memory
-        return self.catalog.backup(memory, settings=self.fitted, check=check, request=request)
+        with self.using(name) as served:
+            return self.catalog.backup(
+                served.memory, settings=self.fitted, check=check, request=request
+            )
 
     def arrival(self, name: str, request_id: str) -> index.IncomingBackup:
         """Return an empty incoming backup for a new memory, to be written and restored.
@@ -348,42 +314,42 @@ class Memories:
         *,
         check: Callable[[], None],
         request: index.Request,
-    ) -> tuple[ServedMemory, int]:
-        """Make a memory from a received backup; also return the count of entries left out.
+    ) -> int:
+        """Make a memory from a received backup; return the count of entries left out.
 
         Entries that were unlearned since the backup are left out. ``check`` is called often, and
         may raise. Raises BadBackup, NewerStore, MemoryExists, RequestReused, FileUnavailable.
         """
-        left_out = self._adopt(self.catalog.rebuilt, arrival, name, check, request)
-        return self.get_or_open(name), left_out
+        return self._adopt(self.catalog.rebuilt, arrival, name, check, request)
 
     def copy(
         self, name: str, new_name: str, *, check: Callable[[], None], request: index.Request
-    ) -> ServedMemory:
+    ) -> None:
         """Copy a memory, as it is now, to a new memory.
 
         Raises UnknownMemory, MemoryExists, RequestReused, FileUnavailable.
         """
         if self.catalog.recall(request) is None:
             self._check_free(new_name, request.id)
-            memory = self.get_or_open(name).memory
-            self._adopt(self.catalog.copied, memory, new_name, check, request)
-        return self.get_or_open(new_name)
+            with self.using(name) as served:
+                self._adopt(self.catalog.copied, served.memory, new_name, check, request)
 
     def close(self) -> None:
         """Close every memory and unlock the folder, even if one of these steps raises."""
         self.checks.close()
         self._closed = True
-        for name in [*self._refused]:
-            with self._not_opening(name):
+        for place in [*self._places.values()]:
+            with place.moving:  # it is not being opened, and will not be
                 pass
         with self._editing, ExitStack() as closing:
             closing.callback(self.embedders.close)
             closing.callback(self.catalog.close)
-            for served in self._open.values():
-                closing.callback(served.memory.close)
-            for name in self.serving():
-                closing.callback(self.note, self._open[name].memory)
+            for place in self._places.values():
+                if place.served is not None:
+                    closing.callback(place.served.memory.close)
+            for place in self._places.values():
+                if place.served is not None and place.refusal is None:
+                    closing.callback(self.note, place.served.memory)
 
     def _adopt(
         self,
@@ -425,27 +391,114 @@ class Memories:
         with self._editing:
             self.catalog.check_free(name, request_id)
 
-    def _open_or_note(self, name: str) -> None:
+    def _check(self, name: str, on_progress: Progress) -> index.Checked:
+        self._check_not_refused(name)
+        with self.visiting(name) as served:
+            return served.memory.check(on_progress)
+
+    def _check_not_refused(self, name: str) -> None:
+        """Raise the error that a memory is refused with, if it is, and do not try to open it."""
+        with self._states:
+            place = self._places.get(name)
+            if place is not None and place.refusal is not None:
+                raise place.refusal.with_traceback(None)  # or it would grow with every call
+
+    def _holds(self, name: str, sought: Sought) -> bool:
+        """Return True if a memory holds an entry of ``sought``, or its content, be it open or not.
+
+        Raises UnknownMemory, or the error that prevents reading the memory.
+        """
+        self._check_not_refused(name)
+        place = self._places.get(name, Place())
+        with place.moving:
+            if place.served is None and place.refusal is None and name in self._places:
+                held = self.catalog.holds(name, sought)
+                if held is not None:
+                    return held
+        with self.visiting(name) as served:
+            memory = served.memory
+            with memory.reporting_damage(), index.damage_of(memory.path):
+                return memory.unlearning.holds(sought)
+
+    def _open_place(self, name: str) -> None:
+        """Open a memory that is closed, or may be tried again; refuse it if this fails."""
+        place = self._places.get(name)
+        if place is None:  # dropped meanwhile
+            return
+        refusal = place.refusal
+        if not place.moving.acquire(blocking=refusal is None):
+            raise (refusal or errors.MemoryClosed(name)).with_traceback(None)
+        try:
+            if self._closed:
+                raise errors.MemoryClosed(name)
+            if self._places.get(name) is not place or place.served is not None:
+                return
+            if place.refusal is not None and place.retry_path() is None:
+                return
+            path = place.retry_path()
+            if path is None or index.probe_folder(path.parent) is None:
+                self._open_or_note(name, place)
+        finally:
+            place.tried = time.monotonic()
+            place.moving.release()
+
+    def _open_or_note(self, name: str, place: Place) -> None:
         """Open a memory and serve it, or store the error that all later callers get."""
         began = time.perf_counter()
         try:
-            memory = self.catalog.open(name)
-            seconds = round(time.perf_counter() - began, 2)
-            log.info("memory opened", memory=name, entries=memory.count, seconds=seconds)
-            self._serve(name, memory)
+            memory = self._freeing_files(partial(self.catalog.open, name))
+            seconds = time.perf_counter() - began
+            log.info("memory opened", memory=name, entries=memory.count, seconds=round(seconds, 2))
+            self._serve(name, memory, place, seconds)
         except errors.MemoryRefusal as refusal:
             with self._states:
-                self._refused.setdefault(name, RefusedMemory(refusal)).refusal = refusal
+                place.refusal = refusal
                 self._changed(name, False)
             log.error("memory not opened", memory=name, reason=errors.in_full(refusal))
+            return
+        if memory.has_erasures:
+            self._erasing(name)
 
-    def _not_opening(self, name: str) -> AbstractContextManager[object]:
-        """Return a context in which no thread tries to reopen a refused memory.
+    def _freeing_files(self, act: Callable[[], T]) -> T:
+        """Return what ``act`` returns; where too many files are open, close idle memories first."""
+        while True:
+            try:
+                return act()
+            except errors.TooManyFiles:
+                if not any(self._close(*each) for each in self._by_use()):
+                    raise
 
-        For a memory that is not refused the context does nothing.
-        """
-        refused = self._refused.get(name)
-        return refused.opening if refused is not None else nullcontext()
+    def _by_use(self) -> list[tuple[str, ServedMemory]]:
+        """Return the memories that serve, the one asked last at the end."""
+        with self._states:
+            serving = [
+                (name, place.served)
+                for name, place in self._places.items()
+                if place.served is not None and place.refusal is None
+            ]
+            return sorted(serving, key=lambda each: each[1].asked)
+
+    def _close(self, name: str, served: ServedMemory) -> bool:
+        """Close a memory, and return True, unless it is used or works."""
+        place = self._places.get(name)
+        if place is None or not place.moving.acquire(blocking=False):
+            return False
+        try:
+            with self._states:
+                if self._closed or place.served is not served or place.refusal is not None:
+                    return False
+                if served.users or self._works_on(name):
+                    return False
+                place.served = None
+            self.note(served.memory)
+            try:
+                served.memory.close()
+            except errors.MemoryRefusal as refusal:
+                log.error("memory not closed", memory=name, reason=errors.in_full(refusal))
+            log.info("memory closed", memory=name)
+            return True
+        finally:
+            place.moving.release()
 
     def _refuse(self, memory: index.Memory, damage: errors.MemoryRefusal) -> None:
         """Answer calls for an open memory with the error ``damage``, until the server restarts.
@@ -456,33 +509,32 @@ class Memories:
         if isinstance(damage, errors.CorruptStore) and damage.path != memory.path:
             return
         with self._states:
-            served = self._open.get(name)
-            if served is None or served.memory is not memory or name in self._refused:
+            place = self._places.get(name)
+            if place is None or place.refusal is not None:
                 return
-            self._refused[name] = RefusedMemory(damage)
+            if place.served is None or place.served.memory is not memory:
+                return
+            place.refusal = damage
             self._changed(name, False)
         log.error("memory damaged", memory=name, reason=errors.in_full(damage))
 
-    def _serve(self, name: str, memory: index.Memory) -> None:
+    def _serve(
+        self, name: str, memory: index.Memory, place: Place | None = None, seconds: float = 0.0
+    ) -> None:
+        """Serve an open memory, in a ``place`` of its own if it is new; it took ``seconds``."""
         try:
             spec = read_spec(memory.identity.embedder, memory.path)
         except errors.CorruptStore:
             memory.close()
             raise
         memory.watch(partial(self._refuse, memory))
+        place = place or Place()
+        served = ServedMemory(memory, spec, self.embedders, place.rejections)
+        served.idle_seconds = max(IDLE_SECONDS, OPENINGS_OF_IDLENESS * seconds)
+        served.asked = time.monotonic()
         with self._states:
-            self._open[name] = ServedMemory(
-                memory, Searches(memory), Searches(memory), Searches(memory), spec, self.embedders
-            )
-            self._refused.pop(name, None)
-            self._changed(name, True)
-
-
-def read_spec(text: str | None, path: Path) -> EmbedderSpec | None:
-    """Parse the stored embedder spec of the memory at ``path``. Raises CorruptStore."""
-    if text is None:
-        return None
-    try:
-        return EmbedderSpec.from_json(text)
-    except ValueError:
-        raise errors.CorruptStore(path, "what it has is not an embedder's spec") from None
+            told = self._places.get(name) is place and place.refusal is None
+            place.served, place.refusal = served, None
+            self._places[name] = place
+            if not told:
+                self._changed(name, True)

@@ -269,6 +269,10 @@ class Operations:
             yield job.progress
             await asyncio.wait([asyncio.wrap_future(job.ended)], timeout=PROGRESS_SECONDS)
 
+    def works_on(self, memory_name: str) -> bool:
+        """Return True if an operation on a memory runs, or waits to."""
+        return any(job.memory_name == memory_name for job in [*self._jobs.values()])
+
     def running(self, memory_name: str, kind: str) -> Operation | None:
         """Return a running operation of this kind on a memory, or None."""
         for job in list(self._jobs.values()):

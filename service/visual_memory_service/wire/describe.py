@@ -10,7 +10,8 @@ from visual_memory_service.convert.page_token import from_token, to_page_bounds
 from visual_memory_service.decisions.calibration import calibration_of
 from visual_memory_service.decisions.drift import drift_of
 from visual_memory_service.decisions.tune import default_rule_of
-from visual_memory_service.runtime.memories import Memories, ServedMemory
+from visual_memory_service.runtime.memories import Memories
+from visual_memory_service.runtime.served_memory import ServedMemory
 from visual_memory_service.wire.rerank import reranker_of
 
 
@@ -36,7 +37,8 @@ def list_memories(
     filled, last = 0, names[size - 1] if len(names) > size else ""
     for name in names[:size]:
         try:
-            found.append(describe(memories.get_or_open(name)))
+            with memories.visiting(name) as served:
+                found.append(describe(served))
         except (MemoryClosed, UnknownMemory):  # it was dropped meanwhile
             continue
         except MemoryRefusal as damage:

@@ -12,7 +12,8 @@ from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import StoredBatch
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import answers, requests
-from visual_memory_service.runtime.memories import Memories, ServedMemory
+from visual_memory_service.runtime.memories import Memories
+from visual_memory_service.runtime.served_memory import ServedMemory
 from visual_memory_service.runtime.threads import OrderedWork, in_order, in_thread
 from visual_memory_service.writes.insert import insert
 

@@ -7,7 +7,8 @@ import re
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any, Self
 
 import grpc
@@ -32,6 +33,7 @@ UNANNOUNCED_SECONDS = 15.0  # of silence, while a message of unknown size arrive
 BYTES_PER_SECOND_MIN = 1 << 20  # a message that arrives slower counts as silence
 LARGE_BYTES = 64 << 20  # held by a call whose freed pages are returned to the system
 log = structlog.get_logger()
+at_end: ContextVar[ExitStack] = ContextVar("at_end")  # what the call under way does at its end
 
 Begin = Callable[[Any], "CallScope"]
 
@@ -181,10 +183,12 @@ class CallScope:
         self._admitted = False
         self._ended: errors.RequestRefusal | None = None
         self._reading, self._answering, self._unanswered = False, False, 0
+        self._at_end = ExitStack()
 
     async def __aenter__(self) -> Self:
         self._began = time.perf_counter()
         self._task = asyncio.current_task()
+        at_end.set(self._at_end)
         return self
 
     async def read(self) -> Any:
@@ -322,6 +326,7 @@ class CallScope:
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         del trace  # gRPC keeps an abort's traceback, which would refer to it
         clear_frames(error)
+        self._at_end.close()
         if self._admitted:
             self._admission.note(self, silent=False)
             try:

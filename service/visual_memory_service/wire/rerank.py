@@ -24,7 +24,7 @@ from visual_memory_service.convert import reranking as convert
 from visual_memory_service.decisions.classify import Classification
 from visual_memory_service.decisions.reranking import Candidate, Reranking
 from visual_memory_service.errors import BadField, BadRanking, ImagesNotStored, UnknownReranker
-from visual_memory_service.runtime.memories import ServedMemory
+from visual_memory_service.runtime.served_memory import ServedMemory
 
 SETTING = "reranker"
 NOBODY = "none"

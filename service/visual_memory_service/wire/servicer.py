@@ -36,12 +36,14 @@ from visual_memory_service.decisions.tune import check_tuning, default_rule, tun
 from visual_memory_service.erasure.unlearn import UnlearningWork, certificate_of
 from visual_memory_service.errors import ConnectionEnding
 from visual_memory_service.runtime.backups import Backups
-from visual_memory_service.runtime.memories import Memories, ServedMemory
+from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Job, Operations, Work, unless_repeated
+from visual_memory_service.runtime.served_memory import ServedMemory
 from visual_memory_service.runtime.threads import in_stoppable_thread, in_thread
 from visual_memory_service.wire import rerank
 from visual_memory_service.wire.describe import describe, list_memories
 from visual_memory_service.wire.imports import ImportStream
+from visual_memory_service.wire.interceptors import at_end
 from visual_memory_service.writes.insert import insert
 
 LISTED_AT_ONCE = 4  # pages of entries, which keep Python busy
@@ -96,18 +98,19 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.CreateMemoryRequest, context: Any
     ) -> memory_pb2.Memory:
         embedder, dimension = requests.to_creation(request)
-        created = await in_thread(
+        name = requests.to_name(request.name, "name")
+        await in_thread(
             self.memories.create,
-            requests.to_name(request.name, "name"),
+            name,
             embedder=embedder,
             dimension=dimension,
             store_images=request.store_images,
             request=requests.to_request(request),
         )
-        return await in_thread(describe, created)
+        return await self._described(name)
 
     async def GetMemory(self, request: pb.GetMemoryRequest, context: Any) -> memory_pb2.Memory:
-        return await in_thread(describe, await self._served(request.name))
+        return await self._described(request.name)
 
     async def ListMemories(
         self, request: pb.ListMemoriesRequest, context: Any
@@ -415,15 +418,15 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         pieces = requests.to_pieces(first, messages)
         async with self.backups.received(name, first.request_id, pieces) as (arrival, sha256):
             again = requests.to_restoring(first, sha256)
-            served, left_out = await self.backups.restore(arrival, name, again)
-        found = await in_thread(describe, served)
+            left_out = await self.backups.restore(arrival, name, again)
+        found = await self._described(name)
         return pb.RestoreMemoryResponse(memory=found, left_out_count=left_out)
 
     async def CopyMemory(self, request: pb.CopyMemoryRequest, context: Any) -> memory_pb2.Memory:
         new_name = requests.to_name(request.new_name, "new_name")
         again = requests.to_request(request)
-        copied = await self.backups.copy(request.memory, new_name, again)
-        return await in_thread(describe, copied)
+        await self.backups.copy(request.memory, new_name, again)
+        return await self._described(new_name)
 
     async def GetOperation(
         self, request: pb.GetOperationRequest, context: Any
@@ -456,10 +459,24 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         return await self._with_result(await self._operation(request.name))
 
     async def _served(self, name: str) -> ServedMemory:
-        """Return a memory by name. Raises UnknownMemory, or the error that prevents opening it."""
-        if self.memories.may_be_opened(name):
-            return await in_thread(self.memories.get_or_open, name)
-        return self.memories.get(name)
+        """Return a memory by name, which stays open until the end of the call.
+
+        Raises UnknownMemory, or the error that prevents opening it.
+        """
+        ending = at_end.get()
+
+        def use(to_use: Callable[[str], ServedMemory | None]) -> ServedMemory | None:
+            if (served := to_use(name)) is not None:
+                ending.callback(self.memories.release, served)
+            return served
+
+        served = use(self.memories.use_if_open) or await in_thread(use, self.memories.use)
+        assert served is not None
+        return served
+
+    async def _described(self, name: str) -> memory_pb2.Memory:
+        """Describe a memory as it is now; raises as ``_served``."""
+        return await in_thread(describe, await self._served(name))
 
     async def _memory(self, name: str) -> index.Memory:
         """Return the ``index.Memory`` of this name; raises as ``_served``."""

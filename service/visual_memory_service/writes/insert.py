@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from visual_memory_embedders.errors import UndecodableImage
 from visual_memory_index import Entry, Request
 from visual_memory_service.errors import BadField, ImagesNotStored
-from visual_memory_service.runtime.memories import Memories, ServedMemory
+from visual_memory_service.runtime.memories import Memories
+from visual_memory_service.runtime.served_memory import ServedMemory
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -217,7 +217,7 @@ def asked(folder: Path) -> Folder:
     with closing(memories):
         for name in memories.names():
             try:
-                memory = memories.get(name).memory
+                memory = memories.use(name).memory
             except MemoryRefusal as refusal:
                 found.refused[name] = str(refusal)
                 continue

@@ -18,8 +18,8 @@ from visual_memory_service.config import Settings
 from visual_memory_service.decisions.annotate import DecisionOptions, annotate
 from visual_memory_service.decisions.classify import Question, classify
 from visual_memory_service.errors import NotCalibrated
-from visual_memory_service.runtime.memories import Embedders, ServedMemory
-from visual_memory_service.runtime.searches import Searches
+from visual_memory_service.runtime.embedders import Embedders
+from visual_memory_service.runtime.served_memory import ServedMemory
 
 VECTORS = unit_rows(np.random.default_rng(0).standard_normal((60, 8)).astype(np.float32))
 
@@ -28,14 +28,7 @@ VECTORS = unit_rows(np.random.default_rng(0).standard_normal((60, 8)).astype(np.
 def opened(folder: Path) -> Iterator[ServedMemory]:
     with closing(Memory.create(folder / "m.sqlite", new_identity("m", 8, None))) as memory:
         memory.insert([Entry(f"{at}", "cat" if at % 2 else "dog") for at in range(60)], VECTORS)
-        yield ServedMemory(
-            memory,
-            Searches(memory),
-            Searches(memory),
-            Searches(memory),
-            None,
-            Embedders(Settings(folder)),
-        )
+        yield ServedMemory(memory, None, Embedders(Settings(folder)))
 
 
 def test_calibrated_votes_take_their_turn_among_those_that_use_heads(tmp_path: Path) -> None:

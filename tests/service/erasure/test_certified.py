@@ -37,9 +37,8 @@ def certified(
     with closing(memories), closing(Operations()) as operations:
         keys = SigningKeys(folder)
         unlearning = UnlearningWork(memories, operations, keys, lambda: closed, settings)
-        served = memories.create(
-            "m", embedder=None, dimension=2, store_images=False, request=WITHOUT_ID
-        )
+        memories.create("m", embedder=None, dimension=2, store_images=False, request=WITHOUT_ID)
+        served = memories.use("m")
         served.memory.insert([Entry("a", "b")], np.eye(1, 2, dtype=np.float32))
         name = unlearning.begin(["a"], served, allow_missing=False, request=WITHOUT_ID).name
         while job := operations.job(name):

@@ -815,9 +815,8 @@ def test_a_copy_that_is_listed_meanwhile_lacks_the_entries(tmp_path: Path) -> No
     with closing(memories), closing(operations), ThreadPoolExecutor(1) as threads:
         keys = SigningKeys(tmp_path)
         unlearning = UnlearningWork(memories, operations, keys, Future[None], settings)
-        pets = memories.create(
-            "pets", embedder=None, dimension=4, store_images=False, request=WITHOUT_ID
-        )
+        memories.create("pets", embedder=None, dimension=4, store_images=False, request=WITHOUT_ID)
+        pets = memories.use("pets")
         pets.memory.insert([Entry("a", "cat"), Entry("b", "cat")], np.eye(2, 4, dtype="f4"))
         copying = threads.submit(memories.copy, "pets", "copy", check=check, request=WITHOUT_ID)
         memories.end_copy = end_copy
@@ -828,4 +827,4 @@ def test_a_copy_that_is_listed_meanwhile_lacks_the_entries(tmp_path: Path) -> No
             job.ended.result()
 
         assert "also_in" not in json.loads(certificate_of(pets.memory, name))
-        assert copying.result().memory.ids() == ["b"]
+        assert memories.use("copy").memory.ids() == ["b"]

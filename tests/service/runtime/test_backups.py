@@ -36,7 +36,8 @@ from visual_memory_index import (
     unit_rows,
 )
 from visual_memory_service.config import Settings
-from visual_memory_service.runtime.memories import Memories, ServedMemory
+from visual_memory_service.runtime.memories import Memories
+from visual_memory_service.runtime.served_memory import ServedMemory
 
 if TYPE_CHECKING:
     from tests.conftest import RemoteMemory, Start
@@ -237,9 +238,10 @@ def test_a_backup_beside_eight_clients_has_whole_batches_only(
 
 def test_what_is_unlearned_while_it_is_restored_is_left_out_in_a_second_try(tmp_path: Path) -> None:
     with closing(Memories(Settings(tmp_path), lambda name, serves: None)) as memories:
-        made = memories.create(
+        memories.create(
             "pets", embedder=None, dimension=DIMENSION, store_images=False, request=WITHOUT_ID
-        ).memory
+        )
+        made = memories.use("pets").memory
         rows = unit_rows(np.eye(2, DIMENSION, dtype=np.float32))
         made.insert([Entry("a", "cat"), Entry("b", "cat")], rows)
         with memories.backup("pets", check=lambda: None, request=WITHOUT_ID) as opened:
@@ -254,10 +256,10 @@ def test_what_is_unlearned_while_it_is_restored_is_left_out_in_a_second_try(tmp_
         with memories.arrival("pets2", "") as arrival:
             arrival.write(data)
             arrival.finish()
-            served, left_out = memories.restore("pets2", arrival, check=check, request=WITHOUT_ID)
+            left_out = memories.restore("pets2", arrival, check=check, request=WITHOUT_ID)
 
         assert left_out == 1
-        assert served.memory.ids() == ["b"]
+        assert memories.use("pets2").memory.ids() == ["b"]
         assert memories.names() == ["pets", "pets2"]
 
 
@@ -280,21 +282,23 @@ def test_the_same_request_waits_while_the_first_is_being_opened(tmp_path: Path, 
     indexes, once = HeldUp(), Request("once", b"content")
     memories = Memories(Settings(tmp_path), lambda *_: None, indexes=indexes)
     with closing(memories), ThreadPoolExecutor(2) as threads:
-        made = memories.create(
+        memories.create(
             "pets", embedder=None, dimension=DIMENSION, store_images=False, request=WITHOUT_ID
-        ).memory
+        )
+        made = memories.use("pets").memory
         made.insert([Entry("a", "cat")], unit_rows(np.eye(1, DIMENSION, dtype=np.float32)))
         with memories.backup("pets", check=lambda: None, request=WITHOUT_ID) as opened:
             data = b"".join(with_checksum(opened))
 
         def make() -> ServedMemory:
             if kind == "copy":
-                return memories.copy("pets", "pets2", check=lambda: None, request=once)
-            with memories.arrival("pets2", once.id) as arrival:
-                arrival.write(data)
-                arrival.finish()
-                served, _ = memories.restore("pets2", arrival, check=lambda: None, request=once)
-            return served
+                memories.copy("pets", "pets2", check=lambda: None, request=once)
+            else:
+                with memories.arrival("pets2", once.id) as arrival:
+                    arrival.write(data)
+                    arrival.finish()
+                    memories.restore("pets2", arrival, check=lambda: None, request=once)
+            return memories.use("pets2")
 
         indexes.asked.clear()
         indexes.free.clear()

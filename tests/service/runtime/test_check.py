@@ -235,7 +235,7 @@ def test_the_check_after_the_start_leaves_no_operation_behind(memories: Memories
     all_checked(memories)
 
     for name in ("cats", "dogs"):
-        assert memories.get(name).memory.operations.page(limit=9) == []
+        assert memories.use(name).memory.operations.page(limit=9) == []
 
 
 def test_a_memory_that_it_finds_damaged_is_refused_and_others_are_not(tmp_path: Path) -> None:
@@ -245,18 +245,18 @@ def test_a_memory_that_it_finds_damaged_is_refused_and_others_are_not(tmp_path: 
             memories.create(
                 name, embedder=None, dimension=4, store_images=False, request=WITHOUT_ID
             )
-        damage_log(memories.get("cats").memory.path)
+        damage_log(memories.use("cats").memory.path)
         all_checked(memories)
 
         with pytest.raises(BadAuditLog):
-            memories.get("cats")
-        assert memories.get("dogs").memory.count == 0
+            memories.use("cats")
+        assert memories.use("dogs").memory.count == 0
         assert memories.names() == ["cats", "dogs"]
         assert changes == [("cats", True), ("dogs", True), ("cats", False)]
         memories.drop("cats", request=WITHOUT_ID)
         assert memories.names() == ["dogs"]
         memories.create("cats", embedder=None, dimension=4, store_images=False, request=WITHOUT_ID)
-        assert memories.get("cats").memory.check().event_count == 1
+        assert memories.use("cats").memory.check().event_count == 1
 
 
 def test_a_memory_that_could_not_be_opened_at_the_start_is_checked_once_it_is(
@@ -268,7 +268,7 @@ def test_a_memory_that_could_not_be_opened_at_the_start_is_checked_once_it_is(
             memories.create(
                 name, embedder=None, dimension=4, store_images=False, request=WITHOUT_ID
             )
-        file = memories.get("cats").memory.path
+        file = memories.use("cats").memory.path
     file.rename(tmp_path / "aside")
     os.mkfifo(file)
 
@@ -279,7 +279,7 @@ def test_a_memory_that_could_not_be_opened_at_the_start_is_checked_once_it_is(
         again.checks.start(again.names())
         file.unlink()
         (tmp_path / "aside").rename(file)
-        again.get_or_open("cats")
+        again.use("cats")
         assert again.checks._thread is not None
         again.checks._thread.join(SECONDS)
 
@@ -288,7 +288,7 @@ def test_a_memory_that_could_not_be_opened_at_the_start_is_checked_once_it_is(
 
 
 def test_a_memory_that_is_dropped_meanwhile_is_no_damaged_one(memories: Memories) -> None:
-    memory = memories.get("cats").memory
+    memory = memories.use("cats").memory
     memory.insert([Entry("a", "cat")], ROWS[:1])
 
     with pytest.raises(MemoryClosed):

@@ -24,8 +24,9 @@ from visual_memory_index import WITHOUT_ID, Catalog, Entry, Memory
 from visual_memory_index.errors import CorruptStore
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.config import Settings
-from visual_memory_service.runtime.memories import Embedders, Memories, ServedMemory
-from visual_memory_service.runtime.searches import Searches
+from visual_memory_service.runtime.embedders import Embedders
+from visual_memory_service.runtime.memories import Memories
+from visual_memory_service.runtime.served_memory import ServedMemory
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -456,7 +457,7 @@ def test_refusing_a_damaged_memory_again_and_again_keeps_nothing(tmp_path: Path)
 
     for _ in range(50):
         with pytest.raises(CorruptStore) as caught:
-            memories.get("pets")
+            memories.use("pets")
 
     memories.close()
     assert len(list(traceback.walk_tb(caught.value.__traceback__))) < 5
@@ -476,14 +477,7 @@ def test_many_memories_are_made_at_once_by_many(server: Server) -> None:
 def test_a_setting_that_is_erased_while_it_is_read_is_not_kept(tmp_path: Path) -> None:
     identity = new_identity("m", 2, None, store_images=False)
     with closing(Memory.create(tmp_path / "m.sqlite", identity)) as memory:
-        opened = ServedMemory(
-            memory,
-            Searches(memory),
-            Searches(memory),
-            Searches(memory),
-            None,
-            Embedders(Settings(tmp_path)),
-        )
+        opened = ServedMemory(memory, None, Embedders(Settings(tmp_path)))
         memory.keep_setting("calibration", "fitted", call="CalibrateMemory")
         memory.insert([Entry("a", "cat")], np.ones((1, 2), np.float32))
         erasing = memory.unlearning.begin(["a"], allow_missing=False).operation.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from visual_memory_service.config import Settings
 from visual_memory_service.erasure.unlearn import nothing_erased
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Operations
+from visual_memory_service.wire.interceptors import at_end
 from visual_memory_service.wire.servicer import Servicer
 
 
@@ -25,15 +26,15 @@ def test_a_call_waits_for_an_operation_that_no_job_works_on(tmp_path: Path) -> N
     unused: Any = None
     settings = Settings(tmp_path)
     with closing(Memories(settings, lambda *_: None)) as memories, closing(Operations()) as works:
-        pets = memories.create(
-            "pets", embedder=None, dimension=2, store_images=False, request=WITHOUT_ID
-        ).memory
+        memories.create("pets", embedder=None, dimension=2, store_images=False, request=WITHOUT_ID)
+        pets = memories.use("pets").memory
         pets.insert([Entry("a", "cat")], np.eye(1, 2, dtype="f4"))
         begun = pets.unlearning.begin(["a"], allow_missing=False).operation
         request = pb.WaitOperationRequest(name=begun.name, timeout=Duration(nanos=300_000_000))
 
         async def waited() -> tuple[int, float, int]:
             servicer = Servicer(memories, unused, works, unused, unused, settings, asyncio.Event())
+            at_end.set(ExitStack())
             start = time.monotonic()
             first = await servicer.WaitOperation(request, None)
             seconds = time.monotonic() - start

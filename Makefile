@@ -23,7 +23,7 @@ WORK ?= benchmark-runs
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors floors-client newest mutants bench scan disk curation decisions peers compare distances report report-page durability damage pictures stubs wire-lock clean
+.PHONY: install hooks demo test check fix floors floors-client newest mutants bench scan many disk curation decisions peers compare distances report report-page durability damage pictures stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -120,6 +120,10 @@ decisions: $(INSTALLED)
 # One thread: where another process has a core, several wait for each other most of the time.
 peers: $(PEERS)/.installed
 	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks/performance:benchmarks/curation $(PEERS)/bin/python benchmarks/curation/suspects.py
+
+# Thousands of memories on one server: three minutes.
+many: $(INSTALLED)
+	$(BIN)/python benchmarks/performance/many.py
 
 # 10,000,000 entries take 43 GB of disk and half an hour, and later runs ten minutes.
 disk: $(INSTALLED)

@@ -71,8 +71,8 @@ class Memories:
     asked, or after a thousand times as long as it took to open them. One that is used, or that has
     operations by ``works_on``, is not closed. ``changed`` is called with the name of each memory
     that begins or ceases to serve, be it open or not, and ``erasing`` with that of each that is
-    opened and has erasures to go on with. The settings named in ``fitted`` depend on entries: a copy or restore that leaves out
-    entries drops them.
+    opened and has erasures to go on with. The settings named in ``fitted`` depend on entries: a
+    copy or restore that leaves out entries drops them.
     """
 
     def __init__(

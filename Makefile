@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
+BESIDE := .venv-beside
 DISTANCES := .venv-distances
 MUTANTS := .venv-mutants
 STUBS := .venv-stubs
@@ -23,7 +24,7 @@ WORK ?= benchmark-runs
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors floors-client newest mutants bench scan many disk curation decisions peers compare distances report report-page durability damage pictures stubs wire-lock clean
+.PHONY: install hooks demo test check fix floors floors-client newest mutants bench scan many beside disk curation decisions peers compare distances report report-page durability damage pictures stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -100,7 +101,7 @@ scan: $(PEERS)/.installed
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OMP_WAIT_POLICY=passive $(PEERS)/bin/python benchmarks/performance/scan.py --rows $(ROWS) --others --served
 
 bench: $(INSTALLED)
-	@failed=; for script in calls curation filters backup durability distortions page_size ram erasure unlearning ratios; do \
+	@failed=; for script in calls curation filters backup durability distortions page_size ram erasure unlearning pictures ratios; do \
 		echo "$$script"; \
 		OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/$$script.py || failed="$$failed $$script"; \
 	done; test -z "$$failed" || { echo "missed or failed:$$failed"; exit 1; }
@@ -120,6 +121,16 @@ decisions: $(INSTALLED)
 # One thread: where another process has a core, several wait for each other most of the time.
 peers: $(PEERS)/.installed
 	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks/performance:benchmarks/curation $(PEERS)/bin/python benchmarks/curation/suspects.py
+
+# This service beside other engines: hours; stopped, it goes on where it was. Needs strace, and PostgreSQL with pgvector.
+beside: $(BESIDE)/.installed
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OMP_WAIT_POLICY=passive PYTHONPATH=benchmarks/performance $(BESIDE)/bin/python benchmarks/peers/all.py
+	PYTHONPATH=benchmarks/performance $(BESIDE)/bin/python benchmarks/peers/report.py
+
+$(BESIDE)/.installed: pyproject.toml
+	test -x $(BESIDE)/bin/python || $(PYTHON) -m venv $(BESIDE)
+	$(BESIDE)/bin/python -m pip install --quiet --editable '.[cpu,bench,peers]'
+	touch $@
 
 # Thousands of memories on one server: three minutes.
 many: $(INSTALLED)
@@ -199,4 +210,4 @@ wire-lock: $(INSTALLED)
 	$(BIN)/python protos/wire_compat.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(DISTANCES) $(MUTANTS) $(STUBS) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(BESIDE) $(DISTANCES) $(MUTANTS) $(STUBS) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

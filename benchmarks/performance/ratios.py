@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import random
 import sqlite3
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +17,6 @@ from typing import Any
 import faiss
 import grpc
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from served import Served, folder, seconds, served
 from vectors import KINDS, make
@@ -27,9 +24,6 @@ from vectors import KINDS, make
 from visual_memory.protocol import MESSAGE_BYTES
 from visual_memory.v1 import entry_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_embedders import BUILT_IN, ImageLimits, build
-from visual_memory_embedders.images.images import decode
-from visual_memory_embedders.images.preprocess import preprocess
 
 DIMENSION, K, BATCH, CLIENTS = 768, 50, 256, 64
 FEW, LARGE, FEW_ROUNDS = 16, 256, 40
@@ -278,59 +272,10 @@ def searching(data: Path, vectors: Vectors, queries: Vectors) -> list[Ratio]:
     ]
 
 
-def embedding(work: Path, pictures: list[bytes]) -> Ratio:
-    limits = ImageLimits()
-    threads = 2
-    with ThreadPoolExecutor(threads) as workers:
-        embedder = build(BUILT_IN[0], cache=work / "cache", workers=workers, limits=limits)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        graph = next((work / "cache").glob("*.onnx"))
-        session = onnxruntime.InferenceSession(
-            str(graph), options, providers=["CPUExecutionProvider"]
-        )
-        name = session.get_inputs()[0].name
-
-        def bare_one(picture: bytes) -> object:
-            image = decode(picture, limits=limits)
-            tensor = preprocess(image, embedder.spec.preprocessing)
-            return session.run(None, {name: tensor[np.newaxis]})
-
-        with served(work / "images") as server:
-            calls = stub(server)
-            calls.CreateMemory(pb.CreateMemoryRequest(name="bench", embedder=BUILT_IN[0]))
-            requests = [
-                pb.EmbedRequest(
-                    memory="bench", images=entry_pb2.Images(data=pictures[at : at + 64])
-                )
-                for at in range(0, len(pictures), 64)
-            ]
-            for request in requests[:2]:
-                calls.Embed(request)
-            rates = []
-            for _ in range(5):
-                ours = seconds(partial(embed_all, calls, requests))
-                bare = seconds(lambda: list(workers.map(bare_one, pictures)))
-                rates.append((len(pictures) / ours, len(pictures) / bare))
-    return of_rates("images/s through Embed", rates, least=0.85)
-
-
-def embed_all(calls: service_pb2_grpc.VisualMemoryStub, requests: list[pb.EmbedRequest]) -> None:
-    for answer in [calls.Embed.future(request) for request in requests]:
-        answer.result()
-
-
-def pictures_of(root: Path) -> list[bytes]:
-    files = sorted(root.rglob("*.jpg"))
-    return [file.read_bytes() for file in random.Random(0).sample(files, min(256, len(files)))]
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--kind", choices=KINDS, default="clustered")
-    parser.add_argument("--images", type=Path, default=Path("../shared/data/natural16"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     made = make(options.kind, options.rows + LARGE, DIMENSION).vectors
@@ -341,10 +286,6 @@ def main() -> int:
         ratios.append(insertion(work, data, vectors))
         ratios += restart(work, data, vectors)
         ratios += searching(data, vectors, queries)
-        if options.images.is_dir():
-            ratios.append(embedding(work, pictures_of(options.images)))
-        else:
-            print(f"no pictures in {options.images}: images/s not measured (--images FOLDER)")
     print(f"{options.rows} × {DIMENSION}, {options.kind}, k = {K}")
     print(f"{'':28}{'ours':>10}{'bare':>10}{'ratio':>16}  goal")
     for ratio in ratios:

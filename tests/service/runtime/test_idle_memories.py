@@ -6,6 +6,7 @@ import random
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -33,6 +34,7 @@ from visual_memory_service.runtime.memories import Duplicates, Memories
 from visual_memory_service.runtime.served_memory import ServedMemory
 
 SECONDS = 60.0
+TICK_SECONDS = 0.05  # between times of files that differ
 NAMES = ("a", "b", "c", "d", "e")
 ROW = np.eye(1, 4, dtype=np.float32)
 
@@ -197,6 +199,7 @@ def test_those_asked_last_stay_open_and_are_opened_first_at_the_next_start(
         for name in NAMES:
             create(memories, name)
         for name in ("b", "d"):
+            time.sleep(TICK_SECONDS)
             with memories.using(name) as served:
                 insert(served, "x")
         memories.close_idle()
@@ -284,6 +287,7 @@ def test_an_erasure_in_a_memory_that_is_not_opened_at_the_start_goes_on(
             create(memories, name, "x")
         with memories.using("a") as served:
             served.memory.unlearning.begin(["x"], allow_missing=False)
+        time.sleep(TICK_SECONDS)
         with memories.using("b") as served:
             insert(served, "y")
 

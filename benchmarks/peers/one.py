@@ -1,0 +1,285 @@
+"""One engine at one size: everything that is measured of it, in a process of its own, as JSON.
+
+The folder must be empty. First the entries are inserted in batches of 256 by one client; then all
+workloads are asked, each for some seconds; then entries are deleted one at a time; last a new
+process opens the folder and answers once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count, cycle
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import faiss
+import numpy as np
+from engines import ENGINES, Engine, Ids, Vectors, Where, matching
+from vectors import make
+
+BATCH, QUERIES, DELETIONS, SMALL_ROWS = 256, 512, 100, 100
+SOUGHT_BYTES = 64  # of a vector, in files
+READ_AT_ONCE = 1 << 24
+MEBIBYTE = 1 << 20
+
+
+class Workload(NamedTuple):
+    """Queries as they are asked: ``batch`` of them at a time, by each of some ``clients``."""
+
+    name: str
+    k: int = 10
+    batch: int = 1
+    clients: int = 1
+    where: Where = None
+
+
+BASE = Workload("base")
+WORKLOADS = (
+    BASE,
+    Workload("k = 1", k=1),
+    Workload("k = 50", k=50),
+    Workload("k = 100", k=100),
+    Workload("batches of 8", batch=8),
+    Workload("batches of 64", batch=64),
+    Workload("16 clients", clients=16),
+    Workload("64 clients", clients=64),
+    Workload("filter 1 %", where=("percent", 7)),
+    Workload("filter 10 %", where=("tenth", 3)),
+)
+
+
+def nearest(vectors: Vectors, queries: Vectors, k: int, where: Where) -> Ids:
+    """Return the ids of the exact neighbours: int64 (n, k)."""
+    ids = np.flatnonzero(matching(np.arange(len(vectors)), where))
+    faiss.cvar.distance_compute_blas_threshold = 1
+    chosen = vectors if where is None else vectors[ids]
+    _, rows = faiss.knn(queries, chosen, k, metric=faiss.METRIC_INNER_PRODUCT)
+    found: Ids = ids[rows]
+    return found
+
+
+def recall(found: Ids, truth: Ids) -> float:
+    """Return the share of the exact neighbours that were found."""
+    pairs = zip(found, truth, strict=True)
+    return float(np.mean([len(np.intersect1d(one, other)) / len(other) for one, other in pairs]))
+
+
+def ask(engine: Engine, work: Workload, queries: Vectors, seconds: float) -> dict[str, float]:
+    """Ask for some seconds; return queries a second, and percentiles of the milliseconds a call."""
+    turn, until = count(), time.perf_counter() + seconds
+    batches = [queries[at : at + work.batch] for at in range(0, len(queries), work.batch)]
+
+    def client(_: int) -> list[float]:
+        took = []
+        while (began := time.perf_counter()) < until:
+            engine.search(batches[next(turn) % len(batches)], work.k, work.where)
+            took.append(time.perf_counter() - began)
+        return took
+
+    engine.tune(work.batch, work.clients)
+    engine.search(batches[0], work.k, work.where)
+    began = time.perf_counter()
+    with ThreadPoolExecutor(work.clients) as threads:
+        took = [each for part in threads.map(client, range(work.clients)) for each in part]
+    rate = len(took) * work.batch / (time.perf_counter() - began)
+    p50, p95, p99 = 1000 * np.percentile(took, (50, 95, 99))
+    return {"qps": rate, "p50": p50, "p95": p95, "p99": p99}
+
+
+def mix(engine: Engine, vectors: Vectors, queries: Vectors, seconds: float) -> dict[str, float]:
+    """Ask by one client, of whose calls a fifth are insertions and deletions of one entry."""
+    turns, first, took = cycle(range(10)), 10_000_000, []
+    until = time.perf_counter() + seconds
+    began = time.perf_counter()
+    while (start := time.perf_counter()) < until:
+        turn = next(turns)
+        if turn == 3:
+            engine.insert(first, vectors[first % len(vectors)][None])
+        elif turn == 8:
+            engine.delete([first])
+            first += 1
+        else:
+            engine.search(queries[first % len(queries)][None], BASE.k)
+        took.append(time.perf_counter() - start)
+    rate = len(took) / (time.perf_counter() - began)
+    p50, p95, p99 = 1000 * np.percentile(took, (50, 95, 99))
+    return {"qps": rate, "p50": p50, "p95": p95, "p99": p99}
+
+
+def measure_small(
+    name: str, folder: Path, collections: int, dimension: int, seconds: float
+) -> dict[str, Any]:
+    """Return what is measured of many small collections, of 100 entries each."""
+    vectors = make("clustered", SMALL_ROWS, dimension).vectors
+    engine = ENGINES[name](folder, dimension)
+    empty = resident([os.getpid()])
+    engine.open()
+    began = time.perf_counter()
+    small = [engine.another(f"small{number}") for number in range(collections)]
+    for each in small:
+        each.insert(0, vectors)
+        each.settle()
+    found: dict[str, Any] = {"version": engine.version}
+    found["made"] = 1000 * (time.perf_counter() - began) / collections
+    choose, until, took = Random(0), time.perf_counter() + seconds, []
+    began = time.perf_counter()
+    while (start := time.perf_counter()) < until:
+        choose.choice(small).search(vectors[choose.randrange(SMALL_ROWS)][None], BASE.k)
+        took.append(time.perf_counter() - start)
+    found["qps"] = len(took) / (time.perf_counter() - began)
+    found["p50"], found["p95"], found["p99"] = 1000 * np.percentile(took, (50, 95, 99))
+    own = [os.getpid()] == engine.pids()
+    found["ram"] = resident(engine.pids()) - (empty if own else 0)
+    found["files"] = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in engine.pids())
+    for each in small:
+        if each.folder != engine.folder:
+            each.close()
+    engine.close()
+    found["disk"] = on_disk(folder) / MEBIBYTE
+    return found
+
+
+def resident(pids: Sequence[int]) -> float:
+    """Return the RAM of processes in MiB, what they share counted once."""
+    total = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1])
+    return total / 1024
+
+
+def on_disk(folder: Path) -> int:
+    """Return the bytes that the files of a folder take."""
+    files = (path.stat() for path in folder.rglob("*") if path.is_file())
+    return sum(512 * each.st_blocks for each in files)
+
+
+def is_in_files(folder: Path, vector: Vectors) -> bool:
+    """Return True if the beginning of a vector is in a file of a folder, as float32."""
+    piece = vector.astype("<f4").tobytes()[:SOUGHT_BYTES]
+    return any(
+        piece in data for path in folder.rglob("*") if path.is_file() for data in parts(path)
+    )
+
+
+def parts(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file in parts that overlap."""
+    with path.open("rb") as file:
+        before = b""
+        while data := file.read(READ_AT_ONCE):
+            yield before + data
+            before = data[-SOUGHT_BYTES:]
+
+
+def first_answer(engine: Engine, query: Vectors) -> None:
+    engine.open()
+    engine.search(query, BASE.k)
+
+
+def measure(name: str, folder: Path, rows: int, dimension: int, seconds: float) -> dict[str, Any]:
+    """Return what is measured of an engine at a size."""
+    made, asked = make("clustered", rows + QUERIES, dimension).split(rows)
+    vectors, queries = made.vectors, asked.vectors
+    kind = ENGINES[name]
+    engine = kind(folder, dimension)
+    found: dict[str, Any] = {"version": engine.version if kind.kind == "library" else ""}
+    empty = resident([os.getpid()])
+    engine.open()
+    found["version"] = engine.version
+    began = time.perf_counter()
+    for first in range(0, rows, BATCH):
+        engine.insert(first, vectors[first : first + BATCH])
+    found["inserts"] = rows / (time.perf_counter() - began)
+    began = time.perf_counter()
+    engine.settle()
+    found["settled"] = time.perf_counter() - began
+    whole = rows == 100_000 and dimension == 768
+    works = WORKLOADS if whole else [BASE, *(each for each in WORKLOADS if each.clients == 16)]
+    found["workloads"] = {}
+    for work in works:
+        if work.where and not kind.filters:
+            continue
+        truth = nearest(vectors, queries[:64], work.k, work.where)
+        result = ask(engine, work, queries, seconds)
+        result["recall"] = recall(engine.search(queries[:64], work.k, work.where), truth)
+        found["workloads"][work.name] = result
+        print(
+            name,
+            rows,
+            dimension,
+            work.name,
+            {k: round(v, 2) for k, v in result.items()},
+            flush=True,
+        )
+    own = [os.getpid()] == engine.pids()
+    found["ram"] = resident(engine.pids()) - (empty if own else 0)
+    if kind.deletes and whole:
+        found["mixed"] = mix(engine, vectors, queries, seconds)
+    if kind.deletes:
+        began = time.perf_counter()
+        for id in range(DELETIONS):
+            engine.delete([id])
+        found["deletes"] = DELETIONS / (time.perf_counter() - began)
+    engine.close()
+    found["disk"] = on_disk(folder) / MEBIBYTE
+    if kind.deletes:
+        kept = is_in_files(folder, vectors[DELETIONS])
+        found["residue"] = is_in_files(folder, vectors[0]) if kept else None
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("engine", choices=ENGINES)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--dimension", type=int, default=768)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--start", action="store_true", help="open the folder and answer once")
+    parser.add_argument("--batches", type=int, default=0, help="of 256 entries to insert, alone")
+    parser.add_argument("--small", type=int, default=0, help="collections of 100 entries, alone")
+    flags = parser.parse_args()
+    if flags.batches:
+        vectors = make("clustered", BATCH, flags.dimension).vectors
+        engine = ENGINES[flags.engine](flags.folder, flags.dimension)
+        engine.open()
+        for number in range(flags.batches):
+            engine.insert(BATCH * number, vectors)
+        engine.close()
+        return
+    if flags.small:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, 2 * (resource.getrlimit(resource.RLIMIT_NOFILE)[1],)
+        )
+        found = measure_small(
+            flags.engine, flags.folder, flags.small, flags.dimension, flags.seconds
+        )
+        print(json.dumps(found))
+        return
+    if flags.start:
+        query = make("clustered", 1, flags.dimension).vectors
+        engine = ENGINES[flags.engine](flags.folder, flags.dimension)
+        began = time.perf_counter()
+        first_answer(engine, query)
+        print(json.dumps(time.perf_counter() - began))
+        engine.close()
+        return
+    found = measure(flags.engine, flags.folder, flags.rows, flags.dimension, flags.seconds)
+    command = [sys.executable, *sys.argv, "--start"]
+    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found["start"] = json.loads(ran.stdout.splitlines()[-1])
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

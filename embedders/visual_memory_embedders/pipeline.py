@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,18 @@ from visual_memory_embedders.images.workers import in_order
 from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-Loaded = tuple[str, Preprocessing, Network]  # the first is the SHA-256 of the weights
+
+
+class Loaded(NamedTuple):
+    """A network that a backend loaded, with the SHA-256 of its weights and its preprocessing.
+
+    If it ``keeps_values``, parts of what it computed stay in RAM that it holds until it is dropped.
+    """
+
+    weights_sha256: str
+    preprocessing: Preprocessing
+    network: Network
+    keeps_values: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,7 @@ class NetworkEmbedder:
     network: Network
     workers: Executor
     limits: ImageLimits
+    keeps_values: bool
 
     def embed(self, images: Sequence[bytes]) -> NDArray[np.float32]:
         """Embed encoded images as float32 (n, d), in order; threads of ``workers`` may not call it.
@@ -54,26 +67,23 @@ class NetworkEmbedder:
 
 
 def embedder_of(
-    name: str,
-    weights_sha256: str,
-    preprocessing: Preprocessing,
-    network: Network,
-    workers: Executor,
-    limits: ImageLimits,
+    name: str, loaded: Loaded, workers: Executor, limits: ImageLimits
 ) -> NetworkEmbedder:
-    """Return the embedder of a network that a backend loaded, see ``NetworkEmbedder``.
+    """Return the embedder of a network, see ``NetworkEmbedder``.
 
     Its dimension d is found by running the network once. Raises UnsupportedNetwork if the output is
     not (1, d[, 1, 1]).
     """
-    black = np.zeros((1, 3, *preprocessing.crop), dtype=np.float32)
+    black = np.zeros((1, 3, *loaded.preprocessing.crop), dtype=np.float32)
     try:
-        shape: tuple[int, ...] = network(black).shape
+        shape: tuple[int, ...] = loaded.network(black).shape
     except Exception as problem:  # each library raises errors of its own
         raise UnsupportedNetwork(name, f"it does not run: {problem}") from None
     match shape:
         case (1, d) | (1, d, 1, 1) if d > 0:
-            spec = EmbedderSpec(name, weights_sha256, d, preprocessing, bit_equal=True)
-            return NetworkEmbedder(spec, network, workers, limits)
+            spec = EmbedderSpec(
+                name, loaded.weights_sha256, d, loaded.preprocessing, bit_equal=True
+            )
+            return NetworkEmbedder(spec, loaded.network, workers, limits, loaded.keeps_values)
     wish = "its output must be (n, d) or (n, d, 1, 1)"
     raise UnsupportedNetwork(name, f"{wish}, and for one image it is {shape}")

@@ -89,7 +89,7 @@ def build(name: str, *, cache: Path, workers: Executor, limits: ImageLimits) -> 
             raise UnknownEmbedder(name, CHOICES)
         _, module, extra = BACKENDS[prefix]
         loaded = _import(name, module, extra).load(name, argument)
-    return embedder_of(name, *loaded, workers, limits)
+    return embedder_of(name, loaded, workers, limits)
 
 
 def _import(name: str, module: str, extra: str) -> ModuleType:

@@ -91,6 +91,11 @@ class Embedder(Protocol):
     @property
     def spec(self) -> EmbedderSpec: ...
 
+    @property
+    def keeps_values(self) -> bool:
+        """True if parts of what it computed stay in RAM that it holds until it is dropped."""
+        ...
+
     def embed(self, images: Sequence[bytes]) -> NDArray[np.float32]:
         """Embed encoded images as float32 (n, d), in order; every row's norm is 1 within 1e-6.
 

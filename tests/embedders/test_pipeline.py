@@ -14,7 +14,7 @@ from PIL import Image
 from visual_memory_embedders import EmbedderSpec, ImageLimits, Preprocessing
 from visual_memory_embedders.errors import UndecodableImage, UnsupportedNetwork
 from visual_memory_embedders.images.workers import IN_FLIGHT
-from visual_memory_embedders.pipeline import Network, NetworkEmbedder, embedder_of
+from visual_memory_embedders.pipeline import Loaded, Network, NetworkEmbedder, embedder_of
 
 PREPROCESSING = Preprocessing(1, (1, 1), "nearest", (0, 0, 0), (1, 1, 1))
 SPEC = EmbedderSpec("fake", "aa", 3, PREPROCESSING, bit_equal=True)
@@ -26,8 +26,12 @@ def colour(value: int) -> bytes:
     return file.getvalue()
 
 
+def loaded(network: Network) -> Loaded:
+    return Loaded("0" * 64, PREPROCESSING, network, keeps_values=False)
+
+
 def embedder(network: Network, workers: ThreadPoolExecutor) -> NetworkEmbedder:
-    return NetworkEmbedder(SPEC, network, workers, ImageLimits())
+    return NetworkEmbedder(SPEC, network, workers, ImageLimits(), keeps_values=False)
 
 
 def mirror(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -111,7 +115,7 @@ def test_one_run_tells_the_dimension(shape: tuple[int, ...], workers: ThreadPool
     def network(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.ones(shape, np.float32)
 
-    built = embedder_of("fake", "0" * 64, PREPROCESSING, network, workers, ImageLimits())
+    built = embedder_of("fake", loaded(network), workers, ImageLimits())
 
     assert built.spec.dimension == 5
 
@@ -124,4 +128,4 @@ def test_an_output_that_is_no_vector_is_refused(
         return np.ones(shape, np.float32)
 
     with pytest.raises(UnsupportedNetwork, match=r"\(n, d\) or \(n, d, 1, 1\)"):
-        embedder_of("fake", "0" * 64, PREPROCESSING, network, workers, ImageLimits())
+        embedder_of("fake", loaded(network), workers, ImageLimits())

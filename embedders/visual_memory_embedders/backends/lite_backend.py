@@ -19,8 +19,7 @@ from visual_memory_embedders.registry import DEFAULT, LiteNetwork
 def load(name: str, network: LiteNetwork, cache: Path) -> Loaded:
     """Load a built-in network for the embedder called ``name``; its graph is kept in ``cache``.
 
-    Returns the weights' SHA-256, the preprocessing and the network. Raises MissingWeights,
-    WrongWeights.
+    Raises MissingWeights, WrongWeights.
     """
 
     def make() -> bytes:
@@ -29,7 +28,8 @@ def load(name: str, network: LiteNetwork, cache: Path) -> Loaded:
 
     file = f"{name}-{network.weights_sha256[:16]}-v{VERSION}.onnx"
     session = open_session(cached_graph(cache / file, make))
-    return network.weights_sha256, network.preprocessing, network_of(session)
+    run = network_of(session)
+    return Loaded(network.weights_sha256, network.preprocessing, run, keeps_values=True)
 
 
 def weight_file(name: str, network: LiteNetwork) -> bytes:

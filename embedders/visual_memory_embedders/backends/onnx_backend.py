@@ -31,8 +31,7 @@ FLOATS = ("tensor(float16)", "tensor(float)", "tensor(double)")
 def load(name: str, path: str) -> Loaded:
     """Load the network in the ONNX file ``path`` for the embedder called ``name``.
 
-    Returns the weights' SHA-256, the preprocessing and the network. Raises MissingWeights,
-    UnsupportedNetwork.
+    Raises MissingWeights, UnsupportedNetwork.
     """
     try:
         graph = Path(path).read_bytes()
@@ -41,7 +40,8 @@ def load(name: str, path: str) -> Loaded:
     preprocessing = _preprocessing(name, Path(path).with_suffix(".json"))
     session = _session(name, graph)
     _check_ends(name, session, preprocessing)
-    return hashlib.sha256(graph).hexdigest(), preprocessing, network_of(session)
+    digest = hashlib.sha256(graph).hexdigest()
+    return Loaded(digest, preprocessing, network_of(session), keeps_values=True)
 
 
 def _preprocessing(name: str, path: Path) -> Preprocessing:
@@ -92,15 +92,13 @@ def _fits(shape: list[int | str | None], wanted: tuple[int, ...]) -> bool:
 
 
 def open_session(graph: bytes) -> onnxruntime.InferenceSession:
-    """Open a session that any number of threads may use, and that keeps no data of its inputs.
+    """Open a session that any number of threads may use.
 
-    It has no arena, which would keep intermediate values of a picture until the next picture: all
-    memory goes back to the C library.
+    Its arena keeps intermediate values of pictures until others overwrite them, or it is dropped.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.log_severity_level = FATAL_ONLY

@@ -17,13 +17,13 @@ from visual_memory_embedders.spec import Preprocessing
 def load(name: str, network: str) -> Loaded:
     """Load open_clip's ``network``, NAME/PRETRAINED, for the embedder called ``name``.
 
-    Returns the weights' SHA-256, the preprocessing and the network. Raises MissingWeights,
-    UnsupportedNetwork.
+    Raises MissingWeights, UnsupportedNetwork.
     """
     architecture, _, pretrained = network.partition("/")
     model = _create(name, architecture, pretrained)
     preprocessing = _preprocessing(name, model.visual.preprocess_cfg)
-    return weights_sha256(model.visual), preprocessing, network_of(model.encode_image)
+    digest, encode = weights_sha256(model.visual), network_of(model.encode_image)
+    return Loaded(digest, preprocessing, encode, keeps_values=False)
 
 
 def _create(name: str, architecture: str, pretrained: str) -> Any:

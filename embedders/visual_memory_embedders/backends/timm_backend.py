@@ -20,8 +20,7 @@ from visual_memory_embedders.spec import Preprocessing
 def load(name: str, network: str) -> Loaded:
     """Load timm's ``network``, NAME or NAME@FILE, for the embedder called ``name``.
 
-    Returns the weights' SHA-256, the preprocessing and the network. Raises MissingWeights,
-    UnsupportedNetwork.
+    Raises MissingWeights, UnsupportedNetwork.
     """
     architecture, at, file = network.partition("@")
     if at and not Path(file).is_file():
@@ -31,7 +30,7 @@ def load(name: str, network: str) -> Loaded:
     if at and weights_sha256(_create(name, architecture, {"file": file})) != digest:
         raise UnsupportedNetwork(name, f"{file} leaves some of its weights to chance")
     preprocessing = _preprocessing(name, timm.data.resolve_model_data_config(model))
-    return digest, preprocessing, network_of(model)
+    return Loaded(digest, preprocessing, network_of(model), keeps_values=False)
 
 
 def _create(name: str, architecture: str, overlay: dict[str, str] | None) -> Any:

@@ -49,6 +49,7 @@ def erase_files(
 def overwrite_unused(memories: Memories) -> None:
     """Overwrite memory of this process that is in use no more, where libraries keep it."""
     memories.indexes.clear_scratch()
+    memories.embedders.drop_values()
     process_memory.overwrite_freed()
 
 

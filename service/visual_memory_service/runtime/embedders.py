@@ -40,6 +40,12 @@ class Embedders:
                 log.info("embedder built", embedder=name)
             return self._built[name]
 
+    def drop_values(self) -> None:
+        """Drop the embedders that keep values of pictures; each is built anew at its next use."""
+        with self._building:
+            kept = {name: each for name, each in self._built.items() if not each.keeps_values}
+            self._built = kept
+
     def thumbnails(self, images: Sequence[bytes]) -> list[bytes]:
         """Return a small JPEG of each image. Raises UndecodableImage."""
         return thumbnails(images, workers=self._workers, limits=self._limits)

@@ -31,6 +31,7 @@ class Colours:
     spec = EmbedderSpec(
         "colours", "", 3, Preprocessing(1, (1, 1), "box", (0, 0, 0), (1, 1, 1)), True
     )
+    keeps_values = False
 
     def __init__(self) -> None:
         self.seen: list[bytes] = []

@@ -1,0 +1,85 @@
+"""Networks that keep values of pictures are dropped with all they hold, and built anew."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Callable
+from contextlib import closing
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visual_memory_service.config import Settings
+from visual_memory_service.runtime.embedders import Embedders
+
+NAME = "efficientnet-lite0"
+SMALL, LARGE = 2e6, 10e6  # bytes
+
+
+class HeapInfo(ctypes.Structure):
+    """What mallinfo2(3) tells of the heap."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+@pytest.fixture
+def in_use() -> Callable[[], int]:
+    """A function that returns the bytes that the C library has lent."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallinfo2"):
+        pytest.skip("this C library has no mallinfo2")
+    library.mallinfo2.restype = HeapInfo
+
+    def count() -> int:
+        gc.collect()
+        info = library.mallinfo2()
+        bytes_in_use: int = info.uordblks + info.hblkhd
+        return bytes_in_use
+
+    return count
+
+
+def picture(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(256, size=(40, 40, 3), dtype=np.uint8)
+    data = BytesIO()
+    Image.fromarray(pixels).save(data, "PNG")
+    return data.getvalue()
+
+
+def test_what_a_network_keeps_of_pictures_goes_with_it(
+    tmp_path: Path, in_use: Callable[[], int]
+) -> None:
+    pictures = [picture(seed) for seed in range(8)]
+    with closing(Embedders(Settings(tmp_path, threads=2))) as embedders:
+        before_all = embedders.get(NAME).embed(pictures)
+        embedders.drop_values()
+        idle = in_use()
+        again = embedders.get(NAME).embed(pictures)
+        busy = in_use()
+
+        embedders.drop_values()
+        left = in_use()
+
+    assert busy - idle > LARGE
+    assert left - idle < SMALL
+    np.testing.assert_array_equal(before_all, again)
+
+
+def test_embedders_that_keep_nothing_stay(tmp_path: Path) -> None:
+    with closing(Embedders(Settings(tmp_path))) as embedders:
+        embedder = embedders.get(NAME)
+        object.__setattr__(embedder, "keeps_values", False)
+
+        embedders.drop_values()
+
+        assert embedders.get(NAME) is embedder

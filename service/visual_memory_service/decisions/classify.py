@@ -155,5 +155,7 @@ async def to_vectors(
 
 async def embed(images: Sequence[bytes], served: ServedMemory) -> NDArray[np.float32]:
     """Embed images as unit vectors float32 (n, d). Raises NoEmbedder, UndecodableImage."""
-    embedder = await in_thread(served.embedder)
+    embedder = served.embedder_if_built()
+    if embedder is None:
+        embedder = await in_thread(served.embedder)
     return await in_thread(embedder.embed, images)

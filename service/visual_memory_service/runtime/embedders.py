@@ -40,6 +40,10 @@ class Embedders:
                 log.info("embedder built", embedder=name)
             return self._built[name]
 
+    def get_if_built(self, name: str) -> Embedder | None:
+        """Return an embedder that is built, without waiting for another that is being built."""
+        return self._built.get(name)
+
     def drop_values(self) -> None:
         """Drop the embedders that keep values of pictures; each is built anew at its next use."""
         with self._building:

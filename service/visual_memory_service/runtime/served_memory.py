@@ -59,12 +59,22 @@ class ServedMemory:
 
     def embedder(self) -> Embedder:
         """Return the embedder that the memory was made with. Raises NoEmbedder, WrongEmbedder."""
+        spec = self._spec()
+        embedder = self.embedders.get(spec.name)
+        if embedder.spec != spec:
+            raise WrongEmbedder(spec, embedder.spec)
+        return embedder
+
+    def embedder_if_built(self) -> Embedder | None:
+        """Return what ``embedder`` does, or None if that would wait for it to be built."""
+        spec = self._spec()
+        embedder = self.embedders.get_if_built(spec.name)
+        return embedder if embedder is not None and embedder.spec == spec else None
+
+    def _spec(self) -> EmbedderSpec:
         if self.spec is None:
             raise NoEmbedder(self.memory.identity.name)
-        embedder = self.embedders.get(self.spec.name)
-        if embedder.spec != self.spec:
-            raise WrongEmbedder(self.spec, embedder.spec)
-        return embedder
+        return self.spec
 
     def setting(self, name: str, read: Callable[[str], T]) -> T | None:
         """Return a stored setting parsed by ``read``, or None if it is not set.

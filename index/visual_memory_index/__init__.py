@@ -1,6 +1,6 @@
 """A durable memory of labelled vectors, and the votes of the vectors nearest to a query."""
 
-from visual_memory_index.catalog.catalog import Catalog
+from visual_memory_index.catalog.catalog import FORMER, Catalog
 from visual_memory_index.catalog.folder import FolderLock, check_folder, was_used
 from visual_memory_index.catalog.listing import NAME
 from visual_memory_index.catalog.rebuilt import Outdated, Rebuilt
@@ -12,20 +12,23 @@ from visual_memory_index.erasure.search import Findings, search_files, unexplain
 from visual_memory_index.files.damage import damage_of
 from visual_memory_index.files.disk import FILES_LEFT, probe_folder, read_small, write_private
 from visual_memory_index.memory.check import Checked
+from visual_memory_index.memory.default_rules import SETTING as DEFAULT_RULES
 from visual_memory_index.memory.memory import Memory, MemoryInfo
+from visual_memory_index.memory.reembed import MissingVectors, NewVectors
 from visual_memory_index.memory.unlearn import UNLEARNED_MAX, Facts
 from visual_memory_index.ram.ram_copy import RamCopy, sizes_of
 from visual_memory_index.records.entry import Entry, Parts
 from visual_memory_index.records.filter import Filter, parse
 from visual_memory_index.records.neighbors import Neighbors, Query
-from visual_memory_index.records.operation import CUT_SHORT, UNLEARN, Operation
+from visual_memory_index.records.operation import CUT_SHORT, REEMBED, RESUMED, UNLEARN, Operation
 from visual_memory_index.records.request import WHOLE, WITHOUT_ID, Request, StoredBatch
 from visual_memory_index.rows.distances import bad_rows, exact_distances, unit_rows
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.threads import lower_thread_priority, running_threads
 from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.sqlite.backup import IncomingBackup
-from visual_memory_index.store.store import AuditPage, Page
+from visual_memory_index.sqlite.replica import Reembedded
+from visual_memory_index.store.store import AuditPage, Page, Transaction
 from visual_memory_index.votes.confidence import (
     Recalibration,
     calibration_error,
@@ -46,10 +49,14 @@ from visual_memory_index.votes.voting import (
 
 __all__ = [
     "CUT_SHORT",
+    "DEFAULT_RULES",
     "FILES_LEFT",
+    "FORMER",
     "HEADS",
     "NAME",
     "NUMBERS",
+    "REEMBED",
+    "RESUMED",
     "UNLEARN",
     "UNLEARNED_MAX",
     "VOTINGS",
@@ -69,7 +76,9 @@ __all__ = [
     "IndexFactory",
     "Memory",
     "MemoryInfo",
+    "MissingVectors",
     "Neighbors",
+    "NewVectors",
     "Node",
     "Operation",
     "Outdated",
@@ -80,12 +89,14 @@ __all__ = [
     "Ranking",
     "Rebuilt",
     "Recalibration",
+    "Reembedded",
     "Request",
     "ResiduePatterns",
     "Rule",
     "ScannedIndexes",
     "StoredBatch",
     "Taxonomy",
+    "Transaction",
     "Valuation",
     "Voting",
     "at_depth",

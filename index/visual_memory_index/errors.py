@@ -437,6 +437,18 @@ class MemoryClosed(MemoryRefusal):
         super().__init__(f'The memory "{name}" was deleted or is closing; try again.')
 
 
+class NoPictures(MemoryRefusal):
+    """Entries without a stored picture, of which all are needed."""
+
+    def __init__(self, memory: str, count: int, ids: Sequence[str]) -> None:
+        super().__init__(
+            f'Of {count} entries of the memory "{memory}" no picture is stored, such as '
+            f"{listed(ids)}; insert them with their pictures into a memory made with "
+            "--store-images, or delete them."
+        )
+        self.count, self.ids = count, ids
+
+
 class BadParameter(MemoryRefusal):
     """A number or a word outside its range."""
 

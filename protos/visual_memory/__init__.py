@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         Operation,
         PruneResult,
         PurgeResult,
+        ReembedResult,
         RelabelResult,
         Removal,
         Reranking,
@@ -99,6 +100,7 @@ __all__ = [
     "PermissionDenied",
     "PruneResult",
     "PurgeResult",
+    "ReembedResult",
     "RelabelResult",
     "Removal",
     "Reranking",
@@ -132,8 +134,8 @@ MODULES = {
         "Assessment AuditEvent AuditHead Calibration CalibrationState CheckResult "
         "Conflict Decision DefaultRule DriftState EmbedderSpec Entry Estimate Explanation "
         "InsertResult LabelAssessment LabelJudgement MeasuredRule MemoryInfo Neighbor "
-        "Neighbors Node Operation PruneResult PurgeResult RelabelResult Removal Reranking "
-        "RestoreResult Rule ServerInfo Suspect Taxonomy TuneResult UnlearnResult"
+        "Neighbors Node Operation PruneResult PurgeResult ReembedResult RelabelResult Removal "
+        "Reranking RestoreResult Rule ServerInfo Suspect Taxonomy TuneResult UnlearnResult"
     ),
 }
 MODULES_PUBLIC = ("aio", "client", "errors", "types")

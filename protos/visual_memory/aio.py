@@ -897,6 +897,26 @@ class Memory:
         return head
 
     @long_running
+    async def reembed(
+        self,
+        embedder: str,
+        *,
+        former_name: str,
+        request_id: str | None = None,
+        wait: Literal[True] = True,
+        progress: Progress | None = None,
+    ) -> types.ReembedResult | types.Operation:
+        """Embed the stored pictures with another ``embedder``, while the memory serves as before.
+
+        At the end the memory has the new vectors, and ``former_name`` is a copy of what it was.
+        Calibration and the rule of a tuning, which depend on vectors, are left out. ``progress`` is
+        called with pictures. With ``wait=False`` the operation is returned at once. Raises
+        FailedPrecondition if an entry has no stored picture, AlreadyExists if the name is taken.
+        """
+        call = _memories.reembed(self.name, embedder, former_name, request_id)
+        return await self._result(call, wait, progress)
+
+    @long_running
     async def check(
         self,
         *,

@@ -424,6 +424,16 @@ class AuditHead:
 
 
 @dataclass(frozen=True, slots=True)
+class ReembedResult:
+    """The new ``embedder`` of ``count`` entries, and the name of the copy with former vectors."""
+
+    embedder: str
+    count: int
+    former_name: str
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckResult:
     """The numbers of entries and audit events that a check found intact, and the digest (hex)."""
 
@@ -613,6 +623,7 @@ Result: TypeAlias = (
     | TuneResult
     | UnlearnResult
     | CheckResult
+    | ReembedResult
 )
 
 

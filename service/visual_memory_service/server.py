@@ -15,7 +15,7 @@ import structlog
 from grpc_health.v1 import health_pb2
 
 from visual_memory.v1 import service_pb2_grpc
-from visual_memory_index import FILES_LEFT, FolderLock, check_folder, running_threads
+from visual_memory_index import DEFAULT_RULES, FILES_LEFT, FolderLock, check_folder, running_threads
 from visual_memory_service.config import BadSetting, Settings
 from visual_memory_service.convert.requests import SERVICE
 from visual_memory_service.decisions.calibration import SETTING as CALIBRATION
@@ -31,6 +31,7 @@ from visual_memory_service.wire.health import Health
 from visual_memory_service.wire.listener import Listener, check_free, stop_event
 from visual_memory_service.wire.rerank import Rerankers
 from visual_memory_service.wire.servicer import Servicer
+from visual_memory_service.writes.reembed import Reembedding
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
 DESCRIPTORS_MIN, DESCRIPTORS_MAX = FILES_LEFT + 24, 65_536
@@ -93,7 +94,7 @@ async def run(settings: Settings) -> None:
     def changed(memory: str, serves: bool) -> None:
         loop.call_soon_threadsafe(say, memory, serves)
 
-    def erasing(memory: str) -> None:
+    def unfinished(memory: str) -> None:
         loop.call_soon_threadsafe(to_resume.put_nowait, memory)
 
     operations = Operations()
@@ -102,7 +103,7 @@ async def run(settings: Settings) -> None:
         Memories,
         settings,
         changed,
-        erasing,
+        unfinished,
         works_on=operations.works_on,
         fitted=FITTED,
         kept_open=min(KEPT_OPEN, files // FILES_OF_KEPT),
@@ -125,17 +126,25 @@ async def run(settings: Settings) -> None:
         def renew() -> Future[None]:
             return asyncio.run_coroutine_threadsafe(listener.renew(), loop)
 
-        unlearning = UnlearningWork(memories, operations, keys, renew, settings)
+        reembedding = Reembedding(memories, operations, (*FITTED, DEFAULT_RULES))
+        unlearning = UnlearningWork(memories, operations, keys, renew, settings, reembedding.resume)
 
         def add(server: Any, connections_closing: asyncio.Event) -> None:
             servicer = Servicer(
-                memories, rerankers, operations, unlearning, backups, settings, connections_closing
+                memories,
+                rerankers,
+                operations,
+                unlearning,
+                reembedding,
+                backups,
+                settings,
+                connections_closing,
             )
             service_pb2_grpc.add_VisualMemoryServicer_to_server(servicer, server)
 
         running_threads(SPARE_THREADS, "spare").shutdown()  # gRPC would say nothing without any
         listener = Listener(settings.listen, settings, SERVICE, add, states)
-        resuming = loop.create_task(resume_erasures(to_resume, unlearning))
+        resuming = loop.create_task(resume_unfinished(to_resume, unlearning, reembedding))
         closing.callback(resuming.cancel)
         sweeping = loop.create_task(close_idle(memories))
         closing.callback(sweeping.cancel)
@@ -163,14 +172,17 @@ async def first_of(work: asyncio.Future[Any], event: asyncio.Event) -> None:
     waiting.cancel()
 
 
-async def resume_erasures(to_resume: asyncio.Queue[str], unlearning: UnlearningWork) -> None:
-    """Resume the erasures of each memory that is opened and has some, until cancelled."""
+async def resume_unfinished(
+    to_resume: asyncio.Queue[str], unlearning: UnlearningWork, reembedding: Reembedding
+) -> None:
+    """Resume the erasures and re-embeddings of each memory that has some, until cancelled."""
     while True:
         memory = await to_resume.get()
         try:
             await asyncio.to_thread(unlearning.resume, memory)
+            await asyncio.to_thread(reembedding.resume, memory)
         except Exception as error:  # nobody waits for this task
-            log.error("erasures not gone on with", memory=memory, exc_info=error)
+            log.error("operations not gone on with", memory=memory, exc_info=error)
 
 
 async def close_idle(memories: Memories) -> None:

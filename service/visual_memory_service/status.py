@@ -63,6 +63,7 @@ CODES: dict[type[Exception], StatusCode] = {
     index.errors.DeletedSince: StatusCode.NOT_FOUND,
     index.errors.DiskFull: StatusCode.RESOURCE_EXHAUSTED,
     index.errors.EmptyMemory: StatusCode.FAILED_PRECONDITION,
+    index.errors.NoPictures: StatusCode.FAILED_PRECONDITION,
     index.errors.EntriesExist: StatusCode.ALREADY_EXISTS,
     index.errors.FileHeld: StatusCode.UNAVAILABLE,
     index.errors.ForeignFolder: StatusCode.FAILED_PRECONDITION,

@@ -130,7 +130,7 @@ class History:
         if number % 4 == 0:
             self.restart(kept.folder)
             memory = self.memories[name]
-            assert memory.unlearning.unfinished() == [begun][: begun.state == "running"]
+            assert memory.operations.unfinished("unlearn") == [begun][: begun.state == "running"]
         if begun.state == "running":
             self.catalogs[kept.folder].mark_unlearned(
                 memory, memory.unlearning.ids(begun.name), begun.name

@@ -45,8 +45,11 @@ from visual_memory_index.records.request import LOCAL, WITHOUT_ID, Request
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.sqlite.backup import NAME_SETTING, IncomingBackup
+from visual_memory_index.sqlite.replica import Reembedded
 from visual_memory_index.store.store import Sought, Transaction, new_identity
 from visual_memory_index.store.stored_files import StoredFiles
+
+FORMER = "former_of"  # a setting
 
 
 class Catalog:
@@ -378,26 +381,93 @@ class Catalog:
         settings: Iterable[str],
         check: Callable[[], None],
         request: Request = WITHOUT_ID,
+        former_of: str | None = None,
     ) -> Iterator[Rebuilt]:
         """Yield a copy of a memory under another ``name``, without entries waiting to be unlearned.
 
-        If any are waiting, the settings in ``settings`` are left out, too. ``check`` is called
-        often, and may raise. Raises CorruptStore, BadAuditLog, FileUnavailable.
+        If any are waiting, the settings in ``settings`` are left out, too. If the memory is about
+        to be replaced, ``former_of`` names the operation, and is kept as the setting FORMER.
+        ``check`` is called often, and may raise. Raises CorruptStore, BadAuditLog, FileUnavailable.
         """
+
+        def finish(transaction: Transaction) -> None:
+            transaction.log("CopyMemory", transaction.count(), request.principal)
+            if former_of is not None:
+                transaction.keep_setting(FORMER, former_of)
+
         with self._unfinished.file() as path:
             since = self._ticks()
             with memory.copying(path, check) as replica:
                 left_out = replica.write(
                     memory.identity,
                     name,
-                    lambda transaction: transaction.log(
-                        "CopyMemory", transaction.count(), request.principal
-                    ),
+                    finish,
                     principal=request.principal,
                     settings=settings,
                 )
             sync(path)
             yield Rebuilt(path, name, memory.identity, left_out, since)
+
+    @contextmanager
+    def reembedded(
+        self,
+        memory: Memory,
+        change: Reembedded,
+        finish: Callable[[Transaction], object],
+        *,
+        settings: Iterable[str],
+        check: Callable[[], None],
+    ) -> Iterator[Path]:
+        """Yield a file with a copy of a memory that has new vectors, to replace the memory.
+
+        It is without entries that wait to be unlearned; if there are any, the settings in
+        ``settings`` are left out, too. ``finish`` may add to the copy, ``check`` is called often,
+        and may raise. Raises CorruptStore, BadAuditLog, FileUnavailable.
+        """
+        with self._unfinished.file() as path:
+            with memory.copying(path, check) as replica:
+                replica.write(
+                    memory.identity,
+                    memory.identity.name,
+                    finish,
+                    settings=settings,
+                    reembedded=change,
+                )
+            sync(path)
+            yield path
+
+    @contextmanager
+    def replacing(self, memory: Memory, path: Path) -> Iterator[Callable[[], Memory]]:
+        """Open the file of ``reembedded``; yield a function that puts it in a memory's place.
+
+        The function returns the new memory. The former file is removed by ``clear``, once it is
+        closed; without a call of the function the new one is. Raises CorruptStore, FileUnavailable.
+        """
+        name, replaced = memory.identity.name, False
+        target = self._memories / new_name(name)
+        with self._registry.transaction() as write:  # so that a crash here removes it
+            write.drop(target.name)
+        with translate_os_errors(target):
+            path.rename(target)
+        sync(self._memories)
+        new = self._open_file(target)
+
+        def replace() -> Memory:
+            nonlocal replaced
+            with self._registry.transaction() as write:
+                write.replace(name, target.name)
+                write.drop(memory.path.name)
+                write.note(target.name, new.noted())
+            self._latest.keep(target.name, new.noted().kept)
+            replaced = True
+            return new
+
+        try:
+            yield replace
+        finally:
+            if not replaced:
+                new.close(keep=False)
+                self.clear()
 
     def adopt(self, rebuilt: Rebuilt, answer: Any, request: Request) -> Memory | None:
         """Register a rebuilt memory and open it; return None if this request was answered before.

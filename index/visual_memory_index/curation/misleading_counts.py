@@ -61,7 +61,7 @@ class MisleadingCountsCache:
         self,
         store: Store,
         reading: Callable[[], AbstractContextManager[RamCopy]],
-        writing: threading.Lock,
+        writing: AbstractContextManager[object],
         ram: Callable[[], RamCopy],
     ) -> None:
         self._store, self._reading, self._writing, self._ram = store, reading, writing, ram

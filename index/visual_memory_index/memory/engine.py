@@ -103,7 +103,12 @@ class Engine:
 
     def close(self) -> None:
         """Wait for the writer and the readers, then close the file."""
-        with self.writer.turn, self.file_reads.writing(), self.lock.writing():
+        with self.writer.turn:
+            self.close_at_turn()
+
+    def close_at_turn(self) -> None:
+        """Wait for the readers, then close the file; the caller holds the writer's turn."""
+        with self.file_reads.writing(), self.lock.writing():
             if not self._closed:
                 self._closed = True
                 self.store.close()

@@ -30,6 +30,7 @@ from visual_memory_index.memory.check import Checked, Listed, check, has_entries
 from visual_memory_index.memory.engine import Engine
 from visual_memory_index.memory.head_statistics import HeadStatistics
 from visual_memory_index.memory.operations import Operations
+from visual_memory_index.memory.reembed import NewVectors
 from visual_memory_index.memory.search import ridges_of_all, search
 from visual_memory_index.memory.unlearn import Unlearning
 from visual_memory_index.ram.change import Change
@@ -157,9 +158,9 @@ class Memory:
             self._engine.close()
 
     @property
-    def has_erasures(self) -> bool:
-        """True if there were unlearnings to go on with when the memory was opened."""
-        return self.operations.has_erasures
+    def has_unfinished(self) -> bool:
+        """True if there were operations to go on with when the memory was opened."""
+        return self.operations.has_unfinished
 
     @property
     def count(self) -> int:
@@ -485,6 +486,20 @@ class Memory:
                     begin(transaction)
                 replica.begin()
             yield replica
+
+    @contextmanager
+    def holding_writes(self) -> Iterator[Callable[[], None]]:
+        """Let writes wait until the end; yield a function that closes the memory before they go on.
+
+        Those that wait then raise MemoryClosed.
+        """
+        with self._engine.writer.turn:
+            self._engine.check_open()
+            yield self._engine.close_at_turn
+
+    def new_vectors(self, spec: str, dimension: int) -> NewVectors:
+        """Return the vectors of another embedder that are stored for this memory."""
+        return NewVectors(self._engine, spec, dimension)
 
     def ids(self) -> list[str]:
         """Return the ids of all stored entries, in no order."""

@@ -18,6 +18,7 @@ from visual_memory_index.records.entry import IdMaker, now
 from visual_memory_index.records.operation import (
     GOES_ON,
     GONE,
+    RESUMED,
     UNDOABLE,
     UNLEARN,
     Operation,
@@ -45,8 +46,8 @@ class Operations:
         newest = "".join(each.name for each in engine.store.operations(before="", limit=1))
         self._ids = IdMaker(after=newest.rpartition("/")[2])  # clocks may go back
         unfinished = {each.kind for each in engine.store.unfinished()}
-        self.has_erasures = UNLEARN in unfinished  # to be resumed
-        if unfinished - {UNLEARN}:
+        self.has_unfinished = not unfinished.isdisjoint(RESUMED)
+        if unfinished.difference(RESUMED):
             engine.store.fail_unfinished()  # the first write, after all checks at opening
 
     def get(self, name: str) -> Operation:
@@ -62,12 +63,26 @@ class Operations:
         with self._engine.reading_file() as store:
             return [*map(self._known, store.operations(before=before, limit=limit))]
 
-    def begin(self, kind: str, *, request: Request = WITHOUT_ID) -> StartedOperation:
+    def begin(
+        self, kind: str, *, draft: str | None = None, request: Request = WITHOUT_ID
+    ) -> StartedOperation:
         """Start a long operation of this ``kind``; for a repeated request return the former one.
 
-        Raises RequestReused, FileUnavailable.
+        A ``draft``, in JSON, is its result while it runs. Raises RequestReused, FileUnavailable.
         """
-        return self.start(request, lambda transaction: (self.new(transaction, kind, request), None))
+
+        def begin(transaction: Transaction) -> tuple[str, None]:
+            name = self.new(transaction, kind, request)
+            if draft is not None:
+                transaction.draft(name, draft)
+            return name, None
+
+        return self.start(request, begin)
+
+    def unfinished(self, kind: str | None = None) -> list[Operation]:
+        """Return the running operations, of one kind if it is given, oldest first."""
+        with self._engine.reading_file() as store:
+            return [each for each in store.unfinished() if kind in (None, each.kind)]
 
     def start(
         self,

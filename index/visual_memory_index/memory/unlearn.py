@@ -109,11 +109,6 @@ class Unlearning:
 
         return self._operations.start(request, write, frees=True)
 
-    def unfinished(self) -> list[Operation]:
-        """Return running unlearn operations, oldest first."""
-        with self._engine.reading_file() as store:
-            return [each for each in store.unfinished() if each.kind == UNLEARN]
-
     def ids(self, operation: str) -> list[str]:
         """Return the ids that an operation still has to erase, ascending."""
         with self._engine.reading_file() as store:

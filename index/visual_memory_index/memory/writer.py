@@ -70,7 +70,7 @@ class Writer:
         self._waiting: list[Job] = []
         self._queue = threading.Condition()
         self._together_before = 1
-        self.turn = threading.Lock()
+        self.turn = threading.RLock()  # whoever holds it may write
 
     def do(self, write: Write[T], *, frees: bool = False) -> T:
         """Do ``write`` and return its result, once it is on disk.

@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 Progress: TypeAlias = Callable[[int, int], None]  # done and total; raises to end the work
 State: TypeAlias = Literal["running", "done", "failed", "cancelled"]
 UNLEARN = "unlearn"
+REEMBED = "reembed"
+RESUMED = (UNLEARN, REEMBED)  # these go on when the memory is opened again
 UNDOABLE = ("prune", "relabel", "tune")
 GONE = (
     "What it answered had the id of an entry in it that was unlearned, or a label that no entry "

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from visual_memory_index.errors import UnknownOperation
 from visual_memory_index.records.entry import now
-from visual_memory_index.records.operation import CUT_SHORT, UNDOABLE, UNLEARN, Operation, State
+from visual_memory_index.records.operation import (
+    CUT_SHORT,
+    RESUMED,
+    UNDOABLE,
+    UNLEARN,
+    Operation,
+    State,
+)
 from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 
 COLUMNS = "name, kind, principal, state, result, problem, created_at, ended_at, undone_at"
@@ -69,9 +76,9 @@ class SqliteOperations(SqliteUnlearning):
         return [Operation(*row) for row in self._db.execute(query)]
 
     def fail_unfinished(self) -> None:
-        """Mark running operations as failed because of a restart, except unlearn operations."""
+        """Mark running operations as failed because of a restart, except those that are resumed."""
         self._db.execute(
             "UPDATE operations SET state = 'failed', problem = ?, ended_at = ? "
-            "WHERE state = 'running' AND kind != ?",
-            (CUT_SHORT, now(), UNLEARN),
+            f"WHERE state = 'running' AND kind NOT IN ({', '.join('?' * len(RESUMED))})",
+            (CUT_SHORT, now(), *RESUMED),
         )

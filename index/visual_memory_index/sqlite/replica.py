@@ -14,9 +14,11 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import NamedTuple, Self
+from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visual_memory_index.errors import CorruptStore
 from visual_memory_index.files import checksums as sums
@@ -35,8 +37,8 @@ from visual_memory_index.store.contents import StoredEntry, check_log, state_of
 from visual_memory_index.store.store import Identity, Transaction
 
 EVENTS_AT_ONCE = 4096
-TABLES = ("memory", "operations", "settings", "audit", "entries", "vectors", "images", "relabels")
-OF_ENTRIES = TABLES[4:]  # by key
+OF_ENTRIES = ("entries", "vectors", "images", "relabels")  # by key
+TABLES = ("memory", "operations", "settings", "requests", "audit", *OF_ENTRIES)
 OPERATION = ":name || substr({0}, instr({0}, '/'))"  # names of operations begin with the memory's
 NAMES = MappingProxyType(
     {
@@ -48,6 +50,18 @@ NAMES = MappingProxyType(
         ("relabels", "relabelled_by"): OPERATION.format("relabelled_by"),
     }
 )
+
+
+class Reembedded(NamedTuple):
+    """Another embedder for a copy: the ``identity`` that it gets, and new vectors by key.
+
+    ``vectors_of`` returns unit vectors float32 (n, d) for ascending keys. The settings named in
+    ``dropped`` depend on the former vectors, and are left out.
+    """
+
+    identity: Identity
+    vectors_of: Callable[[Sequence[int]], NDArray[np.float32]]
+    dropped: Sequence[str]
 
 
 class Replica:
@@ -97,20 +111,30 @@ class Replica:
         principal: str = LOCAL,
         leave_out: Iterable[str] = (),
         settings: Iterable[str] = (),
+        reembedded: Reembedded | None = None,
     ) -> int:
         """Write the memory of this ``identity`` as ``name``; return how many entries are left out.
 
         The entries and the audit log must match the digest. The entries ``leave_out`` and entries
         that wait to be unlearned are left out. If there are any, everything that names them is left
         out as well, and so are the settings named in ``settings``, which were derived from them;
-        the audit log names the ``principal``. ``finish`` may add to the transaction.
+        the audit log names the ``principal``. ``finish`` may add to the transaction. A copy that
+        is ``reembedded`` is to replace its source, and keeps the answers to requests.
         """
         with self._translate_errors():
-            left, state = self._copy(identity, name, leave_out)
+            left, state = self._copy(identity, name, leave_out, reembedded)
+            made = reembedded.identity if reembedded else identity
             with closing(connect(self._target)) as db:
                 do_not_sync(db, "main")
                 db.execute("BEGIN")
-                transaction = SqliteTransaction(db, self._target, identity.kind)
+                transaction = SqliteTransaction(db, self._target, made.kind)
+                if reembedded:
+                    transaction.state = state
+                    transaction.next_revision()
+                    db.execute(
+                        "UPDATE memory SET dimension = ?, embedder = ?",
+                        (made.dimension, made.embedder),
+                    )
                 if left:
                     transaction.state = state
                     transaction.note_ids_to_unlearn("", left)
@@ -119,13 +143,18 @@ class Replica:
                     transaction.log("LeaveOutEntries", len(left), principal)
                 finish(transaction)
                 transaction.finish()
-                db.execute(f"{SEAL} WHERE pruned_by NOT NULL OR relabelled_by NOT NULL")  # renamed
+                renamed = " WHERE pruned_by NOT NULL OR relabelled_by NOT NULL"
+                db.execute(SEAL if reembedded else SEAL + renamed)
                 sums.write(db)
                 db.execute("COMMIT")
         return len(left)
 
     def _copy(
-        self, identity: Identity, name: str, leave_out: Iterable[str]
+        self,
+        identity: Identity,
+        name: str,
+        leave_out: Iterable[str],
+        reembedded: Reembedded | None,
     ) -> tuple[dict[str, str], digests.State]:
         """Copy all rows; return the label of each entry left out, by id, and the digest's state."""
         db = self._db
@@ -143,7 +172,11 @@ class Replica:
         }
         self._insert("memory", "TRUE", name=name)
         self._insert("operations", "state != 'running'", name=name)
-        self._insert("settings", "name != :ours", ours=NAME_SETTING)
+        dropped = [NAME_SETTING, *(reembedded.dropped if reembedded else ())]
+        which = "name NOT IN (SELECT value FROM json_each(:dropped))"
+        self._insert("settings", which, dropped=json.dumps(dropped))
+        if reembedded:
+            self._insert("requests", "TRUE")
         contents = SqliteContents(db, self._source, *read_standing(db))
         state = kept = digests.empty()
         for entries in contents.entries():
@@ -151,13 +184,21 @@ class Replica:
             check_vectors(entries, identity.dimension, self._source)
             share = as_stored(entries)
             state = state + share
-            kept = kept + share - as_stored([each for each in entries if each.key in leaving])
+            staying, vectors = [each for each in entries if each.key not in leaving], None
+            if reembedded:
+                vectors = reembedded.vectors_of([each.key for each in staying])
+                kept = kept + as_stored(with_vectors(staying, vectors))
+            else:
+                gone = [each for each in entries if each.key in leaving]
+                kept = kept + share - as_stored(gone)
             part = {"first": entries[0].key, "last": entries[-1].key}
             which = "{0}key BETWEEN :first AND :last AND {0}key NOT IN leaving"
             for table in OF_ENTRIES:
                 self._insert(table, which.format(""), name=name, **part)
             these = f"{pairs.OF_ENTRIES} WHERE {which.format('entries.')}"
             db.execute(f"INSERT INTO target.pairs {these}", part)
+            if vectors is not None:
+                self._put(staying, vectors)
         if not np.array_equal(state, contents.state):
             raise CorruptStore(self._source, "its entries are not those of its digest")
         check_log(contents, identity.name, identity.kind, lambda read: self._check())
@@ -172,6 +213,15 @@ class Replica:
         db.execute("COMMIT")
         db.close()
         return dict(leaving.values()), kept
+
+    def _put(self, entries: Sequence[StoredEntry], vectors: NDArray[np.float32]) -> None:
+        """Replace the vectors of entries in the target."""
+        blobs = [row.tobytes() for row in vectors.astype("<f4", copy=False)]
+        keys = [each.key for each in entries]
+        update = "UPDATE target.vectors SET vector = ? WHERE key = ?"
+        self._db.executemany(update, zip(blobs, keys, strict=True))
+        update = "UPDATE target.entries SET vector_checksum = ? WHERE key = ?"
+        self._db.executemany(update, zip(map(crc32, blobs), keys, strict=True))
 
     def _insert(self, table: str, condition: str, **parameters: str | int) -> None:
         self._db.execute(f"{self._inserts[table]} WHERE {condition}", parameters)
@@ -209,6 +259,12 @@ def as_stored(entries: Sequence[StoredEntry]) -> digests.State:
     """Return the digest's state for ``entries``; their images are hashed as they are stored now."""
     hashes = [b"" if each.image is None else sha256(each.image).digest() for each in entries]
     return state_of(entries, hashes)
+
+
+def with_vectors(entries: Sequence[StoredEntry], vectors: NDArray[np.float32]) -> list[StoredEntry]:
+    """Return entries with new vectors."""
+    rows = vectors.astype("<f4", copy=False)
+    return [each._replace(vector=row.tobytes()) for each, row in zip(entries, rows, strict=True)]
 
 
 def check_vectors(entries: Sequence[StoredEntry], dimension: int, path: Path) -> None:

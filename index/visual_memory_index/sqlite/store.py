@@ -51,7 +51,7 @@ from visual_memory_index.sqlite.requests import SqliteRequests
 from visual_memory_index.sqlite.retained import retained_bytes
 from visual_memory_index.sqlite.transaction import SqliteTransaction
 from visual_memory_index.sqlite.unlearn import SqliteUnlearning
-from visual_memory_index.store.store import AuditPage, Identity, Page, Sought
+from visual_memory_index.store.store import AuditPage, Identity, Page, Picture, Sought
 
 LOADED_AT_ONCE, CODED_AT_ONCE = 1024, 8192
 MANY_MISSING = 0.5  # of the codes of a part: of fewer the vectors between would be read in vain
@@ -206,6 +206,23 @@ class SqliteStore:
     def settings(self) -> dict[str, str]:
         with self.database.reading() as db:
             return dict(db.execute("SELECT name, value FROM settings").fetchall())
+
+    def pictures(self, after: int, limit: int) -> list[Picture]:
+        with self.database.reading() as db:
+            rows = db.execute(
+                "SELECT key, id, image FROM entries JOIN images USING (key) "
+                "WHERE key > ? ORDER BY key LIMIT ?",
+                (after, limit),
+            )
+            return [Picture(*row) for row in rows]
+
+    def without_picture(self, limit: int) -> tuple[list[str], int]:
+        lacking = "FROM entries WHERE key NOT IN (SELECT key FROM images)"
+        with self.database.reading() as db:
+            ids = [
+                id for (id,) in db.execute(f"SELECT id {lacking} ORDER BY key LIMIT ?", (limit,))
+            ]
+            return ids, db.execute(f"SELECT count(*) {lacking}").fetchone()[0]
 
     def derived(self, name: str) -> bytes | None:
         find = "SELECT value, checksum FROM derived WHERE name = ?"

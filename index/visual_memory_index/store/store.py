@@ -54,6 +54,14 @@ class Identity:
         return self.embedder or str(self.dimension)
 
 
+class Picture(NamedTuple):
+    """The stored picture of an entry, as it was sent, by the entry's key."""
+
+    key: int
+    id: str
+    image: bytes
+
+
 def new_identity(
     name: str, dimension: int, embedder: str | None, *, store_images: bool = False
 ) -> Identity:
@@ -395,6 +403,12 @@ class Store(Protocol):
 
     def settings(self) -> dict[str, str]:
         """Return the memory's settings by name."""
+
+    def pictures(self, after: int, limit: int) -> list[Picture]:
+        """Return the stored pictures of up to ``limit`` entries with keys above ``after``."""
+
+    def without_picture(self, limit: int) -> tuple[list[str], int]:
+        """Return ``limit`` ids of entries without a stored picture, and how many there are."""
 
     def derived(self, name: str) -> bytes | None:
         """Return the derived data stored as ``name``, or None if they are missing or damaged."""

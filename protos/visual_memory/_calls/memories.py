@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from visual_memory._messages.answers import to_memory, to_page, to_server_info
+from visual_memory._calls.operations import Pending
+from visual_memory._messages.answers import to_memory, to_operation, to_page, to_server_info
 from visual_memory._messages.call import Call
 from visual_memory._messages.fields import message, or_new_id, whole
 from visual_memory.errors import FailedPrecondition, refuse
-from visual_memory.types import MemoryInfo, ServerInfo
+from visual_memory.types import MemoryInfo, ReembedResult, ServerInfo
 from visual_memory.v1 import service_pb2 as pb
 
 EMBEDDER = "efficientnet-lite0"
@@ -72,6 +73,19 @@ def copy_memory(name: str, new_name: str, request_id: str | None) -> Call[Memory
         pb.CopyMemoryRequest, memory=name, new_name=new_name, request_id=or_new_id(request_id)
     )
     return Call("CopyMemory", request, to_memory)
+
+
+def reembed(
+    memory: str, embedder: str, former_name: str, request_id: str | None
+) -> Pending[ReembedResult]:
+    request = message(
+        pb.ReembedMemoryRequest,
+        memory=memory,
+        embedder=embedder,
+        former_name=former_name,
+        request_id=or_new_id(request_id),
+    )
+    return Pending(Call("ReembedMemory", request, to_operation), ReembedResult)
 
 
 def memory_info(name: str) -> Call[MemoryInfo]:

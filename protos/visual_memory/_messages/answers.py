@@ -199,6 +199,8 @@ def to_result(operation: operation_pb2.Operation) -> types.Result | None:
             return to_calibration(operation.calibration, name)
         case "tune":
             return to_tuned(operation.tune, name)
+        case "reembed":
+            return to_record(types.ReembedResult, operation.reembed, operation=name)
         case "check":
             return to_record(types.CheckResult, operation.check, operation=name)
         case "unlearn":

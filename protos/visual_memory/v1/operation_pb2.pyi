@@ -65,12 +65,13 @@ class Operation(google.protobuf.message.Message):
     UNLEARN_FIELD_NUMBER: builtins.int
     CHECK_FIELD_NUMBER: builtins.int
     TUNE_FIELD_NUMBER: builtins.int
+    REEMBED_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The memory's name, a slash, and an id that sorts by time."""
     memory: builtins.str
     kind: builtins.str
-    """prune, dry-run, relabel, tune, tune-dry-run, counts k=K, values, assess, judge, calibrate, unlearn
-    or check.
+    """prune, dry-run, relabel, tune, tune-dry-run, counts k=K, values, assess, judge, calibrate, unlearn,
+    check or reembed.
     """
     state: global___Operation.State.ValueType
     done_count: builtins.int
@@ -104,6 +105,8 @@ class Operation(google.protobuf.message.Message):
     def check(self) -> global___CheckResult: ...
     @property
     def tune(self) -> global___TuneResult: ...
+    @property
+    def reembed(self) -> global___ReembedResult: ...
     def __init__(
         self,
         *,
@@ -124,10 +127,11 @@ class Operation(google.protobuf.message.Message):
         unlearn: global___UnlearnResult | None = ...,
         check: global___CheckResult | None = ...,
         tune: global___TuneResult | None = ...,
+        reembed: global___ReembedResult | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["assessment", b"assessment", "calibration", b"calibration", "check", b"check", "create_time", b"create_time", "end_time", b"end_time", "prune", b"prune", "relabel", b"relabel", "result", b"result", "tune", b"tune", "undo_time", b"undo_time", "unlearn", b"unlearn"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["assessment", b"assessment", "calibration", b"calibration", "check", b"check", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "kind", b"kind", "memory", b"memory", "name", b"name", "problem", b"problem", "prune", b"prune", "relabel", b"relabel", "result", b"result", "state", b"state", "total_count", b"total_count", "tune", b"tune", "undo_time", b"undo_time", "unlearn", b"unlearn"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["prune", "relabel", "assessment", "calibration", "unlearn", "check", "tune"] | None: ...
+    def HasField(self, field_name: typing.Literal["assessment", b"assessment", "calibration", b"calibration", "check", b"check", "create_time", b"create_time", "end_time", b"end_time", "prune", b"prune", "reembed", b"reembed", "relabel", b"relabel", "result", b"result", "tune", b"tune", "undo_time", b"undo_time", "unlearn", b"unlearn"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["assessment", b"assessment", "calibration", b"calibration", "check", b"check", "create_time", b"create_time", "done_count", b"done_count", "end_time", b"end_time", "kind", b"kind", "memory", b"memory", "name", b"name", "problem", b"problem", "prune", b"prune", "reembed", b"reembed", "relabel", b"relabel", "result", b"result", "state", b"state", "total_count", b"total_count", "tune", b"tune", "undo_time", b"undo_time", "unlearn", b"unlearn"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["prune", "relabel", "assessment", "calibration", "unlearn", "check", "tune", "reembed"] | None: ...
 
 global___Operation = Operation
 
@@ -182,6 +186,31 @@ class UnlearnResult(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["also_in", b"also_in", "applied", b"applied", "backup_times", b"backup_times", "count", b"count", "not_asked", b"not_asked", "unknown_count", b"unknown_count", "unknown_ids", b"unknown_ids"]) -> None: ...
 
 global___UnlearnResult = UnlearnResult
+
+@typing.final
+class ReembedResult(google.protobuf.message.Message):
+    """What was embedded anew."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EMBEDDER_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    FORMER_NAME_FIELD_NUMBER: builtins.int
+    embedder: builtins.str
+    """The new embedder, and the number of entries."""
+    count: builtins.int
+    former_name: builtins.str
+    """The memory that has the former vectors."""
+    def __init__(
+        self,
+        *,
+        embedder: builtins.str = ...,
+        count: builtins.int = ...,
+        former_name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["count", b"count", "embedder", b"embedder", "former_name", b"former_name"]) -> None: ...
+
+global___ReembedResult = ReembedResult
 
 @typing.final
 class CheckResult(google.protobuf.message.Message):

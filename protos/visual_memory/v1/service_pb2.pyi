@@ -1583,6 +1583,32 @@ class CopyMemoryRequest(google.protobuf.message.Message):
 global___CopyMemoryRequest = CopyMemoryRequest
 
 @typing.final
+class ReembedMemoryRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MEMORY_FIELD_NUMBER: builtins.int
+    EMBEDDER_FIELD_NUMBER: builtins.int
+    FORMER_NAME_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    memory: builtins.str
+    embedder: builtins.str
+    """The new embedder."""
+    former_name: builtins.str
+    """The name of the copy with the former vectors."""
+    request_id: builtins.str
+    def __init__(
+        self,
+        *,
+        memory: builtins.str = ...,
+        embedder: builtins.str = ...,
+        former_name: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["embedder", b"embedder", "former_name", b"former_name", "memory", b"memory", "request_id", b"request_id"]) -> None: ...
+
+global___ReembedMemoryRequest = ReembedMemoryRequest
+
+@typing.final
 class GetOperationRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 

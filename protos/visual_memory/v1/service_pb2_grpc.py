@@ -196,6 +196,11 @@ class VisualMemoryStub(object):
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.CopyMemoryRequest.SerializeToString,
                 response_deserializer=visual__memory_dot_v1_dot_memory__pb2.Memory.FromString,
                 )
+        self.ReembedMemory = channel.unary_unary(
+                '/visual_memory.v1.VisualMemory/ReembedMemory',
+                request_serializer=visual__memory_dot_v1_dot_service__pb2.ReembedMemoryRequest.SerializeToString,
+                response_deserializer=visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
+                )
         self.GetOperation = channel.unary_unary(
                 '/visual_memory.v1.VisualMemory/GetOperation',
                 request_serializer=visual__memory_dot_v1_dot_service__pb2.GetOperationRequest.SerializeToString,
@@ -466,6 +471,14 @@ class VisualMemoryServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReembedMemory(self, request, context):
+        """Embeds the stored pictures of a memory with another embedder, while the memory serves; at the end
+        it has the new vectors, and a copy of what it was has another name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetOperation(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -669,6 +682,11 @@ def add_VisualMemoryServicer_to_server(servicer, server):
                     servicer.CopyMemory,
                     request_deserializer=visual__memory_dot_v1_dot_service__pb2.CopyMemoryRequest.FromString,
                     response_serializer=visual__memory_dot_v1_dot_memory__pb2.Memory.SerializeToString,
+            ),
+            'ReembedMemory': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReembedMemory,
+                    request_deserializer=visual__memory_dot_v1_dot_service__pb2.ReembedMemoryRequest.FromString,
+                    response_serializer=visual__memory_dot_v1_dot_operation__pb2.Operation.SerializeToString,
             ),
             'GetOperation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOperation,
@@ -1296,6 +1314,23 @@ class VisualMemory(object):
         return grpc.experimental.unary_unary(request, target, '/visual_memory.v1.VisualMemory/CopyMemory',
             visual__memory_dot_v1_dot_service__pb2.CopyMemoryRequest.SerializeToString,
             visual__memory_dot_v1_dot_memory__pb2.Memory.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ReembedMemory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/visual_memory.v1.VisualMemory/ReembedMemory',
+            visual__memory_dot_v1_dot_service__pb2.ReembedMemoryRequest.SerializeToString,
+            visual__memory_dot_v1_dot_operation__pb2.Operation.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

@@ -236,6 +236,14 @@ class VisualMemoryStub:
     ]
     """Makes a memory that is the same as another."""
 
+    ReembedMemory: grpc.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.ReembedMemoryRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
+    """Embeds the stored pictures of a memory with another embedder, while the memory serves; at the end
+    it has the new vectors, and a copy of what it was has another name.
+    """
+
     GetOperation: grpc.UnaryUnaryMultiCallable[
         visual_memory.v1.service_pb2.GetOperationRequest,
         visual_memory.v1.operation_pb2.Operation,
@@ -472,6 +480,14 @@ class VisualMemoryAsyncStub:
         visual_memory.v1.memory_pb2.Memory,
     ]
     """Makes a memory that is the same as another."""
+
+    ReembedMemory: grpc.aio.UnaryUnaryMultiCallable[
+        visual_memory.v1.service_pb2.ReembedMemoryRequest,
+        visual_memory.v1.operation_pb2.Operation,
+    ]
+    """Embeds the stored pictures of a memory with another embedder, while the memory serves; at the end
+    it has the new vectors, and a copy of what it was has another name.
+    """
 
     GetOperation: grpc.aio.UnaryUnaryMultiCallable[
         visual_memory.v1.service_pb2.GetOperationRequest,
@@ -779,6 +795,16 @@ class VisualMemoryServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[visual_memory.v1.memory_pb2.Memory, collections.abc.Awaitable[visual_memory.v1.memory_pb2.Memory]]:
         """Makes a memory that is the same as another."""
+
+    @abc.abstractmethod
+    def ReembedMemory(
+        self,
+        request: visual_memory.v1.service_pb2.ReembedMemoryRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[visual_memory.v1.operation_pb2.Operation, collections.abc.Awaitable[visual_memory.v1.operation_pb2.Operation]]:
+        """Embeds the stored pictures of a memory with another embedder, while the memory serves; at the end
+        it has the new vectors, and a copy of what it was has another name.
+        """
 
     @abc.abstractmethod
     def GetOperation(

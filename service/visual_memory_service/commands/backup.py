@@ -1,4 +1,4 @@
-"""``backup``, ``restore`` and ``copy``: a whole memory to a file, from a file, to a memory."""
+"""``backup``, ``restore``, ``copy`` and ``reembed``: whole memories."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("name", metavar="NAME", help="the new memory")
     parser = add_asking(commands, "copy", copy, "copy a memory, as it is now, to a new one")
     parser.add_argument("new", metavar="NEW", help="the new memory")
+    parser = add_asking(
+        commands,
+        "reembed",
+        reembed,
+        "embed a memory's stored pictures with another embedder, while it serves",
+    )
+    parser.add_argument(
+        "new", metavar="NEW", help="a new memory, which has the former vectors at the end"
+    )
+    parser.add_argument("--embedder", required=True, help="the new embedder")
 
 
 def backup(client: Client, options: Namespace) -> None:
@@ -71,6 +81,19 @@ def copy(client: Client, options: Namespace) -> None:
         print_json(asdict(info))
     else:
         say(f"{info.name} is a copy of {options.name}: {plural(info.count, 'entry')}.")
+
+
+def reembed(client: Client, options: Namespace) -> None:
+    """Embed a memory's stored pictures anew."""
+    with Progress("pictures") as progress:
+        done = client.memory(options.name).reembed(
+            options.embedder, former_name=options.new, progress=progress.reach
+        )
+    if options.json:
+        print_json(asdict(done))
+    else:
+        say(f"{options.name} has vectors of {done.embedder}: {plural(done.count, 'entry')}.")
+        say(f"{done.former_name} has the former ones.")
 
 
 def in_mebibytes(progress: Progress) -> Callable[[int, int], None]:

@@ -58,6 +58,8 @@ def from_operation(
                 message.assessment.CopyFrom(from_assessment(result))
             case "check":
                 message.check.CopyFrom(operation_pb2.CheckResult(**result))
+            case "reembed":
+                message.reembed.CopyFrom(operation_pb2.ReembedResult(**result))
             case "calibrate":
                 if "rule" in result:  # in what an earlier version stored there is none
                     result |= Rule(**result.pop("rule")).parameters()

@@ -58,7 +58,8 @@ class UnlearningWork:
 
     ``renew``, called only to erase from RAM, begins to close all connections, whose buffers may
     hold erased data. The future that it returns is done once they are closed, or has BadSetting if
-    no second server can listen.
+    no second server can listen. ``go_on`` resumes other operations of a memory that an erasure has
+    interrupted.
     """
 
     memories: Memories
@@ -66,6 +67,7 @@ class UnlearningWork:
     keys: SigningKeys
     renew: Callable[[], Future[None]]
     settings: Settings
+    go_on: Callable[[str], None] = lambda name: None
 
     @property
     def erasure(self) -> Erasure:
@@ -116,7 +118,7 @@ class UnlearningWork:
         """Resume a memory's erasures after a restart; if the memory is refused, only log that."""
         try:
             with self.memories.visiting(name) as served:
-                for operation in served.memory.unlearning.unfinished():
+                for operation in served.memory.operations.unfinished(UNLEARN):
                     self._start(operation, served)
         except UnknownMemory:  # dropped since
             return
@@ -133,6 +135,7 @@ class UnlearningWork:
                 except (MemoryError, OSError) as error:  # what was certified holds all the same
                     log.warning("pieces not overwritten", operation=job.name, problem=repr(error))
             served.memory.unlearning.forget(job.name)
+            self.go_on(job.memory_name)
             return result
 
         self.operations.resume(served.memory, operation, work)
@@ -199,7 +202,7 @@ class UnlearningWork:
             job.retry_while(lambda: self.memories.catalog.mark_unlearned(memory, ids, job.name))
         duplicates = job.retry_while(lambda: self.memories.find_duplicates(memory, ids))
         with self.operations.suspend_others(
-            memory.identity.name, reason=STOPPED, except_kind=UNLEARN
+            memory.identity.name, reason=STOPPED, except_kinds=(UNLEARN,)
         ):
             return job.retry_while(
                 lambda: memory.unlearning.erase(

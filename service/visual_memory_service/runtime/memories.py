@@ -70,16 +70,16 @@ class Memories:
     The ``kept_open`` memories asked last stay open; others are closed a minute after they were
     asked, or after a thousand times as long as it took to open them. One that is used, or that has
     operations by ``works_on``, is not closed. ``changed`` is called with the name of each memory
-    that begins or ceases to serve, be it open or not, and ``erasing`` with that of each that is
-    opened and has erasures to go on with. The settings named in ``fitted`` depend on entries: a
-    copy or restore that leaves out entries drops them.
+    that begins or ceases to serve, be it open or not, and ``unfinished`` with that of each that
+    is opened and has operations to go on with. The settings named in ``fitted`` depend on entries:
+    a copy or restore that leaves out entries drops them.
     """
 
     def __init__(
         self,
         settings: Settings,
         changed: Callable[[str, bool], None] = lambda name, serves: None,
-        erasing: Callable[[str], None] = lambda name: None,
+        unfinished: Callable[[str], None] = lambda name: None,
         *,
         works_on: Callable[[str], bool] = lambda name: False,
         fitted: Sequence[str] = (),
@@ -90,8 +90,8 @@ class Memories:
         self.indexes = indexes or index.ScannedIndexes(settings.threads, settings.originals)
         self.embedders = Embedders(settings)
         self.importing = index.running_threads(IMPORTS_AT_ONCE, "import")
-        self._changed, self._erasing, self._works_on = changed, erasing, works_on
-        self._editing = threading.Lock()
+        self._changed, self._unfinished, self._works_on = changed, unfinished, works_on
+        self._editing = threading.RLock()
         self._states = threading.Lock()  # guards _places and what is in them; taken last
         self._closed = False
         self._places: dict[str, Place] = {}
@@ -282,10 +282,7 @@ class Memories:
             log.info("memory dropped", memory=name)
             if place.served is not None:
                 place.served.memory.close(keep=False)
-            try:
-                self.catalog.clear()
-            except errors.FileRefusal as problem:  # the memory is gone; its file is removed later
-                log.error("file not removed", memory=name, reason=errors.in_full(problem))
+            self._clear(name)
 
     def backup(self, name: str, *, check: Callable[[], None], request: index.Request) -> BinaryIO:
         """Write a memory's current content to a file without a name, and return the open file.
@@ -304,7 +301,7 @@ class Memories:
         Raises MemoryExists if the name is taken, unless the request was answered before, and
         FileUnavailable.
         """
-        self._check_free(name, request_id)
+        self.check_free(name, request_id)
         return self.catalog.arrival()
 
     def restore(
@@ -330,9 +327,72 @@ class Memories:
         Raises UnknownMemory, MemoryExists, RequestReused, FileUnavailable.
         """
         if self.catalog.recall(request) is None:
-            self._check_free(new_name, request.id)
+            self.check_free(new_name, request.id)
             with self.using(name) as served:
                 self._adopt(self.catalog.copied, served.memory, new_name, check, request)
+
+    def reembed(
+        self,
+        memory: index.Memory,
+        change: index.Reembedded,
+        former_name: str,
+        finish: Callable[[index.Transaction], None],
+        *,
+        operation: str,
+        hold: Callable[[], None] | None,
+        check: Callable[[], None],
+    ) -> index.Memory | None:
+        """Replace a memory by a copy with new vectors; return it, or None if it was written since.
+
+        Before that a copy of the former is made as ``former_name``. ``finish`` may add to the new
+        memory. If ``hold`` is given, writes wait from the beginning, and it is called then. No
+        other operation than the one named ``operation`` may be running. ``check`` is called often,
+        and may raise. Raises MemoryExists, CorruptStore, BadAuditLog, FileUnavailable.
+        """
+        self._drop_former(former_name, operation)
+        name = memory.identity.name
+        place = self._places.get(name, Place())
+        copied = partial(self.catalog.copied, former_of=operation)
+        with ExitStack() as held:
+
+            def begin_holding() -> Callable[[], None]:
+                held.enter_context(place.moving)
+                held.enter_context(self._editing)
+                return held.enter_context(memory.holding_writes())
+
+            if hold is not None:
+                close = begin_holding()
+                hold()
+            before = memory.noted().kept
+            try:
+                path = held.enter_context(
+                    self.catalog.reembedded(
+                        memory, change, finish, settings=self.fitted, check=check
+                    )
+                )
+            except index.MissingVectors:
+                return None
+            self._adopt(copied, memory, former_name, check, index.WITHOUT_ID)
+            if hold is None:
+                close = begin_holding()
+            put = held.enter_context(self.catalog.replacing(memory, path))
+            running = {each.name for each in memory.operations.unfinished()}
+            if memory.noted().kept != before or running != {operation}:
+                return None
+            new = put()
+            close()
+            self._serve(name, new, place)
+            self._clear(name)
+            log.info("memory re-embedded", memory=name)
+            return new
+
+    def _drop_former(self, name: str, operation: str) -> None:
+        """Delete the memory that an earlier try of a re-embedding made, if there is one."""
+        with suppress(errors.UnknownMemory):
+            with self.visiting(name) as served:
+                made = served.memory.setting(index.FORMER)
+            if made == operation:
+                self.drop(name, request=index.WITHOUT_ID)
 
     def close(self) -> None:
         """Close every memory and unlock the folder, even if one of these steps raises."""
@@ -383,7 +443,14 @@ class Memories:
                     log.info("memory created", memory=made.name, left_out=made.left_out)
                     return made.left_out
 
-    def _check_free(self, name: str, request_id: str) -> None:
+    def _clear(self, name: str) -> None:
+        """Remove the file of a memory that is gone; if that fails, it is removed later."""
+        try:
+            self.catalog.clear()
+        except errors.FileRefusal as problem:
+            log.error("file not removed", memory=name, reason=errors.in_full(problem))
+
+    def check_free(self, name: str, request_id: str) -> None:
         """Raise MemoryExists if a name is taken, unless the request was answered before.
 
         First waits for a memory that is being made, perhaps by the same request.
@@ -456,8 +523,8 @@ class Memories:
                 self._changed(name, False)
             log.error("memory not opened", memory=name, reason=errors.in_full(refusal))
             return
-        if memory.has_erasures:
-            self._erasing(name)
+        if memory.has_unfinished:
+            self._unfinished(name)
 
     def _freeing_files(self, act: Callable[[], T]) -> T:
         """Return what ``act`` returns; where too many files are open, close idle memories first."""

@@ -16,7 +16,16 @@ from typing import Any, TypeVar
 import structlog
 
 from visual_memory_embedders.errors import EmbeddingRefusal
-from visual_memory_index import CUT_SHORT, UNLEARN, WITHOUT_ID, Memory, Operation, Request, errors
+from visual_memory_index import (
+    CUT_SHORT,
+    RESUMED,
+    UNLEARN,
+    WITHOUT_ID,
+    Memory,
+    Operation,
+    Request,
+    errors,
+)
 from visual_memory_service.errors import NotCancellable, NotDone, OutOfMemory, TooManyOperations
 from visual_memory_service.runtime.fair_threads import FairThreads
 from visual_memory_service.runtime.threads import in_thread
@@ -128,11 +137,11 @@ class Job:
         raise AssertionError
 
     def end_cancelled(self) -> None:
-        """Store that the operation was cancelled or stopped; an erasure stays running instead.
+        """Store that the operation was cancelled or stopped; some kinds stay running instead.
 
-        The next start resumes the erasure. Raises FileUnavailable.
+        The next start resumes these. Raises FileUnavailable.
         """
-        if self.stopped and self.operation.kind == UNLEARN:
+        if self.stopped and self.operation.kind in RESUMED:
             return
         if self.stopped:
             self.memory.operations.end(self.name, "failed", problem=self.stopped)
@@ -153,6 +162,7 @@ class Job:
 
 
 Work = Callable[[Job], str | None]
+Suspension = tuple[str, Sequence[str]]  # its reason, and the kinds that go on
 
 
 async def until_seen(operations: Sequence[Operation], jobs: Mapping[str, Job]) -> None:
@@ -180,7 +190,7 @@ class Operations:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._ended_progress: dict[str, tuple[int, int]] = {}  # of the ENDED_MAX that ended last
-        self._suspended: dict[str, tuple[str, str]] = {}  # memory: (reason, kind that goes on)
+        self._suspended: dict[str, Suspension] = {}  # by memory
         self._closed = False
 
     def start(
@@ -211,8 +221,8 @@ class Operations:
             if job.name in self._jobs:
                 return
             if not self._closed:
-                reason, except_kind = self._suspended.get(job.memory_name, ("", operation.kind))
-                if operation.kind != except_kind:
+                reason, kinds = self._suspended.get(job.memory_name, ("", (operation.kind,)))
+                if operation.kind not in kinds:
                     job.stopped = reason
                     job.cancelled.set()
                 self._jobs[job.name] = job
@@ -304,17 +314,21 @@ class Operations:
             job.cancelled.set()
 
     def stop(
-        self, memory_name: str | None = None, *, reason: str = CUT_SHORT, except_kind: str = ""
+        self,
+        memory_name: str | None = None,
+        *,
+        reason: str = CUT_SHORT,
+        except_kinds: Sequence[str] = (),
     ) -> None:
         """Stop the operations of one memory, or of all, and wait until they have ended.
 
-        Operations of ``except_kind`` go on. ``reason`` is stored as the problem of the stopped
+        Operations of ``except_kinds`` go on. ``reason`` is stored as the problem of the stopped
         ones.
         """
         jobs = [
             job
             for job in list(self._jobs.values())
-            if memory_name in (None, job.memory_name) and job.operation.kind != except_kind
+            if memory_name in (None, job.memory_name) and job.operation.kind not in except_kinds
         ]
         for job in jobs:
             job.stopped = reason
@@ -331,19 +345,22 @@ class Operations:
             log.error("end not noted", operation=job.name, problem=errors.in_full(refusal))
 
     @contextmanager
-    def suspend_others(self, memory_name: str, *, reason: str, except_kind: str) -> Iterator[None]:
-        """Stop a memory's operations, and any started inside the block, except those of one kind.
+    def suspend_others(
+        self, memory_name: str, *, reason: str, except_kinds: Sequence[str]
+    ) -> Iterator[None]:
+        """Stop a memory's operations, and any started inside the block, except those of some kinds.
 
-        ``reason`` is stored as their problem. Only one caller per memory may be inside at a time.
+        ``reason`` is stored as their problem. Of two callers inside at a time the later one counts.
         """
         with self._lock:
-            self._suspended[memory_name] = reason, except_kind
+            suspended = self._suspended[memory_name] = (reason, except_kinds)
         try:
-            self.stop(memory_name, reason=reason, except_kind=except_kind)
+            self.stop(memory_name, reason=reason, except_kinds=except_kinds)
             yield
         finally:
             with self._lock:
-                del self._suspended[memory_name]
+                if self._suspended.get(memory_name) is suspended:
+                    del self._suspended[memory_name]
 
     def close(self) -> None:
         """Refuse new operations, stop the running ones, and end the threads."""
@@ -387,7 +404,10 @@ class Operations:
 
     def _carry_out(self, job: Job, work: Work) -> None:
         attempt = job.retry_while if job.operation.kind == UNLEARN else once
-        stored = partial(job.memory.operations.get, job.name)
+
+        def stored() -> Operation:
+            return job.memory.operations.get(job.name)
+
         try:
             job.check()
             if attempt(stored).state != "running":  # ended while queued

@@ -45,6 +45,7 @@ from visual_memory_service.wire.describe import describe, list_memories
 from visual_memory_service.wire.imports import ImportStream
 from visual_memory_service.wire.interceptors import at_end
 from visual_memory_service.writes.insert import insert
+from visual_memory_service.writes.reembed import Reembedding
 
 LISTED_AT_ONCE = 4  # pages of entries, which keep Python busy
 EXPLAINED_AT_ONCE = 4  # decisions, for each of which all entries are ranked
@@ -73,6 +74,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     rerankers: rerank.Rerankers
     operations: Operations
     unlearning: UnlearningWork
+    reembedding: Reembedding
     backups: Backups
     settings: Settings
     connections_closing: asyncio.Event
@@ -427,6 +429,18 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         again = requests.to_request(request)
         await self.backups.copy(request.memory, new_name, again)
         return await self._described(new_name)
+
+    async def ReembedMemory(
+        self, request: pb.ReembedMemoryRequest, context: Any
+    ) -> operation_pb2.Operation:
+        memory = await self._memory(request.memory)
+        former, again = (
+            requests.to_name(request.former_name, "former_name"),
+            requests.to_request(request),
+        )
+        embedder = requests.to_text(request.embedder, "embedder")
+        begin = partial(self.reembedding.begin, memory, embedder, former, again)
+        return await self._with_result(await in_thread(begin))
 
     async def GetOperation(
         self, request: pb.GetOperationRequest, context: Any

@@ -675,7 +675,7 @@ def test_of_what_runs_only_erasures_are_unfinished(memory: Memory) -> None:
     insert(memory, ["a"])
     erasing = memory.unlearning.begin(["a"], allow_missing=False).operation
 
-    assert memory.unlearning.unfinished() == [erasing]
+    assert memory.operations.unfinished("unlearn") == [erasing]
 
 
 def test_an_operation_that_was_cancelled_on_a_full_disk_says_nothing_of_what_was_unlearned_since(

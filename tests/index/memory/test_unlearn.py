@@ -486,7 +486,7 @@ def test_more_ids_than_can_be_unlearned_at_once_begin_nothing(
     with pytest.raises(TooManyIds, match=refused):
         unlearning.begin(too_many, allow_missing=allow_missing)
 
-    assert not unlearning.unfinished()
+    assert not memory.operations.unfinished("unlearn")
     assert unlearning.preview(most) == (["id of the last"], [])
 
 
@@ -496,14 +496,14 @@ def test_an_unknown_id_is_named_and_nothing_begins_unless_it_may_be_missing(
     ids = ["id of the last", "unknown"]
     with pytest.raises(UnknownEntries) as refused:
         memory.unlearning.begin(ids, allow_missing=False)
-    nothing = memory.unlearning.unfinished()
+    nothing = memory.operations.unfinished("unlearn")
 
     begun = memory.unlearning.begin(ids, allow_missing=True).operation
 
     assert (refused.value.ids, nothing) == (("unknown",), [])
     assert (begun.kind, begun.state, begun.principal) == ("unlearn", "running", LOCAL)
     assert memory.unlearning.ids(begun.name) == ids
-    assert memory.unlearning.unfinished() == [begun]
+    assert memory.operations.unfinished("unlearn") == [begun]
 
 
 def test_if_no_id_is_stored_the_operation_is_done_at_once(memory: Memory) -> None:
@@ -513,7 +513,7 @@ def test_if_no_id_is_stored_the_operation_is_done_at_once(memory: Memory) -> Non
     assert (begun.operation.state, begun.operation.result) == ("done", '{"ids": []}')
     assert (bare.state, bare.result) == ("done", "{}")
     assert memory.unlearning.ids(begun.operation.name) == []
-    assert not memory.unlearning.unfinished()
+    assert not memory.operations.unfinished("unlearn")
 
 
 def test_a_request_that_is_repeated_gets_the_operation_it_began(memory: Memory) -> None:
@@ -527,7 +527,7 @@ def test_a_request_that_is_repeated_gets_the_operation_it_began(memory: Memory) 
     assert (first.again, first.operation.principal) == (False, "ann")
     with pytest.raises(RequestReused):
         begin(b"other")
-    assert memory.unlearning.unfinished() == [first.operation]
+    assert memory.operations.unfinished("unlearn") == [first.operation]
 
 
 def test_unfinished_are_running_unlearn_operations_alone_oldest_first(memory: Memory) -> None:
@@ -536,7 +536,7 @@ def test_unfinished_are_running_unlearn_operations_alone_oldest_first(memory: Me
     names = [memory.unlearning.begin([id], allow_missing=False).operation.name for id in ids]
     memory.operations.end(names[1], "failed", problem="x")
 
-    assert [each.name for each in memory.unlearning.unfinished()] == [names[0], names[2]]
+    assert [each.name for each in memory.operations.unfinished("unlearn")] == [names[0], names[2]]
 
 
 def test_ids_of_entries_that_others_deleted_meanwhile_are_erased_all_the_same(

@@ -215,7 +215,7 @@ def test_what_waits_to_be_unlearned_is_left_out(memory: Memory, tmp_path: Path) 
     assert memory.info().count == 6
     with closing(Memory.open(tmp_path / "copy.sqlite")) as copy:
         assert "entry number 4" not in copy.ids()
-        assert copy.unlearning.unfinished() == []
+        assert copy.operations.unfinished("unlearn") == []
 
 
 def test_a_replica_is_its_owners_alone_and_one_file(memory: Memory, tmp_path: Path) -> None:

@@ -291,7 +291,7 @@ def test_an_erasure_in_a_memory_that_is_not_opened_at_the_start_goes_on(
         with memories.using("b") as served:
             insert(served, "y")
 
-    with closing(Memories(Settings(tmp_path), erasing=erasing.append, kept_open=1)) as again:
+    with closing(Memories(Settings(tmp_path), unfinished=erasing.append, kept_open=1)) as again:
         assert (open_names(again), erasing) == (["b"], [])
         again.checks.start(again.names())
         assert again.checks._thread is not None

@@ -249,7 +249,7 @@ def test_none_of_those_that_are_kept_off_works_before_or_meanwhile(
         worked.append(job.operation.kind)
 
     before = operations.start(memory, "x", until(threading.Event()))
-    with operations.suspend_others("m", reason="because", except_kind="y"):
+    with operations.suspend_others("m", reason="because", except_kinds=("y",)):
         meanwhile = operations.start(memory, "x", note)
         other = operations.start(memory, "y", note)
         wait([job.ended for each in (meanwhile, other) if (job := operations.job(each.name))])

@@ -33,7 +33,9 @@ def test_a_call_waits_for_an_operation_that_no_job_works_on(tmp_path: Path) -> N
         request = pb.WaitOperationRequest(name=begun.name, timeout=Duration(nanos=300_000_000))
 
         async def waited() -> tuple[int, float, int]:
-            servicer = Servicer(memories, unused, works, unused, unused, settings, asyncio.Event())
+            servicer = Servicer(
+                memories, unused, works, unused, unused, unused, settings, asyncio.Event()
+            )
             at_end.set(ExitStack())
             start = time.monotonic()
             first = await servicer.WaitOperation(request, None)

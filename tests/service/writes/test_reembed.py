@@ -1,0 +1,254 @@
+"""A memory is embedded anew while it serves, and nothing else of it changes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from tests.conftest import Server
+from tests.service.slow import write_network
+
+import visual_memory
+from visual_memory import Client, Memory
+
+COUNT, SLOW_SECONDS = 160, 0.01
+FLAGS = ("--allow-embedder", "onnx:*")
+SECONDS = 60.0
+
+
+def picture(seed: int) -> bytes:
+    shade = np.random.default_rng(seed).integers(256, size=3)
+    data = BytesIO()
+    Image.new("RGB", (8, 8), tuple(map(int, shade))).save(data, "PNG")
+    return data.getvalue()
+
+
+PICTURES = [picture(seed) for seed in range(COUNT)]
+IDS = [f"picture {number:03}" for number in range(COUNT)]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "data", *FLAGS)
+    yield server
+    if server.process.poll() is None:
+        server.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with visual_memory.connect(server.address) as client:
+        yield client
+
+
+@pytest.fixture
+def pets(client: Client, tmp_path: Path) -> Memory:
+    """A memory with pictures, of which some are pruned and some relabelled."""
+    quick = write_network(tmp_path / "quick.onnx")
+    pets = client.create_memory("pets", embedder=quick, store_images=True)
+    labels = [f"label {number % 5}" for number in range(COUNT)]
+    metadata = [{"number": str(number)} for number in range(COUNT)]
+    pets.insert(images=PICTURES, labels=labels, ids=IDS, metadata=metadata, request_id="first")
+    pets.prune(method="ids", ids=IDS[:3], apply=True)
+    pets.relabel({IDS[5]: "another"}, apply=True)
+    return pets
+
+
+def slow(tmp_path: Path) -> str:
+    """Return the name of an embedder that takes a second and a half for all pictures."""
+    return write_network(tmp_path / "slow.onnx", SLOW_SECONDS)
+
+
+def entries(memory: Memory) -> list[Any]:
+    """Return all of the entries but their vectors; operations are without the memory's name."""
+    return [
+        replace(entry, pruned_by=entry.pruned_by.rpartition("/")[2]) for entry in memory.entries()
+    ]
+
+
+def vectors(memory: Memory) -> NDArray[np.float32]:
+    return np.array([memory.get(id, include_vector=True).vector for id in IDS])
+
+
+def embedder_of(memory: Memory) -> str:
+    spec = memory.info().embedder
+    assert spec is not None
+    return spec.name
+
+
+def begun(memory: Memory, embedder: str, **options: Any) -> str:
+    """Begin to re-embed, wait until some of it is done, and return the operation's name."""
+    operation = memory.reembed(embedder, former_name="before", wait=False, **options)
+    while memory._client.operation(operation.name).done < COUNT // 4:
+        threading.Event().wait(0.01)
+    return operation.name
+
+
+def test_a_memory_has_new_vectors_and_a_copy_the_former_ones(
+    pets: Memory, client: Client, tmp_path: Path
+) -> None:
+    before, info, was = entries(pets), pets.info(), vectors(pets)
+    other = write_network(tmp_path / "other.onnx", 0.0001)
+
+    done = pets.reembed(other, former_name="before")
+
+    assert (done.embedder, done.count, done.former_name) == (other, COUNT, "before")
+    assert client.operation(done.operation).state == "done"
+    assert entries(pets) == before
+    assert embedder_of(pets) == other
+    assert pets.info().digest != info.digest
+    assert (pets.info().labels, pets.info().pruned_count) == (info.labels, 3)
+    np.testing.assert_array_equal(vectors(pets), pets.embed(PICTURES))
+    former = client.memory("before")
+    assert former.info().digest == info.digest
+    np.testing.assert_array_equal(vectors(former), was)
+    pets.check()
+    pets.verify_audit_log()
+    assert [event.call for event in pets.audit_events()][-1] == "ReembedMemory"
+
+
+def test_operations_and_answers_to_requests_stay(pets: Memory, tmp_path: Path) -> None:
+    (prune,) = [each for each in pets._client.operations("pets") if each.kind == "prune"]
+    pets.reembed(write_network(tmp_path / "other.onnx", 0.0001), former_name="before")
+
+    labels = [f"label {number % 5}" for number in range(COUNT)]
+    metadata = [{"number": str(number)} for number in range(COUNT)]
+    again = pets.insert(
+        images=PICTURES, labels=labels, ids=IDS, metadata=metadata, request_id="first"
+    )
+    undone = pets.undo(prune.name)
+
+    assert list(again.ids) == IDS
+    assert undone == 3
+    assert pets.info().pruned_count == 0
+
+
+def test_it_serves_and_takes_writes_meanwhile_and_goes_on_after_a_kill(
+    server: Server, pets: Memory, tmp_path: Path
+) -> None:
+    embedder, killed = slow(tmp_path), tmp_path / "killed"
+    name = begun(pets, embedder)
+    assert pets.classify(images=PICTURES[7:8], k=1)[0].neighbors[0].id == IDS[7]
+    pets.insert(images=[picture(999)], labels=["new"], ids=["new"])
+    pets.delete([IDS[9]])
+    server.restart(*FLAGS, number=signal.SIGKILL)
+    killed.touch()
+
+    with visual_memory.connect(server.address) as client:
+        again = client.memory("pets")
+        assert embedder_of(again) != embedder
+        done = client.wait(name)
+
+        assert (done.state, done.result.count) == ("done", COUNT)  # type: ignore[union-attr]
+        ids = {entry.id for entry in again.entries()}
+        assert ids == {*IDS, "new"} - {IDS[9]}
+        vector = again.get("new", include_vector=True).vector
+        np.testing.assert_array_equal(vector, again.embed([picture(999)])[0])
+        assert {entry.id for entry in client.memory("before").entries()} == ids
+        again.check()
+    assert server.end() == 0
+    assert len(list((server.data / "memories").glob("*.sqlite"))) == 2
+
+
+@pytest.mark.parametrize("milliseconds", range(0, 160, 20))
+def test_a_kill_while_it_is_replaced_loses_nothing(
+    server: Server, pets: Memory, tmp_path: Path, milliseconds: int
+) -> None:
+    digest, before = pets.info().digest, entries(pets)
+    other = write_network(tmp_path / "other.onnx", 0.0001)
+    name = pets.reembed(other, former_name="before", wait=False).name
+    while (found := pets._client.operation(name)).state == "running" and found.done < 128:
+        pass
+    threading.Event().wait(milliseconds / 1000)
+    server.restart(*FLAGS, number=signal.SIGKILL)
+
+    with visual_memory.connect(server.address) as client:
+        done = client.wait(name)
+        again, former = client.memory("pets"), client.memory("before")
+        assert done.state == "done"
+        assert entries(again) == before == entries(former)
+        assert (embedder_of(again), former.info().digest) == (other, digest)
+        again.check()
+        former.check()
+    assert server.end() == 0
+    assert len(list((server.data / "memories").glob("*.sqlite"))) == 2
+
+
+@pytest.mark.parametrize("pause", [0.3, 0.0], ids=["some writes", "writes without end"])
+def test_no_write_is_lost_while_it_is_replaced(
+    server: Server, pets: Memory, tmp_path: Path, pause: float
+) -> None:
+    over, written = threading.Event(), list[str]()
+
+    def write() -> None:
+        with visual_memory.connect(server.address) as client:
+            memory = client.memory("pets")
+            while not over.is_set():
+                id = f"written {len(written)}"
+                memory.insert(images=[PICTURES[0]], labels=["cat"], ids=[id])
+                written.append(id)
+                over.wait(pause)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        pets.reembed(write_network(tmp_path / "other.onnx", 0.0001), former_name="before")
+    finally:
+        over.set()
+        thread.join()
+
+    assert set(written) <= {entry.id for entry in pets.entries()}
+    pets.check()
+
+
+def test_one_that_is_cancelled_changes_nothing(
+    pets: Memory, client: Client, tmp_path: Path
+) -> None:
+    info = pets.info()
+    name = begun(pets, slow(tmp_path))
+
+    client.cancel(name)
+
+    assert client.wait(name).state == "cancelled"
+    assert replace(pets.info(), disk_bytes=0) == replace(info, disk_bytes=0)
+    assert [each.name for each in client.memories()] == ["pets"]
+
+
+def test_an_unlearning_comes_first_and_it_goes_on(
+    pets: Memory, client: Client, tmp_path: Path
+) -> None:
+    name = begun(pets, slow(tmp_path))
+
+    certificate = pets.unlearn([IDS[20]])
+    done = client.wait(name)
+
+    assert certificate.holds(IDS[20])
+    assert (done.state, done.result.count) == ("done", COUNT - 1)  # type: ignore[union-attr]
+    assert IDS[20] not in {entry.id for entry in pets.entries()}
+
+
+def test_entries_without_a_picture_are_named(client: Client, tmp_path: Path) -> None:
+    quick = write_network(tmp_path / "quick.onnx")
+    bare = client.create_memory("bare", embedder=quick)
+    bare.insert(images=PICTURES[:2], labels=["a", "b"], ids=["x", "y"])
+
+    with pytest.raises(
+        visual_memory.FailedPrecondition, match="no picture is stored, such as x, y"
+    ):
+        bare.reembed(quick, former_name="before")
+
+
+def test_a_name_that_is_taken_is_refused(pets: Memory, client: Client, tmp_path: Path) -> None:
+    client.create_memory("before", dimension=2)
+
+    with pytest.raises(visual_memory.AlreadyExists, match="before"):
+        pets.reembed(write_network(tmp_path / "other.onnx", 0.0001), former_name="before")

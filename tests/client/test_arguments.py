@@ -76,6 +76,7 @@ OF_MEMORY: list[tuple[str, dict[str, Any]]] = [
     ("judge_labels", {}),
     ("calibrate", ONE),
     ("tune", {}),
+    ("reembed", {"embedder": "efficientnet-lite1", "former_name": "before"}),
     ("taxonomy", {}),
     ("set_taxonomy", {"parents": {"cat": "animal"}}),
     ("set_reranker", {"reranker": "fake"}),

@@ -24,7 +24,8 @@ DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 @typing.final
 class Operation(google.protobuf.message.Message):
     """Work on one memory that takes long or can be undone. It is found again after a restart; what had
-    not ended when the server stopped has failed, and has changed nothing.
+    not ended when the server stopped has failed, and has changed nothing, but unlearnings and
+    re-embeddings go on.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor

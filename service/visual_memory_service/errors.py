@@ -136,6 +136,16 @@ class NoEmbedder(RequestRefusal):
         )
 
 
+class BeingReembedded(RequestRefusal):
+    """A second re-embedding of a memory while one runs."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(
+            f"The memory is being embedded anew by {operation}; wait until that has ended, or "
+            "cancel it."
+        )
+
+
 class ImagesNotStored(RequestRefusal):
     """A call that needs the pictures of a memory which stores none."""
 

@@ -1,4 +1,4 @@
-"""Writes: entries inserted.
+"""Writes: entries inserted, memories embedded anew.
 
 Imports runtime; knows no message. Alone: ``make test ROOM=service/writes``.
 """

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count
 
+import numpy as np
 import structlog
 
 from visual_memory_embedders import Embedder
@@ -23,10 +24,12 @@ from visual_memory_index import (
     errors,
 )
 from visual_memory_index.errors import MemoryRefusal, UnknownMemory
+from visual_memory_service.errors import BeingReembedded
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Cancelled, Job, Operations
 
 PICTURES_AT_ONCE, PAUSE_SECONDS = 64, 0.2
+WAITED_FOR = 8  # pictures that one of a call may have to wait for
 FREE_TRIES = 3  # to replace a memory while it may be written
 REPLACED = "What it worked on was replaced by a memory with other vectors; start it again."
 log = structlog.get_logger()
@@ -56,10 +59,12 @@ class Reembedding:
     def begin(self, memory: Memory, embedder: str, former_name: str, request: Request) -> Operation:
         """Start to embed a memory's pictures anew; the former is kept as ``former_name``.
 
-        Raises NoPictures, MemoryExists, EmbedderNotAllowed, RequestReused, FileUnavailable, and
-        errors of building the embedder.
+        Raises BeingReembedded, NoPictures, MemoryExists, EmbedderNotAllowed, RequestReused,
+        FileUnavailable, and errors of building the embedder.
         """
         if memory.recall(request) is None:
+            for other in memory.operations.unfinished(REEMBED):
+                raise BeingReembedded(other.name)
             spec = self.memories.embedders.get(embedder).spec
             memory.new_vectors(spec.to_json(), spec.dimension).check_pictures()
             self.memories.check_free(former_name, request.id)
@@ -129,6 +134,7 @@ class Reembedding:
             if replaced is not None:
                 job.memory = replaced
                 return
+            job.pause(PAUSE_SECONDS)
 
 
 def embed_missing(job: Job, embedder: Embedder, new: NewVectors) -> None:
@@ -136,6 +142,8 @@ def embed_missing(job: Job, embedder: Embedder, new: NewVectors) -> None:
     done = new.count()
     while pictures := new.missing(PICTURES_AT_ONCE):
         job.report_progress(done, max(done + len(pictures), job.memory.info().count))
-        vectors = embedder.embed([each.image for each in pictures])
-        new.keep([each.key for each in pictures], vectors)
+        starts = range(0, len(pictures), WAITED_FOR)
+        parts = [pictures[start : start + WAITED_FOR] for start in starts]
+        vectors = [embedder.embed([each.image for each in part]) for part in parts]
+        new.keep([each.key for each in pictures], np.concatenate(vectors))
         done += len(pictures)

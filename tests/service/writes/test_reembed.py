@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -19,6 +19,9 @@ from tests.service.slow import write_network
 
 import visual_memory
 from visual_memory import Client, Memory
+
+if TYPE_CHECKING:
+    from tests.service.conftest import Run
 
 COUNT, SLOW_SECONDS = 160, 0.01
 FLAGS = ("--allow-embedder", "onnx:*")
@@ -234,6 +237,33 @@ def test_an_unlearning_comes_first_and_it_goes_on(
     assert certificate.holds(IDS[20])
     assert (done.state, done.result.count) == ("done", COUNT - 1)  # type: ignore[union-attr]
     assert IDS[20] not in {entry.id for entry in pets.entries()}
+
+
+def test_a_second_one_is_refused_and_the_same_request_is_the_first(
+    pets: Memory, client: Client, tmp_path: Path
+) -> None:
+    embedder = slow(tmp_path)
+    name = begun(pets, embedder, request_id="once")
+
+    with pytest.raises(visual_memory.FailedPrecondition, match=name):
+        pets.reembed(embedder, former_name="another")
+    again = pets.reembed(embedder, former_name="before", request_id="once", wait=False)
+
+    assert again.name == name
+    assert client.wait(name).state == "done"
+
+
+def test_a_command_tells_where_both_are(
+    server: Server, pets: Memory, tmp_path: Path, command: Run
+) -> None:
+    other = write_network(tmp_path / "other.onnx", 0.0001)
+
+    done = command("reembed", pets.name, "before", "--embedder", other, "--server", server.address)
+
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        [f"pets has vectors of {other}: {COUNT} entries.", "before has the former ones."],
+    )
 
 
 def test_entries_without_a_picture_are_named(client: Client, tmp_path: Path) -> None:

@@ -1,0 +1,159 @@
+"""Write the tables of docs/performance.md from what was measured of this service and its peers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from engines import ENGINES, Engine
+from one import WORKLOADS
+
+ROOT = Path(__file__).parents[2]
+PAGE, RESULTS = ROOT / "docs" / "performance.md", ROOT / "benchmarks" / "results" / "peers.json"
+BEGIN, END = "<!-- peers -->\n", "<!-- /peers -->\n"
+BASE = "100000 768"
+OURS = "Visual Memory"
+
+Found = dict[str, Any]
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def number(value: float | None) -> str:
+    """Return a number with three significant digits or, from a hundred on, as an integer."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def gone(found: Found) -> str:
+    """Say whether the bytes of a deleted vector are gone from the files."""
+    if "deletes" not in found:
+        return "–"
+    return {True: "no", False: "yes", None: "not as float32"}[found["residue"]]
+
+
+def durable(name: str, found: Found) -> str:
+    """Say what an insertion has done when it returns, with the syncs that strace counted."""
+    kind = ENGINES[name]
+    if kind.durable == Engine.durable:
+        return "in RAM"
+    syncs = found.get("syncs", 0)
+    return f"{syncs:.1f} syncs a batch" if syncs else "no sync"
+
+
+def measured(kept: dict[str, Found], size: str) -> dict[str, Found]:
+    """Return what was measured at a size, by engine, this service first."""
+    return {name: kept[f"{name} {size}"] for name in ENGINES if f"{name} {size}" in kept}
+
+
+def overview(kept: dict[str, Found]) -> str:
+    header = [
+        "",
+        "queries/s",
+        "p50, p99 in ms",
+        "recall",
+        "16 clients",
+        "inserts/s",
+        "an insertion",
+    ]
+    header += ["deletes/s", "bytes gone", "RAM, MB", "disk, MB", "start, s"]
+    rows = []
+    for name, found in measured(kept, BASE).items():
+        base, many = found["workloads"]["base"], found["workloads"]["16 clients"]
+        rows.append(
+            [
+                f"{name} {found['version']}",
+                number(base["qps"]),
+                f"{number(base['p50'])}, {number(base['p99'])}",
+                f"{base['recall']:.3f}",
+                number(many["qps"]),
+                number(found["inserts"]) if durable(name, found) != "in RAM" else "–",
+                durable(name, found),
+                number(found.get("deletes")),
+                gone(found),
+                number(found["ram"]),
+                number(found["disk"]),
+                number(found["start"]),
+            ]
+        )
+    return table(header, rows)
+
+
+def factors(kept: dict[str, Found]) -> str:
+    names = [work.name for work in WORKLOADS]
+
+    def qps(found: Found, name: str) -> str:
+        result = found["mixed"] if name == "mixed" else found["workloads"].get(name)
+        return number(result["qps"]) if result else "–"
+
+    rows = [
+        [name, *(qps(found, work) for work in names), number(found.get("mixed", {}).get("qps"))]
+        for name, found in measured(kept, BASE).items()
+    ]
+    return table(["queries/s", *names, "mixed"], rows)
+
+
+def sizes(kept: dict[str, Found]) -> str:
+    shown = ["10000 768", BASE, "1000000 768", "100000 384", "100000 1280"]
+    header = [f"{int(rows):,} × {size}" for rows, size in (each.split() for each in shown)]
+
+    def cell(name: str, size: str, read: Callable[[Found], float]) -> str:
+        found = kept.get(f"{name} {size}")
+        return number(read(found)) if found else "–"
+
+    def both(name: str, size: str) -> str:
+        one = cell(name, size, lambda found: found["workloads"]["base"]["qps"])
+        many = cell(name, size, lambda found: found["workloads"]["16 clients"]["qps"])
+        return f"{one}, {many}"
+
+    rows = [[name, *(both(name, size) for size in shown)] for name in ENGINES]
+    return table(["queries/s of 1, 16 clients", *header], rows)
+
+
+def small(kept: dict[str, Found]) -> str:
+    header = ["", "ms to make one", "queries/s", "p99, ms", "RAM, MB", "files open", "disk, MB"]
+    rows = [
+        [
+            name,
+            *(number(found[key]) for key in ("made", "qps", "p99", "ram", "files", "disk")),
+        ]
+        for name, found in measured(kept, "small").items()
+    ]
+    return table(header, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--page", type=Path, default=PAGE)
+    flags = parser.parse_args()
+    kept: dict[str, Found] = json.loads(flags.results.read_text())
+    processors = sorted({found["processor"] for found in kept.values()})
+    text = "\n".join(
+        [
+            f"{' and '.join(processors)}; 100,000 × 768, k = 10, one client, one query a call:\n",
+            overview(kept),
+            "The same, one thing changed at a time; of the mixed calls a fifth write or delete:\n",
+            factors(kept),
+            "Other sizes:\n",
+            sizes(kept),
+            "A thousand collections of 100 entries on one server, or in one process, each call to "
+            "another one:\n",
+            small(kept),
+        ]
+    )
+    page = flags.page.read_text()
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    flags.page.write_text(before + BEGIN + text + END + after)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """A durable memory of labelled vectors, and the votes of the vectors nearest to a query."""
 
-from visual_memory_index.catalog.catalog import FORMER, Catalog
+from visual_memory_index.catalog.catalog import Catalog
 from visual_memory_index.catalog.folder import FolderLock, check_folder, was_used
 from visual_memory_index.catalog.listing import NAME
 from visual_memory_index.catalog.rebuilt import Outdated, Rebuilt
@@ -10,7 +10,13 @@ from visual_memory_index.curation.valuation import Valuation
 from visual_memory_index.erasure.residue import ResiduePatterns
 from visual_memory_index.erasure.search import Findings, search_files, unexplained
 from visual_memory_index.files.damage import damage_of
-from visual_memory_index.files.disk import FILES_LEFT, probe_folder, read_small, write_private
+from visual_memory_index.files.disk import (
+    FILES_LEFT,
+    check_files_left,
+    probe_folder,
+    read_small,
+    write_private,
+)
 from visual_memory_index.memory.check import Checked
 from visual_memory_index.memory.default_rules import SETTING as DEFAULT_RULES
 from visual_memory_index.memory.memory import Memory, MemoryInfo
@@ -51,7 +57,6 @@ __all__ = [
     "CUT_SHORT",
     "DEFAULT_RULES",
     "FILES_LEFT",
-    "FORMER",
     "HEADS",
     "NAME",
     "NUMBERS",
@@ -103,6 +108,7 @@ __all__ = [
     "bad_rows",
     "calibration_error",
     "check_calibratable",
+    "check_files_left",
     "check_folder",
     "damage_of",
     "decide",

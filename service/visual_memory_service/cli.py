@@ -17,7 +17,7 @@ COMMANDS = MappingProxyType(
         "commands.memories": ("create", "list", "info", "delete-memory"),
         "commands.insert": ("insert",),
         "commands.export": ("export",),
-        "commands.backup": ("backup", "restore", "copy"),
+        "commands.backup": ("backup", "restore", "copy", "reembed"),
         "commands.classify": ("classify",),
         "commands.evaluate": ("evaluate",),
         "commands.search": ("search",),

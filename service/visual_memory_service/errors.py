@@ -146,6 +146,16 @@ class BeingReembedded(RequestRefusal):
         )
 
 
+class ErasureWaits(RequestRefusal):
+    """An operation that would replace a memory with an unlearning that has not ended."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(
+            f"{operation} has not ended, and goes on when the server is started again; restart it, "
+            "and start this again."
+        )
+
+
 class ImagesNotStored(RequestRefusal):
     """A call that needs the pictures of a memory which stores none."""
 

@@ -40,6 +40,7 @@ CODES: dict[type[Exception], StatusCode] = {
     errors.CountsChanged: StatusCode.ABORTED,
     errors.EmbedderNotAllowed: StatusCode.INVALID_ARGUMENT,
     errors.BeingReembedded: StatusCode.FAILED_PRECONDITION,
+    errors.ErasureWaits: StatusCode.FAILED_PRECONDITION,
     errors.ImagesNotStored: StatusCode.FAILED_PRECONDITION,
     errors.NoCertificate: StatusCode.FAILED_PRECONDITION,
     errors.NoEmbedder: StatusCode.FAILED_PRECONDITION,

@@ -109,6 +109,9 @@ def sensible(memory: str) -> dict[str, Sequence[Message]]:
         "BackupMemory": [pb.BackupMemoryRequest(memory=memory)],
         "RestoreMemory": [pb.RestoreMemoryRequest(name="restored", data=b"no backup")],
         "CopyMemory": [pb.CopyMemoryRequest(memory=memory, new_name=memory)],
+        "ReembedMemory": [
+            pb.ReembedMemoryRequest(memory=memory, embedder="nonesuch", former_name="former")
+        ],
         "GetOperation": [pb.GetOperationRequest(name=operation)],
         "ListOperations": [pb.ListOperationsRequest(memory=memory)],
         "CancelOperation": [pb.CancelOperationRequest(name=operation)],

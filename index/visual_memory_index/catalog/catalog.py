@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -49,8 +50,6 @@ from visual_memory_index.sqlite.replica import Reembedded
 from visual_memory_index.store.store import Sought, Transaction, new_identity
 from visual_memory_index.store.stored_files import StoredFiles
 
-FORMER = "former_of"  # a setting
-
 
 class Catalog:
     """The memories of a data folder, which is locked for this process.
@@ -67,6 +66,7 @@ class Catalog:
     def __init__(self, folder: Path, indexes: IndexFactory | None = None) -> None:
         self.folder, self._indexes = folder, indexes or ScannedIndexes()
         self._memories = folder / MEMORIES
+        self._preparing = set[str]()  # files registered as dropped, until they replace others
         check_folder(folder)
         make_folder(self._memories)
         self._lock = FolderLock(folder)
@@ -112,11 +112,20 @@ class Catalog:
     def names_by_use(self) -> list[str]:
         """Return the ``names``, of memories opened or written last first.
 
-        Before all others are those that cannot be opened, or of which the time is unknown.
+        Before all others are those that are being erased from, those that cannot be opened, and
+        those of which the time is unknown.
         """
         with self._registry.reading() as read:
             files = {name: file for file, name in read.files().items() if name}
-        return sorted(self.names(), key=lambda name: self._latest.written(files.get(name)))
+            noted = {name: read.noted(file) for name, file in files.items()}
+
+        def order(name: str) -> float:
+            known = noted.get(name)
+            if known is not None and known.unlearning:
+                return -math.inf
+            return self._latest.written(files.get(name))
+
+        return sorted(self.names(), key=order)
 
     def open(self, name: str) -> Memory:
         """Open a memory; if the disk is full, the reserve file is removed to make space.
@@ -381,27 +390,23 @@ class Catalog:
         settings: Iterable[str],
         check: Callable[[], None],
         request: Request = WITHOUT_ID,
-        former_of: str | None = None,
+        held: bool = False,
     ) -> Iterator[Rebuilt]:
         """Yield a copy of a memory under another ``name``, without entries waiting to be unlearned.
 
-        If any are waiting, the settings in ``settings`` are left out, too. If the memory is about
-        to be replaced, ``former_of`` names the operation, and is kept as the setting FORMER.
-        ``check`` is called often, and may raise. Raises CorruptStore, BadAuditLog, FileUnavailable.
+        If any are waiting, the settings in ``settings`` are left out, too. ``check`` is called
+        often, and may raise; ``held`` is as for ``Memory.copying``. Raises CorruptStore,
+        BadAuditLog, FileUnavailable.
         """
-
-        def finish(transaction: Transaction) -> None:
-            transaction.log("CopyMemory", transaction.count(), request.principal)
-            if former_of is not None:
-                transaction.keep_setting(FORMER, former_of)
-
         with self._unfinished.file() as path:
             since = self._ticks()
-            with memory.copying(path, check) as replica:
+            with memory.copying(path, check, held=held) as replica:
                 left_out = replica.write(
                     memory.identity,
                     name,
-                    finish,
+                    lambda transaction: transaction.log(
+                        "CopyMemory", transaction.count(), request.principal
+                    ),
                     principal=request.principal,
                     settings=settings,
                 )
@@ -417,15 +422,17 @@ class Catalog:
         *,
         settings: Iterable[str],
         check: Callable[[], None],
+        held: bool,
     ) -> Iterator[Path]:
         """Yield a file with a copy of a memory that has new vectors, to replace the memory.
 
         It is without entries that wait to be unlearned; if there are any, the settings in
         ``settings`` are left out, too. ``finish`` may add to the copy, ``check`` is called often,
-        and may raise. Raises CorruptStore, BadAuditLog, FileUnavailable.
+        and may raise; ``held`` is as for ``Memory.copying``. Raises CorruptStore, BadAuditLog,
+        FileUnavailable.
         """
         with self._unfinished.file() as path:
-            with memory.copying(path, check) as replica:
+            with memory.copying(path, check, held=held) as replica:
                 replica.write(
                     memory.identity,
                     memory.identity.name,
@@ -437,37 +444,51 @@ class Catalog:
             yield path
 
     @contextmanager
-    def replacing(self, memory: Memory, path: Path) -> Iterator[Callable[[], Memory]]:
+    def replacing(
+        self, memory: Memory, path: Path, former: Rebuilt
+    ) -> Iterator[Callable[[], Memory]]:
         """Open the file of ``reembedded``; yield a function that puts it in a memory's place.
 
-        The function returns the new memory. The former file is removed by ``clear``, once it is
-        closed; without a call of the function the new one is. Raises CorruptStore, FileUnavailable.
+        The function returns the new memory, and registers ``former``, a copy of the memory, in the
+        same step; it raises MemoryExists. The memory's file is removed by ``clear``, once it is
+        closed; without a call of the function the new files are. Raises CorruptStore,
+        FileUnavailable.
         """
         name, replaced = memory.identity.name, False
-        target = self._memories / new_name(name)
-        with self._registry.transaction() as write:  # so that a crash here removes it
-            write.drop(target.name)
-        with translate_os_errors(target):
-            path.rename(target)
-        sync(self._memories)
-        new = self._open_file(target)
+        new_path, kept = (self._memories / new_name(each) for each in (name, former.name))
+        files = [new_path.name, kept.name]
+        self._preparing.update(files)
 
         def replace() -> Memory:
             nonlocal replaced
             with self._registry.transaction() as write:
-                write.replace(name, target.name)
+                self._check_free(write, former.name)
+                write.replace(former.name, kept.name)
+                write.replace(name, new_path.name)
                 write.drop(memory.path.name)
-                write.note(target.name, new.noted())
-            self._latest.keep(target.name, new.noted().kept)
+                write.note(new_path.name, new.noted())
             replaced = True
+            self._latest.keep(new_path.name, new.noted().kept)
             return new
 
         try:
-            yield replace
+            with self._registry.transaction() as write:  # so that a crash here removes them
+                for file in files:
+                    write.drop(file)
+            for source, target in ((path, new_path), (former.path, kept)):
+                with translate_os_errors(target):
+                    source.rename(target)
+            sync(self._memories)
+            new = self._open_file(new_path)
+            try:
+                yield replace
+            finally:
+                if not replaced:
+                    new.close(keep=False)
         finally:
+            self._preparing.difference_update(files)
             if not replaced:
-                new.close(keep=False)
-                self.clear()
+                self._remove(files)
 
     def adopt(self, rebuilt: Rebuilt, answer: Any, request: Request) -> Memory | None:
         """Register a rebuilt memory and open it; return None if this request was answered before.
@@ -512,15 +533,19 @@ class Catalog:
         """Remove the files of dropped and of unfinished memories. Raises FileUnavailable."""
         with self._registry.transaction() as write:
             write.drop_unfinished()
-            files = write.dropped()
+            files = [file for file in write.dropped() if file not in self._preparing]
+        self._remove(files)
+        self.reserve.renew()
+
+    def _remove(self, files: Sequence[str]) -> None:
+        """Remove the files of dropped memories, and forget them. Raises FileUnavailable."""
         for file in files:
             remove_database(self._memories / file)
             self._latest.drop(file)
         if files:
             sync(self._memories)
             with self._registry.transaction() as write:
-                write.clear_dropped()
-        self.reserve.renew()
+                write.forget_dropped(files)
 
     def _add(
         self,

@@ -96,8 +96,8 @@ class RegistryTransaction(RegistryReader, Protocol):
     def keep_ready(self, was_ready: Callable[[str], bool]) -> None:
         """After a crash, set each memory ready if ``was_ready`` returns True for its file."""
 
-    def clear_dropped(self) -> None:
-        """Empty the list of dropped files, after they were removed."""
+    def forget_dropped(self, files: Iterable[str]) -> None:
+        """Forget dropped files, once they are removed."""
 
     def note(self, file: str, noted: Noted) -> None:
         """Record the audit log position and unlearning ``noted`` of the memory in a file.

@@ -120,8 +120,8 @@ class SqliteRegistryTransaction(SqliteRequests):
             if was_ready(file):
                 self.set_ready(name)
 
-    def clear_dropped(self) -> None:
-        self._db.execute("DELETE FROM dropped")
+    def forget_dropped(self, files: Iterable[str]) -> None:
+        self._db.executemany("DELETE FROM dropped WHERE file = ?", [(file,) for file in files])
 
     def note(self, file: str, noted: Noted) -> None:
         if noted != self.noted(file):
@@ -186,6 +186,10 @@ class SqliteRegistry:
         self.descriptors = self.database.descriptors
         self.rewrite = self.database.rewrite
         self.renew_connections = self.database.renew_connections
+
+    @property
+    def version(self) -> int:
+        return self.database.version
 
     @contextmanager
     def reading(self) -> Iterator[SqliteRegistryTransaction]:

@@ -72,6 +72,7 @@ class Database:
         self.damaged: Callable[[CorruptStore], None] = lambda damage: None
         self._idle: list[sqlite3.Connection] = []
         self._has_triggers = False  # of the writing connection
+        self.version = 0  # number of transactions that have changed something
         self._read: dict[Path, int] = {}
         self._idle_lock = threading.Lock()
         check_files_left(path)
@@ -109,10 +110,12 @@ class Database:
                 sums.add_triggers(self._writer)
                 self._has_triggers = True
             self._writer.execute("BEGIN IMMEDIATE")
+            before = self._writer.total_changes
             try:
                 yield self._writer
                 self._check_in_place()
                 self._writer.execute("COMMIT")
+                self.version += self._writer.total_changes > before
             except BaseException:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -465,11 +465,14 @@ class Memory:
         target: Path,
         check: Callable[[], None],
         begin: Callable[[Transaction], None] = lambda transaction: None,
+        *,
+        held: bool = False,
     ) -> Iterator[Replica]:
         """Yield a replica that writes all that is stored at this moment to a new file ``target``.
 
         ``begin`` is called first, in a transaction of its own; no write comes between that and the
-        moment copied. ``check`` is called often, and may raise.
+        moment copied. ``check`` is called often, and may raise. ``held`` says that this thread is
+        inside ``holding_writes``.
 
         Raises CorruptStore, BadAuditLog, FileUnavailable.
         """
@@ -478,8 +481,14 @@ class Memory:
             self._engine.check_open()
             check()
 
-        with self.reporting_damage(), self._engine.long_reads.reading(), ExitStack() as copying:
-            with self._engine.writer.turn:  # or it could be dropped while its file is opened
+        engine, inside = self._engine, nullcontext()
+        with (
+            self.reporting_damage(),
+            inside if held else engine.long_reads.reading(),
+            ExitStack() as copying,
+        ):
+            # Held, or it could be dropped while its file is opened.
+            with inside if held else engine.writer.turn:
                 self._engine.check_open()
                 replica = copying.enter_context(Replica(self.path, target, go_on))
                 with self._engine.store.transaction() as transaction:
@@ -487,13 +496,18 @@ class Memory:
                 replica.begin()
             yield replica
 
+    @property
+    def version(self) -> int:
+        """Number of transactions that have changed anything in the file since it was opened."""
+        return self._engine.files.version
+
     @contextmanager
     def holding_writes(self) -> Iterator[Callable[[], None]]:
         """Let writes wait until the end; yield a function that closes the memory before they go on.
 
-        Those that wait then raise MemoryClosed.
+        Those that wait then raise MemoryClosed. The thread inside may start no write of its own.
         """
-        with self._engine.writer.turn:
+        with self._engine.long_reads.reading(), self._engine.writer.turn:
             self._engine.check_open()
             yield self._engine.close_at_turn
 

@@ -79,8 +79,18 @@ class Operations:
 
         return self.start(request, begin)
 
+    def end_stale(self) -> None:
+        """Mark as failed what is stored as running and has ended in RAM alone.
+
+        The caller is inside ``Memory.holding_writes``; operations that are resumed stay.
+        """
+        stale = [each for each in self.unfinished() if each.kind not in RESUMED]
+        with self._engine.store.transaction() as transaction:
+            for each in stale:
+                transaction.end(each.name, "failed", problem=self._known(each).problem)
+
     def unfinished(self, kind: str | None = None) -> list[Operation]:
-        """Return the running operations, of one kind if it is given, oldest first."""
+        """Return what is stored as running, of one kind if it is given, oldest first."""
         with self._engine.reading_file() as store:
             return [each for each in store.unfinished() if kind in (None, each.kind)]
 

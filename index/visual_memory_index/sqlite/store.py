@@ -103,6 +103,10 @@ class SqliteStore:
             raise
         return store
 
+    @property
+    def version(self) -> int:
+        return self.database.version
+
     @cached_property
     def _kind(self) -> str:
         return self.identity().kind

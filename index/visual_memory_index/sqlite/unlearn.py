@@ -10,7 +10,7 @@ from itertools import islice
 
 from visual_memory_index.files import checksums as sums
 from visual_memory_index.records.entry import Keys
-from visual_memory_index.records.operation import GONE, UNLEARN
+from visual_memory_index.records.operation import GONE, REEMBED, UNLEARN
 from visual_memory_index.records.steps import AT_ONCE, distinct, steps
 from visual_memory_index.sqlite.requests import ERASED
 
@@ -18,7 +18,7 @@ NAMING_LABELS = (
     "SELECT 1 FROM operations WHERE kind IN ('assess', 'prune', 'dry-run') AND result IS NOT NULL "
     "LIMIT 1"
 )
-NAMELESS = (UNLEARN, "tune", "tune-dry-run", "calibrate", "check")  # no entry and no label
+NAMELESS = (UNLEARN, REEMBED, "tune", "tune-dry-run", "calibrate", "check")  # no entry and no label
 OF_KEYS = "WHERE key IN (SELECT value FROM json_each(?1))"
 LABELS_OF_KEYS = f"SELECT label FROM entries {OF_KEYS} UNION SELECT label FROM relabels {OF_KEYS}"
 KEYS_AT_ONCE = 8192

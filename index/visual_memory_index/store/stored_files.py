@@ -53,6 +53,10 @@ class StoredFiles(Protocol):
     def path(self) -> Path:
         """The path of the main file, beside which SQLite keeps the others."""
 
+    @property
+    def version(self) -> int:
+        """Number of transactions that have changed something since it was opened."""
+
     def descriptors(self) -> list[int]:
         """Return a read-only descriptor of each existing file; the store closes them."""
 

@@ -41,7 +41,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "new", metavar="NEW", help="a new memory, which has the former vectors at the end"
     )
-    parser.add_argument("--embedder", required=True, help="the new embedder")
+    parser.add_argument("--embedder", required=True, help="the new embedder; needed")
 
 
 def backup(client: Client, options: Namespace) -> None:

@@ -127,6 +127,12 @@ class UnlearningWork:
 
     def _start(self, operation: Operation, served: ServedMemory) -> None:
         def work(job: Job) -> str | None:
+            try:
+                return erase(job)
+            finally:
+                self.go_on(job.memory_name)
+
+        def erase(job: Job) -> str | None:
             with self.memories.checks.paused():
                 result = self._unlearn(job, served)
             if self.erasure != FILES:  # the search leaves pieces of what it looked for
@@ -135,7 +141,6 @@ class UnlearningWork:
                 except (MemoryError, OSError) as error:  # what was certified holds all the same
                     log.warning("pieces not overwritten", operation=job.name, problem=repr(error))
             served.memory.unlearning.forget(job.name)
-            self.go_on(job.memory_name)
             return result
 
         self.operations.resume(served.memory, operation, work)

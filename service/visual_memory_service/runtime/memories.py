@@ -6,11 +6,11 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import structlog
 
@@ -271,18 +271,23 @@ class Memories:
 
         Raises UnknownMemory, RequestReused, FileUnavailable.
         """
-        place = self._places.get(name, Place())
-        with place.moving, self._editing:
-            if self.catalog.recall(request) is not None:
-                return
-            self.catalog.drop(name, request=request)
-            with self._states:
-                self._places.pop(name, None)
-                self._changed(name, False)
-            log.info("memory dropped", memory=name)
-            if place.served is not None:
-                place.served.memory.close(keep=False)
-            self._clear(name)
+        while True:
+            place = self._places.get(name)
+            with place.moving if place else nullcontext(), self._editing:
+                if self._places.get(name) is place:  # or it was dropped, and perhaps made anew
+                    return self._drop(name, place, request)
+
+    def _drop(self, name: str, place: Place | None, request: index.Request) -> None:
+        if self.catalog.recall(request) is not None:
+            return
+        self.catalog.drop(name, request=request)
+        with self._states:
+            self._places.pop(name, None)
+            self._changed(name, False)
+        log.info("memory dropped", memory=name)
+        if place is not None and place.served is not None:
+            place.served.memory.close(keep=False)
+        self._clear(name)
 
     def backup(self, name: str, *, check: Callable[[], None], request: index.Request) -> BinaryIO:
         """Write a memory's current content to a file without a name, and return the open file.
@@ -290,6 +295,7 @@ class Memories:
         The caller closes it. ``check`` is called often, and may raise. Raises UnknownMemory,
         CorruptStore, BadAuditLog, FileUnavailable.
         """
+        self._make_room()
         with self.using(name) as served:
             return self.catalog.backup(
                 served.memory, settings=self.fitted, check=check, request=request
@@ -342,57 +348,53 @@ class Memories:
         hold: Callable[[], None] | None,
         check: Callable[[], None],
     ) -> index.Memory | None:
-        """Replace a memory by a copy with new vectors; return it, or None if it was written since.
+        """Replace a memory by a copy with new vectors; return it, or None if that has to wait.
 
-        Before that a copy of the former is made as ``former_name``. ``finish`` may add to the new
-        memory. If ``hold`` is given, writes wait from the beginning, and it is called then. No
-        other operation than the one named ``operation`` may be running. ``check`` is called often,
-        and may raise. Raises MemoryExists, CorruptStore, BadAuditLog, FileUnavailable.
+        In the same step ``former_name`` becomes a copy of what it was. ``finish`` may add to the
+        new memory. If ``hold`` is given, writes wait from the beginning, and it is called then;
+        else nothing is replaced if anything is written meanwhile, or another operation runs than
+        that named ``operation``. ``check`` is called often, and may raise. Raises MemoryExists,
+        CorruptStore, BadAuditLog, FileUnavailable.
         """
-        self._drop_former(former_name, operation)
         name = memory.identity.name
-        place = self._places.get(name, Place())
-        copied = partial(self.catalog.copied, former_of=operation)
+        place, waits = self._places.get(name, Place()), hold is not None
+        options: dict[str, Any] = {"settings": self.fitted, "check": check, "held": waits}
         with ExitStack() as held:
 
             def begin_holding() -> Callable[[], None]:
                 held.enter_context(place.moving)
-                held.enter_context(self._editing)
                 return held.enter_context(memory.holding_writes())
 
             if hold is not None:
                 close = begin_holding()
                 hold()
-            before = memory.noted().kept
+            before = memory.version
+            if {each.name for each in memory.operations.unfinished()} != {operation}:
+                return None
+            self._make_room()
             try:
-                path = held.enter_context(
-                    self.catalog.reembedded(
-                        memory, change, finish, settings=self.fitted, check=check
-                    )
-                )
+                making = self.catalog.reembedded(memory, change, finish, **options)
+                path = held.enter_context(making)
             except index.MissingVectors:
                 return None
-            self._adopt(copied, memory, former_name, check, index.WITHOUT_ID)
-            if hold is None:
+            former = held.enter_context(self.catalog.copied(memory, former_name, **options))
+            put = held.enter_context(self.catalog.replacing(memory, path, former))
+            if not waits:
                 close = begin_holding()
-            put = held.enter_context(self.catalog.replacing(memory, path))
-            running = {each.name for each in memory.operations.unfinished()}
-            if memory.noted().kept != before or running != {operation}:
+            if memory.version != before:
                 return None
-            new = put()
-            close()
-            self._serve(name, new, place)
-            self._clear(name)
-            log.info("memory re-embedded", memory=name)
+            with self._editing:
+                new = put()
+                try:
+                    close()
+                finally:
+                    self._serve(name, new, place)
+                    with self._states:
+                        self._places[former_name] = Place()
+                        self._changed(former_name, True)
+                self._clear(name)
+            log.info("memory re-embedded", memory=name, former=former_name)
             return new
-
-    def _drop_former(self, name: str, operation: str) -> None:
-        """Delete the memory that an earlier try of a re-embedding made, if there is one."""
-        with suppress(errors.UnknownMemory):
-            with self.visiting(name) as served:
-                made = served.memory.setting(index.FORMER)
-            if made == operation:
-                self.drop(name, request=index.WITHOUT_ID)
 
     def close(self) -> None:
         """Close every memory and unlock the folder, even if one of these steps raises."""
@@ -427,6 +429,7 @@ class Memories:
             answered: int | None = self.catalog.recall(request)
             if answered is not None:
                 return answered
+            self._make_room()
             rebuilt = rebuild(source, name, settings=self.fitted, check=check, request=request)
             with rebuilt as made, self._editing:
                 try:
@@ -525,6 +528,10 @@ class Memories:
             return
         if memory.has_unfinished:
             self._unfinished(name)
+
+    def _make_room(self) -> None:
+        """Close idle memories until there are files to open. Raises TooManyFiles."""
+        self._freeing_files(partial(index.check_files_left, self.catalog.files.path))
 
     def _freeing_files(self, act: Callable[[], T]) -> T:
         """Return what ``act`` returns; where too many files are open, close idle memories first."""

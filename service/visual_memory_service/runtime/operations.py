@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
@@ -26,7 +27,13 @@ from visual_memory_index import (
     Request,
     errors,
 )
-from visual_memory_service.errors import NotCancellable, NotDone, OutOfMemory, TooManyOperations
+from visual_memory_service.errors import (
+    NotCancellable,
+    NotDone,
+    OutOfMemory,
+    RequestRefusal,
+    TooManyOperations,
+)
 from visual_memory_service.runtime.fair_threads import FairThreads
 from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.status import foreseen
@@ -190,7 +197,7 @@ class Operations:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._ended_progress: dict[str, tuple[int, int]] = {}  # of the ENDED_MAX that ended last
-        self._suspended: dict[str, Suspension] = {}  # by memory
+        self._suspended = defaultdict[str, list[Suspension]](list)  # by memory
         self._closed = False
 
     def start(
@@ -221,10 +228,10 @@ class Operations:
             if job.name in self._jobs:
                 return
             if not self._closed:
-                reason, kinds = self._suspended.get(job.memory_name, ("", (operation.kind,)))
-                if operation.kind not in kinds:
-                    job.stopped = reason
-                    job.cancelled.set()
+                for reason, kinds in self._suspended.get(job.memory_name, ()):
+                    if operation.kind not in kinds:
+                        job.stopped = reason
+                        job.cancelled.set()
                 self._jobs[job.name] = job
                 threads, group = self._queue(job)
                 threads.submit(group, job.name, partial(self._run, job, work))
@@ -303,8 +310,10 @@ class Operations:
             wait([job.ended])
         if operation.state == "cancelled":
             return operation
-        if job is None or operation.state != "running":
+        if operation.state != "running":
             raise errors.OperationEnded(name, operation.state)
+        if job is None:  # it waits to be resumed
+            return memory.operations.end(name, "cancelled")
         self._cancel(job)
         return memory.operations.get(name)
 
@@ -350,16 +359,18 @@ class Operations:
     ) -> Iterator[None]:
         """Stop a memory's operations, and any started inside the block, except those of some kinds.
 
-        ``reason`` is stored as their problem. Of two callers inside at a time the later one counts.
+        ``reason`` is stored as their problem.
         """
+        suspension = reason, except_kinds
         with self._lock:
-            suspended = self._suspended[memory_name] = (reason, except_kinds)
+            self._suspended[memory_name].append(suspension)
         try:
             self.stop(memory_name, reason=reason, except_kinds=except_kinds)
             yield
         finally:
             with self._lock:
-                if self._suspended.get(memory_name) is suspended:
+                self._suspended[memory_name].remove(suspension)
+                if not self._suspended[memory_name]:
                     del self._suspended[memory_name]
 
     def close(self) -> None:
@@ -417,7 +428,7 @@ class Operations:
                 attempt(partial(job.memory.operations.end, job.name, "done", result=result))
         except Cancelled:
             job.end_cancelled()
-        except (errors.MemoryRefusal, EmbeddingRefusal) as refusal:  # also a full disk
+        except (errors.MemoryRefusal, EmbeddingRefusal, RequestRefusal) as refusal:
             job.end_failed(str(refusal))
         except Exception as error:
             job.end_failed(str(foreseen(error)))

@@ -519,10 +519,11 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         Raises ConnectionEnding if the connection closes meanwhile, and as ``_memory_of``.
         """
         closing: asyncio.Future[Any] = asyncio.create_task(self.connections_closing.wait())
+        memory = await self._memory_of(name)
         try:
             while True:
                 job = self.operations.job(name)
-                if (await self._operation(name)).state != "running":
+                if (await self.operations.read(memory, name)).state != "running":
                     return
                 if closing.done():
                     raise ConnectionEnding
@@ -533,7 +534,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             closing.cancel()
 
     def _drop(self, name: str, again: index.Request) -> None:
-        """Stop a memory's operations and delete the memory; if that fails, resume its erasures.
+        """Stop a memory's operations and delete the memory; if that fails, resume some of them.
 
         ``again`` is the request; if it was answered before, nothing is done.
         """
@@ -544,6 +545,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             self.memories.drop(name, request=again)
         except BaseException:
             self.unlearning.resume(name)
+            self.reembedding.resume(name)
             raise
 
     async def _with_result(self, operation: index.Operation) -> operation_pb2.Operation:

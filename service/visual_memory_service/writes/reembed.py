@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 
 import numpy as np
 import structlog
 
-from visual_memory_embedders import Embedder
+from visual_memory_embedders import EmbedderSpec
 from visual_memory_index import (
     REEMBED,
     RESUMED,
@@ -24,14 +26,14 @@ from visual_memory_index import (
     errors,
 )
 from visual_memory_index.errors import MemoryRefusal, UnknownMemory
-from visual_memory_service.errors import BeingReembedded
+from visual_memory_service.errors import BeingReembedded, ErasureWaits
 from visual_memory_service.runtime.memories import Memories
-from visual_memory_service.runtime.operations import Cancelled, Job, Operations
+from visual_memory_service.runtime.operations import Job, Operations
 
 PICTURES_AT_ONCE, PAUSE_SECONDS = 64, 0.2
 WAITED_FOR = 8  # pictures that one of a call may have to wait for
 FREE_TRIES = 3  # to replace a memory while it may be written
-REPLACED = "What it worked on was replaced by a memory with other vectors; start it again."
+REPLACED = "The memory gets other vectors at this moment; start it again."
 log = structlog.get_logger()
 
 
@@ -55,6 +57,7 @@ class Reembedding:
     memories: Memories
     operations: Operations
     dropped: Sequence[str]
+    _beginning: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, memory: Memory, embedder: str, former_name: str, request: Request) -> Operation:
         """Start to embed a memory's pictures anew; the former is kept as ``former_name``.
@@ -62,14 +65,16 @@ class Reembedding:
         Raises BeingReembedded, NoPictures, MemoryExists, EmbedderNotAllowed, RequestReused,
         FileUnavailable, and errors of building the embedder.
         """
-        if memory.recall(request) is None:
-            for other in memory.operations.unfinished(REEMBED):
-                raise BeingReembedded(other.name)
-            spec = self.memories.embedders.get(embedder).spec
-            memory.new_vectors(spec.to_json(), spec.dimension).check_pictures()
-            self.memories.check_free(former_name, request.id)
+        spec = self.memories.embedders.get(embedder).spec
         draft = json.dumps(asdict(ReembedResult(embedder, former_name)))
-        started = memory.operations.begin(REEMBED, draft=draft, request=request)
+        with self._beginning:
+            if memory.recall(request) is None:
+                for other in memory.operations.unfinished(REEMBED):
+                    if memory.operations.get(other.name).state == "running":
+                        raise BeingReembedded(other.name)
+                memory.new_vectors(spec.to_json(), spec.dimension).check_pictures()
+                self.memories.check_free(former_name, request.id)
+            started = memory.operations.begin(REEMBED, draft=draft, request=request)
         if not started.again:
             self._start(started.operation, memory)
         return started.operation
@@ -91,17 +96,18 @@ class Reembedding:
 
     def _work(self, job: Job) -> None:
         asked = ReembedResult(**json.loads(job.operation.result or "{}"))
-        embedder = self.memories.embedders.get(asked.embedder)
-        new = job.memory.new_vectors(embedder.spec.to_json(), embedder.spec.dimension)
+        spec = self.memories.embedders.get(asked.embedder).spec
+        new = job.memory.new_vectors(spec.to_json(), spec.dimension)
         try:
-            self._reembed(job, asked, embedder, new)
-        except Cancelled:
+            self._reembed(job, asked, spec, new)
+        except BaseException:
             if not job.stopped:
-                new.drop()
+                with suppress(MemoryRefusal):  # it may be closed
+                    new.drop()
             raise
 
-    def _reembed(self, job: Job, asked: ReembedResult, embedder: Embedder, new: NewVectors) -> None:
-        memory, spec = job.memory, embedder.spec
+    def _reembed(self, job: Job, asked: ReembedResult, spec: EmbedderSpec, new: NewVectors) -> None:
+        memory = job.memory
         identity = replace(memory.identity, dimension=spec.dimension, embedder=spec.to_json())
         change = Reembedded(identity, new.of, self.dropped)
 
@@ -111,24 +117,30 @@ class Reembedding:
             transaction.end(job.name, "done", result=json.dumps(asdict(done)))
             transaction.log("ReembedMemory", done.count, job.operation.principal)
 
-        def embed() -> None:
-            new.check_pictures()
-            embed_missing(job, embedder, new)
+        def hold() -> None:
+            if erasing := memory.operations.unfinished(UNLEARN):
+                raise ErasureWaits(erasing[0].name)
+            memory.operations.end_stale()
+            self._embed_missing(job, asked, new)
 
         for tried in count():
-            embed()
+            self._embed_missing(job, asked, new)
             while self.operations.running(job.memory_name, UNLEARN):
                 job.pause(PAUSE_SECONDS)
-            with self.operations.suspend_others(
-                job.memory_name, reason=REPLACED, except_kinds=RESUMED
-            ):
+            waits = tried >= FREE_TRIES
+            with ExitStack() as held:
+                if waits:
+                    suspended = self.operations.suspend_others(
+                        job.memory_name, reason=REPLACED, except_kinds=RESUMED
+                    )
+                    held.enter_context(suspended)
                 replaced = self.memories.reembed(
                     memory,
                     change,
                     asked.former_name,
                     finish,
                     operation=job.name,
-                    hold=embed if tried >= FREE_TRIES else None,
+                    hold=hold if waits else None,
                     check=job.check,
                 )
             if replaced is not None:
@@ -136,14 +148,20 @@ class Reembedding:
                 return
             job.pause(PAUSE_SECONDS)
 
+    def _embed_missing(self, job: Job, asked: ReembedResult, new: NewVectors) -> None:
+        """Embed the pictures of a job's memory that have no new vectors yet, and store these.
 
-def embed_missing(job: Job, embedder: Embedder, new: NewVectors) -> None:
-    """Embed the pictures of a job's memory that have no new vectors yet, and store these."""
-    done = new.count()
-    while pictures := new.missing(PICTURES_AT_ONCE):
-        job.report_progress(done, max(done + len(pictures), job.memory.info().count))
-        starts = range(0, len(pictures), WAITED_FOR)
-        parts = [pictures[start : start + WAITED_FOR] for start in starts]
-        vectors = [embedder.embed([each.image for each in part]) for part in parts]
-        new.keep([each.key for each in pictures], np.concatenate(vectors))
-        done += len(pictures)
+        No embedder is held longer than for some pictures: an unlearning may have to drop it.
+        """
+        new.check_pictures()
+        done = new.count()
+        while pictures := new.missing(PICTURES_AT_ONCE):
+            job.report_progress(done, max(done + len(pictures), job.memory.info().count))
+            self.memories.check_free(asked.former_name, "")
+            vectors = []
+            for start in range(0, len(pictures), WAITED_FOR):
+                embedder = self.memories.embedders.get(asked.embedder)
+                part = [each.image for each in pictures[start : start + WAITED_FOR]]
+                vectors.append(embedder.embed(part))
+            new.keep([each.key for each in pictures], np.concatenate(vectors))
+            done += len(pictures)

@@ -104,8 +104,8 @@ class DictTransaction:
     def keep_ready(self, was_ready: Callable[[str], bool]) -> None:
         self.ready |= {name for name, file in self.memories.items() if was_ready(file)}
 
-    def clear_dropped(self) -> None:
-        self.gone = []
+    def forget_dropped(self, files: Iterable[str]) -> None:
+        self.gone = [file for file in self.gone if file not in {*files}]
 
     def note(self, file: str, noted: Noted) -> None:
         if file in self.memories.values():

@@ -76,7 +76,7 @@ def test_a_removed_memory_is_gone_and_its_name_is_free(registry: Registry) -> No
         assert (read.is_taken("birds"), read.dropped()) == (False, ["birds.1.sqlite"])
         assert read.files()["birds.1.sqlite"] == ""
     with registry.transaction() as write:
-        write.clear_dropped()
+        write.forget_dropped(["birds.1.sqlite"])
         assert write.dropped() == []
 
 

@@ -65,7 +65,7 @@ def settled(tmp_path: Path, client: Client) -> Iterator[Memory]:
     (tmp_path / "ids.txt").write_text("nobody\n")
     (tmp_path / "labels.csv").write_text(f'id,label\n"{IDS[2]}",x\n', newline="")
     yield memory
-    for each in {NAME, "restored", "copied"} & {info.name for info in client.memories()}:
+    for each in {NAME, "restored", "copied", "former"} & {info.name for info in client.memories()}:
         client.delete_memory(each)
 
 
@@ -99,6 +99,7 @@ def told() -> dict[str, list[object]]:
         "export": [NAME, f"all\n{FORGED}.parquet"],
         "restore": ["backup.vmb", "restored"],
         "copy": [NAME, "copied"],
+        "reembed": [NAME, "former", "--embedder", "efficientnet-lite0"],
         "undo": [NAME],
         "delete-memory": ["made", "--apply"],
     }

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -102,8 +105,14 @@ def test_a_memory_has_new_vectors_and_a_copy_the_former_ones(
     before, info, was = entries(pets), pets.info(), vectors(pets)
     other = write_network(tmp_path / "other.onnx", 0.0001)
 
-    done = pets.reembed(other, former_name="before")
+    reports = list[tuple[int, int]]()
 
+    done = pets.reembed(
+        other, former_name="before", progress=lambda *report: reports.append(report)
+    )
+
+    assert reports == sorted(reports)
+    assert reports[-1][0] <= reports[-1][1] <= COUNT
     assert (done.embedder, done.count, done.former_name) == (other, COUNT, "before")
     assert client.operation(done.operation).state == "done"
     assert entries(pets) == before
@@ -213,11 +222,15 @@ def test_no_write_is_lost_while_it_is_replaced(
     pets.check()
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["while it embeds", "while it is copied"])
 def test_one_that_is_cancelled_changes_nothing(
-    pets: Memory, client: Client, tmp_path: Path
+    pets: Memory, client: Client, tmp_path: Path, waits: bool
 ) -> None:
     info = pets.info()
-    name = begun(pets, slow(tmp_path))
+    embedder = write_network(tmp_path / "other.onnx", 0.0001) if waits else slow(tmp_path)
+    name = pets.reembed(embedder, former_name="before", wait=False).name
+    while client.operation(name).done < (128 if waits else COUNT // 4):
+        pass
 
     client.cancel(name)
 
@@ -251,6 +264,76 @@ def test_a_second_one_is_refused_and_the_same_request_is_the_first(
 
     assert again.name == name
     assert client.wait(name).state == "done"
+
+
+def test_of_two_that_begin_at_once_one_is_refused(
+    server: Server, pets: Memory, tmp_path: Path
+) -> None:
+    embedder = slow(tmp_path)
+
+    def begin(number: int) -> str:
+        with visual_memory.connect(server.address) as client:
+            memory, former = client.memory("pets"), f"before-{number}"
+            try:
+                return memory.reembed(embedder, former_name=former, wait=False).name
+            except visual_memory.FailedPrecondition as refused:
+                return refused.reason
+
+    with ThreadPoolExecutor(4) as threads:
+        begun = list(threads.map(begin, range(4)))
+
+    assert begun.count("BEING_REEMBEDDED") == 3
+    (name,) = {*begun} - {"BEING_REEMBEDDED"}
+    assert pets._client.wait(name).state == "done"
+
+
+def test_operations_that_begin_meanwhile_are_found_afterwards(
+    server: Server, pets: Memory, client: Client, tmp_path: Path
+) -> None:
+    other, over = write_network(tmp_path / "other.onnx", 0.0001), threading.Event()
+    names = list[str]()
+
+    def check() -> None:
+        with visual_memory.connect(server.address) as client:
+            while not over.is_set():
+                names.append(client.memory("pets").check(wait=False).name)
+                over.wait(0.05)
+
+    thread = threading.Thread(target=check)
+    thread.start()
+    try:
+        pets.reembed(other, former_name="before")
+    finally:
+        over.set()
+        thread.join()
+
+    assert embedder_of(pets) == other
+    assert {client.wait(name).state for name in names} <= {"done", "failed"}
+
+
+def test_a_label_like_its_former_name_may_be_erased_meanwhile(
+    pets: Memory, client: Client, tmp_path: Path
+) -> None:
+    pets.update(IDS[30], label="before")
+    name = begun(pets, slow(tmp_path))
+
+    pets.unlearn([IDS[30]])
+
+    assert client.wait(name).state == "done"
+
+
+def test_a_name_that_is_taken_meanwhile_ends_it_and_leaves_nothing(
+    server: Server, pets: Memory, client: Client, tmp_path: Path
+) -> None:
+    name = begun(pets, slow(tmp_path))
+
+    client.create_memory("before", dimension=2)
+
+    assert "exists already" in client.wait(name).problem
+    server.end()
+    (file,) = (server.data / "memories").glob("pets.*.sqlite")
+    with closing(sqlite3.connect(file)) as db:
+        assert db.execute("SELECT count(*) FROM derived").fetchone() == (0,)
 
 
 def test_a_command_tells_where_both_are(

@@ -28,6 +28,7 @@ CLASSIFY, INSERT, DELETED_AT_ONCE = 0.80, 0.95, 3  # as many are deleted as are 
 WARM_SHARE = 6  # growth is that after a sixth of the time
 TAIL_MAX = 5  # of the median
 BYTES_OF_ENTRY = 5 * DIMENSION + 200
+BYTES_OF_WRITE = 500  # on the disk: its event in the audit log, and the answer that is kept
 SLACK_BYTES = 64 << 20
 MEBIBYTE = 1 << 20
 
@@ -148,7 +149,8 @@ def told(
     print(f"disk {early[1] / MEBIBYTE:.0f} to {late[1] / MEBIBYTE:.0f} MB, ", end="")
     print(f"entries {early[2]:.0f} to {late[2]:.0f}")
     grown = max(0.0, entries) * BYTES_OF_ENTRY + SLACK_BYTES
-    return max(tails) <= TAIL_MAX and ram <= grown and disk <= grown
+    logged = BYTES_OF_WRITE * sum(len(took[kind]) for kind in ("insert", "delete"))
+    return max(tails) <= TAIL_MAX and ram <= grown and disk <= grown + logged
 
 
 def main() -> None:

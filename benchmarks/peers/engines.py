@@ -14,6 +14,7 @@ import socket
 import subprocess
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
 from copy import copy
@@ -49,16 +50,13 @@ def matching(ids: Ids, where: Where) -> NDArray[np.bool_]:
 class Engine:
     """One engine on the ``folder`` given to it; ``open`` comes first, ``close`` last.
 
-    ``kind`` is "library" or "server", ``durable`` says what is on the disk when an insertion
-    returns. ``filters`` and ``deletes`` are True if it can; more than ``rows_max`` rows would take
-    it hours.
+    ``durable`` says what is on the disk when an insertion returns. ``filters`` and ``deletes`` are
+    True if it can; more than ``rows_max`` rows would take it hours.
     """
 
     name: ClassVar[str]
     package: ClassVar[str]
-    kind: ClassVar[str] = "library"
     durable: ClassVar[str] = "nothing: RAM alone"
-    exact: ClassVar[bool] = True
     deletes: ClassVar[bool] = True
     filters: ClassVar[bool] = True
     rows_max: ClassVar[int] = 10_000_000
@@ -92,9 +90,9 @@ class Engine:
     def open(self) -> None:
         """Open what is stored in the folder, or make it."""
 
+    @abstractmethod
     def insert(self, first: int, vectors: Vectors) -> None:
         """Insert vectors with ids from ``first`` on, as durably as the engine does."""
-        raise NotImplementedError
 
     def settle(self) -> None:
         """Do what remains after all insertions, so that the engine searches at its speed."""
@@ -102,12 +100,13 @@ class Engine:
     def tune(self, batch: int, clients: int) -> None:
         """Prepare for ``batch`` queries at a time, by so many ``clients`` at once."""
 
+    @abstractmethod
     def search(self, queries: Vectors, k: int, where: Where = None) -> Ids:
         """Return the ids of the nearest: int64 (n, k), or −1."""
-        raise NotImplementedError
 
     def delete(self, ids: Sequence[int]) -> None:
-        raise NotImplementedError
+        """Delete entries, each by its id; only where ``deletes``."""
+        raise TypeError(f"{self.name} cannot delete")
 
     def pids(self) -> list[int]:
         """Return the processes whose RAM is the engine's."""
@@ -127,7 +126,7 @@ def padded(rows: Sequence[Sequence[int]], k: int) -> Ids:
 class VisualMemory(Engine):
     """This service, in a process of its own, by its blocking client."""
 
-    name, package, kind = "Visual Memory", "visual-memory", "server"
+    name, package = "Visual Memory", "visual-memory"
     durable = "fsynced"
 
     def open(self) -> None:
@@ -291,9 +290,9 @@ class ScikitLearn(Arrays):
 
 
 class Hnswlib(Engine):
-    """A graph, which is approximate: ef is raised until nine in ten of ten neighbours are right."""
+    """A graph, which is approximate, with ef = 400."""
 
-    name, package, exact = "hnswlib (approximate)", "hnswlib", False
+    name, package = "hnswlib (approximate)", "hnswlib"
     rows_max = 100_000
 
     def open(self) -> None:
@@ -384,7 +383,7 @@ class QdrantEdge(Engine):
 class MilvusLite(Engine):
     """Milvus Lite: a server in this process, called over gRPC, with the index FLAT."""
 
-    name, package, kind = "Milvus Lite", "milvus-lite", "server"
+    name, package = "Milvus Lite", "milvus-lite"
     durable = "as Milvus Lite does"
 
     def open(self) -> None:
@@ -532,7 +531,7 @@ class SqliteVec(Engine):
 class Pgvector(Engine):
     """PostgreSQL with pgvector, without an index, two workers for a query."""
 
-    name, package, kind = "pgvector", "pgvector", "server"
+    name, package = "pgvector", "pgvector"
     durable = "fsynced"
     programs: ClassVar[Path] = Path("/usr/lib/postgresql")
 
@@ -596,12 +595,14 @@ class Pgvector(Engine):
         return self._beside(name)
 
     def _wait(self) -> None:
+        import psycopg
+
         until = time.monotonic() + STARTED_SECONDS
         while True:
             try:
                 self._connect().close()
                 return
-            except Exception:
+            except psycopg.OperationalError:
                 if time.monotonic() > until:
                     raise
                 time.sleep(0.02)

@@ -192,10 +192,9 @@ def measure(name: str, folder: Path, rows: int, dimension: int, seconds: float) 
     vectors, queries = made.vectors, asked.vectors
     kind = ENGINES[name]
     engine = kind(folder, dimension)
-    found: dict[str, Any] = {"version": engine.version if kind.kind == "library" else ""}
     empty = resident([os.getpid()])
     engine.open()
-    found["version"] = engine.version
+    found: dict[str, Any] = {"version": engine.version}
     began = time.perf_counter()
     for first in range(0, rows, BATCH):
         engine.insert(first, vectors[first : first + BATCH])

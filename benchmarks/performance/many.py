@@ -20,7 +20,7 @@ from served import Served, folder, seconds, served
 
 import visual_memory
 
-MIBIBYTE = 1 << 20
+MEBIBYTE = 1 << 20
 CALLS = 200
 
 
@@ -66,7 +66,7 @@ def measure(data: Path, memories: int, dimension: int, settle: float) -> dict[st
 
         ask(memories - 1)
         time.sleep(settle)  # each is opened, checked and closed again
-        found["RAM, MB"] = server.memory_bytes("VmRSS") / MIBIBYTE
+        found["RAM, MB"] = server.memory_bytes("VmRSS") / MEBIBYTE
         found["open files"] = len(os.listdir(f"/proc/{server.pid}/fd"))
         asked = random.Random(0).sample(range(memories), min(CALLS, memories))
         found["call to a closed one, ms"] = statistics.median(map(ask, asked))

@@ -15,7 +15,7 @@ SMALL = {
     "durability.py": "--rows 500 --writes 1 --deletions 1",
     "backup.py": "--rows 300 --seconds 1",
     "curation.py": "--rows 300",
-    "ratios.py": "--rows 500 --images 2",
+    "ratios.py": "--rows 500",
     "disk.py": "--rows 2000 --audited 20 --work .",
     "unlearning.py": "--rows 2000 --many 20",
 }

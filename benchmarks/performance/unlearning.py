@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 import numpy as np
-from disk import ask, imported, parts
+from disk import imported, parts
 from ratios import stub
-from served import Served, folder, served
+from served import folder, served
 
 import visual_memory
 from visual_memory.v1 import service_pb2 as pb
@@ -25,15 +25,20 @@ K = 50
 ALONE_SECONDS = 10.0
 
 
-def keep_asking(server: Served, dimension: int, results: Connection) -> None:
-    """Ask for decisions until a message comes, then send when each began and how long it took."""
-    calls, queries = stub(server), next(parts(64, dimension, stream=2))
+def keep_asking(address: str, dimension: int, results: Connection) -> None:
+    """Ask for decisions until a message comes, then send when each began and how long it took.
+
+    By the client, since an erasure ends connections: it asks again.
+    """
+    queries = next(parts(64, dimension, stream=2))
     times, number = list[tuple[float, float]](), 0
-    while not results.poll():
-        began = time.time()
-        ask(calls, K, queries[number % 64 : number % 64 + 1])
-        times.append((began, time.time() - began))
-        number += 1
+    with visual_memory.connect(address) as client:
+        memory = client.memory("bench")
+        while not results.poll():
+            began = time.time()
+            memory.classify(vectors=queries[number % 64 : number % 64 + 1], k=K)
+            times.append((began, time.time() - began))
+            number += 1
     results.send(times)
 
 
@@ -62,9 +67,10 @@ def main() -> int:
         list(calls.ImportEntries(imported(count, dimension)))
         ours, theirs = multiprocessing.Pipe()
         asking = multiprocessing.get_context("spawn").Process(
-            target=keep_asking, args=(server, dimension, theirs)
+            target=keep_asking, args=(server.address, dimension, theirs)
         )
         asking.start()
+        theirs.close()  # so that it is known here if it ends without results
         time.sleep(ALONE_SECONDS)
         spans["alone"] = time.time() - ALONE_SECONDS / 2, time.time()
         with visual_memory.connect(server.address, timeout=3600) as client:

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
 BESIDE := .venv-beside
+GPU := .venv-gpu
 DISTANCES := .venv-distances
 MUTANTS := .venv-mutants
 STUBS := .venv-stubs
@@ -24,7 +25,7 @@ WORK ?= benchmark-runs
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors floors-client newest mutants bench scan many beside disk curation decisions peers compare distances report report-page durability damage pictures stubs wire-lock clean
+.PHONY: install hooks demo test check fix floors floors-client newest mutants bench scan many test-gpu beside disk curation decisions peers compare distances report report-page durability damage pictures stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -121,6 +122,13 @@ decisions: $(INSTALLED)
 # One thread: where another process has a core, several wait for each other most of the time.
 peers: $(PEERS)/.installed
 	OMP_NUM_THREADS=1 PYTHONPATH=benchmarks/performance:benchmarks/curation $(PEERS)/bin/python benchmarks/curation/suspects.py
+
+# Equality and figures on a GPU, in an environment of its own with CUDA, several gigabytes; tests skip where there is none.
+test-gpu:
+	test -x $(GPU)/bin/python || $(PYTHON) -m venv $(GPU)
+	$(GPU)/bin/python -m pip install --quiet --editable '.[gpu,timm,dev]'
+	VISUAL_MEMORY_TEST_DEVICE=cuda:0 $(GPU)/bin/python -m pytest -q -rs tests/index/device tests/index/conformance/test_vector_index.py tests/gpu
+	PYTHONPATH=benchmarks/performance $(GPU)/bin/python benchmarks/performance/gpu.py --data '$(DATA)'
 
 # This service beside other engines: hours; stopped, it goes on where it was. Needs strace, and PostgreSQL with pgvector.
 beside: $(BESIDE)/.installed

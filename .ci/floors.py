@@ -6,6 +6,7 @@ ones.
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from itertools import chain
@@ -16,8 +17,9 @@ TOOLS = ("hypothesis", "pytest", "pytest-randomly", "pytest-xdist")
 
 
 def floor(requirement: str) -> tuple[str, str]:
-    """``name>=1,<3`` as ``name`` and ``name==1``; what is pinned stays so."""
-    pinned = requirement.partition(",")[0].replace(">=", "==")
+    """``name[extra]>=1,<3`` as ``name`` and ``name==1``; what is pinned stays so."""
+    plain = re.sub(r"\[.*\]", "", requirement)
+    pinned = plain.partition(",")[0].replace(">=", "==")
     return pinned.partition("==")[0], pinned
 
 

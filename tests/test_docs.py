@@ -400,7 +400,7 @@ def test_every_dependency_has_a_reason() -> None:
     project = tomllib.loads(read("pyproject.toml"))["project"]
     extras = project["optional-dependencies"].values()
     wanted = [*project["dependencies"], *(each for extra in extras for each in extra)]
-    names = {re.split(r"[<>=~! ]", each)[0] for each in wanted}
+    names = {re.split(r"[<>=~!\[ ]", each)[0] for each in wanted}
     table = sections("docs/dependencies.md")["Dependencies"]
 
     assert [name for name in sorted(names) if not re.search(rf"[| ]{name}[, ]", table)] == []

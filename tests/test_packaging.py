@@ -112,9 +112,9 @@ def test_the_base_install_is_the_client_alone() -> None:
 )
 def test_every_dependency_has_one_floor(wanted: set[str]) -> None:
     """The floor is installed by ``make floors``; an extra may need a newer one than the client."""
-    floors = [re.match(r"[\w-]+(?=[=>]=\d)", each) for each in wanted]
+    floors = [re.match(r"[\w-]+(?=(\[[\w,]+\])?[=>]=\d)", each) for each in wanted]
 
-    assert [each for each in wanted if not re.match(r"[\w-]+[=>]=\d", each)] == []
+    assert [each for each in wanted if not re.match(r"[\w-]+(\[[\w,]+\])?[=>]=\d", each)] == []
     assert len({floor[0] for floor in floors if floor}) == len(wanted)
 
 

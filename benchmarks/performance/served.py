@@ -44,9 +44,9 @@ class Served:
     seconds: float
 
     def processor_seconds(self) -> float:
-        """Return the processor time of all threads of the server that have not ended."""
-        threads = Path(f"/proc/{self.pid}/task").iterdir()
-        return sum(int((each / "schedstat").read_text().split()[0]) for each in threads) / 1e9
+        """Return the processor time of all threads of the server, with those that have ended."""
+        clock = ~self.pid << 3 | 2  # as the C library's clock_getcpuclockid makes it on Linux
+        return time.clock_gettime(clock)
 
     def memory_bytes(self, kind: str) -> int:
         """Return the server's RAM in bytes; ``kind`` is VmRSS for now, or VmHWM for the peak.

@@ -3,12 +3,13 @@
 from visual_memory_embedders.images.images import BadImage, ImageLimits
 from visual_memory_embedders.images.thumbnails import smaller, thumbnails
 from visual_memory_embedders.registry import BUILT_IN, DEFAULT, build
-from visual_memory_embedders.spec import Embedder, EmbedderSpec, Preprocessing
+from visual_memory_embedders.spec import Device, Embedder, EmbedderSpec, Preprocessing
 
 __all__ = [
     "BUILT_IN",
     "DEFAULT",
     "BadImage",
+    "Device",
     "Embedder",
     "EmbedderSpec",
     "ImageLimits",

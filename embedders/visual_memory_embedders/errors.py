@@ -35,6 +35,8 @@ class WrongEmbedder(EmbeddingRefusal):
         differences = ", ".join(
             f"{name} (stored {old}, built {new})" for name, old, new in values if old != new
         )
+        if stored.bit_equal != built.bit_equal:
+            differences += "; bit_equal is False of vectors made on a GPU"
         super().__init__(
             f"The stored vectors were made by another embedder than {built.name!r} as it is built "
             f"here, which differs in {differences}: bring back {stored.name!r} as it was, or embed "
@@ -67,6 +69,16 @@ class MissingExtra(EmbeddingRefusal):
         super().__init__(
             f"{name!r} needs the Python package {module!r}, which is not installed; in the "
             f"checkout of visual-memory: pip install -e '.[{extra}]'."
+        )
+
+
+class NoGpu(EmbeddingRefusal):
+    """A network that is to run on a GPU, and cannot."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(
+            f"{name!r} cannot run on a GPU ({problem}): install the extra gpu and the driver of "
+            'the GPU, or start the server with device = "cpu".'
         )
 
 

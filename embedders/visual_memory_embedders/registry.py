@@ -12,7 +12,7 @@ from typing import NamedTuple
 from visual_memory_embedders.errors import MissingExtra, UnknownEmbedder
 from visual_memory_embedders.images.images import ImageLimits
 from visual_memory_embedders.pipeline import Loaded, embedder_of
-from visual_memory_embedders.spec import Embedder, Preprocessing
+from visual_memory_embedders.spec import Device, Embedder, Preprocessing
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +75,23 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
 CHOICES = (*BUILT_IN, *(f"{prefix}:{backend.form}" for prefix, backend in BACKENDS.items()))
 
 
-def build(name: str, *, cache: Path, workers: Executor, limits: ImageLimits) -> Embedder:
+def build(
+    name: str, *, cache: Path, workers: Executor, limits: ImageLimits, device: Device = "cpu"
+) -> Embedder:
     """Return the embedder called ``name``, which embeds images on the threads ``workers``.
 
-    A network's graph may be kept in the folder ``cache``. Raises UnknownEmbedder, MissingExtra,
-    MissingWeights, WrongWeights, UnsupportedNetwork.
+    A network's graph may be kept in the folder ``cache``. The network runs on the ``device``: where
+    that is "auto", on a GPU if there is one. Raises UnknownEmbedder, MissingExtra, MissingWeights,
+    WrongWeights, UnsupportedNetwork, NoGpu.
     """
     if network := LITE_NETWORKS.get(name):
-        loaded: Loaded = _import(name, "lite_backend", "cpu").load(name, network, cache)
+        loaded: Loaded = _import(name, "lite_backend", "cpu").load(name, network, cache, device)
     else:
         prefix, _, argument = name.partition(":")
         if prefix not in BACKENDS or not argument:
             raise UnknownEmbedder(name, CHOICES)
         _, module, extra = BACKENDS[prefix]
-        loaded = _import(name, module, extra).load(name, argument)
+        loaded = _import(name, module, extra).load(name, argument, device)
     return embedder_of(name, loaded, workers, limits)
 
 

@@ -9,6 +9,7 @@ from typing import Literal, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+Device = Literal["auto", "cpu", "cuda"]
 Interpolation = Literal["bicubic", "bilinear", "box", "hamming", "lanczos", "nearest"]
 
 
@@ -53,6 +54,7 @@ class EmbedderSpec:
     """Everything that decides a vector: equal specs give equal vectors.
 
     ``bit_equal``: the vectors have the same bits whatever the batch size and the number of threads.
+    Those made on a GPU do not.
     """
 
     name: str

@@ -430,6 +430,23 @@ class FolderInUse(MemoryRefusal):
         self.folder, self.owner = folder, owner
 
 
+class DeviceFailed(MemoryRefusal):
+    """A device, such as a GPU, that failed while it searched or took a change."""
+
+    def __init__(self, device: str, problem: str) -> None:
+        super().__init__(
+            f"{device} failed ({problem}): nothing is lost; restart the server, with device = "
+            '"cpu" if it fails again.'
+        )
+
+
+class UnfitDevice(MemoryRefusal):
+    """A device that is missing, or that computes less exactly than the bound of scores allows."""
+
+    def __init__(self, device: str, problem: str) -> None:
+        super().__init__(f'{device} cannot be used ({problem}); start with device = "cpu".')
+
+
 class MemoryClosed(MemoryRefusal):
     """A memory that was deleted, or whose server is stopping."""
 

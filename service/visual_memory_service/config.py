@@ -13,11 +13,14 @@ from typing import Any, Final, Literal, TypeAlias
 
 Erasure: TypeAlias = Literal["files", "files+memory"]
 Originals: TypeAlias = Literal["ram", "disk"]
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 FILES: Final = "files"
 FILES_AND_MEMORY: Final = "files+memory"
 ERASURES = (FILES, FILES_AND_MEMORY)
 RAM: Final = "ram"
 ORIGINALS = (RAM, "disk")
+CPU: Final = "cpu"
+DEVICES = ("auto", CPU, "cuda")
 MEBIBYTE = 1 << 20
 LISTS = ("allow_embedder", "reranker")
 RERANKER = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})=[^=/\s]+:(\d{1,5})", re.ASCII)
@@ -74,7 +77,8 @@ class Settings(Bounds):
 
     Each ``reranker`` is ``NAME=HOST:PORT``. If ``erasure`` includes memory, unlearning also erases
     from the RAM of the process, and all freed memory is overwritten. ``originals`` says where the
-    vectors of memories are kept: in RAM, or in their files alone.
+    vectors of memories are kept: in RAM, or in their files alone. The ``device`` embeds and scans:
+    the processor, or a GPU ("cuda"), or where there is one the GPU ("auto").
     """
 
     data: Path
@@ -83,6 +87,7 @@ class Settings(Bounds):
     reranker: tuple[str, ...] = ()
     erasure: Erasure = FILES_AND_MEMORY
     originals: Originals = RAM
+    device: Device = CPU
     threads: int = os.cpu_count() or 1
     image_bytes_max: int = 32 * MEBIBYTE
     image_pixels_max: int = 64_000_000
@@ -102,6 +107,10 @@ class Settings(Bounds):
             )
         if self.originals not in ORIGINALS:
             raise BadSetting(f'originals must be "ram" or "disk", but is "{self.originals}".')
+        if self.device not in DEVICES:
+            raise BadSetting(f'device must be "auto", "cpu" or "cuda", but is "{self.device}".')
+        if self.device == "cuda" and self.originals != RAM:
+            raise BadSetting('device = "cuda" needs originals = "ram": a GPU holds the vectors.')
         names = set[str]()
         for text in self.reranker:
             found = RERANKER.fullmatch(text)
@@ -162,7 +171,9 @@ def read(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadSetting(f"{file} is not TOML: {error}.") from None
     kinds: dict[str, tuple[type | tuple[type, ...], str]] = {
-        **dict.fromkeys(("data", "listen", "erasure", "originals"), (str, "a text in quotes")),
+        **dict.fromkeys(
+            ("data", "listen", "erasure", "originals", "device"), (str, "a text in quotes")
+        ),
         **dict.fromkeys(LISTS, (list, 'a list of texts, such as ["a", "b"]')),
         **dict.fromkeys(("idle_seconds", "drain_seconds"), ((int, float), "a number")),
     }

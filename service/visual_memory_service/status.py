@@ -25,6 +25,7 @@ REFUSALS = (
 CODES: dict[type[Exception], StatusCode] = {
     embedders.errors.MissingExtra: StatusCode.FAILED_PRECONDITION,
     embedders.errors.MissingWeights: StatusCode.FAILED_PRECONDITION,
+    embedders.errors.NoGpu: StatusCode.FAILED_PRECONDITION,
     embedders.errors.UndecodableImage: StatusCode.INVALID_ARGUMENT,
     embedders.errors.UnknownEmbedder: StatusCode.NOT_FOUND,
     embedders.errors.UnsupportedNetwork: StatusCode.FAILED_PRECONDITION,
@@ -63,6 +64,7 @@ CODES: dict[type[Exception], StatusCode] = {
     index.errors.CorruptStore: StatusCode.DATA_LOSS,
     index.errors.Cycle: StatusCode.INVALID_ARGUMENT,
     index.errors.DeletedSince: StatusCode.NOT_FOUND,
+    index.errors.DeviceFailed: StatusCode.FAILED_PRECONDITION,
     index.errors.DiskFull: StatusCode.RESOURCE_EXHAUSTED,
     index.errors.EmptyMemory: StatusCode.FAILED_PRECONDITION,
     index.errors.NoPictures: StatusCode.FAILED_PRECONDITION,
@@ -93,6 +95,7 @@ CODES: dict[type[Exception], StatusCode] = {
     index.errors.TooManyFiles: StatusCode.RESOURCE_EXHAUSTED,
     index.errors.TooManyIds: StatusCode.INVALID_ARGUMENT,
     index.errors.TwoParents: StatusCode.INVALID_ARGUMENT,
+    index.errors.UnfitDevice: StatusCode.FAILED_PRECONDITION,
     index.errors.UnknownEntries: StatusCode.NOT_FOUND,
     index.errors.UnknownMemory: StatusCode.NOT_FOUND,
     index.errors.UnknownOperation: StatusCode.NOT_FOUND,

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from io import BytesIO
 from itertools import count
 
@@ -129,3 +130,52 @@ def test_an_output_that_is_no_vector_is_refused(
 
     with pytest.raises(UnsupportedNetwork, match=r"\(n, d\) or \(n, d, 1, 1\)"):
         embedder_of("fake", loaded(network), workers, ImageLimits())
+
+
+def in_batches(network: Network, workers: ThreadPoolExecutor, at_once: int) -> NetworkEmbedder:
+    spec = replace(SPEC, bit_equal=False)
+    return NetworkEmbedder(
+        spec, network, workers, ImageLimits(), keeps_values=True, at_once=at_once
+    )
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1000])
+def test_on_a_gpu_some_images_go_at_once_and_rows_keep_their_order(
+    at_once: int, workers: ThreadPoolExecutor
+) -> None:
+    values = np.random.default_rng(0).integers(0, 256, 3 * IN_FLIGHT)
+    sizes = []
+
+    def network(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        sizes.append(len(tensor))
+        return 5 * tensor.reshape(-1, 3, 1, 1)
+
+    vectors = in_batches(network, workers, at_once).embed([colour(value) for value in values])
+
+    alone = embedder(mirror, workers).embed([colour(value) for value in values])
+    np.testing.assert_allclose(vectors, alone, rtol=1e-6)
+    assert sum(sizes) == len(values)
+    assert max(sizes) == min(at_once, len(values))
+
+
+def test_of_images_at_once_the_bad_one_is_named(workers: ThreadPoolExecutor) -> None:
+    def odd(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        vectors = tensor.reshape(-1, 3).copy()
+        vectors[tensor[:, 1, 0, 0] == 0] = np.inf
+        return vectors
+
+    embedder = in_batches(odd, workers, 8)
+    with pytest.raises(UndecodableImage, match=r"images\[11\] is not"):
+        embedder.embed([colour(1) if position != 11 else b"garbage" for position in range(30)])
+    with pytest.raises(UnsupportedNetwork, match="gives image 13 of a message"):
+        embedder.embed([colour(0 if position == 13 else 1) for position in range(30)])
+    assert embedder.embed([]).shape == (0, 3)
+
+
+def test_a_network_that_takes_images_at_once_does_not_promise_equal_bits(
+    workers: ThreadPoolExecutor,
+) -> None:
+    on_gpu = Loaded("0" * 64, PREPROCESSING, mirror, keeps_values=True, at_once=4)
+
+    assert not embedder_of("fake", on_gpu, workers, ImageLimits()).spec.bit_equal
+    assert embedder_of("fake", loaded(mirror), workers, ImageLimits()).spec.bit_equal

@@ -10,16 +10,17 @@ from pathlib import Path
 
 from visual_memory_embedders.backends.legacy_weights import read_legacy_weights
 from visual_memory_embedders.backends.lite_graph import VERSION, lite_graph
-from visual_memory_embedders.backends.onnx_backend import network_of, open_session
+from visual_memory_embedders.backends.onnx_backend import loaded, session_on
 from visual_memory_embedders.errors import MissingWeights, WrongWeights
 from visual_memory_embedders.pipeline import Loaded
 from visual_memory_embedders.registry import DEFAULT, LiteNetwork
+from visual_memory_embedders.spec import Device
 
 
-def load(name: str, network: LiteNetwork, cache: Path) -> Loaded:
+def load(name: str, network: LiteNetwork, cache: Path, device: Device = "cpu") -> Loaded:
     """Load a built-in network for the embedder called ``name``; its graph is kept in ``cache``.
 
-    Raises MissingWeights, WrongWeights.
+    Raises MissingWeights, WrongWeights, NoGpu.
     """
 
     def make() -> bytes:
@@ -27,9 +28,8 @@ def load(name: str, network: LiteNetwork, cache: Path) -> Loaded:
         return lite_graph(weights, blocks=network.blocks, crop=network.preprocessing.crop)
 
     file = f"{name}-{network.weights_sha256[:16]}-v{VERSION}.onnx"
-    session = open_session(cached_graph(cache / file, make))
-    run = network_of(session)
-    return Loaded(network.weights_sha256, network.preprocessing, run, keeps_values=True)
+    session = session_on(device, name, cached_graph(cache / file, make))
+    return loaded(network.weights_sha256, network.preprocessing, session)
 
 
 def weight_file(name: str, network: LiteNetwork) -> bytes:

@@ -7,12 +7,15 @@ Preprocessing and nothing else; ``resize`` is the short side or [height, width]:
      "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 The file must hold its weights itself; its only input is float32 (n, 3, height, width), its only
-output a float (n, d) or (n, d, 1, 1). It is run on one image at a time.
+output a float (n, d) or (n, d, 1, 1). It is run on one image at a time; on a GPU on several, unless
+n is 1.
 """
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,28 +23,29 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx.external_data_helper import uses_external_data
 
-from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
-from visual_memory_embedders.pipeline import Loaded, Network
-from visual_memory_embedders.spec import Preprocessing
+from visual_memory_embedders.errors import MissingWeights, NoGpu, UnsupportedNetwork
+from visual_memory_embedders.pipeline import AT_ONCE, Loaded, Network
+from visual_memory_embedders.spec import Device, Preprocessing
 
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 FATAL_ONLY = 4  # errors are raised, and need not be printed too
 FLOATS = ("tensor(float16)", "tensor(float)", "tensor(double)")
 
 
-def load(name: str, path: str) -> Loaded:
+def load(name: str, path: str, device: Device = "cpu") -> Loaded:
     """Load the network in the ONNX file ``path`` for the embedder called ``name``.
 
-    Raises MissingWeights, UnsupportedNetwork.
+    Raises MissingWeights, UnsupportedNetwork, NoGpu.
     """
     try:
         graph = Path(path).read_bytes()
     except OSError as problem:
         raise MissingWeights(name, str(problem), f"put the ONNX file at {path}") from None
     preprocessing = _preprocessing(name, Path(path).with_suffix(".json"))
-    session = _session(name, graph)
+    session = _session(name, graph, device)
     _check_ends(name, session, preprocessing)
     digest = hashlib.sha256(graph).hexdigest()
-    return Loaded(digest, preprocessing, network_of(session), keeps_values=True)
+    return loaded(digest, preprocessing, session)
 
 
 def _preprocessing(name: str, path: Path) -> Preprocessing:
@@ -56,13 +60,13 @@ def _preprocessing(name: str, path: Path) -> Preprocessing:
         raise UnsupportedNetwork(name, f"in {path}, {problem}") from None
 
 
-def _session(name: str, graph: bytes) -> onnxruntime.InferenceSession:
+def _session(name: str, graph: bytes, device: Device) -> onnxruntime.InferenceSession:
     try:
         tensors = onnx.load_model_from_string(graph).graph.initializer
         if any(map(uses_external_data, tensors)):
             raise UnsupportedNetwork(name, "the ONNX file must hold its weights itself")
-        return open_session(graph)
-    except UnsupportedNetwork:
+        return session_on(device, name, graph)
+    except (UnsupportedNetwork, NoGpu):
         raise
     except Exception as problem:  # ONNX Runtime's exceptions share no other class
         raise UnsupportedNetwork(name, f"it is not an ONNX network that runs: {problem}") from None
@@ -91,7 +95,7 @@ def _fits(shape: list[int | str | None], wanted: tuple[int, ...]) -> bool:
     )
 
 
-def open_session(graph: bytes) -> onnxruntime.InferenceSession:
+def open_session(graph: bytes, providers: Sequence[Any] = (CPU,)) -> onnxruntime.InferenceSession:
     """Open a session that any number of threads may use.
 
     Its arena keeps intermediate values of pictures until others overwrite them, or it is dropped.
@@ -102,7 +106,35 @@ def open_session(graph: bytes) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.log_severity_level = FATAL_ONLY
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(graph, options, providers=[*providers])
+
+
+def session_on(device: Device, name: str, graph: bytes) -> onnxruntime.InferenceSession:
+    """Open a session on a device, for the embedder called ``name``. Raises NoGpu."""
+    if device == "cpu":
+        return open_session(graph)
+    session = None
+    if CUDA in onnxruntime.get_available_providers():
+        onnxruntime.preload_dlls()  # of CUDA, as pip installs it
+        session = open_session(graph, [(CUDA, {"use_tf32": "0"}), CPU])
+    if device == "cuda" and (session is None or not is_on_gpu(session)):
+        raise NoGpu(name, "ONNX Runtime cannot use CUDA")  # it only warns
+    return session or open_session(graph)
+
+
+def is_on_gpu(session: onnxruntime.InferenceSession) -> bool:
+    """Return True if a session runs on a GPU."""
+    return CUDA in session.get_providers()
+
+
+def loaded(
+    weights_sha256: str, preprocessing: Preprocessing, session: onnxruntime.InferenceSession
+) -> Loaded:
+    """Return the network of a session."""
+    fixed = session.get_inputs()[0].shape[0] == 1
+    at_once = (1 if fixed else AT_ONCE) if is_on_gpu(session) else None
+    network = network_of(session)
+    return Loaded(weights_sha256, preprocessing, network, keeps_values=True, at_once=at_once)
 
 
 def network_of(session: onnxruntime.InferenceSession) -> Network:

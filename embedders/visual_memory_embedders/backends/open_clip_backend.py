@@ -5,25 +5,28 @@ from typing import Any
 import open_clip
 
 from visual_memory_embedders.backends.torch_network import (
-    network_of,
+    gpu_of,
+    loaded,
     preprocessing_of,
     weights_sha256,
 )
 from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
 from visual_memory_embedders.pipeline import Loaded
-from visual_memory_embedders.spec import Preprocessing
+from visual_memory_embedders.spec import Device, Preprocessing
 
 
-def load(name: str, network: str) -> Loaded:
+def load(name: str, network: str, device: Device = "cpu") -> Loaded:
     """Load open_clip's ``network``, NAME/PRETRAINED, for the embedder called ``name``.
 
-    Raises MissingWeights, UnsupportedNetwork.
+    Raises MissingWeights, UnsupportedNetwork, NoGpu.
     """
+    place = gpu_of(name, device)
     architecture, _, pretrained = network.partition("/")
     model = _create(name, architecture, pretrained)
     preprocessing = _preprocessing(name, model.visual.preprocess_cfg)
-    digest, encode = weights_sha256(model.visual), network_of(model.encode_image)
-    return Loaded(digest, preprocessing, encode, keeps_values=False)
+    return loaded(
+        weights_sha256(model.visual), preprocessing, model.visual, model.encode_image, place
+    )
 
 
 def _create(name: str, architecture: str, pretrained: str) -> Any:

@@ -8,20 +8,22 @@ from typing import Any
 import timm
 
 from visual_memory_embedders.backends.torch_network import (
-    network_of,
+    gpu_of,
+    loaded,
     preprocessing_of,
     weights_sha256,
 )
 from visual_memory_embedders.errors import MissingWeights, UnsupportedNetwork
 from visual_memory_embedders.pipeline import Loaded
-from visual_memory_embedders.spec import Preprocessing
+from visual_memory_embedders.spec import Device, Preprocessing
 
 
-def load(name: str, network: str) -> Loaded:
+def load(name: str, network: str, device: Device = "cpu") -> Loaded:
     """Load timm's ``network``, NAME or NAME@FILE, for the embedder called ``name``.
 
-    Raises MissingWeights, UnsupportedNetwork.
+    Raises MissingWeights, UnsupportedNetwork, NoGpu.
     """
+    place = gpu_of(name, device)
     architecture, at, file = network.partition("@")
     if at and not Path(file).is_file():
         raise MissingWeights(name, f"there is no file {file}", f"put the weights at {file}")
@@ -30,7 +32,7 @@ def load(name: str, network: str) -> Loaded:
     if at and weights_sha256(_create(name, architecture, {"file": file})) != digest:
         raise UnsupportedNetwork(name, f"{file} leaves some of its weights to chance")
     preprocessing = _preprocessing(name, timm.data.resolve_model_data_config(model))
-    return Loaded(digest, preprocessing, network_of(model), keeps_values=False)
+    return loaded(digest, preprocessing, model, model, place)
 
 
 def _create(name: str, architecture: str, overlay: dict[str, str] | None) -> Any:

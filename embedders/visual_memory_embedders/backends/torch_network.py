@@ -1,4 +1,4 @@
-"""PyTorch networks of timm and open_clip: running on one thread, preprocessing, weights' hash."""
+"""PyTorch networks of timm and open_clip: where they run, preprocessing, weights' hash."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -8,25 +8,51 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from visual_memory_embedders.errors import UnsupportedNetwork
-from visual_memory_embedders.pipeline import Network
-from visual_memory_embedders.spec import Preprocessing
+from visual_memory_embedders.errors import NoGpu, UnsupportedNetwork
+from visual_memory_embedders.pipeline import AT_ONCE, Loaded
+from visual_memory_embedders.spec import Device, Preprocessing
+
+Place = tuple[Any, Any]  # a torch.device, and a torch.dtype
 
 
-def network_of(encode: Callable[[Any], Any]) -> Network:
-    """Return a Network that calls ``encode`` in inference mode, on one thread.
+def gpu_of(name: str, device: Device) -> Place | None:
+    """Return where the network of the embedder ``name`` runs on a GPU, None if it does not.
 
-    ``encode`` maps a tensor (1, 3, height, width) to (1, d). PyTorch's number of threads is set to
-    1 for the whole process.
+    Raises NoGpu.
+    """
+    if device != "cpu" and torch.cuda.is_available():
+        return torch.device("cuda"), torch.float16
+    if device == "cuda":
+        raise NoGpu(name, "PyTorch finds none")
+    return None
+
+
+def loaded(
+    digest: str,
+    preprocessing: Preprocessing,
+    weights: Any,
+    encode: Callable[[Any], Any],
+    place: Place | None = None,
+) -> Loaded:
+    """Return the network ``encode``; its ``weights``, of this ``digest``, move to ``place``.
+
+    The weights are a module. ``encode`` maps a tensor (n, 3, height, width) to (n, d). It is called
+    in inference mode, and on one thread: PyTorch's number of threads is set to 1 for the whole
+    process.
     """
     torch.set_num_threads(1)
+    if place is not None:
+        weights.to(*place)
+    device, kind = place or (torch.device("cpu"), torch.float32)
 
     def run(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            vectors: NDArray[np.float32] = encode(torch.from_numpy(tensor)).float().numpy()
+            there = torch.from_numpy(tensor).to(device, kind)
+            vectors: NDArray[np.float32] = encode(there).float().cpu().numpy()
         return vectors
 
-    return run
+    at_once = AT_ONCE if place else None
+    return Loaded(digest, preprocessing, run, keeps_values=place is not None, at_once=at_once)
 
 
 def preprocessing_of(

@@ -1,7 +1,7 @@
 """Work on many images, each on one thread, with results in order."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Executor, Future, wait
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 def in_order(
     workers: Executor, work: Callable[[int, bytes], T], images: Sequence[bytes]
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """Yield ``work(position, image)`` for each image, in order, computed in threads of ``workers``.
 
     These threads must not call it. Raises the error of the first image that ``work`` fails on,

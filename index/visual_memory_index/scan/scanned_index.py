@@ -85,7 +85,7 @@ class ScannedIndex:
         if not self.count or not len(queries):
             return [np.empty(0, dtype=np.intp) for _ in ks]
         wanted = [k + len(rows) for k, rows in zip(ks, excluded, strict=True)]
-        found = self._scan.candidates(queries, wanted, None, self._scanners)
+        found = self._near(queries, wanted, None)
         return [
             rows[~np.isin(rows, without)] if len(without) else rows
             for rows, without in zip(found, excluded, strict=True)
@@ -97,7 +97,7 @@ class ScannedIndex:
         if k >= admitted.count or not len(queries):
             return [admitted.rows()] * len(queries)
         by_group = admitted.words.view("<u2")[: -(-self.count // GROUP)]
-        return self._scan.candidates(queries, [k] * len(queries), by_group, self._scanners)
+        return self._near(queries, [k] * len(queries), by_group)
 
     def rank(self, queries: NDArray[np.float32], ids: Ids) -> Rows:
         ranking = partial(rank_all, queries, self._rows, ids)
@@ -146,6 +146,15 @@ class ScannedIndex:
             for among, scores in zip(found, scored, strict=True):
                 affected[among[scores >= lowest[among]]] = True
         return affected
+
+    def _near(
+        self,
+        queries: NDArray[np.float32],
+        ks: Sequence[int],
+        admitted: NDArray[np.uint16] | None,
+    ) -> list[Rows]:
+        """Return ``PlaneScan.candidates``, for queries that are not in the background."""
+        return self._scan.candidates(queries, ks, admitted, self._scanners)
 
     @property
     def _scanners(self) -> Executor | None:

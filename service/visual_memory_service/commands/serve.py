@@ -17,7 +17,16 @@ from visual_memory_service.console import server_libraries
 from visual_memory_service.console.arguments import add_path
 from visual_memory_service.erasure.environment import run_with_environment
 
-FLAGS = ("data", "listen", "allow_embedder", "reranker", "erasure", "originals", "threads")
+FLAGS = (
+    "data",
+    "listen",
+    "allow_embedder",
+    "reranker",
+    "erasure",
+    "originals",
+    "device",
+    "threads",
+)
 TURN_SECONDS = 0.001  # of a thread of Python while others wait: a call waits for several
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -52,6 +61,12 @@ def add_to(commands: Commands) -> None:
         choices=config.ORIGINALS,
         help="where the vectors are kept; disk keeps codes of them in RAM, a quarter of their "
         f"size, and reads the vectors of the nearest from the files; default: {config.RAM}",
+    )
+    parser.add_argument(
+        "--device",
+        choices=config.DEVICES,
+        help="where pictures are embedded and vectors scanned; cuda is a GPU, auto is one if there "
+        f"is one; default: {config.CPU}",
     )
     parser.add_argument(
         "--threads", metavar="N", type=int, help="threads that compute; default: one for each core"

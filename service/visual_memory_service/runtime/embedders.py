@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 import structlog
 
-from visual_memory_embedders import BUILT_IN, Embedder, ImageLimits, build
+from visual_memory_embedders import BUILT_IN, Device, Embedder, ImageLimits, build
 from visual_memory_embedders.images.thumbnails import smaller, thumbnails
 from visual_memory_index import running_threads
 from visual_memory_service.config import Settings
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class Embedders:
-    """Embedders by name, each built at its first use. They share one pool of threads."""
+    """Embedders by name and device, each built at its first use. They share one pool of threads."""
 
     def __init__(self, settings: Settings) -> None:
         self.allowed = (*BUILT_IN, *settings.allow_embedder)
@@ -26,23 +26,37 @@ class Embedders:
         self._limits = ImageLimits(settings.image_bytes_max, settings.image_pixels_max)
         self._workers = running_threads(settings.threads, "embed")
         self._building = threading.Lock()
-        self._built: dict[str, Embedder] = {}
+        self._device: Device = settings.device
+        self._built: dict[tuple[str, Device], Embedder] = {}
 
-    def get(self, name: str) -> Embedder:
-        """Return an embedder. Raises EmbedderNotAllowed, EmbeddingRefusal if building it fails."""
+    def get(self, name: str, *, bit_equal: bool = False) -> Embedder:
+        """Return an embedder, on the server's device, or on the processor if it is ``bit_equal``.
+
+        Raises EmbedderNotAllowed, EmbeddingRefusal if building it fails.
+        """
+        device = self._device_of(bit_equal)
         if not any(fnmatchcase(name, pattern) for pattern in self.allowed):
             raise EmbedderNotAllowed(name, self.allowed)
         with self._building:
-            if name not in self._built:
-                self._built[name] = build(
-                    name, cache=self._cache, workers=self._workers, limits=self._limits
+            built = self._built.get((name, device))
+            if built is None:
+                built = build(
+                    name,
+                    cache=self._cache,
+                    workers=self._workers,
+                    limits=self._limits,
+                    device=device,
                 )
-                log.info("embedder built", embedder=name)
-            return self._built[name]
+                self._built[name, device] = built
+                log.info("embedder built", embedder=name, on_gpu=not built.spec.bit_equal)
+            return built
 
-    def get_if_built(self, name: str) -> Embedder | None:
+    def get_if_built(self, name: str, *, bit_equal: bool) -> Embedder | None:
         """Return an embedder that is built, without waiting for another that is being built."""
-        return self._built.get(name)
+        return self._built.get((name, self._device_of(bit_equal)))
+
+    def _device_of(self, bit_equal: bool) -> Device:
+        return "cpu" if bit_equal else self._device
 
     def drop_values(self) -> None:
         """Drop the embedders that keep values of pictures; each is built anew at its next use."""

@@ -20,6 +20,7 @@ from visual_memory_index.records.operation import Progress
 from visual_memory_index.store.store import Sought
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime.check import Checks
+from visual_memory_service.runtime.devices import indexes_of
 from visual_memory_service.runtime.embedders import Embedders
 from visual_memory_service.runtime.rejections import Rejections
 from visual_memory_service.runtime.served_memory import ServedMemory, read_spec
@@ -87,7 +88,7 @@ class Memories:
         indexes: index.IndexFactory | None = None,
     ) -> None:
         self.fitted, self.kept_open = fitted, kept_open
-        self.indexes = indexes or index.ScannedIndexes(settings.threads, settings.originals)
+        self.indexes = indexes or indexes_of(settings)
         self.embedders = Embedders(settings)
         self.importing = index.running_threads(IMPORTS_AT_ONCE, "import")
         self._changed, self._unfinished, self._works_on = changed, unfinished, works_on

@@ -60,7 +60,7 @@ class ServedMemory:
     def embedder(self) -> Embedder:
         """Return the embedder that the memory was made with. Raises NoEmbedder, WrongEmbedder."""
         spec = self._spec()
-        embedder = self.embedders.get(spec.name)
+        embedder = self.embedders.get(spec.name, bit_equal=spec.bit_equal)
         if embedder.spec != spec:
             raise WrongEmbedder(spec, embedder.spec)
         return embedder
@@ -68,7 +68,7 @@ class ServedMemory:
     def embedder_if_built(self) -> Embedder | None:
         """Return what ``embedder`` does, or None if that would wait for it to be built."""
         spec = self._spec()
-        embedder = self.embedders.get_if_built(spec.name)
+        embedder = self.embedders.get_if_built(spec.name, bit_equal=spec.bit_equal)
         return embedder if embedder is not None and embedder.spec == spec else None
 
     def _spec(self) -> EmbedderSpec:

@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from tests.index.conformance.dict_registry import DictPlace
+from tests.index.devices import on_device
 
 from visual_memory_index.catalog.registry import Registry
 from visual_memory_index.catalog.sqlite_registry import SqliteRegistry
@@ -38,6 +39,18 @@ SMALL_BLOCK = 8  # rows, and 16 of codes: there are several blocks from 17 rows 
 
 def scanned_index(dimension: int, block_rows: int | None = None) -> ScannedIndex:
     return ScannedIndex(Blocks(dimension, block_rows), Planes(dimension, block_rows), THREADS)
+
+
+def device_index(dimension: int, block_rows: int | None = None) -> ScannedIndex:
+    """Return an index that searches on a device, see ``on_device``."""
+    device = on_device()
+    import torch
+
+    from visual_memory_index.device.device_rows import DeviceRows
+    from visual_memory_index.device.indexes import DeviceIndex
+
+    device_rows = DeviceRows(dimension, torch.device(device), block_rows)
+    return DeviceIndex(Planes(dimension), device_rows, THREADS, few=0)
 
 
 class StoredIndex(ScannedIndex):
@@ -70,6 +83,8 @@ INDEXES: Mapping[str, NewIndex] = MappingProxyType(
         "scanned": scanned_index,
         "scanned in small blocks": partial(scanned_index, block_rows=SMALL_BLOCK),
         "stored": StoredIndex,
+        "on a device": device_index,
+        "on a device, in small blocks": partial(device_index, block_rows=SMALL_BLOCK),
     }
 )
 

@@ -11,8 +11,12 @@ from typing import Any
 from engines import ENGINES, Engine
 from one import WORKLOADS
 
+from visual_memory_benchmarks.report.picture import Picture
+from visual_memory_benchmarks.report.plots import Canvas
+
 ROOT = Path(__file__).parents[2]
 PAGE, RESULTS = ROOT / "docs" / "performance.md", ROOT / "benchmarks" / "results" / "peers.json"
+PICTURES = "pictures/performance"  # below the page
 BEGIN, END = "<!-- peers -->\n", "<!-- /peers -->\n"
 BASE = "100000 768"
 OURS = "Visual Memory"
@@ -129,6 +133,54 @@ def small(kept: dict[str, Found]) -> str:
     return table(header, rows)
 
 
+def asked(found: Found, work: str) -> float:
+    """Return the queries a second of a workload."""
+    value: float = found["workloads"][work]["qps"]
+    return value
+
+
+def beside(kept: dict[str, Found]) -> Picture:
+    """Plot queries a second of one client and of 16, by engine."""
+    found = measured(kept, BASE)
+    names = sorted(found, key=lambda name: asked(found[name], "16 clients"))
+
+    def draw(canvas: Canvas) -> None:
+        axes = canvas.figure.subplots()
+        for work, look in canvas.series(("16 clients", "base")):
+            label = "one client" if work == "base" else work
+            rates = [asked(found[name], work) for name in names]
+            axes.plot(rates, range(len(names)), label=label, **look.dotted)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xscale("log")
+        axes.set_xlabel("queries/s")
+        axes.legend(loc="lower right")
+
+    best, worst = (f"{names[at]} {asked(found[names[at]], '16 clients'):,.0f}" for at in (-1, 0))
+    alt = f"Queries a second of one client and of 16; of 16 from {worst} to {best}."
+    return Picture("engines", alt, (7.0, 3.6), draw)
+
+
+def growth(kept: dict[str, Found]) -> Picture:
+    """Plot queries a second by the number of entries."""
+    rows = (10_000, 100_000, 1_000_000)
+    names = [name for name in ENGINES if f"{name} {BASE}" in kept]
+
+    def draw(canvas: Canvas) -> None:
+        axes = canvas.figure.subplots()
+        for name, look in canvas.series(names):
+            sizes = [each for each in rows if f"{name} {each} 768" in kept]
+            rates = [asked(kept[f"{name} {each} 768"], "base") for each in sizes]
+            axes.plot(sizes, rates, label=name, **look.plotted)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xticks(rows, [f"{each:,}" for each in rows])
+        axes.set_xlabel("entries × 768")
+        axes.set_ylabel("queries/s, one client")
+        canvas.legend_below(axes, 3)
+
+    return Picture("sizes", "Queries a second of one client, by the entries.", (7.0, 4.4), draw)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -136,13 +188,21 @@ def main() -> None:
     flags = parser.parse_args()
     kept: dict[str, Found] = json.loads(flags.results.read_text())
     processors = sorted({found["processor"] for found in kept.values()})
+    folder = flags.page.parent / PICTURES
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = [beside(kept), growth(kept)]
+    for picture in pictures:
+        picture.save(folder)
+    shown = [f"{each.to_markdown(PICTURES)}\n" for each in pictures]
     text = "\n".join(
         [
             f"{' and '.join(processors)}; 100,000 × 768, k = 10, one client, one query a call:\n",
+            shown[0],
             overview(kept),
             "The same, one thing changed at a time; of the mixed calls a fifth write or delete:\n",
             factors(kept),
             "Other sizes:\n",
+            shown[1],
             sizes(kept),
             "A thousand collections of 100 entries on one server, or in one process, each call to "
             "another one:\n",

@@ -22,6 +22,7 @@ from visual_memory_service.config import Settings
 from visual_memory_service.runtime.check import Checks
 from visual_memory_service.runtime.devices import indexes_of
 from visual_memory_service.runtime.embedders import Embedders
+from visual_memory_service.runtime.heap import release_free_pages
 from visual_memory_service.runtime.rejections import Rejections
 from visual_memory_service.runtime.served_memory import ServedMemory, read_spec
 
@@ -94,7 +95,7 @@ class Memories:
         self._changed, self._unfinished, self._works_on = changed, unfinished, works_on
         self._editing = threading.RLock()
         self._states = threading.Lock()  # guards _places and what is in them; taken last
-        self._closed = False
+        self._closed, self._swept = False, -math.inf
         self._places: dict[str, Place] = {}
         self.checks = Checks(self._check)
         self.catalog = index.Catalog(settings.data, self.indexes)
@@ -181,12 +182,30 @@ class Memories:
                         self.release(served)
 
     def close_idle(self) -> None:
-        """Close the memories that nobody uses and that have been idle for their time."""
+        """Close the memories that nobody uses and that have been idle for their time.
+
+        Others that were not asked since the last call give back what they cache of their files,
+        once until they are asked again.
+        """
         now = time.monotonic()
         by_use = self._by_use()
         for name, served in by_use[: max(0, len(by_use) - self.kept_open)]:
             if now - served.asked >= served.idle_seconds:
                 self._close(name, served)
+        freed = [*map(self._free_caches, self.each_open())]
+        self._swept = now
+        if any(freed):
+            release_free_pages()
+
+    def _free_caches(self, served: ServedMemory) -> bool:
+        """Have an idle memory give back its caches, and return True, unless it did so before."""
+        asked, name = served.asked, served.memory.identity.name
+        if asked == served.freed or asked >= self._swept or self._works_on(name):
+            return False
+        with suppress(errors.MemoryRefusal):  # dropped meanwhile, or at the limit of open files
+            served.memory.unlearning.drop_caches()
+        served.freed = asked
+        return True
 
     def note(self, memory: index.Memory) -> None:
         """Record the end of a memory's audit log in the catalog, so that older files are refused.

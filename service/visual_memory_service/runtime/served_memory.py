@@ -29,7 +29,8 @@ class ServedMemory:
     """An open memory with its searches and embedder; ``spec`` is None if it takes vectors only.
 
     ``users`` of it keep it open; it was ``asked`` last at that time by ``time.monotonic``, and may
-    be closed ``idle_seconds`` later.
+    be closed ``idle_seconds`` later. It has given back its caches if it was ``freed`` for the time
+    at which it was asked last.
 
     Searches with reliability weights are batched apart, in ``soft_searches``, since after edits
     they first update misleading counts, and those with heads in ``head_searches``, since they wait
@@ -46,6 +47,7 @@ class ServedMemory:
     idle_seconds: float = math.inf
     users: int = 0
     asked: float = 0.0
+    freed: float = math.nan
     searches: Searches = field(init=False)
     soft_searches: Searches = field(init=False)
     head_searches: Searches = field(init=False)

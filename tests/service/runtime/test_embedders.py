@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 from collections.abc import Callable
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from visual_memory_service.config import Settings
@@ -18,35 +15,6 @@ from visual_memory_service.runtime.embedders import Embedders
 
 NAME = "efficientnet-lite0"
 SMALL, LARGE = 2e6, 10e6  # bytes
-
-
-class HeapInfo(ctypes.Structure):
-    """What mallinfo2(3) tells of the heap."""
-
-    _fields_ = tuple(
-        (name, ctypes.c_size_t)
-        for name in (
-            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
-            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
-        )
-    )
-
-
-@pytest.fixture
-def in_use() -> Callable[[], int]:
-    """A function that returns the bytes that the C library has lent."""
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "mallinfo2"):
-        pytest.skip("this C library has no mallinfo2")
-    library.mallinfo2.restype = HeapInfo
-
-    def count() -> int:
-        gc.collect()
-        info = library.mallinfo2()
-        bytes_in_use: int = info.uordblks + info.hblkhd
-        return bytes_in_use
-
-    return count
 
 
 def picture(seed: int) -> bytes:

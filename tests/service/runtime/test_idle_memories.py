@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -35,6 +35,7 @@ from visual_memory_service.runtime.served_memory import ServedMemory
 
 SECONDS = 60.0
 TICK_SECONDS = 0.05  # between times of files that differ
+CACHED = 700_000  # bytes and more, of a memory that was written
 NAMES = ("a", "b", "c", "d", "e")
 ROW = np.eye(1, 4, dtype=np.float32)
 
@@ -222,6 +223,34 @@ def test_one_that_took_long_to_open_stays_open_longer(
     memories.close_idle()
 
     assert {"b", "c"} <= set(open_names(memories))
+
+
+def test_one_that_is_not_asked_gives_back_its_caches_once(
+    tmp_path: Path, in_use: Callable[[], int]
+) -> None:
+    vectors = np.repeat(np.eye(1, 768, dtype=np.float32), 100, axis=0)
+    with closing(Memories(Settings(tmp_path))) as memories:
+        for name in NAMES:
+            memories.create(
+                name, embedder=None, dimension=768, store_images=False, request=WITHOUT_ID
+            )
+            with memories.using(name) as served:
+                served.memory.insert([Entry(str(at), "cat") for at in range(100)], vectors)
+        memories.close_idle()  # all were asked before it, and not since the last
+        memories.release(memories.use("b"))
+        before = in_use()
+        memories.close_idle()
+        after = in_use()
+        memories.close_idle()
+        memories.close_idle()
+        last = in_use()
+
+        with memories.using("a") as served:
+            assert served.memory.count == 100
+            served.memory.insert([Entry("new", "dog")], vectors[:1])
+
+    assert before - after > 4 * CACHED
+    assert 0.5 * CACHED < after - last < 2.5 * CACHED  # of "b", which was asked
 
 
 def test_a_closed_memory_is_asked_for_what_is_unlearned_in_another(memories: Memories) -> None:

@@ -41,7 +41,7 @@ class Place:
 
     A memory that is found damaged while it serves is both. ``moving`` is held while it is opened or
     closed, ``tried`` is the time of the last try to reopen a refused one. ``rejections`` are kept
-    while it is closed.
+    while it is closed, and so is what was ``told`` of it, if that is still true.
     """
 
     served: ServedMemory | None = None
@@ -49,6 +49,7 @@ class Place:
     tried: float = -math.inf
     moving: threading.Lock = field(default_factory=threading.Lock)
     rejections: Rejections = field(default_factory=Rejections)
+    told: Any = None
 
     def retry_path(self) -> Path | None:
         """Return the file to reopen; None if the disk is not the cause or a try was recent."""
@@ -136,6 +137,22 @@ class Memories:
             self.release(served)
             if served.asked == asked:
                 self._close(name, served)
+
+    def told(self, name: str, tell: Callable[[ServedMemory], T]) -> T:
+        """Return what ``tell`` says of a memory; of a closed one it is kept until that is opened.
+
+        Raises as ``use``.
+        """
+        place = self._places.get(name, Place())
+        kept: T | None = place.told
+        if kept is not None:
+            return kept
+        was_open = place.served is not None
+        with self.visiting(name) as served:
+            state, told = served.state, tell(served)
+            if not was_open:  # its file is smaller once it is closed
+                served.told = state, told
+        return told
 
     def use(self, name: str, *, asking: bool = True) -> ServedMemory:
         """Return a memory, which is opened if it has to be, and stays open until it is released.
@@ -584,6 +601,8 @@ class Memories:
                 if served.users or self._works_on(name):
                     return False
                 place.served = None
+                state, told = served.told
+                place.told = told if state == served.state else None
             self.note(served.memory)
             try:
                 served.memory.close()
@@ -628,7 +647,7 @@ class Memories:
         served.asked = time.monotonic()
         with self._states:
             told = self._places.get(name) is place and place.refusal is None
-            place.served, place.refusal = served, None
+            place.served, place.refusal, place.told = served, None, None
             self._places[name] = place
             if not told:
                 self._changed(name, True)

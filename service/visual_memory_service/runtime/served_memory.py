@@ -30,7 +30,7 @@ class ServedMemory:
 
     ``users`` of it keep it open; it was ``asked`` last at that time by ``time.monotonic``, and may
     be closed ``idle_seconds`` later. It has given back its caches if it was ``freed`` for the time
-    at which it was asked last.
+    at which it was asked last. ``told`` is a state, and what was told of the memory in it.
 
     Searches with reliability weights are batched apart, in ``soft_searches``, since after edits
     they first update misleading counts, and those with heads in ``head_searches``, since they wait
@@ -48,6 +48,7 @@ class ServedMemory:
     users: int = 0
     asked: float = 0.0
     freed: float = math.nan
+    told: tuple[object, Any] = (None, None)
     searches: Searches = field(init=False)
     soft_searches: Searches = field(init=False)
     head_searches: Searches = field(init=False)
@@ -58,6 +59,11 @@ class ServedMemory:
     def __post_init__(self) -> None:
         self.searches = Searches(self.memory)
         self.soft_searches, self.head_searches = Searches(self.memory), Searches(self.memory)
+
+    @property
+    def state(self) -> object:
+        """What changes with the memory, and whenever it is asked."""
+        return self.memory.version, self.asked
 
     def embedder(self) -> Embedder:
         """Return the embedder that the memory was made with. Raises NoEmbedder, WrongEmbedder."""

@@ -37,8 +37,7 @@ def list_memories(
     filled, last = 0, names[size - 1] if len(names) > size else ""
     for name in names[:size]:
         try:
-            with memories.visiting(name) as served:
-                found.append(describe(served))
+            found.append(memories.told(name, describe))
         except (MemoryClosed, UnknownMemory):  # it was dropped meanwhile
             continue
         except MemoryRefusal as damage:

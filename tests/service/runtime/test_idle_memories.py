@@ -112,8 +112,16 @@ class OpenAndClosed(RuleBasedStateMachine):
             with use(name) as served:
                 assert set(served.memory.ids()) == self.ids[name]
                 assert served.memory.info().count == len(self.ids[name])
+                told = self.memories.told(name, lambda served: (served.memory.count,))
+                assert told == (len(self.ids[name]),)
             if visit and name not in self.working:
                 assert open_names(self.memories) == before
+
+    @rule(name=st.sampled_from(NAMES))
+    def tell(self, name: str) -> None:
+        if name in self.ids:
+            told = self.memories.told(name, lambda served: (served.memory.count,))
+            assert told == (len(self.ids[name]),)
 
     @rule(name=st.sampled_from(NAMES))
     def hold(self, name: str) -> None:
@@ -225,8 +233,53 @@ def test_one_that_took_long_to_open_stays_open_longer(
     assert {"b", "c"} <= set(open_names(memories))
 
 
+def test_what_is_told_of_a_closed_memory_is_kept_until_it_is_opened(memories: Memories) -> None:
+    asked: list[str] = []
+
+    def tell(served: ServedMemory) -> tuple[int, str]:
+        asked.append(served.memory.identity.name)
+        return served.memory.count, served.memory.info().digest
+
+    memories.close_idle()
+    closed = [name for name in NAMES if name not in open_names(memories)]
+
+    first = [memories.told(name, tell) for name in closed]
+    again = [memories.told(name, tell) for name in closed]
+
+    assert again == first
+    assert asked == closed
+    with memories.using(closed[0]) as served:
+        insert(served, "another")
+        assert memories.told(closed[0], tell)[0] == 2
+    assert memories.told(closed[0], tell)[0] == 2
+    memories.close_idle()
+    assert memories.told(closed[0], tell)[0] == 2
+    assert memories.told(closed[1], tell) == first[1]
+    memories.drop(closed[1], request=WITHOUT_ID)
+    with pytest.raises(UnknownMemory):
+        memories.told(closed[1], tell)
+    create(memories, closed[1])
+    assert memories.told(closed[1], tell)[0] == 0
+
+
+def test_what_was_told_before_a_write_is_not_kept(memories: Memories) -> None:
+    memories.close_idle()
+
+    def tell(served: ServedMemory) -> int:
+        told = served.memory.count
+        with memories.using("b") as used:
+            insert(used, f"b-{told + 1}")
+        return told
+
+    assert memories.told("b", tell) == 1
+    memories.release(memories.use("c"))
+    memories.close_idle()
+    assert "b" not in open_names(memories)
+    assert memories.told("b", tell) == 2
+
+
 def test_one_that_is_not_asked_gives_back_its_caches_once(
-    tmp_path: Path, in_use: Callable[[], int]
+    tmp_path: Path, in_use: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vectors = np.repeat(np.eye(1, 768, dtype=np.float32), 100, axis=0)
     with closing(Memories(Settings(tmp_path))) as memories:
@@ -242,8 +295,12 @@ def test_one_that_is_not_asked_gives_back_its_caches_once(
         memories.close_idle()
         after = in_use()
         memories.close_idle()
-        memories.close_idle()
         last = in_use()
+        renewed: list[str] = []
+        files = served.memory._engine.files
+        monkeypatch.setattr(files, "renew_connections", lambda: renewed.append("e"))
+        memories.close_idle()
+        assert not renewed
 
         with memories.using("a") as served:
             assert served.memory.count == 100

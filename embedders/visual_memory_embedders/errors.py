@@ -7,6 +7,11 @@ from pathlib import Path
 from visual_memory_embedders.spec import EmbedderSpec
 
 
+def first_line(problem: Exception) -> str:
+    """Return what an error of a library says, without what follows in further lines."""
+    return str(problem).partition("\n")[0].rstrip(".") or type(problem).__name__
+
+
 class EmbeddingRefusal(Exception):
     """The base of all refusals of this package; its message is a sentence to act on."""
 
@@ -79,6 +84,16 @@ class NoGpu(EmbeddingRefusal):
         super().__init__(
             f"{name!r} cannot run on a GPU ({problem}): install the extra gpu and the driver of "
             'the GPU, or start the server with device = "cpu".'
+        )
+
+
+class GpuFailed(EmbeddingRefusal):
+    """A GPU that failed while a network ran on it."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(
+            f"{name!r} failed on the GPU ({problem}): nothing is lost; if it fails again, restart "
+            "the server."
         )
 
 

@@ -1,21 +1,23 @@
 """Embedding of many encoded images by one network: decoded in threads, one image in each."""
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from visual_memory_embedders.errors import UnsupportedNetwork
+from visual_memory_embedders.errors import GpuFailed, UnsupportedNetwork, first_line
 from visual_memory_embedders.images.images import ImageLimits, decode
 from visual_memory_embedders.images.preprocess import preprocess
 from visual_memory_embedders.images.workers import in_order
 from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
 
+ALMOST = 0.01  # of the largest number: half precision rounds
 AT_ONCE = 32  # images that a GPU is given: it is no faster with more, and memory is scarce there
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -40,7 +42,8 @@ class NetworkEmbedder:
     """The Embedder of every backend: ``network`` maps float32 (n, 3, height, width) to (n, d).
 
     Each image is embedded alone, by one thread, so that neither the batch size nor the number of
-    ``workers`` changes a bit of its vector; or, if they are given, so many ``at_once``.
+    ``workers`` changes a bit of its vector. If it is given, so many are embedded ``at_once`` on a
+    GPU, which one thread uses at a time.
     """
 
     spec: EmbedderSpec
@@ -49,6 +52,7 @@ class NetworkEmbedder:
     limits: ImageLimits
     keeps_values: bool
     at_once: int | None = None
+    on_gpu: threading.Lock = field(default_factory=threading.Lock)
 
     def embed(self, images: Sequence[bytes]) -> NDArray[np.float32]:
         """Embed encoded images as float32 (n, d), in order; threads of ``workers`` may not call it.
@@ -64,7 +68,7 @@ class NetworkEmbedder:
         with closing(prepared):
             while some := [*islice(prepared, self.at_once)]:
                 end = start + len(some)
-                vectors[start:end] = self._unit(start, self.network(np.stack(some)))
+                vectors[start:end] = self._unit(start, self._on_gpu(np.stack(some)))
                 start = end
         return vectors
 
@@ -72,6 +76,19 @@ class NetworkEmbedder:
         made = self.network(self._prepared(position, data)[np.newaxis])
         vector: NDArray[np.float32] = self._unit(position, made)[0]
         return vector
+
+    def _on_gpu(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the network. Raises GpuFailed, UnsupportedNetwork if it makes fewer vectors."""
+        try:
+            with self.on_gpu:
+                made = self.network(images)
+        except Exception as problem:  # each library raises errors of its own
+            raise GpuFailed(self.spec.name, first_line(problem)) from None
+        if len(made) != len(images):
+            raise UnsupportedNetwork(
+                self.spec.name, f"it makes {len(made)} vectors of {len(images)} images"
+            )
+        return made
 
     def _prepared(self, _position: int, data: bytes) -> NDArray[np.float32]:
         return preprocess(decode(data, limits=self.limits), self.spec.preprocessing)
@@ -100,8 +117,11 @@ def embedder_of(
     not (1, d[, 1, 1]).
     """
     black = np.zeros((1, 3, *loaded.preprocessing.crop), dtype=np.float32)
+    at_once = loaded.at_once
     try:
         shape: tuple[int, ...] = loaded.network(black).shape
+        if at_once is not None and not takes_several(loaded.network, black):
+            at_once = 1
     except Exception as problem:  # each library raises errors of its own
         raise UnsupportedNetwork(name, f"it does not run: {problem}") from None
     match shape:
@@ -111,10 +131,22 @@ def embedder_of(
                 loaded.weights_sha256,
                 d,
                 loaded.preprocessing,
-                bit_equal=loaded.at_once is None,
+                bit_equal=at_once is None,
             )
             return NetworkEmbedder(
-                spec, loaded.network, workers, limits, loaded.keeps_values, loaded.at_once
+                spec, loaded.network, workers, limits, loaded.keeps_values, at_once
             )
     wish = "its output must be (n, d) or (n, d, 1, 1)"
     raise UnsupportedNetwork(name, f"{wish}, and for one image it is {shape}")
+
+
+def takes_several(network: Network, black: NDArray[np.float32]) -> bool:
+    """Return True if a network makes of two images about what it makes of each alone."""
+    white = np.ones_like(black)
+    alone = np.concatenate([network(black), network(white)])
+    try:
+        together = network(np.concatenate([black, white]))
+    except Exception:  # each library raises errors of its own
+        return False
+    close = ALMOST * np.abs(alone).max()
+    return together.shape == alone.shape and bool(np.allclose(together, alone, rtol=0, atol=close))

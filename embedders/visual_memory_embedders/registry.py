@@ -80,9 +80,8 @@ def build(
 ) -> Embedder:
     """Return the embedder called ``name``, which embeds images on the threads ``workers``.
 
-    A network's graph may be kept in the folder ``cache``. The network runs on the ``device``: where
-    that is "auto", on a GPU if there is one. Raises UnknownEmbedder, MissingExtra, MissingWeights,
-    WrongWeights, UnsupportedNetwork, NoGpu.
+    A network's graph may be kept in the folder ``cache``. The network runs on the ``device``.
+    Raises UnknownEmbedder, MissingExtra, MissingWeights, WrongWeights, UnsupportedNetwork, NoGpu.
     """
     if network := LITE_NETWORKS.get(name):
         loaded: Loaded = _import(name, "lite_backend", "cpu").load(name, network, cache, device)

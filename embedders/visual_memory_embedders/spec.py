@@ -9,7 +9,7 @@ from typing import Literal, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["cpu", "cuda"]
 Interpolation = Literal["bicubic", "bilinear", "box", "hamming", "lanczos", "nearest"]
 
 

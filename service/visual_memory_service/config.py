@@ -20,7 +20,8 @@ ERASURES = (FILES, FILES_AND_MEMORY)
 RAM: Final = "ram"
 ORIGINALS = (RAM, "disk")
 CPU: Final = "cpu"
-DEVICES = ("auto", CPU, "cuda")
+CUDA: Final = "cuda"
+DEVICES = ("auto", CPU, CUDA)
 MEBIBYTE = 1 << 20
 LISTS = ("allow_embedder", "reranker")
 RERANKER = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})=[^=/\s]+:(\d{1,5})", re.ASCII)
@@ -109,7 +110,7 @@ class Settings(Bounds):
             raise BadSetting(f'originals must be "ram" or "disk", but is "{self.originals}".')
         if self.device not in DEVICES:
             raise BadSetting(f'device must be "auto", "cpu" or "cuda", but is "{self.device}".')
-        if self.device == "cuda" and self.originals != RAM:
+        if self.device == CUDA and self.originals != RAM:
             raise BadSetting('device = "cuda" needs originals = "ram": a GPU holds the vectors.')
         names = set[str]()
         for text in self.reranker:

@@ -49,12 +49,12 @@ class AnswerTooLarge(RequestRefusal):
 
 
 class TooManyOperations(RequestRefusal):
-    """A memory with as many waiting operations as it may have."""
+    """As many waiting operations as there may be, of one memory or of different ones."""
 
-    def __init__(self, memory: str, most: int) -> None:
+    def __init__(self, of: str, most: int) -> None:
         super().__init__(
-            f'{most} operations on the memory "{memory}" wait already, the most there may be; try '
-            "again once some have ended, or cancel them."
+            f"{most} operations {of} wait already, the most there may be; try again once some have "
+            "ended, or cancel them."
         )
 
 
@@ -141,8 +141,8 @@ class BeingReembedded(RequestRefusal):
 
     def __init__(self, operation: str) -> None:
         super().__init__(
-            f"The memory is being embedded anew by {operation}; wait until that has ended, or "
-            "cancel it."
+            f"The memory is being embedded anew by {operation}; wait until that has ended "
+            f"(visual-memory operations wait {operation}), or cancel it."
         )
 
 

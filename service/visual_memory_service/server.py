@@ -97,8 +97,9 @@ async def run(settings: Settings) -> None:
     def unfinished(memory: str) -> None:
         loop.call_soon_threadsafe(to_resume.put_nowait, memory)
 
-    operations = Operations()
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    kept_open = min(KEPT_OPEN, files // FILES_OF_KEPT)
+    operations = Operations(kept_open)
     open_memories = partial(
         Memories,
         settings,
@@ -106,7 +107,7 @@ async def run(settings: Settings) -> None:
         unfinished,
         works_on=operations.works_on,
         fitted=FITTED,
-        kept_open=min(KEPT_OPEN, files // FILES_OF_KEPT),
+        kept_open=kept_open,
     )
     async with AsyncExitStack() as closing:
         opening = asyncio.ensure_future(asyncio.to_thread(open_memories))

@@ -23,6 +23,7 @@ REFUSALS = (
     errors.RerankingRefusal,
 )
 CODES: dict[type[Exception], StatusCode] = {
+    embedders.errors.GpuFailed: StatusCode.FAILED_PRECONDITION,
     embedders.errors.MissingExtra: StatusCode.FAILED_PRECONDITION,
     embedders.errors.MissingWeights: StatusCode.FAILED_PRECONDITION,
     embedders.errors.NoGpu: StatusCode.FAILED_PRECONDITION,

@@ -8,6 +8,7 @@ import pytest
 from visual_memory_embedders import EmbedderSpec, Preprocessing
 from visual_memory_embedders.errors import (
     EmbeddingRefusal,
+    GpuFailed,
     MissingExtra,
     MissingWeights,
     NoGpu,
@@ -25,6 +26,7 @@ REFUSALS = [
     (UndecodableImage(3, "is empty"), ["images[3] is empty."]),
     (WrongEmbedder(SPEC, replace(SPEC, weights_sha256="bb")), ["'lite'", "stored aa, built bb"]),
     (WrongEmbedder(SPEC, replace(SPEC, bit_equal=False)), ["vectors made on a GPU"]),
+    (GpuFailed("lite", "it is full"), ["'lite'", "(it is full)", "restart"]),
     (NoGpu("lite", "none is there"), ["'lite'", "(none is there)", "the extra gpu"]),
     (MissingWeights("lite", "no file", "pip install lite"), ["no file", "pip install lite"]),
     (WrongWeights(Path("w.pth"), wanted="aa", got="bb", remedy="delete it"), ["aa", "bb"]),

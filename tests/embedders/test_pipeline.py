@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from visual_memory_embedders import EmbedderSpec, ImageLimits, Preprocessing
-from visual_memory_embedders.errors import UndecodableImage, UnsupportedNetwork
+from visual_memory_embedders.errors import GpuFailed, UndecodableImage, UnsupportedNetwork
 from visual_memory_embedders.images.workers import IN_FLIGHT
 from visual_memory_embedders.pipeline import Loaded, Network, NetworkEmbedder, embedder_of
 
@@ -175,7 +175,49 @@ def test_of_images_at_once_the_bad_one_is_named(workers: ThreadPoolExecutor) -> 
 def test_a_network_that_takes_images_at_once_does_not_promise_equal_bits(
     workers: ThreadPoolExecutor,
 ) -> None:
-    on_gpu = Loaded("0" * 64, PREPROCESSING, mirror, keeps_values=True, at_once=4)
+    def several(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        return tensor.reshape(-1, 3)
 
-    assert not embedder_of("fake", on_gpu, workers, ImageLimits()).spec.bit_equal
+    on_gpu = Loaded("0" * 64, PREPROCESSING, several, keeps_values=True, at_once=4)
+
+    built = embedder_of("fake", on_gpu, workers, ImageLimits())
+    assert built.at_once == 4
+    assert not built.spec.bit_equal
     assert embedder_of("fake", loaded(mirror), workers, ImageLimits()).spec.bit_equal
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda tensor: tensor.reshape(-1, 3)[:1],  # of the first image alone
+        lambda tensor: tensor.mean(axis=0).reshape(1, 3),
+        lambda tensor: tensor.reshape(-1, 3)[::-1],
+        lambda tensor: tensor.reshape(1, 3),  # raises
+        lambda tensor: tensor.reshape(-1, 3) - tensor.mean(axis=0).reshape(3),
+    ],
+)
+def test_a_network_that_confuses_images_gets_one_at_a_time(
+    network: Network, workers: ThreadPoolExecutor
+) -> None:
+    on_gpu = Loaded("0" * 64, PREPROCESSING, network, keeps_values=True, at_once=4)
+
+    built = embedder_of("fake", on_gpu, workers, ImageLimits())
+
+    assert built.at_once == 1
+    assert not built.spec.bit_equal
+
+
+def test_what_fails_on_the_gpu_is_told(workers: ThreadPoolExecutor) -> None:
+    def fail(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        raise RuntimeError("CUDA error: out of memory.\nCompile with this or that")
+
+    with pytest.raises(
+        GpuFailed, match=r"^'fake' failed on the GPU \(CUDA error: out of memory\): "
+    ):
+        in_batches(fail, workers, 8).embed([colour(1)])
+    with pytest.raises(UnsupportedNetwork, match="it makes 1 vectors of 3 images"):
+        in_batches(mirror_first, workers, 8).embed([colour(1)] * 3)
+
+
+def mirror_first(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+    return tensor[:1].reshape(1, 3)

@@ -345,7 +345,7 @@ def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
         (["serve", "--data", "a", "--config", "nothing.toml"], "nothing.toml cannot be read"),
         (["serve", "--data", "a", "--listen", "here"], "must be HOST:PORT"),
         (["serve", "--data", "a", "--listen", "{server}"], "cannot be listened on"),
-        (["serve", "--data", "a", "--device", "cuda"], 'device is "cuda", and cannot be: '),
+        (["serve", "--data", "a", "--device", "cuda"], "The device cannot be a GPU: "),
         (["serve", "--data", "a", "--threads", "0"], "threads must be at least 1"),
         (["keys", "--rotate", "empty"], "empty is no data folder that a server has used"),
         (["keys", "--rotate", "nowhere"], "nowhere is no data folder that a server has used"),

@@ -23,11 +23,21 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx.external_data_helper import uses_external_data
 
-from visual_memory_embedders.errors import MissingWeights, NoGpu, UnsupportedNetwork
+from visual_memory_embedders.errors import (
+    MissingWeights,
+    NoGpu,
+    UnsupportedNetwork,
+    first_line,
+)
 from visual_memory_embedders.pipeline import AT_ONCE, Loaded, Network
 from visual_memory_embedders.spec import Device, Preprocessing
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CUDA_OPTIONS = {
+    "use_tf32": "0",
+    "cudnn_conv_algo_search": "HEURISTIC",  # to try all would take long for each number of pictures
+    "arena_extend_strategy": "kSameAsRequested",  # PyTorch shares the GPU
+}
 FATAL_ONLY = 4  # errors are raised, and need not be printed too
 FLOATS = ("tensor(float16)", "tensor(float)", "tensor(double)")
 
@@ -113,13 +123,17 @@ def session_on(device: Device, name: str, graph: bytes) -> onnxruntime.Inference
     """Open a session on a device, for the embedder called ``name``. Raises NoGpu."""
     if device == "cpu":
         return open_session(graph)
-    session = None
-    if CUDA in onnxruntime.get_available_providers():
-        onnxruntime.preload_dlls()  # of CUDA, as pip installs it
-        session = open_session(graph, [(CUDA, {"use_tf32": "0"}), CPU])
-    if device == "cuda" and (session is None or not is_on_gpu(session)):
-        raise NoGpu(name, "ONNX Runtime cannot use CUDA")  # it only warns
-    return session or open_session(graph)
+    if CUDA not in onnxruntime.get_available_providers():
+        raise NoGpu(name, "this ONNX Runtime has no CUDA")
+    onnxruntime.preload_dlls()  # of CUDA, as pip installs it
+    try:
+        session = open_session(graph, [(CUDA, CUDA_OPTIONS), CPU])
+    except Exception as problem:  # ONNX Runtime's exceptions share no other class
+        raise NoGpu(name, first_line(problem)) from None
+    if not is_on_gpu(session):  # it would only warn
+        raise NoGpu(name, "ONNX Runtime cannot use CUDA")
+    session.disable_fallback()  # or after an error it would go on with the processor
+    return session
 
 
 def is_on_gpu(session: onnxruntime.InferenceSession) -> bool:

@@ -16,15 +16,15 @@ Place = tuple[Any, Any]  # a torch.device, and a torch.dtype
 
 
 def gpu_of(name: str, device: Device) -> Place | None:
-    """Return where the network of the embedder ``name`` runs on a GPU, None if it does not.
+    """Return where the network of the embedder ``name`` runs on a GPU, None for the processor.
 
     Raises NoGpu.
     """
-    if device != "cpu" and torch.cuda.is_available():
-        return torch.device("cuda"), torch.float16
-    if device == "cuda":
+    if device == "cpu":
+        return None
+    if not torch.cuda.is_available():
         raise NoGpu(name, "PyTorch finds none")
-    return None
+    return torch.device("cuda"), torch.float16
 
 
 def loaded(
@@ -52,7 +52,7 @@ def loaded(
         return vectors
 
     at_once = AT_ONCE if place else None
-    return Loaded(digest, preprocessing, run, keeps_values=place is not None, at_once=at_once)
+    return Loaded(digest, preprocessing, run, keeps_values=False, at_once=at_once)
 
 
 def preprocessing_of(

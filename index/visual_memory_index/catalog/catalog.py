@@ -96,7 +96,8 @@ class Catalog:
                 self._unfinished = Unfinished(self.folder / UNFINISHED)
                 with registry.transaction() as write:
                     write.keep_ready(self._latest.has)
-                self.clear()
+                with suppress(errors.WriteFailed):  # as of a file that cannot be removed
+                    self.clear()
                 undo.pop_all()
 
     def close(self) -> None:
@@ -538,14 +539,24 @@ class Catalog:
         self.reserve.renew()
 
     def _remove(self, files: Sequence[str]) -> None:
-        """Remove the files of dropped memories, and forget them. Raises FileUnavailable."""
+        """Remove the files of dropped memories, and forget them.
+
+        Raises FileUnavailable, after the others, if one cannot be removed.
+        """
+        removed, kept = list[str](), list[errors.FileUnavailable]()
         for file in files:
-            remove_database(self._memories / file)
-            self._latest.drop(file)
-        if files:
+            try:
+                remove_database(self._memories / file)
+                self._latest.drop(file)
+                removed.append(file)
+            except errors.FileUnavailable as problem:
+                kept.append(problem)
+        if removed:
             sync(self._memories)
             with self._registry.transaction() as write:
-                write.forget_dropped(files)
+                write.forget_dropped(removed)
+        if kept:
+            raise kept[0]
 
     def _add(
         self,

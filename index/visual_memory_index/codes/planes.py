@@ -95,6 +95,11 @@ class Planes:
         self._put(np.arange(start, end), codes)
         self.count = end
 
+    def close(self) -> None:
+        """Give back the memory of all codes."""
+        self.count = 0
+        self.blocks.clear()
+
     def remove(self, rows: Rows) -> None:
         """Remove ascending ``rows``; the last rows move to their places, as ``moves`` describes."""
         start, end = moves(self.count, rows)

@@ -111,6 +111,7 @@ class Engine:
         with self.file_reads.writing(), self.lock.writing():
             if not self._closed:
                 self._closed = True
+                self.ram.close()
                 self.store.close()
 
     def current_ram(self) -> RamCopy:

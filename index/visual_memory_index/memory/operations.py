@@ -18,6 +18,7 @@ from visual_memory_index.records.entry import IdMaker, now
 from visual_memory_index.records.operation import (
     GOES_ON,
     GONE,
+    REEMBED,
     RESUMED,
     UNDOABLE,
     UNLEARN,
@@ -302,7 +303,10 @@ def id_of(operation: str) -> str:
 
 def untune(transaction: Transaction, operation: str) -> None:
     """Make the rule before that of ``operation`` the default again. Raises NotUndoable."""
-    newest, *before = default_rules.from_json(transaction.setting(default_rules.SETTING))
+    rules = default_rules.from_json(transaction.setting(default_rules.SETTING))
+    if not any(each.operation == id_of(operation) for each in rules):
+        raise NotUndoable(operation, "its rule went when the memory was re-embedded")
+    newest, *before = rules
     if newest.operation != id_of(operation):
         first = f"{operation.rpartition('/')[0]}/{newest.operation}"
         raise NotUndoable(operation, f"another rule was made the default since; undo {first} first")
@@ -315,6 +319,7 @@ def check_undoable(operation: Operation) -> None:
         raise NotUndoable(operation.name, "it was undone before")
     if operation.kind not in UNDOABLE or operation.state != "done":
         problem = f"its kind is {operation.kind} and its state {operation.state}"
-        raise NotUndoable(
-            operation.name, f"{problem}; only a prune, relabel or tune that is done can"
-        )
+        only = "only a prune, relabel or tune that is done can"
+        if operation.kind == REEMBED:
+            only += "; a copy of the memory with the former vectors undoes a reembed"
+        raise NotUndoable(operation.name, f"{problem}; {only}")

@@ -98,6 +98,15 @@ class NewVectors:
             names = [part.name for part in self._parts()]
             self._engine.store.drop_derived(names)
 
+    def drop_others(self) -> None:
+        """Delete what is stored of other embedders' vectors. Raises FileUnavailable."""
+        with self._engine.writer.turn:
+            self._engine.check_open()
+            with self._engine.reading_file() as store:
+                names = [*store.derived_sizes(PREFIX)]
+            others = [name for name in names if not name.startswith(self._prefix)]
+            self._engine.store.drop_derived(others)
+
     def _parts(self) -> list[Part]:
         with self._engine.reading_file() as store:
             names = store.derived_sizes(self._prefix)

@@ -111,6 +111,10 @@ class RamCopy:
         counts = self.pruned.label_counts - self._forgotten_counts
         return counts + self._hidden_counts if self._pruning else counts
 
+    def close(self) -> None:
+        """Give back the memory of all vectors at once; nothing is asked afterwards."""
+        self.vectors.close()
+
     def votes(self, ids: Sequence[str]) -> NDArray[np.bool_]:
         """Return a mask (n,) of the ``ids`` of entries that are in this copy and not pruned."""
         return self._columns.rows_of_ids(ids) >= 0

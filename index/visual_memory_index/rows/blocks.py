@@ -98,6 +98,11 @@ class Blocks:
         while (len(self._blocks) - 1) * self._block_rows > self.count:
             self._blocks.pop()
 
+    def close(self) -> None:
+        """Give back the memory of all rows."""
+        self.count = 0
+        self._blocks.clear()
+
     def blocks(self) -> list[NDArray[np.float32]]:
         """Return all rows, as arrays in order."""
         return [block for _, block in self.filled()]

@@ -74,6 +74,10 @@ class ScannedIndex:
         self._planes.remove(rows)
         self._rows.remove(rows)
 
+    def close(self) -> None:
+        self._planes.close()
+        self._rows.close()
+
     def holds(self, rows: Rows, vectors: NDArray[np.float32]) -> bool:
         stored = isinstance(self._rows, StoredRows)
         same = stored or self.gather(rows).tobytes() == vectors.tobytes()

@@ -36,6 +36,9 @@ class StoredRows:
         """Count ``rows`` no more: ``read`` returns others in their places, as ``moves`` says."""
         self.count -= len(rows)
 
+    def close(self) -> None:
+        """Do nothing: nothing is kept."""
+
     def distances(self, queries: NDArray[np.float32], numbers: Rows, rows: Rows) -> Distances:
         """Return ``distances_of_pairs`` of queries[numbers] to these ``rows``: float64 (m,)."""
         distances = np.empty(len(rows))

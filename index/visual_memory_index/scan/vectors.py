@@ -69,6 +69,9 @@ class UnitRows(Protocol):
     def remove(self, rows: Rows) -> None:
         """Remove ascending ``rows`` as ``moves`` describes, and leave nothing of them in RAM."""
 
+    def close(self) -> None:
+        """Give back the memory of all rows at once; nothing is asked afterwards."""
+
     def blocks(self) -> Iterable[NDArray[np.float32]]:
         """Return all rows, as arrays in order."""
 
@@ -182,5 +185,5 @@ class IndexFactory(Protocol):
     def clear_scratch(self) -> None:
         """Clear what work with vectors left in the buffers of libraries and on this thread's stack.
 
-        Raises MemoryError, OSError.
+        Raises MemoryError, OSError, DeviceFailed.
         """

@@ -21,7 +21,7 @@ KEPT_MICROSECONDS = 30 * 24 * 3600 * 1_000_000
 class SqliteOperations(SqliteUnlearning):
     """The part of a ``Transaction`` that reads and writes operations."""
 
-    def begin(self, name: str, kind: str, principal: str) -> None:
+    def begin(self, name: str, kind: str, principal: str, *, created_at: int | None = None) -> None:
         """Insert a running operation, and delete operations that ended more than 30 days ago.
 
         Those that can be undone, and unlearnings, are never deleted.
@@ -33,7 +33,7 @@ class SqliteOperations(SqliteUnlearning):
         self._db.execute(
             "INSERT INTO operations (name, kind, principal, state, created_at) "
             "VALUES (?, ?, ?, 'running', ?)",
-            (name, kind, principal, now()),
+            (name, kind, principal, now() if created_at is None else created_at),
         )
 
     def end(

@@ -228,8 +228,8 @@ class Transaction(Protocol):
     def digest(self) -> str:
         """Return the digest of the entries as this transaction sees them."""
 
-    def begin(self, name: str, kind: str, principal: str) -> None:
-        """Add a running operation of this ``kind``, begun by ``principal``.
+    def begin(self, name: str, kind: str, principal: str, *, created_at: int | None = None) -> None:
+        """Add a running operation of this ``kind``, begun by ``principal``, by default now.
 
         ``name`` has to sort after the names of earlier operations.
         """

@@ -12,7 +12,7 @@ from visual_memory.terminal.output import MEBIBYTE, plural, print_json, say, siz
 from visual_memory.terminal.progress import Progress
 from visual_memory_service.console import files
 from visual_memory_service.console.arguments import add_asking, add_path
-from visual_memory_service.console.interrupted import report_made
+from visual_memory_service.console.interrupted import report_made, report_running_operations
 
 
 def add_to(commands: Commands) -> None:
@@ -39,9 +39,11 @@ def add_to(commands: Commands) -> None:
         "embed a memory's stored pictures with another embedder, while it serves",
     )
     parser.add_argument(
-        "new", metavar="NEW", help="a new memory, which has the former vectors at the end"
+        "former", metavar="FORMER", help="a new memory, which has the former vectors at the end"
     )
-    parser.add_argument("--embedder", required=True, help="the new embedder; needed")
+    parser.add_argument(
+        "--embedder", metavar="EMBEDDER", required=True, help="the new embedder; needed"
+    )
 
 
 def backup(client: Client, options: Namespace) -> None:
@@ -85,15 +87,17 @@ def copy(client: Client, options: Namespace) -> None:
 
 def reembed(client: Client, options: Namespace) -> None:
     """Embed a memory's stored pictures anew."""
-    with Progress("pictures") as progress:
-        done = client.memory(options.name).reembed(
-            options.embedder, former_name=options.new, progress=progress.reach
-        )
+    memory = client.memory(options.name)
+    before = memory.info()
+    with report_running_operations(client, options.name), Progress("pictures") as progress:
+        done = memory.reembed(options.embedder, former_name=options.former, progress=progress.reach)
     if options.json:
         print_json(asdict(done))
-    else:
-        say(f"{options.name} has vectors of {done.embedder}: {plural(done.count, 'entry')}.")
-        say(f"{done.former_name} has the former ones.")
+        return
+    say(f"{options.name} has vectors of {done.embedder}: {plural(done.count, 'entry')}.")
+    say(f"{done.former_name} has the former ones.")
+    if before.calibration or before.default_rule:
+        say("Its calibration and the rule of its tuning went with the former vectors.")
 
 
 def in_mebibytes(progress: Progress) -> Callable[[int, int], None]:

@@ -24,8 +24,8 @@ from visual_memory_service.runtime.threads import in_thread
 
 ROUNDING = 1e-9  # of the sum of all shares, which is 1
 NO_CALIBRATION = (
-    "has no calibration (it was never calibrated, lost it when entries were unlearned, or has one "
-    "of an earlier version)"
+    "has no calibration (it was never calibrated, lost it when entries were unlearned or it was "
+    "embedded anew, or has one of an earlier version)"
 )
 
 

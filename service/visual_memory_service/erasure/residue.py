@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -48,8 +49,9 @@ def erase_files(
 
 def overwrite_unused(memories: Memories) -> None:
     """Overwrite memory of this process that is in use no more, where libraries keep it."""
-    memories.indexes.clear_scratch()
     memories.embedders.drop_values()
+    gc.collect()
+    memories.indexes.clear_scratch()
     process_memory.overwrite_freed()
 
 

@@ -23,7 +23,7 @@ from visual_memory_service.erasure.signing_keys import SigningKeys
 from visual_memory_service.erasure.statement import Search, draft, to_statement
 from visual_memory_service.errors import NoCertificate
 from visual_memory_service.runtime.memories import Memories
-from visual_memory_service.runtime.operations import Job, Operations
+from visual_memory_service.runtime.operations import Job, Operations, unless_repeated
 from visual_memory_service.runtime.served_memory import ServedMemory
 
 log = structlog.get_logger()
@@ -81,8 +81,10 @@ class UnlearningWork:
 
         If none of the ids is stored, the operation is done at once; a repeated request returns the
         earlier operation. Raises UnknownEntries if an id is not stored and ``allow_missing`` is
-        False, TooManyIds, RequestReused, FileUnavailable.
+        False, TooManyIds, TooManyOperations, RequestReused, FileUnavailable.
         """
+        name = served.memory.identity.name
+        unless_repeated(lambda: self.operations.check_room(name), request, served.memory)
 
         def none() -> str:
             unknown = list(dict.fromkeys(ids))  # backups may still hold them
@@ -138,7 +140,11 @@ class UnlearningWork:
             if self.erasure != FILES:  # the search leaves pieces of what it looked for
                 try:
                     overwrite_unused(self.memories)
-                except (MemoryError, OSError) as error:  # what was certified holds all the same
+                except (
+                    MemoryError,
+                    OSError,
+                    MemoryRefusal,
+                ) as error:  # what was certified holds all the same
                     log.warning("pieces not overwritten", operation=job.name, problem=repr(error))
             served.memory.unlearning.forget(job.name)
             return result

@@ -1,37 +1,43 @@
-"""Where the vectors of a server are searched: by its processor, or on a GPU."""
+"""Where a server computes: on its processor, or on a GPU."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from dataclasses import replace
 
 import structlog
 
 import visual_memory_index as index
-from visual_memory_service.config import CPU, RAM, BadSetting, Settings
+from visual_memory_service.config import CPU, CUDA, RAM, BadSetting, Settings
 
+NO_TORCH = (
+    "PyTorch cannot be used ({}); in the checkout of visual-memory, in a new environment: "
+    "pip install -e '.[gpu]'"
+)
+IN_FILES = 'a GPU holds the vectors, and originals is "disk"'
 log = structlog.get_logger()
 
 
-def indexes_of(settings: Settings) -> index.IndexFactory:
-    """Return the indexes for a server's ``device``, which is logged.
+def decided(settings: Settings) -> tuple[Settings, index.IndexFactory]:
+    """Return settings whose ``device`` is no more "auto", and the indexes for it; log both.
 
-    Raises BadSetting if that is "cuda" and no GPU can be used.
+    Raises BadSetting if the device is "cuda" and no GPU can be used.
     """
-    on_gpu, problem = settings.device != CPU and settings.originals == RAM, ""
-    if on_gpu and find_spec("torch") is None:
-        on_gpu, problem = False, "PyTorch is not installed: install the extra gpu"
-    if on_gpu:
-        from visual_memory_index.device.indexes import DeviceIndexes  # it imports PyTorch
-
+    problem = IN_FILES if settings.originals != RAM else ""
+    if settings.device != CPU and not problem:
         try:
+            from visual_memory_index.device.indexes import DeviceIndexes  # it imports PyTorch
+
             indexes = DeviceIndexes(settings.threads)
+        except (ImportError, OSError) as missing:
+            problem = NO_TORCH.format(str(missing).partition("\n")[0].rstrip("."))
         except index.errors.UnfitDevice as unfit:
             problem = str(unfit)
         else:
-            log.info("vectors on a device", device=indexes.unsearchable[-1])
-            return indexes
-    if settings.device == "cuda":
-        raise BadSetting(f'device is "cuda", and cannot be: {problem}')
-    if problem:
-        log.info("vectors in RAM", problem=problem)
-    return index.ScannedIndexes(settings.threads, settings.originals)
+            log.info("computes on a GPU", device=indexes.device.name)
+            return replace(settings, device=CUDA), indexes
+    if settings.device == CUDA:
+        raise BadSetting(f"The device cannot be a GPU: {problem}")
+    if settings.device != CPU:
+        log.info("computes on the processor", problem=problem)
+    indexes_in_ram = index.ScannedIndexes(settings.threads, settings.originals)
+    return replace(settings, device=CPU), indexes_in_ram

@@ -11,7 +11,7 @@ import structlog
 from visual_memory_embedders import BUILT_IN, Device, Embedder, ImageLimits, build
 from visual_memory_embedders.images.thumbnails import smaller, thumbnails
 from visual_memory_index import running_threads
-from visual_memory_service.config import Settings
+from visual_memory_service.config import CPU, CUDA, Settings
 from visual_memory_service.errors import EmbedderNotAllowed
 
 log = structlog.get_logger()
@@ -26,7 +26,7 @@ class Embedders:
         self._limits = ImageLimits(settings.image_bytes_max, settings.image_pixels_max)
         self._workers = running_threads(settings.threads, "embed")
         self._building = threading.Lock()
-        self._device: Device = settings.device
+        self._device: Device = CUDA if settings.device == CUDA else CPU
         self._built: dict[tuple[str, Device], Embedder] = {}
 
     def get(self, name: str, *, bit_equal: bool = False) -> Embedder:
@@ -56,7 +56,7 @@ class Embedders:
         return self._built.get((name, self._device_of(bit_equal)))
 
     def _device_of(self, bit_equal: bool) -> Device:
-        return "cpu" if bit_equal else self._device
+        return CPU if bit_equal else self._device
 
     def drop_values(self) -> None:
         """Drop the embedders that keep values of pictures; each is built anew at its next use."""

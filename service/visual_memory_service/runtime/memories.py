@@ -20,7 +20,7 @@ from visual_memory_index.records.operation import Progress
 from visual_memory_index.store.store import Sought
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime.check import Checks
-from visual_memory_service.runtime.devices import indexes_of
+from visual_memory_service.runtime.devices import decided
 from visual_memory_service.runtime.embedders import Embedders
 from visual_memory_service.runtime.heap import release_free_pages
 from visual_memory_service.runtime.rejections import Rejections
@@ -90,7 +90,8 @@ class Memories:
         indexes: index.IndexFactory | None = None,
     ) -> None:
         self.fitted, self.kept_open = fitted, kept_open
-        self.indexes = indexes or indexes_of(settings)
+        settings, decided_on = (settings, indexes) if indexes else decided(settings)
+        self.indexes: index.IndexFactory = decided_on
         self.embedders = Embedders(settings)
         self.importing = index.running_threads(IMPORTS_AT_ONCE, "import")
         self._changed, self._unfinished, self._works_on = changed, unfinished, works_on
@@ -102,10 +103,12 @@ class Memories:
         self.catalog = index.Catalog(settings.data, self.indexes)
         with ExitStack() as undo:
             undo.callback(self.close)
+            self._clear()
             names = self.catalog.names_by_use()
             self._places.update({name: Place() for name in sorted(names)})
             for name in reversed(names[:kept_open]):  # so that the last one used is the last asked
-                self._open_or_note(name, self._places[name])
+                with suppress(errors.TooManyFiles):
+                    self._open_or_note(name, self._places[name])
             for name, place in self._places.items():
                 if place.refusal is None:
                     changed(name, True)
@@ -238,7 +241,7 @@ class Memories:
         """Find the memories that hold the content of these entries, and those that cannot be read.
 
         Copies of ``memory`` are also found by the ids alone. Raises CorruptStore, FileUnavailable
-        if the entries themselves cannot be read.
+        if the entries themselves cannot be read, and TooManyFiles.
         """
         sought, own = memory.unlearning.sought(ids), memory.identity.name
         found = Duplicates([], [])
@@ -252,6 +255,8 @@ class Memories:
                     held = self._holds(name, sought)
                 if held:
                     found.also_in.append(name)
+            except errors.TooManyFiles:
+                raise
             except errors.MemoryRefusal as refusal:
                 if name in self._places:  # or it was dropped meanwhile
                     log.warning("memory not asked", memory=name, reason=errors.in_full(refusal))
@@ -324,7 +329,7 @@ class Memories:
         log.info("memory dropped", memory=name)
         if place is not None and place.served is not None:
             place.served.memory.close(keep=False)
-        self._clear(name)
+        self._clear()
 
     def backup(self, name: str, *, check: Callable[[], None], request: index.Request) -> BinaryIO:
         """Write a memory's current content to a file without a name, and return the open file.
@@ -429,7 +434,7 @@ class Memories:
                     with self._states:
                         self._places[former_name] = Place()
                         self._changed(former_name, True)
-                self._clear(name)
+                self._clear()
             log.info("memory re-embedded", memory=name, former=former_name)
             return new
 
@@ -483,12 +488,12 @@ class Memories:
                     log.info("memory created", memory=made.name, left_out=made.left_out)
                     return made.left_out
 
-    def _clear(self, name: str) -> None:
-        """Remove the file of a memory that is gone; if that fails, it is removed later."""
+    def _clear(self) -> None:
+        """Remove the files of memories that are gone; those that cannot be are removed later."""
         try:
             self.catalog.clear()
         except errors.FileRefusal as problem:
-            log.error("file not removed", memory=name, reason=errors.in_full(problem))
+            log.error("file not removed", reason=errors.in_full(problem))
 
     def check_free(self, name: str, request_id: str) -> None:
         """Raise MemoryExists if a name is taken, unless the request was answered before.
@@ -550,13 +555,18 @@ class Memories:
             place.moving.release()
 
     def _open_or_note(self, name: str, place: Place) -> None:
-        """Open a memory and serve it, or store the error that all later callers get."""
+        """Open a memory and serve it, or store the error that all later callers get.
+
+        Raises TooManyFiles, which says nothing of the memory.
+        """
         began = time.perf_counter()
         try:
             memory = self._freeing_files(partial(self.catalog.open, name))
             seconds = time.perf_counter() - began
             log.info("memory opened", memory=name, entries=memory.count, seconds=round(seconds, 2))
             self._serve(name, memory, place, seconds)
+        except errors.TooManyFiles:
+            raise
         except errors.MemoryRefusal as refusal:
             with self._states:
                 place.refusal = refusal

@@ -42,8 +42,10 @@ PROGRESS_SECONDS = 0.5
 CHECK_SECONDS = 0.1
 PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
 AFTER = "It begins after the unlearning {}, which waits: {}"
+DELETED = "Its memory was being deleted."
 AT_ONCE = 2  # further operations wait, since each may use all processors
 WAITING_MAX = 100  # of one memory
+MEMORIES_MAX = 100
 SHORT_SECONDS_MAX = 30.0
 ENDED_MAX = 1000  # operations whose progress is kept after their end
 log = structlog.get_logger()
@@ -189,9 +191,13 @@ def pauses() -> Iterator[float]:
 
 
 class Operations:
-    """Starts operations and tracks running ones; ended operations are in their memories' files."""
+    """Starts operations and tracks running ones; ended operations are in their memories' files.
 
-    def __init__(self) -> None:
+    Those that run or wait are of ``memories_max`` memories at most, since these stay open.
+    """
+
+    def __init__(self, memories_max: int = MEMORIES_MAX) -> None:
+        self._memories_max = memories_max
         self._threads = FairThreads(AT_ONCE, "operation")
         self._erasing = FairThreads(1, "erasing")  # waits for nothing else
         self._lock = threading.Lock()
@@ -211,8 +217,10 @@ class Operations:
         name = memory.identity.name
         if self._closed:
             raise errors.MemoryClosed(name)
-        if self._threads.count(name) >= WAITING_MAX and repeated(request, memory) is None:
-            raise TooManyOperations(name, WAITING_MAX)
+        if repeated(request, memory) is None:
+            self.check_room(name)
+            if self._threads.count(name) >= WAITING_MAX:
+                raise TooManyOperations(f'on the memory "{name}"', WAITING_MAX)
         started = memory.operations.begin(kind, request=request)
         if not started.again:
             self.resume(memory, started.operation, work)
@@ -285,6 +293,15 @@ class Operations:
         while job := self._jobs.get(name):
             yield job.progress
             await asyncio.wait([asyncio.wrap_future(job.ended)], timeout=PROGRESS_SECONDS)
+
+    def check_room(self, memory_name: str) -> None:
+        """Check that operations of no more than ``memories_max`` memories would run or wait.
+
+        Raises TooManyOperations.
+        """
+        busy = {job.memory_name for job in [*self._jobs.values()]}
+        if memory_name not in busy and len(busy) >= self._memories_max:
+            raise TooManyOperations("on different memories", self._memories_max)
 
     def works_on(self, memory_name: str) -> bool:
         """Return True if an operation on a memory runs, or waits to."""
@@ -408,6 +425,8 @@ class Operations:
     def _run(self, job: Job, work: Work) -> None:
         try:
             self._carry_out(job, work)
+        except errors.MemoryClosed:  # its end cannot be stored: the memory was dropped
+            log.info("operation ended with its memory", operation=job.name)
         except Exception as error:  # nobody waits for this thread
             log.error("operation failed", operation=job.name, exc_info=error)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from visual_memory.v1 import memory_pb2
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index.errors import MemoryClosed, MemoryRefusal, UnknownMemory
+from visual_memory_index.errors import MemoryClosed, MemoryRefusal, TooManyFiles, UnknownMemory
 from visual_memory_service.convert import answers
 from visual_memory_service.convert.page_token import from_token, to_page_bounds
 from visual_memory_service.decisions.calibration import calibration_of
@@ -30,7 +30,10 @@ def describe(served: ServedMemory) -> memory_pb2.Memory:
 def list_memories(
     request: pb.ListMemoriesRequest, memories: Memories, bytes_max: int
 ) -> pb.ListMemoriesResponse:
-    """Describe a page of memories by name, cut short at ``bytes_max``. Raises BadField."""
+    """Describe a page of memories by name, cut short at ``bytes_max``.
+
+    Raises BadField, TooManyFiles.
+    """
     after, size = to_page_bounds(request)
     names = [name for name in memories.names() if name > after]
     found: list[memory_pb2.Memory] = []
@@ -40,6 +43,8 @@ def list_memories(
             found.append(memories.told(name, describe))
         except (MemoryClosed, UnknownMemory):  # it was dropped meanwhile
             continue
+        except TooManyFiles:
+            raise
         except MemoryRefusal as damage:
             found.append(memory_pb2.Memory(name=name, damage=str(damage)))
         filled += found[-1].ByteSize()

@@ -37,7 +37,7 @@ from visual_memory_service.erasure.unlearn import UnlearningWork, certificate_of
 from visual_memory_service.errors import ConnectionEnding
 from visual_memory_service.runtime.backups import Backups
 from visual_memory_service.runtime.memories import Memories
-from visual_memory_service.runtime.operations import Job, Operations, Work, unless_repeated
+from visual_memory_service.runtime.operations import DELETED, Job, Operations, Work, unless_repeated
 from visual_memory_service.runtime.served_memory import ServedMemory
 from visual_memory_service.runtime.threads import in_stoppable_thread, in_thread
 from visual_memory_service.wire import rerank
@@ -541,7 +541,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         if self.memories.catalog.recall(again) is not None:
             return
         try:
-            self.operations.stop(name)
+            self.operations.stop(name, reason=DELETED)
             self.memories.drop(name, request=again)
         except BaseException:
             self.unlearning.resume(name)

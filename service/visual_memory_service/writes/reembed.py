@@ -13,6 +13,7 @@ import numpy as np
 import structlog
 
 from visual_memory_embedders import EmbedderSpec
+from visual_memory_embedders.errors import WrongEmbedder
 from visual_memory_index import (
     REEMBED,
     RESUMED,
@@ -26,12 +27,13 @@ from visual_memory_index import (
     errors,
 )
 from visual_memory_index.errors import MemoryRefusal, UnknownMemory
-from visual_memory_service.errors import BeingReembedded, ErasureWaits
+from visual_memory_service.errors import BadField, BeingReembedded, ErasureWaits, NoEmbedder
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Job, Operations
 
 PICTURES_AT_ONCE, PAUSE_SECONDS = 64, 0.2
 WAITED_FOR = 8  # pictures that one of a call may have to wait for
+ON_GPU = 32  # which takes as long for fewer
 FREE_TRIES = 3  # to replace a memory while it may be written
 REPLACED = "The memory gets other vectors at this moment; start it again."
 log = structlog.get_logger()
@@ -62,13 +64,19 @@ class Reembedding:
     def begin(self, memory: Memory, embedder: str, former_name: str, request: Request) -> Operation:
         """Start to embed a memory's pictures anew; the former is kept as ``former_name``.
 
-        Raises BeingReembedded, NoPictures, MemoryExists, EmbedderNotAllowed, RequestReused,
-        FileUnavailable, and errors of building the embedder.
+        Raises NoEmbedder, BadField, BeingReembedded, TooManyOperations, NoPictures, MemoryExists,
+        EmbedderNotAllowed, RequestReused, FileUnavailable, and errors of building the embedder.
         """
+        name = memory.identity.name
+        if memory.identity.embedder is None:
+            raise NoEmbedder(name)
+        if former_name == name:
+            raise BadField("former_name", "must be another name than that of the memory itself")
         spec = self.memories.embedders.get(embedder).spec
         draft = json.dumps(asdict(ReembedResult(embedder, former_name)))
         with self._beginning:
             if memory.recall(request) is None:
+                self.operations.check_room(name)
                 for other in memory.operations.unfinished(REEMBED):
                     if memory.operations.get(other.name).state == "running":
                         raise BeingReembedded(other.name)
@@ -98,6 +106,7 @@ class Reembedding:
         asked = ReembedResult(**json.loads(job.operation.result or "{}"))
         spec = self.memories.embedders.get(asked.embedder).spec
         new = job.memory.new_vectors(spec.to_json(), spec.dimension)
+        new.drop_others()
         try:
             self._reembed(job, asked, spec, new)
         except BaseException:
@@ -113,18 +122,19 @@ class Reembedding:
 
         def finish(transaction: Transaction) -> None:
             done = replace(asked, count=transaction.count())
-            transaction.begin(job.name, REEMBED, job.operation.principal)
+            principal, began = job.operation.principal, job.operation.created_at
+            transaction.begin(job.name, REEMBED, principal, created_at=began)
             transaction.end(job.name, "done", result=json.dumps(asdict(done)))
-            transaction.log("ReembedMemory", done.count, job.operation.principal)
+            transaction.log("ReembedMemory", done.count, principal)
 
         def hold() -> None:
             if erasing := memory.operations.unfinished(UNLEARN):
                 raise ErasureWaits(erasing[0].name)
             memory.operations.end_stale()
-            self._embed_missing(job, asked, new)
+            self._embed_missing(job, asked, spec, new)
 
         for tried in count():
-            self._embed_missing(job, asked, new)
+            self._embed_missing(job, asked, spec, new)
             while self.operations.running(job.memory_name, UNLEARN):
                 job.pause(PAUSE_SECONDS)
             waits = tried >= FREE_TRIES
@@ -148,7 +158,9 @@ class Reembedding:
                 return
             job.pause(PAUSE_SECONDS)
 
-    def _embed_missing(self, job: Job, asked: ReembedResult, new: NewVectors) -> None:
+    def _embed_missing(
+        self, job: Job, asked: ReembedResult, spec: EmbedderSpec, new: NewVectors
+    ) -> None:
         """Embed the pictures of a job's memory that have no new vectors yet, and store these.
 
         No embedder is held longer than for some pictures: an unlearning may have to drop it.
@@ -158,10 +170,12 @@ class Reembedding:
         while pictures := new.missing(PICTURES_AT_ONCE):
             job.report_progress(done, max(done + len(pictures), job.memory.info().count))
             self.memories.check_free(asked.former_name, "")
-            vectors = []
-            for start in range(0, len(pictures), WAITED_FOR):
+            vectors, size = [], WAITED_FOR if spec.bit_equal else ON_GPU
+            for start in range(0, len(pictures), size):
                 embedder = self.memories.embedders.get(asked.embedder)
-                part = [each.image for each in pictures[start : start + WAITED_FOR]]
+                if embedder.spec != spec:
+                    raise WrongEmbedder(spec, embedder.spec)
+                part = [each.image for each in pictures[start : start + size]]
                 vectors.append(embedder.embed(part))
             new.keep([each.key for each in pictures], np.concatenate(vectors))
             done += len(pictures)

@@ -72,12 +72,10 @@ def test_on_a_device_the_weights_are_halved_and_some_images_go_at_once() -> None
     assert vectors.dtype == np.float32
     assert vectors.tolist() == [[3, 3, 3]] * 5  # 1.0001 is 1 in half precision
     assert network.at_once
-    assert network.keeps_values
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
-def test_without_a_gpu_one_is_refused_and_auto_is_the_processor() -> None:
-    assert gpu_of("n", "auto") is None
+def test_without_a_gpu_one_is_refused() -> None:
     assert gpu_of("n", "cpu") is None
     with pytest.raises(NoGpu, match=r"^'n' cannot run on a GPU \(PyTorch finds none\): install "):
         gpu_of("n", "cuda")

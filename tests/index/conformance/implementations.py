@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ from visual_memory_index.sqlite.store import SqliteStore
 from visual_memory_index.store.store import Identity, Store
 from visual_memory_index.store.stored_files import SearchableTransaction, StoredFiles
 
+if TYPE_CHECKING:
+    from visual_memory_index.device.device import Device
+
 T = TypeVar("T")
 
 NewIndex: TypeAlias = Callable[[int], VectorIndex]
@@ -41,16 +44,24 @@ def scanned_index(dimension: int, block_rows: int | None = None) -> ScannedIndex
     return ScannedIndex(Blocks(dimension, block_rows), Planes(dimension, block_rows), THREADS)
 
 
-def device_index(dimension: int, block_rows: int | None = None) -> ScannedIndex:
+def device_index(
+    dimension: int, block_rows: int | None = None, few: int = 0, **held: int
+) -> ScannedIndex:
     """Return an index that searches on a device, see ``on_device``."""
     device = on_device()
-    import torch
-
     from visual_memory_index.device.device_rows import DeviceRows
     from visual_memory_index.device.indexes import DeviceIndex
 
-    device_rows = DeviceRows(dimension, torch.device(device), block_rows)
-    return DeviceIndex(Planes(dimension), device_rows, THREADS, few=0)
+    there = DeviceRows(dimension, shared_device(device), block_rows, **held)
+    return DeviceIndex(Planes(dimension), there, THREADS, few)
+
+
+@cache
+def shared_device(name: str) -> Device:
+    """Return a device, which takes a moment to be checked."""
+    from visual_memory_index.device.device import Device
+
+    return Device(name)
 
 
 class StoredIndex(ScannedIndex):
@@ -85,6 +96,8 @@ INDEXES: Mapping[str, NewIndex] = MappingProxyType(
         "stored": StoredIndex,
         "on a device": device_index,
         "on a device, in small blocks": partial(device_index, block_rows=SMALL_BLOCK),
+        "on a device, a few at a time": partial(device_index, scores=100, pairs=20),
+        "on a device from 20 rows on": partial(device_index, few=20),
     }
 )
 

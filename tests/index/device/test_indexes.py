@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from tests.index.devices import on_device
 
 from visual_memory_index import Catalog, Entry, Query, ScannedIndexes, unit_rows
 from visual_memory_index.device.indexes import DeviceIndex, DeviceIndexes
-from visual_memory_index.errors import CorruptCopy, UnfitDevice
+from visual_memory_index.errors import CorruptCopy, DeviceFailed
 from visual_memory_index.records.request import WITHOUT_ID
 
 
@@ -52,7 +51,8 @@ def test_a_memory_answers_as_in_ram_through_a_history_of_writes(tmp_path: Path) 
         there = memories[1]._engine.ram.vectors
         assert isinstance(there, DeviceIndex)
         memories[1].check()
-        there._device_rows.put(np.arange(1), -there.gather(np.arange(1)))
+        with there._there.changing():
+            there._there.put(np.arange(1), -there.gather(np.arange(1)))
         with pytest.raises(CorruptCopy):
             memories[1].check()
 
@@ -60,18 +60,60 @@ def test_a_memory_answers_as_in_ram_through_a_history_of_writes(tmp_path: Path) 
 def test_the_device_is_named_as_what_cannot_be_searched() -> None:
     indexes = DeviceIndexes(1, on_device())
 
-    assert indexes.unsearchable[-1] in ("the memory of CPU", "the memory of GPU 0")
+    name = indexes.device.name
+    assert indexes.unsearchable[-2:] == (
+        f"the memory of {name}",
+        f"the buffers of the driver of {name}",
+    )
     assert not isinstance(indexes.new(4, background=True), DeviceIndex)
 
 
-def test_a_device_that_cannot_compute_is_refused() -> None:
-    with pytest.raises(
-        UnfitDevice, match=r'^META cannot be used \(.+\); start with device = "cpu"'
-    ):
-        DeviceIndexes(1, "meta")
+def test_few_rows_stay_in_ram_and_many_are_on_the_device_until_half_are_gone() -> None:
+    index = DeviceIndexes(1, on_device(), few=100).new(4)
+    assert isinstance(index, DeviceIndex)
+    vectors = unit_rows(np.random.default_rng(0).standard_normal((150, 4)).astype(np.float32))
+
+    index.append(vectors[:100])
+    there = [index.is_there]
+    index.append(vectors[100:])
+    there.append(index.is_there)
+    index.remove(np.arange(90))
+    there.append(index.is_there)
+    index.remove(np.arange(11))
+    there.append(index.is_there)
+    left = index._there.count
+    index.append(vectors)
+    there.append(index.is_there)
+    index.close()
+
+    assert there == [False, True, True, False, True]
+    assert (left, index._there.count, index.count) == (0, 0, 0)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
-def test_without_a_gpu_it_says_so() -> None:
-    with pytest.raises(UnfitDevice, match=r"^GPU 0 cannot be used "):
-        DeviceIndexes(1)
+def test_a_device_that_failed_is_no_damage_of_a_memory(tmp_path: Path) -> None:
+    indexes = DeviceIndexes(1, on_device(), few=10)
+    vectors = unit_rows(np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32))
+    with closing(Catalog(tmp_path, indexes)) as catalog:
+        memory = catalog.create(
+            "m", dimension=4, embedder=None, store_images=False, request=WITHOUT_ID
+        )
+        assert memory is not None
+        lost = list[object]()
+        memory.watch(lost.append)
+        with closing(memory):
+            memory.insert([Entry(str(at), "cat") for at in range(50)], vectors)
+            indexes.device.failure = "it is broken"
+            memory.delete(["3"])
+            for ask in (memory.check, lambda: memory.nearest([Query(vectors[:1], 1)])):
+                with pytest.raises(DeviceFailed, match="it is broken"):
+                    ask()
+            with pytest.raises(DeviceFailed):
+                memory.insert(
+                    [Entry(f"new {at}", "cat") for at in range(300)], np.tile(vectors, (6, 1))
+                )
+            assert memory.count == 49
+            assert not lost
+        indexes.device.failure = ""
+        with closing(catalog.open("m")) as again:
+            assert again.nearest([Query(vectors[3:4], 1)])[0].ids.tolist() != [["3"]]
+            again.check()

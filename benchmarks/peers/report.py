@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from engines import ENGINES, Engine
 from one import WORKLOADS
 
 from visual_memory_benchmarks.report.picture import Picture
-from visual_memory_benchmarks.report.plots import Canvas
+from visual_memory_benchmarks.report.plots import Canvas, logarithmic
 
 ROOT = Path(__file__).parents[2]
 PAGE, RESULTS = ROOT / "docs" / "performance.md", ROOT / "benchmarks" / "results" / "peers.json"
@@ -20,6 +21,7 @@ PICTURES = "pictures/performance"  # below the page
 BEGIN, END = "<!-- peers -->\n", "<!-- /peers -->\n"
 BASE = "100000 768"
 OURS = "Visual Memory"
+RATES = (1, 10, 100, 1000)
 
 Found = dict[str, Any]
 
@@ -141,7 +143,11 @@ def asked(found: Found, work: str) -> float:
 
 def beside(kept: dict[str, Found]) -> Picture:
     """Plot queries a second of one client and of 16, by engine."""
-    found = measured(kept, BASE)
+    found = {
+        name: each
+        for name, each in measured(kept, BASE).items()
+        if "16 clients" in each["workloads"]
+    }
     names = sorted(found, key=lambda name: asked(found[name], "16 clients"))
 
     def draw(canvas: Canvas) -> None:
@@ -151,7 +157,7 @@ def beside(kept: dict[str, Found]) -> Picture:
             rates = [asked(found[name], work) for name in names]
             axes.plot(rates, range(len(names)), label=label, **look.dotted)
         axes.set_yticks(range(len(names)), names)
-        axes.set_xscale("log")
+        logarithmic(axes, RATES)
         axes.set_xlabel("queries/s")
         axes.legend(loc="lower right")
 
@@ -171,14 +177,16 @@ def growth(kept: dict[str, Found]) -> Picture:
             sizes = [each for each in rows if f"{name} {each} 768" in kept]
             rates = [asked(kept[f"{name} {each} 768"], "base") for each in sizes]
             axes.plot(sizes, rates, label=name, **look.plotted)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_xticks(rows, [f"{each:,}" for each in rows])
+        logarithmic(axes, rows)
+        logarithmic(axes, RATES, axis="y")
         axes.set_xlabel("entries × 768")
         axes.set_ylabel("queries/s, one client")
         canvas.legend_below(axes, 3)
 
-    return Picture("sizes", "Queries a second of one client, by the entries.", (7.0, 4.4), draw)
+    ours = [kept[f"{OURS} {each} 768"] for each in rows if f"{OURS} {each} 768" in kept]
+    alt = "Queries a second of one client by the entries, of this service "
+    alt += ", ".join(f"{asked(each, 'base'):,.0f}" for each in ours)
+    return Picture("sizes", f"{alt}.", (7.0, 4.4), draw)
 
 
 def main() -> None:
@@ -210,6 +218,8 @@ def main() -> None:
         ]
     )
     page = flags.page.read_text()
+    if BEGIN not in page or END not in page:
+        sys.exit(f"{flags.page} has no {BEGIN.strip()} and {END.strip()} to write between")
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     flags.page.write_text(before + BEGIN + text + END + after)

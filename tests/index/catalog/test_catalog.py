@@ -325,6 +325,29 @@ def test_a_file_with_nothing_in_it_is_no_memory(tmp_path: Path) -> None:
         assert create(catalog, "birds")
 
 
+def test_a_file_that_cannot_be_removed_keeps_no_other_and_no_start(tmp_path: Path) -> None:
+    with closing(Catalog(tmp_path)) as catalog:
+        for name in ("ants", "bees", "cats"):
+            create(catalog, name)
+        (held,) = (tmp_path / "memories").glob("ants.*")
+        held.unlink()
+        held.mkdir()
+        for name in ("ants", "bees"):
+            catalog.drop(name)
+        with pytest.raises(WriteFailed, match=r"ants.*is a directory"):
+            catalog.clear()
+        left = files(tmp_path)
+
+    with closing(Catalog(tmp_path)) as again:
+        names = again.names()
+    held.rmdir()
+    with closing(Catalog(tmp_path)) as last:
+        last.clear()
+
+    assert [name for name in left if name.startswith("bees")] == []
+    assert names == ["cats"]
+
+
 def test_a_memory_that_was_dropped_is_not_made_anew_by_who_would_read_it(
     catalog: Catalog, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -26,12 +27,14 @@ from hypothesis.stateful import (
 from structlog.testing import capture_logs
 from tests.service.runtime.test_check import damage_log
 
+from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import WITHOUT_ID, Entry
-from visual_memory_index.errors import BadAuditLog, CorruptStore, UnknownMemory
+from visual_memory_index.errors import BadAuditLog, CorruptStore, TooManyFiles, UnknownMemory
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime import memories as runtime
 from visual_memory_service.runtime.memories import Duplicates, Memories
 from visual_memory_service.runtime.served_memory import ServedMemory
+from visual_memory_service.wire.describe import list_memories
 
 SECONDS = 60.0
 TICK_SECONDS = 0.05  # between times of files that differ
@@ -260,6 +263,29 @@ def test_what_is_told_of_a_closed_memory_is_kept_until_it_is_opened(memories: Me
         memories.told(closed[1], tell)
     create(memories, closed[1])
     assert memories.told(closed[1], tell)[0] == 0
+
+
+def test_lack_of_files_is_no_refusal_of_a_memory(
+    memories: Memories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memories.close_idle()
+    path = Path("b.sqlite")
+
+    def lack(name: str) -> NoReturn:
+        raise TooManyFiles(path, "too many open files")
+
+    with monkeypatch.context() as lacking:
+        lacking.setattr(memories.catalog, "open", lack)
+        for _ in range(2):
+            with pytest.raises(TooManyFiles):
+                memories.use("b")
+        with pytest.raises(TooManyFiles):
+            list_memories(pb.ListMemoriesRequest(), memories, 10**6)
+
+    with memories.using("b") as served:
+        assert served.memory.count == 1
+    listed = list_memories(pb.ListMemoriesRequest(), memories, 10**6)
+    assert [each.damage for each in listed.memories] == [""] * len(NAMES)
 
 
 def test_what_was_told_before_a_write_is_not_kept(memories: Memories) -> None:

@@ -133,6 +133,30 @@ def test_more_than_the_most_may_not_wait_on_one_memory(
         operations.stop()
 
 
+def test_more_than_the_most_memories_may_not_have_operations(
+    tmp_path: Path, memory: Memory
+) -> None:
+    event, request = threading.Event(), Request("again", b"")
+    with (
+        closing(Catalog(tmp_path / "other")) as catalog,
+        closing(created(catalog, "n")) as second,
+        closing(created(catalog, "o")) as third,
+        closing(Operations(2)) as operations,
+    ):
+        operations.start(memory, "x", until(event))
+        last = operations.start(second, "x", until(event), request=request)
+
+        with pytest.raises(TooManyOperations, match="2 operations on different memories wait"):
+            operations.start(third, "x", until(event))
+        assert operations.start(second, "x", until(event), request=request) == last
+        operations.start(memory, "x", until(event))
+        event.set()
+        if job := operations.job(last.name):
+            wait([job.ended])
+        operations.start(third, "x", until(event))
+        operations.stop()
+
+
 def test_one_whose_end_is_on_the_disk_has_ended_once_readers_see_what_it_did(
     memory: Memory, operations: Operations
 ) -> None:

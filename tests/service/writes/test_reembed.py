@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -334,6 +337,62 @@ def test_a_name_that_is_taken_meanwhile_ends_it_and_leaves_nothing(
     (file,) = (server.data / "memories").glob("pets.*.sqlite")
     with closing(sqlite3.connect(file)) as db:
         assert db.execute("SELECT count(*) FROM derived").fetchone() == (0,)
+
+
+def test_its_time_of_beginning_stays_and_a_tuning_before_it_is_not_undone(
+    pets: Memory, client: Client, tmp_path: Path
+) -> None:
+    tuned = pets.tune(apply=True, wait=False)
+    client.wait(tuned.name)
+    began = pets.reembed(slow(tmp_path), former_name="before", wait=False)
+
+    client.wait(began.name)
+
+    ended = client.operation(began.name)
+    assert ended.create_time == began.create_time
+    assert ended.end_time is not None
+    assert ended.create_time is not None
+    assert (ended.end_time - ended.create_time).total_seconds() > COUNT * SLOW_SECONDS / 4
+    with pytest.raises(visual_memory.FailedPrecondition, match="its rule went when the memory was"):
+        pets.undo(tuned.name)
+    pets.tune(apply=True)
+    with pytest.raises(visual_memory.FailedPrecondition, match="its rule went when the memory was"):
+        pets.undo(tuned.name)
+    with pytest.raises(
+        visual_memory.FailedPrecondition, match="a copy of the memory with the form"
+    ):
+        pets.undo(began.name)
+
+
+def test_its_own_name_and_a_memory_of_vectors_are_refused(
+    pets: Memory, client: Client, tmp_path: Path
+) -> None:
+    other = write_network(tmp_path / "other.onnx", 0.0001)
+    plain = client.create_memory("plain", dimension=3)
+
+    with pytest.raises(visual_memory.InvalidArgument, match="former_name must be another name"):
+        pets.reembed(other, former_name="pets")
+    with pytest.raises(visual_memory.FailedPrecondition, match="was made with a dimension"):
+        plain.reembed(other, former_name="before")
+
+
+def test_interrupted_it_names_the_operation_that_goes_on(
+    server: Server, pets: Memory, client: Client, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "visual_memory_service", "reembed", "pets", "before"]
+    with subprocess.Popen(
+        [*command, "--embedder", slow(tmp_path), "--server", server.address],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not any(each.kind == "reembed" for each in client.operations("pets")):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=SECONDS)[1]
+
+    (began,) = [each for each in client.operations("pets") if each.kind == "reembed"]
+    assert process.returncode == 130
+    assert f"visual-memory operations cancel {began.name}" in said
 
 
 def test_a_command_tells_where_both_are(

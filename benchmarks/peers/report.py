@@ -178,6 +178,7 @@ def growth(kept: dict[str, Found]) -> Picture:
             rates = [asked(kept[f"{name} {each} 768"], "base") for each in sizes]
             axes.plot(sizes, rates, label=name, **look.plotted)
         logarithmic(axes, rows)
+        axes.set_xticks(rows, [f"{each:,}" for each in rows])
         logarithmic(axes, RATES, axis="y")
         axes.set_xlabel("entries × 768")
         axes.set_ylabel("queries/s, one client")

@@ -264,7 +264,13 @@ class Memories:
         return found
 
     def drop_caches(self) -> None:
-        """Drop what all memories cache of deleted entries, in SQLite's connections too."""
+        """Drop what all memories cache of deleted entries, in SQLite's connections too.
+
+        What was told of closed ones goes, too: it may have texts of entries that are erased.
+        """
+        with self._states:
+            for place in self._places.values():
+                place.told = None
         for served in self.each_open():
             with suppress(errors.MemoryRefusal):  # dropped meanwhile, or at the limit of open files
                 served.memory.unlearning.drop_caches()

@@ -258,6 +258,10 @@ def test_what_is_told_of_a_closed_memory_is_kept_until_it_is_opened(memories: Me
     memories.close_idle()
     assert memories.told(closed[0], tell)[0] == 2
     assert memories.told(closed[1], tell) == first[1]
+    asked.clear()
+    memories.drop_caches()
+    assert memories.told(closed[1], tell) == first[1]
+    assert asked == [closed[1]]
     memories.drop(closed[1], request=WITHOUT_ID)
     with pytest.raises(UnknownMemory):
         memories.told(closed[1], tell)

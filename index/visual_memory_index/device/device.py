@@ -10,6 +10,7 @@ import torch
 
 from visual_memory_index.codes.bound import float32_error
 from visual_memory_index.errors import DeviceFailed, UnfitDevice
+from visual_memory_index.rows.multiply import multiply
 
 CHECKED = ((1, 3), (64, 3), (1, 768), (128, 768))  # queries, and dimensions
 ROWS = 4096
@@ -75,7 +76,7 @@ class Device:
 
 
 def error_of(
-    multiply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], device: torch.device
+    product: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], device: torch.device
 ) -> float:
     """Return the largest error of products on a device, as a share of what the bound allows.
 
@@ -88,8 +89,8 @@ def error_of(
         rows = np.stack([flat, drawn], axis=1).reshape(-1, dimension)
         unit = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
         there = torch.from_numpy(unit).to(device)
-        found = multiply(there[:count], there.T).cpu().numpy().astype(np.float64)
-        exact = unit[:count].astype(np.float64) @ unit.T.astype(np.float64)
+        found = product(there[:count], there.T).cpu().numpy().astype(np.float64)
+        exact = multiply(unit[:count].astype(np.float64), unit.T.astype(np.float64))
         worst = max(worst, float(np.abs(found - exact).max()) / float32_error(dimension))
     return worst
 

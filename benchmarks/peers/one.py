@@ -75,7 +75,7 @@ def recall(found: Ids, truth: Ids) -> float:
 
 def ask(engine: Engine, work: Workload, queries: Vectors, seconds: float) -> dict[str, float]:
     """Ask for some seconds; return queries a second, and percentiles of the milliseconds a call."""
-    turn, until = count(), time.perf_counter() + seconds
+    turn = count()
     batches = [queries[at : at + work.batch] for at in range(0, len(queries), work.batch)]
 
     def client(_: int) -> list[float]:
@@ -88,6 +88,7 @@ def ask(engine: Engine, work: Workload, queries: Vectors, seconds: float) -> dic
     engine.tune(work.batch, work.clients)
     engine.search(batches[0], work.k, work.where)
     began = time.perf_counter()
+    until = began + seconds
     with ThreadPoolExecutor(work.clients) as threads:
         took = [each for part in threads.map(client, range(work.clients)) for each in part]
     rate = len(took) * work.batch / (time.perf_counter() - began)

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -495,12 +495,16 @@ def test_a_host_that_is_not_found_is_named(connect: Connect) -> None:
 def test_another_service_that_answers_is_not_taken_for_none(
     connect: Connect, greeting: bytes
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other, ThreadPoolExecutor(1) as thread:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        ThreadPoolExecutor(1) as thread,
+        ExitStack() as ending,
+    ):
+        ending.callback(other.shutdown, socket.SHUT_RDWR)  # or a failure would be waited for
         target = f"127.0.0.1:{other.getsockname()[1]}"
         thread.submit(greet, other, greeting)
         with pytest.raises(Unavailable) as caught:
             connect(target, timeout=0.5).server_info()
-        other.shutdown(socket.SHUT_RDWR)
 
     assert str(caught.value) == (
         f"{target} answers, but not as Visual Memory does: another service has this address, or "

@@ -18,7 +18,7 @@ from visual_memory_embedders.images.workers import in_order
 from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
 
 ALMOST = 0.01  # of the largest number: half precision rounds
-AT_ONCE = 32  # images that a GPU is given: it is no faster with more, and memory is scarce there
+AT_ONCE = 32  # images that a GPU is given, not measured on one yet
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 

@@ -61,7 +61,7 @@ class Device:
         """Context manager that keeps a failure inside it, instead of raising it."""
         try:
             yield
-        except Exception as problem:
+        except Exception as problem:  # whatever it is, the rows there are not as they should be
             self.failure = self.failure or first_line(problem)
 
     def give_back_unused(self) -> None:

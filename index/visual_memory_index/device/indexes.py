@@ -24,8 +24,8 @@ COPIED_AT_ONCE = 4096  # rows
 class DeviceIndex(ScannedIndex):
     """A ``VectorIndex`` whose queries are searched among ``there``, copies of its rows on a device.
 
-    Up to ``few`` rows are searched by their codes, which takes less than asking a device: they are
-    copied there once there are more, and stay until half of them are gone.
+    Up to ``few`` rows are searched by their codes, which takes one thread a moment: they are copied
+    there once there are more, and stay until half of them are gone.
     """
 
     def __init__(self, planes: Planes, there: DeviceRows, threads: IndexThreads, few: int) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import gc
 import io
 import mmap
 import os
@@ -39,8 +38,7 @@ def searchable() -> bool:
 
 
 def overwrite_freed() -> None:
-    """Collect garbage, overwrite what NumPy freed, and return free pages to the system."""
-    gc.collect()
+    """Overwrite what NumPy freed, and return free pages to the system."""
     for size in range(1, NUMPY_CACHED_BYTES):
         for array in [np.empty(size, np.uint8) for _ in range(NUMPY_CACHED_ARRAYS)]:
             array.fill(0)

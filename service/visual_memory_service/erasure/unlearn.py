@@ -140,11 +140,8 @@ class UnlearningWork:
             if self.erasure != FILES:  # the search leaves pieces of what it looked for
                 try:
                     overwrite_unused(self.memories)
-                except (
-                    MemoryError,
-                    OSError,
-                    MemoryRefusal,
-                ) as error:  # what was certified holds all the same
+                # What was certified holds all the same.
+                except (MemoryError, OSError, MemoryRefusal) as error:
                     log.warning("pieces not overwritten", operation=job.name, problem=repr(error))
             served.memory.unlearning.forget(job.name)
             return result

@@ -14,6 +14,7 @@ import structlog
 
 from visual_memory_embedders import EmbedderSpec
 from visual_memory_embedders.errors import WrongEmbedder
+from visual_memory_embedders.pipeline import AT_ONCE
 from visual_memory_index import (
     REEMBED,
     RESUMED,
@@ -33,7 +34,6 @@ from visual_memory_service.runtime.operations import Job, Operations
 
 PICTURES_AT_ONCE, PAUSE_SECONDS = 64, 0.2
 WAITED_FOR = 8  # pictures that one of a call may have to wait for
-ON_GPU = 32  # which takes as long for fewer
 FREE_TRIES = 3  # to replace a memory while it may be written
 REPLACED = "The memory gets other vectors at this moment; start it again."
 log = structlog.get_logger()
@@ -170,7 +170,7 @@ class Reembedding:
         while pictures := new.missing(PICTURES_AT_ONCE):
             job.report_progress(done, max(done + len(pictures), job.memory.info().count))
             self.memories.check_free(asked.former_name, "")
-            vectors, size = [], WAITED_FOR if spec.bit_equal else ON_GPU
+            vectors, size = [], WAITED_FOR if spec.bit_equal else AT_ONCE
             for start in range(0, len(pictures), size):
                 embedder = self.memories.embedders.get(asked.embedder)
                 if embedder.spec != spec:

@@ -147,7 +147,7 @@ def retry_transfer(
         except grpc.RpcError as error:
             transport.channel.check_open()
             if not budget.remaining():
-                budget.raise_timeout()
+                (retries or budget).raise_timeout()
             retries = retries or transport.endpoint.budget(call)
             next_delay = retries.next_delay(error)
         time.sleep(next_delay)

@@ -48,13 +48,14 @@ class Vault(Service):
         self.breaks: list[int] = []  # after how many pieces each backup breaks off
         self.break_says_so = True
         self.stalls_seconds = 0.0
+        self.stalls: list[float] = []  # instead, one for each backup
         self.paces: list[float] = []  # how many seconds each backup takes between two pieces
         self.restored: list[tuple[str, bytes]] = []
 
     def BackupMemory(self, request: Any, context: Any) -> Iterator[pb.BackupMemoryResponse]:
         self.intercept("BackupMemory", request, context)
         yield pb.BackupMemoryResponse()
-        time.sleep(self.stalls_seconds)
+        time.sleep(self.stalls.pop(0) if self.stalls else self.stalls_seconds)
         pieces = range(0, len(self.data), 1000)
         broken = self.breaks.pop(0) if self.breaks else len(pieces)
         pace = self.paces.pop(0) if self.paces else 0.0
@@ -130,9 +131,9 @@ def test_a_backup_that_breaks_off_is_begun_anew(
 def test_a_backup_that_breaks_off_late_is_begun_anew_too(
     service: Vault, connect: Connect, target: str, file: Path
 ) -> None:
-    service.breaks, service.paces = [20], [0.05]
+    service.breaks, service.paces = [20], [0.15]
 
-    assert connect(target, timeout=0.5).backup("pets", file) == len(DATA)
+    assert connect(target, timeout=2).backup("pets", file) == len(DATA)
 
     assert file.read_bytes() == DATA
     assert len(service.requests["BackupMemory"]) == 2
@@ -178,10 +179,21 @@ def test_a_backup_that_breaks_off_again_and_again_leaves_the_old_file(
     file.write_bytes(b"old")
 
     with pytest.raises(Unavailable, match="stopping"):
-        connect(target, timeout=0.5).backup("pets", file, overwrite=True)
+        connect(target, timeout=2).backup("pets", file, overwrite=True)
 
     assert file.read_bytes() == b"old"
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_backup_that_breaks_off_and_then_stalls_says_why_it_broke_off(
+    service: Vault, connect: Connect, target: str, file: Path
+) -> None:
+    service.breaks, service.stalls = [5], [0.0, 3.0]
+
+    with pytest.raises(DeadlineExceeded, match=r"The try before was refused: .*stopping"):
+        connect(target, timeout=1).backup("pets", file)
+
+    assert list(file.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("pieces", [0, 5, 263])
@@ -203,7 +215,7 @@ def test_a_backup_that_never_comes_whole_leaves_the_old_file_and_says_why(
     file.write_bytes(b"old")
 
     with pytest.raises(Unavailable, match=r"pets did not come whole \(its end is missing"):
-        connect(target, timeout=0.3).backup("pets", file, overwrite=True)
+        connect(target, timeout=2).backup("pets", file, overwrite=True)
 
     assert file.read_bytes() == b"old"
     assert list(file.parent.iterdir()) == [file]

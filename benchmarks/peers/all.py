@@ -9,67 +9,80 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engines import ENGINES, Arrays, Engine
+from engines import ENGINES
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "peers.json"
 SIZES = ((100_000, 768), (10_000, 768), (100_000, 384), (100_000, 1280), (1_000_000, 768))
+BASE = "100000 768"
 HOURS_MAX = 1.0
 COLLECTIONS = 1000
 BATCHES_TRACED = (20, 60)
 MEASURE = (sys.executable, str(HERE / "one.py"))
 
 
-def processor() -> str:
-    """Return the name of the processor, with what its instructions say of it."""
+def machine() -> str:
+    """Return the processor, with what its instructions say of it, and the RAM."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     fields = dict(line.split(":", 1) for line in lines if ":" in line)
     by_name = {name.strip(): value.strip() for name, value in fields.items()}
     extra = [flag for flag in ("avx512_vnni", "avx2") if flag in by_name["flags"].split()]
-    return f"{by_name['model name']} ({extra[0] if extra else 'no AVX2'}), {os.cpu_count()} cores"
+    ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    instructions = extra[0] if extra else "no AVX2"
+    return f"{by_name['model name']} ({instructions}), {os.cpu_count()} cores, {ram:.0f} GiB"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--rows-max", type=int, default=1_000_000)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each workload")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each workload")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--again", action="store_true", help="also what is in the results")
     flags = parser.parse_args()
+    setting = {"machine": machine(), "seconds": flags.seconds, "python": platform.python_version()}
     kept = json.loads(flags.results.read_text()) if flags.results.exists() else {}
+    works = [
+        (name, f"{rows} {dimension}", ["--rows", str(rows), "--dimension", str(dimension)])
+        for rows, dimension in SIZES
+        if rows <= flags.rows_max
+        for name in flags.engines
+    ]
+    works += [
+        (name, "small", ["--small", str(COLLECTIONS)])
+        for name in flags.engines
+        if ENGINES[name].collections
+    ]
     failed = []
-    for name in flags.engines:
-        kind = ENGINES[name]
-        works = [
-            (f"{name} {rows} {dimension}", ["--rows", str(rows), "--dimension", str(dimension)])
-            for rows, dimension in SIZES
-            if rows <= min(flags.rows_max, kind.rows_max)
-        ]
-        if not issubclass(kind, Arrays):
-            works.append((f"{name} small", ["--small", str(COLLECTIONS)]))
-        for key, options in works:
-            if key in kept and not flags.again:
-                continue
-            print(f"{datetime.now(UTC):%H:%M} {key}", flush=True)
-            found = measure(name, [*options, "--seconds", str(flags.seconds)])
-            if found is None:
-                failed.append(key)
-                continue
-            kept[key] = found
-            if "inserts" in found and kind.durable != Engine.durable:
-                kept[key]["syncs"] = syncs_of_a_batch(name)
-            flags.results.write_text(json.dumps(kept, indent=1) + "\n")
+    for name, size, options in works:
+        key = f"{name} {size}"
+        if setting.items() <= kept.get(key, {}).items():
+            continue
+        print(f"{datetime.now(UTC):%H:%M} {key}", flush=True)
+        found = measure(name, [*options, "--seconds", str(flags.seconds)])
+        if found is None:
+            failed.append(key)
+            continue
+        if size == BASE and not ENGINES[name].in_ram:
+            found["syncs"] = syncs_of_a_batch(name)
+        kept[key] = {**found, "time": f"{datetime.now(UTC):%F %H:%M}", "commit": commit()} | setting
+        flags.results.write_text(json.dumps(kept, indent=1) + "\n")
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
+
+
+def commit() -> str:
+    """Return the commit that is checked out."""
+    shown = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=8"]
+    return subprocess.run(shown, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 @contextmanager
@@ -82,24 +95,13 @@ def new_folder() -> Iterator[str]:
 def measure(name: str, options: Sequence[str]) -> dict[str, object] | None:
     """Measure one engine in a process and a folder of its own; return None if it fails."""
     with new_folder() as folder:
-        try:
-            ran = subprocess.run(
-                [*MEASURE, name, "--folder", folder, *options],
-                stdout=subprocess.PIPE,
-                text=True,
-                timeout=3600 * HOURS_MAX,
-            )
-        except subprocess.TimeoutExpired:
-            return None
-    print(ran.stdout, end="", flush=True)
-    if ran.returncode:
-        return None
-    found: dict[str, object] = json.loads(ran.stdout.splitlines()[-1])
-    measured = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "processor": processor()}
-    return {**found, **measured, "python": platform.python_version()}
+        lines = run([*MEASURE, name, "--folder", folder, *options], 3600 * HOURS_MAX)
+    print(*lines or (), sep="\n", flush=True)
+    found: dict[str, object] | None = json.loads(lines[-1]) if lines else None
+    return found
 
 
-def syncs_of_a_batch(name: str) -> float:
+def syncs_of_a_batch(name: str) -> float | None:
     """Return how often files are synced for each batch of an insertion, as strace counts."""
     counts = []
     for batches in BATCHES_TRACED:
@@ -107,12 +109,28 @@ def syncs_of_a_batch(name: str) -> float:
             log = Path(folder) / "strace"
             traced = ["strace", "-f", "-qq", "-e", "trace=fsync,fdatasync,msync", "-o", str(log)]
             options = ["--folder", folder, "--batches", str(batches)]
-            subprocess.run(
-                [*traced, *MEASURE, name, *options], check=True, stdout=subprocess.DEVNULL
-            )
+            if run([*traced, *MEASURE, name, *options], 3600 * HOURS_MAX) is None:
+                return None
             counts.append(sum("sync(" in line for line in log.read_text().splitlines()))
     few, many = BATCHES_TRACED
     return (counts[1] - counts[0]) / (many - few)
+
+
+def run(command: Sequence[str], seconds: float) -> list[str] | None:
+    """Return the lines that a program prints, or None if it fails or takes longer.
+
+    What it started ends with it.
+    """
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        printed, _ = program.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+        program.wait()
+    return None if program.returncode else printed.splitlines()
 
 
 if __name__ == "__main__":

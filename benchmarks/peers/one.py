@@ -1,8 +1,8 @@
 """One engine at one size: everything that is measured of it, in a process of its own, as JSON.
 
 The folder must be empty. First the entries are inserted in batches of 256 by one client; then all
-workloads are asked, each for some seconds; then entries are deleted one at a time; last a new
-process opens the folder and answers once.
+workloads are asked, each for some seconds; then entries are deleted one at a time, and what is left
+of one of them is sought in the files; last a new process opens the folder and answers once.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count, cycle
+from itertools import count
 from pathlib import Path
 from random import Random
+from threading import Barrier
 from typing import Any, NamedTuple
 
 import faiss
@@ -27,6 +28,7 @@ from engines import ENGINES, Engine, Ids, Vectors, Where, matching
 from vectors import make
 
 BATCH, QUERIES, DELETIONS, SMALL_ROWS = 256, 512, 100, 100
+RECALLED, RECALL_MIN = 32, 0.999  # queries, and what an approximate engine has to reach
 SOUGHT_BYTES = 64  # of a vector, in files
 READ_AT_ONCE = 1 << 24
 MEBIBYTE = 1 << 20
@@ -42,7 +44,8 @@ class Workload(NamedTuple):
     where: Where = None
 
 
-BASE = Workload("base")
+BASE, MANY = Workload("base"), Workload("16 clients", clients=16)
+WHOLE = (100_000, 768)  # where all workloads are asked
 WORKLOADS = (
     BASE,
     Workload("k = 1", k=1),
@@ -50,7 +53,7 @@ WORKLOADS = (
     Workload("k = 100", k=100),
     Workload("batches of 8", batch=8),
     Workload("batches of 64", batch=64),
-    Workload("16 clients", clients=16),
+    MANY,
     Workload("64 clients", clients=64),
     Workload("filter 1 %", where=("percent", 7)),
     Workload("filter 10 %", where=("tenth", 3)),
@@ -74,46 +77,62 @@ def recall(found: Ids, truth: Ids) -> float:
 
 
 def ask(engine: Engine, work: Workload, queries: Vectors, seconds: float) -> dict[str, float]:
-    """Ask for some seconds; return queries a second, and percentiles of the milliseconds a call."""
-    turn = count()
+    """Ask for some seconds; return the rate, calls, and percentiles of the milliseconds a call.
+
+    Each client has asked once before the clock starts, for all of them at once.
+    """
+    turn, ready = count(), Barrier(work.clients)
     batches = [queries[at : at + work.batch] for at in range(0, len(queries), work.batch)]
 
-    def client(_: int) -> list[float]:
-        took = []
-        while (began := time.perf_counter()) < until:
+    def client(_: int) -> tuple[float, list[float], float]:
+        engine.tune(work.batch, work.clients)
+        engine.search(batches[0], work.k, work.where)
+        ready.wait()
+        began, took = time.perf_counter(), list[float]()
+        while (asked := time.perf_counter()) < began + seconds:
             engine.search(batches[next(turn) % len(batches)], work.k, work.where)
-            took.append(time.perf_counter() - began)
-        return took
+            took.append(time.perf_counter() - asked)
+        return began, took, time.perf_counter()
 
-    engine.tune(work.batch, work.clients)
-    engine.search(batches[0], work.k, work.where)
-    began = time.perf_counter()
-    until = began + seconds
     with ThreadPoolExecutor(work.clients) as threads:
-        took = [each for part in threads.map(client, range(work.clients)) for each in part]
-    rate = len(took) * work.batch / (time.perf_counter() - began)
+        began, took, ended = zip(*threads.map(client, range(work.clients)), strict=True)
+    calls = [each for part in took for each in part]
+    return rates(calls, len(calls) * work.batch / (max(ended) - min(began)))
+
+
+def rates(took: Sequence[float], rate: float) -> dict[str, float]:
+    """Return a rate with the number of calls and percentiles of the milliseconds they took."""
     p50, p95, p99 = 1000 * np.percentile(took, (50, 95, 99))
-    return {"qps": rate, "p50": p50, "p95": p95, "p99": p99}
+    return {"qps": rate, "calls": len(took), "p50": p50, "p95": p95, "p99": p99}
+
+
+def least_effort(engine: Engine, work: Workload, queries: Vectors, truth: Ids) -> int:
+    """Set an approximate engine to the least effort that finds enough, or all it can; return it."""
+    for effort in engine.efforts:
+        engine.set_effort(effort)
+        found = engine.search(queries, work.k, work.where)
+        if recall(found, truth) >= RECALL_MIN:
+            break
+    return effort
 
 
 def mix(engine: Engine, vectors: Vectors, queries: Vectors, seconds: float) -> dict[str, float]:
-    """Ask by one client, of whose calls a fifth are insertions and deletions of one entry."""
-    turns, first, took = cycle(range(10)), 10_000_000, []
-    until = time.perf_counter() + seconds
+    """Ask by one client, of whose calls a tenth insert an entry and a tenth delete it again."""
+    took = list[float]()
+    engine.tune(BASE.batch, BASE.clients)
     began = time.perf_counter()
-    while (start := time.perf_counter()) < until:
-        turn = next(turns)
-        if turn == 3:
-            engine.insert(first, vectors[first % len(vectors)][None])
-        elif turn == 8:
-            engine.delete([first])
-            first += 1
+    for turn in count():
+        if (start := time.perf_counter()) >= began + seconds:
+            break
+        id = 10_000_000 + turn // 10
+        if turn % 10 == 3:
+            engine.insert(id, vectors[id % len(vectors)][None])
+        elif turn % 10 == 8:
+            engine.delete([id])
         else:
-            engine.search(queries[first % len(queries)][None], BASE.k)
+            engine.search(queries[turn % len(queries)][None], BASE.k)
         took.append(time.perf_counter() - start)
-    rate = len(took) / (time.perf_counter() - began)
-    p50, p95, p99 = 1000 * np.percentile(took, (50, 95, 99))
-    return {"qps": rate, "p50": p50, "p95": p95, "p99": p99}
+    return rates(took, len(took) / (time.perf_counter() - began))
 
 
 def measure_small(
@@ -131,13 +150,12 @@ def measure_small(
         each.settle()
     found: dict[str, Any] = {"version": engine.version}
     found["made"] = 1000 * (time.perf_counter() - began) / collections
-    choose, until, took = Random(0), time.perf_counter() + seconds, []
+    choose, took = Random(0), list[float]()
     began = time.perf_counter()
-    while (start := time.perf_counter()) < until:
+    while (start := time.perf_counter()) < began + seconds:
         choose.choice(small).search(vectors[choose.randrange(SMALL_ROWS)][None], BASE.k)
         took.append(time.perf_counter() - start)
-    found["qps"] = len(took) / (time.perf_counter() - began)
-    found["p50"], found["p95"], found["p99"] = 1000 * np.percentile(took, (50, 95, 99))
+    found |= rates(took, len(took) / (time.perf_counter() - began))
     own = [os.getpid()] == engine.pids()
     found["ram"] = resident(engine.pids()) - (empty if own else 0)
     found["files"] = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in engine.pids())
@@ -191,51 +209,69 @@ def measure(name: str, folder: Path, rows: int, dimension: int, seconds: float) 
     """Return what is measured of an engine at a size."""
     made, asked = make("clustered", rows + QUERIES, dimension).split(rows)
     vectors, queries = made.vectors, asked.vectors
-    kind = ENGINES[name]
-    engine = kind(folder, dimension)
+    engine = ENGINES[name](folder, dimension)
     empty = resident([os.getpid()])
     engine.open()
+    try:
+        found = served(engine, vectors, queries, seconds)
+        if engine.pids() == [os.getpid()]:
+            found["ram"] -= empty
+    finally:
+        engine.close()
+    found["disk"] = on_disk(folder) / MEBIBYTE
+    if engine.deletes:
+        found["residue"] = is_left(folder, vectors)
+    if engine.compacts:
+        engine.open()
+        engine.compact()
+        engine.close()
+        found["residue compacted"] = is_left(folder, vectors)
+    return found
+
+
+def served(engine: Engine, vectors: Vectors, queries: Vectors, seconds: float) -> dict[str, Any]:
+    """Return what is measured of an engine that is open."""
     found: dict[str, Any] = {"version": engine.version}
     began = time.perf_counter()
-    for first in range(0, rows, BATCH):
+    for first in range(0, len(vectors), BATCH):
         engine.insert(first, vectors[first : first + BATCH])
-    found["inserts"] = rows / (time.perf_counter() - began)
+    found["inserts"] = len(vectors) / (time.perf_counter() - began)
     began = time.perf_counter()
     engine.settle()
+    engine.index_fields()
     found["settled"] = time.perf_counter() - began
-    whole = rows == 100_000 and dimension == 768
-    works = WORKLOADS if whole else [BASE, *(each for each in WORKLOADS if each.clients == 16)]
+    whole = vectors.shape == WHOLE
+    works = WORKLOADS if whole else [each for each in WORKLOADS if each in (BASE, MANY)]
+    asked = queries if engine.efforts else queries[:RECALLED]
     found["workloads"] = {}
     for work in works:
-        if work.where and not kind.filters:
+        if work.where and not engine.filters:
             continue
-        truth = nearest(vectors, queries[:64], work.k, work.where)
-        result = ask(engine, work, queries, seconds)
-        result["recall"] = recall(engine.search(queries[:64], work.k, work.where), truth)
+        engine.tune(len(asked), 1)
+        truth = nearest(vectors, asked, work.k, work.where)
+        result = dict[str, float]()
+        if engine.efforts:
+            result["effort"] = least_effort(engine, work, asked, truth)
+        result |= ask(engine, work, queries, seconds)
+        result["recall"] = recall(engine.search(asked, work.k, work.where), truth)
         found["workloads"][work.name] = result
-        print(
-            name,
-            rows,
-            dimension,
-            work.name,
-            {k: round(v, 2) for k, v in result.items()},
-            flush=True,
-        )
-    own = [os.getpid()] == engine.pids()
-    found["ram"] = resident(engine.pids()) - (empty if own else 0)
-    if kind.deletes and whole:
-        found["mixed"] = mix(engine, vectors, queries, seconds)
-    if kind.deletes:
+        if work is BASE:
+            found["ram"] = resident(engine.pids())
+        print(engine.name, *vectors.shape, work.name, json.dumps(result), flush=True)
+    if engine.deletes:
+        if whole:
+            found["mixed"] = mix(engine, vectors, queries, seconds)
         began = time.perf_counter()
         for id in range(DELETIONS):
             engine.delete([id])
         found["deletes"] = DELETIONS / (time.perf_counter() - began)
-    engine.close()
-    found["disk"] = on_disk(folder) / MEBIBYTE
-    if kind.deletes:
-        kept = is_in_files(folder, vectors[DELETIONS])
-        found["residue"] = is_in_files(folder, vectors[0]) if kept else None
     return found
+
+
+def is_left(folder: Path, vectors: Vectors) -> bool | None:
+    """Return True if a deleted vector is in the files, None if those that are kept are not."""
+    kept = is_in_files(folder, vectors[DELETIONS])
+    return is_in_files(folder, vectors[0]) if kept else None
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines import ENGINES, Engine
+from engines import ENGINES
 from one import WORKLOADS
 
 from visual_memory_benchmarks.report.picture import Picture
@@ -21,7 +21,9 @@ PICTURES = "pictures/performance"  # below the page
 BEGIN, END = "<!-- peers -->\n", "<!-- /peers -->\n"
 BASE = "100000 768"
 OURS = "Visual Memory"
+LARGE = "1000000 768"
 RATES = (1, 10, 100, 1000)
+CALLS_MIN = 100  # of which the slowest hundredth is told
 
 Found = dict[str, Any]
 
@@ -42,16 +44,25 @@ def gone(found: Found) -> str:
     """Say whether the bytes of a deleted vector are gone from the files."""
     if "deletes" not in found:
         return "–"
-    return {True: "no", False: "yes", None: "not as float32"}[found["residue"]]
+    if found["residue"] is False:
+        return "yes"
+    if found["residue"] is None:
+        return "not as float32"
+    return "compacted, yes" if found.get("residue compacted") is False else "no"
 
 
 def durable(name: str, found: Found) -> str:
     """Say what an insertion has done when it returns, with the syncs that strace counted."""
-    kind = ENGINES[name]
-    if kind.durable == Engine.durable:
+    if ENGINES[name].in_ram:
         return "in RAM"
     syncs = found.get("syncs", 0)
     return f"{syncs:.1f} syncs a batch" if syncs else "no sync"
+
+
+def times(result: Found) -> str:
+    """Return the middle and the slowest hundredth, in milliseconds, the latter of many calls."""
+    slowest = number(result["p99"]) if result["calls"] >= CALLS_MIN else "–"
+    return f"{number(result['p50'])}, {slowest}"
 
 
 def measured(kept: dict[str, Found], size: str) -> dict[str, Found]:
@@ -77,10 +88,10 @@ def overview(kept: dict[str, Found]) -> str:
             [
                 f"{name} {found['version']}",
                 number(base["qps"]),
-                f"{number(base['p50'])}, {number(base['p99'])}",
+                times(base),
                 f"{base['recall']:.3f}",
                 number(many["qps"]),
-                number(found["inserts"]) if durable(name, found) != "in RAM" else "–",
+                number(found["inserts"]),
                 durable(name, found),
                 number(found.get("deletes")),
                 gone(found),
@@ -103,24 +114,34 @@ def factors(kept: dict[str, Found]) -> str:
         [name, *(qps(found, work) for work in names), number(found.get("mixed", {}).get("qps"))]
         for name, found in measured(kept, BASE).items()
     ]
-    return table(["queries/s", *names, "mixed"], rows)
+    return table(["queries/s", *names, "mixed calls"], rows)
 
 
 def sizes(kept: dict[str, Found]) -> str:
-    shown = ["10000 768", BASE, "1000000 768", "100000 384", "100000 1280"]
+    shown = ["10000 768", BASE, LARGE, "100000 384", "100000 1280"]
     header = [f"{int(rows):,} × {size}" for rows, size in (each.split() for each in shown)]
 
     def cell(name: str, size: str, read: Callable[[Found], float]) -> str:
         found = kept.get(f"{name} {size}")
-        return number(read(found)) if found else "–"
+        return number(read(found)) if found else ""
 
     def both(name: str, size: str) -> str:
         one = cell(name, size, lambda found: found["workloads"]["base"]["qps"])
         many = cell(name, size, lambda found: found["workloads"]["16 clients"]["qps"])
-        return f"{one}, {many}"
+        return f"{one}, {many}" if one else ""
 
     rows = [[name, *(both(name, size) for size in shown)] for name in ENGINES]
     return table(["queries/s of 1, 16 clients", *header], rows)
+
+
+def large(kept: dict[str, Found]) -> str:
+    header = ["", "inserts/s", "deletes/s", "RAM, MB", "disk, MB", "start, s"]
+    keys = ("inserts", "deletes", "ram", "disk", "start")
+    rows = [
+        [name, *(number(found.get(key)) for key in keys)]
+        for name, found in measured(kept, LARGE).items()
+    ]
+    return table(header, rows)
 
 
 def small(kept: dict[str, Found]) -> str:
@@ -196,7 +217,10 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=PAGE)
     flags = parser.parse_args()
     kept: dict[str, Found] = json.loads(flags.results.read_text())
-    processors = sorted({found["processor"] for found in kept.values()})
+    settings = {(found["machine"], found["seconds"]) for found in kept.values()}
+    if len(settings) > 1:
+        sys.exit(f"these cannot stand in one table: {settings}; run all.py again")
+    ((machine, seconds),) = settings
     folder = flags.page.parent / PICTURES
     folder.mkdir(parents=True, exist_ok=True)
     pictures = [beside(kept), growth(kept)]
@@ -205,7 +229,8 @@ def main() -> None:
     shown = [f"{each.to_markdown(PICTURES)}\n" for each in pictures]
     text = "\n".join(
         [
-            f"{' and '.join(processors)}; 100,000 × 768, k = 10, one client, one query a call:\n",
+            f"{machine}; {seconds:g} s of each; 100,000 × 768, k = 10, one client, one query a "
+            "call:\n",
             shown[0],
             overview(kept),
             "The same, one thing changed at a time; of the mixed calls a fifth write or delete:\n",
@@ -213,6 +238,8 @@ def main() -> None:
             "Other sizes:\n",
             shown[1],
             sizes(kept),
+            "1,000,000 × 768:\n",
+            large(kept),
             "A thousand collections of 100 entries on one server, or in one process, each call to "
             "another one:\n",
             small(kept),

@@ -448,10 +448,12 @@ class UnfitDevice(MemoryRefusal):
 
 
 class MemoryClosed(MemoryRefusal):
-    """A memory that was deleted, or whose server is stopping."""
+    """A memory that was deleted, or gets other vectors, or whose server is stopping."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f'The memory "{name}" was deleted or is closing; try again.')
+        super().__init__(
+            f'The memory "{name}" was deleted, is closing or gets other vectors; try again.'
+        )
 
 
 class NoPictures(MemoryRefusal):

@@ -421,16 +421,14 @@ class Catalog:
         change: Reembedded,
         finish: Callable[[Transaction], object],
         *,
-        settings: Iterable[str],
         check: Callable[[], None],
         held: bool,
     ) -> Iterator[Path]:
         """Yield a file with a copy of a memory that has new vectors, to replace the memory.
 
-        It is without entries that wait to be unlearned; if there are any, the settings in
-        ``settings`` are left out, too. ``finish`` may add to the copy, ``check`` is called often,
-        and may raise; ``held`` is as for ``Memory.copying``. Raises CorruptStore, BadAuditLog,
-        FileUnavailable.
+        No entry of it waits to be unlearned. ``finish`` may add to the copy, ``check`` is called
+        often, and may raise; ``held`` is as for ``Memory.copying``. Raises CorruptStore,
+        BadAuditLog, FileUnavailable.
         """
         with self._unfinished.file() as path:
             with memory.copying(path, check, held=held) as replica:
@@ -438,7 +436,6 @@ class Catalog:
                     memory.identity,
                     memory.identity.name,
                     finish,
-                    settings=settings,
                     reembedded=change,
                 )
             sync(path)

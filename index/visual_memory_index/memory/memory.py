@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from visual_memory_index.curation.misleading_counts import Counts, MisleadingCou
 from visual_memory_index.errors import (
     DeletedSince,
     EntriesExist,
+    MemoryClosed,
     MemoryRefusal,
     UnknownEntries,
     WrongDimension,
@@ -502,14 +503,19 @@ class Memory:
         return self._engine.files.version
 
     @contextmanager
-    def holding_writes(self) -> Iterator[Callable[[], None]]:
+    def holding_writes(self, *, refuse: bool = False) -> Iterator[Callable[[], None]]:
         """Let writes wait until the end; yield a function that closes the memory before they go on.
 
-        Those that wait then raise MemoryClosed. The thread inside may start no write of its own.
+        Those that wait then raise MemoryClosed; if ``refuse`` they raise it at once, so that no
+        threads wait but one. The thread inside may start no write of its own.
         """
-        with self._engine.long_reads.reading(), self._engine.writer.turn:
-            self._engine.check_open()
-            yield self._engine.close_at_turn
+        engine = self._engine
+        with engine.long_reads.reading(), engine.writer.turn, ExitStack() as refusing:
+            engine.check_open()
+            if refuse:
+                closed = partial(MemoryClosed, engine.identity.name)
+                refusing.enter_context(engine.writer.refusing(closed))
+            yield engine.close_at_turn
 
     def new_vectors(self, spec: str, dimension: int) -> NewVectors:
         """Return the vectors of another embedder that are stored for this memory."""

@@ -12,6 +12,7 @@ from visual_memory_index.errors import FileUnavailable, NotUndoable, NotVoting, 
 from visual_memory_index.memory import default_rules
 from visual_memory_index.memory.default_rules import DefaultRule
 from visual_memory_index.memory.engine import Engine
+from visual_memory_index.memory.reembed import PREFIX
 from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.entry import IdMaker, now
@@ -71,6 +72,7 @@ class Operations:
 
         A ``draft``, in JSON, is its result while it runs. Raises RequestReused, FileUnavailable.
         """
+        self.write_ends()
 
         def begin(transaction: Transaction) -> tuple[str, None]:
             name = self.new(transaction, kind, request)
@@ -80,15 +82,40 @@ class Operations:
 
         return self.start(request, begin)
 
-    def end_stale(self) -> None:
-        """Mark as failed what is stored as running and has ended in RAM alone.
+    def end_stale(self, problem: str) -> None:
+        """End what is stored as running and runs no longer; its ``problem``, if RAM knows none.
 
         The caller is inside ``Memory.holding_writes``; operations that are resumed stay.
         """
         stale = [each for each in self.unfinished() if each.kind not in RESUMED]
         with self._engine.store.transaction() as transaction:
+            self._write_ends(transaction)
             for each in stale:
-                transaction.end(each.name, "failed", problem=self._known(each).problem)
+                if transaction.operation(each.name).state == "running":
+                    transaction.end(each.name, "failed", problem=problem)
+
+    def write_ends(self) -> None:
+        """Write the ends that only RAM has, but not of unlearnings, which go on.
+
+        Raises FileUnavailable.
+        """
+        if not (ended := self._ended()):
+            return
+
+        def write(transaction: Transaction) -> tuple[None, None]:
+            self._write_ends(transaction)
+            return None, None
+
+        self._engine.writer.do(write)
+        for each in ended:
+            self._unwritten.pop(each.name, None)
+
+    def _write_ends(self, transaction: Transaction) -> None:
+        for each in self._ended():
+            end(transaction, each.name, each.state, problem=each.problem)
+
+    def _ended(self) -> list[Operation]:
+        return [each for each in [*self._unwritten.values()] if each.kind != UNLEARN]
 
     def unfinished(self, kind: str | None = None) -> list[Operation]:
         """Return what is stored as running, of one kind if it is given, oldest first."""
@@ -143,9 +170,8 @@ class Operations:
         """
 
         def write(transaction: Transaction) -> tuple[Operation, None]:
-            if (stored := transaction.operation(name)).state != "running":
-                return stored, None
-            transaction.end(name, state, result=result, problem=problem)
+            if not end(transaction, name, state, result=result, problem=problem):
+                return transaction.operation(name), None
             ended = transaction.operation(name)
             for setting, value in settings(transaction).items():
                 transaction.keep_setting(setting, value)
@@ -294,6 +320,27 @@ class Operations:
         restored = self._engine.do_once("Undo", request, write)
         self._engine.read_settings()
         return restored
+
+
+def end(
+    transaction: Transaction,
+    name: str,
+    state: State,
+    *,
+    result: str | None = None,
+    problem: str | None = None,
+) -> bool:
+    """End an operation, and return True, unless it has ended.
+
+    The new vectors of a re-embedding that was not done are deleted.
+    """
+    stored = transaction.operation(name)
+    if stored.kind == REEMBED and state != "done":
+        transaction.drop_all_derived(PREFIX)
+    if stored.state != "running":
+        return False
+    transaction.end(name, state, result=result, problem=problem)
+    return True
 
 
 def id_of(operation: str) -> str:

@@ -93,6 +93,7 @@ class NewVectors:
 
     def drop(self) -> None:
         """Delete all that is stored of these vectors. Raises FileUnavailable."""
+        self._read = ("", {})
         with self._engine.writer.turn:
             self._engine.check_open()
             names = [part.name for part in self._parts()]

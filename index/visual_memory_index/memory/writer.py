@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -69,6 +69,7 @@ class Writer:
         self._prepare, self._publish, self._undo = prepare, publish, undo
         self._waiting: list[Job] = []
         self._queue = threading.Condition()
+        self._refusal: Callable[[], MemoryRefusal] | None = None
         self._together_before = 1
         self.turn = threading.RLock()  # whoever holds it may write
 
@@ -80,6 +81,8 @@ class Writer:
         """
         job = Job(write, frees)
         with self._queue:
+            if self._refusal is not None:
+                raise self._refusal()
             self._waiting.append(job)
             self._queue.notify()
             first = len(self._waiting) == 1
@@ -95,6 +98,19 @@ class Writer:
                 del error  # or it would keep all that the write held, by its traceback
         answer: T = job.answer
         return answer
+
+    @contextmanager
+    def refusing(self, refusal: Callable[[], MemoryRefusal]) -> Iterator[None]:
+        """Refuse the writes that wait and that come, until the end; the caller has the turn."""
+        with self._queue:
+            self._refusal = refusal
+            jobs, self._waiting = self._waiting, []
+        for job in jobs:
+            job.end(refusal())
+        try:
+            yield
+        finally:
+            self._refusal = None
 
     def _do_waiting(self) -> None:
         """Do the waiting writes, after a short wait for as many as last time; each ends.

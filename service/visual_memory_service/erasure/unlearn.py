@@ -14,7 +14,7 @@ import structlog
 
 from visual_memory.proofs.certificate import Searched, sign
 from visual_memory_index import UNLEARN, Memory, Operation, Request, ResiduePatterns
-from visual_memory_index.errors import MemoryRefusal, UnknownMemory, in_full
+from visual_memory_index.errors import MemoryRefusal
 from visual_memory_index.records.entry import now
 from visual_memory_service.config import FILES, BadSetting, Erasure, Settings
 from visual_memory_service.erasure import process_memory
@@ -118,14 +118,7 @@ class UnlearningWork:
 
     def resume(self, name: str) -> None:
         """Resume a memory's erasures after a restart; if the memory is refused, only log that."""
-        try:
-            with self.memories.visiting(name) as served:
-                for operation in served.memory.operations.unfinished(UNLEARN):
-                    self._start(operation, served)
-        except UnknownMemory:  # dropped since
-            return
-        except MemoryRefusal as refusal:  # such as a memory found damaged since
-            log.warning("erasures wait for the next start", memory=name, problem=in_full(refusal))
+        self.memories.go_on(name, UNLEARN, self._start)
 
     def _start(self, operation: Operation, served: ServedMemory) -> None:
         def work(job: Job) -> str | None:

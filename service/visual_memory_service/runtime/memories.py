@@ -142,9 +142,9 @@ class Memories:
                 self._close(name, served)
 
     def told(self, name: str, tell: Callable[[ServedMemory], T]) -> T:
-        """Return what ``tell`` says of a memory; of a closed one it is kept until that is opened.
+        """Return what ``tell``, always the same, says of a memory; raises as ``use``.
 
-        Raises as ``use``.
+        Of a closed one it is kept until that is opened.
         """
         place = self._places.get(name, Place())
         kept: T | None = place.told
@@ -156,6 +156,23 @@ class Memories:
             if not was_open:  # its file is smaller once it is closed
                 served.told = state, told
         return told
+
+    def go_on(
+        self, name: str, kind: str, start: Callable[[index.Operation, ServedMemory], None]
+    ) -> None:
+        """Start the unfinished operations of a ``kind`` on a memory, unless it was dropped.
+
+        If the memory is refused, that is only logged.
+        """
+        try:
+            with self.visiting(name) as served:
+                for operation in served.memory.operations.unfinished(kind):
+                    start(operation, served)
+        except errors.UnknownMemory:
+            return
+        except errors.MemoryRefusal as refusal:  # such as a memory found damaged since
+            problem = errors.in_full(refusal)
+            log.warning("waits for the next start", kind=kind, memory=name, problem=problem)
 
     def use(self, name: str, *, asking: bool = True) -> ServedMemory:
         """Return a memory, which is opened if it has to be, and stays open until it is released.
@@ -271,6 +288,8 @@ class Memories:
         with self._states:
             for place in self._places.values():
                 place.told = None
+                if place.served is not None:
+                    place.served.told = (None, None)
         for served in self.each_open():
             with suppress(errors.MemoryRefusal):  # dropped meanwhile, or at the limit of open files
                 served.memory.unlearning.drop_caches()
@@ -393,39 +412,42 @@ class Memories:
         finish: Callable[[index.Transaction], None],
         *,
         operation: str,
-        hold: Callable[[], None] | None,
+        hold: Callable[[], bool] | None,
         check: Callable[[], None],
     ) -> index.Memory | None:
         """Replace a memory by a copy with new vectors; return it, or None if that has to wait.
 
         In the same step ``former_name`` becomes a copy of what it was. ``finish`` may add to the
-        new memory. If ``hold`` is given, writes wait from the beginning, and it is called then;
-        else nothing is replaced if anything is written meanwhile, or another operation runs than
-        that named ``operation``. ``check`` is called often, and may raise. Raises MemoryExists,
-        CorruptStore, BadAuditLog, FileUnavailable.
+        new memory. If ``hold`` is given, writes are refused from the beginning, and it is called
+        then: if it returns False, nothing is replaced. Else nothing is if anything is written
+        meanwhile, or another operation runs than that named ``operation``. ``check`` is called
+        often, and may raise. Raises MemoryExists, CorruptStore, BadAuditLog, FileUnavailable.
         """
         name = memory.identity.name
         place, waits = self._places.get(name, Place()), hold is not None
-        options: dict[str, Any] = {"settings": self.fitted, "check": check, "held": waits}
         with ExitStack() as held:
 
             def begin_holding() -> Callable[[], None]:
                 held.enter_context(place.moving)
-                return held.enter_context(memory.holding_writes())
+                return held.enter_context(memory.holding_writes(refuse=waits))
 
             if hold is not None:
                 close = begin_holding()
-                hold()
+                if not hold():
+                    return None
             before = memory.version
             if {each.name for each in memory.operations.unfinished()} != {operation}:
                 return None
             self._make_room()
             try:
-                making = self.catalog.reembedded(memory, change, finish, **options)
+                making = self.catalog.reembedded(memory, change, finish, check=check, held=waits)
                 path = held.enter_context(making)
             except index.MissingVectors:
                 return None
-            former = held.enter_context(self.catalog.copied(memory, former_name, **options))
+            copying = self.catalog.copied(
+                memory, former_name, settings=self.fitted, check=check, held=waits
+            )
+            former = held.enter_context(copying)
             put = held.enter_context(self.catalog.replacing(memory, path, former))
             if not waits:
                 close = begin_holding()
@@ -460,6 +482,7 @@ class Memories:
             for place in self._places.values():
                 if place.served is not None and place.refusal is None:
                     closing.callback(self.note, place.served.memory)
+                    closing.callback(self._wrote_ends, place.served.memory)
 
     def _adopt(
         self,
@@ -575,7 +598,7 @@ class Memories:
             raise
         except errors.MemoryRefusal as refusal:
             with self._states:
-                place.refusal = refusal
+                place.refusal, place.told = refusal, None
                 self._changed(name, False)
             log.error("memory not opened", memory=name, reason=errors.in_full(refusal))
             return
@@ -611,6 +634,8 @@ class Memories:
         if place is None or not place.moving.acquire(blocking=False):
             return False
         try:
+            if not self._wrote_ends(served.memory):
+                return False
             with self._states:
                 if self._closed or place.served is not served or place.refusal is not None:
                     return False
@@ -628,6 +653,16 @@ class Memories:
             return True
         finally:
             place.moving.release()
+
+    def _wrote_ends(self, memory: index.Memory) -> bool:
+        """Write the ends of operations that only RAM has; return False if they cannot be."""
+        try:
+            memory.operations.write_ends()
+        except errors.MemoryRefusal as refusal:
+            name, problem = memory.identity.name, errors.in_full(refusal)
+            log.error("ends of operations not written", memory=name, reason=problem)
+            return False
+        return True
 
     def _refuse(self, memory: index.Memory, damage: errors.MemoryRefusal) -> None:
         """Answer calls for an open memory with the error ``damage``, until the server restarts.

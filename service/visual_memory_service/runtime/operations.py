@@ -229,7 +229,8 @@ class Operations:
     def resume(self, memory: Memory, operation: Operation, work: Work) -> None:
         """Run the work of an operation that is stored as running, unless the work runs already.
 
-        Raises MemoryClosed if the server is stopping.
+        Where such operations are suspended, one that goes on afterwards is not begun. Raises
+        MemoryClosed if the server is stopping.
         """
         job = Job(operation, memory)
         with self._lock:
@@ -238,6 +239,8 @@ class Operations:
             if not self._closed:
                 for reason, kinds in self._suspended.get(job.memory_name, ()):
                     if operation.kind not in kinds:
+                        if operation.kind in RESUMED:
+                            return
                         job.stopped = reason
                         job.cancelled.set()
                 self._jobs[job.name] = job
@@ -329,9 +332,14 @@ class Operations:
             return operation
         if operation.state != "running":
             raise errors.OperationEnded(name, operation.state)
-        if job is None:  # it waits to be resumed
-            return memory.operations.end(name, "cancelled")
-        self._cancel(job)
+        if job is None:  # it waits to be resumed, or is by now
+            operation = memory.operations.end(name, "cancelled")
+            job = self._jobs.get(name)
+        if job is not None:
+            with self._lock:  # it does not go on, even if it was stopped at the same time
+                job.stopped = ""
+                job.cancelled.set()
+            self._cancel(job)
         return memory.operations.get(name)
 
     def abandon(self, name: str) -> None:
@@ -356,9 +364,11 @@ class Operations:
             for job in list(self._jobs.values())
             if memory_name in (None, job.memory_name) and job.operation.kind not in except_kinds
         ]
-        for job in jobs:
-            job.stopped = reason
-            job.cancelled.set()
+        with self._lock:
+            for job in jobs:
+                if not job.cancelled.is_set():
+                    job.stopped = reason
+                    job.cancelled.set()
         with ExitStack() as stack:  # all is called, whatever is raised
             stack.callback(wait, [job.ended for job in jobs])
             for job in jobs:

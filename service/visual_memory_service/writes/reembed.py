@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from itertools import count
 
 import numpy as np
-import structlog
 
 from visual_memory_embedders import EmbedderSpec
-from visual_memory_embedders.errors import WrongEmbedder
+from visual_memory_embedders.errors import UndecodableImage, WrongEmbedder
 from visual_memory_embedders.pipeline import AT_ONCE
 from visual_memory_index import (
     REEMBED,
@@ -25,18 +23,16 @@ from visual_memory_index import (
     Reembedded,
     Request,
     Transaction,
-    errors,
 )
-from visual_memory_index.errors import MemoryRefusal, UnknownMemory
 from visual_memory_service.errors import BadField, BeingReembedded, ErasureWaits, NoEmbedder
 from visual_memory_service.runtime.memories import Memories
-from visual_memory_service.runtime.operations import Job, Operations
+from visual_memory_service.runtime.operations import Cancelled, Job, Operations, pauses
+from visual_memory_service.runtime.served_memory import ServedMemory
 
 PICTURES_AT_ONCE, PAUSE_SECONDS = 64, 0.2
 WAITED_FOR = 8  # pictures that one of a call may have to wait for
 FREE_TRIES = 3  # to replace a memory while it may be written
 REPLACED = "The memory gets other vectors at this moment; start it again."
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,7 @@ class Reembedding:
     """Starts re-embeddings, and resumes those that a restart or an unlearning interrupted.
 
     ``dropped`` are names of settings that depend on vectors. While a memory is copied with its new
-    vectors it may be written, and is copied again; after some tries writes wait.
+    vectors it may be written, and is copied again; after some tries writes are refused meanwhile.
     """
 
     memories: Memories
@@ -64,8 +60,9 @@ class Reembedding:
     def begin(self, memory: Memory, embedder: str, former_name: str, request: Request) -> Operation:
         """Start to embed a memory's pictures anew; the former is kept as ``former_name``.
 
-        Raises NoEmbedder, BadField, BeingReembedded, TooManyOperations, NoPictures, MemoryExists,
-        EmbedderNotAllowed, RequestReused, FileUnavailable, and errors of building the embedder.
+        Raises NoEmbedder, BadField, BeingReembedded, ErasureWaits, TooManyOperations, NoPictures,
+        MemoryExists, EmbedderNotAllowed, RequestReused, FileUnavailable, and errors of building the
+        embedder.
         """
         name = memory.identity.name
         if memory.identity.embedder is None:
@@ -80,42 +77,27 @@ class Reembedding:
                 for other in memory.operations.unfinished(REEMBED):
                     if memory.operations.get(other.name).state == "running":
                         raise BeingReembedded(other.name)
+                check_erasures(memory)
                 memory.new_vectors(spec.to_json(), spec.dimension).check_pictures()
                 self.memories.check_free(former_name, request.id)
             started = memory.operations.begin(REEMBED, draft=draft, request=request)
         if not started.again:
-            self._start(started.operation, memory)
+            self.operations.resume(memory, started.operation, self._work)
         return started.operation
 
     def resume(self, name: str) -> None:
         """Resume a memory's re-embeddings; if the memory is refused, only log that."""
-        try:
-            with self.memories.visiting(name) as served:
-                for operation in served.memory.operations.unfinished(REEMBED):
-                    self._start(operation, served.memory)
-        except UnknownMemory:  # dropped since
-            return
-        except MemoryRefusal as refusal:
-            reason = errors.in_full(refusal)
-            log.warning("re-embedding waits for the next start", memory=name, problem=reason)
 
-    def _start(self, operation: Operation, memory: Memory) -> None:
-        self.operations.resume(memory, operation, self._work)
+        def start(operation: Operation, served: ServedMemory) -> None:
+            self.operations.resume(served.memory, operation, self._work)
+
+        self.memories.go_on(name, REEMBED, start)
 
     def _work(self, job: Job) -> None:
         asked = ReembedResult(**json.loads(job.operation.result or "{}"))
         spec = self.memories.embedders.get(asked.embedder).spec
         new = job.memory.new_vectors(spec.to_json(), spec.dimension)
         new.drop_others()
-        try:
-            self._reembed(job, asked, spec, new)
-        except BaseException:
-            if not job.stopped:
-                with suppress(MemoryRefusal):  # it may be closed
-                    new.drop()
-            raise
-
-    def _reembed(self, job: Job, asked: ReembedResult, spec: EmbedderSpec, new: NewVectors) -> None:
         memory = job.memory
         identity = replace(memory.identity, dimension=spec.dimension, embedder=spec.to_json())
         change = Reembedded(identity, new.of, self.dropped)
@@ -127,16 +109,20 @@ class Reembedding:
             transaction.end(job.name, "done", result=json.dumps(asdict(done)))
             transaction.log("ReembedMemory", done.count, principal)
 
-        def hold() -> None:
-            if erasing := memory.operations.unfinished(UNLEARN):
-                raise ErasureWaits(erasing[0].name)
-            memory.operations.end_stale()
+        def hold() -> bool:
+            if memory.operations.unfinished(UNLEARN):
+                return False
+            memory.operations.end_stale(REPLACED)
             self._embed_missing(job, asked, spec, new)
+            return True
 
-        for tried in count():
+        for tried, pause in enumerate(pauses()):
+            check_erasures(memory)
             self._embed_missing(job, asked, spec, new)
             while self.operations.running(job.memory_name, UNLEARN):
                 job.pause(PAUSE_SECONDS)
+            if memory.operations.get(job.name).state != "running":
+                raise Cancelled
             waits = tried >= FREE_TRIES
             with ExitStack() as held:
                 if waits:
@@ -156,7 +142,7 @@ class Reembedding:
             if replaced is not None:
                 job.memory = replaced
                 return
-            job.pause(PAUSE_SECONDS)
+            job.pause(pause)
 
     def _embed_missing(
         self, job: Job, asked: ReembedResult, spec: EmbedderSpec, new: NewVectors
@@ -175,7 +161,18 @@ class Reembedding:
                 embedder = self.memories.embedders.get(asked.embedder)
                 if embedder.spec != spec:
                     raise WrongEmbedder(spec, embedder.spec)
-                part = [each.image for each in pictures[start : start + size]]
-                vectors.append(embedder.embed(part))
+                part = pictures[start : start + size]
+                try:
+                    vectors.append(embedder.embed([each.image for each in part]))
+                except UndecodableImage as bad:
+                    field = f'The picture of "{part[bad.position].id}"'
+                    raise BadField(field, bad.problem) from None
             new.keep([each.key for each in pictures], np.concatenate(vectors))
             done += len(pictures)
+
+
+def check_erasures(memory: Memory) -> None:
+    """Check that no unlearning waits for the next start. Raises ErasureWaits."""
+    for each in memory.operations.unfinished(UNLEARN):
+        if memory.operations.get(each.name).state != "running":
+            raise ErasureWaits(each.name)

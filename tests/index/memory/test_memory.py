@@ -556,7 +556,7 @@ def test_a_closed_memory_says_so(tmp_path: Path) -> None:
         lambda: memory.update("a", label="x"),
     ]
     for call in calls:
-        with pytest.raises(MemoryClosed, match='"m" was deleted or is closing'):
+        with pytest.raises(MemoryClosed, match='"m" was deleted, is closing or gets other vectors'):
             call()
 
 

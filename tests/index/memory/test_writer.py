@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from visual_memory_index.errors import (
     CorruptStore,
     DiskFull,
     EntriesExist,
+    MemoryClosed,
     TooLittleRam,
     UnknownEntries,
 )
@@ -346,6 +348,25 @@ def test_an_insert_on_a_full_disk_does_not_give_up_the_reserve(tmp_path: Path) -
             insert(memory, [f"many {number}" for number in range(2000)])
 
     assert gave_up == []
+
+
+def test_while_writes_are_refused_only_the_first_thread_waits(memory: Memory) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        with memory.holding_writes():
+            waiting = []
+            for number in range(3):
+                waiting.append(threads.submit(insert, memory, [f"waits {number}"]))
+                while len(memory._engine.writer._waiting) <= number:
+                    time.sleep(0.001)
+            with memory.holding_writes(refuse=True):
+                for each in (*waiting[1:], threads.submit(insert, memory, ["comes"])):
+                    with pytest.raises(MemoryClosed, match="gets other vectors; try again"):
+                        each.result(timeout=60)
+        with pytest.raises(MemoryClosed):
+            waiting[0].result(timeout=60)
+
+    assert insert(memory, ["later"]) == ["later"]
+    assert memory.ids() == ["later"]
 
 
 def test_each_write_ends_though_room_on_a_full_disk_cannot_be_made(

@@ -269,6 +269,38 @@ def test_what_is_told_of_a_closed_memory_is_kept_until_it_is_opened(memories: Me
     assert memories.told(closed[1], tell)[0] == 0
 
 
+def test_an_erasure_drops_what_was_told_of_a_memory_that_is_still_open(memories: Memories) -> None:
+    memories.close_idle()
+    name, other = [name for name in NAMES if name not in open_names(memories)][:2]
+    used: list[ServedMemory] = []
+
+    def tell(served: ServedMemory) -> str:
+        used.append(memories.use(name, asking=False))
+        return "what is erased"
+
+    memories.told(name, tell)
+    memories.drop_caches()
+    memories.release(used[0])
+    memories.release(memories.use(other))
+    memories.close_idle()
+
+    assert name not in open_names(memories)
+    assert memories.told(name, lambda served: "what is left") == "what is left"
+
+
+def test_what_was_told_of_a_memory_is_not_told_once_it_is_damaged(memories: Memories) -> None:
+    memories.close_idle()
+    name = next(name for name in NAMES if name not in open_names(memories))
+    memories.told(name, lambda served: "sound")
+    memories.catalog._path(name).write_bytes(bytes(10_000))
+
+    for _ in range(2):
+        with pytest.raises(CorruptStore):
+            memories.use(name)
+        with pytest.raises(CorruptStore):
+            memories.told(name, lambda served: "sound")
+
+
 def test_lack_of_files_is_no_refusal_of_a_memory(
     memories: Memories, monkeypatch: pytest.MonkeyPatch
 ) -> None:

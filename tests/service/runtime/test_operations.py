@@ -22,7 +22,16 @@ from tests.databases import database_of
 
 import visual_memory
 from visual_memory import Client
-from visual_memory_index import CUT_SHORT, UNLEARN, Catalog, Memory, Operation, Query, Request
+from visual_memory_index import (
+    CUT_SHORT,
+    REEMBED,
+    UNLEARN,
+    Catalog,
+    Memory,
+    Operation,
+    Query,
+    Request,
+)
 from visual_memory_index.errors import CorruptStore, DiskFull, MemoryClosed, OperationEnded, in_full
 from visual_memory_service.errors import TooManyOperations
 from visual_memory_service.runtime import operations as runtime
@@ -315,6 +324,87 @@ def test_one_whose_result_finds_no_room_on_the_disk_has_failed(
     assert (ended.state, ended.result) == ("failed", None)
     assert ended.problem is not None
     assert "make room on the disk" in ended.problem
+
+
+def test_a_reembedding_whose_end_finds_no_room_does_not_come_back(
+    memory: Memory, operations: Operations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = memory.operations.begin(REEMBED).operation
+    operations.resume(memory, first, until(threading.Event()))
+    memory._engine.store.keep_derived("reembedded/x/1", bytes(1000))
+    with monkeypatch.context() as filling:
+        filling.setattr(memory._engine.writer, "do", full)
+        operations.cancel(memory, first.name)
+        wait([job.ended for job in [operations.job(first.name)] if job])
+
+    assert memory.operations.get(first.name).state == "cancelled"
+    assert memory._engine.store.derived_sizes("reembedded/")
+    second = memory.operations.begin(REEMBED).operation
+    assert [each.name for each in memory.operations.unfinished(REEMBED)] == [second.name]
+    assert memory.operations.get(first.name).state == "cancelled"
+    assert not memory._engine.store.derived_sizes("reembedded/")
+
+
+def full(*args: Any, **more: Any) -> Any:
+    raise DiskFull(Path("m"), "the disk is full")
+
+
+@pytest.mark.parametrize("first", ["cancelled", "stopped"])
+def test_a_cancelled_reembedding_does_not_go_on_though_it_was_stopped_too(
+    memory: Memory, operations: Operations, first: str
+) -> None:
+    begun, free = threading.Event(), threading.Event()
+
+    def work(job: Job) -> None:
+        begun.set()
+        free.wait(60)
+        job.check()
+
+    operation = memory.operations.begin(REEMBED).operation
+    operations.resume(memory, operation, work)
+    begun.wait(60)
+    if first == "cancelled":
+        operations.cancel(memory, operation.name)
+    with ThreadPoolExecutor(1) as thread:
+        stopping = thread.submit(operations.stop, "m", reason="because")
+        while (job := operations.job(operation.name)) and not job.cancelled.is_set():
+            time.sleep(0.001)
+        if first == "stopped":
+            operations.cancel(memory, operation.name)
+        free.set()
+        stopping.result(timeout=60)
+
+    assert memory.operations.get(operation.name).state == "cancelled"
+
+
+def test_a_reembedding_that_begins_while_others_are_suspended_goes_on_afterwards(
+    memory: Memory, operations: Operations
+) -> None:
+    worked = threading.Event()
+    operation = memory.operations.begin(REEMBED).operation
+
+    with operations.suspend_others("m", reason="because", except_kinds=(UNLEARN,)):
+        operations.resume(memory, operation, lambda job: worked.set())
+        assert operations.job(operation.name) is None
+    operations.resume(memory, operation, lambda job: worked.set())
+
+    assert worked.wait(60)
+
+
+def test_a_reembedding_that_is_cancelled_as_it_waits_leaves_no_vectors(
+    memory: Memory, operations: Operations
+) -> None:
+    event = threading.Event()
+    occupy(memory, operations, event)
+    waiting, jobless = (memory.operations.begin(REEMBED).operation for _ in range(2))
+    operations.resume(memory, waiting, until(event))
+    for operation in (waiting, jobless):
+        memory._engine.store.keep_derived("reembedded/x/1", bytes(1000))
+
+        assert operations.cancel(memory, operation.name).state == "cancelled"
+
+        assert not memory._engine.store.derived_sizes("reembedded/")
+    event.set()
 
 
 def test_progress_is_kept_of_the_operations_that_ended_last(

@@ -419,6 +419,20 @@ def test_entries_without_a_picture_are_named(client: Client, tmp_path: Path) -> 
         bare.reembed(quick, former_name="before")
 
 
+def test_a_picture_that_cannot_be_embedded_any_more_is_named(
+    server: Server, pets: Memory, tmp_path: Path
+) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text("image_pixels_max = 16\n")
+    server.restart(*FLAGS, "--config", str(config))
+
+    with visual_memory.connect(server.address) as client:
+        with pytest.raises(visual_memory.FailedPrecondition, match=f'The picture of "{IDS[0]}" '):
+            client.memory("pets").reembed(write_network(tmp_path / "other.onnx"), former_name="x")
+
+        assert [each.name for each in client.memories()] == ["pets"]
+
+
 def test_a_name_that_is_taken_is_refused(pets: Memory, client: Client, tmp_path: Path) -> None:
     client.create_memory("before", dimension=2)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ PAGE, RESULTS = ROOT / "docs" / "performance.md", ROOT / "benchmarks" / "results
 PICTURES = "pictures/performance"  # below the page
 BEGIN, END = "<!-- peers -->\n", "<!-- /peers -->\n"
 BASE = "100000 768"
-OURS = "Visual Memory"
 LARGE = "1000000 768"
 RATES = (1, 10, 100, 1000)
 CALLS_MIN = 100  # of which the slowest hundredth is told
@@ -156,59 +155,37 @@ def small(kept: dict[str, Found]) -> str:
     return table(header, rows)
 
 
-def asked(found: Found, work: str) -> float:
-    """Return the queries a second of a workload."""
-    value: float = found["workloads"][work]["qps"]
-    return value
+def asked(found: Found, work: str) -> float | None:
+    """Return the queries a second of a workload, if it was asked."""
+    result = found["workloads"].get(work)
+    return result["qps"] if result else None
 
 
-def beside(kept: dict[str, Found]) -> Picture:
-    """Plot queries a second of one client and of 16, by engine."""
-    found = {
-        name: each
-        for name, each in measured(kept, BASE).items()
-        if "16 clients" in each["workloads"]
-    }
-    names = sorted(found, key=lambda name: asked(found[name], "16 clients"))
+def dotted(name: str, engines: Sequence[str], rates: Mapping[str, dict[str, float]]) -> Picture:
+    """Plot queries a second: a line for each of the ``engines``, a mark for each series."""
 
     def draw(canvas: Canvas) -> None:
         axes = canvas.figure.subplots()
-        for work, look in canvas.series(("16 clients", "base")):
-            label = "one client" if work == "base" else work
-            rates = [asked(found[name], work) for name in names]
-            axes.plot(rates, range(len(names)), label=label, **look.dotted)
-        axes.set_yticks(range(len(names)), names)
+        for label, look in canvas.series(list(rates)):
+            places = [engines.index(engine) for engine in rates[label]]
+            axes.plot(list(rates[label].values()), places, label=label, **look.dotted)
+        axes.set_yticks(range(len(engines)), engines)
         logarithmic(axes, RATES)
         axes.set_xlabel("queries/s")
-        axes.legend(loc="lower right")
+        canvas.legend_below(axes, len(rates))
 
-    best, worst = (f"{names[at]} {asked(found[names[at]], '16 clients'):,.0f}" for at in (-1, 0))
-    alt = f"Queries a second of one client and of 16; of 16 from {worst} to {best}."
-    return Picture("engines", alt, (7.0, 3.6), draw)
+    told = (
+        f"{label}: " + ", ".join(f"{engine} {number(each[engine])}" for engine in reversed([*each]))
+        for label, each in rates.items()
+    )
+    return Picture(name, f"Queries a second. {'; '.join(told)}.", (7.0, 3.8), draw)
 
 
-def growth(kept: dict[str, Found]) -> Picture:
-    """Plot queries a second by the number of entries."""
-    rows = (10_000, 100_000, 1_000_000)
-    names = [name for name in ENGINES if f"{name} {BASE}" in kept]
-
-    def draw(canvas: Canvas) -> None:
-        axes = canvas.figure.subplots()
-        for name, look in canvas.series(names):
-            sizes = [each for each in rows if f"{name} {each} 768" in kept]
-            rates = [asked(kept[f"{name} {each} 768"], "base") for each in sizes]
-            axes.plot(sizes, rates, label=name, **look.plotted)
-        logarithmic(axes, rows)
-        axes.set_xticks(rows, [f"{each:,}" for each in rows])
-        logarithmic(axes, RATES, axis="y")
-        axes.set_xlabel("entries × 768")
-        axes.set_ylabel("queries/s, one client")
-        canvas.legend_below(axes, 3)
-
-    ours = [kept[f"{OURS} {each} 768"] for each in rows if f"{OURS} {each} 768" in kept]
-    alt = "Queries a second of one client by the entries, of this service "
-    alt += ", ".join(f"{asked(each, 'base'):,.0f}" for each in ours)
-    return Picture("sizes", f"{alt}.", (7.0, 4.4), draw)
+def rates_of(kept: dict[str, Found], size: str, work: str) -> dict[str, float]:
+    """Return queries a second of a workload at a size, by engine, the least first."""
+    found = {name: asked(each, work) for name, each in measured(kept, size).items()}
+    known = {name: rate for name, rate in found.items() if rate is not None}
+    return dict(sorted(known.items(), key=lambda each: each[1]))
 
 
 def main() -> None:
@@ -223,7 +200,14 @@ def main() -> None:
     ((machine, seconds),) = settings
     folder = flags.page.parent / PICTURES
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = [beside(kept), growth(kept)]
+    clients = {"one client": "base", "16 clients": "16 clients"}
+    entries = {"1,000,000 entries": LARGE, "100,000": BASE, "10,000": "10000 768"}
+    by_clients = {label: rates_of(kept, BASE, work) for label, work in clients.items()}
+    by_entries = {label: rates_of(kept, size, "base") for label, size in entries.items()}
+    pictures = [
+        dotted("engines", [*by_clients["16 clients"]], by_clients),
+        dotted("sizes", [*by_entries["100,000"]], by_entries),
+    ]
     for picture in pictures:
         picture.save(folder)
     shown = [f"{each.to_markdown(PICTURES)}\n" for each in pictures]

@@ -90,7 +90,7 @@ def overview(kept: dict[str, Found]) -> str:
                 times(base),
                 f"{base['recall']:.3f}",
                 number(many["qps"]),
-                number(found["inserts"]),
+                number(found["inserts"] if ENGINES[name].collections else None),
                 durable(name, found),
                 number(found.get("deletes")),
                 gone(found),

@@ -51,7 +51,8 @@ class Engine:
     """One engine on the ``folder`` given to it; ``open`` comes first, ``close`` last.
 
     ``in_ram`` is True if an insertion is in RAM alone when it returns; ``filters``, ``deletes`` and
-    ``compacts`` are True if the engine can. ``efforts`` are the settings of an approximate one.
+    ``compacts`` are True if the engine can. It has no ``collections`` if it only searches arrays of
+    its user. ``efforts`` are the settings of an approximate one.
     """
 
     name: ClassVar[str]

@@ -23,6 +23,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx.external_data_helper import uses_external_data
 
+from visual_memory_embedders.backends.files import read_regular
 from visual_memory_embedders.errors import (
     MissingWeights,
     NoGpu,
@@ -32,6 +33,7 @@ from visual_memory_embedders.errors import (
 from visual_memory_embedders.pipeline import AT_ONCE, Loaded, Network
 from visual_memory_embedders.spec import Device, Preprocessing
 
+GRAPH_BYTES_MAX, JSON_BYTES_MAX = (1 << 31) - 1, 1 << 20  # of protobuf, and plenty
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 CUDA_OPTIONS = {
     "use_tf32": "0",
@@ -48,7 +50,7 @@ def load(name: str, path: str, device: Device = "cpu") -> Loaded:
     Raises MissingWeights, UnsupportedNetwork, NoGpu.
     """
     try:
-        graph = Path(path).read_bytes()
+        graph = read_regular(Path(path), GRAPH_BYTES_MAX)
     except OSError as problem:
         raise MissingWeights(name, str(problem), f"put the ONNX file at {path}") from None
     preprocessing = _preprocessing(name, Path(path).with_suffix(".json"))
@@ -60,7 +62,7 @@ def load(name: str, path: str, device: Device = "cpu") -> Loaded:
 
 def _preprocessing(name: str, path: Path) -> Preprocessing:
     try:
-        return Preprocessing.from_fields(json.loads(path.read_bytes()))
+        return Preprocessing.from_fields(json.loads(read_regular(path, JSON_BYTES_MAX)))
     except OSError as problem:
         wish = "it must hold resize, crop, interpolation, mean and std"
         raise UnsupportedNetwork(

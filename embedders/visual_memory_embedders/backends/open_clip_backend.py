@@ -1,5 +1,6 @@
 """The image tower of an open_clip network: ``open-clip:NAME/PRETRAINED``, a tag or a file."""
 
+from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -30,10 +31,13 @@ def load(name: str, network: str, device: Device = "cpu") -> Loaded:
 
 
 def _create(name: str, architecture: str, pretrained: str) -> Any:
+    remedy = "name a tag that open_clip can load, or the path of a file after the first slash"
+    file = Path(pretrained)
+    if file.exists() and not (file.is_file() or file.is_dir()):  # to read it might not end
+        raise MissingWeights(name, f"{pretrained} is not a regular file", remedy)
     try:
         model = open_clip.create_model(architecture, pretrained=pretrained, require_pretrained=True)
     except Exception as problem:  # open_clip, the hub and PyTorch raise errors of any class
-        remedy = "name a tag that open_clip can load, or the path of a file after the first slash"
         raise MissingWeights(name, f"open_clip says: {problem}", remedy) from None
     return model.eval()
 

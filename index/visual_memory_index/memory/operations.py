@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from visual_memory_index.errors import FileUnavailable, NotUndoable, NotVoting, UnknownEntries
+from visual_memory_index.errors import (
+    FileUnavailable,
+    MemoryClosed,
+    NotUndoable,
+    NotVoting,
+    UnknownEntries,
+)
 from visual_memory_index.memory import default_rules
 from visual_memory_index.memory.default_rules import DefaultRule
 from visual_memory_index.memory.engine import Engine
@@ -31,6 +38,8 @@ from visual_memory_index.records.steps import ascending, equal
 from visual_memory_index.store.store import Transaction
 from visual_memory_index.votes.rule import Rule
 
+PARTS_AT_ONCE = 16  # of new vectors, some megabytes
+
 
 class StartedOperation(NamedTuple):
     """An operation; ``again`` is True if an earlier call with the same request began it."""
@@ -51,6 +60,8 @@ class Operations:
         self.has_unfinished = not unfinished.isdisjoint(RESUMED)
         if unfinished.difference(RESUMED):
             engine.store.fail_unfinished()  # the first write, after all checks at opening
+        if REEMBED not in unfinished:
+            self._drop_new_vectors()
 
     def get(self, name: str) -> Operation:
         """Return one operation. Raises UnknownOperation."""
@@ -106,13 +117,28 @@ class Operations:
             self._write_ends(transaction)
             return None, None
 
-        self._engine.writer.do(write)
+        self._engine.writer.do(write, frees=True)
         for each in ended:
             self._unwritten.pop(each.name, None)
+        if any(each.kind == REEMBED for each in ended):
+            self._drop_new_vectors()
 
     def _write_ends(self, transaction: Transaction) -> None:
         for each in self._ended():
-            end(transaction, each.name, each.state, problem=each.problem)
+            if transaction.operation(each.name).state == "running":
+                transaction.end(each.name, each.state, problem=each.problem)
+
+    def _drop_new_vectors(self) -> None:
+        """Delete what a re-embedding stored that was not done, as far as the disk allows.
+
+        The rest is deleted when the memory is opened again.
+        """
+        with suppress(FileUnavailable, MemoryClosed):
+            names = [*self._engine.store.derived_sizes(PREFIX)]
+            for start in range(0, len(names), PARTS_AT_ONCE):
+                with self._engine.writer.turn:
+                    self._engine.check_open()
+                    self._engine.store.drop_derived(names[start : start + PARTS_AT_ONCE])
 
     def _ended(self) -> list[Operation]:
         return [each for each in [*self._unwritten.values()] if each.kind != UNLEARN]
@@ -166,12 +192,14 @@ class Operations:
 
         ``settings`` is called in the transaction. An operation that has already ended, such as a
         prune that failed after its commit, stays as it is. If the end cannot be written,
-        FileUnavailable is raised if ``state`` is "done"; any other end is kept in RAM instead.
+        FileUnavailable is raised if ``state`` is "done"; any other end is kept in RAM instead. New
+        vectors of a re-embedding that is not done are deleted.
         """
 
         def write(transaction: Transaction) -> tuple[Operation, None]:
-            if not end(transaction, name, state, result=result, problem=problem):
-                return transaction.operation(name), None
+            if (stored := transaction.operation(name)).state != "running":
+                return stored, None
+            transaction.end(name, state, result=result, problem=problem)
             ended = transaction.operation(name)
             for setting, value in settings(transaction).items():
                 transaction.keep_setting(setting, value)
@@ -179,11 +207,13 @@ class Operations:
             return ended, None
 
         try:
-            ended = self._engine.writer.do(write)
+            ended = self._engine.writer.do(write, frees=state != "done")
         except FileUnavailable:
             if state == "done":
                 raise
             return self._remember(self._engine.store.operation(name), state, problem)
+        if ended.kind == REEMBED and state != "done":
+            self._drop_new_vectors()
         self._engine.read_settings()
         return ended
 
@@ -320,27 +350,6 @@ class Operations:
         restored = self._engine.do_once("Undo", request, write)
         self._engine.read_settings()
         return restored
-
-
-def end(
-    transaction: Transaction,
-    name: str,
-    state: State,
-    *,
-    result: str | None = None,
-    problem: str | None = None,
-) -> bool:
-    """End an operation, and return True, unless it has ended.
-
-    The new vectors of a re-embedding that was not done are deleted.
-    """
-    stored = transaction.operation(name)
-    if stored.kind == REEMBED and state != "done":
-        transaction.drop_all_derived(PREFIX)
-    if stored.state != "running":
-        return False
-    transaction.end(name, state, result=result, problem=problem)
-    return True
 
 
 def id_of(operation: str) -> str:

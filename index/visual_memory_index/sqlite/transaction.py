@@ -158,9 +158,6 @@ class SqliteTransaction(SqliteOperations, SqliteRequests):
     def digest(self) -> str:
         return digests.shown(self.state, self._kind)
 
-    def drop_all_derived(self, prefix: str) -> None:
-        self._db.execute("DELETE FROM derived WHERE name GLOB ? || '*'", (prefix,))
-
     def count(self) -> int:
         count: int = self._db.execute("SELECT count(*) FROM entries").fetchone()[0]
         return count

@@ -242,9 +242,6 @@ class Transaction(Protocol):
     ) -> None:
         """Record that an operation ended in ``state``, and clear its list of ids left to erase."""
 
-    def drop_all_derived(self, prefix: str) -> None:
-        """Delete derived data whose names begin with ``prefix``."""
-
     def operation(self, name: str) -> Operation:
         """Return one operation. Raises UnknownOperation."""
 

@@ -37,6 +37,8 @@ class Embedders:
         device = self._device_of(bit_equal)
         if not any(fnmatchcase(name, pattern) for pattern in self.allowed):
             raise EmbedderNotAllowed(name, self.allowed)
+        if (built := self._built.get((name, device))) is not None:
+            return built
         with self._building:
             built = self._built.get((name, device))
             if built is None:

@@ -221,6 +221,7 @@ class Memories:
     def close_idle(self) -> None:
         """Close the memories that nobody uses and that have been idle for their time.
 
+        Ends of operations that found no room on the disk are written, if there is any by now.
         Others that were not asked since the last call give back what they cache of their files,
         once until they are asked again.
         """
@@ -229,6 +230,8 @@ class Memories:
         for name, served in by_use[: max(0, len(by_use) - self.kept_open)]:
             if now - served.asked >= served.idle_seconds:
                 self._close(name, served)
+        for served in self.each_open():
+            self._wrote_ends(served.memory)
         freed = [*map(self._free_caches, self.each_open())]
         self._swept = now
         if any(freed):

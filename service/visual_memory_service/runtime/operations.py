@@ -332,8 +332,10 @@ class Operations:
             return operation
         if operation.state != "running":
             raise errors.OperationEnded(name, operation.state)
-        if job is None:  # it waits to be resumed, or is by now
-            operation = memory.operations.end(name, "cancelled")
+        if job is None or operation.kind in RESUMED:  # or it would go on after a restart
+            ended = memory.operations.end(name, "cancelled")
+            if ended.state != "cancelled":
+                raise errors.OperationEnded(name, ended.state)
             job = self._jobs.get(name)
         if job is not None:
             with self._lock:  # it does not go on, even if it was stopped at the same time

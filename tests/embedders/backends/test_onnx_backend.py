@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -88,6 +89,30 @@ def test_a_missing_network_is_refused(path: Path, workers: ThreadPoolExecutor) -
     path.unlink()
 
     with pytest.raises(MissingWeights, match=r"put the ONNX file at .*tiny\.onnx\."):
+        built(path, workers)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".json"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "large file"])
+def test_what_cannot_be_read_to_its_end_is_refused(
+    path: Path, workers: ThreadPoolExecutor, suffix: str, kind: str
+) -> None:
+    file = path.with_suffix(suffix)
+    file.unlink()
+    match kind:
+        case "pipe":
+            os.mkfifo(file)
+        case "device":
+            file.symlink_to("/dev/zero")
+        case "folder":
+            file.mkdir()
+        case _:
+            file.touch()
+            os.truncate(file, 1 << 31)
+
+    with pytest.raises(
+        (MissingWeights, UnsupportedNetwork), match=r"Not a regular file|File too large"
+    ):
         built(path, workers)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -28,8 +28,14 @@ from structlog.testing import capture_logs
 from tests.service.runtime.test_check import damage_log
 
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_index import WITHOUT_ID, Entry
-from visual_memory_index.errors import BadAuditLog, CorruptStore, TooManyFiles, UnknownMemory
+from visual_memory_index import REEMBED, WITHOUT_ID, Entry
+from visual_memory_index.errors import (
+    BadAuditLog,
+    CorruptStore,
+    DiskFull,
+    TooManyFiles,
+    UnknownMemory,
+)
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime import memories as runtime
 from visual_memory_service.runtime.memories import Duplicates, Memories
@@ -286,6 +292,45 @@ def test_an_erasure_drops_what_was_told_of_a_memory_that_is_still_open(memories:
 
     assert name not in open_names(memories)
     assert memories.told(name, lambda served: "what is left") == "what is left"
+
+
+def test_an_end_that_found_no_room_is_written_once_there_is_some(
+    memories: Memories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **more: Any) -> Any:
+        raise DiskFull(Path("a"), "the disk is full")
+
+    with memories.using("a") as served:
+        memory = served.memory
+        operation = memory.operations.begin(REEMBED).operation
+        with monkeypatch.context() as filling:
+            filling.setattr(memory._engine.writer, "do", full)
+            memory.operations.end(operation.name, "cancelled")
+            memories.close_idle()
+            assert memory.operations.unfinished()
+
+        memories.close_idle()
+
+        assert not memory.operations.unfinished()
+        assert memory.operations.get(operation.name).state == "cancelled"
+
+
+def test_one_whose_end_finds_no_room_is_not_closed(
+    memories: Memories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **more: Any) -> Any:
+        raise DiskFull(Path("a"), "the disk is full")
+
+    with memories.using("a") as served:
+        operation = served.memory.operations.begin("x").operation
+        monkeypatch.setattr(served.memory._engine.writer, "do", full)
+        served.memory.operations.end(operation.name, "cancelled")
+    memories.release(memories.use("b"))
+
+    memories.close_idle()
+
+    assert "a" in open_names(memories)
+    assert served.memory.operations.get(operation.name).state == "cancelled"
 
 
 def test_what_was_told_of_a_memory_is_not_told_once_it_is_damaged(memories: Memories) -> None:

@@ -364,7 +364,8 @@ def test_a_cancelled_reembedding_does_not_go_on_though_it_was_stopped_too(
     operations.resume(memory, operation, work)
     begun.wait(60)
     if first == "cancelled":
-        operations.cancel(memory, operation.name)
+        assert operations.cancel(memory, operation.name).state == "cancelled"
+        assert not memory.operations.unfinished()
     with ThreadPoolExecutor(1) as thread:
         stopping = thread.submit(operations.stop, "m", reason="because")
         while (job := operations.job(operation.name)) and not job.cancelled.is_set():

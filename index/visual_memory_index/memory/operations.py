@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from visual_memory_index.errors import (
+    CorruptStore,
     FileUnavailable,
     MemoryClosed,
     NotUndoable,
@@ -133,7 +134,7 @@ class Operations:
 
         The rest is deleted when the memory is opened again.
         """
-        with suppress(FileUnavailable, MemoryClosed):
+        with suppress(CorruptStore, FileUnavailable, MemoryClosed):
             names = [*self._engine.store.derived_sizes(PREFIX)]
             for start in range(0, len(names), PARTS_AT_ONCE):
                 with self._engine.writer.turn:

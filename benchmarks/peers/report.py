@@ -69,6 +69,12 @@ def measured(kept: dict[str, Found], size: str) -> dict[str, Found]:
     return {name: kept[f"{name} {size}"] for name in ENGINES if f"{name} {size}" in kept}
 
 
+def quickest(runs: Sequence[Found]) -> Found:
+    """Return the run with most queries a second, with all that was found once alone."""
+    best = max(runs, key=lambda each: each.get("workloads", {}).get("base", each)["qps"])
+    return runs[0] | best
+
+
 def overview(kept: dict[str, Found]) -> str:
     header = [
         "",
@@ -193,8 +199,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, default=PAGE)
     flags = parser.parse_args()
-    kept: dict[str, Found] = json.loads(flags.results.read_text())
-    settings = {(found["machine"], found["seconds"]) for found in kept.values()}
+    runs: dict[str, list[Found]] = json.loads(flags.results.read_text())
+    kept = {key: quickest(each) for key, each in runs.items()}
+    settings = {(each["machine"], each["seconds"]) for found in runs.values() for each in found}
     if len(settings) > 1:
         sys.exit(f"these cannot stand in one table: {settings}; run all.py again")
     ((machine, seconds),) = settings
@@ -214,7 +221,7 @@ def main() -> None:
     text = "\n".join(
         [
             f"{machine}; {seconds:g} s of each; 100,000 × 768, k = 10, one client, one query a "
-            "call:\n",
+            f"call; the quicker of {len(runs[f'{next(iter(ENGINES))} {BASE}'])} runs:\n",
             shown[0],
             overview(kept),
             "The same, one thing changed at a time; of the mixed calls a fifth write or delete:\n",

@@ -129,7 +129,7 @@ class Hnswlib(Engine):
     """A graph, which is approximate; the effort is ``ef``."""
 
     name, package, in_ram = "hnswlib (approximate)", "hnswlib", True
-    efforts = (10, 20, 40, 80, 160, 320, 640)
+    efforts = (10, 20, 40, 60, 80, 120, 160, 200, 240, 280, 320, 400, 480, 560, 640)
 
     def open(self) -> None:
         import hnswlib

@@ -85,7 +85,7 @@ def main() -> None:
 
 def commit() -> str:
     """Return the commit that is checked out."""
-    shown = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=8"]
+    shown = ["git", "-C", str(HERE), "rev-parse", "--short=8", "HEAD"]
     return subprocess.run(shown, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 

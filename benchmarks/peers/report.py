@@ -96,7 +96,7 @@ def overview(kept: dict[str, Found]) -> str:
                 times(base),
                 f"{base['recall']:.3f}",
                 number(many["qps"]),
-                number(found["inserts"] if ENGINES[name].collections else None),
+                number(found["inserts"] if is_told(name, "inserts") else None),
                 durable(name, found),
                 number(found.get("deletes")),
                 gone(found),
@@ -143,10 +143,15 @@ def large(kept: dict[str, Found]) -> str:
     header = ["", "inserts/s", "deletes/s", "RAM, MB", "disk, MB", "start, s"]
     keys = ("inserts", "deletes", "ram", "disk", "start")
     rows = [
-        [name, *(number(found.get(key)) for key in keys)]
+        [name, *(number(found.get(key) if is_told(name, key) else None) for key in keys)]
         for name, found in measured(kept, LARGE).items()
     ]
     return table(header, rows)
+
+
+def is_told(name: str, key: str) -> bool:
+    """Return True unless it is the rate of insertion into an array."""
+    return key != "inserts" or ENGINES[name].collections
 
 
 def small(kept: dict[str, Found]) -> str:

@@ -294,12 +294,13 @@ def test_an_erasure_drops_what_was_told_of_a_memory_that_is_still_open(memories:
     assert memories.told(name, lambda served: "what is left") == "what is left"
 
 
+def full(*args: Any, **more: Any) -> Any:
+    raise DiskFull(Path("a"), "the disk is full")
+
+
 def test_an_end_that_found_no_room_is_written_once_there_is_some(
     memories: Memories, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*args: Any, **more: Any) -> Any:
-        raise DiskFull(Path("a"), "the disk is full")
-
     with memories.using("a") as served:
         memory = served.memory
         operation = memory.operations.begin(REEMBED).operation
@@ -318,9 +319,6 @@ def test_an_end_that_found_no_room_is_written_once_there_is_some(
 def test_one_whose_end_finds_no_room_is_not_closed(
     memories: Memories, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*args: Any, **more: Any) -> Any:
-        raise DiskFull(Path("a"), "the disk is full")
-
     with memories.using("a") as served:
         operation = served.memory.operations.begin("x").operation
         monkeypatch.setattr(served.memory._engine.writer, "do", full)

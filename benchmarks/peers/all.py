@@ -76,6 +76,8 @@ def main() -> None:
             continue
         if size == BASE and not number and not ENGINES[name].in_ram:
             found["syncs"] = syncs_of_a_batch(name)
+            if found["syncs"] is None:
+                failed.append(f"strace of {name}")
         found |= {"time": f"{datetime.now(UTC):%F %H:%M}", "commit": commit()}
         kept[key] = [*runs, found | setting]
         flags.results.write_text(json.dumps(kept, indent=1) + "\n")

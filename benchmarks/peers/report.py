@@ -54,7 +54,9 @@ def durable(name: str, found: Found) -> str:
     """Say what an insertion has done when it returns, with the syncs that strace counted."""
     if ENGINES[name].in_ram:
         return "in RAM"
-    syncs = found.get("syncs", 0)
+    syncs = found["syncs"]
+    if syncs is None:
+        return "not known"
     return f"{syncs:.1f} syncs a batch" if syncs else "no sync"
 
 
@@ -206,7 +208,9 @@ def main() -> None:
     flags = parser.parse_args()
     runs: dict[str, list[Found]] = json.loads(flags.results.read_text())
     kept = {key: quickest(each) for key, each in runs.items()}
-    settings = {(each["machine"], each["seconds"]) for found in runs.values() for each in found}
+    settings = {
+        (each.get("machine"), each.get("seconds")) for found in runs.values() for each in found
+    }
     if len(settings) > 1:
         sys.exit(f"these cannot stand in one table: {settings}; run all.py again")
     ((machine, seconds),) = settings

@@ -230,9 +230,10 @@ class Memories:
         for name, served in by_use[: max(0, len(by_use) - self.kept_open)]:
             if now - served.asked >= served.idle_seconds:
                 self._close(name, served)
+        freed = list[bool]()
         for served in self.each_open():
             self._wrote_ends(served.memory)
-        freed = [*map(self._free_caches, self.each_open())]
+            freed.append(self._free_caches(served))
         self._swept = now
         if any(freed):
             release_free_pages()

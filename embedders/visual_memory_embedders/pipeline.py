@@ -119,12 +119,14 @@ def embedder_of(
     black = np.zeros((1, 3, *loaded.preprocessing.crop), dtype=np.float32)
     at_once = loaded.at_once
     try:
-        shape: tuple[int, ...] = loaded.network(black).shape
-        if at_once is not None and not takes_several(loaded.network, black):
+        made = loaded.network(black)
+        if at_once not in (None, 1) and not takes_several(loaded.network, black):
             at_once = 1
     except Exception as problem:  # each library raises errors of its own
         raise UnsupportedNetwork(name, f"it does not run: {problem}") from None
-    match shape:
+    if not np.isfinite(made).all():
+        raise UnsupportedNetwork(name, "of a black image it makes numbers that are not finite")
+    match made.shape:
         case (1, d) | (1, d, 1, 1) if d > 0:
             spec = EmbedderSpec(
                 name,
@@ -137,7 +139,7 @@ def embedder_of(
                 spec, loaded.network, workers, limits, loaded.keeps_values, at_once
             )
     wish = "its output must be (n, d) or (n, d, 1, 1)"
-    raise UnsupportedNetwork(name, f"{wish}, and for one image it is {shape}")
+    raise UnsupportedNetwork(name, f"{wish}, and for one image it is {made.shape}")
 
 
 def takes_several(network: Network, black: NDArray[np.float32]) -> bool:

@@ -51,10 +51,10 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class EmbedderSpec:
-    """Everything that decides a vector: equal specs give equal vectors.
+    """Everything that decides a vector.
 
-    ``bit_equal``: the vectors have the same bits whatever the batch size and the number of threads.
-    Those made on a GPU do not.
+    ``bit_equal``: equal specs give vectors with the same bits, whatever the batch size and the
+    number of threads. Those made on a GPU are only nearly the same.
     """
 
     name: str

@@ -132,6 +132,15 @@ def test_an_output_that_is_no_vector_is_refused(
         embedder_of("fake", loaded(network), workers, ImageLimits())
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_network_that_overflows_is_refused(value: float, workers: ThreadPoolExecutor) -> None:
+    def network(tensor: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.full((1, 3), value, np.float32)
+
+    with pytest.raises(UnsupportedNetwork, match="numbers that are not finite"):
+        embedder_of("fake", loaded(network), workers, ImageLimits())
+
+
 def in_batches(network: Network, workers: ThreadPoolExecutor, at_once: int) -> NetworkEmbedder:
     spec = replace(SPEC, bit_equal=False)
     return NetworkEmbedder(

@@ -16,11 +16,15 @@ CHECKED = ((1, 3), (64, 3), (1, 768), (128, 768))  # queries, and dimensions
 ROWS = 4096
 
 
+class DeviceFull(Exception):
+    """A device has too little free memory."""
+
+
 class Device:
     """The device that PyTorch calls ``name``; all that use it share this object.
 
-    After a failure of the device nothing is computed on it any more. Raises UnfitDevice if it is
-    missing, or if its products are further off than the bound of float32 sums.
+    After a ``failure`` to change what it holds nothing is computed on it any more. Raises
+    UnfitDevice if it is missing, or if its products are further off than the bound of float32 sums.
     """
 
     def __init__(self, name: str) -> None:
@@ -46,21 +50,31 @@ class Device:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Context manager of work on the device. Raises DeviceFailed."""
+        """Context manager of work on the device. Raises DeviceFailed, DeviceFull."""
         if self.failure:
             raise DeviceFailed(self.name, self.failure)
         try:
             self._forbid_tf32()  # libraries may have allowed it
             with torch.inference_mode():
                 yield
+        except torch.OutOfMemoryError:
+            raise DeviceFull from None
         except RuntimeError as problem:
             raise DeviceFailed(self.name, first_line(problem)) from None
 
     @contextmanager
     def keeping_failure(self) -> Iterator[None]:
-        """Context manager that keeps a failure inside it, instead of raising it."""
+        """Context manager that keeps a failure inside it, instead of raising it.
+
+        Raises DeviceFull, MemoryError.
+        """
         try:
-            yield
+            with torch.inference_mode():
+                yield
+        except (DeviceFull, MemoryError):
+            raise
+        except torch.OutOfMemoryError:
+            raise DeviceFull from None
         except Exception as problem:  # whatever it is, the rows there are not as they should be
             self.failure = self.failure or first_line(problem)
 

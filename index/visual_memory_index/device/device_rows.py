@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
@@ -25,8 +24,9 @@ class DeviceRows:
     """Unit vectors float32 (m, d) on a device, one per row, in blocks: growing copies nothing.
 
     Rows at the end that become unused are zeroed, and so are queries. Not safe for threads: nothing
-    may read while rows are put or dropped. What fails inside ``changing`` raises nothing there,
-    since the change is made elsewhere too, but in every other call from then on: DeviceFailed.
+    may read while rows are put or dropped. What fails inside ``device.keeping_failure``, where rows
+    are changed, raises nothing there, since the change is made elsewhere too, but in every other
+    call from then on: DeviceFailed.
     """
 
     def __init__(
@@ -38,35 +38,29 @@ class DeviceRows:
         pairs: int = PAIRS,
     ) -> None:
         self.dimension, self.count = dimension, 0
-        self._device, self._block_rows = device, block_rows
+        self.device, self._block_rows = device, block_rows
         self._scores, self._pairs = scores, pairs
         self._blocks: list[torch.Tensor] = []
         self._starts = [0]  # of each block, and of the next
         self._error = float32_error(dimension)
 
     def reserve(self, count: int) -> None:
-        """Make room for ``count`` rows in all. Raises DeviceFailed, also if there is too little."""
+        """Make room for ``count`` rows in all. Raises DeviceFull, DeviceFailed."""
         if count <= self._starts[-1]:  # entries are deleted also if the device has failed
             return
-        with self._device.working():
+        with self.device.working():
             while (room := self._starts[-1]) < count:
                 most = max(FIRST_ROWS, LAST_BYTES // (4 * self.dimension))
                 rows = self._block_rows or min(max(FIRST_ROWS, room), most)
-                self._blocks.append(self._device.zeros((rows, self.dimension)))
+                self._blocks.append(self.device.zeros((rows, self.dimension)))
                 self._starts.append(room + rows)
-
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Context manager of ``put`` and ``truncate``."""
-        with self._device.keeping_failure(), torch.inference_mode():
-            yield
 
     def put(self, rows: Rows, vectors: NDArray[np.float32]) -> None:
         """Write ``vectors`` (n, d) to ascending ``rows``, for which there is room."""
-        for number, start, end in self._runs(rows):
-            first = int(rows[start]) - self._starts[number]
-            part = torch.from_numpy(np.array(vectors[start:end], np.float32))
-            self._blocks[number][first : first + end - start].copy_(part)
+        for block, places, part in self._parts(rows):
+            copied = torch.from_numpy(np.array(vectors[part], np.float32)).to(self.device.torch)
+            block.index_copy_(0, places, copied)
+            copied.zero_()
         if len(rows):
             self.count = max(self.count, int(rows[-1]) + 1)
 
@@ -82,10 +76,9 @@ class DeviceRows:
     def gather(self, rows: Rows) -> NDArray[np.float32]:
         """Copy ascending ``rows`` into one array in RAM: float32 (len(rows), d)."""
         gathered = np.empty((len(rows), self.dimension), np.float32)
-        with self._device.working():
-            for number, start, end in self._runs(rows):
-                first = int(rows[start]) - self._starts[number]
-                gathered[start:end] = self._blocks[number][first : first + end - start].cpu()
+        with self.device.working():
+            for block, places, part in self._parts(rows):
+                gathered[part] = block.index_select(0, places).cpu()
         return gathered
 
     def candidates(
@@ -98,11 +91,11 @@ class DeviceRows:
 
         All rows as near as the k-th are included. If ``admitted`` is given, rows are chosen from
         those whose bit in it is set, 16 in a number; all of them, if they are not more than k.
-        Raises DeviceFailed.
+        Raises DeviceFull, DeviceFailed.
         """
         step = max(1, self._scores // max(1, self.count))
         found = list[Rows]()
-        with self._device.working():
+        with self.device.working():
             kept = None if admitted is None else self._mask(admitted)
             for start in range(0, len(queries), step):
                 part = slice(start, start + step)
@@ -113,7 +106,7 @@ class DeviceRows:
         self, queries: NDArray[np.float32], ks: NDArray[np.int64], kept: torch.Tensor | None
     ) -> list[Rows]:
         filled = self._filled()
-        asked = self._device.zeros(queries.shape)
+        asked = self.device.zeros(queries.shape)
         try:
             asked.copy_(torch.from_numpy(np.array(queries, np.float32)))
             scores = [torch.mm(asked, block.T) for _, block in filled]
@@ -148,8 +141,8 @@ class DeviceRows:
 
     def _mask(self, admitted: NDArray[np.uint16]) -> torch.Tensor:
         """Return a mask (m,) on the device, given 16 rows in a number."""
-        words = torch.from_numpy(admitted.astype(np.int32)).to(self._device.torch)
-        bits = torch.arange(OF_WORD, dtype=torch.int32, device=self._device.torch)
+        words = torch.from_numpy(admitted.astype(np.int32)).to(self.device.torch)
+        bits = torch.arange(OF_WORD, dtype=torch.int32, device=self.device.torch)
         return ((words[:, None] >> bits) & 1).bool().flatten()[: self.count]
 
     def _filled(self) -> list[tuple[int, torch.Tensor]]:
@@ -160,15 +153,16 @@ class DeviceRows:
             if start < self.count
         ]
 
-    def _runs(self, rows: Rows) -> Iterator[tuple[int, int, int]]:
-        """Yield each block with some of the ascending ``rows``, and positions in ``rows``.
+    def _parts(self, rows: Rows) -> Iterator[tuple[torch.Tensor, torch.Tensor, slice]]:
+        """Yield each block with some of the ascending ``rows``, their places, and which they are.
 
-        Rows from one position to the other are in the block, follow each other, and are not many.
+        They are not many, so that little memory is needed to copy them.
         """
         numbers = np.searchsorted(self._starts, rows, side="right") - 1
-        apart = (np.diff(rows) != 1) | (np.diff(numbers) != 0)
-        breaks = np.flatnonzero(apart) + 1
+        breaks = np.flatnonzero(np.diff(numbers)) + 1
         steps = np.arange(PUT_AT_ONCE, len(rows), PUT_AT_ONCE)
         ends = np.unique(np.concatenate([breaks, steps])).tolist()
         for start, end in pairwise([0, *ends, len(rows)] if len(rows) else []):
-            yield int(numbers[start]), start, end
+            number = int(numbers[start])
+            places = torch.from_numpy(rows[start:end] - self._starts[number])
+            yield self._blocks[number], places.to(self.device.torch), slice(start, end)

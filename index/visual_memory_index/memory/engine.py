@@ -220,6 +220,7 @@ class Engine:
 
     def _load_anew(self) -> None:
         try:
+            self.ram.close()
             self._load()
         except BaseException:
             self._fall_behind()
@@ -232,17 +233,25 @@ class Engine:
     def _load(self) -> None:
         dimension = self.identity.dimension
         read = partial(self.store.vectors, dimension=dimension)
-        on_disk = self.originals == "disk"
-        originals = Originals(self.identity.name, read) if on_disk else None
-        ram = self.ram = RamCopy(dimension, self._indexes, originals)
+        originals = Originals(self.identity.name, read) if self.originals == "disk" else None
+        ram = RamCopy(dimension, self._indexes, originals)
+        try:
+            self._fill(ram)
+        except BaseException:
+            ram.close()
+            raise
+        self.ram = ram
+
+    def _fill(self, ram: RamCopy) -> None:
         pruned = self.store.pruned()
         ram.expect(max(0, self.store.entry_count() - len(pruned)))
         if pruned:
             ram.add_pruned(*map(list, zip(*pruned, strict=True)))
-        if on_disk:
+        if self.originals == "disk":
             self._load_codes(ram)
         else:
-            for revision, entries in ahead(self.store.rows(dimension), self._indexes.loading):
+            rows = self.store.rows(self.identity.dimension)
+            for revision, entries in ahead(rows, self._indexes.loading):
                 ram.add(entries.keys, entries.ids, entries.labels, entries.vectors)
                 ram.revision = revision
         ram.shown = Shown(ram.revision, self.store.digest())

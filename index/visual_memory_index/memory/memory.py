@@ -159,11 +159,6 @@ class Memory:
             self._engine.close()
 
     @property
-    def has_unfinished(self) -> bool:
-        """True if there were operations to go on with when the memory was opened."""
-        return self.operations.has_unfinished
-
-    @property
     def count(self) -> int:
         """Number of voting entries, which a search can find."""
         return self._engine.ram.voting_count
@@ -568,7 +563,9 @@ class Memory:
         if not query.is_plain or self._engine.originals == "disk":
             return None
         with self._engine.searching_ram_if_free() as ram:
-            if ram is None or len(ram) > ROWS_OF_MOMENT or work_of(query, len(ram)) > MOMENT:
+            if ram is None or not ram.vectors.answers_at_once:
+                return None
+            if len(ram) > ROWS_OF_MOMENT or work_of(query, len(ram)) > MOMENT:
                 return None
             found = search([query], ram, self._engine.store)
         return None if found is None else found[0].neighbors

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ from visual_memory_index.scan.ranking import exact_order
 from visual_memory_index.scan.vectors import IndexFactory
 
 ROWS_AT_ONCE = 4096
+MEASURED_AT_ONCE = 1 << 20  # pairs of a query and a candidate, or those of one query
 PART_ROWS, PART_NUMBERS = 4096, 1 << 21  # of vectors, changed while searches wait: some 20 ms
 EXACT_PRODUCTS_AT_ONCE = 1e7  # some tens of milliseconds
 FEWER_ENTRIES = "run it on a copy of the memory with fewer entries, or with more RAM"
@@ -275,8 +276,11 @@ class RamCopy:
         one of its queries has fewer.
         """
         vectors = np.concatenate([each.queries for each in asked])
-        measured = self._measured(vectors, candidates)
-        nearest = [self._nearest(k, [*islice(measured, len(queries))]) for queries, k in asked]
+        measured, sizes = self._measured(vectors, candidates), map(len, candidates)
+        nearest = list[tuple[Rows, Distances]]()
+        for queries, k in asked:
+            width = min([k, *islice(sizes, len(queries))])
+            nearest.append(self._nearest(width, measured, len(queries)))
         ids, labels = self.columns(np.concatenate([rows.ravel() for rows, _ in nearest]))
         found, end = list[Found](), 0
         for rows, distances in nearest:
@@ -288,14 +292,12 @@ class RamCopy:
         return found
 
     def _nearest(
-        self, k: int, measured: Sequence[tuple[Rows, Distances]]
+        self, k: int, measured: Iterator[tuple[Rows, Distances]], count: int
     ) -> tuple[Rows, Distances]:
-        """Return of candidates with their distances the nearest (n, k), and how far they are."""
-        width = min([k, *(len(among) for among, _ in measured)])
-        rows = np.empty((len(measured), width), dtype=np.intp)
-        distances = np.empty((len(measured), width))
-        for number, (among, exact) in enumerate(measured):
-            order = exact_order(among, exact, self._columns.ids)[:width]
+        """Return the nearest (n, k) of the next ``count`` candidates, and how far they are."""
+        rows, distances = np.empty((count, k), dtype=np.intp), np.empty((count, k))
+        for number, (among, exact) in enumerate(islice(measured, count)):
+            order = exact_order(among, exact, self._columns.ids)[:k]
             rows[number], distances[number] = among[order], exact[order]
         return rows, distances
 
@@ -389,14 +391,15 @@ class RamCopy:
         self, queries: NDArray[np.float32], candidates: Sequence[Rows]
     ) -> Iterator[tuple[Rows, Distances]]:
         """Yield the ``candidates`` of each query with their exact distances to it."""
-        counts = [len(rows) for rows in candidates]
-        numbers = np.repeat(np.arange(len(counts)), np.array(counts, dtype=np.intp))
-        every = np.concatenate([np.empty(0, dtype=np.intp), *candidates])
-        exact = self.vectors.distances(queries, numbers, every)
-        end = 0
-        for rows, count in zip(candidates, counts, strict=True):
-            start, end = end, end + count
-            yield rows, exact[start:end]
+        counts = np.array([len(rows) for rows in candidates], dtype=np.intp)
+        runs = np.flatnonzero(np.diff(np.cumsum(counts) // MEASURED_AT_ONCE)) + 1
+        for first, end in pairwise([0, *runs.tolist(), len(counts)]):
+            numbers = np.repeat(np.arange(first, end), counts[first:end])
+            every = np.concatenate([np.empty(0, dtype=np.intp), *candidates[first:end]])
+            exact, done = self.vectors.distances(queries, numbers, every), 0
+            for rows in candidates[first:end]:
+                start, done = done, done + len(rows)
+                yield rows, exact[start:done]
 
     def _relabel(self, rows: NamedRows) -> None:
         self.counted.relabel(*rows.relabelled)

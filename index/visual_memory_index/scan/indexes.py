@@ -14,7 +14,7 @@ from visual_memory_index.codes.plane_scan import PlaneScan
 from visual_memory_index.codes.planes import Planes
 from visual_memory_index.rows import row_kernels, scratch, word_kernel
 from visual_memory_index.rows.blocks import Blocks
-from visual_memory_index.rows.distances import exact_distances
+from visual_memory_index.rows.distances import exact_distances, unit_rows
 from visual_memory_index.rows.multiply import buffers
 from visual_memory_index.scan.scanned_index import ScannedIndex
 from visual_memory_index.scan.stored_rows import StoredRows
@@ -34,10 +34,9 @@ class ScannedIndexes:
 
     def __init__(self, threads: int | None = None, originals: Originals = "ram") -> None:
         self.originals = originals
-        self._threads = IndexThreads(threads or os.cpu_count() or 1)
+        self._threads = IndexThreads(threads or os.cpu_count() or 1, compile_loops)
         self.loading, self.checking = self._threads.loading, self._threads.checking
         self.unsearchable = () if buffers().clearable else ("NumPy's BLAS",)
-        self._threads.queries.submit(compile_loops)
 
     def new(
         self, dimension: int, *, background: bool = False, read: ReadRows | None = None
@@ -58,7 +57,7 @@ def compile_loops() -> None:
     row_kernels.compile_loops()
     word_kernel.compile_loop()
     planes, vectors = Planes(GROUP), np.eye(GROUP, dtype=np.float32)
-    exact_distances(vectors[0], vectors)
+    exact_distances(vectors[0], unit_rows(2 * vectors))
     planes.append(vectors)
     with ThreadPoolExecutor(1) as thread:
         for queries in (vectors[:1], vectors):

@@ -42,7 +42,7 @@ class ScannedIndex:
     ) -> None:
         self._rows, self._planes = rows, planes
         self._scan = PlaneScan(planes, threads.count)
-        self._background = threads.background
+        self._background, self._prepared = threads.background, threads.prepared
         self._threads = threads.background if background else threads.queries
         self.dimension, self.blocks = rows.dimension, rows.blocks
         self.gather, self.distances = rows.gather, rows.distances
@@ -53,6 +53,10 @@ class ScannedIndex:
     @property
     def count(self) -> int:
         return self._rows.count
+
+    @property
+    def answers_at_once(self) -> bool:
+        return self._prepared.done()
 
     def reserve(self, count: int) -> None:
         self._rows.reserve(count)

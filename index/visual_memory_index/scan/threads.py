@@ -16,12 +16,14 @@ class IndexThreads:
     """``count`` threads that scan for queries, and as many of lower priority for the background.
 
     Each of these scans a part of the rows by itself. Threads for ``loading`` read files of memories
-    that are opened, and others are ``checking`` these.
+    that are opened, and others are ``checking`` these. One for queries calls ``prepare`` first, and
+    ``prepared`` is done afterwards.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, prepare: Callable[[], object] = lambda: None) -> None:
         self.count = count
         self.queries: Executor = running_threads(count, "scan")
+        self.prepared = self.queries.submit(prepare)
         self.background: Executor = running_threads(count, "background-scan", lower_thread_priority)
         self.loading: Executor = running_threads(LOADING, "load")
         self.checking: Executor = running_threads(CHECKING, "check-file")

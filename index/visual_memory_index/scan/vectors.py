@@ -98,6 +98,10 @@ class VectorIndex(UnitRows, Protocol):
         """The largest sum of k and excluded rows for which to search with other queries."""
 
     @property
+    def answers_at_once(self) -> bool:
+        """False while a search of few rows would wait, for loops to be compiled or for a device."""
+
+    @property
     def code_bytes(self) -> int:
         """The size of a code: what RAM has of a vector beside itself, made of it alone."""
 

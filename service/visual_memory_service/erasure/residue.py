@@ -49,7 +49,6 @@ def erase_files(
 
 def overwrite_unused(memories: Memories) -> None:
     """Overwrite memory of this process that is in use no more, where libraries keep it."""
-    memories.embedders.drop_values()
     gc.collect()
     memories.indexes.clear_scratch()
     process_memory.overwrite_freed()
@@ -79,6 +78,7 @@ def erase_memory(
     )
     holding: set[str] = set()
     for _ in range(TRIES_MAX):
+        memories.embedders.drop_values()  # before calls that have them end
         close_connections()
         memories.drop_caches()
         overwrite_unused(memories)

@@ -17,6 +17,11 @@ IN_FILES = 'a GPU holds the vectors, and originals is "disk"'
 log = structlog.get_logger()
 
 
+def tell_crowded(count: int) -> None:
+    """Log that so many entries of a memory find no room on the GPU."""
+    log.warning("GPU is full", entries=count, problem="they are searched by the processor")
+
+
 def decided(settings: Settings) -> tuple[Settings, index.IndexFactory]:
     """Return settings whose ``device`` is no more "auto", and the indexes for it; log both.
 
@@ -27,7 +32,7 @@ def decided(settings: Settings) -> tuple[Settings, index.IndexFactory]:
         try:
             from visual_memory_index.device.indexes import DeviceIndexes  # it imports PyTorch
 
-            indexes = DeviceIndexes(settings.threads)
+            indexes = DeviceIndexes(settings.threads, crowded=tell_crowded)
         except (ImportError, OSError) as missing:
             problem = NO_TORCH.format(str(missing).partition("\n")[0].rstrip("."))
         except index.errors.UnfitDevice as unfit:

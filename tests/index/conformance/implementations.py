@@ -53,7 +53,7 @@ def device_index(
     from visual_memory_index.device.indexes import DeviceIndex
 
     there = DeviceRows(dimension, shared_device(device), block_rows, **held)
-    return DeviceIndex(Planes(dimension), there, THREADS, few)
+    return DeviceIndex(Planes(dimension), there, THREADS, few, lambda count: None)
 
 
 @cache

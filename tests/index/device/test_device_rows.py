@@ -28,7 +28,7 @@ def filled(
 ) -> DeviceRows:
     rows = DeviceRows(vectors.shape[1], device, block_rows)
     rows.reserve(len(vectors))
-    with rows.changing():
+    with rows.device.keeping_failure():
         rows.put(np.arange(len(vectors)), vectors)
     return rows
 
@@ -49,7 +49,7 @@ def test_rows_that_go_leave_nothing_and_the_others_stay(
     gone = np.array(sorted(data.draw(st.sets(st.integers(0, count - 1)))), dtype=np.intp)
     moved, places = moves(count, gone)
 
-    with rows.changing():
+    with rows.device.keeping_failure():
         rows.put(places, vectors[moved])
         rows.truncate(count - len(gone))
 
@@ -99,9 +99,9 @@ def test_a_failed_change_is_told_by_all_that_is_asked_afterwards() -> None:
     device, vectors = Device(NAME), unit(40, 4)
     rows, others = filled(vectors, device=device), filled(vectors, device=device)
 
-    with rows.changing():
+    with rows.device.keeping_failure():
         rows.put(np.arange(3), unit(3, 5))  # of another dimension
-    with rows.changing():
+    with rows.device.keeping_failure():
         rows.put(np.arange(3), vectors[:3])
 
     says = r"failed \(.*\): nothing is lost; restart the server"

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from tests.index.ram.changes import add, change
 
 from visual_memory_index import unit_rows
+from visual_memory_index.ram import ram_copy
 from visual_memory_index.ram.ram_copy import Asked, RamCopy
 from visual_memory_index.rows.blocks import Blocks
-from visual_memory_index.rows.distances import exact_distances
+from visual_memory_index.rows.distances import Distances, exact_distances
+from visual_memory_index.rows.rows import Rows
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.scanned_index import ScannedIndex
 
@@ -231,3 +233,28 @@ def test_rows_that_are_equal_are_resolved_together() -> None:
     assert resolved.all()
     for row in range(0, 1000, 100):
         assert set(lists[row].tolist()) == nearest_others(copy, row, 3)
+
+
+def test_distances_of_very_many_candidates_are_measured_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copy = ram(*map(str, range(40)))
+    queries, k = vectors(9), 7
+    candidates = copy.vectors.candidates(queries, [k] * 9, [np.arange(0)] * 9)
+    asked = [Asked(queries[:2], k), Asked(queries[2:], k)]
+    expected, counts = copy.find(asked, candidates), list[int]()
+    distances = copy.vectors.distances
+
+    def counted(queries: NDArray[np.float32], numbers: Rows, rows: Rows) -> Distances:
+        counts.append(len(rows))
+        return distances(queries, numbers, rows)
+
+    monkeypatch.setattr(ram_copy, "MEASURED_AT_ONCE", 20)
+    monkeypatch.setattr(copy.vectors, "distances", counted)
+    found = copy.find(asked, candidates)
+
+    assert len(counts) > 3
+    assert max(counts) < 20 + max(map(len, candidates))
+    for here, there in zip(found, expected, strict=True):
+        assert here.rows.tolist() == there.rows.tolist()
+        assert here.neighbors.distances.tobytes() == there.neighbors.distances.tobytes()

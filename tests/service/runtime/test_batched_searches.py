@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visual_memory_index import Entry, Memory, Neighbors, Query, unit_rows
+from visual_memory_index import (
+    Catalog,
+    Entry,
+    Memory,
+    Neighbors,
+    Query,
+    ScannedIndexes,
+    unit_rows,
+)
 from visual_memory_index.errors import MemoryClosed
 from visual_memory_index.store.store import new_identity
 from visual_memory_service.runtime.searches import PART, TOGETHER, Searches
@@ -125,11 +133,33 @@ def test_parts_of_a_query_may_be_of_a_memory_that_shrinks(few: Memory) -> None:
     assert found.distances[3:].tolist() == second.distances.tolist()
 
 
+def await_loops(memory: Memory) -> None:
+    """Wait until all loops are compiled."""
+    memory._engine.ram.vectors._prepared.result()  # type: ignore[attr-defined]
+
+
+def test_a_search_waits_in_no_event_loop_for_loops_to_be_compiled(tmp_path: Path) -> None:
+    compiled = threading.Event()
+    indexes = ScannedIndexes(1)
+    indexes._threads.prepared = indexes._threads.queries.submit(compiled.wait)
+    with closing(Catalog(tmp_path, indexes)) as catalog:
+        memory = catalog.create("m", dimension=QUERIES.shape[1], embedder=None)
+        assert memory is not None
+        with closing(memory):
+            memory.insert([Entry("a", "cat")], QUERIES[:1])
+
+            assert memory.nearest_at_once(Query(QUERIES[:1], 1)) is None
+            compiled.set()
+            await_loops(memory)
+            assert memory.nearest_at_once(Query(QUERIES[:1], 1)) is not None
+
+
 def test_a_search_is_done_at_once_only_if_it_is_quick_and_nothing_is_waited_for(
     few: Memory, crowd: Memory
 ) -> None:
     query = Query(QUERIES[:1], 5)
     (expected,) = few.nearest([query])
+    await_loops(few)
     let_go, holding = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -164,6 +194,7 @@ def test_a_search_of_many_rows_or_many_vectors_is_not_done_at_once_however_short
         return made
 
     with closing(memory(1)) as one, closing(memory(5000)) as many:
+        await_loops(one)
         assert one.nearest_at_once(Query(short[:2], 5)) is not None
         assert one.nearest_at_once(Query(short, 5)) is None
         assert many.nearest_at_once(Query(short[:1], 5)) is None

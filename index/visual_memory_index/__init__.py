@@ -33,8 +33,7 @@ from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.threads import lower_thread_priority, running_threads
 from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.sqlite.backup import IncomingBackup
-from visual_memory_index.sqlite.replica import Reembedded
-from visual_memory_index.store.store import AuditPage, Page, Transaction
+from visual_memory_index.store.store import AuditPage, Page, Reembedded, Transaction
 from visual_memory_index.votes.confidence import (
     Recalibration,
     calibration_error,

@@ -46,8 +46,7 @@ from visual_memory_index.records.request import LOCAL, WITHOUT_ID, Request
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.vectors import IndexFactory
 from visual_memory_index.sqlite.backup import NAME_SETTING, IncomingBackup
-from visual_memory_index.sqlite.replica import Reembedded
-from visual_memory_index.store.store import Sought, Transaction, new_identity
+from visual_memory_index.store.store import Reembedded, Sought, Transaction, new_identity
 from visual_memory_index.store.stored_files import StoredFiles
 
 
@@ -448,7 +447,8 @@ class Catalog:
         """Open the file of ``reembedded``; yield a function that puts it in a memory's place.
 
         The function returns the new memory, and registers ``former``, a copy of the memory, in the
-        same step; it raises MemoryExists. The memory's file is removed by ``clear``, once it is
+        same step; it raises MemoryExists, and Outdated if an entry of the copy was unlearned since
+        in another copy. The memory's file is removed by ``clear``, once it is
         closed; without a call of the function the new files are. Raises CorruptStore,
         FileUnavailable.
         """
@@ -461,6 +461,7 @@ class Catalog:
             nonlocal replaced
             with self._registry.transaction() as write:
                 self._check_free(write, former.name)
+                self._check_not_outdated(write, former, memory)
                 write.replace(former.name, kept.name)
                 write.replace(name, new_path.name)
                 write.drop(memory.path.name)
@@ -501,9 +502,7 @@ class Catalog:
             return self._open_file(path)
 
         def check(read: RegistryReader, memory: Memory) -> None:
-            uid, since = rebuilt.identity.uid, rebuilt.since
-            if any(read.unlearned_since(self._secret, uid, memory.ids(), since)):
-                raise Outdated
+            self._check_not_outdated(read, rebuilt, memory)
 
         return self._add(rebuilt.name, make, answer, request, check)
 
@@ -621,6 +620,12 @@ class Catalog:
             files = [each.path.name for each in self._lost.values()]
             lost = f"; it has lost {errors.listed(files)}" if files else ""
             raise errors.CorruptStore(damage.path, damage.problem + lost) from damage
+
+    def _check_not_outdated(self, read: RegistryReader, rebuilt: Rebuilt, memory: Memory) -> None:
+        """Raise Outdated if an entry of a ``memory`` was unlearned since it was rebuilt."""
+        uid, since = rebuilt.identity.uid, rebuilt.since
+        if any(read.unlearned_since(self._secret, uid, memory.ids(), since)):
+            raise Outdated
 
     def _check_free(self, read: RegistryReader, name: str) -> None:
         """Check that a name is free. Raises MemoryExists."""

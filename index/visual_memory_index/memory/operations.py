@@ -39,7 +39,7 @@ from visual_memory_index.records.steps import ascending, equal
 from visual_memory_index.store.store import Transaction
 from visual_memory_index.votes.rule import Rule
 
-PARTS_AT_ONCE = 16  # of new vectors, some megabytes
+PARTS_AT_ONCE = 4  # of new vectors, some megabytes
 
 
 class StartedOperation(NamedTuple):
@@ -55,6 +55,7 @@ class Operations:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._unwritten: dict[str, Operation] = {}  # ended operations that the file has as running
+        self._has_dropped = True  # False if new vectors are left that no re-embedding needs
         newest = "".join(each.name for each in engine.store.operations(before="", limit=1))
         self._ids = IdMaker(after=newest.rpartition("/")[2])  # clocks may go back
         unfinished = {each.kind for each in engine.store.unfinished()}
@@ -84,9 +85,9 @@ class Operations:
 
         A ``draft``, in JSON, is its result while it runs. Raises RequestReused, FileUnavailable.
         """
-        self.write_ends()
 
         def begin(transaction: Transaction) -> tuple[str, None]:
+            self.write_ends_in(transaction)
             name = self.new(transaction, kind, request)
             if draft is not None:
                 transaction.draft(name, draft)
@@ -101,7 +102,7 @@ class Operations:
         """
         stale = [each for each in self.unfinished() if each.kind not in RESUMED]
         with self._engine.store.transaction() as transaction:
-            self._write_ends(transaction)
+            self.write_ends_in(transaction)
             for each in stale:
                 if transaction.operation(each.name).state == "running":
                     transaction.end(each.name, "failed", problem=problem)
@@ -109,22 +110,22 @@ class Operations:
     def write_ends(self) -> None:
         """Write the ends that only RAM has, but not of unlearnings, which go on.
 
-        Raises FileUnavailable.
+        New vectors that a re-embedding left are deleted. Raises FileUnavailable.
         """
-        if not (ended := self._ended()):
-            return
 
         def write(transaction: Transaction) -> tuple[None, None]:
-            self._write_ends(transaction)
+            self.write_ends_in(transaction)
             return None, None
 
-        self._engine.writer.do(write, frees=True)
-        for each in ended:
-            self._unwritten.pop(each.name, None)
-        if any(each.kind == REEMBED for each in ended):
+        if ended := self._ended():
+            self._engine.writer.do(write, frees=True)
+            for each in ended:
+                self._unwritten.pop(each.name, None)
+        if not self._has_dropped or any(each.kind == REEMBED for each in ended):
             self._drop_new_vectors()
 
-    def _write_ends(self, transaction: Transaction) -> None:
+    def write_ends_in(self, transaction: Transaction) -> None:
+        """Write in a ``transaction`` what ``write_ends`` writes."""
         for each in self._ended():
             if transaction.operation(each.name).state == "running":
                 transaction.end(each.name, each.state, problem=each.problem)
@@ -132,14 +133,21 @@ class Operations:
     def _drop_new_vectors(self) -> None:
         """Delete what a re-embedding stored that was not done, as far as the disk allows.
 
-        The rest is deleted when the memory is opened again.
+        The rest is deleted by ``write_ends``, or when the memory is opened again.
         """
+        self._has_dropped = False
         with suppress(CorruptStore, FileUnavailable, MemoryClosed):
             names = [*self._engine.store.derived_sizes(PREFIX)]
             for start in range(0, len(names), PARTS_AT_ONCE):
                 with self._engine.writer.turn:
                     self._engine.check_open()
                     self._engine.store.drop_derived(names[start : start + PARTS_AT_ONCE])
+            self._has_dropped = True
+
+    @property
+    def has_put_off(self) -> bool:
+        """True if an unlearning was put off."""
+        return any(each.kind == UNLEARN for each in [*self._unwritten.values()])
 
     def _ended(self) -> list[Operation]:
         return [each for each in [*self._unwritten.values()] if each.kind != UNLEARN]

@@ -41,6 +41,7 @@ class NewVectors:
         self._engine, self._dimension = engine, dimension
         self._prefix = f"{PREFIX}{sha256(spec.encode()).hexdigest()[:TAG_CHARACTERS]}/"
         self._read: tuple[str, dict[int, NDArray[np.float32]]] = ("", {})
+        self._newest: Part | None = None  # of the parts that are stored without a gap
 
     def check_pictures(self) -> None:
         """Check that all entries have stored pictures. Raises NoPictures."""
@@ -62,8 +63,9 @@ class NewVectors:
         value = np.array(keys, "<i8").tobytes() + vectors.astype("<f4", copy=False).tobytes()
         with self._engine.writer.turn:
             self._engine.check_open()
-            name = f"{self._prefix}{self._end():016x}-{keys[-1]:016x}"
-            self._engine.store.keep_derived(name, value)
+            part = f"{self._end():016x}-{keys[-1]:016x}"
+            self._engine.store.keep_derived(self._prefix + part, value)
+            self._newest = self._part(self._prefix + part)
 
     def count(self) -> int:
         """Return the number of vectors that are stored."""
@@ -119,11 +121,15 @@ class NewVectors:
 
     def _end(self) -> int:
         """Return the last key of the parts that are stored without a gap."""
+        if self._newest is not None:
+            with self._engine.reading_file() as store:
+                if store.derived_sizes(self._newest.name):  # else they were deleted
+                    return self._newest.last
         end = 0
         for part in self._parts():
             if part.after != end:
                 break
-            end = part.last
+            end, self._newest = part.last, part
         return end
 
     def _rows(self, part: Part) -> dict[int, NDArray[np.float32]]:

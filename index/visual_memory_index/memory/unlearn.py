@@ -134,6 +134,7 @@ class Unlearning:
             begun = transaction.operation(operation)
             if begun.result is not None:
                 return None, None
+            self._operations.write_ends_in(transaction)  # which is scrubbed of the ids, then
             noted = transaction.ids_to_unlearn(operation)
             if len(transaction.look_up(noted)[0].keys):
                 self._erased[operation], change = erase(transaction, begun, settings, draft)

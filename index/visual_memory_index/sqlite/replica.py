@@ -14,7 +14,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import Self
 from zlib import crc32
 
 import numpy as np
@@ -34,7 +34,7 @@ from visual_memory_index.sqlite.contents import SqliteContents
 from visual_memory_index.sqlite.entries import SEAL, read_standing, to_matrix
 from visual_memory_index.sqlite.transaction import SqliteTransaction
 from visual_memory_index.store.contents import StoredEntry, check_log, state_of
-from visual_memory_index.store.store import Identity, Transaction
+from visual_memory_index.store.store import Identity, Reembedded, Transaction
 
 EVENTS_AT_ONCE = 4096
 OF_ENTRIES = ("entries", "vectors", "images", "relabels")  # by key
@@ -50,18 +50,6 @@ NAMES = MappingProxyType(
         ("relabels", "relabelled_by"): OPERATION.format("relabelled_by"),
     }
 )
-
-
-class Reembedded(NamedTuple):
-    """Another embedder for a copy: the ``identity`` that it gets, and new vectors by key.
-
-    ``vectors_of`` returns unit vectors float32 (n, d) for ascending keys. The settings named in
-    ``dropped`` depend on the former vectors, and are left out.
-    """
-
-    identity: Identity
-    vectors_of: Callable[[Sequence[int]], NDArray[np.float32]]
-    dropped: Sequence[str]
 
 
 class Replica:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
@@ -54,6 +55,7 @@ from visual_memory_index.sqlite.unlearn import SqliteUnlearning
 from visual_memory_index.store.store import AuditPage, Identity, Page, Picture, Sought
 
 LOADED_AT_ONCE, CODED_AT_ONCE = 1024, 8192
+LAST_CHARACTER = chr(sys.maxunicode)
 MANY_MISSING = 0.5  # of the codes of a part: of fewer the vectors between would be read in vain
 SHA256_BYTES = 32
 
@@ -240,9 +242,9 @@ class SqliteStore:
     def derived_sizes(self, prefix: str) -> dict[str, int]:
         with self.database.reading() as db:
             rows = db.execute(
-                "SELECT name, length(value) FROM derived WHERE name GLOB ? || '*' "
+                "SELECT name, length(value) FROM derived WHERE name >= ?1 AND name < ?1 || ?2 "
                 "ORDER BY rowid DESC",
-                (prefix,),
+                (prefix, LAST_CHARACTER),
             )
             return dict(rows.fetchall())
 

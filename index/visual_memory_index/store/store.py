@@ -54,6 +54,18 @@ class Identity:
         return self.embedder or str(self.dimension)
 
 
+class Reembedded(NamedTuple):
+    """Another embedder for a copy: the ``identity`` that it gets, and new vectors by key.
+
+    ``vectors_of`` returns unit vectors float32 (n, d) for ascending keys. The settings named in
+    ``dropped`` depend on the former vectors, and are left out.
+    """
+
+    identity: Identity
+    vectors_of: Callable[[Sequence[int]], NDArray[np.float32]]
+    dropped: Sequence[str]
+
+
 class Picture(NamedTuple):
     """The stored picture of an entry, as it was sent, by the entry's key."""
 

@@ -234,6 +234,7 @@ class Memories:
         for served in self.each_open():
             self._wrote_ends(served.memory)
             freed.append(self._free_caches(served))
+        self.catalog.reserve.renew()
         self._swept = now
         if any(freed):
             release_free_pages()
@@ -452,15 +453,22 @@ class Memories:
                 memory, former_name, settings=self.fitted, check=check, held=waits
             )
             former = held.enter_context(copying)
+            self._make_room()  # copying takes long
             put = held.enter_context(self.catalog.replacing(memory, path, former))
             if not waits:
                 close = begin_holding()
-            if memory.version != before:
+            still_runs = memory.operations.get(operation).state == "running"
+            if memory.version != before or not still_runs:
                 return None
             with self._editing:
-                new = put()
+                try:
+                    new = put()
+                except index.Outdated:  # an entry was unlearned in a copy of the memory
+                    return None
                 try:
                     close()
+                except errors.MemoryRefusal as refusal:
+                    log.error("memory not closed", memory=name, reason=errors.in_full(refusal))
                 finally:
                     self._serve(name, new, place)
                     with self._states:
@@ -606,7 +614,7 @@ class Memories:
                 self._changed(name, False)
             log.error("memory not opened", memory=name, reason=errors.in_full(refusal))
             return
-        if memory.has_unfinished:
+        if memory.operations.has_unfinished:
             self._unfinished(name)
 
     def _make_room(self) -> None:
@@ -638,7 +646,7 @@ class Memories:
         if place is None or not place.moving.acquire(blocking=False):
             return False
         try:
-            if not self._wrote_ends(served.memory):
+            if not self._wrote_ends(served.memory) or served.memory.operations.has_put_off:
                 return False
             with self._states:
                 if self._closed or place.served is not served or place.refusal is not None:

@@ -19,6 +19,7 @@ import structlog
 from visual_memory_embedders.errors import EmbeddingRefusal
 from visual_memory_index import (
     CUT_SHORT,
+    REEMBED,
     RESUMED,
     UNLEARN,
     WITHOUT_ID,
@@ -200,6 +201,7 @@ class Operations:
         self._memories_max = memories_max
         self._threads = FairThreads(AT_ONCE, "operation")
         self._erasing = FairThreads(1, "erasing")  # waits for nothing else
+        self._reembedding = FairThreads(1, "re-embedding")  # takes hours, or waits for a disk
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._ended_progress: dict[str, tuple[int, int]] = {}  # of the ENDED_MAX that ended last
@@ -320,7 +322,8 @@ class Operations:
     def cancel(self, memory: Memory, name: str) -> Operation:
         """Cancel an operation; cancelling it again is no error.
 
-        Raises UnknownOperation, OperationEnded, NotCancellable.
+        One that would go on after a restart is cancelled on the disk by then. Raises
+        UnknownOperation, OperationEnded, NotCancellable, FileUnavailable.
         """
         job = self._jobs.get(name)
         operation = memory.operations.get(name)
@@ -328,21 +331,38 @@ class Operations:
             raise NotCancellable(name)
         if job is not None and operation.state != "running":
             wait([job.ended])
-        if operation.state == "cancelled":
-            return operation
-        if operation.state != "running":
+        if operation.state not in ("running", "cancelled"):
             raise errors.OperationEnded(name, operation.state)
-        if job is None or operation.kind in RESUMED:  # or it would go on after a restart
-            ended = memory.operations.end(name, "cancelled")
-            if ended.state != "cancelled":
-                raise errors.OperationEnded(name, ended.state)
-            job = self._jobs.get(name)
-        if job is not None:
-            with self._lock:  # it does not go on, even if it was stopped at the same time
-                job.stopped = ""
-                job.cancelled.set()
-            self._cancel(job)
+        if operation.kind in RESUMED or job is None:
+            return self._cancel_on_disk(memory, operation)
+        if operation.state == "running":
+            self._end_now(job)
         return memory.operations.get(name)
+
+    def _cancel_on_disk(self, memory: Memory, operation: Operation) -> Operation:
+        """Cancel an operation so that it does not go on after a restart."""
+        name, job = operation.name, self._jobs.get(operation.name)
+        try:
+            if operation.state == "running":
+                memory.operations.end(name, "cancelled")
+        except errors.MemoryClosed:  # it replaces the memory at this moment, unless it stops
+            if job is None:
+                raise
+            self._end_now(job)
+            wait([job.ended])
+        if (job := self._jobs.get(name)) is not None:
+            self._end_now(job)
+        memory.operations.write_ends()
+        ended = memory.operations.get(name)
+        if ended.state != "cancelled":
+            raise errors.OperationEnded(name, ended.state)
+        return ended
+
+    def _end_now(self, job: Job) -> None:
+        with self._lock:  # it does not go on, even if it was stopped at the same time
+            job.stopped = ""
+            job.cancelled.set()
+        self._cancel(job)
 
     def abandon(self, name: str) -> None:
         """Cancel an operation whose result is not needed any more, unless it has ended."""
@@ -407,14 +427,15 @@ class Operations:
         with self._lock:
             self._closed = True
         self.stop()
-        self._threads.shutdown()
-        self._erasing.shutdown()
+        for threads in (self._threads, self._erasing, self._reembedding):
+            threads.shutdown()
 
     def _queue(self, job: Job) -> tuple[FairThreads, str]:
         """Return the threads that a job waits for, and its group there: erasures are of one."""
         if job.operation.kind == UNLEARN:
             return self._erasing, ""
-        return self._threads, job.memory_name
+        threads = self._reembedding if job.operation.kind == REEMBED else self._threads
+        return threads, job.memory_name
 
     def _cancel(self, job: Job) -> None:
         """End a queued job now, or a running job at its next progress report."""

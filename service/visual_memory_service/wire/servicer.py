@@ -10,6 +10,7 @@ from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 from google.protobuf.message import Message
 
@@ -80,6 +81,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     connections_closing: asyncio.Event
 
     def __post_init__(self) -> None:
+        self._opening = WeakValueDictionary[str, asyncio.Lock]()  # while some wait
         self._listing = asyncio.Semaphore(LISTED_AT_ONCE)
         self._explaining = asyncio.Semaphore(EXPLAINED_AT_ONCE)
 
@@ -484,7 +486,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
                 ending.callback(self.memories.release, served)
             return served
 
-        served = use(self.memories.use_if_open) or await in_thread(use, self.memories.use)
+        if (served := use(self.memories.use_if_open)) is not None:
+            return served
+        async with self._opening.setdefault(name, asyncio.Lock()):  # others need no thread to wait
+            served = use(self.memories.use_if_open) or await in_thread(use, self.memories.use)
         assert served is not None
         return served
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -130,7 +131,8 @@ class Reembedding:
                         job.memory_name, reason=REPLACED, except_kinds=RESUMED
                     )
                     held.enter_context(suspended)
-                replaced = self.memories.reembed(
+                replace_it = partial(
+                    self.memories.reembed,
                     memory,
                     change,
                     asked.former_name,
@@ -139,6 +141,7 @@ class Reembedding:
                     hold=hold if waits else None,
                     check=job.check,
                 )
+                replaced = job.retry_while(replace_it)
             if replaced is not None:
                 job.memory = replaced
                 return
@@ -167,7 +170,8 @@ class Reembedding:
                 except UndecodableImage as bad:
                     field = f'The picture of "{part[bad.position].id}"'
                     raise BadField(field, bad.problem) from None
-            new.keep([each.key for each in pictures], np.concatenate(vectors))
+            keys, found = [each.key for each in pictures], np.concatenate(vectors)
+            job.retry_while(partial(new.keep, keys, found))
             done += len(pictures)
 
 

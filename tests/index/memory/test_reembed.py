@@ -54,3 +54,14 @@ def test_after_a_damaged_part_all_are_embedded_again(memory: Memory, damaged: in
     assert other.count() == 0
     assert embed(other) == keys
     assert other.of(keys)[:, 0].tolist() == keys
+
+
+def test_after_an_erasure_all_are_embedded_again(memory: Memory) -> None:
+    new = memory.new_vectors("spec", 3)
+    (first, *_) = new.missing(PART)
+    keys = embed(new)
+    name = memory.unlearning.begin(["0"], allow_missing=False).operation.name
+    memory.unlearning.erase(name, settings=(), draft=lambda facts: "{}")
+
+    assert new.count() == 0
+    assert embed(new) == [key for key in keys if key != first.key]

@@ -19,7 +19,13 @@ from visual_memory_index import Entry, Facts, Memory, Request, ResiduePatterns, 
 from visual_memory_index.codes.planes import Planes
 from visual_memory_index.erasure.fragments import FRAGMENT_BYTES
 from visual_memory_index.erasure.masks import masked
-from visual_memory_index.errors import RequestErased, RequestReused, TooManyIds, UnknownEntries
+from visual_memory_index.errors import (
+    DiskFull,
+    RequestErased,
+    RequestReused,
+    TooManyIds,
+    UnknownEntries,
+)
 from visual_memory_index.memory import unlearn as erasure
 from visual_memory_index.memory.operations import StartedOperation
 from visual_memory_index.ram.ram_copy import RamCopy
@@ -108,6 +114,31 @@ def test_why_operations_failed_that_could_not_be_written_is_forgotten_too(
         erased(memory, "a.person")
 
         assert memory.operations.get(failed).problem == GONE
+
+
+def test_why_an_operation_failed_is_forgotten_though_it_is_written_meanwhile(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (id, *_) = memory.ids()
+    failed = memory.operations.begin("prune").operation.name
+    with monkeypatch.context() as filling:
+        filling.setattr(memory._engine.writer, "do", full)
+        memory.operations.end(failed, "failed", problem=f"No entry but {id} is left.")
+    traced = memory.unlearning._with_traces
+
+    def meanwhile(*parts: Any) -> Any:
+        memory.operations.write_ends()
+        return traced(*parts)
+
+    monkeypatch.setattr(memory.unlearning, "_with_traces", meanwhile)
+
+    erased(memory, id)
+
+    assert memory._engine.store.operation(failed).problem == GONE
+
+
+def full(*args: Any, **more: Any) -> Any:
+    raise DiskFull(Path("m"), "the disk is full")
 
 
 def test_the_facts_are_those_of_its_event_in_the_log(memory: Memory) -> None:

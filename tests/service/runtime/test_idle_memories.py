@@ -331,6 +331,18 @@ def test_one_whose_end_finds_no_room_is_not_closed(
     assert served.memory.operations.get(operation.name).state == "cancelled"
 
 
+def test_one_whose_erasure_was_put_off_is_not_closed(memories: Memories) -> None:
+    with memories.using("a") as served:
+        begun = served.memory.unlearning.begin(["a-1"], allow_missing=False).operation
+        served.memory.operations.put_off(begun, "The disk is full.")
+    memories.release(memories.use("b"))
+
+    memories.close_idle()
+
+    assert "a" in open_names(memories)
+    assert served.memory.operations.get(begun.name).state == "failed"
+
+
 def test_what_was_told_of_a_memory_is_not_told_once_it_is_damaged(memories: Memories) -> None:
     memories.close_idle()
     name = next(name for name in NAMES if name not in open_names(memories))

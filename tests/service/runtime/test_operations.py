@@ -334,15 +334,64 @@ def test_a_reembedding_whose_end_finds_no_room_does_not_come_back(
     memory._engine.store.keep_derived("reembedded/x/1", bytes(1000))
     with monkeypatch.context() as filling:
         filling.setattr(memory._engine.writer, "do", full)
-        operations.cancel(memory, first.name)
+        for _ in range(2):
+            with pytest.raises(DiskFull):  # it is not cancelled on the disk
+                operations.cancel(memory, first.name)
         wait([job.ended for job in [operations.job(first.name)] if job])
 
     assert memory.operations.get(first.name).state == "cancelled"
     assert memory._engine.store.derived_sizes("reembedded/")
     second = memory.operations.begin(REEMBED).operation
     assert [each.name for each in memory.operations.unfinished(REEMBED)] == [second.name]
-    assert memory.operations.get(first.name).state == "cancelled"
+    assert operations.cancel(memory, first.name).state == "cancelled"
     assert not memory._engine.store.derived_sizes("reembedded/")
+
+
+def test_new_vectors_that_could_not_be_deleted_are_deleted_once_there_is_room(
+    memory: Memory, operations: Operations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = memory.operations.begin(REEMBED).operation
+    memory._engine.store.keep_derived("reembedded/x/1", bytes(1000))
+    with monkeypatch.context() as filling:
+        filling.setattr(memory._engine.store, "drop_derived", full)
+        memory.operations.end(operation.name, "failed", problem="because")
+    assert memory._engine.store.derived_sizes("reembedded/")
+
+    memory.operations.write_ends()
+
+    assert not memory._engine.store.derived_sizes("reembedded/")
+
+
+def test_one_that_replaces_its_memory_can_be_cancelled(
+    memory: Memory, operations: Operations
+) -> None:
+    holds = threading.Event()
+
+    def work(job: Job) -> None:
+        with memory.holding_writes(refuse=True):
+            holds.set()
+            while True:
+                job.check()
+                time.sleep(0.01)
+
+    operation = memory.operations.begin(REEMBED).operation
+    operations.resume(memory, operation, work)
+    assert holds.wait(60)
+
+    assert operations.cancel(memory, operation.name).state == "cancelled"
+    assert not memory.operations.unfinished()
+
+
+def test_reembeddings_hold_up_nothing_else(memory: Memory, operations: Operations) -> None:
+    event = threading.Event()
+    for _ in range(AT_ONCE + 1):
+        operations.resume(memory, memory.operations.begin(REEMBED).operation, until(event))
+
+    other = operations.start(memory, "x", lambda job: None)
+    wait([job.ended for job in [operations.job(other.name)] if job], timeout=60)
+
+    assert memory.operations.get(other.name).state == "done"
+    event.set()
 
 
 def full(*args: Any, **more: Any) -> Any:
@@ -396,9 +445,9 @@ def test_a_reembedding_that_is_cancelled_as_it_waits_leaves_no_vectors(
     memory: Memory, operations: Operations
 ) -> None:
     event = threading.Event()
-    occupy(memory, operations, event)
-    waiting, jobless = (memory.operations.begin(REEMBED).operation for _ in range(2))
-    operations.resume(memory, waiting, until(event))
+    working, waiting, jobless = (memory.operations.begin(REEMBED).operation for _ in range(3))
+    for operation in (working, waiting):
+        operations.resume(memory, operation, until(event))
     for operation in (waiting, jobless):
         memory._engine.store.keep_derived("reembedded/x/1", bytes(1000))
 

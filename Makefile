@@ -128,7 +128,7 @@ test-gpu:
 	test -x $(GPU)/bin/python || $(PYTHON) -m venv $(GPU)
 	$(GPU)/bin/python -m pip install --quiet --editable '.[gpu,timm,dev]'
 	VISUAL_MEMORY_TEST_DEVICE=cuda:0 $(GPU)/bin/python -m pytest -q -rs tests/index/device tests/index/conformance/test_vector_index.py tests/gpu
-	PYTHONPATH=benchmarks/performance $(GPU)/bin/python benchmarks/performance/gpu.py --data '$(DATA)'
+	PYTHONPATH=benchmarks/performance $(GPU)/bin/python benchmarks/performance/gpu.py
 
 # This service beside other engines: hours; stopped, it goes on where it was. Needs strace, and PostgreSQL with pgvector.
 beside: $(BESIDE)/.installed
@@ -218,4 +218,4 @@ wire-lock: $(INSTALLED)
 	$(BIN)/python protos/wire_compat.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(BESIDE) $(DISTANCES) $(MUTANTS) $(STUBS) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(BESIDE) $(GPU) $(DISTANCES) $(MUTANTS) $(STUBS) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

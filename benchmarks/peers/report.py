@@ -51,13 +51,13 @@ def gone(found: Found) -> str:
 
 
 def durable(name: str, found: Found) -> str:
-    """Say what an insertion has done when it returns, with the syncs that strace counted."""
+    """Say what an insertion has done when it returns, with the fsyncs that strace counted."""
     if ENGINES[name].in_ram:
         return "in RAM"
     syncs = found["syncs"]
     if syncs is None:
         return "not known"
-    return f"{syncs:.1f} syncs a batch" if syncs else "no sync"
+    return f"{syncs:.1f} fsyncs a batch" if syncs else "no fsync"
 
 
 def times(result: Found) -> str:
@@ -96,7 +96,7 @@ def overview(kept: dict[str, Found]) -> str:
                 f"{name} {found['version']}",
                 number(base["qps"]),
                 times(base),
-                f"{base['recall']:.3f}",
+                "1" if base["recall"] == 1 else f"{base['recall']:.4f}",
                 number(many["qps"]),
                 number(found["inserts"] if is_told(name, "inserts") else None),
                 durable(name, found),

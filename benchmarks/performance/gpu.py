@@ -22,6 +22,7 @@ from visual_memory_embedders import BUILT_IN, Device, ImageLimits, build
 from visual_memory_index import ScannedIndexes
 from visual_memory_index.device.indexes import DeviceIndexes
 from visual_memory_index.scan.vectors import VectorIndex
+from visual_memory_service.demo.pictures import CALTECH
 
 K, ROUNDS, THREADS = 50, 7, 2
 BATCHES = (1, 8, 64)
@@ -32,7 +33,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dimension", type=int, default=768)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     options = parser.parse_args()
     if not torch.cuda.is_available():
         print("PyTorch finds no GPU: nothing is measured")
@@ -40,7 +40,7 @@ def main() -> int:
     print(torch.cuda.get_device_name(), flush=True)
     compare(options.rows, options.dimension, "cuda:0")
     for device in DEVICES:
-        print(f"pictures a second, {device}: {pictures(device, options.data):,.0f}", flush=True)
+        print(f"pictures a second, {device}: {pictures(device):,.0f}", flush=True)
     return 0
 
 
@@ -67,9 +67,9 @@ def nearest(index: VectorIndex, queries: Vectors) -> list[list[float]]:
     return found
 
 
-def pictures(device: Device, data: Path) -> float:
+def pictures(device: Device) -> float:
     """Return the pictures a second that the default network embeds."""
-    images = pictures_of(data, 224)
+    images = pictures_of(CALTECH, 224)
     with tempfile.TemporaryDirectory() as cache, ThreadPoolExecutor(THREADS) as workers:
         embedder = build(
             BUILT_IN[0], cache=Path(cache), workers=workers, limits=ImageLimits(), device=device

@@ -28,9 +28,10 @@ from visual_memory.v1 import service_pb2 as pb
 from visual_memory_embedders import BUILT_IN, ImageLimits, build
 from visual_memory_embedders.images.images import decode
 from visual_memory_embedders.images.preprocess import preprocess
+from visual_memory_service.demo.pictures import CALTECH
 
 SIZES = (64, 224, 1000)  # pixels of the longer side
-PICTURES, BATCH, CALLERS, THREADS = 256, 64, 16, 2
+PICTURES, BATCH, CALLERS, THREADS = 192, 64, 16, 2
 LEAST, LEAST_ALONE = 0.95, 0.9  # of the bare libraries; of messages of 64, one a call
 
 Embed = Callable[[list[bytes]], object]
@@ -39,8 +40,9 @@ Embed = Callable[[list[bytes]], object]
 def pictures_of(root: Path, side: int) -> list[bytes]:
     """Return JPEGs of pictures below a folder, their longer sides of so many pixels."""
     files = sorted(root.rglob("*.jpg"))
-    chosen = Random(0).sample(files, min(PICTURES, len(files)))
-    return [*map(partial(scaled, side), chosen)]
+    if not files:
+        sys.exit(f"there are no JPEGs in {root}; name a folder that has some with --images FOLDER")
+    return [*map(partial(scaled, side), Random(0).sample(files, min(PICTURES, len(files))))]
 
 
 def scaled(side: int, path: Path) -> bytes:
@@ -97,11 +99,9 @@ def embed_request(pictures: list[bytes]) -> pb.EmbedRequest:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, default=Path("../shared/data/natural16"))
+    parser.add_argument("--images", type=Path, default=CALTECH, help="default: those of the demo")
     parser.add_argument("--rounds", type=int, default=7)
     flags = parser.parse_args()
-    if not flags.images.is_dir():
-        sys.exit(f"there are no pictures in {flags.images}; name some with --images FOLDER")
     ok = True
     print(
         f"{'pictures/s':14}{'in 64s':>10}{'one a call':>12}{'bare':>8}{'64s/bare':>10}{'1/64s':>8}"

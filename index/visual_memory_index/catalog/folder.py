@@ -181,6 +181,13 @@ class Reserve:
             finally:
                 os.close(file)
 
+    @property
+    def is_there(self) -> bool:
+        """True if the file takes any space."""
+        with suppress(OSError):
+            return self._path.stat().st_size > 0
+        return False
+
     def give_up(self) -> bool:
         """Remove the file; return True if it took any space."""
         with self._lock, suppress(OSError):

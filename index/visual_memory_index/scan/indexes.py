@@ -36,6 +36,7 @@ class ScannedIndexes:
         self.originals = originals
         self._threads = IndexThreads(threads or os.cpu_count() or 1, compile_loops)
         self.loading, self.checking = self._threads.loading, self._threads.checking
+        self.prepared = self._threads.prepared
         self.unsearchable = () if buffers().clearable else ("NumPy's BLAS",)
 
     def new(

@@ -7,7 +7,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -167,6 +167,7 @@ class IndexFactory(Protocol):
     ``instructions`` names the instructions of the processor that scans use, such as "avx512".
     ``originals`` says where the vectors of memories are kept: in RAM, or in their files alone.
     ``loading`` and ``checking`` are threads that read and check the files of opened memories.
+    ``prepared`` is done once loops are compiled, for which the first searches wait.
     ``unsearchable`` names the places outside the process's memory where the indexes keep vectors,
     such as "the memory of GPU 0": the search for residues cannot read these, and certificates say
     so.
@@ -176,6 +177,7 @@ class IndexFactory(Protocol):
     originals: Originals
     loading: Executor
     checking: Executor
+    prepared: Future[object]
     unsearchable: Sequence[str]
 
     def new(

@@ -227,14 +227,15 @@ class Memories:
         """
         now = time.monotonic()
         by_use = self._by_use()
-        for name, served in by_use[: max(0, len(by_use) - self.kept_open)]:
-            if now - served.asked >= served.idle_seconds:
-                self._close(name, served)
+        self.catalog.reserve.renew()
+        if self.catalog.reserve.is_there:  # or they might find no room to be opened again
+            for name, served in by_use[: max(0, len(by_use) - self.kept_open)]:
+                if now - served.asked >= served.idle_seconds:
+                    self._close(name, served)
         freed = list[bool]()
         for served in self.each_open():
             self._wrote_ends(served.memory)
             freed.append(self._free_caches(served))
-        self.catalog.reserve.renew()
         self._swept = now
         if any(freed):
             release_free_pages()

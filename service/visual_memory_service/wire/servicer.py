@@ -57,16 +57,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def read(message: Message, reading: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return the result of ``reading`` with its arguments, which convert ``message``.
-
-    It runs in a thread if the message is large, so that no other call waits.
-    """
-    if message.ByteSize() <= SMALL_BYTES:
-        return reading(*args, **kwargs)
-    return await in_thread(reading, *args, **kwargs)
-
-
 @dataclass(eq=False)
 class Servicer(service_pb2_grpc.VisualMemoryServicer):
     """The gRPC methods of ``service.proto``, for all open memories."""
@@ -132,7 +122,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.InsertEntriesRequest, context: Any
     ) -> pb.InsertEntriesResponse:
         served = await self._served(request.memory)
-        batch = await read(request, requests.to_insertion, request, self.settings)
+        batch = await self._read(request, requests.to_insertion, request, self.settings)
         ids, unlearned = await in_thread(insert, batch, served, self.memories)
         return pb.InsertEntriesResponse(ids=ids, unlearned_ids=unlearned)
 
@@ -181,8 +171,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.DeleteEntriesRequest, context: Any
     ) -> pb.DeleteEntriesResponse:
         memory = await self._memory(request.memory)
-        ids = await read(request, requests.to_ids, request.ids)
-        again = await read(request, requests.to_request, request)
+        ids = await self._read(request, requests.to_ids, request.ids)
+        again = await self._read(request, requests.to_request, request)
         delete = partial(memory.delete, allow_missing=request.allow_missing, request=again)
         return pb.DeleteEntriesResponse(deleted_count=len(await in_thread(delete, ids)))
 
@@ -198,7 +188,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         until = rerank.rerank_deadline(context.time_remaining())
         served = await self._served(request.memory)
         default, dimension = default_rule(served), served.memory.identity.dimension
-        asked = await read(
+        asked = await self._read(
             request, decisions.to_classification, request, default, dimension, self.settings
         )
         reranker = rerank.choose_reranker(asked, served.memory, self.rerankers)
@@ -211,13 +201,13 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         )
         annotated, stale = await annotate(decided, neighbors, vectors, asked.options, served)
         write = partial(decisions.from_classified, annotated, stale, rerankings, asked.shown)
-        return await read(request, write)
+        return await self._read(request, write)
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
         served = await self._served(request.memory)
-        question = await read(request, decisions.to_searched, request, self.settings)
+        question = await self._read(request, decisions.to_searched, request, self.settings)
         neighbors, _ = await search(question, served)
-        return await read(request, decisions.from_neighbors, neighbors)
+        return await self._read(request, decisions.from_neighbors, neighbors)
 
     async def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
         served = await self._served(request.memory)
@@ -244,8 +234,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.PruneEntriesRequest, context: Any
     ) -> operation_pb2.Operation:
         memory = await self._memory(request.memory)
-        method = await read(request, curation.to_method, request)
-        again = await read(request, requests.to_request, request)
+        method = await self._read(request, curation.to_method, request)
+        again = await self._read(request, requests.to_request, request)
         start = partial(prune, method, memory, self.operations)
         return await self._with_result(await in_thread(start, apply=request.apply, request=again))
 
@@ -253,8 +243,8 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.RelabelEntriesRequest, context: Any
     ) -> operation_pb2.Operation:
         memory = await self._memory(request.memory)
-        labels = await read(request, curation.to_relabel, request)
-        again = await read(request, requests.to_request, request)
+        labels = await self._read(request, curation.to_relabel, request)
+        again = await self._read(request, requests.to_request, request)
         done = await in_thread(relabel, labels, memory, apply=request.apply, request=again)
         if isinstance(done, RelabelResult):
             result = operation_pb2.RelabelResult(ids=done.ids, applied=done.applied)
@@ -272,7 +262,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> AsyncIterator[pb.ValueEntriesResponse]:
         served = await self._served(request.memory)
         k = requests.to_counts_k(request.k if request.HasField("k") else curation.VALUE_K, "k")
-        queries, labels = await read(request, decisions.to_labelled, request, self.settings)
+        queries, labels = await self._read(request, decisions.to_labelled, request, self.settings)
         vectors = None if queries is None else await to_vectors(queries, served)
         memory = served.memory
 
@@ -343,7 +333,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memory = served.memory
         rule, again = decisions.to_calibrating(request, default_rule(served))
         key = decisions.to_group_key(request)
-        queries, labels = await read(request, decisions.to_labelled, request, self.settings)
+        queries, labels = await self._read(request, decisions.to_labelled, request, self.settings)
         count = None if queries is None else len(queries)
         check = partial(check_calibration, count, labels, key, memory)
         await in_thread(unless_repeated, check, again, memory)
@@ -374,7 +364,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, messages: AsyncIterator[pb.UnlearnEntriesRequest], context: Any
     ) -> operation_pb2.Operation:
         request = await requests.joined(aiter(messages))
-        ids, again = await read(request, requests.to_unlearning, request)
+        ids, again = await self._read(request, requests.to_unlearning, request)
         served = await self._served(request.memory)
         if not request.apply:
             result = await in_thread(self.unlearning.would_unlearn, ids, served)
@@ -473,6 +463,18 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             async with asyncio.timeout(operations.to_timeout(request)):
                 await self._until_ended(request.name)
         return await self._with_result(await self._operation(request.name))
+
+    async def _read(
+        self, message: Message, reading: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Return the result of ``reading`` with its arguments, which convert ``message``.
+
+        It runs in a thread if that may take long, so that no other call waits: the message is
+        large, or loops have to be compiled.
+        """
+        if message.ByteSize() <= SMALL_BYTES and self.memories.indexes.prepared.done():
+            return reading(*args, **kwargs)
+        return await in_thread(reading, *args, **kwargs)
 
     async def _served(self, name: str) -> ServedMemory:
         """Return a memory by name, which stays open until the end of the call.

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 
 import numpy as np
 
@@ -98,7 +97,7 @@ class Reembedding:
         asked = ReembedResult(**json.loads(job.operation.result or "{}"))
         spec = self.memories.embedders.get(asked.embedder).spec
         new = job.memory.new_vectors(spec.to_json(), spec.dimension)
-        new.drop_others()
+        job.retry_while(new.drop_others)
         memory = job.memory
         identity = replace(memory.identity, dimension=spec.dimension, embedder=spec.to_json())
         change = Reembedded(identity, new.of, self.dropped)
@@ -117,22 +116,25 @@ class Reembedding:
             self._embed_missing(job, asked, spec, new)
             return True
 
-        for tried, pause in enumerate(pauses()):
+        tried = 0
+
+        def attempt() -> Memory | None:
+            nonlocal tried
+            before, tried = tried, 0  # after a lack of disk it may be written again
             check_erasures(memory)
             self._embed_missing(job, asked, spec, new)
             while self.operations.running(job.memory_name, UNLEARN):
                 job.pause(PAUSE_SECONDS)
             if memory.operations.get(job.name).state != "running":
                 raise Cancelled
-            waits = tried >= FREE_TRIES
+            waits = before >= FREE_TRIES
             with ExitStack() as held:
                 if waits:
                     suspended = self.operations.suspend_others(
                         job.memory_name, reason=REPLACED, except_kinds=RESUMED
                     )
                     held.enter_context(suspended)
-                replace_it = partial(
-                    self.memories.reembed,
+                replaced = self.memories.reembed(
                     memory,
                     change,
                     asked.former_name,
@@ -141,8 +143,11 @@ class Reembedding:
                     hold=hold if waits else None,
                     check=job.check,
                 )
-                replaced = job.retry_while(replace_it)
-            if replaced is not None:
+            tried = before + 1
+            return replaced
+
+        for pause in pauses():
+            if (replaced := job.retry_while(attempt)) is not None:
                 job.memory = replaced
                 return
             job.pause(pause)
@@ -170,8 +175,7 @@ class Reembedding:
                 except UndecodableImage as bad:
                     field = f'The picture of "{part[bad.position].id}"'
                     raise BadField(field, bad.problem) from None
-            keys, found = [each.key for each in pictures], np.concatenate(vectors)
-            job.retry_while(partial(new.keep, keys, found))
+            new.keep([each.key for each in pictures], np.concatenate(vectors))
             done += len(pictures)
 
 

@@ -135,13 +135,13 @@ def test_parts_of_a_query_may_be_of_a_memory_that_shrinks(few: Memory) -> None:
 
 def await_loops(memory: Memory) -> None:
     """Wait until all loops are compiled."""
-    memory._engine.ram.vectors._prepared.result()  # type: ignore[attr-defined]
+    memory._engine._indexes.prepared.result()
 
 
 def test_a_search_waits_in_no_event_loop_for_loops_to_be_compiled(tmp_path: Path) -> None:
     compiled = threading.Event()
     indexes = ScannedIndexes(1)
-    indexes._threads.prepared = indexes._threads.queries.submit(compiled.wait)
+    indexes._threads.prepared = indexes.prepared = indexes._threads.queries.submit(compiled.wait)
     with closing(Catalog(tmp_path, indexes)) as catalog:
         memory = catalog.create("m", dimension=QUERIES.shape[1], embedder=None)
         assert memory is not None

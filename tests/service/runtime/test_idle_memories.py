@@ -29,6 +29,7 @@ from tests.service.runtime.test_check import damage_log
 
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import REEMBED, WITHOUT_ID, Entry
+from visual_memory_index.catalog.folder import Reserve
 from visual_memory_index.errors import (
     BadAuditLog,
     CorruptStore,
@@ -501,3 +502,20 @@ def test_an_erasure_in_a_memory_that_is_not_opened_at_the_start_goes_on(
         again.checks._thread.join(SECONDS)
 
     assert erasing == ["a"]
+
+
+def test_none_is_closed_while_there_may_be_no_room_to_open_it_again(
+    memories: Memories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = memories.catalog.reserve
+    for name in NAMES:
+        memories.release(memories.use(name))
+    assert reserve.give_up()
+    with monkeypatch.context() as full:
+        full.setattr(Reserve, "renew", lambda reserve: None)
+
+        memories.close_idle()
+
+        assert open_names(memories) == [*NAMES]
+    memories.close_idle()
+    assert open_names(memories) == [NAMES[-1]]

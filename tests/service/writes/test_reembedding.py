@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,7 +19,7 @@ from visual_memory_index.errors import DiskFull
 from visual_memory_service.config import Settings
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Operations
-from visual_memory_service.writes.reembed import Reembedding
+from visual_memory_service.writes.reembed import FREE_TRIES, Reembedding
 
 COUNT, SECONDS = 3, 60.0
 
@@ -131,3 +132,33 @@ def test_one_that_is_cancelled_as_it_is_about_to_replace_does_not(
 
     assert state_of(reembedding, operation) == "cancelled"
     assert memories.names() == ["pets"]
+
+
+def test_where_the_disk_is_full_at_the_end_it_lets_writes_in_as_it_waits(
+    reembedding: Reembedding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memories = reembedding.memories
+    replacing, held, waiting = memories.catalog.replacing, list[bool](), threading.Event()
+
+    @contextmanager
+    def meanwhile(memory: Memory, *parts: Any) -> Iterator[Any]:
+        held.append(memory._engine.writer._refusal is not None)
+        if len(held) <= FREE_TRIES:
+            with replacing(memory, *parts) as put:
+                memory.update("0", label=f"label {len(held)}")
+                yield put
+        elif len(held) == FREE_TRIES + 1:
+            waiting.set()
+            full()
+        else:
+            with replacing(memory, *parts) as put:
+                yield put
+
+    monkeypatch.setattr(memories.catalog, "replacing", meanwhile)
+
+    memory, operation = begun(reembedding, tmp_path)
+    assert waiting.wait(SECONDS)
+    memory.update("1", label="written meanwhile")
+
+    assert state_of(reembedding, operation) == "done"
+    assert held == [False] * FREE_TRIES + [True, False]

@@ -241,7 +241,7 @@ def main() -> None:
             "1,000,000 × 768:\n",
             large(kept),
             "A thousand collections of 100 entries on one server, or in one process, each call to "
-            "another one:\n",
+            "another one (this service has all open that were asked in the last minute):\n",
             small(kept),
         ]
     )

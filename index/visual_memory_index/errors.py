@@ -217,7 +217,10 @@ class UnknownOperation(MemoryRefusal):
     """A name that no operation has."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f'The memory has no operation named "{name}"; list its operations.')
+        super().__init__(
+            f'The memory has no operation named "{name}"; list its operations. Those of a memory '
+            "that was deleted are gone."
+        )
 
 
 class NotUndoable(MemoryRefusal):

@@ -160,8 +160,10 @@ class Client:
         """Iterate over the operations of a memory, the newest first, fetched page by page."""
         return self._pages(partial(_operations.list_operations, memory))
 
-    async def wait(self, operation: str, *, progress: Progress | None = None) -> types.Operation:
-        """Wait until an operation has ended and return it.
+    async def wait(
+        self, operation: str | types.Operation, *, progress: Progress | None = None
+    ) -> types.Operation:
+        """Wait until an operation, given by itself or its name, has ended, and return it.
 
         ``progress`` is called about once a second, and at the end, with the steps done and all
         steps. Raises FailedPrecondition if the operation cannot go on for now, such as while the
@@ -174,7 +176,7 @@ class Client:
                 return found
             await asyncio.sleep(POLL_SECONDS)
 
-    async def certificate(self, operation: str) -> Certificate:
+    async def certificate(self, operation: str | types.Operation) -> Certificate:
         """Return the certificate of an unlearning.
 
         Raises NotFound, FailedPrecondition if the unlearning is not done.
@@ -204,7 +206,7 @@ class Client:
         log.check_certificate(found)
         return found
 
-    async def cancel(self, operation: str) -> types.Operation:
+    async def cancel(self, operation: str | types.Operation) -> types.Operation:
         """Cancel an operation and return it. Cancelling it again is no error.
 
         Raises NotFound, and FailedPrecondition if it ended otherwise or is an unlearning.
@@ -932,7 +934,7 @@ class Memory:
         """
         return await self._result(_audit.check(self.name, request_id), wait, progress)
 
-    async def undo(self, operation: str, *, request_id: str | None = None) -> int:
+    async def undo(self, operation: str | types.Operation, *, request_id: str | None = None) -> int:
         """Undo a prune, a relabel or a tuning; return the number of entries restored.
 
         Entries changed since are left out. Undoing a tuning restores the default rule before it and

@@ -163,8 +163,10 @@ class Client:
         """Iterate over the operations of a memory, the newest first, fetched page by page."""
         return self._pages(partial(_operations.list_operations, memory))
 
-    def wait(self, operation: str, *, progress: Progress | None = None) -> types.Operation:
-        """Wait until an operation has ended and return it.
+    def wait(
+        self, operation: str | types.Operation, *, progress: Progress | None = None
+    ) -> types.Operation:
+        """Wait until an operation, given by itself or its name, has ended, and return it.
 
         ``progress`` is called about once a second, and at the end, with the steps done and all
         steps. Raises FailedPrecondition if the operation cannot go on for now, such as while the
@@ -177,7 +179,7 @@ class Client:
                 return found
             time.sleep(POLL_SECONDS)
 
-    def certificate(self, operation: str) -> Certificate:
+    def certificate(self, operation: str | types.Operation) -> Certificate:
         """Return the certificate of an unlearning.
 
         Raises NotFound, FailedPrecondition if the unlearning is not done.
@@ -207,7 +209,7 @@ class Client:
         log.check_certificate(found)
         return found
 
-    def cancel(self, operation: str) -> types.Operation:
+    def cancel(self, operation: str | types.Operation) -> types.Operation:
         """Cancel an operation and return it. Cancelling it again is no error.
 
         Raises NotFound, and FailedPrecondition if it ended otherwise or is an unlearning.
@@ -925,7 +927,7 @@ class Memory:
         """
         return self._result(_audit.check(self.name, request_id), wait, progress)
 
-    def undo(self, operation: str, *, request_id: str | None = None) -> int:
+    def undo(self, operation: str | types.Operation, *, request_id: str | None = None) -> int:
         """Undo a prune, a relabel or a tuning; return the number of entries restored.
 
         Entries changed since are left out. Undoing a tuning restores the default rule before it and

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from visual_memory._calls.operations import Pending
 from visual_memory._messages.answers import to_audit_event, to_operation, to_page, to_record
 from visual_memory._messages.call import Call
-from visual_memory._messages.fields import message, or_new_id
+from visual_memory._messages.fields import message, name_of, or_new_id
 from visual_memory.errors import InvalidCertificate
-from visual_memory.types import AuditEvent, AuditHead, CheckResult, ServerInfo
+from visual_memory.types import AuditEvent, AuditHead, CheckResult, Operation, ServerInfo
 from visual_memory.v1 import service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -46,13 +46,14 @@ def check(memory: str, request_id: str | None) -> Pending[CheckResult]:
     return Pending(Call("CheckMemory", request, to_operation), CheckResult)
 
 
-def get_certificate(operation: str) -> Call[Certificate]:
+def get_certificate(operation: str | Operation) -> Call[Certificate]:
     def read(answer: pb.Certificate) -> Certificate:
         from visual_memory.proofs.certificate import Certificate  # loads cryptography
 
         return Certificate.read(answer.json)
 
-    return Call("GetCertificate", message(pb.GetCertificateRequest, operation=operation), read)
+    request = message(pb.GetCertificateRequest, operation=name_of(operation))
+    return Call("GetCertificate", request, read)
 
 
 def verified(

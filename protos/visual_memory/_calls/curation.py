@@ -10,7 +10,14 @@ from visual_memory._calls.operations import Pending
 from visual_memory._messages.answers import given, to_judgements, to_operation
 from visual_memory._messages.call import Call
 from visual_memory._messages.contents import write_labelled
-from visual_memory._messages.fields import check_labels, checked, message, or_new_id, positive
+from visual_memory._messages.fields import (
+    check_labels,
+    checked,
+    message,
+    name_of,
+    or_new_id,
+    positive,
+)
 from visual_memory._messages.images import Images
 from visual_memory.errors import refuse
 from visual_memory.protocol import choices
@@ -138,9 +145,12 @@ def relabel(
     return Pending(Call("RelabelEntries", request, to_operation), RelabelResult)
 
 
-def undo(memory: str, operation: str, request_id: str | None) -> Call[int]:
+def undo(memory: str, operation: str | Operation, request_id: str | None) -> Call[int]:
     request = message(
-        pb.UndoRequest, memory=memory, operation=operation, request_id=or_new_id(request_id)
+        pb.UndoRequest,
+        memory=memory,
+        operation=name_of(operation),
+        request_id=or_new_id(request_id),
     )
     return Call("Undo", request, lambda answer: int(answer.restored_count))
 

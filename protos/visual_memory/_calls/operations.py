@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from visual_memory._messages.answers import to_operation, to_page
 from visual_memory._messages.call import Call
-from visual_memory._messages.fields import message
+from visual_memory._messages.fields import message, name_of
 from visual_memory._transport.retry import INTERRUPTS
 from visual_memory.errors import FailedPrecondition
 from visual_memory.types import Operation
@@ -54,12 +54,14 @@ def list_operations(memory: str, page_token: str) -> Call[tuple[list[Operation],
     return Call("ListOperations", request, partial(to_page, "operations", to_operation))
 
 
-def cancel_operation(name: str) -> Call[Operation]:
-    return Call("CancelOperation", message(pb.CancelOperationRequest, name=name), to_operation)
+def cancel_operation(operation: str | Operation) -> Call[Operation]:
+    request = message(pb.CancelOperationRequest, name=name_of(operation))
+    return Call("CancelOperation", request, to_operation)
 
 
-def wait_operation(name: str) -> Call[Operation]:
-    request = message(pb.WaitOperationRequest, name=name, timeout=Duration(seconds=WAIT_SECONDS))
+def wait_operation(operation: str | Operation) -> Call[Operation]:
+    name, seconds = name_of(operation), Duration(seconds=WAIT_SECONDS)
+    request = message(pb.WaitOperationRequest, name=name, timeout=seconds)
     return Call("WaitOperation", request, to_operation)
 
 

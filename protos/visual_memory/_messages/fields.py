@@ -15,6 +15,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from visual_memory.errors import refuse
+from visual_memory.types import Operation
 
 Metadata: TypeAlias = Mapping[str, str]
 Check: TypeAlias = Callable[[Any, str], Any]
@@ -33,6 +34,11 @@ WISHES = {
     FieldDescriptor.CPPTYPE_INT32: "a whole number",
     FieldDescriptor.CPPTYPE_INT64: "a whole number",
 }
+
+
+def name_of(operation: str | Operation) -> str:
+    """Return the name of an operation, which may be given by its name."""
+    return operation.name if isinstance(operation, Operation) else operation
 
 
 def message(kind: Callable[P, M], *_: P.args, **fields: P.kwargs) -> M:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict
 
-from visual_memory import Client
+from visual_memory import Client, Unavailable
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import MEBIBYTE, plural, print_json, say, size
 from visual_memory.terminal.progress import Progress
@@ -89,8 +90,15 @@ def reembed(client: Client, options: Namespace) -> None:
     """Embed a memory's stored pictures anew."""
     memory = client.memory(options.name)
     before = memory.info()
-    with report_running_operations(client, options.name), Progress("pictures") as progress:
-        done = memory.reembed(options.embedder, former_name=options.former, progress=progress.reach)
+    try:
+        with report_running_operations(client, options.name), Progress("pictures") as progress:
+            done = memory.reembed(
+                options.embedder, former_name=options.former, progress=progress.reach
+            )
+    except Unavailable:
+        show = f"visual-memory operations --memory {options.name}"
+        say(f"If it had begun, it goes on with the next server, see: {show}", file=sys.stderr)
+        raise
     if options.json:
         print_json(asdict(done))
         return

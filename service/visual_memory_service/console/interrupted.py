@@ -22,11 +22,10 @@ def report_running_operations(client: Client, memory: str) -> Iterator[None]:
     except KeyboardInterrupt:
         for each in client.operations(memory):
             if each.state == "running":
-                action = "wait" if each.kind == "unlearn" else "cancel"
+                stop = "" if each.kind == "unlearn" else "; to stop it, cancel in place of wait"
                 say(
-                    f"{each.name}, {each.kind} of {printable(each.create_time)} UTC, goes on; "
-                    f"visual-memory operations {action} {each.name}   "
-                    f"{'waits for' if action == 'wait' else 'stops'} it.",
+                    f"{each.name}, {each.kind} of {printable(each.create_time)} UTC, goes on; to "
+                    f"wait for it: visual-memory operations wait {each.name}{stop}",
                     file=sys.stderr,
                 )
         raise

@@ -40,16 +40,16 @@ def test_an_interrupted_command_names_what_goes_on_and_how_to_stop_it(
         _, said = interrupted.communicate(timeout=20)
     (operation,) = found
 
-    stop = f"visual-memory operations cancel {operation.name}"
+    wait = f"visual-memory operations wait {operation.name}"
     assert said.splitlines()[-2:] == [
-        f"{operation.name}, assess of {printable(operation.create_time)} UTC, goes on; {stop}   "
-        "stops it.",
+        f"{operation.name}, assess of {printable(operation.create_time)} UTC, goes on; to wait for "
+        f"it: {wait}; to stop it, cancel in place of wait",
         "Interrupted.",
     ]
     assert interrupted.returncode == 130
     assert client.operation(operation.name).state == "running"
-    text(run(*stop.split()[1:]))
-    assert client.wait(operation.name).state == "cancelled"
+    text(run(*wait.replace("wait", "cancel").split()[1:]))
+    assert client.wait(operation).state == "cancelled"
 
 
 class Busy:
@@ -74,8 +74,9 @@ def test_an_erasure_can_be_waited_for_alone(capsys: pytest.CaptureFixture[str]) 
 
     begun = "2026-01-02 00:00:00 UTC"
     assert capsys.readouterr().err.splitlines() == [
-        f"m/2, unlearn of {begun}, goes on; visual-memory operations wait m/2   waits for it.",
-        f"m/3, prune of {begun}, goes on; visual-memory operations cancel m/3   stops it.",
+        f"m/2, unlearn of {begun}, goes on; to wait for it: visual-memory operations wait m/2",
+        f"m/3, prune of {begun}, goes on; to wait for it: visual-memory operations wait m/3; to "
+        "stop it, cancel in place of wait",
     ]
 
 

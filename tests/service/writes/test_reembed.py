@@ -364,7 +364,7 @@ def test_its_time_of_beginning_stays_and_a_tuning_before_it_is_not_undone(
         pets.undo(began.name)
 
 
-def test_its_own_name_and_a_memory_of_vectors_are_refused(
+def test_its_own_name_or_embedder_and_a_memory_of_vectors_are_refused(
     pets: Memory, client: Client, tmp_path: Path
 ) -> None:
     other = write_network(tmp_path / "other.onnx", 0.0001)
@@ -372,6 +372,8 @@ def test_its_own_name_and_a_memory_of_vectors_are_refused(
 
     with pytest.raises(visual_memory.InvalidArgument, match="former_name must be another name"):
         pets.reembed(other, former_name="pets")
+    with pytest.raises(visual_memory.InvalidArgument, match="embedder must be another than that"):
+        pets.reembed(embedder_of(pets), former_name="before")
     with pytest.raises(visual_memory.FailedPrecondition, match="was made with a dimension"):
         plain.reembed(other, former_name="before")
 
@@ -392,7 +394,22 @@ def test_interrupted_it_names_the_operation_that_goes_on(
 
     (began,) = [each for each in client.operations("pets") if each.kind == "reembed"]
     assert process.returncode == 130
-    assert f"visual-memory operations cancel {began.name}" in said
+    assert f"visual-memory operations wait {began.name}; to stop it, cancel" in said
+
+
+def test_a_command_whose_server_ends_says_that_it_goes_on(
+    server: Server, pets: Memory, client: Client, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "visual_memory_service", "reembed", "pets", "before"]
+    asked = ["--embedder", slow(tmp_path), "--server", server.address, "--timeout", "2"]
+    with subprocess.Popen([*command, *asked], stderr=subprocess.PIPE, text=True) as process:
+        while not any(each.kind == "reembed" for each in client.operations("pets")):
+            time.sleep(0.05)
+        server.end(signal.SIGKILL)
+        said = process.communicate(timeout=SECONDS)[1]
+
+    assert process.returncode == 1
+    assert "it goes on with the next server, see: visual-memory operations --memory pets" in said
 
 
 def test_a_command_tells_where_both_are(
@@ -416,7 +433,7 @@ def test_entries_without_a_picture_are_named(client: Client, tmp_path: Path) -> 
     with pytest.raises(
         visual_memory.FailedPrecondition, match="no picture is stored, such as x, y"
     ):
-        bare.reembed(quick, former_name="before")
+        bare.reembed(write_network(tmp_path / "other.onnx", 0.0001), former_name="before")
 
 
 def test_a_picture_that_cannot_be_embedded_any_more_is_named(

@@ -73,8 +73,6 @@ class Reembedding:
         draft = json.dumps(asdict(ReembedResult(embedder, former_name)))
         with self._beginning:
             if memory.recall(request) is None:
-                if spec.to_json() == memory.identity.embedder:
-                    raise BadField("embedder", "must be another than that of the memory")
                 self.operations.check_room(name)
                 for other in memory.operations.unfinished(REEMBED):
                     if memory.operations.get(other.name).state == "running":

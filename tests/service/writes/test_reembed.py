@@ -364,7 +364,7 @@ def test_its_time_of_beginning_stays_and_a_tuning_before_it_is_not_undone(
         pets.undo(began.name)
 
 
-def test_its_own_name_or_embedder_and_a_memory_of_vectors_are_refused(
+def test_its_own_name_and_a_memory_of_vectors_are_refused(
     pets: Memory, client: Client, tmp_path: Path
 ) -> None:
     other = write_network(tmp_path / "other.onnx", 0.0001)
@@ -372,8 +372,6 @@ def test_its_own_name_or_embedder_and_a_memory_of_vectors_are_refused(
 
     with pytest.raises(visual_memory.InvalidArgument, match="former_name must be another name"):
         pets.reembed(other, former_name="pets")
-    with pytest.raises(visual_memory.InvalidArgument, match="embedder must be another than that"):
-        pets.reembed(embedder_of(pets), former_name="before")
     with pytest.raises(visual_memory.FailedPrecondition, match="was made with a dimension"):
         plain.reembed(other, former_name="before")
 

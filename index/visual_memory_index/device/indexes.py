@@ -96,8 +96,10 @@ class DeviceIndex(ScannedIndex):
         admitted: NDArray[np.uint16] | None,
     ) -> list[Rows]:
         if self.is_there:
-            with suppress(DeviceFull):  # the codes give the same answer
+            try:
                 return self._there.candidates(queries, ks, admitted)
+            except DeviceFull:  # the codes give the same answer
+                self._crowded(self.count)
         return super()._near(queries, ks, admitted)
 
     @contextmanager

@@ -186,7 +186,8 @@ def test_rows_without_room_on_the_device_are_searched_by_their_codes(
 def test_a_search_without_room_on_the_device_is_done_by_codes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    index = DeviceIndexes(1, on_device(), few=100).new(8)
+    crowded = list[int]()
+    index = DeviceIndexes(1, on_device(), few=100, crowded=crowded.append).new(8)
     index.append(VECTORS)
 
     def none_free(*_: object) -> torch.Tensor:
@@ -195,6 +196,7 @@ def test_a_search_without_room_on_the_device_is_done_by_codes(
     monkeypatch.setattr(torch, "mm", none_free)
 
     assert nearest(index) == in_ram(VECTORS)
+    assert crowded == [len(VECTORS)]
 
 
 def test_a_lack_of_ram_is_no_failure_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -305,4 +305,4 @@ def test_refused_messages_leave_nothing_in_ram(start: Start, value: float) -> No
 
     assert refused == {"ENTRIES_EXIST" if value else "BAD_FIELD"}
     grown = min(sizes[-3:]) - max(sizes[:2])
-    assert grown < 5 * request.ByteSize()  # of ten; some are freed late, and kept for the next
+    assert grown < 5 * request.ByteSize()  # were all kept, 8 and more; some are freed late

@@ -1,6 +1,6 @@
 """Embedders: networks, named, frozen and checked, that turn encoded images into unit vectors."""
 
-from visual_memory_embedders.images.images import BadImage, ImageLimits
+from visual_memory_embedders.images.images import BadImage, ImageLimits, pixels
 from visual_memory_embedders.images.thumbnails import smaller, thumbnails
 from visual_memory_embedders.registry import BUILT_IN, DEFAULT, build
 from visual_memory_embedders.spec import Device, Embedder, EmbedderSpec, Preprocessing
@@ -15,6 +15,7 @@ __all__ = [
     "ImageLimits",
     "Preprocessing",
     "build",
+    "pixels",
     "smaller",
     "thumbnails",
 ]

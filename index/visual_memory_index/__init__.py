@@ -1,7 +1,7 @@
 """A durable memory of labelled vectors, and the votes of the vectors nearest to a query."""
 
 from visual_memory_index.catalog.catalog import Catalog
-from visual_memory_index.catalog.folder import FolderLock, check_folder, was_used
+from visual_memory_index.catalog.folder import API_KEYS, FolderLock, check_folder, was_used
 from visual_memory_index.catalog.listing import NAME
 from visual_memory_index.catalog.rebuilt import Outdated, Rebuilt
 from visual_memory_index.curation.explanation import smallest_flip
@@ -13,6 +13,7 @@ from visual_memory_index.files.damage import damage_of
 from visual_memory_index.files.disk import (
     FILES_LEFT,
     check_files_left,
+    make_folder,
     probe_folder,
     read_small,
     write_private,
@@ -53,6 +54,7 @@ from visual_memory_index.votes.voting import (
 )
 
 __all__ = [
+    "API_KEYS",
     "CUT_SHORT",
     "DEFAULT_RULES",
     "FILES_LEFT",
@@ -117,6 +119,7 @@ __all__ = [
     "fit",
     "grow",
     "lower_thread_priority",
+    "make_folder",
     "parse",
     "probe_folder",
     "read_small",

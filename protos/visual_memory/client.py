@@ -27,7 +27,7 @@ from visual_memory._messages.insertion import Insertion
 from visual_memory._messages.pace import FIRST_ITEMS, Pace
 from visual_memory._transport import backups as _backups
 from visual_memory._transport.blocking import Transport, long_running, with_dry_run
-from visual_memory._transport.connection import Endpoint, endpoint
+from visual_memory._transport.connection import Endpoint, endpoint, secured
 from visual_memory._transport.imports import Import, Progress
 from visual_memory.errors import Error, InvalidArgument, NotFound
 from visual_memory.proofs.audit import Log, unknown_memory
@@ -47,18 +47,24 @@ def connect(
     target: str,
     *,
     api_key: str | None = None,
+    tls: bool = False,
     root_certificates: bytes | str | os.PathLike[str] | None = None,
+    client_certificate: bytes | str | os.PathLike[str] | None = None,
+    client_key: bytes | str | os.PathLike[str] | None = None,
     timeout: float = 60.0,
 ) -> Client:
     """Return a client of the server at ``target``, HOST:PORT, which connects with the first call.
 
-    ``root_certificates`` (PEM, or the path of a PEM file) make it a TLS connection, and ``api_key``
-    is sent with each call as a bearer token: both are for a proxy in front of the server.
-    ``timeout`` bounds one message with its retries, in seconds, not counting the time in which the
-    server reports that it works on an import. A server that a call never reached is retried for at
-    most 5 s. Every call may raise ``Error`` and its subclasses.
+    ``api_key`` is sent with each call as a bearer token. With ``tls`` the connection is encrypted,
+    and the server's certificate must be of a CA that gRPC knows, or of ``root_certificates``, which
+    mean TLS, too. ``client_certificate`` and its ``client_key``, without a password, are for a
+    server that asks for them. Each of these is PEM, as bytes or as the path of a file. ``timeout``
+    bounds one message with its retries, in seconds, not counting the time in which the server
+    reports that it works on an import. A server that a call never reached is retried for at most
+    5 s. Every call may raise ``Error`` and its subclasses.
     """
-    return Client(endpoint(target, api_key, root_certificates, timeout))
+    secure = secured(tls, root_certificates, certificate=client_certificate, private_key=client_key)
+    return Client(endpoint(target, api_key, secure, timeout))
 
 
 class Client:

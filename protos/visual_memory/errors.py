@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import ClassVar, NoReturn
+from typing import ClassVar, NoReturn, TypedDict
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -38,8 +38,9 @@ class Error(Exception):
     """A failed call; ``str`` gives ``message``, of at most 1,024 bytes, and ``advice`` for Python.
 
     ``reason`` is the server's name for the error, or empty; ``field_violations`` are pairs of the
-    field at fault, such as ``entries[3].vector``, and what is wrong with it. ``request_id`` is that
-    of the write, which may be repeated with it; ``stored`` counts the leading entries of an
+    field at fault, such as ``entries[3].vector``, and what is wrong with it. ``retry_seconds`` is
+    the time after which the server would take the call, None if it did not say. ``request_id`` is
+    that of the write, which may be repeated with it; ``stored`` counts the leading entries of an
     interrupted import that the server confirmed, ``unlearned`` lists the ids of these that were
     unlearned before.
     """
@@ -53,11 +54,12 @@ class Error(Exception):
         code: grpc.StatusCode | None = None,
         reason: str = "",
         field_violations: Sequence[tuple[str, str]] = (),
+        retry_seconds: float | None = None,
     ) -> None:
         self.message, self.advice = cut(message), ""
         super().__init__(self.message)
         self.code = code or self.status
-        self.reason = reason
+        self.reason, self.retry_seconds = reason, retry_seconds
         self.field_violations = [
             (cut(field, FIELD_BYTES_MAX), cut(text)) for field, text in field_violations
         ]
@@ -206,25 +208,32 @@ def from_rpc(error: grpc.RpcError, target: str) -> Error:
             f"{target} does not know this call: another service has this address, or an older "
             f"release of Visual Memory ({message})."
         )
-    reason, violations = details(error)
     return CLASSES.get(code, Error)(
-        message or f"The call failed with {code.name}.",
-        code=code,
-        reason=reason,
-        field_violations=violations,
+        message or f"The call failed with {code.name}.", code=code, **details(error)
     )
 
 
-def details(error: grpc.RpcError) -> tuple[str, list[tuple[str, str]]]:
-    """Return the reason (of ErrorInfo) and the field violations (of BadRequest), empty if not sent.
+class Details(TypedDict, total=False):
+    """The details of an error that the server sent, as ``Error`` has them."""
 
-    A violation is (field, description).
-    """
+    reason: str
+    field_violations: Sequence[tuple[str, str]]
+    retry_seconds: float | None
+
+
+def details(error: grpc.RpcError) -> Details:
+    """Return the details of ErrorInfo, BadRequest and RetryInfo; nothing if there are none."""
     try:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]  # is both on the client's side
     except (DecodeError, ValueError):  # details of a proxy
-        return "", []
+        return {}
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    again = error_details_pb2.RetryInfo()
     for detail in status.details if status else ():
-        _ = detail.Unpack(info) or detail.Unpack(bad)
-    return info.reason, [(each.field, each.description) for each in bad.field_violations]
+        _ = detail.Unpack(info) or detail.Unpack(bad) or detail.Unpack(again)
+    said = again.HasField("retry_delay")
+    return {
+        "reason": info.reason,
+        "field_violations": [(each.field, each.description) for each in bad.field_violations],
+        "retry_seconds": again.retry_delay.ToNanoseconds() / 1e9 if said else None,
+    }

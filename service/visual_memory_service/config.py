@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from argparse import ArgumentError, ArgumentParser
@@ -23,7 +24,10 @@ CPU: Final = "cpu"
 CUDA: Final = "cuda"
 DEVICES = ("auto", CPU, CUDA)
 MEBIBYTE = 1 << 20
-LISTS = ("allow_embedder", "reranker")
+LISTS = ("allow_embedder", "reranker", "public", "key_limits")
+PATHS = ("data", "tls_certificate", "tls_key", "tls_client_ca")
+SWITCHES = ("allow_anyone",)
+PUBLIC = ("server-info", "reflection")
 RERANKER = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})=[^=/\s]+:(\d{1,5})", re.ASCII)
 PORT_MAX = 65_535
 INT32_MAX = (1 << 31) - 1
@@ -42,6 +46,7 @@ RANGES = MappingProxyType(
         "pending_bytes_max": (1, 1 << 40),
         "idle_seconds": (1, 86_400),
         "drain_seconds": (0, 86_400),
+        "slow_seconds": (0, math.inf),
     }
 )
 
@@ -80,12 +85,28 @@ class Settings(Bounds):
     from the RAM of the process, and all freed memory is overwritten. ``originals`` says where the
     vectors of memories are kept: in RAM, or in their files alone. The ``device`` embeds and scans:
     the processor, or a GPU ("cuda"), or where there is one the GPU ("auto").
+
+    What is ``public`` is answered to callers without a key. Each key has the ``key_limits``, but
+    for those that it names itself. With ``allow_anyone`` a server without keys may listen where
+    other machines reach it. The ``tls_`` files are PEM: the server's certificate with its chain,
+    its private key, and the CAs of client certificates, which are then required. Calls that take
+    ``slow_seconds`` are logged with what they spent their time on. Metrics are served at
+    ``metrics_listen``, HOST:PORT, and traces are sent to the OTLP endpoint ``traces_to``, a URL.
     """
 
     data: Path
     listen: str = "127.0.0.1:50051"
     allow_embedder: tuple[str, ...] = ()
     reranker: tuple[str, ...] = ()
+    public: tuple[str, ...] = ()
+    key_limits: tuple[str, ...] = ("calls=128", "streams=32")
+    allow_anyone: bool = False
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    slow_seconds: float = 5.0
+    metrics_listen: str | None = None
+    traces_to: str | None = None
     erasure: Erasure = FILES_AND_MEMORY
     originals: Originals = RAM
     device: Device = CPU
@@ -112,6 +133,17 @@ class Settings(Bounds):
             raise BadSetting(f'device must be "auto", "cpu" or "cuda", but is "{self.device}".')
         if self.device == CUDA and self.originals != RAM:
             raise BadSetting('device = "cuda" needs originals = "ram": a GPU holds the vectors.')
+        for name in self.public:
+            if name not in PUBLIC:
+                raise BadSetting(f'public must be of {", ".join(PUBLIC)}, but is "{name}".')
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise BadSetting("tls_certificate and tls_key belong together; one of them is missing.")
+        if self.traces_to is not None and not self.traces_to.startswith(("http://", "https://")):
+            raise BadSetting(
+                f'traces_to must be a URL of http or https, but is "{self.traces_to}".'
+            )
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise BadSetting("tls_client_ca needs tls_certificate and tls_key.")
         names = set[str]()
         for text in self.reranker:
             found = RERANKER.fullmatch(text)
@@ -135,11 +167,16 @@ def to_settings(flags: Mapping[str, Any], file: Path | None) -> Settings:
     values = {**(read(file) if file else {}), **flags}
     if "data" not in values:
         raise NoDataFolder
-    if not str(values["data"]) or "\0" in str(values["data"]):
-        raise BadSetting(f"data must name a folder, but is {str(values['data'])!r}.")
-    values["data"] = Path(values["data"])
+    for name in PATHS:
+        if name not in values:
+            continue
+        if not str(values[name]) or "\0" in str(values[name]):
+            kind = "folder" if name == "data" else "file"
+            raise BadSetting(f"{name} must name a {kind}, but is {str(values[name])!r}.")
+        values[name] = Path(values[name])
     for name in LISTS:
-        values[name] = tuple(values.get(name, ()))
+        if name in values:
+            values[name] = tuple(values[name])
     return Settings(**values)
 
 
@@ -173,10 +210,14 @@ def read(file: Path) -> dict[str, Any]:
         raise BadSetting(f"{file} is not TOML: {error}.") from None
     kinds: dict[str, tuple[type | tuple[type, ...], str]] = {
         **dict.fromkeys(
-            ("data", "listen", "erasure", "originals", "device"), (str, "a text in quotes")
+            (*PATHS, "listen", "metrics_listen", "traces_to", "erasure", "originals", "device"),
+            (str, "a text in quotes"),
         ),
+        **dict.fromkeys(SWITCHES, (bool, "true or false")),
         **dict.fromkeys(LISTS, (list, 'a list of texts, such as ["a", "b"]')),
-        **dict.fromkeys(("idle_seconds", "drain_seconds"), ((int, float), "a number")),
+        **dict.fromkeys(
+            ("idle_seconds", "drain_seconds", "slow_seconds"), ((int, float), "a number")
+        ),
     }
     known = {field.name for field in fields(Settings)}
     for name, value in values.items():
@@ -186,8 +227,18 @@ def read(file: Path) -> dict[str, Any]:
         items = value if isinstance(value, list) else []
         if (
             not isinstance(value, kind)
-            or isinstance(value, bool)
+            or (isinstance(value, bool) and kind is not bool)
             or not all(isinstance(item, str) for item in items)
         ):
             raise BadSetting(f"{file}: {name} has the wrong type: it must be {kind_name}.")
     return values
+
+
+def parse_address(address: str, name: str = "listen") -> tuple[str, int]:
+    """Split the setting of this ``name`` into host and port. Raises BadSetting."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or int(port) > PORT_MAX:
+        raise BadSetting(
+            f'{name} must be HOST:PORT, with PORT at most {PORT_MAX}, but is "{address}".'
+        )
+    return host, int(port)

@@ -231,6 +231,86 @@ class NotCalibrated(RequestRefusal):
         )
 
 
+class NoKey(RequestRefusal):
+    """A call without a key, of a server that has keys."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This server takes calls with a key only: api_key= in Python, VISUAL_MEMORY_API_KEY "
+            "for the command line, or the metadata authorization: Bearer KEY. Whoever runs it "
+            "makes one with visual-memory keys create."
+        )
+
+
+class WrongKey(RequestRefusal):
+    """A key that this server does not have."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The key is none of this server's; compare it with the one that visual-memory keys "
+            "create printed, or have a new one made."
+        )
+
+
+class RevokedKey(RequestRefusal):
+    """A key that was revoked, or rotated."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f'This key of "{name}" counts no longer, since it was revoked or rotated; use the new '
+            "one, or have one made."
+        )
+
+
+class ExpiredKey(RequestRefusal):
+    """A key whose time is over."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'The key "{name}" has expired; have a new one made, of another name.')
+
+
+class KeysUnreadable(RequestRefusal):
+    """The server cannot read its file of keys, so that it knows no caller."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server cannot read its file of keys, and answers nobody until it can; its log "
+            "says why."
+        )
+
+
+class WrongScope(RequestRefusal):
+    """A call that no scope of the caller's key permits."""
+
+    def __init__(self, name: str, scopes: Sequence[str], call: str, needed: Sequence[str]) -> None:
+        super().__init__(
+            f'The key "{name}" has the scope {" and ".join(scopes)}; {call} needs '
+            f"{' or '.join(needed)}."
+        )
+
+
+class OtherMemories(RequestRefusal):
+    """A call about a memory that the caller's key is not for, whether or not it exists."""
+
+    def __init__(self, name: str, patterns: Sequence[str], memory: str) -> None:
+        super().__init__(
+            f'The key "{name}" is for the memories {", ".join(patterns)}, not for "{memory[:80]}".'
+        )
+
+
+class LimitReached(RequestRefusal):
+    """A call beyond a limit of its caller, which may be tried again after some ``seconds``."""
+
+    def __init__(self, name: str, limit: str, most: float, seconds: float) -> None:
+        noun, second, _ = limit.partition("_per_second")
+        what = f"{most:,.0f} {noun} {'a second' if second else 'at once'}"
+        super().__init__(
+            f'The key "{name}" may have {what}; try again in {seconds:.2g} s, or ask who runs the '
+            "server for a higher limit."
+        )
+        self.seconds = seconds
+
+
 class RerankingRefusal(Exception):
     """Base class of errors of a re-ranker; the message is a sentence to act on."""
 

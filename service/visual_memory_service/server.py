@@ -9,13 +9,17 @@ import time
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from grpc_health.v1 import health_pb2
 
 from visual_memory.v1 import service_pb2_grpc
 from visual_memory_index import DEFAULT_RULES, FILES_LEFT, FolderLock, check_folder, running_threads
+from visual_memory_service.access.callers import Callers
+from visual_memory_service.access.key_file import KeyFile
+from visual_memory_service.access.limits import BadLimit, parse_limits
 from visual_memory_service.config import BadSetting, Settings
 from visual_memory_service.convert.requests import SERVICE
 from visual_memory_service.decisions.calibration import SETTING as CALIBRATION
@@ -27,11 +31,17 @@ from visual_memory_service.runtime.heap import keep_freed_memory
 from visual_memory_service.runtime.memories import KEPT_OPEN, Memories
 from visual_memory_service.runtime.operations import Operations
 from visual_memory_service.runtime.threads import enough_threads
+from visual_memory_service.runtime.timeline import Watch
+from visual_memory_service.wire.certificates import Certificates
 from visual_memory_service.wire.health import Health
-from visual_memory_service.wire.listener import Listener, check_free, stop_event
+from visual_memory_service.wire.listener import Listener, check_free, is_loopback, stop_event
 from visual_memory_service.wire.rerank import Rerankers
 from visual_memory_service.wire.servicer import Servicer
 from visual_memory_service.writes.reembed import Reembedding
+
+if TYPE_CHECKING:
+    from visual_memory_service.telemetry.metrics import MetricsServer
+    from visual_memory_service.telemetry.traces import Traces
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
 DESCRIPTORS_MIN, DESCRIPTORS_MAX = FILES_LEFT + 24, 65_536
@@ -51,11 +61,15 @@ def serve(settings: Settings) -> None:
     if (settings.data / "catalog.sqlite").is_file():
         FolderLock(settings.data).close()  # a server of this folder is named, rather than its port
     check_free(settings.listen)  # before there is a data folder, which opening makes
+    check_extras(settings)
+    callers = callers_of(settings)
+    certificates = certificates_of(settings)
+    check_open(settings, callers)
     keep_freed_memory()
     end_at_exit()  # also while it starts
     use_all_descriptors()
     with enough_threads():
-        asyncio.run(run(settings))
+        asyncio.run(run(settings, callers, certificates))
 
 
 def use_all_descriptors() -> None:
@@ -73,7 +87,43 @@ def use_all_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(most, DESCRIPTORS_MAX)), most))
 
 
-async def run(settings: Settings) -> None:
+def callers_of(settings: Settings) -> Callers:
+    """Return who may call, by the keys of the data folder. Raises BadSetting."""
+    try:
+        limits = parse_limits(settings.key_limits)
+    except BadLimit as problem:
+        raise BadSetting(f"Each of key_limits {problem}.") from None
+    return Callers(KeyFile(settings.data), limits)
+
+
+def certificates_of(settings: Settings) -> Certificates | None:
+    """Return the certificates that the settings name, None without TLS. Raises BadSetting."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+
+
+def check_open(settings: Settings, callers: Callers) -> None:
+    """Raise BadSetting if other machines could do everything, unless the settings allow it.
+
+    Keys that they would send in plain text are logged.
+    """
+    if is_loopback(settings.listen):
+        return
+    closed = callers.needs_keys or settings.tls_client_ca is not None
+    if not closed and not settings.allow_anyone:
+        raise BadSetting(
+            f"{settings.listen} is reached by other machines, and there are no keys, so that "
+            "anyone could read and delete everything. Make a key (visual-memory keys create NAME "
+            f"--scope admin --data {settings.data}), or allow it by --allow-anyone."
+        )
+    if settings.tls_certificate is None:
+        log.warning(
+            "no TLS", listen=settings.listen, reason="keys and entries are sent as they are"
+        )
+
+
+async def run(settings: Settings, callers: Callers, certificates: Certificates | None) -> None:
     """Start all parts of the server on the running event loop, and serve until a signal."""
     began = time.perf_counter()
     loop = asyncio.get_running_loop()
@@ -143,14 +193,32 @@ async def run(settings: Settings) -> None:
             )
             service_pb2_grpc.add_VisualMemoryServicer_to_server(servicer, server)
 
+        traces = traces_of(settings)
+        if traces is not None:
+            closing.push_async_callback(asyncio.to_thread, traces.close)
         running_threads(SPARE_THREADS, "spare").shutdown()  # gRPC would say nothing without any
-        listener = Listener(settings.listen, settings, SERVICE, add, states)
+        listener = Listener(
+            settings.listen,
+            settings,
+            SERVICE,
+            add,
+            states,
+            callers=callers,
+            public=settings.public,
+            certificates=certificates,
+            watch=Watch(settings.slow_seconds, None if traces is None else traces.add),
+        )
         resuming = loop.create_task(resume_unfinished(to_resume, unlearning, reembedding))
         closing.callback(resuming.cancel)
         sweeping = loop.create_task(close_idle(memories))
         closing.callback(sweeping.cancel)
+        metrics = metrics_of(settings, memories, operations, listener)
+        if metrics is not None:
+            closing.push_async_callback(asyncio.to_thread, metrics.close)
         address = await listener.start()
         end_at_exit()  # after embedders have loaded libraries, whose own would be called before
+        if metrics is not None:
+            print(f"metrics on {metrics.address}", flush=True)
         log.info(
             "serving",
             address=address,
@@ -164,6 +232,48 @@ async def run(settings: Settings) -> None:
         stop = asyncio.to_thread(operations.close)  # or calls awaiting an operation would not end
         await asyncio.gather(stop, listener.drain())
     log.info("stopped")
+
+
+def metrics_of(
+    settings: Settings, memories: Memories, operations: Operations, listener: Listener
+) -> MetricsServer | None:
+    """Serve metrics, if the settings say where. Raises BadSetting."""
+    if settings.metrics_listen is None:
+        return None
+    from visual_memory_service.telemetry.metrics import Measured, MetricsServer
+
+    collector = Measured(memories, operations, listener.admission.gauges)
+    return MetricsServer(settings.metrics_listen, collector)
+
+
+def traces_of(settings: Settings) -> Traces | None:
+    """Return what exports traces, if the settings say where to."""
+    if settings.traces_to is None:
+        return None
+    from visual_memory_service.telemetry.traces import Traces
+
+    return Traces.to(settings.traces_to)
+
+
+def check_extras(settings: Settings) -> None:
+    """Raise BadSetting if a library is missing that the settings need."""
+    for setting, module in (
+        ("metrics_listen", "prometheus_client"),
+        ("traces_to", "opentelemetry.exporter.otlp.proto.grpc"),
+    ):
+        if getattr(settings, setting) is not None and not is_installed(module):
+            raise BadSetting(
+                f"{setting} needs the Python package {module}, which is not installed; in the "
+                "checkout of visual-memory: pip install -e '.[telemetry]'"
+            )
+
+
+def is_installed(module: str) -> bool:
+    """Return True if a module can be imported; its packages are."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 async def first_of(work: asyncio.Future[Any], event: asyncio.Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from pathlib import Path
 
 from google.protobuf.message import EncodeError
@@ -43,19 +44,27 @@ CODES: dict[type[Exception], StatusCode] = {
     errors.EmbedderNotAllowed: StatusCode.INVALID_ARGUMENT,
     errors.BeingReembedded: StatusCode.FAILED_PRECONDITION,
     errors.ErasureWaits: StatusCode.FAILED_PRECONDITION,
+    errors.ExpiredKey: StatusCode.UNAUTHENTICATED,
     errors.ImagesNotStored: StatusCode.FAILED_PRECONDITION,
+    errors.KeysUnreadable: StatusCode.UNAVAILABLE,
+    errors.LimitReached: StatusCode.RESOURCE_EXHAUSTED,
     errors.NoCertificate: StatusCode.FAILED_PRECONDITION,
     errors.NoEmbedder: StatusCode.FAILED_PRECONDITION,
+    errors.NoKey: StatusCode.UNAUTHENTICATED,
     errors.NotCalibrated: StatusCode.FAILED_PRECONDITION,
     errors.NotCancellable: StatusCode.FAILED_PRECONDITION,
     errors.NotDone: StatusCode.ABORTED,
+    errors.OtherMemories: StatusCode.PERMISSION_DENIED,
     errors.OutOfMemory: StatusCode.RESOURCE_EXHAUSTED,
     errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,
+    errors.RevokedKey: StatusCode.UNAUTHENTICATED,
     errors.ServerStopping: StatusCode.UNAVAILABLE,
     errors.ServiceFailed: StatusCode.INTERNAL,
     errors.TooLarge: StatusCode.INVALID_ARGUMENT,
     errors.TooManyOperations: StatusCode.RESOURCE_EXHAUSTED,
     errors.UnknownReranker: StatusCode.NOT_FOUND,
+    errors.WrongKey: StatusCode.UNAUTHENTICATED,
+    errors.WrongScope: StatusCode.PERMISSION_DENIED,
     index.errors.BadAuditLog: StatusCode.DATA_LOSS,
     index.errors.BadBackup: StatusCode.INVALID_ARGUMENT,
     index.errors.BadFilter: StatusCode.INVALID_ARGUMENT,
@@ -117,7 +126,7 @@ FIELDS: dict[type[Exception], str] = {  # the field that all refusals of a class
 
 
 def answer(refusal: Exception) -> status_pb2.Status:
-    """Convert a refusal to google.rpc.Status with ErrorInfo and, for a bad field, BadRequest."""
+    """Convert a refusal to google.rpc.Status with ErrorInfo, and BadRequest or RetryInfo."""
     name = type(refusal).__name__
     reason = "".join(f"_{letter}" if letter.isupper() else letter for letter in name)
     code: int = CODES[type(refusal)].value[0]
@@ -125,10 +134,20 @@ def answer(refusal: Exception) -> status_pb2.Status:
     for detail in (
         error_details_pb2.ErrorInfo(reason=reason.strip("_").upper(), domain=DOMAIN),
         violation(refusal),
+        retry(refusal),
     ):
         if detail is not None:
             status.details.add().Pack(detail)
     return status
+
+
+def retry(refusal: Exception) -> error_details_pb2.RetryInfo | None:
+    """Return when the call may be tried again, None if nobody knows."""
+    if not isinstance(refusal, errors.LimitReached):
+        return None
+    info = error_details_pb2.RetryInfo()
+    info.retry_delay.FromMilliseconds(math.ceil(1000 * refusal.seconds))
+    return info
 
 
 def foreseen(error: Exception) -> Exception:

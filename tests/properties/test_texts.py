@@ -178,7 +178,7 @@ def ask(server: Any, method: MethodDescriptor, sent: Sequence[bytes]) -> Answer:
         answers = call(iter(sent) if method.client_streaming else sent[0], timeout=60)
         _ = list(answers) if method.server_streaming else answers
     except grpc.RpcError as error:
-        reason, _ = errors.details(error)
+        reason = errors.details(error).get("reason", "")
         return Answer(metadata_bytes(error), error.code(), reason)
     return Answer(0)
 

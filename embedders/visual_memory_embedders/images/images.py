@@ -80,6 +80,18 @@ def _decode(data: bytes, limits: ImageLimits, side: int | None) -> Image.Image:
     return rgb if turn is None else rgb.transpose(turn)
 
 
+def pixels(data: bytes) -> int:
+    """Return the number of pixels that an image's header names, 0 if it cannot be read."""
+    try:
+        with PILLOWS_WARNINGS_OFF, Image.open(BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+    except Image.DecompressionBombError:
+        return 2 * PIXELS_MAX
+    except Exception:  # as in ``decode``, which refuses it
+        return 0
+    return width * height
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         orientation: int = image.getexif().get(ExifTags.Base.Orientation, 1)

@@ -38,6 +38,9 @@ T = TypeVar("T")
 
 CATALOG, MEMORIES, LATEST, UNFINISHED = "catalog.sqlite", "memories", "noted", "unfinished"
 SECRET = Path("keys") / "tombstones.key"
+API_KEYS = (
+    Path("keys") / "api-keys.json"
+)  # of a server's callers, which may be made before it starts
 LOCK, RESERVE = "server.lock", "reserve"
 MADE_BY_THE_SYSTEM = "lost+found"
 CATALOG_FILES = {CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm", f"{CATALOG}-journal"}
@@ -114,7 +117,8 @@ def may_be_left(path: Path, schema_version: int | None) -> bool:
         return True
     if path.name in FOLDERS:
         inside = [each.name for each in path.iterdir()] if path.is_dir() else [path.name]
-        return all(name.startswith(".") or LEFT.fullmatch(name) for name in inside)
+        ours = {API_KEYS.name} if path.name == API_KEYS.parts[0] else ()
+        return all(name.startswith(".") or name in ours or LEFT.fullmatch(name) for name in inside)
     if not path.is_file():
         return False
     if path.name == LOCK:

@@ -16,6 +16,7 @@ from visual_memory_index.codes import kernels
 from visual_memory_index.codes.codes import Digits, Floats, to_digits
 from visual_memory_index.codes.groups import GROUP, MANY
 from visual_memory_index.codes.planes import Planes
+from visual_memory_index.records.measures import KEPT_ROWS, SCANNED_ROWS
 from visual_memory_index.rows.rows import RowBits, Rows
 
 ROOM_MIN, ROOM_EACH = 4096, 256  # rows that a thread keeps at first, in all and of each query
@@ -143,6 +144,7 @@ class PlaneScan:
         Threads have rows of their own, or queries where these fill a tile for each: then every
         thread finds the best lower bounds of all rows, and looks at fewer.
         """
+        SCANNED_ROWS.add(self._planes.count * len(wanted.ks))
         groups, tiles = len(wanted.admitted), -(-len(wanted.ks) // MANY)
         count = 1 if threads is None else self._threads
         sides = gcd(tiles, count)
@@ -208,5 +210,6 @@ def near(
     """
     heaps = np.concatenate([heaps for heaps, _ in selected], axis=1)
     kept = Kept.of([kept for _, kept in selected])
+    KEPT_ROWS.add(len(kept.rows))
     rows, ends = kernels.chosen(heaps, ks, digits.margins, kept.queries, kept.rows, kept.uppers)
     return [rows[start:end] for start, end in pairwise(ends.tolist())]

@@ -34,6 +34,7 @@ from visual_memory_index.files.disk import (
 )
 from visual_memory_index.files.migrations import check_ours, check_schema, migrate
 from visual_memory_index.files.read_ahead import ReadAhead
+from visual_memory_index.records.measures import COMMIT_SECONDS
 
 PAGE_BYTES = 16384  # measured: benchmarks/performance/page_size.py
 BUSY_TIMEOUT = "PRAGMA busy_timeout = 10000"  # milliseconds
@@ -114,7 +115,8 @@ class Database:
             try:
                 yield self._writer
                 self._check_in_place()
-                self._writer.execute("COMMIT")
+                with COMMIT_SECONDS.timed():
+                    self._writer.execute("COMMIT")
                 self.version += self._writer.total_changes > before
             except BaseException:
                 if self._writer.in_transaction:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,14 @@ from visual_memory_index.store.store import AuditPage, Identity, Page, Transacti
 MOMENT = 1 << 22  # numbers compared: some tenths of a millisecond, in which no thread takes over
 ROWS_OF_MOMENT = 4096  # of more, many could be equally near, and threads of others would scan
 OF_ROW, OF_NEIGHBOR, OF_VECTOR = 256, 1 << 12, 1 << 18  # numbers in the time that each takes
+
+
+class Sizes(NamedTuple):
+    """The numbers of voting and of pruned entries, and the bytes of the file with its log."""
+
+    voting: int
+    pruned: int
+    file_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +171,12 @@ class Memory:
     def count(self) -> int:
         """Number of voting entries, which a search can find."""
         return self._engine.ram.voting_count
+
+    def sizes(self) -> Sizes:
+        """Return how much the memory holds, without looking at each label."""
+        with self._engine.searching_ram() as ram:
+            size = self._engine.store.bytes_on_disk()
+            return Sizes(ram.voting_count, len(ram.pruned), size)
 
     def info(self) -> MemoryInfo:
         """Return the memory's current counts, sizes, revision and digest."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from visual_memory_index.errors import DiskFull, MemoryRefusal
 from visual_memory_index.ram.change import Change
+from visual_memory_index.records.measures import COMMIT_WRITES
 from visual_memory_index.store.store import Store, Transaction
 
 TOGETHER_MAX = 64
@@ -153,6 +154,7 @@ class Writer:
             for job in jobs:
                 job.end(error)
         else:
+            COMMIT_WRITES.add(len(jobs))
             self._publish_together(jobs, committed)
 
     def _commit(self, jobs: Sequence[Job]) -> list[Change]:

@@ -25,6 +25,7 @@ from visual_memory_index.ram.originals import Originals
 from visual_memory_index.ram.room import check_room
 from visual_memory_index.records.entry import CodedEntries, Keys, Texts, VotingEntries
 from visual_memory_index.records.filter import Comparison
+from visual_memory_index.records.measures import MEASURED_ROWS
 from visual_memory_index.records.neighbors import Neighbors
 from visual_memory_index.records.steps import equal
 from visual_memory_index.rows.distances import Distances
@@ -392,6 +393,7 @@ class RamCopy:
     ) -> Iterator[tuple[Rows, Distances]]:
         """Yield the ``candidates`` of each query with their exact distances to it."""
         counts = np.array([len(rows) for rows in candidates], dtype=np.intp)
+        MEASURED_ROWS.add(int(counts.sum()))
         runs = np.flatnonzero(np.diff(np.cumsum(counts) // MEASURED_AT_ONCE)) + 1
         for first, end in pairwise([0, *runs.tolist(), len(counts)]):
             numbers = np.repeat(np.arange(first, end), counts[first:end])

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import Message
@@ -20,6 +20,7 @@ from visual_memory.errors import refuse
 from visual_memory.files import read_file
 from visual_memory.protocol import MESSAGE_BYTES, PORT_MAX, channel_options, is_address
 
+Pem: TypeAlias = "bytes | str | os.PathLike[str]"
 KEY = re.compile(r"[!-~]{0,4096}")  # with room beside it in the 8 KiB of metadata
 
 
@@ -56,7 +57,7 @@ class Endpoint:
 def endpoint(
     target: str,
     api_key: str | None,
-    root_certificates: bytes | str | os.PathLike[str] | None,
+    credentials: grpc.ChannelCredentials | None,
     timeout: float,
 ) -> Endpoint:
     """Make an Endpoint of the arguments of ``connect``. Raises InvalidArgument."""
@@ -76,14 +77,31 @@ def endpoint(
     return Endpoint(
         target=target,
         options=[*channel_options(target), ("grpc.max_receive_message_length", -1)],
-        credentials=None if root_certificates is None else credentials(root_certificates),
+        credentials=credentials,
         metadata=() if api_key is None else (("authorization", f"Bearer {api_key}"),),
         timeout=timeout,
     )
 
 
-def credentials(root_certificates: bytes | str | os.PathLike[str]) -> grpc.ChannelCredentials:
-    """Read root certificates for TLS. Raises InvalidArgument if the file cannot be read."""
-    if not isinstance(root_certificates, bytes):
-        root_certificates = read_file(root_certificates, "root_certificates")
-    return grpc.ssl_channel_credentials(root_certificates)
+def secured(
+    tls: bool, roots: Pem | None, *, certificate: Pem | None, private_key: Pem | None
+) -> grpc.ChannelCredentials | None:
+    """Make the credentials of a TLS connection of the arguments of ``connect``; None without TLS.
+
+    Raises InvalidArgument if a file cannot be read, or a certificate lacks its key.
+    """
+    if (certificate is None) != (private_key is None):
+        missing = "client_certificate" if certificate is None else "client_key"
+        refuse(missing, "must be given, too: a certificate and its private key belong together")
+    if not tls and roots is None and certificate is None:
+        return None
+    return grpc.ssl_channel_credentials(
+        pem(roots, "root_certificates"),
+        pem(private_key, "client_key"),
+        pem(certificate, "client_certificate"),
+    )
+
+
+def pem(given: Pem | None, field: str) -> bytes | None:
+    """Return PEM that was given as bytes or as the path of a file. Raises InvalidArgument."""
+    return given if given is None or isinstance(given, bytes) else read_file(given, field)

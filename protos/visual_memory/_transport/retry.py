@@ -16,6 +16,7 @@ from visual_memory import errors
 
 DELAY_SECONDS, DELAY_SECONDS_MAX = 0.05, 2.0
 CONNECTING_SECONDS = 5.0
+RETRY_SPREAD = 0.2  # of the time after which the server says it would take a call
 ALIVE_SECONDS, ALIVE_SECONDS_MIN = 5.0, 0.1
 RETRIED = (
     grpc.StatusCode.UNAVAILABLE,
@@ -69,9 +70,9 @@ class RetryBudget:
     def next_delay(self, error: grpc.RpcError) -> float:
         """Return the seconds to wait before the next try of a call that failed with ``error``.
 
-        A warning is logged once the delays have reached their maximum of 2 s, unless no connection
-        was made, which is tried for 5 s only. Raises Error if the call cannot be retried or no time
-        is left.
+        It is at least as long as the server asks for. A warning is logged once the delays have
+        reached their maximum of 2 s, unless no connection was made, which is tried for 5 s only.
+        Raises Error if the call cannot be retried or no time is left.
         """
         code, now = error.code(), self._clock()
         late = code is grpc.StatusCode.CANCELLED and now >= self._deadline
@@ -86,6 +87,9 @@ class RetryBudget:
         if self._connecting_until is not None:
             next_delay = min(next_delay, self._connecting_until - now)
         self._refused = errors.from_rpc(error, self._target)
+        if self._refused.retry_seconds is not None:
+            spread = 1.0 + RETRY_SPREAD * self._jitter()  # or all who wait would come at once
+            next_delay = max(next_delay, self._refused.retry_seconds * spread)
         if not is_retriable(error) or next_delay <= 0 or now + next_delay >= self._deadline:
             raise self._completed(self._refused) from None
         is_long = self._delay == DELAY_SECONDS_MAX and self._connecting_until is None

@@ -10,9 +10,29 @@ from pathlib import Path
 from typing import TypeAlias
 
 import visual_memory
+from visual_memory.files import read_file
 from visual_memory.terminal.refused import Refused, WrongUsage
 
 SERVER = "127.0.0.1:50051"
+API_KEY = "VISUAL_MEMORY_API_KEY"
+FILES = (  # options of a connection, with the environment variables that stand for them
+    (
+        "--api-key-file",
+        "VISUAL_MEMORY_API_KEY_FILE",
+        f"the key that the server knows the caller by; ${API_KEY} may have it, too",
+    ),
+    (
+        "--root-certificates",
+        "VISUAL_MEMORY_ROOT_CERTIFICATES",
+        "PEM of the CA of the server's certificate, which has the connection encrypted",
+    ),
+    (
+        "--client-certificate",
+        "VISUAL_MEMORY_CLIENT_CERTIFICATE",
+        "PEM of the caller's certificate, for a server that asks for one",
+    ),
+    ("--client-key", "VISUAL_MEMORY_CLIENT_KEY", "PEM of its private key"),
+)
 VOTINGS = ("plurality", "distance", "softmax", "rank")
 HEADS = ("none", "means", "discriminants")
 
@@ -75,7 +95,7 @@ def add(commands: Commands, name: str, help: str) -> ArgumentParser:
 
 
 def ask_server(parser: ArgumentParser, command: Command) -> None:
-    """Add --server and --timeout to a command's parser, and have it call ``command``.
+    """Add the options of a connection to a command's parser, and have it call ``command``.
 
     ``command`` gets a client of that server and the parsed options.
     """
@@ -84,6 +104,18 @@ def ask_server(parser: ArgumentParser, command: Command) -> None:
         metavar="HOST:PORT",
         default=os.environ.get("VISUAL_MEMORY_SERVER") or SERVER,
         help=f"default: $VISUAL_MEMORY_SERVER, else {SERVER}",
+    )
+    for option, variable, help in FILES:
+        parser.add_argument(
+            option,
+            metavar="FILE",
+            default=os.environ.get(variable) or None,
+            help=f"{help}; default: ${variable}",
+        )
+    parser.add_argument(
+        "--tls",
+        action="store_true",
+        help="encrypt, where the server has a certificate of a CA that is known anyway",
     )
     parser.add_argument(
         "--timeout",
@@ -101,13 +133,31 @@ def ask_server(parser: ArgumentParser, command: Command) -> None:
 
 
 def connect(options: Namespace) -> visual_memory.Client:
-    """Connect to the server that --server names. Raises Refused if that is no address."""
+    """Connect to the server that --server names, with the key of the environment or of a file.
+
+    Raises Refused if the server is no address, or a file cannot be used.
+    """
     try:
-        return visual_memory.connect(options.server, timeout=options.timeout)
+        return visual_memory.connect(
+            options.server,
+            api_key=api_key(options),
+            tls=options.tls,
+            root_certificates=options.root_certificates,
+            client_certificate=options.client_certificate,
+            client_key=options.client_key,
+            timeout=options.timeout,
+        )
     except visual_memory.InvalidArgument as error:
         ((field, wish),) = error.field_violations
-        option = "server" if field == "target" else field
-        raise Refused(f"--{option} {wish}.") from None
+        option = {"target": "server", "api_key": "api-key-file"}.get(field, field)
+        raise Refused(f"--{option.replace('_', '-')} {wish}.") from None
+
+
+def api_key(options: Namespace) -> str | None:
+    """Return the key in the file that was named, or the environment's. Raises InvalidArgument."""
+    if options.api_key_file is None:
+        return os.environ.get(API_KEY) or None
+    return read_file(options.api_key_file, "api_key").decode(errors="replace").strip()
 
 
 def add_json(parser: ArgumentParser) -> None:

@@ -22,6 +22,14 @@ FLAGS = (
     "listen",
     "allow_embedder",
     "reranker",
+    "public",
+    "key_limits",
+    "allow_anyone",
+    "tls_certificate",
+    "tls_key",
+    "tls_client_ca",
+    "metrics_listen",
+    "traces_to",
     "erasure",
     "originals",
     "device",
@@ -49,6 +57,48 @@ def add_to(commands: Commands) -> None:
         metavar="NAME=HOST:PORT",
         action="append",
         help="a re-ranker that clients may use, see the command reranker; repeatable",
+    )
+    parser.add_argument(
+        "--public",
+        choices=config.PUBLIC,
+        action="append",
+        help="what is answered without a key, where there are keys; repeatable",
+    )
+    parser.add_argument(
+        "--key-limit",
+        metavar="NAME=NUMBER",
+        dest="key_limits",
+        action="append",
+        help="a limit of each key that has none of its own; repeatable, in place of the default: "
+        "calls=128 streams=32",
+    )
+    parser.add_argument(
+        "--allow-anyone",
+        action="store_const",
+        const=True,
+        help="listen where other machines reach the server, though there are no keys, so that "
+        "anyone may do everything",
+    )
+    add_path(
+        parser, "--tls-certificate", "FILE.pem", "the server's certificate, with its chain, for TLS"
+    )
+    add_path(parser, "--tls-key", "FILE.pem", "the private key of the certificate")
+    add_path(
+        parser,
+        "--tls-client-ca",
+        "FILE.pem",
+        "CAs of the certificates that clients must have then; one whose name a key by certificate "
+        "has needs no other key",
+    )
+    parser.add_argument(
+        "--metrics-listen",
+        metavar="HOST:PORT",
+        help="serve metrics for Prometheus there, over HTTP, to all who reach it; default: nowhere",
+    )
+    parser.add_argument(
+        "--traces-to",
+        metavar="URL",
+        help="send traces to an OTLP endpoint, such as http://127.0.0.1:4317; default: nowhere",
     )
     parser.add_argument(
         "--erasure",

@@ -1,4 +1,4 @@
-"""``unlearn`` and ``keys``: erase entries with a certificate; list or rotate signing keys."""
+"""``unlearn`` and ``signing-keys``: erase entries with a certificate; the keys that sign it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,11 @@ def add_to(commands: Commands) -> None:
     add_allow_missing(parser)
     add_apply(parser)
     parser = add_asking(
-        commands, "keys", keys, "list the public keys that verify certificates", memory=False
+        commands,
+        "signing-keys",
+        signing_keys,
+        "list the public keys that verify certificates",
+        memory=False,
     )
     on_server = parser.get_default("run")
     add_path(
@@ -332,7 +336,7 @@ def request_id_for(memory: Memory, ids: list[str]) -> str:
     return f"unlearn-{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def keys(client: Client, options: Namespace) -> None:
+def signing_keys(client: Client, options: Namespace) -> None:
     """Print the public keys of a server: the current key, then former keys."""
     public_keys = client.server_info().public_keys
     keys = [{"public_key": key, "former": key != public_keys[0]} for key in public_keys]

@@ -126,7 +126,7 @@ def print_verification(found: Verification, server: str | None) -> None:
         say(
             f"It is signed by the key {found.public_key}, with the fingerprint {found.signer}.",
             "Anybody can sign with a key of their own: look whether this is one that visual-memory "
-            "keys prints, or add --public-key FILE.",
+            "signing-keys prints, or add --public-key FILE.",
         )
     print_table(
         ("", ""),

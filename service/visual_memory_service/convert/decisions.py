@@ -385,12 +385,12 @@ def to_group_key(request: pb.TuneMemoryRequest | pb.CalibrateMemoryRequest) -> s
 
 
 def to_calibrating(
-    request: pb.CalibrateMemoryRequest, default: index.Rule
+    request: pb.CalibrateMemoryRequest, default: index.Rule, principal: str
 ) -> tuple[index.Rule, index.Request]:
     """Read the rule and the request_id. Raises BadField."""
     rule = to_rule(request, default)
     requests.to_counts_k(rule.k, "k")
-    return rule, requests.to_request(request)
+    return rule, requests.to_request(request, principal)
 
 
 def from_taxonomy(taxonomy: index.Taxonomy, labels: Sequence[str]) -> pb.Taxonomy:

@@ -8,8 +8,10 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from numpy.typing import NDArray
 
+import visual_memory_embedders as embedders
 import visual_memory_index as index
 from visual_memory.protocol import fingerprint, take_hashes
 from visual_memory.v1 import entry_pb2
@@ -58,11 +60,26 @@ def to_creation(request: pb.CreateMemoryRequest) -> tuple[str | None, int | None
     return None, to_number(request.dimension, "dimension", 1, DIMENSION_MAX)
 
 
-def to_request(message: Any, hashes: Sequence[bytes] = ()) -> index.Request:
-    """Return the request_id with a fingerprint of message and ``hashes``. Raises BadField."""
+def to_request(message: Any, principal: str, hashes: Sequence[bytes] = ()) -> index.Request:
+    """Return the request_id with a fingerprint of message and ``hashes``, and who asked.
+
+    Raises BadField.
+    """
     if not message.request_id:
-        return index.WITHOUT_ID
-    return index.Request(to_text(message.request_id, "request_id"), fingerprint(message, hashes))
+        return index.Request(principal=principal)
+    id = to_text(message.request_id, "request_id")
+    return index.Request(id, fingerprint(message, hashes), principal=principal)
+
+
+def pixels(message: Message) -> int:
+    """Return the number of pixels of all images in a request, as their headers name them."""
+    count = 0
+    for _, value in message.ListFields():
+        if isinstance(value, entry_pb2.Images):
+            count += sum(map(embedders.pixels, value.data))
+        elif isinstance(value, Message):
+            count += pixels(value)
+    return count
 
 
 async def to_pieces(
@@ -76,16 +93,18 @@ async def to_pieces(
         yield request.data
 
 
-def to_restoring(first: pb.RestoreMemoryRequest, file_sha256: bytes) -> index.Request:
+def to_restoring(
+    first: pb.RestoreMemoryRequest, file_sha256: bytes, principal: str
+) -> index.Request:
     """Return the request_id of a restore and a fingerprint of name and file. Raises BadField."""
     about = pb.RestoreMemoryRequest(name=first.name, request_id=first.request_id)
-    return to_request(about, [file_sha256])
+    return to_request(about, principal, [file_sha256])
 
 
-def to_insertion(request: pb.InsertEntriesRequest, settings: Settings) -> Batch:
+def to_insertion(request: pb.InsertEntriesRequest, settings: Settings, principal: str) -> Batch:
     """Read a batch, taking its images or vectors out of the message. Raises BadField."""
     entries, rows, hashes = to_entries_and_rows(request.batch, settings)
-    return Batch(entries, rows, to_request(request, hashes), request.replace_existing)
+    return Batch(entries, rows, to_request(request, principal, hashes), request.replace_existing)
 
 
 def to_import_start(request: pb.ImportEntriesRequest) -> pb.ImportStart:
@@ -112,7 +131,7 @@ def to_alive_seconds(start: pb.ImportStart) -> float | None:
 
 
 def to_import_batch(
-    request: pb.ImportEntriesRequest, start: pb.ImportStart, settings: Settings
+    request: pb.ImportEntriesRequest, start: pb.ImportStart, settings: Settings, principal: str
 ) -> Batch:
     """Read a batch of an import, taking images or vectors out of the message. Raises BadField."""
     if request.WhichOneof("step") != "batch":
@@ -122,7 +141,7 @@ def to_import_batch(
     if step.count and not step.offset + len(step.batch.entries) <= step.count:
         raise BadField("count", f"is {step.count}, but the batch goes beyond")
     entries, rows, hashes = to_entries_and_rows(step.batch, settings)
-    again = index.Request(start.request_id, fingerprint(step, hashes), step.offset)
+    again = index.Request(start.request_id, fingerprint(step, hashes), step.offset, principal)
     return Batch(entries, rows, again, start.replace_existing)
 
 
@@ -419,7 +438,9 @@ async def joined(messages: AsyncIterator[pb.UnlearnEntriesRequest]) -> pb.Unlear
     return whole
 
 
-def to_unlearning(message: pb.UnlearnEntriesRequest) -> tuple[list[str], index.Request]:
+def to_unlearning(
+    message: pb.UnlearnEntriesRequest, principal: str
+) -> tuple[list[str], index.Request]:
     """Read the ids and, unless it is a dry run, the request_id. Raises BadField."""
     ids = to_texts(message.ids, "ids")
     asked = pb.UnlearnEntriesRequest(
@@ -428,4 +449,4 @@ def to_unlearning(message: pb.UnlearnEntriesRequest) -> tuple[list[str], index.R
         ids=message.ids,
         request_id=message.request_id if message.apply else "",
     )
-    return ids, to_request(asked)
+    return ids, to_request(asked, principal)

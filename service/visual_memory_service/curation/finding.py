@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
-from visual_memory_index import Memory
+from visual_memory_index import Memory, Request
 from visual_memory_service.runtime.operations import Job, Operations, check_done
 from visual_memory_service.runtime.threads import in_thread
 
@@ -24,9 +25,11 @@ class Finding(Generic[T]):
 
 
 async def find(
-    kind: str, work: Callable[[Job], T], memory: Memory, operations: Operations
+    kind: str, work: Callable[[Job], T], memory: Memory, operations: Operations, principal: str
 ) -> AsyncGenerator[Finding[T], None]:
     """Yield the progress of ``work`` as an operation of this ``kind``, then what it returns.
+
+    ``principal`` is who asked.
 
     Closing the generator cancels the operation. Raises NotDone if the operation fails or another
     caller cancels it.
@@ -37,7 +40,8 @@ async def find(
         found = work(job)
         ended.append((job.progress[1], found))
 
-    name = (await in_thread(operations.start, memory, kind, keep)).name
+    begin = partial(operations.start, request=Request(principal=principal))
+    name = (await in_thread(begin, memory, kind, keep)).name
     try:
         async for done, total in operations.watch(name):
             yield Finding(name, done, total)

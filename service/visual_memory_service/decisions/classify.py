@@ -17,6 +17,7 @@ from visual_memory_service.decisions.domain import centred
 from visual_memory_service.errors import AnswerTooLarge, BadField
 from visual_memory_service.runtime.served_memory import ServedMemory
 from visual_memory_service.runtime.threads import in_thread
+from visual_memory_service.runtime.timeline import part
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,8 +91,10 @@ async def classify(
         async with served.fitting:
             neighbors = await in_thread(neighbors.scored)
     elif len(neighbors.ids) == 1:
-        return rule.decide(neighbors), neighbors, vectors
-    return await in_thread(rule.decide, neighbors), neighbors, vectors
+        with part("vote"):
+            return rule.decide(neighbors), neighbors, vectors
+    with part("vote"):
+        return await in_thread(rule.decide, neighbors), neighbors, vectors
 
 
 def check_voting(memory: Memory) -> None:
@@ -155,7 +158,4 @@ async def to_vectors(
 
 async def embed(images: Sequence[bytes], served: ServedMemory) -> NDArray[np.float32]:
     """Embed images as unit vectors float32 (n, d). Raises NoEmbedder, UndecodableImage."""
-    embedder = served.embedder_if_built()
-    if embedder is None:
-        embedder = await in_thread(served.embedder)
-    return await in_thread(embedder.embed, images)
+    return await in_thread(served.embed, images)

@@ -14,6 +14,7 @@ from visual_memory_index import Findings, Memory, ResiduePatterns, unexplained
 from visual_memory_index.errors import MemoryRefusal
 from visual_memory_service.config import Settings
 from visual_memory_service.erasure import process_memory
+from visual_memory_service.runtime.measures import RESIDUES_FOUND
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Job, pauses
 
@@ -38,6 +39,7 @@ def erase_files(
                 patterns, memories.catalog_files(), memories.catalog.files.found_in
             )
         )
+        RESIDUES_FOUND.add(len(searched.found) if searched is not None else 0, "files")
         if searched is not None and not searched.found:
             job.problem = ""
             return searched
@@ -93,6 +95,7 @@ def erase_memory(
                         holding.add(asked.identity.name)
         if left:
             left = unexplained(left, in_program())
+        RESIDUES_FOUND.add(len(left), "process")
         if not left:
             break
         log.info("erasing", operation=job.name, left=len(left))

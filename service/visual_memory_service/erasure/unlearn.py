@@ -22,6 +22,7 @@ from visual_memory_service.erasure.residue import erase_files, erase_memory, ove
 from visual_memory_service.erasure.signing_keys import SigningKeys
 from visual_memory_service.erasure.statement import Search, draft, to_statement
 from visual_memory_service.errors import NoCertificate
+from visual_memory_service.runtime.measures import ERASED_ENTRIES
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Job, Operations, unless_repeated
 from visual_memory_service.runtime.served_memory import ServedMemory
@@ -179,6 +180,7 @@ class UnlearningWork:
             ended_at=now(),
             unsearchable=self.memories.indexes.unsearchable,
         )
+        ERASED_ENTRIES.add(statement.count)
         result = UnlearnResult(
             count=statement.count,
             unknown_count=drafted["asked"] - statement.count,

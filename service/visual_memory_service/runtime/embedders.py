@@ -53,10 +53,6 @@ class Embedders:
                 log.info("embedder built", embedder=name, on_gpu=not built.spec.bit_equal)
             return built
 
-    def get_if_built(self, name: str, *, bit_equal: bool) -> Embedder | None:
-        """Return an embedder that is built, without waiting for another that is being built."""
-        return self._built.get((name, self._device_of(bit_equal)))
-
     def _device_of(self, bit_equal: bool) -> Device:
         return CPU if bit_equal else self._device
 

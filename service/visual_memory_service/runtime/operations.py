@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, repeat
@@ -36,6 +36,7 @@ from visual_memory_service.errors import (
     TooManyOperations,
 )
 from visual_memory_service.runtime.fair_threads import FairThreads
+from visual_memory_service.runtime.measures import OPERATIONS_ENDED
 from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.status import foreseen
 
@@ -308,6 +309,10 @@ class Operations:
         if memory_name not in busy and len(busy) >= self._memories_max:
             raise TooManyOperations("on different memories", self._memories_max)
 
+    def count_by_kind(self) -> Counter[str]:
+        """Return how many operations of each kind run, or wait to."""
+        return Counter(job.operation.kind.partition(" ")[0] for job in [*self._jobs.values()])
+
     def works_on(self, memory_name: str) -> bool:
         """Return True if an operation on a memory runs, or waits to."""
         return any(job.memory_name == memory_name for job in [*self._jobs.values()])
@@ -453,6 +458,9 @@ class Operations:
             if len(self._ended_progress) > ENDED_MAX:
                 del self._ended_progress[next(iter(self._ended_progress))]
             self._jobs.pop(job.name, None)
+        with suppress(errors.MemoryRefusal):  # its memory was dropped
+            state = job.memory.operations.get(job.name).state
+            OPERATIONS_ENDED.add(1, job.operation.kind.partition(" ")[0], state)
         job.ended.set_result(None)
 
     def _run(self, job: Job, work: Work) -> None:

@@ -7,8 +7,15 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from time import monotonic
 
 from visual_memory_index import Memory, Neighbors, Query
+from visual_memory_service.runtime.measures import (
+    SEARCH_QUERIES,
+    SEARCH_SECONDS,
+    SEARCH_WAIT_SECONDS,
+)
+from visual_memory_service.runtime.timeline import Batch, Part, Timeline, add_part, timeline
 
 TOGETHER = 64  # vectors: more add no throughput and make other queries wait
 PART = 16  # vectors of one query beside others: fewer are searched at a higher price
@@ -20,12 +27,15 @@ SEARCH_SECONDS_MAX = 0.05  # in which a hundred callers are answered, and ask ag
 class Asked:
     """A query with its ``answer``; the search for the first ``begun`` of its vectors has begun.
 
-    ``found`` has what was found until now. If nobody waits any more, the answer is cancelled, and
+    ``found`` has what was found until now. It ``waits_since`` a time of ``time.monotonic``, and
+    ``timeline`` is that of its call. If nobody waits any more, the answer is cancelled, and
     ``ended`` is set once no search is under way. No more is searched for what is ``over``.
     """
 
     query: Query
     answer: asyncio.Future[Neighbors]
+    waits_since: float
+    timeline: Timeline | None
     begun: int = 0
     found: list[Neighbors] = field(default_factory=list)
     under_way: bool = False
@@ -48,9 +58,14 @@ class Asked:
             return query
         return replace(query, vectors=query.vectors[start : self.begun])
 
-    def end(self, found: Neighbors) -> None:
-        """Take what was found for the vectors that were begun last."""
+    def end(self, found: Neighbors, batch: Batch) -> None:
+        """Take what was found, in a ``batch``, for the vectors that were begun last."""
         self.under_way = False
+        SEARCH_WAIT_SECONDS.add(batch.began - self.waits_since)
+        if self.timeline is not None:
+            self.timeline.add(Part(self.timeline, "wait", self.waits_since, batch.began))
+            self.timeline.add(Part(self.timeline, "search", batch.began, batch.ended, batch))
+        self.waits_since = batch.ended
         self.found.append(found)
         if self.answer.done():
             self.ended.set()
@@ -91,7 +106,7 @@ class Searches:
         self._expected = 0
         self._searching = False
         self._pause: asyncio.TimerHandle | None = None
-        self._came = 0.0  # when the last one came, of the clock of the event loop
+        self._came = 0.0  # when the last one came, of ``time.monotonic``, as the event loop has it
 
     async def nearest(self, query: Query) -> Neighbors:
         """Return the nearest entries of a query, as ``Memory.nearest`` does, batched with others.
@@ -99,13 +114,17 @@ class Searches:
         If cancelled, waits until a search that has begun has ended.
         """
         if not self._searching and not self._waiting:
+            began = monotonic()
             found = self._memory.nearest_at_once(query)
             if found is not None:
+                SEARCH_WAIT_SECONDS.add(0.0)
+                count(Batch(began, monotonic(), len(query.vectors)))
+                add_part("search", began)
                 return found
         loop = asyncio.get_running_loop()
-        asked = Asked(query, loop.create_future())
+        self._came = monotonic()
+        asked = Asked(query, loop.create_future(), self._came, timeline.get())
         self._waiting.append(asked)
-        self._came = loop.time()
         if self._pause is None or len(self._waiting) >= self._expected:
             self._go_on()
         try:
@@ -131,7 +150,8 @@ class Searches:
                     asked.fail(error)
             else:
                 self._searching = True
-                searching.add_done_callback(partial(self._answer, batch, loop.time()))
+                vectors = sum(len(query.vectors) for query in queries)
+                searching.add_done_callback(partial(self._answer, batch, vectors, monotonic()))
 
     def _next_batch(self) -> tuple[list[Asked], list[Query]]:
         batch, queries, vectors = list[Asked](), list[Query](), 0
@@ -146,9 +166,16 @@ class Searches:
         return batch, queries
 
     def _answer(
-        self, batch: list[Asked], began: float, searching: asyncio.Future[list[Neighbors]]
+        self,
+        batch: list[Asked],
+        vectors: int,
+        began: float,
+        searching: asyncio.Future[list[Neighbors]],
     ) -> None:
         self._searching = False
+        now = monotonic()
+        done = Batch(began, now, vectors)
+        count(done)
         try:
             found = searching.result()
         except BaseException as error:
@@ -157,11 +184,10 @@ class Searches:
         else:
             for asked, each in zip(batch, found, strict=True):
                 try:
-                    asked.end(each)
+                    asked.end(each, done)
                 except Exception as error:  # such as of no memory
                     asked.fail(error)
         self._expected = min(TOGETHER, len({*batch, *self._waiting}))
-        now = asyncio.get_running_loop().time()
         seconds = min(now - began, SEARCH_SECONDS_MAX)
         self._came = now
         self._wait(seconds, now + PATIENCE * seconds)
@@ -170,7 +196,13 @@ class Searches:
         """Go on once all expected callers wait, or none came for some ``seconds``, or at a time."""
         loop = asyncio.get_running_loop()
         end = min(self._came + seconds, until)
-        if len(self._waiting) >= self._expected or loop.time() >= end:
+        if len(self._waiting) >= self._expected or monotonic() >= end:
             self._go_on()
         else:
             self._pause = loop.call_at(end, self._wait, seconds, until)
+
+
+def count(batch: Batch) -> None:
+    """Count a search that has ended."""
+    SEARCH_QUERIES.add(batch.queries)
+    SEARCH_SECONDS.add(batch.ended - batch.began)

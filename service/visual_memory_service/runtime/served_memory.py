@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 import visual_memory_index as index
 from visual_memory_embedders import Embedder, EmbedderSpec
@@ -15,9 +18,11 @@ from visual_memory_embedders.errors import WrongEmbedder
 from visual_memory_index import errors
 from visual_memory_service.errors import NoEmbedder
 from visual_memory_service.runtime.embedders import Embedders
+from visual_memory_service.runtime.measures import EMBED_SECONDS, PICTURES
 from visual_memory_service.runtime.rejections import Rejections
 from visual_memory_service.runtime.searches import Searches
 from visual_memory_service.runtime.threads import OrderedWork
+from visual_memory_service.runtime.timeline import part
 
 FITTED_AT_ONCE = 2  # heads of one memory, each of which may take seconds
 
@@ -73,11 +78,16 @@ class ServedMemory:
             raise WrongEmbedder(spec, embedder.spec)
         return embedder
 
-    def embedder_if_built(self) -> Embedder | None:
-        """Return what ``embedder`` does, or None if that would wait for it to be built."""
-        spec = self._spec()
-        embedder = self.embedders.get_if_built(spec.name, bit_equal=spec.bit_equal)
-        return embedder if embedder is not None and embedder.spec == spec else None
+    def embed(self, images: Sequence[bytes]) -> NDArray[np.float32]:
+        """Embed images as unit vectors float32 (n, d).
+
+        Raises NoEmbedder, WrongEmbedder, UndecodableImage.
+        """
+        embedder = self.embedder()
+        with part("embed"), EMBED_SECONDS.timed():
+            vectors = embedder.embed(images)
+        PICTURES.add(len(images))
+        return vectors
 
     def _spec(self) -> EmbedderSpec:
         if self.spec is None:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import copy_context
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -58,10 +59,13 @@ class OrderedWork:
     def start(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> asyncio.Future[T]:
-        """Start a function once the earlier ones have ended; see ``run_unless`` for None."""
+        """Start a function, in a copy of the context, once the earlier ones have ended.
+
+        See ``run_unless`` for None.
+        """
         done = Future[T]()
         awaited = asyncio.wrap_future(done)
-        call = partial(run_unless, self._over, function, args, kwargs)
+        call = partial(copy_context().run, run_unless, self._over, function, args, kwargs)
         with self._lock:
             self._waiting.append((done, call))
             if not self._going_on:

@@ -23,12 +23,13 @@ class SilentCall(Protocol):
 
     Its end frees the ``held`` bytes and, if it is ``unannounced``, one of the few places for
     messages of unknown size. If other calls wait for bytes or places, the call may be ended after
-    ``patience`` seconds of silence.
+    ``patience`` seconds of silence, else after ``idle_seconds``, or those of all calls if None.
     """
 
     held: int
     unannounced: bool
     patience: float
+    idle_seconds: float | None
 
     def end_silent(self) -> None: ...
 
@@ -127,6 +128,17 @@ class AdmissionControl:
         if not self._calls and self._draining:
             self._idle.set()
 
+    def gauges(self) -> dict[str, tuple[str, float]]:
+        """Return what is under way at the moment: help and value by name."""
+        return {
+            "visual_memory_calls": ("Calls under way.", self._calls),
+            "visual_memory_waiting_calls": ("Calls that wait for others.", self._places.waiting),
+            "visual_memory_pending_bytes": (
+                "Bytes that messages under way hold.",
+                self._pending_bytes,
+            ),
+        }
+
     def note(self, call: SilentCall, *, silent: bool) -> None:
         """Record that a call waits for its client from now on if ``silent``, else no longer."""
         self._silent.pop(call, None)
@@ -149,11 +161,15 @@ class AdmissionControl:
         pressed = [call for call, seconds in silent.items() if seconds >= call.patience]
         unannounced = [call for call in pressed if call.unannounced]
         return {
-            *(call for call, seconds in silent.items() if seconds >= self._bounds.idle_seconds),
+            *(call for call, seconds in silent.items() if seconds >= self._most(call)),
             *pressed[: self._places.waiting],
             *unannounced[: self._unannounced.waiting],
             *self._to_make_room(pressed, now),
         }
+
+    def _most(self, call: SilentCall) -> float:
+        """Return the seconds after which a silent call is ended in any case."""
+        return self._bounds.idle_seconds if call.idle_seconds is None else call.idle_seconds
 
     def _to_make_room(self, pressed: list[SilentCall], now: float) -> list[SilentCall]:
         """Return the largest ``pressed`` calls whose end makes room for the message refused last.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from visual_memory.v1 import memory_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index.errors import MemoryClosed, MemoryRefusal, TooManyFiles, UnknownMemory
@@ -28,14 +30,17 @@ def describe(served: ServedMemory) -> memory_pb2.Memory:
 
 
 def list_memories(
-    request: pb.ListMemoriesRequest, memories: Memories, bytes_max: int
+    request: pb.ListMemoriesRequest,
+    memories: Memories,
+    admits: Callable[[str], bool],
+    bytes_max: int,
 ) -> pb.ListMemoriesResponse:
-    """Describe a page of memories by name, cut short at ``bytes_max``.
+    """Describe a page of the memories whose names it ``admits``, cut short at ``bytes_max``.
 
     Raises BadField, TooManyFiles.
     """
     after, size = to_page_bounds(request)
-    names = [name for name in memories.names() if name > after]
+    names = [name for name in memories.names() if name > after and admits(name)]
     found: list[memory_pb2.Memory] = []
     filled, last = 0, names[size - 1] if len(names) > size else ""
     for name in names[:size]:

@@ -24,11 +24,12 @@ T = TypeVar("T")
 class ImportStream:
     """The import of entries in the stream that one ImportEntries call began with ``start``.
 
-    If ``every`` is not None, the client gets a message after each ``every`` seconds in which the
-    server works without an answer.
+    The audit log names its ``principal``. If ``every`` is not None, the client gets a message after
+    each ``every`` seconds in which the server works without an answer.
     """
 
     start: pb.ImportStart
+    principal: str
     every: float | None
     served: ServedMemory
     memories: Memories
@@ -75,7 +76,7 @@ class ImportStream:
             yield work
 
     def _store(self, message: pb.ImportEntriesRequest) -> pb.ImportEntriesResponse:
-        batch = requests.to_import_batch(message, self.start, self.settings)
+        batch = requests.to_import_batch(message, self.start, self.settings, self.principal)
         ids, unlearned = insert(batch, self.served, self.memories)
         stored = StoredBatch(batch.request.start, ids, batch.request.fingerprint)
         return answers.from_stored(stored, unlearned)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import grpc
 import structlog
@@ -19,19 +20,31 @@ from grpc_status import rpc_status
 from visual_memory.protocol import MESSAGE_BYTES
 from visual_memory_index.errors import FileRefusal
 from visual_memory_service import errors
+from visual_memory_service.access.callers import Caller, Callers, caller
+from visual_memory_service.access.limits import BYTES, PIXELS
 from visual_memory_service.convert.answers import is_from_working
+from visual_memory_service.convert.requests import pixels
 from visual_memory_service.runtime.heap import release_free_pages
-from visual_memory_service.status import REFUSALS, answer, foreseen
+from visual_memory_service.runtime.measures import (
+    CALL_SECONDS,
+    CALLS_REFUSED,
+    CALLS_STARTED,
+    RECEIVED_BYTES,
+)
+from visual_memory_service.runtime.threads import in_thread
+from visual_memory_service.runtime.timeline import Ended, Timeline, Watch, part, timeline
+from visual_memory_service.status import CODES, REFUSALS, answer, foreseen
 from visual_memory_service.wire.admission import PRESSED_SECONDS, AdmissionControl
 from visual_memory_service.wire.connections import Connections
+from visual_memory_service.wire.methods import Method
 
 NO_MEMORY = "Arena alloc failed"  # how protobuf says it
-OURS = "/visual_memory.v1."
 CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter while an answer is sent
 NUMBER = re.compile(r"[0-9]{1,18}")
 UNANNOUNCED_SECONDS = 15.0  # of silence, while a message of unknown size arrives
 BYTES_PER_SECOND_MIN = 1 << 20  # a message that arrives slower counts as silence
 LARGE_BYTES = 64 << 20  # held by a call whose freed pages are returned to the system
+UNWATCHED = Watch()
 log = structlog.get_logger()
 at_end: ContextVar[ExitStack] = ContextVar("at_end")  # what the call under way does at its end
 
@@ -39,10 +52,22 @@ Begin = Callable[[Any], "CallScope"]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Runs every call of every service, health and reflection too, in a ``CallScope``."""
+    """Runs every call of every service, health and reflection too, in a ``CallScope``.
 
-    def __init__(self, admission: AdmissionControl, connections: Connections) -> None:
+    Without ``callers`` nobody needs a key, and with them nobody for what is ``public``. Calls are
+    watched as ``watch`` says.
+    """
+
+    def __init__(
+        self,
+        admission: AdmissionControl,
+        connections: Connections,
+        callers: Callers | None = None,
+        public: Collection[str] = (),
+        watch: Watch = UNWATCHED,
+    ) -> None:
         self._admission, self._connections = admission, connections
+        self._callers, self._public, self._watch = callers, public, watch
         self._guarded: dict[str, Any] = {}
         self._log = log.bind()  # which ``log`` makes anew each time it is used
 
@@ -57,12 +82,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._guarded[method] = self._guard(method, handler)
         return self._guarded[method]
 
-    def _guard(self, method: str, handler: Any) -> Any:
+    def _guard(self, path: str, handler: Any) -> Any:
         """Return a handler that runs the calls of ``handler`` in scopes."""
+
+        method = Method.of(path, handler, self._callers, self._public)
 
         def begin(context: Any) -> CallScope:
             return CallScope(
-                method, context, handler, self._admission, self._connections, self._log
+                method, context, self._admission, self._connections, self._watch, self._log
             )
 
         # To gRPC all requests are streams, so that a call decides when its message is received.
@@ -168,41 +195,62 @@ class CallScope:
 
     def __init__(
         self,
-        method: str,
+        method: Method,
         context: Any,
-        handler: Any,
         admission: AdmissionControl,
         connections: Connections,
+        watch: Watch,
         log: Any,
     ) -> None:
         self._method, self._log = method, log
-        self._context, self._handler = context, handler
+        self._slow_seconds = math.inf if method.may_take_long else watch.slow_seconds
+        self._trace = watch.trace if method.is_ours else None
+        watched = self._trace is not None or self._slow_seconds < math.inf
+        self._timeline = Timeline() if watched else None
+        self._context, self._handler = context, method.handler
+        self._caller: Caller | None = None
+        self._begun = False  # in the account of the caller
+        self._named = False  # once the message that names memories has come
         self._admission, self._connections, self.held = admission, connections, 0
         self.unannounced, self.patience = False, PRESSED_SECONDS
-        self._ours = self._method.startswith(OURS)  # health is told under any load
+        self.idle_seconds: float | None = None
+        self._ours = method.is_ours  # health is told under any load
         self._admitted = False
         self._ended: errors.RequestRefusal | None = None
         self._reading, self._answering, self._unanswered = False, False, 0
         self._at_end = ExitStack()
 
     async def __aenter__(self) -> Self:
-        self._began = time.perf_counter()
+        self._began = time.monotonic()
+        CALLS_STARTED.add(1, self._method.full_name)
+        timeline.set(self._timeline)
         self._task = asyncio.current_task()
         at_end.set(self._at_end)
         return self
 
     async def read(self) -> Any:
-        """Return the message of the call, or an iterator of its messages."""
+        """Return the message of the call, or an iterator of its messages.
+
+        None is received of a caller who may not make the call.
+        """
+        self._caller = self._method.caller(self._context)
+        if self._caller is not None:
+            self._method.check_scope(self._caller.key)
+            self._caller.account.begin(stream=self._method.is_stream)
+            self._begun = True
+            self.idle_seconds = self._caller.account.idle_seconds
+            caller.set(self._caller)
         if self._handler.request_streaming:
             if self._ours:
                 await self._admit()
             return self._messages()
         if self._ours:
-            return self._taken(await self._only())
+            return await self._taken(await self._only())
         return self._parsed(await self._first())
 
     async def _admit(self) -> None:
-        await self._admission.admit()
+        with part("admit"):
+            await self._admission.admit()
         self._admitted = True
 
     async def _only(self) -> bytes:
@@ -254,29 +302,45 @@ class CallScope:
             raise asyncio.CancelledError from None
 
     async def _next(self) -> Any:
-        """Return the next message of a stream, None after the last."""
-        data = await self._receive()
-        return None if data is None else self._taken(data)
+        """Return the next message of a stream, None after the last.
 
-    def _taken(self, data: bytes) -> Any:
+        It waits for the debts of a caller beyond its limits.
+        """
+        if self._named and self._caller is not None:
+            await self._caller.account.out_of_debt()
+        data = await self._receive()
+        return None if data is None else await self._taken(data)
+
+    async def _taken(self, data: bytes) -> Any:
         self.held = self._admission.swap_reservation(self.held, len(data))
-        return self._parsed(data)
+        RECEIVED_BYTES.add(len(data), self._method.full_name)
+        message = self._parsed(data)
+        if self._caller is not None:
+            account = self._caller.account
+            account.use(BYTES, len(data))
+            if account.limits_rate(PIXELS):
+                account.use(PIXELS, await in_thread(pixels, message))
+        return message
 
     def _parsed(self, data: bytes) -> Any:
         try:
-            return self._handler.request_deserializer(data)
+            message = self._handler.request_deserializer(data)
         except DecodeError as problem:
             if NO_MEMORY in str(problem):
                 raise errors.OutOfMemory from None
             raise errors.BadField(
                 "The message", "is not one of this call's protobuf type"
             ) from None
+        if self._caller is not None and not self._named:
+            self._method.check_memories(message, self._caller.key)
+            self._named = True
+        return message
 
     async def _receive(self) -> bytes | None:
         self._reading = True
         self._note()
         try:
-            with self._connections.to_read(self._renew):
+            with self._connections.to_read(self._renew), part("receive"):
                 return await receive(self._context)
         finally:
             self._reading = False
@@ -309,6 +373,17 @@ class CallScope:
     def _owed(self) -> bool:
         return bool(self._handler.response_streaming and self._unanswered)
 
+    def _status(self, error: BaseException | None) -> str:
+        """Return the name of the gRPC code that the call ends with."""
+        if error is None:
+            return grpc.StatusCode.OK.name
+        if isinstance(error, CANCELLED):
+            return grpc.StatusCode.CANCELLED.name
+        if isinstance(error, grpc.aio.AbortError):
+            return str(getattr(self._context.code(), "name", self._context.code()))
+        known = error if isinstance(error, REFUSALS) else foreseen(cast("Exception", error))
+        return CODES[type(known)].name
+
     def end_silent(self) -> None:
         """End the call because its client is silent."""
         self._end(errors.ClientSilent())
@@ -327,6 +402,8 @@ class CallScope:
         del trace  # gRPC keeps an abort's traceback, which would refer to it
         clear_frames(error)
         self._at_end.close()
+        if self._begun and self._caller is not None:
+            self._caller.account.end(stream=self._method.is_stream)
         if self._admitted:
             self._admission.note(self, silent=False)
             try:
@@ -336,11 +413,25 @@ class CallScope:
                 self._admission.release(self.held)
         if self._ended is not None and isinstance(error, CANCELLED):
             error = self._ended
-        milliseconds = round((time.perf_counter() - self._began) * 1000, 1)
-        call = {"method": self._method.rpartition("/")[2], "milliseconds": milliseconds}
+        seconds = time.monotonic() - self._began
+        call: dict[str, Any] = {
+            "method": self._method.name,
+            "milliseconds": round(1000 * seconds, 1),
+        }
+        if self._caller is not None:
+            call["principal"] = self._caller.key.name
+        status = self._status(error)
+        CALL_SECONDS.add(seconds, self._method.full_name, status)
+        if self._timeline is not None and seconds >= self._slow_seconds:
+            self._log.warning("slow", **call, parts=self._timeline.milliseconds())
+        if self._timeline is not None and self._trace is not None:
+            name, metadata = self._method.full_name, self._context.invocation_metadata() or ()
+            who, ended = call.get("principal", ""), self._began + seconds
+            self._trace(Ended(name, self._began, ended, status, who, self._timeline, metadata))
         if error is None:
             self._log.debug("answered", **call)
         elif isinstance(error, REFUSALS):
+            CALLS_REFUSED.add(1, type(error).__name__)
             where = {"path": str(error.path)} if isinstance(error, FileRefusal) else {}
             self._log.info("refused", reason=type(error).__name__, **call, **where)
             await self._context.abort_with_status(rpc_status.to_status(answer(error)))

@@ -7,8 +7,9 @@ import errno
 import resource
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 import grpc
@@ -16,11 +17,14 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from visual_memory_service.config import INT32_MAX, PORT_MAX, BadSetting, Bounds
+from visual_memory_service.access.callers import Callers
+from visual_memory_service.config import INT32_MAX, BadSetting, Bounds, parse_address
+from visual_memory_service.runtime.timeline import Watch
 from visual_memory_service.wire.admission import AdmissionControl
+from visual_memory_service.wire.certificates import Certificates
 from visual_memory_service.wire.connections import Connections
 from visual_memory_service.wire.health import Health, HealthService
-from visual_memory_service.wire.interceptors import CallInterceptor
+from visual_memory_service.wire.interceptors import UNWATCHED, CallInterceptor
 
 CANCELLED = 4  # cancelled calls, per call allowed, that Python may not have ended yet
 OPTIONS = [
@@ -57,11 +61,26 @@ class Listener:
     """Serves one service at one address, by gRPC servers that can be replaced meanwhile.
 
     ``add`` adds ``service`` to a gRPC server, with an event that is set when the connections of
-    that server are about to close.
+    that server are about to close. What is ``public`` is answered without a key of ``callers``;
+    without those all is. With ``certificates`` it speaks TLS.
     """
 
-    def __init__(self, listen: str, bounds: Bounds, service: str, add: Add, states: Health) -> None:
+    def __init__(
+        self,
+        listen: str,
+        bounds: Bounds,
+        service: str,
+        add: Add,
+        states: Health,
+        *,
+        callers: Callers | None = None,
+        public: Collection[str] = (),
+        certificates: Certificates | None = None,
+        watch: Watch = UNWATCHED,
+    ) -> None:
         self._address, self._bounds = listen, bounds
+        self._callers, self._public, self._certificates = callers, public, certificates
+        self._watch = watch
         self._service, self._add, self._states = service, add, states
         self.admission = AdmissionControl(bounds)
         self._server: Any = None
@@ -131,7 +150,11 @@ class Listener:
     async def _begin(self) -> str:
         connections = Connections()
         server = grpc.aio.server(
-            interceptors=[CallInterceptor(self.admission, connections)],
+            interceptors=[
+                CallInterceptor(
+                    self.admission, connections, self._callers, self._public, self._watch
+                )
+            ],
             options=[*OPTIONS, *limits(self._bounds)],
         )
         health_pb2_grpc.add_HealthServicer_to_server(
@@ -140,7 +163,7 @@ class Listener:
         names = (self._service, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         self._add(server, connections.closing)
-        address = bind(server, self._address)
+        address = bind(server, self._address, self._certificates)
         await server.start()
         self._server, self._connections = server, connections
         return address
@@ -176,16 +199,27 @@ def check_free(listen: str) -> None:
             raise BadSetting(address_problem(listen, error)) from None
 
 
-def bind(server: Any, listen: str) -> str:
+def bind(server: Any, listen: str, certificates: Certificates | None) -> str:
     """Bind a server, and return its address with the port it got. Raises BadSetting."""
     host, _ = parse_address(listen)
     try:
-        bound = server.add_insecure_port(listen)
+        if certificates is None:
+            bound = server.add_insecure_port(listen)
+        else:
+            bound = server.add_secure_port(listen, certificates.credentials())
     except RuntimeError:
         bound = 0
     if not bound:
         raise BadSetting(address_problem(listen))
     return f"{host}:{bound}"
+
+
+def is_loopback(listen: str) -> bool:
+    """Return True if only this machine reaches an address. Raises BadSetting if it is none."""
+    host, _ = parse_address(listen)
+    with suppress(ValueError):
+        return ip_address(host.strip("[]")).is_loopback
+    return host == "localhost"
 
 
 def address_problem(listen: str, error: OSError | None = None) -> str:
@@ -198,13 +232,3 @@ def address_problem(listen: str, error: OSError | None = None) -> str:
         f"{listen} cannot be listened on; is another program using that port? A server that was "
         "told to stop may still be finishing its calls."
     )
-
-
-def parse_address(listen: str) -> tuple[str, int]:
-    """Split an address into host and port. Raises BadSetting."""
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > PORT_MAX:
-        raise BadSetting(
-            f'listen must be HOST:PORT, with PORT at most {PORT_MAX}, but is "{listen}".'
-        )
-    return host, int(port)

@@ -20,6 +20,8 @@ from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_g
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index.curation.judgement import LabelJudgement
 from visual_memory_index.errors import UnknownMemory, UnknownOperation
+from visual_memory_service.access.callers import caller, principal
+from visual_memory_service.access.limits import NEIGHBORS
 from visual_memory_service.config import Settings
 from visual_memory_service.convert import answers, curation, decisions, operations, requests
 from visual_memory_service.convert.page_token import to_page_bounds
@@ -30,7 +32,7 @@ from visual_memory_service.curation.prune import RelabelResult, prune, relabel
 from visual_memory_service.curation.values import Values, value
 from visual_memory_service.decisions.annotate import annotate
 from visual_memory_service.decisions.calibration import calibrate_memory, check_calibration
-from visual_memory_service.decisions.classify import classify, embed, search, to_vectors
+from visual_memory_service.decisions.classify import Question, classify, embed, search, to_vectors
 from visual_memory_service.decisions.explain import explain
 from visual_memory_service.decisions.taxonomy import set_taxonomy, taxonomy_of
 from visual_memory_service.decisions.tune import check_tuning, default_rule, tune_memory
@@ -99,7 +101,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
             embedder=embedder,
             dimension=dimension,
             store_images=request.store_images,
-            request=requests.to_request(request),
+            request=requests.to_request(request, principal()),
         )
         return await self._described(name)
 
@@ -110,19 +112,22 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.ListMemoriesRequest, context: Any
     ) -> pb.ListMemoriesResponse:
         bytes_max = self.settings.message_bytes_max
-        return await in_thread(list_memories, request, self.memories, bytes_max)
+        is_for = caller.get().key.is_for
+        return await in_thread(list_memories, request, self.memories, is_for, bytes_max)
 
     async def DeleteMemory(
         self, request: pb.DeleteMemoryRequest, context: Any
     ) -> pb.DeleteMemoryResponse:
-        await in_thread(self._drop, request.name, requests.to_request(request))
+        await in_thread(self._drop, request.name, requests.to_request(request, principal()))
         return pb.DeleteMemoryResponse()
 
     async def InsertEntries(
         self, request: pb.InsertEntriesRequest, context: Any
     ) -> pb.InsertEntriesResponse:
         served = await self._served(request.memory)
-        batch = await self._read(request, requests.to_insertion, request, self.settings)
+        batch = await self._read(
+            request, requests.to_insertion, request, self.settings, principal()
+        )
         ids, unlearned = await in_thread(insert, batch, served, self.memories)
         return pb.InsertEntriesResponse(ids=ids, unlearned_ids=unlearned)
 
@@ -132,7 +137,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         start = requests.to_import_start(await anext(aiter(messages), pb.ImportEntriesRequest()))
         served = await self._served(start.memory)
         every = requests.to_alive_seconds(start)
-        stream = ImportStream(start, every, served, self.memories, self.settings)
+        stream = ImportStream(start, principal(), every, served, self.memories, self.settings)
         async for answer in stream.stored():
             yield answer
         async with aclosing(stream.store(messages)) as stored:
@@ -163,7 +168,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def UpdateEntry(self, request: pb.UpdateEntryRequest, context: Any) -> entry_pb2.Entry:
         memory = await self._memory(request.memory)
         id, label, metadata = requests.to_change(request)
-        again = requests.to_request(request)
+        again = requests.to_request(request, principal())
         update = partial(memory.update, id, label=label, metadata=metadata, request=again)
         return answers.from_entry(await in_thread(update))
 
@@ -172,7 +177,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> pb.DeleteEntriesResponse:
         memory = await self._memory(request.memory)
         ids = await self._read(request, requests.to_ids, request.ids)
-        again = await self._read(request, requests.to_request, request)
+        again = await self._read(request, requests.to_request, request, principal())
         delete = partial(memory.delete, allow_missing=request.allow_missing, request=again)
         return pb.DeleteEntriesResponse(deleted_count=len(await in_thread(delete, ids)))
 
@@ -180,7 +185,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.PurgeEntriesRequest, context: Any
     ) -> pb.PurgeEntriesResponse:
         memory = await self._memory(request.memory)
-        filter, again = requests.to_purge(request), requests.to_request(request)
+        filter, again = requests.to_purge(request), requests.to_request(request, principal())
         purge = partial(memory.purge, request=again) if request.apply else memory.would_purge
         return answers.from_purged(await in_thread(purge, filter), request.apply)
 
@@ -191,6 +196,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         asked = await self._read(
             request, decisions.to_classification, request, default, dimension, self.settings
         )
+        self._use_neighbors(asked.question, served)
         reranker = rerank.choose_reranker(asked, served.memory, self.rerankers)
         await asked.check(served, reranked=bool(reranker))
         if asked.question.counts_k is not None:
@@ -206,6 +212,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
         served = await self._served(request.memory)
         question = await self._read(request, decisions.to_searched, request, self.settings)
+        self._use_neighbors(question, served)
         neighbors, _ = await search(question, served)
         return await self._read(request, decisions.from_neighbors, neighbors)
 
@@ -235,7 +242,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> operation_pb2.Operation:
         memory = await self._memory(request.memory)
         method = await self._read(request, curation.to_method, request)
-        again = await self._read(request, requests.to_request, request)
+        again = await self._read(request, requests.to_request, request, principal())
         start = partial(prune, method, memory, self.operations)
         return await self._with_result(await in_thread(start, apply=request.apply, request=again))
 
@@ -244,7 +251,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> operation_pb2.Operation:
         memory = await self._memory(request.memory)
         labels = await self._read(request, curation.to_relabel, request)
-        again = await self._read(request, requests.to_request, request)
+        again = await self._read(request, requests.to_request, request, principal())
         done = await in_thread(relabel, labels, memory, apply=request.apply, request=again)
         if isinstance(done, RelabelResult):
             result = operation_pb2.RelabelResult(ids=done.ids, applied=done.applied)
@@ -253,7 +260,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
 
     async def Undo(self, request: pb.UndoRequest, context: Any) -> pb.UndoResponse:
         memory = await self._memory(request.memory)
-        again = requests.to_request(request)
+        again = requests.to_request(request, principal())
         restored = await in_thread(memory.operations.undo, request.operation, request=again)
         return pb.UndoResponse(restored_count=len(restored))
 
@@ -269,7 +276,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         def work(job: Job) -> Values:
             return value(k, vectors, labels, memory.snapshot(), job)
 
-        async with aclosing(find("values", work, memory, self.operations)) as steps:
+        async with aclosing(find("values", work, memory, self.operations, principal())) as steps:
             async for step in steps:
                 for response in await in_thread(list, curation.from_valuing(step)):
                     yield response
@@ -299,7 +306,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         def work(job: Job) -> str:
             return json.dumps(asdict(assess(memory.snapshot(), rule, thin, job)))
 
-        return await self._start(memory, "assess", work, requests.to_request(request))
+        return await self._start(memory, "assess", work, requests.to_request(request, principal()))
 
     async def JudgeLabels(
         self, request: pb.JudgeLabelsRequest, context: Any
@@ -311,7 +318,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         def work(job: Job) -> list[LabelJudgement]:
             return judge_labels(memory.snapshot(), rule, thin, job)
 
-        async with aclosing(find("judge", work, memory, self.operations)) as steps:
+        async with aclosing(find("judge", work, memory, self.operations, principal())) as steps:
             async for step in steps:
                 for response in await in_thread(list, curation.from_judging(step)):
                     yield response
@@ -321,7 +328,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> operation_pb2.Operation:
         memory = await self._memory(request.memory)
         measure, key = decisions.to_measure(request), decisions.to_group_key(request)
-        again = requests.to_request(request)
+        again = requests.to_request(request, principal())
         await in_thread(unless_repeated, partial(check_tuning, key, memory), again, memory)
         work = partial(tune_memory, measure=measure, group_by=key, apply=request.apply)
         return await self._start(memory, "tune" if request.apply else "tune-dry-run", work, again)
@@ -331,7 +338,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> operation_pb2.Operation:
         served = await self._served(request.memory)
         memory = served.memory
-        rule, again = decisions.to_calibrating(request, default_rule(served))
+        rule, again = decisions.to_calibrating(request, default_rule(served), principal())
         key = decisions.to_group_key(request)
         queries, labels = await self._read(request, decisions.to_labelled, request, self.settings)
         count = None if queries is None else len(queries)
@@ -349,13 +356,13 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def SetTaxonomy(self, request: pb.SetTaxonomyRequest, context: Any) -> pb.Taxonomy:
         memory = await self._memory(request.memory)
         edges = [(edge.child, edge.parent) for edge in request.edges]
-        again = requests.to_request(request)
+        again = requests.to_request(request, principal())
         grown = await in_thread(set_taxonomy, edges, memory, request=again)
         return decisions.from_taxonomy(grown, list(await in_thread(memory.label_counts)))
 
     async def SetReranker(self, request: pb.SetRerankerRequest, context: Any) -> memory_pb2.Memory:
         served = await self._served(request.memory)
-        again = requests.to_request(request)
+        again = requests.to_request(request, principal())
         setting = partial(rerank.set_reranker, request.reranker, served.memory, self.rerankers)
         await in_thread(setting, request=again)
         return await in_thread(describe, served)
@@ -364,7 +371,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, messages: AsyncIterator[pb.UnlearnEntriesRequest], context: Any
     ) -> operation_pb2.Operation:
         request = await requests.joined(aiter(messages))
-        ids, again = await self._read(request, requests.to_unlearning, request)
+        ids, again = await self._read(request, requests.to_unlearning, request, principal())
         served = await self._served(request.memory)
         if not request.apply:
             result = await in_thread(self.unlearning.would_unlearn, ids, served)
@@ -395,13 +402,15 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         def work(job: Job) -> str:
             return json.dumps(asdict(memory.check(job.report_progress)))
 
-        again = requests.to_request(request)
+        again = requests.to_request(request, principal())
         return await self._start(memory, "check", work, again)
 
     async def BackupMemory(
         self, request: pb.BackupMemoryRequest, context: Any
     ) -> AsyncIterator[pb.BackupMemoryResponse]:
-        async for piece, size in self.backups.backup(request.memory, index.WITHOUT_ID):
+        async for piece, size in self.backups.backup(
+            request.memory, index.Request(principal=principal())
+        ):
             yield pb.BackupMemoryResponse(data=piece, total_bytes=size)
 
     async def RestoreMemory(
@@ -411,14 +420,14 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         name = requests.to_name(first.name, "name")
         pieces = requests.to_pieces(first, messages)
         async with self.backups.received(name, first.request_id, pieces) as (arrival, sha256):
-            again = requests.to_restoring(first, sha256)
+            again = requests.to_restoring(first, sha256, principal())
             left_out = await self.backups.restore(arrival, name, again)
         found = await self._described(name)
         return pb.RestoreMemoryResponse(memory=found, left_out_count=left_out)
 
     async def CopyMemory(self, request: pb.CopyMemoryRequest, context: Any) -> memory_pb2.Memory:
         new_name = requests.to_name(request.new_name, "new_name")
-        again = requests.to_request(request)
+        again = requests.to_request(request, principal())
         await self.backups.copy(request.memory, new_name, again)
         return await self._described(new_name)
 
@@ -428,7 +437,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         memory = await self._memory(request.memory)
         former, again = (
             requests.to_name(request.former_name, "former_name"),
-            requests.to_request(request),
+            requests.to_request(request, principal()),
         )
         embedder = requests.to_text(request.embedder, "embedder")
         begin = partial(self.reembedding.begin, memory, embedder, former, again)
@@ -475,6 +484,11 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         if message.ByteSize() <= SMALL_BYTES and self.memories.indexes.prepared.done():
             return reading(*args, **kwargs)
         return await in_thread(reading, *args, **kwargs)
+
+    def _use_neighbors(self, question: Question, served: ServedMemory) -> None:
+        """Have the caller's limits count the neighbours of a question."""
+        each = min(question.rule.k, served.memory.count)
+        caller.get().account.use(NEIGHBORS, each * len(question.queries))
 
     async def _served(self, name: str) -> ServedMemory:
         """Return a memory by name, which stays open until the end of the call.

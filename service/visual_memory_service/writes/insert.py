@@ -13,6 +13,7 @@ from visual_memory_index import Entry, Request
 from visual_memory_service.errors import BadField, ImagesNotStored
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.served_memory import ServedMemory
+from visual_memory_service.runtime.timeline import part
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,15 +47,14 @@ def insert(
         if answered is not None:
             return answered, unlearned
     if vectors is None:
-        vectors = served.embedder().embed([entry.image for entry in entries])
+        vectors = served.embed([entry.image for entry in entries])
     elif pictured and not served.memory.identity.store_images:
         raise ImagesNotStored(served.memory.identity.name)
-    ids = served.memory.insert(
-        to_keep(entries, served) if pictured else entries,
-        vectors,
-        request=batch.request,
-        replace_existing=batch.replace_existing,
-    )
+    kept = to_keep(entries, served) if pictured else entries
+    with part("commit"):
+        ids = served.memory.insert(
+            kept, vectors, request=batch.request, replace_existing=batch.replace_existing
+        )
     return ids, unlearned
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from visual_memory import DeadlineExceeded, InvalidArgument
 from visual_memory._calls.memories import delete_memory
-from visual_memory._transport.connection import endpoint
+from visual_memory._transport.connection import endpoint, secured
 
 
 @pytest.mark.parametrize("timeout", [0, -1.0, float("nan"), float("inf")])
@@ -15,9 +17,26 @@ def test_a_timeout_that_is_none_is_refused(timeout: float) -> None:
         endpoint("host:1", None, None, timeout)
 
 
-def test_missing_root_certificates_are_named() -> None:
-    with pytest.raises(InvalidArgument, match=r"root_certificates: no such file: ca\.pem"):
-        endpoint("host:1", None, "ca.pem", 1.0)
+@pytest.mark.parametrize("field", ["root_certificates", "client_certificate", "client_key"])
+def test_missing_files_of_certificates_are_named(field: str) -> None:
+    given = dict.fromkeys(("roots", "certificate", "private_key"), b"PEM")
+    wrong = {"root_certificates": "roots", "client_certificate": "certificate"}
+    files: dict[str, Any] = given | {wrong.get(field, "private_key"): "ca.pem"}
+
+    with pytest.raises(InvalidArgument, match=rf"{field}: no such file: ca\.pem"):
+        secured(False, **files)
+
+
+def test_a_certificate_and_its_key_belong_together() -> None:
+    with pytest.raises(InvalidArgument, match="client_key must be given, too"):
+        secured(True, None, certificate=b"PEM", private_key=None)
+    with pytest.raises(InvalidArgument, match="client_certificate must be given, too"):
+        secured(True, None, certificate=None, private_key=b"PEM")
+
+
+def test_without_tls_there_are_no_credentials() -> None:
+    assert secured(False, None, certificate=None, private_key=None) is None
+    assert secured(True, None, certificate=None, private_key=None) is not None
 
 
 @pytest.mark.parametrize(

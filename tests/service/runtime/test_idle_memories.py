@@ -372,11 +372,11 @@ def test_lack_of_files_is_no_refusal_of_a_memory(
             with pytest.raises(TooManyFiles):
                 memories.use("b")
         with pytest.raises(TooManyFiles):
-            list_memories(pb.ListMemoriesRequest(), memories, 10**6)
+            list_memories(pb.ListMemoriesRequest(), memories, bool, 10**6)
 
     with memories.using("b") as served:
         assert served.memory.count == 1
-    listed = list_memories(pb.ListMemoriesRequest(), memories, 10**6)
+    listed = list_memories(pb.ListMemoriesRequest(), memories, bool, 10**6)
     assert [each.damage for each in listed.memories] == [""] * len(NAMES)
 
 

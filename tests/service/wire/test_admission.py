@@ -179,6 +179,7 @@ class SilentCall:
     held: int = 0
     unannounced: bool = False
     patience: float = PRESSED_SECONDS
+    idle_seconds: float | None = None
 
     def end_silent(self) -> None:
         """Do nothing."""
@@ -207,6 +208,12 @@ def test_silent_calls_end_sooner_where_others_wait_for_a_place() -> None:
         assert ended(admission, *calls, after=61) == [True] * 3
 
     asyncio.run(looked())
+
+
+def test_a_caller_may_have_less_patience_than_the_server() -> None:
+    calls = SilentCall(), SilentCall(idle_seconds=2)
+
+    assert ended(AdmissionControl(BOUNDS), *calls, after=3) == [False, True]
 
 
 def test_those_that_hold_most_make_room_for_what_was_refused_and_no_others() -> None:

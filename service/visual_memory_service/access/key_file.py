@@ -1,0 +1,123 @@
+"""The file of the keys in a data folder, which commands change while a server reads it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from visual_memory.scopes import SCOPES
+from visual_memory_index import API_KEYS, make_folder, read_small, write_private
+from visual_memory_service.access.keys import Key, Secret
+from visual_memory_service.access.limits import parse_limits
+from visual_memory_service.config import BadSetting
+
+FORMAT = 1
+
+
+class BadKeyFile(BadSetting):
+    """A file of keys that cannot be read, or that no command has written."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(
+            f"{path} cannot be used ({problem}); bring it back from a copy of the folder. Until "
+            "then no key is known."
+        )
+
+
+class KeyFile:
+    """The keys of a data ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / API_KEYS
+
+    def version(self) -> tuple[int, ...] | None:
+        """Return what differs after each change of the file, None if there is none."""
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            raise BadKeyFile(self.path, problem.strerror or "it cannot be read") from None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def read(self) -> list[Key]:
+        """Return all keys; none if there is no file. Raises BadKeyFile."""
+        try:
+            return parse(read_small(self.path))
+        except FileNotFoundError:
+            return []
+        except OSError as problem:
+            raise BadKeyFile(self.path, problem.strerror or "it cannot be read") from None
+        except (ValueError, TypeError, KeyError, RecursionError) as problem:
+            raise BadKeyFile(self.path, f"it is damaged: {problem!r:.80}") from None
+
+    def change(self, change: Callable[[Sequence[Key]], Sequence[Key]]) -> None:
+        """Exchange the keys for what ``change`` makes of them, one change after the other.
+
+        Raises BadKeyFile, FileUnavailable, and as ``change`` does.
+        """
+        make_folder(self.path.parent)
+        lock = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            write_private(self.path, formatted(change(self.read())))
+        finally:
+            os.close(lock)
+
+
+def formatted(keys: Sequence[Key]) -> bytes:
+    """Return keys as JSON, with times as in ISO 8601."""
+    values = {
+        "format": FORMAT,
+        "keys": [asdict(replace(key, limits=dict(key.limits))) for key in keys],
+    }
+    return (json.dumps(values, indent=1, default=datetime.isoformat) + "\n").encode()
+
+
+def parse(data: bytes) -> list[Key]:
+    """Return the keys that were ``formatted``. Raises ValueError, TypeError, KeyError."""
+    values = json.loads(data)
+    if values["format"] != FORMAT:
+        raise ValueError(f"its format is {values['format']!r}, not {FORMAT}")
+    keys = [to_key(each) for each in values["keys"]]
+    if len({key.name for key in keys}) != len(keys):
+        raise ValueError("two keys have one name")
+    return keys
+
+
+def to_key(values: dict[str, Any]) -> Key:
+    """Return the key of these values. Raises ValueError, TypeError, KeyError."""
+    times: dict[str, Any] = {
+        name: to_time(values.pop(name)) for name in ("created", "expires", "revoked")
+    }
+    hashes = [
+        Secret(each.pop("id"), each.pop("sha256"), to_time(each.pop("until")), **each)
+        for each in values.pop("secrets")
+    ]
+    scopes, memories = tuple(values.pop("scopes")), tuple(values.pop("memories"))
+    if not set(scopes) <= set(SCOPES):
+        raise ValueError(f"{scopes} are not all scopes")
+    limits = parse_limits([f"{name}={limit}" for name, limit in values.pop("limits").items()])
+    rest: dict[str, Any] = {
+        "limits": limits,
+        "scopes": scopes,
+        "memories": memories,
+        "secrets": tuple(hashes),
+    }
+    return Key(**values, **times, **rest)
+
+
+def to_time(text: str | None) -> datetime | None:
+    """Parse a time with its offset from UTC, or None. Raises ValueError, TypeError."""
+    if text is None:
+        return None
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"{text} has no offset from UTC")
+    return time

@@ -1,0 +1,128 @@
+"""Limits of one caller: what it may have under way at once, and what it may use a second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from visual_memory_service.errors import LimitReached
+
+CALLS, STREAMS, IDLE_SECONDS = "calls", "streams", "idle_seconds"
+CALLS_PER_SECOND, BYTES = "calls_per_second", "bytes_per_second"
+NEIGHBORS, PIXELS = "neighbors_per_second", "pixels_per_second"
+RATES = (CALLS_PER_SECOND, BYTES, NEIGHBORS, PIXELS)
+LIMITS = (CALLS, STREAMS, *RATES, IDLE_SECONDS)
+KINDS = {False: (CALLS,), True: (CALLS, STREAMS)}  # of calls, by whether they are streams
+LIMIT_MAX = 1e15
+AGAIN_SECONDS = 0.1  # after a refusal for what is under way, whose end nobody knows
+
+Clock = Callable[[], float]
+
+
+class BadLimit(ValueError):
+    """A text that is no limit; the message says why."""
+
+
+def parse_limits(texts: Sequence[str]) -> dict[str, float]:
+    """Return limits by name, of texts such as ``calls=32``. Raises BadLimit."""
+    limits: dict[str, float] = {}
+    for text in texts:
+        name, given, number = text.partition("=")
+        if name not in LIMITS or not given:
+            names = ", ".join(LIMITS)
+            raise BadLimit(f"must be NAME=NUMBER, with a NAME of {names}, but is {text!r:.80}")
+        try:
+            limit = float(number)
+        except ValueError:
+            limit = 0.0
+        if not 0 < limit <= LIMIT_MAX:
+            raise BadLimit(f"must have a positive number after {name}=, but is {text!r:.80}")
+        limits[name] = limit
+    return limits
+
+
+class Rate:
+    """What may be used a second, of which a second's worth may be used at once.
+
+    A use may exceed what is left; then there is a debt, and nothing more is to be used until it is
+    paid.
+    """
+
+    def __init__(self, per_second: float, clock: Clock) -> None:
+        self._per_second, self._clock = per_second, clock
+        self._left, self._at = per_second, clock()
+
+    def use(self, amount: float) -> None:
+        """Use some."""
+        self._left = self._now() - amount
+
+    def debt_seconds(self) -> float:
+        """Return after how many seconds there is no debt, 0 if there is none."""
+        return max(0.0, -self._now() / self._per_second)
+
+    def _now(self) -> float:
+        now = self._clock()
+        self._left = min(self._left + (now - self._at) * self._per_second, self._per_second)
+        self._at = now
+        return self._left
+
+
+class Account:
+    """What all calls of a caller use of its limits; what these do not name is not limited."""
+
+    def __init__(
+        self, name: str, limits: Mapping[str, float], clock: Clock = time.monotonic
+    ) -> None:
+        self._name, self._clock = name, clock
+        self._under_way = {CALLS: 0, STREAMS: 0}
+        self._limits: Mapping[str, float] = {}
+        self._rates: dict[str, Rate] = {}
+        self.limit(limits)
+
+    def limit(self, limits: Mapping[str, float]) -> None:
+        """Take other limits from now on, which forgives debts, unless they are those of before."""
+        if limits == self._limits:
+            return
+        self._limits = limits
+        self._rates = {name: Rate(limits[name], self._clock) for name in RATES if name in limits}
+
+    @property
+    def idle_seconds(self) -> float | None:
+        """How long its client may be silent in a call; None if as long as all others."""
+        return self._limits.get(IDLE_SECONDS)
+
+    def begin(self, *, stream: bool) -> None:
+        """Count a call as under way, until ``end``. Raises LimitReached."""
+        counted = KINDS[stream]
+        for name in counted if self._limits else ():
+            most = self._limits.get(name)
+            if most is not None and self._under_way[name] >= most:
+                raise LimitReached(self._name, name, most, AGAIN_SECONDS)
+        for name, rate in self._rates.items():
+            if seconds := rate.debt_seconds():
+                raise LimitReached(self._name, name, self._limits[name], seconds)
+        self.use(CALLS_PER_SECOND, 1)
+        for name in counted:
+            self._under_way[name] += 1
+
+    def end(self, *, stream: bool) -> None:
+        """End a call that has begun."""
+        for name in KINDS[stream]:
+            self._under_way[name] -= 1
+
+    def limits_rate(self, name: str) -> bool:
+        """Return True if the rate of this name is limited."""
+        return name in self._rates
+
+    def use(self, name: str, amount: float) -> None:
+        """Use some of the rate of this name."""
+        if (rate := self._rates.get(name)) is not None:
+            rate.use(amount)
+
+    async def out_of_debt(self) -> None:
+        """Wait until there is no debt of any rate."""
+        while debts := [
+            seconds for rate in self._rates.values() if (seconds := rate.debt_seconds())
+        ]:
+            await asyncio.sleep(max(debts))

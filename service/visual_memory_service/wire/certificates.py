@@ -1,0 +1,108 @@
+"""The certificates of a server that speaks TLS, read again where their files have changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificates
+
+from visual_memory_service.config import BadSetting
+
+SOON = timedelta(days=14)
+log = structlog.get_logger()
+
+
+class Certificates:
+    """The files of a certificate, its private key, and the CAs of client certificates, or None.
+
+    Raises BadSetting if they cannot be used, or do not fit each other.
+    """
+
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
+        self._certificate, self._key, self._client_ca = certificate, key, client_ca
+        self._versions = self._seen()
+        self._read()
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Return what gRPC needs to listen; each handshake has the files as they are then."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._read(),
+            self._changed,  # type: ignore[arg-type]  # None is for what has not changed
+            require_client_authentication=self._client_ca is not None,
+        )
+
+    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """Return the files if they have changed, and can be used, else None."""
+        try:
+            versions = self._seen()
+            if versions == self._versions:
+                return None
+            self._versions = versions
+            found = self._read()
+        except BadSetting as problem:
+            log.error("certificates not read", problem=str(problem), stays="the former certificate")
+            return None
+        log.info("certificates read")
+        return found
+
+    def _files(self) -> list[Path]:
+        return [self._certificate, self._key, *filter(None, [self._client_ca])]
+
+    def _seen(self) -> list[tuple[int, ...]]:
+        """Return what differs once a file has changed."""
+        seen: list[tuple[int, ...]] = []
+        for path in self._files():
+            with reading(path):
+                found = os.stat(path)
+            seen.append((found.st_ino, found.st_size, found.st_mtime_ns))
+        return seen
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        chain, key = read(self._certificate), read(self._key)
+        client_ca = None if self._client_ca is None else read(self._client_ca)
+        with using(self._certificate, "certificate"):
+            (leaf, *_) = load_pem_x509_certificates(chain)
+        with using(self._key, "private key without a password"):
+            private: Any = load_pem_private_key(key, None)
+        if private.public_key() != leaf.public_key():
+            raise BadSetting(f"{self._key} is not the private key of {self._certificate}.")
+        if self._client_ca is not None and client_ca is not None:
+            with using(self._client_ca, "certificate"):
+                load_pem_x509_certificates(client_ca)
+        end = leaf.not_valid_after_utc
+        if end - datetime.now(UTC) < SOON:
+            log.warning("the certificate ends", path=str(self._certificate), at=end.isoformat())
+        return grpc.ssl_server_certificate_configuration([(key, chain)], client_ca)
+
+
+def read(path: Path) -> bytes:
+    """Read a file. Raises BadSetting."""
+    with reading(path):
+        return path.read_bytes()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Context manager that raises BadSetting for an OSError."""
+    try:
+        yield
+    except OSError as problem:
+        raise BadSetting(f"{path} cannot be read: {problem.strerror or problem}.") from None
+
+
+@contextmanager
+def using(path: Path, kind: str) -> Iterator[None]:
+    """Context manager that raises BadSetting if the file is not of this kind."""
+    try:
+        yield
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a password
+        raise BadSetting(f"{path} holds no {kind} in PEM.") from None

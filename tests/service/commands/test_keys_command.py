@@ -1,0 +1,153 @@
+"""Keys are made before a server starts and while it runs; each text is shown once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.conftest import Server
+from tests.service.conftest import Run, answer, refused, text
+
+from visual_memory_service.access.keys import TEXT
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def test_a_key_is_made_before_the_first_start_and_answered(
+    data: Path,
+    command: Run,
+    start: Callable[..., Server],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    made = text(command("keys", "create", "ann", "--scope", "admin", "--data", data))
+    server = start(data)
+    monkeypatch.setenv("VISUAL_MEMORY_SERVER", server.address)
+
+    assert TEXT.fullmatch(made.removesuffix("\n"))
+    assert "with a key only" in refused(command("list"))
+    monkeypatch.setenv("VISUAL_MEMORY_API_KEY", made.strip())
+    assert text(command("create", "pets", "--dimension", "4"))
+    (tmp_path / "ann.key").write_text(made)
+    monkeypatch.delenv("VISUAL_MEMORY_API_KEY")
+    assert answer(command("audit", "pets", "--api-key-file", "ann.key", "--json"))
+    monkeypatch.setenv("VISUAL_MEMORY_API_KEY_FILE", str(tmp_path / "ann.key"))
+    (event,) = answer(command("audit", "pets", "--json"))
+    assert event["principal"] == "ann"
+
+
+def test_an_open_server_asks_for_keys_once_there_are_some(
+    data: Path, command: Run, start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start(data)
+    monkeypatch.setenv("VISUAL_MEMORY_SERVER", server.address)
+    assert text(command("create", "pets", "--dimension", "4"))
+
+    made = text(command("keys", "create", "ann", "--scope", "read", "--data", data)).strip()
+
+    refused(command("list"))
+    monkeypatch.setenv("VISUAL_MEMORY_API_KEY", made)
+    assert "pets" in text(command("list"))
+    assert "needs admin" in refused(command("delete-memory", "pets", "--apply"))
+    again = text(command("keys", "rotate", "ann", "--data", data)).strip()
+    assert "revoked or rotated" in refused(command("list"))
+    monkeypatch.setenv("VISUAL_MEMORY_API_KEY", again)
+    assert "pets" in text(command("list"))
+    assert text(command("keys", "revoke", "ann", "--data", data)) == (
+        "ann is revoked; its calls are refused from now on.\n"
+    )
+    assert "revoked" in refused(command("list"))
+    monkeypatch.setenv("VISUAL_MEMORY_API_KEY", "vm_no")
+    assert "none of this server's" in refused(command("list"))
+
+
+def test_the_list_has_no_secret(data: Path, command: Run) -> None:
+    secrets = [
+        text(command("keys", "create", "ann", "--scope", "admin", "--data", data)),
+        text(
+            command(
+                "keys",
+                "create",
+                "bob",
+                "--scope",
+                "erase",
+                "--scope",
+                "read",
+                "--memory",
+                "pets-*",
+                "--memory",
+                "shop",
+                "--expires",
+                "2099-01-31T12:00+01:00",
+                "--data",
+                data,
+            )
+        ),
+    ]
+    text(command("keys", "create", "robot", "--scope", "read", "--by-certificate", "--data", data))
+    text(command("keys", "revoke", "ann", "--data", data))
+
+    listed = command("keys", "list", "--data", data).stdout
+    ann, bob, robot = answer(command("keys", "list", "--data", data, "--json"))
+
+    assert (ann["state"], ann["by_certificate"]) == ("revoked", False)
+    assert bob["scopes"] == ["read", "erase"]
+    assert bob["memories"] == ["pets-*", "shop"]
+    assert (robot["state"], robot["by_certificate"]) == ("valid", True)
+    assert "2099-01-31 11:00" in listed
+    for secret in secrets:
+        *_, hidden = secret.strip().split("_")
+        assert hidden not in listed + json.dumps([ann, bob, robot])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["create", "Ann", "--scope", "read"], 1, "NAME must be"),
+        (["create", "ann"], 2, "required: --scope"),
+        (["create", "bob", "--scope", "all"], 2, "invalid choice"),
+        (["create", "bob", "--scope", "read", "--expires", "soon"], 2, "must be a date or a time"),
+        (["create", "bob", "--scope", "read", "--expires", "2020-01-01"], 1, "in the future"),
+        (["create", "bob", "--scope", "read", "--memory", "a b"], 1, "--memory must be"),
+        (["create", "eve", "--scope", "read"], 1, 'The name "eve" is that of a key already'),
+        (["revoke", "nobody"], 1, 'No key has the name "nobody"; known are: eve.'),
+        (["rotate", "eve", "--former-hours", "-1"], 2, "must be from 0"),
+        ([], 2, "required: ACTION"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    arguments: list[str], code: int, sentence: str, data: Path, command: Run
+) -> None:
+    text(command("keys", "create", "eve", "--scope", "read", "--data", data))
+    before = (data / "keys" / "api-keys.json").read_bytes()
+
+    done = command("keys", *arguments, *(["--data", str(data)] if arguments else []))
+
+    assert (done.returncode, done.stdout) == (code, "")
+    assert sentence in done.stderr
+    assert (data / "keys" / "api-keys.json").read_bytes() == before
+
+
+def test_no_key_is_made_in_a_folder_of_something_else(tmp_path: Path, command: Run) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+
+    sentence = refused(command("keys", "create", "a", "--scope", "read", "--data", "photos"))
+
+    assert "a.jpg" in sentence
+    assert os.listdir(tmp_path / "photos") == ["a.jpg"]
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0"])
+def test_a_server_that_all_reach_needs_keys_or_words(listen: str, data: Path, command: Run) -> None:
+    sentence = refused(command("serve", "--data", data, "--listen", listen, "--erasure", "files"))
+
+    assert "there are no keys, so that anyone could read and delete everything" in sentence
+    assert "--allow-anyone" in sentence
+    assert not data.exists()

@@ -83,7 +83,7 @@ CALLS: Mapping[str, Call] = MappingProxyType(
         "ReembedMemory": by(ADMIN, memories=("memory", "former_name")),
         "GetOperation": by(READ, ERASE, memories=("name",)),
         "ListOperations": by(READ, ERASE),
-        "CancelOperation": by(WRITE, memories=("name",)),
+        "CancelOperation": by(READ, ERASE, memories=("name",)),  # others' only by WRITE
         "WaitOperation": by(READ, ERASE, memories=("name",)),
     }
 )

@@ -303,7 +303,7 @@ class LimitReached(RequestRefusal):
 
     def __init__(self, name: str, limit: str, most: float, seconds: float) -> None:
         noun, second, _ = limit.partition("_per_second")
-        what = f"{most:,.0f} {noun} {'a second' if second else 'at once'}"
+        what = f"{most:,.10g} {noun} {'a second' if second else 'at once'}"
         super().__init__(
             f'The key "{name}" may have {what}; try again in {seconds:.2g} s, or ask who runs the '
             "server for a higher limit."

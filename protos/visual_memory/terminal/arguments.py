@@ -99,25 +99,26 @@ def ask_server(parser: ArgumentParser, command: Command) -> None:
 
     ``command`` gets a client of that server and the parsed options.
     """
-    parser.add_argument(
+    to = parser.add_argument_group("connection")
+    to.add_argument(
         "--server",
         metavar="HOST:PORT",
         default=os.environ.get("VISUAL_MEMORY_SERVER") or SERVER,
         help=f"default: $VISUAL_MEMORY_SERVER, else {SERVER}",
     )
     for option, variable, help in FILES:
-        parser.add_argument(
+        to.add_argument(
             option,
             metavar="FILE",
             default=os.environ.get(variable) or None,
             help=f"{help}; default: ${variable}",
         )
-    parser.add_argument(
+    to.add_argument(
         "--tls",
         action="store_true",
         help="encrypt, where the server has a certificate of a CA that is known anyway",
     )
-    parser.add_argument(
+    to.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=seconds,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -13,11 +14,13 @@ from typing import Any
 
 from visual_memory.scopes import SCOPES
 from visual_memory_index import API_KEYS, make_folder, read_small, write_private
-from visual_memory_service.access.keys import Key, Secret
+from visual_memory_service.access.keys import NAME, PATTERN, Key, KeyRefused, Secret
 from visual_memory_service.access.limits import parse_limits
 from visual_memory_service.config import BadSetting
 
 FORMAT = 1
+BYTES_MAX = 1 << 20  # that ``read_small`` reads
+TEXT_OF = {"id": re.compile("[0-9a-f]{12}"), "sha256": re.compile("[0-9a-f]{64}")}
 
 
 class BadKeyFile(BadSetting):
@@ -54,19 +57,31 @@ class KeyFile:
             return []
         except OSError as problem:
             raise BadKeyFile(self.path, problem.strerror or "it cannot be read") from None
-        except (ValueError, TypeError, KeyError, RecursionError) as problem:
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as problem:
             raise BadKeyFile(self.path, f"it is damaged: {problem!r:.80}") from None
 
     def change(self, change: Callable[[Sequence[Key]], Sequence[Key]]) -> None:
         """Exchange the keys for what ``change`` makes of them, one change after the other.
 
-        Raises BadKeyFile, FileUnavailable, and as ``change`` does.
+        Raises BadKeyFile, FileUnavailable, KeyRefused, and as ``change`` does.
         """
         make_folder(self.path.parent)
         lock = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            owner = os.fstat(lock).st_uid
+            if owner != os.geteuid():
+                raise KeyRefused(
+                    f"{self.path.parent} belongs to another user, number {owner}, who alone could "
+                    "read what is written: run this as that user."
+                )
             fcntl.flock(lock, fcntl.LOCK_EX)
-            write_private(self.path, formatted(change(self.read())))
+            data = formatted(change(self.read()))
+            if len(data) >= BYTES_MAX:
+                raise KeyRefused(
+                    "The file of keys would be too large; give several callers one key, or remove "
+                    f"revoked keys from {self.path}."
+                )
+            write_private(self.path, data)
         finally:
             os.close(lock)
 
@@ -81,7 +96,7 @@ def formatted(keys: Sequence[Key]) -> bytes:
 
 
 def parse(data: bytes) -> list[Key]:
-    """Return the keys that were ``formatted``. Raises ValueError, TypeError, KeyError."""
+    """Return the keys that were ``formatted``. Raises ValueError and the like."""
     values = json.loads(data)
     if values["format"] != FORMAT:
         raise ValueError(f"its format is {values['format']!r}, not {FORMAT}")
@@ -92,7 +107,7 @@ def parse(data: bytes) -> list[Key]:
 
 
 def to_key(values: dict[str, Any]) -> Key:
-    """Return the key of these values. Raises ValueError, TypeError, KeyError."""
+    """Return the key of these values. Raises ValueError and the like."""
     times: dict[str, Any] = {
         name: to_time(values.pop(name)) for name in ("created", "expires", "revoked")
     }
@@ -100,14 +115,21 @@ def to_key(values: dict[str, Any]) -> Key:
         Secret(each.pop("id"), each.pop("sha256"), to_time(each.pop("until")), **each)
         for each in values.pop("secrets")
     ]
-    scopes, memories = tuple(values.pop("scopes")), tuple(values.pop("memories"))
-    if not set(scopes) <= set(SCOPES):
-        raise ValueError(f"{scopes} are not all scopes")
+    scopes, memories = values.pop("scopes"), values.pop("memories")
+    if not isinstance(scopes, list) or not set(scopes) <= set(SCOPES):
+        raise ValueError(f"{scopes} is no list of scopes")
+    if not isinstance(memories, list) or not all(map(PATTERN.fullmatch, memories)):
+        raise ValueError(f"{memories} is no list of memories")
+    if not NAME.fullmatch(values["name"]):
+        raise ValueError(f"{values['name']!r} is no name")
+    for each in hashes:
+        if not all(known.fullmatch(getattr(each, name)) for name, known in TEXT_OF.items()):
+            raise ValueError("a secret is no id and hash")
     limits = parse_limits([f"{name}={limit}" for name, limit in values.pop("limits").items()])
     rest: dict[str, Any] = {
         "limits": limits,
-        "scopes": scopes,
-        "memories": memories,
+        "scopes": tuple(scopes),
+        "memories": tuple(memories),
         "secrets": tuple(hashes),
     }
     return Key(**values, **times, **rest)

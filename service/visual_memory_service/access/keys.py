@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
-from visual_memory.scopes import SCOPES
+from visual_memory.scopes import PERMITS, SCOPES
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._@-]{0,62}", re.ASCII)
 PATTERN = re.compile(r"[a-z0-9._*?-]{1,63}", re.ASCII)
 TEXT = re.compile(r"vm_([0-9a-f]{12})_([0-9a-f]{64})")
+MEMORY_MAX = 63  # letters of the name of a memory
 ID_BYTES, SECRET_BYTES = 6, 32  # of a text, in hex
 LOCAL = "local"  # the principal where there are no keys
 
@@ -54,9 +55,16 @@ class Key:
     limits: Mapping[str, float] = field(default_factory=dict)
     secrets: tuple[Secret, ...] = ()
 
+    def permits(self, scope: str) -> bool:
+        """Return True if the key permits what needs a scope."""
+        return any(scope in PERMITS[each] for each in self.scopes)
+
     def is_for(self, memory: str) -> bool:
         """Return True if the key is for a memory of this name."""
-        return not self.memories or any(fnmatchcase(memory, each) for each in self.memories)
+        if not self.memories:
+            return True
+        known = len(memory) <= MEMORY_MAX
+        return known and any(fnmatchcase(memory, each) for each in self.memories)
 
 
 def create(keys: Sequence[Key], key: Key) -> list[Key]:
@@ -90,17 +98,25 @@ def revoke(keys: Sequence[Key], name: str, now: datetime) -> list[Key]:
     return [replace(each, revoked=now) if each is key else each for each in keys]
 
 
-def rotate(keys: Sequence[Key], name: str, secret: Secret, former_until: datetime) -> list[Key]:
+def rotate(
+    keys: Sequence[Key], name: str, secret: Secret, *, former_until: datetime, now: datetime
+) -> list[Key]:
     """Return all keys, of which that of this name has a new ``secret``.
 
     Its former secrets count until a time at most, those of a revoked key no longer; then it is no
-    longer revoked. Raises KeyRefused.
+    longer revoked. Secrets that have ended are dropped. Raises KeyRefused.
     """
     key = key_of(keys, name)
+    if key.expires is not None and key.expires <= now:
+        raise KeyRefused(f'The key "{name}" has expired, whatever its secret; make another.')
     if not key.secrets:
         raise KeyRefused(f'The key "{name}" is by certificate, so it has no secret to rotate.')
     former = key.secrets if key.revoked is None else ()
-    ending = [replace(each, until=min(each.until or former_until, former_until)) for each in former]
+    ending = [
+        replace(each, until=min(each.until or former_until, former_until))
+        for each in former
+        if each.until is None or each.until > now
+    ]
     rotated = replace(key, secrets=(secret, *ending), revoked=None)
     return [rotated if each is key else each for each in keys]
 

@@ -14,7 +14,10 @@ NEIGHBORS, PIXELS = "neighbors_per_second", "pixels_per_second"
 RATES = (CALLS_PER_SECOND, BYTES, NEIGHBORS, PIXELS)
 LIMITS = (CALLS, STREAMS, *RATES, IDLE_SECONDS)
 KINDS = {False: (CALLS,), True: (CALLS, STREAMS)}  # of calls, by whether they are streams
-LIMIT_MAX = 1e15
+LIMIT_MIN, LIMIT_MAX = 1e-3, 1e15
+OF_MESSAGES = frozenset({BYTES, PIXELS})
+STREAM_SECONDS_MAX = 20.0  # that a stream waits, less than clients wait for an answer
+PAUSE_SECONDS = 0.5
 AGAIN_SECONDS = 0.1  # after a refusal for what is under way, whose end nobody knows
 
 Clock = Callable[[], float]
@@ -36,8 +39,10 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
             limit = float(number)
         except ValueError:
             limit = 0.0
-        if not 0 < limit <= LIMIT_MAX:
-            raise BadLimit(f"must have a positive number after {name}=, but is {text!r:.80}")
+        if not LIMIT_MIN <= limit <= LIMIT_MAX:
+            raise BadLimit(
+                f"must have a number of at least {LIMIT_MIN:g} after {name}=, but is {text!r:.80}"
+            )
         limits[name] = limit
     return limits
 
@@ -120,9 +125,16 @@ class Account:
         if (rate := self._rates.get(name)) is not None:
             rate.use(amount)
 
-    async def out_of_debt(self) -> None:
-        """Wait until there is no debt of any rate."""
-        while debts := [
-            seconds for rate in self._rates.values() if (seconds := rate.debt_seconds())
-        ]:
-            await asyncio.sleep(max(debts))
+    async def wait(self) -> bool:
+        """Wait for a moment if there is a debt of what messages use; return True if there was one.
+
+        Raises LimitReached if it takes more than STREAM_SECONDS_MAX to pay.
+        """
+        debts = {name: self._rates[name].debt_seconds() for name in OF_MESSAGES & {*self._rates}}
+        if not any(debts.values()):
+            return False
+        name = max(debts, key=debts.__getitem__)
+        if debts[name] > STREAM_SECONDS_MAX:
+            raise LimitReached(self._name, name, self._limits[name], debts[name])
+        await asyncio.sleep(min(debts[name], PAUSE_SECONDS))
+        return True

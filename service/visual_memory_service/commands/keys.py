@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from visual_memory.scopes import SCOPES
@@ -180,12 +181,19 @@ def rotate(options: Namespace) -> None:
     from visual_memory_service.access import keys
 
     text, secret = keys.new_secret()
-    until = now() + timedelta(hours=options.former_hours)
-    change(options, lambda known: keys.rotate(known, options.name, secret, until))
+    began = now()
+    rotated = partial(
+        keys.rotate,
+        name=options.name,
+        secret=secret,
+        former_until=began + timedelta(hours=options.former_hours),
+        now=began,
+    )
+    change(options, rotated)
     print(text)
 
 
-def change(options: Namespace, by: Callable[[Sequence[Key]], list[Key]]) -> None:
+def change(options: Namespace, by: Callable[[Sequence[Key]], Sequence[Key]]) -> None:
     """Change the keys of a folder. Raises Refused."""
     from visual_memory_index.errors import FileUnavailable, in_full
     from visual_memory_service.access.key_file import BadKeyFile, KeyFile

@@ -159,7 +159,9 @@ class UnlearningWork:
         drafted = json.loads(noted.result or "{}")
         if "salt" not in drafted:
             return noted.result or ""
-        return job.retry_while(lambda: self._certified(job, memory, drafted, search, patterns))
+        result = job.retry_while(lambda: self._certified(job, memory, drafted, search, patterns))
+        ERASED_ENTRIES.add(json.loads(result)["count"])
+        return result
 
     def _certified(
         self,
@@ -180,7 +182,6 @@ class UnlearningWork:
             ended_at=now(),
             unsearchable=self.memories.indexes.unsearchable,
         )
-        ERASED_ENTRIES.add(statement.count)
         result = UnlearnResult(
             count=statement.count,
             unknown_count=drafted["asked"] - statement.count,

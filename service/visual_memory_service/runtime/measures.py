@@ -29,7 +29,9 @@ SEARCH_QUERIES = Histogram(
     "visual_memory_search_queries", "Queries that were searched for together.", POWERS
 )
 SEARCH_WAIT_SECONDS = Histogram(
-    "visual_memory_search_wait_seconds", "Time of a query from its arrival to its search.", SECONDS
+    "visual_memory_search_wait_seconds",
+    "Time of a query, or a part of a large one, until its search began.",
+    SECONDS,
 )
 SEARCH_SECONDS = Histogram("visual_memory_search_seconds", "Time of a search.", SECONDS)
 EMBED_SECONDS = Histogram(

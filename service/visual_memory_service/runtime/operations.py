@@ -8,7 +8,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, repeat
@@ -44,6 +44,7 @@ PROGRESS_SECONDS = 0.5
 CHECK_SECONDS = 0.1
 PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between tries, the last again and again
 AFTER = "It begins after the unlearning {}, which waits: {}"
+AFTER_ANOTHER = "It begins after the unlearning of another memory, which waits."
 DELETED = "Its memory was being deleted."
 AT_ONCE = 2  # further operations wait, since each may use all processors
 WAITING_MAX = 100  # of one memory
@@ -286,8 +287,10 @@ class Operations:
             return job.problem if job else ""
         jobs = list(self._jobs.values())
         first = next((each for each in jobs if each.operation.kind == UNLEARN), job)
-        behind = first is not job and first.problem
-        return AFTER.format(first.name, first.problem) if behind else job.problem
+        if first is job or not first.problem:
+            return job.problem
+        known = first.memory_name == job.memory_name  # else it may be none of the caller's affairs
+        return AFTER.format(first.name, first.problem) if known else AFTER_ANOTHER
 
     def progress(self, name: str) -> tuple[int, int]:
         """Return (done, total) of an operation that runs or ended lately, of any other (0, 0)."""
@@ -458,10 +461,16 @@ class Operations:
             if len(self._ended_progress) > ENDED_MAX:
                 del self._ended_progress[next(iter(self._ended_progress))]
             self._jobs.pop(job.name, None)
-        with suppress(errors.MemoryRefusal):  # its memory was dropped
+        try:
             state = job.memory.operations.get(job.name).state
-            OPERATIONS_ENDED.add(1, job.operation.kind.partition(" ")[0], state)
-        job.ended.set_result(None)
+            if state != "running":  # else it goes on after a restart
+                OPERATIONS_ENDED.add(1, job.operation.kind.partition(" ")[0], state)
+        except errors.MemoryRefusal:
+            pass  # its memory was dropped
+        except Exception as problem:
+            log.warning("end not counted", operation=job.name, problem=repr(problem))
+        finally:
+            job.ended.set_result(None)
 
     def _run(self, job: Job, work: Work) -> None:
         try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, NamedTuple
 
-PARTS_MAX = 1000  # of a call: a stream may go on for hours
+PARTS_MAX = 100  # of a call: a stream may go on for hours
 NOTHING = nullcontext()
 
 

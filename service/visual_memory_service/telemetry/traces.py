@@ -6,9 +6,14 @@ names of calls and callers, times and numbers, and nothing of entries.
 
 from __future__ import annotations
 
+import logging
+import queue
+import threading
 import time
 from typing import Any
 
+import grpc
+import structlog
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -20,7 +25,12 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 import visual_memory
 from visual_memory_service.runtime.timeline import Batch, Ended, Part
 
-SERVER_FAULTS = frozenset({"INTERNAL", "DATA_LOSS", "UNAVAILABLE", "UNKNOWN", "UNIMPLEMENTED"})
+SERVER_FAULTS = frozenset(
+    {"DATA_LOSS", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "UNIMPLEMENTED", "UNKNOWN"}
+)
+WAITING_MAX = 1000  # calls whose spans are not made yet
+CLOSE_SECONDS = 2.0
+log = structlog.get_logger()
 
 
 class Traces:
@@ -30,10 +40,14 @@ class Traces:
         resource = Resource.create(
             {"service.name": "visual-memory", "service.version": visual_memory.__version__}
         )
+        quiet()
+        self._ended: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("visual_memory")
         self._propagator = TraceContextTextMapPropagator()
+        self._thread = threading.Thread(target=self._make, name="traces", daemon=True)
+        self._thread.start()
 
     @classmethod
     def to(cls, endpoint: str) -> Traces:
@@ -41,7 +55,15 @@ class Traces:
         return cls(OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http:")))
 
     def add(self, call: Ended) -> None:
-        """Add the spans of a call."""
+        """Have the spans of a call made, in the thread."""
+        if self._ended.qsize() < WAITING_MAX:
+            self._ended.put(call)
+
+    def _make(self) -> None:
+        while (call := self._ended.get()) is not None:
+            self._spans(call)
+
+    def _spans(self, call: Ended) -> None:
         since = time.time() - time.monotonic()
         carrier = {name: value for name, value in call.metadata if isinstance(value, str)}
         service, _, method = call.full_name.partition("/")
@@ -53,7 +75,7 @@ class Traces:
                 "rpc.system": "grpc",
                 "rpc.service": service,
                 "rpc.method": method,
-                "rpc.grpc.status": call.status,
+                "rpc.grpc.status_code": grpc.StatusCode[call.status].value[0],
                 "enduser.id": call.principal,
             },
             start_time=nanoseconds(call.began + since),
@@ -94,8 +116,25 @@ class Traces:
         return Link(found)
 
     def close(self) -> None:
-        """Export what is left, and stop."""
-        self._provider.shutdown()
+        """Export what is left, for some seconds, and stop."""
+        self._ended.put(None)
+        self._thread.join()
+        ending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(CLOSE_SECONDS)
+
+
+class ToLog(logging.Handler):
+    """Writes what OpenTelemetry has to say into the log of the server."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.warning("traces", problem=record.getMessage())
+
+
+def quiet() -> None:
+    """Have OpenTelemetry write to the log of the server alone."""
+    theirs = logging.getLogger("opentelemetry")
+    theirs.handlers, theirs.propagate = [ToLog()], False
 
 
 def nanoseconds(seconds: float) -> int:

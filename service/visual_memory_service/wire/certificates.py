@@ -24,46 +24,48 @@ log = structlog.get_logger()
 class Certificates:
     """The files of a certificate, its private key, and the CAs of client certificates, or None.
 
-    Raises BadSetting if they cannot be used, or do not fit each other.
+    Where they have changed, and cannot be used, those of before stay. Raises BadSetting if they
+    cannot be used at the start, or do not fit each other.
     """
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
         self._certificate, self._key, self._client_ca = certificate, key, client_ca
-        self._versions = self._seen()
-        self._read()
+        self._versions, self._problem = self._seen(), ""
+        self._current = self._read()
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return what gRPC needs to listen; each handshake has the files as they are then."""
+        self._refresh()
         return grpc.dynamic_ssl_server_credentials(
-            self._read(),
-            self._changed,  # type: ignore[arg-type]  # None is for what has not changed
-            require_client_authentication=self._client_ca is not None,
+            self._current, self._latest, require_client_authentication=self._client_ca is not None
         )
 
-    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return the files if they have changed, and can be used, else None."""
+    def _latest(self) -> grpc.ServerCertificateConfiguration:
+        self._refresh()
+        return self._current
+
+    def _refresh(self) -> None:
+        """Read the files if they have changed; a problem is logged once."""
         try:
             versions = self._seen()
             if versions == self._versions:
-                return None
-            self._versions = versions
-            found = self._read()
+                return
+            self._current = self._read()
         except BadSetting as problem:
-            log.error("certificates not read", problem=str(problem), stays="the former certificate")
-            return None
-        log.info("certificates read")
-        return found
-
-    def _files(self) -> list[Path]:
-        return [self._certificate, self._key, *filter(None, [self._client_ca])]
+            if str(problem) != self._problem:
+                self._problem = str(problem)
+                log.error("certificates not read", problem=self._problem, stays="the former one")
+        else:
+            self._versions, self._problem = versions, ""
+            log.info("certificates read")
 
     def _seen(self) -> list[tuple[int, ...]]:
-        """Return what differs once a file has changed."""
+        """Return what differs once a file has changed, or may be read by others than before."""
         seen: list[tuple[int, ...]] = []
-        for path in self._files():
+        for path in filter(None, (self._certificate, self._key, self._client_ca)):
             with reading(path):
                 found = os.stat(path)
-            seen.append((found.st_ino, found.st_size, found.st_mtime_ns))
+            seen.append((found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
         return seen
 
     def _read(self) -> grpc.ServerCertificateConfiguration:

@@ -235,9 +235,9 @@ class CallScope:
         """
         self._caller = self._method.caller(self._context)
         if self._caller is not None:
-            self._method.check_scope(self._caller.key)
             self._caller.account.begin(stream=self._method.is_stream)
             self._begun = True
+            self._method.check_scope(self._caller.key)
             self.idle_seconds = self._caller.account.idle_seconds
             caller.set(self._caller)
         if self._handler.request_streaming:
@@ -304,10 +304,14 @@ class CallScope:
     async def _next(self) -> Any:
         """Return the next message of a stream, None after the last.
 
-        It waits for the debts of a caller beyond its limits.
+        It waits while the caller is in debt; what was received before is let go of meanwhile.
         """
         if self._named and self._caller is not None:
-            await self._caller.account.out_of_debt()
+            self._method.caller(self._context)  # its key may have been revoked
+            with self._connections.to_read(self._renew):
+                while await self._caller.account.wait():
+                    if not self._owed():
+                        self.held = self._admission.swap_reservation(self.held, 0)
         data = await self._receive()
         return None if data is None else await self._taken(data)
 
@@ -315,11 +319,8 @@ class CallScope:
         self.held = self._admission.swap_reservation(self.held, len(data))
         RECEIVED_BYTES.add(len(data), self._method.full_name)
         message = self._parsed(data)
-        if self._caller is not None:
-            account = self._caller.account
-            account.use(BYTES, len(data))
-            if account.limits_rate(PIXELS):
-                account.use(PIXELS, await in_thread(pixels, message))
+        if self._caller is not None and self._caller.account.limits_rate(PIXELS):
+            self._caller.account.use(PIXELS, await in_thread(pixels, message))
         return message
 
     def _parsed(self, data: bytes) -> Any:
@@ -341,7 +342,10 @@ class CallScope:
         self._note()
         try:
             with self._connections.to_read(self._renew), part("receive"):
-                return await receive(self._context)
+                data = await receive(self._context)
+            if self._caller is not None and data is not None:
+                self._caller.account.use(BYTES, len(data))
+            return data
         finally:
             self._reading = False
             self._unanswered += 1
@@ -378,7 +382,9 @@ class CallScope:
         if error is None:
             return grpc.StatusCode.OK.name
         if isinstance(error, CANCELLED):
-            return grpc.StatusCode.CANCELLED.name
+            left = self._context.time_remaining()
+            late = left is not None and left <= 0
+            return (grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED).name
         if isinstance(error, grpc.aio.AbortError):
             return str(getattr(self._context.code(), "name", self._context.code()))
         known = error if isinstance(error, REFUSALS) else foreseen(cast("Exception", error))
@@ -424,9 +430,9 @@ class CallScope:
         CALL_SECONDS.add(seconds, self._method.full_name, status)
         if self._timeline is not None and seconds >= self._slow_seconds:
             self._log.warning("slow", **call, parts=self._timeline.milliseconds())
-        if self._timeline is not None and self._trace is not None:
+        if self._timeline is not None and self._trace is not None and self._caller is not None:
             name, metadata = self._method.full_name, self._context.invocation_metadata() or ()
-            who, ended = call.get("principal", ""), self._began + seconds
+            who, ended = call["principal"], self._began + seconds
             self._trace(Ended(name, self._began, ended, status, who, self._timeline, metadata))
         if error is None:
             self._log.debug("answered", **call)

@@ -70,7 +70,7 @@ class Method:
         """Raise WrongScope if a key does not permit the call."""
         if key is ANYBODY.key:
             return
-        if not any(PERMITS[scope] & self.needs.scopes for scope in key.scopes):
+        if not any(map(key.permits, self.needs.scopes)):
             permitted = [scope for scope in SCOPES if PERMITS[scope] & self.needs.scopes]
             raise WrongScope(key.name, key.scopes, self.name, permitted)
 

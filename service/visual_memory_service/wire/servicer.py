@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 import visual_memory
 import visual_memory_index as index
+from visual_memory.scopes import WRITE
 from visual_memory.v1 import entry_pb2, memory_pb2, operation_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index.curation.judgement import LabelJudgement
@@ -37,7 +38,7 @@ from visual_memory_service.decisions.explain import explain
 from visual_memory_service.decisions.taxonomy import set_taxonomy, taxonomy_of
 from visual_memory_service.decisions.tune import check_tuning, default_rule, tune_memory
 from visual_memory_service.erasure.unlearn import UnlearningWork, certificate_of
-from visual_memory_service.errors import ConnectionEnding
+from visual_memory_service.errors import ConnectionEnding, WrongScope
 from visual_memory_service.runtime.backups import Backups
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import DELETED, Job, Operations, Work, unless_repeated
@@ -376,7 +377,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         if not request.apply:
             result = await in_thread(self.unlearning.would_unlearn, ids, served)
             counted = operations.from_unlearning(asdict(result))
-            return operations.from_dry_run(request.memory, index.UNLEARN, unlearn=counted)
+            return for_caller(
+                operations.from_dry_run(request.memory, index.UNLEARN, unlearn=counted)
+            )
         begin = partial(self.unlearning.begin, allow_missing=request.allow_missing, request=again)
         return await self._with_result(await in_thread(begin, ids, served))
 
@@ -462,6 +465,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, request: pb.CancelOperationRequest, context: Any
     ) -> operation_pb2.Operation:
         memory = await self._memory_of(request.name)
+        begun = await in_thread(memory.operations.get, request.name)
+        key = caller.get().key
+        if begun.principal != key.name and not key.permits(WRITE):
+            raise WrongScope(key.name, key.scopes, "CancelOperation of another caller's", [WRITE])
         asked = await in_thread(self.operations.cancel, memory, request.name)
         return await self._with_result(asked)
 
@@ -578,4 +585,14 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     ) -> operation_pb2.Operation:
         progress = self.operations.progress(operation.name)
         problem = self.operations.problem(operation.name)
-        return operations.from_operation(operation, progress, problem, with_result=with_result)
+        found = operations.from_operation(operation, progress, problem, with_result=with_result)
+        return for_caller(found)
+
+
+def for_caller(operation: operation_pb2.Operation) -> operation_pb2.Operation:
+    """Leave out memories that the caller's key is not for, in the result of an unlearning."""
+    key = caller.get().key
+    if key.memories and operation.HasField("unlearn"):
+        for names in (operation.unlearn.also_in, operation.unlearn.not_asked):
+            names[:] = filter(key.is_for, names)
+    return operation

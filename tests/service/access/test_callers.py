@@ -148,10 +148,10 @@ def test_a_rotated_secret_counts_until_its_time(tmp_path: Path) -> None:
     second, secret = new_secret()
     callers = Callers(file, {})
 
-    file.change(lambda keys: rotate(keys, "alice", secret, NOW + HOUR))
+    file.change(lambda keys: rotate(keys, "alice", secret, former_until=NOW + HOUR, now=NOW))
     assert find(callers, bearer(first)) == find(callers, bearer(second))
     third, secret = new_secret()
-    file.change(lambda keys: rotate(keys, "alice", secret, NOW - HOUR))
+    file.change(lambda keys: rotate(keys, "alice", secret, former_until=NOW - HOUR, now=NOW))
 
     for former in (first, second):
         with pytest.raises(RevokedKey):

@@ -85,6 +85,8 @@ def test_changes_at_the_same_time_are_all_made(tmp_path: Path) -> None:
         b"\xff",
         b'{"format": 2, "keys": []}',
         b'{"format": 1, "keys": [{"name": "ann"}]}',
+        b'{"format": 1, "keys": ["ann"]}',
+        b"[1]",
     ],
 )
 def test_a_damaged_file_is_refused_by_its_path(damage: bytes, tmp_path: Path) -> None:
@@ -103,6 +105,13 @@ def test_a_damaged_file_is_refused_by_its_path(damage: bytes, tmp_path: Path) ->
     ("field", "value"),
     [
         ("scopes", ["all"]),
+        ("scopes", "read"),
+        ("memories", "pets*"),
+        ("memories", [5]),
+        ("limits", []),
+        ("limits", {"calls": -1}),
+        ("name", "Ann"),
+        ("secrets", [{"id": "a", "sha256": "b" * 64, "until": None}]),
         ("created", "2026-12-01T00:00:00"),
         ("expires", 5),
         ("secrets", [{"id": "a"}]),
@@ -128,3 +137,28 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BadKeyFile, match="cannot be used"):
         file.read()
+
+
+def test_no_more_keys_are_made_than_can_be_read(tmp_path: Path) -> None:
+    file = KeyFile(tmp_path)
+    many = [Key(f"k{number}", ("read",), ("m" * 60,) * 20, NOW) for number in range(1000)]
+
+    with pytest.raises(KeyRefused, match="too large"):
+        file.change(lambda keys: many)
+
+    assert file.read() == []
+    file.change(lambda keys: many[:100])
+    assert len(file.read()) == 100
+
+
+def test_keys_of_another_user_are_not_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = KeyFile(tmp_path)
+    file.change(lambda keys: [ALICE])
+    monkeypatch.setattr("os.geteuid", lambda: 12_345)
+
+    with pytest.raises(KeyRefused, match="belongs to another user"):
+        file.change(lambda keys: [])
+
+    assert file.read() == [ALICE]

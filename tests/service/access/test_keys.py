@@ -86,8 +86,8 @@ def test_former_secrets_end_at_the_time_that_was_given_at_the_latest() -> None:
     _, second = new_secret()
     _, third = new_secret()
 
-    (once,) = rotate([first], "alice", second, LATER)
-    (twice,) = rotate([once], "alice", third, LATER + timedelta(hours=5))
+    (once,) = rotate([first], "alice", second, former_until=LATER, now=NOW)
+    (twice,) = rotate([once], "alice", third, former_until=LATER + timedelta(hours=5), now=NOW)
 
     assert [each.until for each in once.secrets] == [None, LATER]
     assert [each.id for each in twice.secrets] == [third.id, second.id, first.secrets[0].id]
@@ -97,7 +97,7 @@ def test_former_secrets_end_at_the_time_that_was_given_at_the_latest() -> None:
 def test_a_revoked_key_counts_again_once_rotated_but_its_former_secret_does_not() -> None:
     _, second = new_secret()
 
-    (again,) = rotate(revoke([key()], "alice", NOW), "alice", second, LATER)
+    (again,) = rotate(revoke([key()], "alice", NOW), "alice", second, former_until=LATER, now=NOW)
 
     assert again.revoked is None
     assert again.secrets == (second,)
@@ -107,7 +107,7 @@ def test_a_key_by_certificate_has_nothing_to_rotate() -> None:
     _, secret = new_secret()
 
     with pytest.raises(KeyRefused, match="by certificate"):
-        rotate([key(secrets=())], "alice", secret, NOW)
+        rotate([key(secrets=())], "alice", secret, former_until=NOW, now=NOW)
 
 
 def test_an_unknown_name_is_told_with_the_known_ones() -> None:
@@ -130,3 +130,20 @@ def test_a_key_is_for_memories_by_pattern(
     patterns: tuple[str, ...], memory: str, is_for: bool
 ) -> None:
     assert key(memories=patterns).is_for(memory) is is_for
+
+
+def test_secrets_that_have_ended_are_dropped() -> None:
+    keys, now = [key()], NOW
+    for _ in range(100):
+        now += timedelta(hours=2)
+        _, secret = new_secret()
+        keys = rotate(keys, "alice", secret, former_until=now + timedelta(hours=1), now=now)
+
+    assert len(keys[0].secrets) == 2
+
+
+def test_an_expired_key_is_not_rotated() -> None:
+    _, secret = new_secret()
+
+    with pytest.raises(KeyRefused, match="has expired"):
+        rotate([key(expires=NOW)], "alice", secret, former_until=LATER, now=LATER)

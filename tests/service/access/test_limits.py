@@ -127,23 +127,36 @@ def test_who_asks_within_the_limit_never_waits(clock: Clock) -> None:
     assert 10 <= refused <= 11
 
 
-def test_a_stream_waits_for_its_debts(clock: Clock) -> None:
-    ours = account(clock, bytes_per_second=1000)
-    ours.use(BYTES, 1500)
+def test_a_stream_waits_for_its_debts_a_moment_at_a_time(clock: Clock) -> None:
+    ours = account(clock, bytes_per_second=1000, calls_per_second=0.001)
+    with call(ours):
+        ours.use(BYTES, 3000)
     slept: list[float] = []
 
-    async def wait() -> None:
-        async def sleep(seconds: float) -> None:
-            slept.append(seconds)
-            clock.now += seconds
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.now += seconds
 
+    async def wait() -> None:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(asyncio, "sleep", sleep)
-            await ours.out_of_debt()
+            while await ours.wait():
+                pass
 
     asyncio.run(wait())
 
-    assert sum(slept) == pytest.approx(0.5)
+    assert max(slept) <= 0.5
+    assert sum(slept) == pytest.approx(2.0)
+
+
+def test_a_stream_with_a_debt_of_long_is_refused_with_the_time(clock: Clock) -> None:
+    ours = account(clock, bytes_per_second=1000)
+    ours.use(BYTES, 61_000)
+
+    with pytest.raises(LimitReached) as caught:
+        asyncio.run(ours.wait())
+
+    assert caught.value.seconds == pytest.approx(60.0)
 
 
 def test_other_limits_count_at_once_and_the_same_forgive_nothing(clock: Clock) -> None:
@@ -174,8 +187,19 @@ def test_limits_are_read(texts: list[str], limits: Mapping[str, float]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "calls", "call=3", "calls=", "calls=0", "calls=-1", "calls=nan", "calls=inf", "calls=x"],
+    [
+        "",
+        "calls",
+        "call=3",
+        "calls=",
+        "calls=0",
+        "calls=-1",
+        "calls=nan",
+        "calls=1e-9",
+        "calls=inf",
+        "calls=x",
+    ],
 )
 def test_what_is_no_limit_is_refused_by_name(text: str) -> None:
-    with pytest.raises(BadLimit, match=r"NAME=NUMBER|positive number"):
+    with pytest.raises(BadLimit, match=r"NAME=NUMBER|a number of at least"):
         parse_limits([text])

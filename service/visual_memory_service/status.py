@@ -150,6 +150,21 @@ def retry(refusal: Exception) -> error_details_pb2.RetryInfo | None:
     return info
 
 
+def code_name(error: BaseException | None, *, late: bool) -> str:
+    """Return the name of the code that a call ends with, which was ``late`` for its deadline."""
+    if error is None:
+        return StatusCode.OK.name
+    if not isinstance(error, Exception):
+        return (StatusCode.DEADLINE_EXCEEDED if late else StatusCode.CANCELLED).name
+    return CODES[type(error if isinstance(error, REFUSALS) else foreseen(error))].name
+
+
+def code_number(name: str) -> int:
+    """Return the number of the code of this name."""
+    number: int = StatusCode[name].value[0]
+    return number
+
+
 def foreseen(error: Exception) -> Exception:
     """Return the refusal to answer with for an exception that is no refusal, such as MemoryError.
 

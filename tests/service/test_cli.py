@@ -263,7 +263,8 @@ def arguments_of(parser: ArgumentParser) -> Iterator[Any]:
         "export pets {}",
         "check --data {}",
         "accept pets --data {}",
-        "keys --rotate {}",
+        "signing-keys --rotate {}",
+        "keys list --data {}",
         "assess pets --page {}",
         "assess pets --page page.html --images {}",
         "insert pets {}",
@@ -347,8 +348,11 @@ def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
         (["serve", "--data", "a", "--listen", "{server}"], "cannot be listened on"),
         (["serve", "--data", "a", "--device", "cuda"], "The device cannot be a GPU: "),
         (["serve", "--data", "a", "--threads", "0"], "threads must be at least 1"),
-        (["keys", "--rotate", "empty"], "empty is no data folder that a server has used"),
-        (["keys", "--rotate", "nowhere"], "nowhere is no data folder that a server has used"),
+        (["signing-keys", "--rotate", "empty"], "empty is no data folder that a server has used"),
+        (
+            ["signing-keys", "--rotate", "nowhere"],
+            "nowhere is no data folder that a server has used",
+        ),
         (["demo", "--images", "labels"], "the demo needs two"),
     ],
 )

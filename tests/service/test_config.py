@@ -40,7 +40,7 @@ def test_a_flag_goes_over_the_file(file: Path) -> None:
         ("data = ", "is not TOML"),
         (f"data = {'[' * 100_000}", "is not TOML: maximum recursion depth"),
         ("\udcff", "is not TOML"),
-        ("colour = 1", '"colour"; known are allow_embedder, calls_max'),
+        ("colour = 1", '"colour"; known are allow_anyone, allow_embedder, calls_max'),
         ("data = 1", "data has the wrong type: it must be a text in quotes."),
         ('threads = "2"', "threads has the wrong type"),
         ("threads = true", "threads has the wrong type: it must be a whole number."),

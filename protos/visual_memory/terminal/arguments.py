@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
-from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
+from argparse import (
+    Action,
+    ArgumentParser,
+    ArgumentTypeError,
+    Namespace,
+    _ActionsContainer,
+    _SubParsersAction,
+)
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
 import visual_memory
-from visual_memory.files import read_file
 from visual_memory.terminal.refused import Refused, WrongUsage
 
 SERVER = "127.0.0.1:50051"
@@ -106,6 +112,17 @@ def ask_server(parser: ArgumentParser, command: Command) -> None:
         default=os.environ.get("VISUAL_MEMORY_SERVER") or SERVER,
         help=f"default: $VISUAL_MEMORY_SERVER, else {SERVER}",
     )
+    add_connection(to)
+
+    def ask(options: Namespace) -> int | None:
+        with connect(options) as client:
+            return command(client, options)
+
+    parser.set_defaults(run=ask)
+
+
+def add_connection(to: _ActionsContainer) -> None:
+    """Add the options of a connection, but for the server's address."""
     for option, variable, help in FILES:
         to.add_argument(
             option,
@@ -125,12 +142,6 @@ def ask_server(parser: ArgumentParser, command: Command) -> None:
         default=60.0,
         help="for one message with its retries; default: 60",
     )
-
-    def ask(options: Namespace) -> int | None:
-        with connect(options) as client:
-            return command(client, options)
-
-    parser.set_defaults(run=ask)
 
 
 def connect(options: Namespace) -> visual_memory.Client:
@@ -158,6 +169,8 @@ def api_key(options: Namespace) -> str | None:
     """Return the key in the file that was named, or the environment's. Raises InvalidArgument."""
     if options.api_key_file is None:
         return os.environ.get(API_KEY) or None
+    from visual_memory.files import read_file  # which loads gRPC
+
     return read_file(options.api_key_file, "api_key").decode(errors="replace").strip()
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import visual_memory
 from visual_memory import NotFound
-from visual_memory.terminal.arguments import Commands, add, add_json, connect, seconds
+from visual_memory.terminal.arguments import Commands, add, add_connection, add_json, connect
 from visual_memory.terminal.output import plural, print_json, print_table, printable, say
 from visual_memory.terminal.refused import Refused, listed
 from visual_memory_service.console.arguments import add_path
@@ -40,18 +40,13 @@ def add_to(commands: Commands) -> None:
         help="the key that must have signed it: a file with PEM or hex, or the hex itself; "
         "repeatable: any of them",
     )
-    parser.add_argument(
+    to = parser.add_argument_group("connection")
+    to.add_argument(
         "--server",
         metavar="HOST:PORT",
         help="check that a key of this server signed it, and that its audit log has the erasure",
     )
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=60.0,
-        help="for one message to the server with its retries; default: 60",
-    )
+    add_connection(to)
     parser.add_argument("--memory", metavar="NAME", help="the memory that it must name")
     parser.add_argument(
         "--id", metavar="ID", nargs="+", action="extend", default=[], help="ids that it must cover"

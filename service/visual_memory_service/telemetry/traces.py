@@ -12,18 +12,19 @@ import threading
 import time
 from typing import Any
 
-import grpc
 import structlog
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.trace import Link, SpanKind, StatusCode, set_span_in_context
+from opentelemetry.trace import Link, SpanKind, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.trace.status import StatusCode as SpanStatus
 
 import visual_memory
 from visual_memory_service.runtime.timeline import Batch, Ended, Part
+from visual_memory_service.status import code_number
 
 SERVER_FAULTS = frozenset(
     {"DATA_LOSS", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "UNIMPLEMENTED", "UNKNOWN"}
@@ -75,7 +76,7 @@ class Traces:
                 "rpc.system": "grpc",
                 "rpc.service": service,
                 "rpc.method": method,
-                "rpc.grpc.status_code": grpc.StatusCode[call.status].value[0],
+                "rpc.grpc.status_code": code_number(call.status),
                 "enduser.id": call.principal,
             },
             start_time=nanoseconds(call.began + since),
@@ -85,7 +86,7 @@ class Traces:
             for part in call.timeline.parts:
                 self._add_part(part, inside, since)
         if call.status in SERVER_FAULTS:
-            span.set_status(StatusCode.ERROR)
+            span.set_status(SpanStatus.ERROR)
         span.end(nanoseconds(call.ended + since))
 
     def _add_part(self, part: Part, inside: Context, since: float) -> None:

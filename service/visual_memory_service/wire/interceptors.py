@@ -10,7 +10,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import grpc
 import structlog
@@ -33,7 +33,7 @@ from visual_memory_service.runtime.measures import (
 )
 from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.runtime.timeline import Ended, Timeline, Watch, part, timeline
-from visual_memory_service.status import CODES, REFUSALS, answer, foreseen
+from visual_memory_service.status import REFUSALS, answer, code_name, foreseen
 from visual_memory_service.wire.admission import PRESSED_SECONDS, AdmissionControl
 from visual_memory_service.wire.connections import Connections
 from visual_memory_service.wire.methods import Method
@@ -379,16 +379,10 @@ class CallScope:
 
     def _status(self, error: BaseException | None) -> str:
         """Return the name of the gRPC code that the call ends with."""
-        if error is None:
-            return grpc.StatusCode.OK.name
-        if isinstance(error, CANCELLED):
-            left = self._context.time_remaining()
-            late = left is not None and left <= 0
-            return (grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED).name
         if isinstance(error, grpc.aio.AbortError):
             return str(getattr(self._context.code(), "name", self._context.code()))
-        known = error if isinstance(error, REFUSALS) else foreseen(cast("Exception", error))
-        return CODES[type(known)].name
+        left = self._context.time_remaining()
+        return code_name(error, late=left is not None and left <= 0)
 
     def end_silent(self) -> None:
         """End the call because its client is silent."""

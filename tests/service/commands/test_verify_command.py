@@ -60,7 +60,7 @@ def test_without_a_key_it_names_the_signer_and_promises_no_more(run: Run) -> Non
         "The certificate is whole. Erased at 2026-01-31 12:00:05 UTC: 2 entries of pets.",
         f"It is signed by the key {PUBLIC.hex()}, with the fingerprint {FINGERPRINT}.",
         "Anybody can sign with a key of their own: look whether this is one that visual-memory "
-        "keys prints, or add --public-key FILE.",
+        "signing-keys prints, or add --public-key FILE.",
     ]
 
 

@@ -14,6 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import WITHOUT_ID, Entry
+from visual_memory_service.access.callers import ANYBODY, caller
 from visual_memory_service.config import Settings
 from visual_memory_service.erasure.unlearn import nothing_erased
 from visual_memory_service.runtime.memories import Memories
@@ -37,6 +38,7 @@ def test_a_call_waits_for_an_operation_that_no_job_works_on(tmp_path: Path) -> N
                 memories, unused, works, unused, unused, unused, settings, asyncio.Event()
             )
             at_end.set(ExitStack())
+            caller.set(ANYBODY)
             start = time.monotonic()
             first = await servicer.WaitOperation(request, None)
             seconds = time.monotonic() - start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -125,7 +126,10 @@ def test_a_collector_that_is_away_costs_no_call(start: Callable[..., Server]) ->
         for _ in range(50):
             client.server_info()
         assert client.memories() is not None
+    began = time.monotonic()
     assert server.end() == 0
+    assert time.monotonic() - began < 10.0
+    assert all(line.startswith("{") for line in server.last_log.splitlines() if line)
 
 
 def test_what_is_no_url_is_refused(command: Run, tmp_path: Path) -> None:

@@ -303,3 +303,31 @@ def test_an_import_names_its_principal(keys: Keys) -> None:
         events = list(client.memory("pets-imported").audit_events())
     assert memory.name == "pets-imported"
     assert {each.principal for each in events[1:]} == {"of-pets-write"}
+
+
+def test_a_caller_cancels_its_own_operations_and_those_of_others_only_to_write(keys: Keys) -> None:
+    with keys.client("admin") as admin:
+        memory = admin.create_memory("pets-cancelled", dimension=32)
+        rows = np.random.default_rng(3).standard_normal((20_000, 32))
+        memory.insert(vectors=rows, labels=[f"l{at % 50}" for at in range(len(rows))])
+        theirs = memory.check(wait=False)
+    with keys.client("read") as reader:
+        own = reader.memory("pets-cancelled").assess(wait=False)
+        with pytest.raises(visual_memory.PermissionDenied, match="another caller's needs write"):
+            reader.cancel(theirs.name)
+        reader.cancel(own.name)
+        assert reader.wait(own.name).state == "cancelled"
+
+
+def test_an_unlearning_does_not_tell_of_memories_that_the_key_is_not_for(keys: Keys) -> None:
+    with keys.client("admin") as admin:
+        for name in ("pets-same", "secret-same"):
+            admin.create_memory(name, dimension=4).insert(
+                vectors=np.eye(4)[3:] * 0.5, labels=["x"], ids=["same"]
+            )
+    with keys.client("of-pets-erase") as eraser, keys.client("erase") as all_of_them:
+        shown = eraser.memory("pets-same").unlearn(ids=["same"], dry_run=True)
+        everything = all_of_them.memory("pets-same").unlearn(ids=["same"], dry_run=True)
+
+    assert "secret-same" in everything.also_in
+    assert not any(name.startswith(("secret", "others")) for name in shown.also_in)

@@ -254,3 +254,37 @@ def test_files_that_cannot_be_used_are_named_at_the_start(
     with structlog.testing.capture_logs() as lines:
         Certificates(ours.certificate, ours.key, authority.path)
     assert not lines
+
+
+def test_files_that_become_unusable_do_not_keep_a_server_from_listening_anew(
+    tmp_path: Path, authority: Authority
+) -> None:
+    pair = authority.issue("server")
+    whole = pair.key.read_bytes()
+    certificates = Certificates(*pair, None)
+    pair.key.write_text("half a ke")
+
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(3):
+            certificates.credentials()
+    pair.key.write_bytes(whole)
+    with structlog.testing.capture_logs() as later:
+        certificates.credentials()
+
+    assert [line["event"] for line in lines] == ["certificates not read"]
+    assert [line["event"] for line in later] == ["certificates read"]
+
+
+def test_a_file_that_may_be_read_later_is_read_then(tmp_path: Path, authority: Authority) -> None:
+    pair = authority.issue("server")
+    certificates = Certificates(*pair, None)
+    moved = pair.key.rename(tmp_path / "moved.pem")
+
+    with structlog.testing.capture_logs() as lines:
+        certificates.credentials()
+    moved.rename(pair.key)
+    with structlog.testing.capture_logs() as later:
+        certificates.credentials()
+
+    assert [line["event"] for line in lines] == ["certificates not read"]
+    assert [line["event"] for line in later] == ["certificates read"]

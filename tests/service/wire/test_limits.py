@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from tests.conftest import Server, to_picture, to_vectors
+from tests.conftest import Server, to_batch, to_picture, to_vectors
 
 import visual_memory
 from visual_memory import errors
@@ -79,7 +80,6 @@ def refused(call: Any) -> visual_memory.Error | None:
 
 def test_calls_at_once(limited: Limited) -> None:
     ask = limited.stub("at-once", calls=3)
-    operation = pb.WaitOperationRequest(name="pets/0")
     held = [ask("ImportEntries", iter_forever()) for _ in range(3)]
     time.sleep(0.5)
 
@@ -87,7 +87,6 @@ def test_calls_at_once(limited: Limited) -> None:
     for call in held:
         call.cancel()
 
-    assert operation.name
     assert error is not None
     assert (error.code, error.reason) == (
         grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -187,6 +186,97 @@ def test_an_import_is_slowed_down_rather_than_refused(limited: Limited) -> None:
 
     assert len(inserted.ids) == count
     assert seconds > 2.0  # 49 MB, of which 12 MB go at once
+
+
+def batch_of(count: int, offset: int) -> pb.ImportEntriesRequest:
+    """Return a message of an import with so many entries."""
+    ids = [f"{offset + at}" for at in range(count)]
+    rows = np.random.default_rng(offset).standard_normal((count, DIMENSION))
+    step = pb.ImportBatch(offset=offset, batch=to_batch(rows, ids))
+    return pb.ImportEntriesRequest(batch=step)
+
+
+def test_a_stream_in_debt_holds_nothing_and_ends_with_the_server(
+    start: Callable[..., Server], tmp_path: Path
+) -> None:
+    text = add(tmp_path / "data", "importer", bytes_per_second=2e6)
+    (tmp_path / "server.toml").write_text(
+        "message_bytes_max = 20000000\npending_bytes_max = 70000000\n"
+    )
+    server = start(None, "--config", str(tmp_path / "server.toml"), "--erasure", "files")
+    metadata = (("api-key", text),)
+    server.stub.CreateMemory(
+        pb.CreateMemoryRequest(name="pets", dimension=DIMENSION), metadata=metadata
+    )
+    over = threading.Event()
+
+    def messages() -> Iterator[pb.ImportEntriesRequest]:
+        begin = pb.ImportStart(memory="pets", request_id="one")
+        yield pb.ImportEntriesRequest(start=begin)
+        yield batch_of(4000, 0)  # 16 MB, which hold 48 of 70
+        over.wait(30)
+
+    answers = server.stub.ImportEntries(messages(), metadata=metadata)
+    stored = 0
+    while stored < 4000:
+        stored += len(next(answers).ids)
+    time.sleep(1.0)
+    other = visual_memory.connect(
+        server.address, api_key=add(tmp_path / "data", "other"), timeout=3
+    )
+    rows = np.random.default_rng(9).standard_normal((4000, DIMENSION))
+    other.memory("pets").insert(vectors=rows, labels=["x"] * 4000)
+    other.close()
+    began = time.monotonic()
+    assert server.end() == 0
+    seconds = time.monotonic() - began
+    over.set()
+
+    assert seconds < 10.0
+    with pytest.raises(grpc.RpcError) as caught:
+        list(answers)
+    assert errors.from_rpc(caught.value, "").reason in ("CONNECTIONS_RENEWED", "")
+
+
+def test_what_is_refused_is_paid_for_too(limited: Limited) -> None:
+    ask = limited.stub("garbage", bytes_per_second=1e5)
+    large = pb.InsertEntriesRequest(
+        memory="nobody", batch=to_batch(np.ones((200, DIMENSION)), "x" * 200)
+    )
+
+    came = [refused(ask("InsertEntries", large)) for _ in range(4)]
+
+    reasons = [error.reason for error in came if error is not None]
+    assert len(reasons) == 4
+    assert reasons[0] != "LIMIT_REACHED"
+    assert set(reasons[1:]) == {"LIMIT_REACHED"}
+
+
+def test_a_stream_of_a_revoked_key_ends_with_its_next_message(limited: Limited) -> None:
+    limited.free.create_memory("revoked", dimension=DIMENSION)
+    ask = limited.stub("stolen")
+    revoked = threading.Event()
+
+    def messages() -> Iterator[pb.ImportEntriesRequest]:
+        begin = pb.ImportStart(memory="revoked", request_id="one")
+        yield pb.ImportEntriesRequest(start=begin)
+        yield batch_of(3, 0)
+        revoked.wait(30)
+        yield batch_of(3, 3)
+
+    answers = ask("ImportEntries", messages())
+    stored = 0
+    while stored < 3:
+        stored += len(next(answers).ids)
+    KeyFile(limited.server.data).change(
+        lambda known: keys.revoke(known, "stolen", datetime.now(UTC))
+    )
+    revoked.set()
+
+    with pytest.raises(grpc.RpcError) as caught:
+        list(answers)
+    assert errors.from_rpc(caught.value, "").reason == "REVOKED_KEY"
+    assert limited.free.memory("revoked").info().count <= 6
 
 
 def test_limits_change_while_the_server_runs(limited: Limited) -> None:

@@ -277,8 +277,10 @@ class Operations:
         await until_seen(found, jobs)
         return found
 
-    def problem(self, name: str) -> str:
+    def problem(self, name: str, is_shown: Callable[[str], object] = str) -> str:
         """Return what a running operation waits for, or an empty text.
+
+        Another memory is named if ``is_shown`` of its name is true.
 
         Erasures are done one after another: the problem of the first is one of the others, too.
         """
@@ -289,8 +291,8 @@ class Operations:
         first = next((each for each in jobs if each.operation.kind == UNLEARN), job)
         if first is job or not first.problem:
             return job.problem
-        known = first.memory_name == job.memory_name  # else it may be none of the caller's affairs
-        return AFTER.format(first.name, first.problem) if known else AFTER_ANOTHER
+        shown = is_shown(first.memory_name)
+        return AFTER.format(first.name, first.problem) if shown else AFTER_ANOTHER
 
     def progress(self, name: str) -> tuple[int, int]:
         """Return (done, total) of an operation that runs or ended lately, of any other (0, 0)."""

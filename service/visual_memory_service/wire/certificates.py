@@ -36,13 +36,21 @@ class Certificates:
     def credentials(self) -> grpc.ServerCredentials:
         """Return what gRPC needs to listen; each handshake has the files as they are then."""
         self._refresh()
-        return grpc.dynamic_ssl_server_credentials(
-            self._current, self._latest, require_client_authentication=self._client_ca is not None
-        )
+        told = self._current
 
-    def _latest(self) -> grpc.ServerCertificateConfiguration:
-        self._refresh()
-        return self._current
+        def changed() -> grpc.ServerCertificateConfiguration | None:
+            nonlocal told
+            self._refresh()
+            if told is self._current:
+                return None
+            told = self._current
+            return told
+
+        return grpc.dynamic_ssl_server_credentials(
+            told,
+            changed,  # type: ignore[arg-type]  # None is for what has not changed
+            require_client_authentication=self._client_ca is not None,
+        )
 
     def _refresh(self) -> None:
         """Read the files if they have changed; a problem is logged once."""

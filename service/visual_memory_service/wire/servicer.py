@@ -584,7 +584,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         self, operation: index.Operation, *, with_result: bool
     ) -> operation_pb2.Operation:
         progress = self.operations.progress(operation.name)
-        problem = self.operations.problem(operation.name)
+        problem = self.operations.problem(operation.name, caller.get().key.is_for)
         found = operations.from_operation(operation, progress, problem, with_result=with_result)
         return for_caller(found)
 

@@ -23,7 +23,7 @@ WITHOUT = (
         ("serve --data data", "a server"),
         ("check --data data", "checking a data folder"),
         ("accept pets --data data", "accepting a memory"),
-        ("keys --rotate data", "making a key"),
+        ("signing-keys --rotate data", "making a key"),
         ("reranker crops", "a re-ranker"),
         ("reranker chat --url http://127.0.0.1:1/v1 --model some", "a re-ranker"),
         ("demo", "the demo"),

@@ -452,13 +452,13 @@ def test_a_certificate_by_a_former_key_is_still_trusted(
     insert_people(album, person_ids(1))
     certificate = album.unlearn(person_ids(1))
     server.end()
-    assert run(["keys", "--rotate", str(server.data)]) == 0
+    assert run(["signing-keys", "--rotate", str(server.data)]) == 0
     server.start()
 
     with visual_memory.connect(server.address) as client:
         keys = client.server_info().public_keys
     capsys.readouterr()
-    assert run(["keys", "--json", "--server", server.address]) == 0
+    assert run(["signing-keys", "--json", "--server", server.address]) == 0
 
     assert json.loads(capsys.readouterr().out) == [
         {"public_key": keys[0], "former": False},

@@ -142,11 +142,16 @@ def test_a_scope_permits_what_the_table_says(call: str, scope: str, keys: Keys) 
         assert reason == "WRONG_SCOPE"
 
 
-@pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("call", [call for call, each in CALLS.items() if each.memories])
+@pytest.mark.parametrize(
+    ("call", "scope"),
+    [
+        (call, scope)
+        for call, each in CALLS.items()
+        for scope in SCOPES
+        if each.memories and PERMITS[scope] & each.scopes
+    ],
+)
 def test_a_key_of_some_memories_is_refused_for_others(call: str, scope: str, keys: Keys) -> None:
-    if not PERMITS[scope] & CALLS[call].scopes:
-        pytest.skip("the scope does not permit the call")
     text = keys.texts[f"of-pets-{scope}"]
 
     for other in ("others", "nothing", "pet"):
@@ -217,8 +222,10 @@ def test_what_is_public_needs_no_key(start: Callable[..., Server], tmp_path: Pat
 
 def test_a_key_sees_the_memories_that_it_is_for(keys: Keys) -> None:
     with keys.client("read") as all_of_them, keys.client("of-pets-read") as some:
-        assert [each.name for each in all_of_them.memories()] == ["others", "pets"]
-        assert [each.name for each in some.memories()] == ["pets"]
+        assert {"others", "pets"} <= {each.name for each in all_of_them.memories()}
+        shown = {each.name for each in some.memories()}
+        assert "pets" in shown
+        assert all(name.startswith("pets") for name in shown)
         assert some.memory("pets").classify(vectors=np.eye(4)[:1], k=1)[0].label == "cat"
         with pytest.raises(visual_memory.PermissionDenied, match='not for "others"'):
             some.memory("others").info()

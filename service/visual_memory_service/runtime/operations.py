@@ -469,7 +469,7 @@ class Operations:
                 OPERATIONS_ENDED.add(1, job.operation.kind.partition(" ")[0], state)
         except errors.MemoryRefusal:
             pass  # its memory was dropped
-        except Exception as problem:
+        except Exception as problem:  # such as of no memory: those who wait are told all the same
             log.warning("end not counted", operation=job.name, problem=repr(problem))
         finally:
             job.ended.set_result(None)

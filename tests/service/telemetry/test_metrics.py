@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.conftest import Server, to_picture
-from tests.service.conftest import Run, refused
+from tests.service.telemetry.conftest import Refuse
 
 import visual_memory
 from visual_memory import Client
@@ -139,23 +139,11 @@ def test_every_metric_is_in_the_documents(server: Measured, client: Client) -> N
 
 
 def test_an_address_that_is_taken_is_refused_before_anything_is_served(
-    command: Run, tmp_path: Path
+    refusal_to_serve: Refuse,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        sentence = refused(
-            command(
-                "serve",
-                "--data",
-                tmp_path / "data",
-                "--listen",
-                "127.0.0.1:0",
-                "--erasure",
-                "files",
-                "--metrics-listen",
-                address,
-            )
-        )
+        sentence = refusal_to_serve("--metrics-listen", address)
 
     assert sentence.endswith(
         f"metrics_listen {address} cannot be listened on: Address already in use.\n"
@@ -163,20 +151,8 @@ def test_an_address_that_is_taken_is_refused_before_anything_is_served(
 
 
 @pytest.mark.parametrize("address", ["here", "127.0.0.1", "127.0.0.1:99999", ":1"])
-def test_what_is_no_address_is_refused(address: str, command: Run, tmp_path: Path) -> None:
-    sentence = refused(
-        command(
-            "serve",
-            "--data",
-            tmp_path / "data",
-            "--listen",
-            "127.0.0.1:0",
-            "--erasure",
-            "files",
-            "--metrics-listen",
-            address,
-        )
-    )
+def test_what_is_no_address_is_refused(address: str, refusal_to_serve: Refuse) -> None:
+    sentence = refusal_to_serve("--metrics-listen", address)
 
     assert "metrics_listen must be HOST:PORT" in sentence
 

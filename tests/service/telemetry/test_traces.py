@@ -14,7 +14,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.conftest import Server, to_picture, to_vectors
-from tests.service.conftest import Run, refused
+from tests.service.telemetry.conftest import Refuse
 
 import visual_memory
 from visual_memory.v1 import entry_pb2
@@ -132,20 +132,8 @@ def test_a_collector_that_is_away_costs_no_call(start: Callable[..., Server]) ->
     assert all(line.startswith("{") for line in server.last_log.splitlines() if line)
 
 
-def test_what_is_no_url_is_refused(command: Run, tmp_path: Path) -> None:
-    sentence = refused(
-        command(
-            "serve",
-            "--data",
-            tmp_path / "data",
-            "--listen",
-            "127.0.0.1:0",
-            "--erasure",
-            "files",
-            "--traces-to",
-            "127.0.0.1:4317",
-        )
-    )
+def test_what_is_no_url_is_refused(refusal_to_serve: Refuse) -> None:
+    sentence = refusal_to_serve("--traces-to", "127.0.0.1:4317")
 
     assert 'traces_to must be a URL of http or https, but is "127.0.0.1:4317"' in sentence
 

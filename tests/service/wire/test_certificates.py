@@ -76,9 +76,7 @@ def test_a_certificate_that_has_ended_is_not_trusted(
     server = start(tmp_path / "data", *flags(authority.issue("late", days=-1)))
 
     with (
-        visual_memory.connect(
-            server.address, root_certificates=authority.path, timeout=HANDSHAKE
-        ) as client,
+        Secured(server, authority).connect() as client,
         pytest.raises(visual_memory.Unavailable, match="No secure connection"),
     ):
         client.server_info()
@@ -96,9 +94,7 @@ def test_plain_text_to_a_port_of_tls_is_told_what_it_wants(secured: Secured) -> 
 
 def test_tls_to_a_plain_port_is_refused_in_words(server: Server, authority: Authority) -> None:
     with (
-        visual_memory.connect(
-            server.address, root_certificates=authority.path, timeout=HANDSHAKE
-        ) as client,
+        Secured(server, authority).connect() as client,
         pytest.raises(visual_memory.Unavailable, match="No secure connection"),
     ):
         client.server_info()

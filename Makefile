@@ -10,7 +10,7 @@ STUBS := .venv-stubs
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SERVER := $(VENV)/.installed-server
-EXTRAS := cpu,parquet,lite,telemetry,bench,dev
+EXTRAS := cpu,parquet,lite,http,telemetry,bench,dev
 TESTS ?=
 ROOM ?=
 # Tests wait for disks, clocks and servers, so there are half as many again as cores.

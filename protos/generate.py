@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+import google.api
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 PROTOS = Path(__file__).resolve().parent
 BINARIES = Path(sys.executable).parent
 # Written by old tools: stubs run with the libraries of their time and later ones.
 TOOLS = PROTOS.parent / ".venv-stubs" / "bin"
+RULES = Path(google.api.__path__[0]).parents[1]  # the folder of google/api/http.proto
+OPENAPI = PROTOS.parent / "service/visual_memory_service/http/openapi.json"
 ASYNCIO, BLOCKING = "visual_memory/aio.py", "visual_memory/client.py"
 TO_BLOCK = (
     (
@@ -34,31 +41,43 @@ TO_BLOCK = (
 
 
 def generate() -> None:
-    """Generate the stubs beside the .proto files, and ``client.py`` from ``aio.py``."""
-    write_stubs()
+    """Generate the stubs beside the .proto files, ``client.py`` from ``aio.py``, and OpenAPI."""
+    protoc(
+        f"--plugin=protoc-gen-mypy={TOOLS / 'protoc-gen-mypy'}",
+        f"--plugin=protoc-gen-mypy_grpc={TOOLS / 'protoc-gen-mypy_grpc'}",
+        "--python_out=.",
+        "--grpc_python_out=.",
+        "--mypy_out=quiet:.",
+        "--mypy_grpc_out=quiet:.",
+    )
     source = (PROTOS / ASYNCIO).read_text(encoding="utf-8")
     (PROTOS / BLOCKING).write_text(blocking(source), encoding="utf-8")
+    OPENAPI.write_text(openapi(), encoding="utf-8")
 
 
-def write_stubs() -> None:
-    """Generate the Python and type stubs of every .proto below this folder, with protoc."""
-    subprocess.run(
-        [
-            TOOLS / "python",
-            "-m",
-            "grpc_tools.protoc",
-            f"--plugin=protoc-gen-mypy={TOOLS / 'protoc-gen-mypy'}",
-            f"--plugin=protoc-gen-mypy_grpc={TOOLS / 'protoc-gen-mypy_grpc'}",
-            f"-I{PROTOS}",
-            "--python_out=.",
-            "--grpc_python_out=.",
-            "--mypy_out=quiet:.",
-            "--mypy_grpc_out=quiet:.",
-            *sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto")),
-        ],
-        check=True,
-        cwd=PROTOS,
-    )
+def protoc(*options: str | Path, python: Path = TOOLS / "python") -> None:
+    """Run protoc with every .proto below this folder."""
+    protos = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
+    command: list[str | Path] = [
+        python,
+        "-W",
+        "ignore",
+        "-m",
+        "grpc_tools.protoc",
+        f"-I{PROTOS}",
+        f"-I{RULES}",
+    ]
+    subprocess.run([*command, *options, *protos], check=True, cwd=PROTOS)
+
+
+def openapi(python: Path = TOOLS / "python") -> str:
+    """Return the OpenAPI description of the calls by HTTP, as JSON."""
+    from openapi import described  # the stubs that it imports may have been written just now
+
+    with tempfile.NamedTemporaryFile() as file:
+        protoc(f"--descriptor_set_out={file.name}", "--include_source_info", python=python)
+        files = FileDescriptorSet.FromString(Path(file.name).read_bytes())
+    return json.dumps(described(files), indent=1, ensure_ascii=False) + "\n"
 
 
 def blocking(source: str) -> str:

@@ -24,6 +24,8 @@ from google.protobuf.descriptor_pb2 import (
     ServiceDescriptorProto,
 )
 
+from generate import OPENAPI, openapi, protoc
+
 PROTOS = Path(__file__).resolve().parents[1] / "protos"
 FILES = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
 BLOCKING = "import generate; print(generate.blocking(open(generate.ASYNCIO).read()), end='')"
@@ -33,8 +35,7 @@ BLOCKING = "import generate; print(generate.blocking(open(generate.ASYNCIO).read
 def parsed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FileDescriptorProto]:
     """The descriptor of each .proto, as the installed compiler reads it."""
     written = tmp_path_factory.mktemp("parsed") / "set"
-    command = [sys.executable, "-W", "ignore", "-m", "grpc_tools.protoc", f"-I{PROTOS}"]
-    subprocess.run([*command, f"--descriptor_set_out={written}", *FILES], check=True, cwd=PROTOS)
+    protoc(f"--descriptor_set_out={written}", python=Path(sys.executable))
     files = FileDescriptorSet.FromString(written.read_bytes()).file
     for file in files:
         for message in messages(file):
@@ -194,3 +195,7 @@ def test_every_proto_has_its_four_stubs() -> None:
     paths = [*PROTOS.rglob("*_pb2*.py"), *PROTOS.rglob("*_pb2*.pyi")]
 
     assert {str(path.relative_to(PROTOS)) for path in paths} == wanted
+
+
+def test_the_openapi_description_is_that_of_the_protos() -> None:
+    assert OPENAPI.read_text(encoding="utf-8") == openapi(python=Path(sys.executable))

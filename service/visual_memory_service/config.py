@@ -24,11 +24,12 @@ CPU: Final = "cpu"
 CUDA: Final = "cuda"
 DEVICES = ("auto", CPU, CUDA)
 MEBIBYTE = 1 << 20
-LISTS = ("allow_embedder", "reranker", "public", "key_limits")
+LISTS = ("allow_embedder", "reranker", "public", "key_limits", "http_origins")
 PATHS = ("data", "tls_certificate", "tls_key", "tls_client_ca")
 SWITCHES = ("allow_anyone",)
 PUBLIC = ("server-info", "reflection")
 RERANKER = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})=[^=/\s]+:(\d{1,5})", re.ASCII)
+ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?", re.ASCII)
 PORT_MAX = 65_535
 INT32_MAX = (1 << 31) - 1
 # Upper limits are those of numbers in protobuf or gRPC, or for pixels that of Pillow itself.
@@ -90,8 +91,9 @@ class Settings(Bounds):
     for those that it names itself. With ``allow_anyone`` a server without keys may listen where
     other machines reach it. The ``tls_`` files are PEM: the server's certificate with its chain,
     its private key, and the CAs of client certificates, which are then required. Calls that take
-    ``slow_seconds`` are logged with what they spent their time on. Metrics are served at
-    ``metrics_listen``, HOST:PORT, and traces are sent to the OTLP endpoint ``traces_to``, a URL.
+    ``slow_seconds`` are logged with what they spent their time on. JSON over HTTP is served at
+    ``http_listen`` and metrics at ``metrics_listen``, HOST:PORT; pages of ``http_origins`` may call
+    by HTTP. Traces are sent to the OTLP endpoint ``traces_to``, a URL.
     """
 
     data: Path
@@ -105,6 +107,8 @@ class Settings(Bounds):
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     slow_seconds: float = 5.0
+    http_listen: str | None = None
+    http_origins: tuple[str, ...] = ()
     metrics_listen: str | None = None
     traces_to: str | None = None
     erasure: Erasure = FILES_AND_MEMORY
@@ -144,6 +148,12 @@ class Settings(Bounds):
             )
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise BadSetting("tls_client_ca needs tls_certificate and tls_key.")
+        for origin in self.http_origins:
+            if not ORIGIN.fullmatch(origin):
+                raise BadSetting(
+                    "http_origins must be such as https://example.org or http://localhost:3000, "
+                    f'but one is "{origin}".'
+                )
         names = set[str]()
         for text in self.reranker:
             found = RERANKER.fullmatch(text)
@@ -210,7 +220,16 @@ def read(file: Path) -> dict[str, Any]:
         raise BadSetting(f"{file} is not TOML: {error}.") from None
     kinds: dict[str, tuple[type | tuple[type, ...], str]] = {
         **dict.fromkeys(
-            (*PATHS, "listen", "metrics_listen", "traces_to", "erasure", "originals", "device"),
+            (
+                *PATHS,
+                "listen",
+                "http_listen",
+                "metrics_listen",
+                "traces_to",
+                "erasure",
+                "originals",
+                "device",
+            ),
             (str, "a text in quotes"),
         ),
         **dict.fromkeys(SWITCHES, (bool, "true or false")),

@@ -67,6 +67,31 @@ class NotCancellable(RequestRefusal):
         )
 
 
+class UnknownPath(RequestRefusal):
+    """An HTTP request for something that there is not."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"There is nothing at {path}; what there is tells /openapi.json.")
+
+
+class WrongVerb(RequestRefusal):
+    """An HTTP request with a verb that its path does not take."""
+
+    def __init__(self, verb: str, verbs: Sequence[str]) -> None:
+        super().__init__(f"This path takes {' and '.join(verbs)}, not {verb}.")
+        self.verbs = verbs
+
+
+class ForeignSite(RequestRefusal):
+    """An HTTP request of a page from elsewhere, which a browser sends: its header and the value."""
+
+    def __init__(self, header: str, site: str) -> None:
+        way = "name it in http_origins"
+        if header == "host":
+            way = "make a key, or call the server by its address or as localhost"
+        super().__init__(f"Pages of {site or 'no site'} may not call this server; {way}.")
+
+
 class ServerStopping(RequestRefusal):
     """A call that came after the server began to stop."""
 
@@ -114,6 +139,13 @@ class ClientSilent(RequestRefusal):
             "The call was ended, since nothing was heard of its client for long; an import goes on "
             "with the same request_id."
         )
+
+
+class CallBroken(RequestRefusal):
+    """A call by HTTP that ended while its body was sent on."""
+
+    def __init__(self) -> None:
+        super().__init__("The call was ended while its body was read; try again in a moment.")
 
 
 class OutOfMemory(RequestRefusal):

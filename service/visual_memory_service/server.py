@@ -9,8 +9,9 @@ import time
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import structlog
 from grpc_health.v1 import health_pb2
@@ -18,8 +19,6 @@ from grpc_health.v1 import health_pb2
 from visual_memory.v1 import service_pb2_grpc
 from visual_memory_index import DEFAULT_RULES, FILES_LEFT, FolderLock, check_folder, running_threads
 from visual_memory_service.access.callers import Callers
-from visual_memory_service.access.key_file import KeyFile
-from visual_memory_service.access.limits import BadLimit, parse_limits
 from visual_memory_service.config import BadSetting, Settings
 from visual_memory_service.convert.requests import SERVICE
 from visual_memory_service.decisions.calibration import SETTING as CALIBRATION
@@ -32,16 +31,21 @@ from visual_memory_service.runtime.memories import KEPT_OPEN, Memories
 from visual_memory_service.runtime.operations import Operations
 from visual_memory_service.runtime.threads import enough_threads
 from visual_memory_service.runtime.timeline import Watch
+from visual_memory_service.server_parts import (
+    callers_of,
+    certificates_of,
+    check_extras,
+    check_open,
+    http_of,
+    metrics_of,
+    traces_of,
+)
 from visual_memory_service.wire.certificates import Certificates
 from visual_memory_service.wire.health import Health
-from visual_memory_service.wire.listener import Listener, check_free, is_loopback, stop_event
+from visual_memory_service.wire.listener import Listener, check_free, stop_event
 from visual_memory_service.wire.rerank import Rerankers
 from visual_memory_service.wire.servicer import Servicer
 from visual_memory_service.writes.reembed import Reembedding
-
-if TYPE_CHECKING:
-    from visual_memory_service.telemetry.metrics import MetricsServer
-    from visual_memory_service.telemetry.traces import Traces
 
 BLOCKED_THREADS = 64  # threads that wait for the disk, a lock or the embedders; few compute
 DESCRIPTORS_MIN, DESCRIPTORS_MAX = FILES_LEFT + 24, 65_536
@@ -85,42 +89,6 @@ def use_all_descriptors() -> None:
         )
     with suppress(ValueError, OSError):  # macOS allows fewer than it says
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(few, min(most, DESCRIPTORS_MAX)), most))
-
-
-def callers_of(settings: Settings) -> Callers:
-    """Return who may call, by the keys of the data folder. Raises BadSetting."""
-    try:
-        limits = parse_limits(settings.key_limits)
-    except BadLimit as problem:
-        raise BadSetting(f"Each of key_limits {problem}.") from None
-    return Callers(KeyFile(settings.data), limits)
-
-
-def certificates_of(settings: Settings) -> Certificates | None:
-    """Return the certificates that the settings name, None without TLS. Raises BadSetting."""
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    return Certificates(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
-
-
-def check_open(settings: Settings, callers: Callers) -> None:
-    """Raise BadSetting if other machines could do everything, unless the settings allow it.
-
-    Keys that they would send in plain text are logged.
-    """
-    if is_loopback(settings.listen):
-        return
-    closed = callers.needs_keys or settings.tls_client_ca is not None
-    if not closed and not settings.allow_anyone:
-        raise BadSetting(
-            f"{settings.listen} is reached by other machines, and there are no keys, so that "
-            "anyone could read and delete everything. Make a key (visual-memory keys create NAME "
-            f"--scope admin --data {settings.data}), or allow it by --allow-anyone."
-        )
-    if settings.tls_certificate is None:
-        log.warning(
-            "no TLS", listen=settings.listen, reason="keys and entries are sent as they are"
-        )
 
 
 async def run(settings: Settings, callers: Callers, certificates: Certificates | None) -> None:
@@ -174,8 +142,14 @@ async def run(settings: Settings, callers: Callers, certificates: Certificates |
         closing.push_async_callback(rerankers.close)
         keys = await asyncio.to_thread(SigningKeys, settings.data)
 
+        async def renew_connections() -> None:
+            renewing = [listener.renew()] if http is None else [listener.renew(), http.renew()]
+            await asyncio.gather(*renewing)
+            if http is not None:
+                await http.let_go()
+
         def renew() -> Future[None]:
-            return asyncio.run_coroutine_threadsafe(listener.renew(), loop)
+            return asyncio.run_coroutine_threadsafe(renew_connections(), loop)
 
         reembedding = Reembedding(memories, operations, (*FITTED, DEFAULT_RULES))
         unlearning = UnlearningWork(memories, operations, keys, renew, settings, reembedding.resume)
@@ -193,6 +167,9 @@ async def run(settings: Settings, callers: Callers, certificates: Certificates |
             )
             service_pb2_grpc.add_VisualMemoryServicer_to_server(servicer, server)
 
+        sockets = None
+        if settings.http_listen is not None:
+            sockets = Path(closing.enter_context(TemporaryDirectory(prefix="visual-memory-")))
         traces = traces_of(settings)
         if traces is not None:
             closing.push_async_callback(asyncio.to_thread, traces.close)
@@ -207,7 +184,9 @@ async def run(settings: Settings, callers: Callers, certificates: Certificates |
             public=settings.public,
             certificates=certificates,
             watch=Watch(settings.slow_seconds, None if traces is None else traces.add),
+            sockets=sockets,
         )
+        http = http_of(settings, listener, callers, certificates)
         resuming = loop.create_task(resume_unfinished(to_resume, unlearning, reembedding))
         closing.callback(resuming.cancel)
         sweeping = loop.create_task(close_idle(memories))
@@ -216,6 +195,9 @@ async def run(settings: Settings, callers: Callers, certificates: Certificates |
         if metrics is not None:
             closing.push_async_callback(asyncio.to_thread, metrics.close)
         address = await listener.start()
+        if http is not None:
+            closing.push_async_callback(http.close)
+            print(f"http on {await http.start()}", flush=True)
         end_at_exit()  # after embedders have loaded libraries, whose own would be called before
         if metrics is not None:
             print(f"metrics on {metrics.address}", flush=True)
@@ -230,50 +212,9 @@ async def run(settings: Settings, callers: Callers, certificates: Certificates |
         memories.checks.start(memories.names())
         await stopping.wait()
         stop = asyncio.to_thread(operations.close)  # or calls awaiting an operation would not end
-        await asyncio.gather(stop, listener.drain())
+        draining = [listener.drain()] if http is None else [listener.drain(), http.drain()]
+        await asyncio.gather(stop, *draining)
     log.info("stopped")
-
-
-def metrics_of(
-    settings: Settings, memories: Memories, operations: Operations, listener: Listener
-) -> MetricsServer | None:
-    """Serve metrics, if the settings say where. Raises BadSetting."""
-    if settings.metrics_listen is None:
-        return None
-    from visual_memory_service.telemetry.metrics import Measured, MetricsServer
-
-    collector = Measured(memories, operations, listener.admission.gauges)
-    return MetricsServer(settings.metrics_listen, collector)
-
-
-def traces_of(settings: Settings) -> Traces | None:
-    """Return what exports traces, if the settings say where to."""
-    if settings.traces_to is None:
-        return None
-    from visual_memory_service.telemetry.traces import Traces
-
-    return Traces.to(settings.traces_to)
-
-
-def check_extras(settings: Settings) -> None:
-    """Raise BadSetting if a library is missing that the settings need."""
-    for setting, module in (
-        ("metrics_listen", "prometheus_client"),
-        ("traces_to", "opentelemetry.exporter.otlp.proto.grpc"),
-    ):
-        if getattr(settings, setting) is not None and not is_installed(module):
-            raise BadSetting(
-                f"{setting} needs the Python package {module}, which is not installed; in the "
-                "checkout of visual-memory: pip install -e '.[telemetry]'"
-            )
-
-
-def is_installed(module: str) -> bool:
-    """Return True if a module can be imported; its packages are."""
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 async def first_of(work: asyncio.Future[Any], event: asyncio.Event) -> None:

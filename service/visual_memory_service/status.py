@@ -16,6 +16,7 @@ from visual_memory.errors import FIELD_BYTES_MAX, cut
 from visual_memory_service import errors
 
 DOMAIN = "visual-memory"
+OK, UNAVAILABLE = StatusCode.OK, StatusCode.UNAVAILABLE
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
 REFUSALS = (
     index.errors.MemoryRefusal,
@@ -36,6 +37,7 @@ CODES: dict[type[Exception], StatusCode] = {
     errors.AnswerTooLarge: StatusCode.INVALID_ARGUMENT,
     errors.BadChatAnswer: StatusCode.INTERNAL,
     errors.BadField: StatusCode.INVALID_ARGUMENT,
+    errors.CallBroken: StatusCode.UNAVAILABLE,
     errors.ChatUnavailable: StatusCode.UNAVAILABLE,
     errors.ClientSilent: StatusCode.UNAVAILABLE,
     errors.ConnectionEnding: StatusCode.UNAVAILABLE,
@@ -46,6 +48,7 @@ CODES: dict[type[Exception], StatusCode] = {
     errors.ErasureWaits: StatusCode.FAILED_PRECONDITION,
     errors.ExpiredKey: StatusCode.UNAUTHENTICATED,
     errors.ImagesNotStored: StatusCode.FAILED_PRECONDITION,
+    errors.ForeignSite: StatusCode.PERMISSION_DENIED,
     errors.KeysUnreadable: StatusCode.UNAVAILABLE,
     errors.LimitReached: StatusCode.RESOURCE_EXHAUSTED,
     errors.NoCertificate: StatusCode.FAILED_PRECONDITION,
@@ -62,9 +65,11 @@ CODES: dict[type[Exception], StatusCode] = {
     errors.ServiceFailed: StatusCode.INTERNAL,
     errors.TooLarge: StatusCode.INVALID_ARGUMENT,
     errors.TooManyOperations: StatusCode.RESOURCE_EXHAUSTED,
+    errors.UnknownPath: StatusCode.NOT_FOUND,
     errors.UnknownReranker: StatusCode.NOT_FOUND,
     errors.WrongKey: StatusCode.UNAUTHENTICATED,
     errors.WrongScope: StatusCode.PERMISSION_DENIED,
+    errors.WrongVerb: StatusCode.UNIMPLEMENTED,
     index.errors.BadAuditLog: StatusCode.DATA_LOSS,
     index.errors.BadBackup: StatusCode.INVALID_ARGUMENT,
     index.errors.BadFilter: StatusCode.INVALID_ARGUMENT,
@@ -114,6 +119,23 @@ CODES: dict[type[Exception], StatusCode] = {
     index.errors.WrongDimension: StatusCode.INVALID_ARGUMENT,
     index.errors.WrongOffset: StatusCode.INVALID_ARGUMENT,
 }
+HTTP = {  # of each code, as google.rpc.Code says; of a verb that a path does not take, its own
+    StatusCode.OK: 200,
+    StatusCode.CANCELLED: 499,
+    StatusCode.INVALID_ARGUMENT: 400,
+    StatusCode.DEADLINE_EXCEEDED: 504,
+    StatusCode.NOT_FOUND: 404,
+    StatusCode.ALREADY_EXISTS: 409,
+    StatusCode.PERMISSION_DENIED: 403,
+    StatusCode.UNAUTHENTICATED: 401,
+    StatusCode.RESOURCE_EXHAUSTED: 429,
+    StatusCode.FAILED_PRECONDITION: 400,
+    StatusCode.ABORTED: 409,
+    StatusCode.OUT_OF_RANGE: 400,
+    StatusCode.UNIMPLEMENTED: 405,
+    StatusCode.UNAVAILABLE: 503,
+}
+HTTP_STATUSES = {code.value[0]: status for code, status in HTTP.items()}
 FIELDS: dict[type[Exception], str] = {  # the field that all refusals of a class are about
     errors.AnswerTooLarge: "k",
     errors.EmbedderNotAllowed: "embedder",
@@ -157,6 +179,11 @@ def code_name(error: BaseException | None, *, late: bool) -> str:
     if not isinstance(error, Exception):
         return (StatusCode.DEADLINE_EXCEEDED if late else StatusCode.CANCELLED).name
     return CODES[type(error if isinstance(error, REFUSALS) else foreseen(error))].name
+
+
+def http_status(code: int) -> int:
+    """Return the status of HTTP for the number of a code."""
+    return HTTP_STATUSES.get(code, 500)
 
 
 def code_number(name: str) -> int:

@@ -28,6 +28,8 @@ FLAGS = (
     "tls_certificate",
     "tls_key",
     "tls_client_ca",
+    "http_listen",
+    "http_origins",
     "metrics_listen",
     "traces_to",
     "erasure",
@@ -89,6 +91,18 @@ def add_to(commands: Commands) -> None:
         "FILE.pem",
         "CAs of the certificates that clients must have then; one whose name a key by certificate "
         "has needs no other key",
+    )
+    parser.add_argument(
+        "--http-listen",
+        metavar="HOST:PORT",
+        help="serve JSON over HTTP there, with the same keys and TLS; default: nowhere",
+    )
+    parser.add_argument(
+        "--http-origin",
+        metavar="URL",
+        dest="http_origins",
+        action="append",
+        help="a site whose pages may call by HTTP, such as https://example.org; repeatable",
     )
     parser.add_argument(
         "--metrics-listen",

@@ -50,9 +50,10 @@ NOT_COVERED = (
     "those beyond were not.",
 )
 DECODED = (
-    "Decoded pictures, and what a network computes of them on the way to their vectors: they are "
-    "overwritten when they are freed, which was not looked for, and a library that runs networks, "
-    "such as PyTorch for those of timm and open_clip, may keep pieces until the next picture."
+    "Decoded pictures, the digits and the base64 in which calls by HTTP have vectors and pictures, "
+    "and what a network computes of a picture on the way to its vector: they are overwritten when "
+    "they are freed, which was not looked for, and a library that runs networks, such as PyTorch "
+    "for those of timm and open_clip, may keep pieces until the next picture."
 )
 INTERLEAVED = (
     "Half of the code of each vector, which lies in RAM among those of fifteen others, and parts "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import structlog
@@ -19,6 +20,13 @@ from visual_memory_service.config import BadSetting
 
 SOON = timedelta(days=14)
 log = structlog.get_logger()
+
+
+class Loaded(NamedTuple):
+    """What files say, as gRPC and as HTTP take it."""
+
+    for_grpc: grpc.ServerCertificateConfiguration
+    context: ssl.SSLContext
 
 
 class Certificates:
@@ -44,13 +52,18 @@ class Certificates:
             if told is self._current:
                 return None
             told = self._current
-            return told
+            return told.for_grpc
 
         return grpc.dynamic_ssl_server_credentials(
-            told,
+            told.for_grpc,
             changed,  # type: ignore[arg-type]  # None is for what has not changed
             require_client_authentication=self._client_ca is not None,
         )
+
+    def context(self) -> ssl.SSLContext:
+        """Return what HTTP needs for a handshake now."""
+        self._refresh()
+        return self._current.context
 
     def _refresh(self) -> None:
         """Read the files if they have changed; a problem is logged once."""
@@ -76,7 +89,7 @@ class Certificates:
             seen.append((found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
         return seen
 
-    def _read(self) -> grpc.ServerCertificateConfiguration:
+    def _read(self) -> Loaded:
         chain, key = read(self._certificate), read(self._key)
         client_ca = None if self._client_ca is None else read(self._client_ca)
         with using(self._certificate, "certificate"):
@@ -91,7 +104,15 @@ class Certificates:
         end = leaf.not_valid_after_utc
         if end - datetime.now(UTC) < SOON:
             log.warning("the certificate ends", path=str(self._certificate), at=end.isoformat())
-        return grpc.ssl_server_certificate_configuration([(key, chain)], client_ca)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with using(self._certificate, "certificate of the key"):
+            context.load_cert_chain(self._certificate, self._key)
+        if client_ca is not None:
+            context.load_verify_locations(cadata=client_ca.decode())
+            context.verify_mode = ssl.CERT_REQUIRED
+        context.set_alpn_protocols(["http/1.1"])
+        for_grpc = grpc.ssl_server_certificate_configuration([(key, chain)], client_ca)
+        return Loaded(for_grpc, context)
 
 
 def read(path: Path) -> bytes:
@@ -114,5 +135,5 @@ def using(path: Path, kind: str) -> Iterator[None]:
     """Context manager that raises BadSetting if the file is not of this kind."""
     try:
         yield
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a password
+    except (ValueError, TypeError, UnsupportedAlgorithm, ssl.SSLError):  # TypeError: a password
         raise BadSetting(f"{path} holds no {kind} in PEM.") from None

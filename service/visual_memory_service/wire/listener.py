@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -62,7 +63,8 @@ class Listener:
 
     ``add`` adds ``service`` to a gRPC server, with an event that is set when the connections of
     that server are about to close. What is ``public`` is answered without a key of ``callers``;
-    without those all is. With ``certificates`` it speaks TLS.
+    without those all is. With ``certificates`` it speaks TLS. If there is a folder of ``sockets``,
+    each server listens on a ``socket`` of its own in it too, which is a path.
     """
 
     def __init__(
@@ -77,14 +79,17 @@ class Listener:
         public: Collection[str] = (),
         certificates: Certificates | None = None,
         watch: Watch = UNWATCHED,
+        sockets: Path | None = None,
     ) -> None:
-        self._address, self._bounds = listen, bounds
+        self._address, self._bounds, self._sockets = listen, bounds, sockets
         self._callers, self._public, self._certificates = callers, public, certificates
         self._watch = watch
         self._service, self._add, self._states = service, add, states
         self.admission = AdmissionControl(bounds)
         self._server: Any = None
         self._draining = False
+        self._begun = 0
+        self.socket = ""
         self._changing = asyncio.Lock()
 
     async def start(self) -> str:
@@ -164,7 +169,13 @@ class Listener:
         reflection.enable_server_reflection(names, server)
         self._add(server, connections.closing)
         address = bind(server, self._address, self._certificates)
+        if self._sockets is not None:
+            self._begun += 1  # a server that ends removes its socket
+            path = str(self._sockets / str(self._begun))
+            server.add_insecure_port(f"unix:{path}")
         await server.start()
+        if self._sockets is not None:
+            self.socket = path
         self._server, self._connections = server, connections
         return address
 
@@ -214,9 +225,12 @@ def bind(server: Any, listen: str, certificates: Certificates | None) -> str:
     return f"{host}:{bound}"
 
 
-def is_loopback(listen: str) -> bool:
-    """Return True if only this machine reaches an address. Raises BadSetting if it is none."""
-    host, _ = parse_address(listen)
+def is_loopback(listen: str, name: str = "listen") -> bool:
+    """Return True if only this machine reaches the address of the setting of this ``name``.
+
+    Raises BadSetting if it is none.
+    """
+    host, _ = parse_address(listen, name)
     with suppress(ValueError):
         return ip_address(host.strip("[]")).is_loopback
     return host == "localhost"

@@ -17,6 +17,8 @@ PUBLIC = MappingProxyType(  # as the setting names them
     {"GetServerInfo": "server-info", "ServerReflectionInfo": "reflection"}
 )
 ANY_KEY = Call(frozenset(SCOPES), memories=())
+CERTIFICATE_NAMES = "certificate-names-bin"  # of metadata, by which HTTP passes them on
+OWN_SOCKET = "unix:"  # which only this process may connect to
 NAMES = ("x509_subject_alternative_name", "x509_common_name")  # of a certificate, to gRPC
 
 
@@ -88,8 +90,12 @@ class Method:
 
 
 def certificate_names(context: Any) -> Iterator[str]:
-    """Yield the names in the certificate of a caller, which gRPC has verified."""
+    """Yield the names in the certificate of a caller, which gRPC or HTTP has verified."""
     known = context.auth_context()
     for kind in NAMES:
         for name in known.get(kind, ()):
             yield name.decode(errors="replace")
+    if context.peer().startswith(OWN_SOCKET):
+        for name, value in context.invocation_metadata() or ():
+            if name == CERTIFICATE_NAMES:
+                yield value.decode(errors="replace")

@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 from tests.conftest import Server
+from tests.web import WebServer
 
 import visual_memory
 from visual_memory import errors
@@ -24,17 +25,21 @@ from visual_memory.scopes import CALLS, PERMITS, SCOPES
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_service.access.key_file import KeyFile
 from visual_memory_service.access.keys import Key, new_secret
+from visual_memory_service.http.routes import VARIABLE, make_routes
 
 NOW = datetime.now(UTC)
 SERVICE = "visual_memory.v1.VisualMemory"
 METHODS = {each.name: each for each in pb.DESCRIPTOR.services_by_name["VisualMemory"].methods}
-REFUSED = ("NO_KEY", "WRONG_KEY", "REVOKED_KEY", "EXPIRED_KEY", "WRONG_SCOPE", "OTHER_MEMORIES")
+KEYLESS = ("NO_KEY", "WRONG_KEY", "REVOKED_KEY", "EXPIRED_KEY")
+REFUSED = (*KEYLESS, "WRONG_SCOPE", "OTHER_MEMORIES")
+ROUTES = make_routes()
+WAYS = [*(("grpc", call) for call in CALLS), *(("http", each.call) for each in ROUTES)]
 
 
 class Keys(NamedTuple):
     """The texts of the keys of a server, by name."""
 
-    server: Server
+    server: WebServer
     texts: dict[str, str]
 
     def client(self, name: str) -> visual_memory.Client:
@@ -60,7 +65,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
     texts["expired"] = add(data, "expired", SCOPES, expires=NOW - timedelta(hours=1))
     texts["revoked"] = add(data, "revoked", SCOPES, revoked=NOW)
     texts["wrong"] = new_secret()[0]
-    server = Server(data, "--erasure", "files", "--log-level", "debug")
+    server = WebServer(data, "--erasure", "files", "--log-level", "debug")
     with visual_memory.connect(server.address, api_key=texts["admin"]) as client:
         for name in ("pets", "others"):
             client.create_memory(name, dimension=4).insert(
@@ -93,6 +98,33 @@ def reason_of(server: Server, call: str, request: Any, text: str | None) -> str:
         assert found.reason not in REFUSED or text is None or text not in found.message
         return found.reason
     return ""
+
+
+def reason_by_http(server: WebServer, call: str, memory: str, text: str | None) -> str:
+    """Make a call by HTTP that names a memory alone, and return the reason as ``reason_of``."""
+    (route,) = (each for each in ROUTES if each.call == call)
+    path = VARIABLE.sub(
+        lambda found: {"*/*": f"{memory}/1", "**": "id"}.get(found[2] or "", memory), route.template
+    )
+    document: Any = {} if route.body else None
+    if call in ("CreateMemory", "CopyMemory", "ReembedMemory"):
+        others = {"CreateMemory": "name", "CopyMemory": "newName", "ReembedMemory": "formerName"}
+        document = {others[call]: memory}
+    headers: dict[str, Any] = {} if text is None else {"authorization": f"Bearer {text}"}
+    answer = server.ask(route.verb, path, document, **headers)
+    assert answer.reason not in REFUSED or text is None or text not in str(answer.document)
+    if answer.reason in KEYLESS:
+        assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
+    if answer.reason in ("WRONG_SCOPE", "OTHER_MEMORIES"):
+        assert answer.status == 403
+    return answer.reason
+
+
+def reason_by(way: str, keys: Keys, call: str, memory: str, text: str | None) -> str:
+    """Make a call by gRPC or HTTP, and return the reason of its refusal, empty if it has none."""
+    if way == "http":
+        return reason_by_http(keys.server, call, memory, text)
+    return reason_of(keys.server, call, about(call, memory), text)
 
 
 def about(call: str, memory: str) -> Any:
@@ -132,9 +164,9 @@ def test_a_field_that_names_a_memory_is_in_the_table(call: str) -> None:
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("call", CALLS)
-def test_a_scope_permits_what_the_table_says(call: str, scope: str, keys: Keys) -> None:
-    reason = reason_of(keys.server, call, about(call, "nothing"), keys.texts[scope])
+@pytest.mark.parametrize(("way", "call"), WAYS)
+def test_a_scope_permits_what_the_table_says(way: str, call: str, scope: str, keys: Keys) -> None:
+    reason = reason_by(way, keys, call, "nothing", keys.texts[scope])
 
     if PERMITS[scope] & CALLS[call].scopes:
         assert reason not in REFUSED
@@ -143,20 +175,22 @@ def test_a_scope_permits_what_the_table_says(call: str, scope: str, keys: Keys) 
 
 
 @pytest.mark.parametrize(
-    ("call", "scope"),
+    ("way", "call", "scope"),
     [
-        (call, scope)
-        for call, each in CALLS.items()
+        (way, call, scope)
+        for way, call in WAYS
         for scope in SCOPES
-        if each.memories and PERMITS[scope] & each.scopes
+        if CALLS[call].memories and PERMITS[scope] & CALLS[call].scopes
     ],
 )
-def test_a_key_of_some_memories_is_refused_for_others(call: str, scope: str, keys: Keys) -> None:
+def test_a_key_of_some_memories_is_refused_for_others(
+    way: str, call: str, scope: str, keys: Keys
+) -> None:
     text = keys.texts[f"of-pets-{scope}"]
 
     for other in ("others", "nothing", "pet"):
-        assert reason_of(keys.server, call, about(call, other), text) == "OTHER_MEMORIES"
-    assert reason_of(keys.server, call, about(call, "pets-of-nobody"), text) not in REFUSED
+        assert reason_by(way, keys, call, other, text) == "OTHER_MEMORIES"
+    assert reason_by(way, keys, call, "pets-of-nobody", text) not in REFUSED
 
 
 @pytest.mark.parametrize(
@@ -168,13 +202,13 @@ def test_a_key_of_some_memories_is_refused_for_others(call: str, scope: str, key
         ("expired", "EXPIRED_KEY"),
     ],
 )
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("way", "call"), WAYS)
 def test_without_a_key_that_counts_no_call_is_made(
-    call: str, kind: str | None, reason: str, keys: Keys
+    way: str, call: str, kind: str | None, reason: str, keys: Keys
 ) -> None:
     text = None if kind is None else keys.texts[kind]
 
-    assert reason_of(keys.server, call, about(call, "pets"), text) == reason
+    assert reason_by(way, keys, call, "pets", text) == reason
 
 
 @pytest.mark.parametrize(

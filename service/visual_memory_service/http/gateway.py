@@ -1,0 +1,305 @@
+"""Gateway: makes the call that an HTTP request asks for on the server's own gRPC socket.
+
+So keys, limits, admission, logs and metrics are those of gRPC. The call begins before the body is
+read: whoever may not make it, or has too many under way, is refused at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+import structlog
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2
+from grpc_status import rpc_status
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from visual_memory.protocol import MESSAGE_BYTES
+from visual_memory_service import errors
+from visual_memory_service.config import Bounds
+from visual_memory_service.http.bodies import Sent, to_request
+from visual_memory_service.http.documents import dumped, to_document
+from visual_memory_service.http.routes import Found, find, make_routes
+from visual_memory_service.runtime.threads import in_thread
+from visual_memory_service.status import OK, REFUSALS, UNAVAILABLE, answer, foreseen, http_status
+from visual_memory_service.wire.methods import CERTIFICATE_NAMES
+
+CONVERTED_AT_ONCE = 2  # large documents, which keep Python busy
+SMALL_BYTES = 65_536  # such a document is converted in less time than a thread needs to take over
+BODY_SECONDS = 10.0  # in which a small body must have come
+PASSED = ("authorization", "api-key", "traceparent", "tracestate", "user-agent")
+JSON = "application/json"
+HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+HEALTH = "/grpc.health.v1.Health/Check"
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING, GONE, UNAUTHORIZED = 503, 499, 401  # statuses of HTTP
+log = structlog.get_logger()
+
+
+class Gateway:
+    """Answers HTTP requests by calls on the gRPC ``socket`` of this server, which may change.
+
+    Pages of other sites than ``origins`` may not call; without keys, neither may those that reach
+    the server by a name other than localhost.
+    """
+
+    def __init__(
+        self,
+        socket: Callable[[], str],
+        needs_keys: Callable[[], bool],
+        origins: tuple[str, ...],
+        bounds: Bounds,
+    ) -> None:
+        self._socket, self._needs_keys = socket, needs_keys
+        self._origins, self._bounds = origins, bounds
+        self._routes = make_routes()
+        self._path = ""
+        self._channels: list[Any] = []
+        self._former: list[Any] = []
+        self._converting = asyncio.Semaphore(CONVERTED_AT_ONCE)
+
+    async def call(self, request: Request) -> Response:
+        """Answer a request below ``/v1``."""
+        try:
+            self._check_site(request)
+            found = self._find(request)
+            sent = Sent.of(request, self._bounds.message_bytes_max)
+            return await self._made(found, sent, request)
+        except REFUSALS as refusal:
+            log.info("refused", path=request.url.path, reason=type(refusal).__name__)
+            response = refused(answer(refusal))
+            if isinstance(refusal, errors.WrongVerb):
+                response.headers["allow"] = ", ".join(refusal.verbs)
+            return response
+        except ClientDisconnect:
+            return Response(status_code=GONE)  # which nobody receives
+        except Exception as error:
+            log.error("failed", path=request.url.path, exc_info=error)
+            return refused(answer(foreseen(error)))
+
+    async def health(self, request: Request) -> Response:
+        """Tell if a ``service`` of the query serves, such as ``memories/NAME``, or the server."""
+        asked = health_pb2.HealthCheckRequest(service=request.query_params.get("service", ""))
+        method = self._channel().unary_unary(
+            HEALTH,
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            told = await method(asked)
+        except grpc.aio.AioRpcError as error:
+            return refused(status_of(error))
+        return to_response(
+            dumped(to_document(told)), 200 if told.status == SERVING else NOT_SERVING
+        )
+
+    def _check_site(self, request: Request) -> None:
+        """Raise ForeignSite if a page of another site calls, which a browser says."""
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        if not self._needs_keys() and not is_local(host):
+            raise errors.ForeignSite("host", host)
+        if origin is not None and origin not in self._origins and urlsplit(origin).netloc != host:
+            raise errors.ForeignSite("origin", origin)
+
+    def _find(self, request: Request) -> Found:
+        path = request.scope["raw_path"].decode("ascii", "replace")
+        found = find(self._routes, request.method, path)
+        if isinstance(found, Found):
+            return found
+        if found:
+            raise errors.WrongVerb(request.method, sorted(found))
+        raise errors.UnknownPath(request.url.path)
+
+    async def _made(self, found: Found, sent: Sent, request: Request) -> Response:
+        """Make a call. A large message is read once the call has begun, which makes room for it."""
+        metadata = [*passed(request), (MESSAGE_BYTES, str(sent.message_bytes_max))]
+        path, channel = found.route.grpc_path, self._channel()
+        if sent.length <= SMALL_BYTES:
+            data = await self._read_soon(found, sent, request)
+            call = channel.unary_unary(path)(data, metadata=metadata)
+            sending = None
+        else:
+            call = channel.stream_unary(path)(metadata=metadata)
+            sending = asyncio.ensure_future(self._send(call, found, sent, request))
+        ended = asyncio.ensure_future(call.code())
+        try:
+            if sending is not None:
+                await asyncio.wait((ended, sending), return_when=asyncio.FIRST_COMPLETED)
+                if not ended.done():
+                    await sending
+            await until_gone(ended, request)
+            if await ended is not OK:
+                return refused(await status_of_call(call))
+            return await self._answered(found, await call)
+        finally:
+            call.cancel()
+            for task in (ended, sending):
+                if task is not None:
+                    task.cancel()
+
+    async def _read_soon(self, found: Found, sent: Sent, request: Request) -> bytes:
+        """Read a small message. Raises ClientSilent if it takes too long."""
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return await self._read(found, sent, request)
+        except TimeoutError:
+            raise errors.ClientSilent from None
+
+    async def _send(self, call: Any, found: Found, sent: Sent, request: Request) -> None:
+        """Read the message of a call, and send it. Raises CallBroken if the call ends meanwhile."""
+        data = await self._read(found, sent, request)
+        try:
+            await call.write(data)
+            await call.done_writing()
+        except (asyncio.InvalidStateError, grpc.RpcError):  # which do not tell why it ended
+            raise errors.CallBroken from None
+
+    async def _read(self, found: Found, sent: Sent, request: Request) -> bytes:
+        """Return the message that a request holds, serialized. Raises BadField, TooLarge."""
+        body = await sent.body(request)
+        query = request.url.query
+        async with self._in_turn(len(body)) as do:
+            data: bytes = await do(to_request, found, query, sent, body)
+        return data
+
+    async def _answered(self, found: Found, data: bytes) -> Response:
+        async with self._in_turn(len(data)) as do:
+            return to_response(await do(to_json, found.route.response, data))
+
+    @asynccontextmanager
+    async def _in_turn(self, size: int) -> AsyncIterator[Callable[..., Any]]:
+        """Context manager with what runs a conversion; few large ones run at once, in threads."""
+        if size <= SMALL_BYTES:
+            yield at_once
+        else:
+            async with self._converting:
+                yield in_thread
+
+    def _channel(self) -> Any:
+        """Return a channel to the socket as it is now; several share the calls under way."""
+        self._look()
+        if not self._channels:
+            count = -(-self._bounds.calls_max // self._bounds.connection_calls_max) + 1
+            self._channels = [channel(self._path) for _ in range(count)]
+            self._turns: Iterator[Any] = itertools.cycle(self._channels)
+        return next(self._turns)
+
+    def _look(self) -> None:
+        """Use no channel any more whose socket has been replaced."""
+        if (path := self._socket()) != self._path:
+            self._former += self._channels
+            self._channels, self._path = [], path
+
+    async def let_go(self) -> None:
+        """Close the connections to former sockets, whose buffers hold data."""
+        self._look()
+        former, self._former = self._former, []
+        for each in former:
+            await each.close()
+
+    async def close(self) -> None:
+        """Close all connections, and cancel the calls under way."""
+        await self.let_go()
+        for each in self._channels:
+            await each.close()
+
+
+async def at_once(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function on the event loop."""
+    return function(*args)
+
+
+def channel(path: str) -> Any:
+    """Return a channel of its own to a socket."""
+    options = [
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_http_proxy", 0),
+    ]
+    return grpc.aio.insecure_channel(f"unix:{path}", options=options)
+
+
+def is_local(host: str) -> bool:
+    """Return True if a Host header names an address, or localhost, and no other name."""
+    name = urlsplit(f"//{host}").hostname or ""
+    with suppress(ValueError):
+        ip_address(name)
+        return True
+    return name == "localhost"
+
+
+def passed(request: Request) -> Iterator[tuple[str, str | bytes]]:
+    """Yield what a request says of its caller, as metadata of gRPC."""
+    for name in PASSED:
+        for value in request.headers.getlist(name):
+            yield name, "".join(each if " " <= each <= "~" else "?" for each in value)
+    for certified in request.scope["state"].get(CERTIFICATE_NAMES, ()):
+        yield CERTIFICATE_NAMES, certified.encode()
+
+
+async def until_gone(ended: asyncio.Future[Any], request: Request) -> None:
+    """Wait until a call has ended. Raises ClientDisconnect if its client hangs up before."""
+    gone = asyncio.ensure_future(disconnected(request))
+    try:
+        await asyncio.wait((ended, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            raise ClientDisconnect
+    finally:
+        gone.cancel()
+
+
+async def disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+    """Return the status that a call failed with."""
+    if error.code() is UNAVAILABLE and not error.trailing_metadata():
+        return answer(errors.ServerStopping())  # nobody listens on the socket any more
+    told = rpc_status.from_call(error)  # type: ignore[arg-type]  # is both on the client's side
+    code: int = error.code().value[0]
+    return told or status_pb2.Status(code=code, message=error.details() or "")
+
+
+async def status_of_call(call: Any) -> status_pb2.Status:
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return status_of(error)
+    except asyncio.CancelledError:  # by the server
+        return answer(errors.ServerStopping())
+    raise AssertionError
+
+
+def to_json(kind: type[Message], data: bytes) -> bytes:
+    """Return the JSON of a serialized message."""
+    return dumped(to_document(kind.FromString(data)))
+
+
+def to_response(data: bytes, code: int = 200, headers: Mapping[str, str] = HEADERS) -> Response:
+    return Response(data, code, headers, media_type=JSON)
+
+
+def refused(status: status_pb2.Status) -> Response:
+    """Return the response of a call that failed: its google.rpc.Status as JSON."""
+    headers, again = dict(HEADERS), error_details_pb2.RetryInfo()
+    code = http_status(status.code)
+    if code == UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
+    if any(detail.Unpack(again) for detail in status.details):
+        headers["retry-after"] = str(math.ceil(again.retry_delay.ToMilliseconds() / 1000))
+    text = json_format.MessageToJson(status, indent=None)
+    return to_response(text.encode(), code, headers)

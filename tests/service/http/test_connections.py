@@ -1,0 +1,319 @@
+"""Clients that are late, silent, secret or too many cost a server little and are told why."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from tests.authorities import Authority, Pair
+from tests.conftest import SECONDS
+from tests.service.wire.test_access import add
+from tests.web import Answer, WebServer, read
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+import visual_memory
+from visual_memory_service.access.key_file import KeyFile
+from visual_memory_service.access.keys import Key
+from visual_memory_service.access.limits import parse_limits
+from visual_memory_service.http import server as http_server
+from visual_memory_service.http.server import Connection
+
+ROWS = np.eye(4).tolist()
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[WebServer, dict[str, str]]]:
+    """A server with keys, and their texts by name."""
+    data = tmp_path_factory.mktemp("keyed") / "data"
+    texts = {
+        "ann": add(data, "ann", ("admin",)),
+        "few": add(data, "few", ("read",), limits=parse_limits(["calls_per_second=1"])),
+    }
+    server = WebServer(data, "--erasure", "files", "--log-level", "debug")
+    yield server, texts
+    assert server.end() == 0
+    assert "Traceback" not in server.last_log
+    for text in texts.values():
+        assert text.split("_")[-1] not in server.last_log
+
+
+def with_key(text: str) -> dict[str, Any]:
+    return {"authorization": f"Bearer {text}"}
+
+
+def opened(address: str) -> socket.socket:
+    host, port = address.rsplit(":", 1)
+    return socket.create_connection((host, int(port)), timeout=SECONDS)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Read until the other side closes the connection; False if it does not for long."""
+    try:
+        while connection.recv(65_536):
+            pass
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+    return True
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server in this process that gives heads and readers half a second.
+
+    It answers a number of bytes that the path says.
+    """
+    monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(http_server, "BYTES_PER_SECOND_MIN", 1 << 30)
+
+    async def sized(request: Request) -> Response:
+        return Response(bytes(int(request.path_params["size"])))
+
+    config = Config(Starlette(routes=[Route("/{size}", sized)]), lifespan="off", log_config=None)
+    config.load()
+    loop, state = asyncio.new_event_loop(), ServerState()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def listen() -> asyncio.Server:
+        return await loop.create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)
+
+    server = asyncio.run_coroutine_threadsafe(listen(), loop).result()
+    yield "{}:{}".format(*server.sockets[0].getsockname())
+
+    async def close() -> None:
+        server.close()
+        for each in list(state.connections):
+            each.transport.abort()
+        await asyncio.sleep(0)
+
+    asyncio.run_coroutine_threadsafe(close(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def test_who_does_not_send_a_head_is_hung_up_on(impatient: str) -> None:
+    silent, begun, second = opened(impatient), opened(impatient), opened(impatient)
+    begun.sendall(b"GET /1 HTTP/1.1\r\nHost: localhost\r\nX-")
+    second.sendall(b"GET /1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert second.recv(65_536).startswith(b"HTTP/1.1 200")
+    second.sendall(b"GET /1 HTTP/1.1\r\nHost:")
+
+    for connection in (silent, begun, second):
+        assert is_closed(connection)
+        connection.close()
+
+
+def test_who_comes_again_within_the_time_is_not(impatient: str) -> None:
+    kept = HTTPConnection(impatient, timeout=SECONDS)
+    for _ in range(4):
+        kept.request("GET", "/1")
+        assert kept.getresponse().read() == bytes(1)
+        time.sleep(0.4)
+    kept.close()
+
+
+def test_who_does_not_read_an_answer_is_hung_up_on(impatient: str) -> None:
+    unread = opened(impatient)
+    unread.sendall(b"GET /50000000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    time.sleep(2)
+
+    assert is_closed(unread)
+    unread.close()
+    read = opened(impatient)
+    read.sendall(b"GET /5000000 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert len(b"".join(iter(lambda: read.recv(1 << 20), b""))) > 5_000_000
+    read.close()
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(web: WebServer) -> None:
+    late = opened(web.web)
+    late.sendall(
+        b"POST /v1/memories HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 40\r\n\r\n{"
+    )
+
+    assert b"503" in late.recv(65_536).split(b"\r\n")[0]
+    late.close()
+
+
+def test_strangers_are_refused_before_their_bodies_are_read(
+    keyed: tuple[WebServer, dict[str, str]],
+) -> None:
+    web, _ = keyed
+    stranger = opened(web.web)
+    stranger.sendall(
+        b"POST /v1/memories/pets:classify HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 9000000\r\n\r\n{"
+    )
+
+    assert b"401" in stranger.recv(65_536).split(b"\r\n")[0]
+    stranger.close()
+
+
+def test_a_client_that_hangs_up_cancels_its_call(keyed: tuple[WebServer, dict[str, str]]) -> None:
+    web, texts = keyed
+    with visual_memory.connect(web.address, api_key=texts["ann"]) as client:
+        memory = client.create_memory("hung-up", dimension=256)
+        rows = np.random.default_rng(0).standard_normal((20_000, 256))
+        memory.insert(vectors=rows, labels=[f"l{at % 90}" for at in range(len(rows))])
+        operation = memory.assess(wait=False)
+    connection = web.connect()
+    path = f"/v1/operations/{operation.name}:wait"
+    connection.request("POST", path, headers=with_key(texts["ann"]))
+    time.sleep(0.3)
+    connection.close()
+
+    end = time.monotonic() + 30
+    while '"cancelled"' not in web.log() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert any('"WaitOperation"' in line for line in web.log().splitlines() if "cancelled" in line)
+
+
+def test_a_limit_tells_when_to_come_back(keyed: tuple[WebServer, dict[str, str]]) -> None:
+    web, texts = keyed
+    answers = [web.ask("GET", "/v1/memories", **with_key(texts["few"])) for _ in range(4)]
+    refused = [each for each in answers if each.status == 429]
+
+    assert refused
+    assert all(each.reason == "LIMIT_REACHED" for each in refused)
+    assert all(1 <= int(each.headers["retry-after"]) <= 5 for each in refused)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "reason"),
+    [
+        ({}, 401, "NO_KEY"),
+        ({"authorization": "Bearer no\u00e9"}, 401, "WRONG_KEY"),
+        ({"authorization": "Basic YTpi"}, 400, "BAD_FIELD"),
+        ({"api-key": "wrong"}, 401, "WRONG_KEY"),
+        ({"certificate-names-bin": "ann"}, 401, "NO_KEY"),
+    ],
+)
+def test_a_wrong_key_is_no_key(
+    headers: dict[str, Any], status: int, reason: str, keyed: tuple[WebServer, dict[str, str]]
+) -> None:
+    answer = keyed[0].ask("GET", "/v1/memories", **headers)
+
+    assert (answer.status, answer.reason) == (status, reason)
+
+
+def test_a_write_by_http_is_in_the_audit_log_with_its_principal(
+    keyed: tuple[WebServer, dict[str, str]],
+) -> None:
+    web, texts = keyed
+    key = with_key(texts["ann"])
+    web.done("POST", "/v1/memories", {"name": "audited", "dimension": 4}, **key)
+    entries = {"entries": [{"label": "x"}] * 4, "vectors": ROWS}
+    web.done("POST", "/v1/memories/audited/entries:insert", entries, **key)
+    events = web.done("GET", "/v1/memories/audited/auditEvents", **key)["events"]
+
+    assert [(each["call"], each["principal"]) for each in events] == [
+        ("CreateMemory", "ann"),
+        ("InsertEntries", "ann"),
+    ]
+    assert web.ask("GET", "/v1/memories", Host="evil.example", **key).status == 200
+
+
+def client_context(authority: Authority, pair: Pair | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(authority.path))
+    if pair is not None:
+        context.load_cert_chain(pair.certificate, pair.key)
+    return context
+
+
+def peer(web: WebServer, context: ssl.SSLContext) -> bytes:
+    """Return the certificate that the server shows, in DER."""
+    host, port = web.web.rsplit(":", 1)
+    with (
+        socket.create_connection((host, int(port)), timeout=SECONDS) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secret,
+    ):
+        return secret.getpeercert(binary_form=True) or b""
+
+
+def test_certificates_are_those_of_grpc_and_name_the_principal(tmp_path: Path) -> None:
+    made = Key("robot", ("admin",), (), created=datetime.now(UTC))
+    KeyFile(tmp_path / "data").change(lambda keys: [made])
+    servers, clients = Authority(tmp_path, "servers"), Authority(tmp_path, "clients")
+    shown = servers.issue("server")
+    web = WebServer(
+        tmp_path / "data",
+        *map(str, ("--tls-certificate", shown.certificate, "--tls-key", shown.key)),
+        *("--tls-client-ca", str(clients.path), "--erasure", "files"),
+    )
+    web.tls = client_context(servers, clients.issue("robot"))
+    web.done("POST", "/v1/memories", {"name": "pets", "dimension": 4})
+    events = web.done("GET", "/v1/memories/pets/auditEvents")["events"]
+    assert [each["principal"] for each in events] == ["robot"]
+    before = peer(web, web.tls)
+
+    web.tls = client_context(servers, clients.issue("nobody"))
+    assert web.ask("GET", "/v1/memories").reason == "NO_KEY"
+    web.tls = client_context(servers)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        web.ask("GET", "/v1/memories")
+    web.tls = client_context(clients, clients.issue("robot"))
+    with pytest.raises(ssl.SSLError, match="certificate verify failed"):
+        web.ask("GET", "/v1/memories")
+    web.tls = None
+    with pytest.raises((ConnectionError, OSError)):
+        web.ask("GET", "/v1/memories")
+
+    web.tls = client_context(servers, clients.issue("robot"))
+    fresh = servers.issue("fresh")
+    for new, old in ((fresh.certificate, shown.certificate), (fresh.key, shown.key)):
+        old.write_bytes(new.read_bytes())
+    assert peer(web, web.tls) != before
+    assert web.done("GET", "/v1/memories/pets")["name"] == "pets"
+    assert web.end() == 0
+
+
+def test_calls_under_way_end_before_the_server_does(tmp_path: Path) -> None:
+    web = WebServer(tmp_path / "data", "--erasure", "files")
+    web.done("POST", "/v1/memories", {"name": "pets", "dimension": 4})
+    idle, answers = web.connect(), list[Answer]()
+    idle.request("GET", "/healthz")
+    assert read(idle).status == 200
+    busy = web.connect()
+    busy.putrequest("POST", "/v1/memories/pets/entries:insert")
+    body = json.dumps({"entries": [{"label": "x"}] * 4, "vectors": ROWS}).encode()
+    busy.putheader("Content-Type", "application/json")
+    busy.putheader("Content-Length", str(len(body)))
+    busy.endheaders()
+    asking = threading.Thread(target=lambda: answers.append(read(busy)))
+    asking.start()
+    time.sleep(0.3)
+    ending = threading.Thread(target=web.end)
+    ending.start()
+    time.sleep(0.3)
+    busy.send(body)
+    asking.join()
+    ending.join()
+    idle.close()
+    busy.close()
+
+    (answer,) = answers
+    assert answer.status in (200, 503)
+    if answer.status == 503:
+        assert answer.reason == "SERVER_STOPPING"
+    assert "Traceback" not in web.last_log
+    assert web.process.returncode == 0

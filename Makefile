@@ -7,6 +7,7 @@ GPU := .venv-gpu
 DISTANCES := .venv-distances
 MUTANTS := .venv-mutants
 STUBS := .venv-stubs
+FOREIGN := .venv-foreign
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SERVER := $(VENV)/.installed-server
@@ -25,7 +26,7 @@ WORK ?= benchmark-runs
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors floors-client newest mutants bench scan many test-gpu beside disk curation decisions peers compare distances report report-page durability damage pictures stubs wire-lock clean
+.PHONY: install hooks demo test check fix floors floors-client newest mutants bench scan many test-gpu beside disk curation decisions peers compare distances report report-page durability damage pictures foreign stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -204,6 +205,16 @@ damage: $(INSTALLED)
 pictures: $(INSTALLED)
 	PYTHONPATH=. $(BIN)/python docs/pictures/make.py
 
+# Programs of others against a running server: Triton's client, and schemathesis for some minutes.
+EXAMPLES ?= 100
+foreign: $(INSTALLED) $(FOREIGN)/.installed
+	$(BIN)/python .ci/foreign_clients.py --binaries $(FOREIGN)/bin --examples $(EXAMPLES)
+
+$(FOREIGN)/.installed: Makefile
+	test -x $(FOREIGN)/bin/python || $(PYTHON) -m venv $(FOREIGN)
+	$(FOREIGN)/bin/python -m pip install --quiet 'schemathesis>=4.32' 'tritonclient[grpc]>=2.73'
+	touch $@
+
 stubs: $(INSTALLED) $(STUBS)/.installed
 	$(BIN)/python protos/generate.py
 
@@ -218,4 +229,4 @@ wire-lock: $(INSTALLED)
 	$(BIN)/python protos/wire_compat.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(BESIDE) $(GPU) $(DISTANCES) $(MUTANTS) $(STUBS) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(BESIDE) $(GPU) $(DISTANCES) $(MUTANTS) $(STUBS) $(FOREIGN) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

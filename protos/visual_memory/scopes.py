@@ -1,6 +1,7 @@
 """Scopes of keys: which calls of the service a key permits, and the memories that they name.
 
-``CALLS`` is the one table that the server checks, the documents show, and the tests go through.
+``CALLS`` is the one table that the server checks, the documents show, and the tests go through;
+``INFERENCE`` is that of the Open Inference Protocol.
 """
 
 from __future__ import annotations
@@ -85,6 +86,16 @@ CALLS: Mapping[str, Call] = MappingProxyType(
         "ListOperations": by(READ, ERASE),
         "CancelOperation": by(READ, ERASE, memories=("name",)),  # others' only by WRITE
         "WaitOperation": by(READ, ERASE, memories=("name",)),
+    }
+)
+INFERENCE: Mapping[str, Call] = MappingProxyType(  # of the Open Inference Protocol
+    {
+        "ServerLive": by(*SCOPES, memories=()),
+        "ServerReady": by(*SCOPES, memories=()),
+        "ServerMetadata": by(*SCOPES, memories=()),
+        "ModelReady": by(READ, memories=("name",)),
+        "ModelMetadata": by(READ, memories=("name",)),
+        "ModelInfer": by(READ, memories=("model_name",)),
     }
 )
 if unlike := CALLS.keys() ^ {each.name for each in SERVICE.methods}:

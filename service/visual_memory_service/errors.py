@@ -92,6 +92,16 @@ class ForeignSite(RequestRefusal):
         super().__init__(f"Pages of {site or 'no site'} may not call this server; {way}.")
 
 
+class OtherVersion(RequestRefusal):
+    """A model of the Open Inference Protocol in a version that its memory does not have now."""
+
+    def __init__(self, memory: str, version: str, digest: str) -> None:
+        super().__init__(
+            f'The memory "{memory}" has the digest {digest} now, and not "{version}"; leave the '
+            "version out for the memory as it is."
+        )
+
+
 class ServerStopping(RequestRefusal):
     """A call that came after the server began to stop."""
 

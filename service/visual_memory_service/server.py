@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from grpc_health.v1 import health_pb2
 
-from visual_memory.v1 import service_pb2_grpc
+from visual_memory.v1 import open_inference_pb2_grpc, service_pb2_grpc
 from visual_memory_index import DEFAULT_RULES, FILES_LEFT, FolderLock, check_folder, running_threads
 from visual_memory_service.access.callers import Callers
 from visual_memory_service.config import BadSetting, Settings
@@ -42,6 +42,8 @@ from visual_memory_service.server_parts import (
 )
 from visual_memory_service.wire.certificates import Certificates
 from visual_memory_service.wire.health import Health
+from visual_memory_service.wire.inference import SERVICE as INFERENCE_SERVICE
+from visual_memory_service.wire.inference import InferenceServicer
 from visual_memory_service.wire.listener import Listener, check_free, stop_event
 from visual_memory_service.wire.rerank import Rerankers
 from visual_memory_service.wire.servicer import Servicer
@@ -166,6 +168,9 @@ async def run(settings: Settings, callers: Callers, certificates: Certificates |
                 connections_closing,
             )
             service_pb2_grpc.add_VisualMemoryServicer_to_server(servicer, server)
+            open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
+                InferenceServicer(servicer), server
+            )
 
         sockets = None
         if settings.http_listen is not None:
@@ -177,7 +182,7 @@ async def run(settings: Settings, callers: Callers, certificates: Certificates |
         listener = Listener(
             settings.listen,
             settings,
-            SERVICE,
+            (SERVICE, INFERENCE_SERVICE.full_name),
             add,
             states,
             callers=callers,

@@ -58,6 +58,7 @@ CODES: dict[type[Exception], StatusCode] = {
     errors.NotCancellable: StatusCode.FAILED_PRECONDITION,
     errors.NotDone: StatusCode.ABORTED,
     errors.OtherMemories: StatusCode.PERMISSION_DENIED,
+    errors.OtherVersion: StatusCode.NOT_FOUND,
     errors.OutOfMemory: StatusCode.RESOURCE_EXHAUSTED,
     errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,
     errors.RevokedKey: StatusCode.UNAUTHENTICATED,

@@ -191,6 +191,11 @@ class Memory:
                 self._engine.originals,
             )
 
+    def digest(self) -> str:
+        """Return the digest of the entries as they are now, lower-case hex."""
+        with self._engine.searching_ram() as ram:
+            return ram.shown.digest
+
     def noted(self, erasing: str | None = None) -> Noted:
         """Return the state for the catalog to record: the memory's uid and audit log position now.
 

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from importlib.resources import files
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from visual_memory.protocol import MESSAGE_BYTES
 from visual_memory_service import errors
@@ -64,16 +66,28 @@ class Gateway:
         self._socket, self._needs_keys = socket, needs_keys
         self._origins, self._bounds = origins, bounds
         self._routes = make_routes()
+        self._described = files(__package__).joinpath("openapi.json").read_bytes()
+        self._fixed = {"/openapi.json": self._describe, "/healthz": self._health}
         self._path = ""
         self._channels: list[Any] = []
         self._former: list[Any] = []
         self._converting = asyncio.Semaphore(CONVERTED_AT_ONCE)
 
-    async def call(self, request: Request) -> Response:
-        """Answer a request below ``/v1``."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, as ASGI has it."""
+        request = Request(scope, receive)
+        response = await self._response(request)
+        await response(scope, receive, send)
+
+    async def _response(self, request: Request) -> Response:
+        verb = "GET" if request.method == "HEAD" else request.method
         try:
+            if (fixed := self._fixed.get(request.url.path)) is not None:
+                if verb != "GET":
+                    raise errors.WrongVerb(request.method, ["GET"])
+                return await fixed(request)
             self._check_site(request)
-            found = self._find(request)
+            found = self._find(verb, request)
             sent = Sent.of(request, self._bounds.message_bytes_max)
             return await self._made(found, sent, request)
         except REFUSALS as refusal:
@@ -88,7 +102,11 @@ class Gateway:
             log.error("failed", path=request.url.path, exc_info=error)
             return refused(answer(foreseen(error)))
 
-    async def health(self, request: Request) -> Response:
+    async def _describe(self, request: Request) -> Response:
+        """Tell which calls there are, by OpenAPI."""
+        return to_response(self._described)
+
+    async def _health(self, request: Request) -> Response:
         """Tell if a ``service`` of the query serves, such as ``memories/NAME``, or the server."""
         asked = health_pb2.HealthCheckRequest(service=request.query_params.get("service", ""))
         method = self._channel().unary_unary(
@@ -112,9 +130,9 @@ class Gateway:
         if origin is not None and origin not in self._origins and urlsplit(origin).netloc != host:
             raise errors.ForeignSite("origin", origin)
 
-    def _find(self, request: Request) -> Found:
+    def _find(self, verb: str, request: Request) -> Found:
         path = request.scope["raw_path"].decode("ascii", "replace")
-        found = find(self._routes, request.method, path)
+        found = find(self._routes, verb, path)
         if isinstance(found, Found):
             return found
         if found:

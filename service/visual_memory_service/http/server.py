@@ -7,21 +7,16 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from visual_memory_service.config import BadSetting, Settings, parse_address
-from visual_memory_service.http.gateway import HEADERS, JSON, Gateway
+from visual_memory_service.http.gateway import Gateway
 from visual_memory_service.http.routes import VERBS
 from visual_memory_service.wire.certificates import Certificates
 from visual_memory_service.wire.methods import CERTIFICATE_NAMES
@@ -102,26 +97,15 @@ class HttpServer:
         await self._gateway.close()
 
 
-def application(gateway: Gateway, origins: Sequence[str]) -> Starlette:
-    """Return the web application: the calls, health and the description of all."""
-    described = files(__package__).joinpath("openapi.json").read_bytes()
-
-    async def describe(request: Request) -> Response:
-        return Response(described, headers=HEADERS, media_type=JSON)
-
-    sharing = Middleware(
-        CORSMiddleware,
+def application(gateway: Gateway, origins: Sequence[str]) -> ASGIApp:
+    """Return a gateway that pages of these sites may call too."""
+    if not origins:
+        return gateway
+    return CORSMiddleware(
+        gateway,
         allow_origins=origins,
         allow_methods=[verb.upper() for verb in VERBS],
         allow_headers=["authorization", "api-key", "content-type"],
-    )
-    return Starlette(
-        routes=[
-            Route("/openapi.json", describe),
-            Route("/healthz", gateway.health),
-            Route("/{path:path}", gateway.call, methods=[verb.upper() for verb in VERBS]),
-        ],
-        middleware=[sharing] if origins else [],
     )
 
 

@@ -53,7 +53,7 @@ async def serve(reranker: Reranker, listen: str) -> None:
     def add(server: Any, connections_closing: asyncio.Event) -> None:
         reranker_pb2_grpc.add_RerankerServicer_to_server(Servicer(reranker), server)
 
-    listener = Listener(listen, BOUNDS, SERVICE, add, Health())
+    listener = Listener(listen, BOUNDS, (SERVICE,), add, Health())
     address = await listener.start()
     end_at_exit()
     log.info("serving", address=address, reranker=type(reranker).__name__)

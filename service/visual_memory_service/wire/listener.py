@@ -1,4 +1,4 @@
-"""The gRPC server of one service, with health and reflection, from its first call until drained."""
+"""The gRPC server of services, with health and reflection, from its first call until drained."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 import resource
 import signal
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -59,9 +59,9 @@ def stop_event() -> asyncio.Event:
 
 
 class Listener:
-    """Serves one service at one address, by gRPC servers that can be replaced meanwhile.
+    """Serves services at one address, by gRPC servers that can be replaced meanwhile.
 
-    ``add`` adds ``service`` to a gRPC server, with an event that is set when the connections of
+    ``add`` adds ``services`` to a gRPC server, with an event that is set when the connections of
     that server are about to close. What is ``public`` is answered without a key of ``callers``;
     without those all is. With ``certificates`` it speaks TLS. If there is a folder of ``sockets``,
     each server listens on a ``socket`` of its own in it too, which is a path.
@@ -71,7 +71,7 @@ class Listener:
         self,
         listen: str,
         bounds: Bounds,
-        service: str,
+        services: Sequence[str],
         add: Add,
         states: Health,
         *,
@@ -84,7 +84,7 @@ class Listener:
         self._address, self._bounds, self._sockets = listen, bounds, sockets
         self._callers, self._public, self._certificates = callers, public, certificates
         self._watch = watch
-        self._service, self._add, self._states = service, add, states
+        self._services, self._add, self._states = services, add, states
         self.admission = AdmissionControl(bounds)
         self._server: Any = None
         self._draining = False
@@ -100,7 +100,7 @@ class Listener:
         check_free(self._address)
         async with self._changing:
             self._address = await self._begin()
-        for name in ("", self._service):
+        for name in ("", *self._services):
             await self._states.set(name, health_pb2.HealthCheckResponse.SERVING)
         try:
             print(f"listening on {self._address}", flush=True)
@@ -165,7 +165,7 @@ class Listener:
         health_pb2_grpc.add_HealthServicer_to_server(
             HealthService(self._states, connections.closing), server
         )
-        names = (self._service, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         self._add(server, connections.closing)
         address = bind(server, self._address, self._certificates)

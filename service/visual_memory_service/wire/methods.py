@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Self
 
-from visual_memory.scopes import CALLS, PERMITS, SCOPES, Call
+from visual_memory.scopes import CALLS, INFERENCE, PERMITS, SCOPES, Call
 from visual_memory_service.access.callers import ANYBODY, Caller, Callers
 from visual_memory_service.access.keys import Key
 from visual_memory_service.errors import OtherMemories, WrongScope
 
-OURS, HEALTH = "/visual_memory.v1.", "/grpc.health.v1."
+HEALTH = "/grpc.health.v1."
+INFERENCE_PATH = "/inference."
+OURS = ("/visual_memory.v1.", INFERENCE_PATH)
+PROBES = (
+    f"{INFERENCE_PATH}GRPCInferenceService/ServerLive",
+    f"{INFERENCE_PATH}GRPCInferenceService/ServerReady",
+)
 PUBLIC = MappingProxyType(  # as the setting names them
     {"GetServerInfo": "server-info", "ServerReflectionInfo": "reflection"}
 )
@@ -42,9 +48,11 @@ class Method:
         """Return a method; health needs no key, and neither does what is ``public``."""
         name, is_ours = path.rpartition("/")[2], path.startswith(OURS)
         is_stream = bool(handler.request_streaming or handler.response_streaming)
-        if callers is None or path.startswith(HEALTH) or PUBLIC.get(name) in public:
+        is_open = path.startswith(HEALTH) or path in PROBES or PUBLIC.get(name) in public
+        if callers is None or is_open:
             return cls(path, handler, None, ANY_KEY, is_ours, is_stream)
-        needs = CALLS[name] if is_ours else ANY_KEY
+        table = INFERENCE if path.startswith(INFERENCE_PATH) else CALLS
+        needs = table[name] if is_ours else ANY_KEY
         return cls(path, handler, callers, needs, is_ours, is_stream)
 
     @property

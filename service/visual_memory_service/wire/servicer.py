@@ -520,6 +520,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         """Describe a memory as it is now; raises as ``_served``."""
         return await in_thread(describe, await self._served(name))
 
+    async def digest(self, memory: str) -> str:
+        """Return the digest of a memory as it is now; raises as ``_served``."""
+        return await in_thread((await self._memory(memory)).digest)
+
     async def _memory(self, name: str) -> index.Memory:
         """Return the ``index.Memory`` of this name; raises as ``_served``."""
         return (await self._served(name)).memory

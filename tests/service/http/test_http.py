@@ -203,8 +203,21 @@ def test_what_cannot_be_done_is_refused_with_its_reason(
     assert answer.headers["content-type"] == "application/json"
 
 
-def test_a_verb_that_is_not_taken_is_answered_with_those_that_are(web: WebServer) -> None:
-    assert web.ask("PUT", "/v1/memories").headers["allow"] == "GET, POST"
+@pytest.mark.parametrize("verb", ["PUT", "OPTIONS", "TRACE", "QUERY"])
+def test_a_verb_that_is_not_taken_is_answered_with_those_that_are(
+    verb: str, web: WebServer
+) -> None:
+    assert web.ask(verb, "/v1/memories").headers["allow"] == "GET, POST"
+    assert web.ask(verb, "/healthz").headers["allow"] == "GET"
+
+
+def test_a_head_is_answered_without_a_body(web: WebServer) -> None:
+    connection = web.connect()
+    connection.request("HEAD", "/v1/memories")
+    answer = connection.getresponse()
+
+    assert (answer.status, answer.read()) == (200, b"")
+    connection.close()
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ async def both_the_other_way_round(listener: Listener) -> None:
 def test_one_that_cannot_be_made_anew_goes_on_and_still_ends() -> None:
     async def told_after_all() -> Any:
         listener = Listener(
-            "127.0.0.1:0", BOUNDS, "none", lambda server, connections_closing: None, Health()
+            "127.0.0.1:0", BOUNDS, ("none",), lambda server, connections_closing: None, Health()
         )
         address = await listener.start()
         with socket.socket() as taken:
@@ -83,7 +83,7 @@ def test_one_that_is_made_anew_before_it_has_started_serves(
     starting: Callable[[Listener], Awaitable[str]],
 ) -> None:
     async def status() -> Any:
-        listener = Listener("127.0.0.1:0", BOUNDS, "none", lambda *_: None, Health())
+        listener = Listener("127.0.0.1:0", BOUNDS, ("none",), lambda *_: None, Health())
         address = await starting(listener)
         async with grpc.aio.insecure_channel(address) as channel:
             check = health_pb2_grpc.HealthStub(channel).Check
@@ -98,7 +98,7 @@ def test_one_that_is_made_anew_before_it_has_started_serves(
 def test_a_health_check_without_its_message_delays_no_end(ending: Ending) -> None:
     async def ended() -> Any:
         patient = replace(BOUNDS, drain_seconds=3600)
-        listener = Listener("127.0.0.1:0", patient, "none", lambda *_: None, Health())
+        listener = Listener("127.0.0.1:0", patient, ("none",), lambda *_: None, Health())
         address = await listener.start()
         async with grpc.aio.insecure_channel(address) as channel:
             call: Any = channel.stream_unary("/grpc.health.v1.Health/Check")()
@@ -118,7 +118,7 @@ def test_a_health_check_without_its_message_delays_no_end(ending: Ending) -> Non
 def test_nothing_listens_after_the_drain_also_where_it_was_to_be_made_anew(ending: Ending) -> None:
     async def address_of_one_that_ended() -> str:
         listener = Listener(
-            "127.0.0.1:0", BOUNDS, "none", lambda server, connections_closing: None, Health()
+            "127.0.0.1:0", BOUNDS, ("none",), lambda server, connections_closing: None, Health()
         )
         address = await listener.start()
         await ending(listener)

@@ -1,0 +1,79 @@
+"""The Open Inference Protocol (KServe v2), answered by the calls of our own service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import visual_memory
+from visual_memory.scopes import INFERENCE
+from visual_memory.v1 import open_inference_pb2 as inference
+from visual_memory.v1 import open_inference_pb2_grpc
+from visual_memory.v1 import service_pb2 as pb
+from visual_memory_index.errors import MemoryRefusal
+from visual_memory_service.convert.inference import (
+    PLATFORM,
+    from_classified,
+    from_memory,
+    to_classify,
+)
+from visual_memory_service.errors import OtherVersion
+from visual_memory_service.wire.servicer import Servicer
+
+SERVICE = inference.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+if unlike := INFERENCE.keys() ^ {each.name for each in SERVICE.methods}:
+    raise ValueError(f"in the table of scopes or in the protocol alone: {sorted(unlike)}")
+
+
+@dataclass(eq=False)
+class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
+    """The gRPC methods of ``open_inference.proto``, for the memories of a servicer."""
+
+    servicer: Servicer
+
+    async def ServerLive(
+        self, request: inference.ServerLiveRequest, context: Any
+    ) -> inference.ServerLiveResponse:
+        return inference.ServerLiveResponse(live=True)
+
+    async def ServerReady(
+        self, request: inference.ServerReadyRequest, context: Any
+    ) -> inference.ServerReadyResponse:
+        return inference.ServerReadyResponse(ready=True)
+
+    async def ModelReady(
+        self, request: inference.ModelReadyRequest, context: Any
+    ) -> inference.ModelReadyResponse:
+        try:
+            await self._digest(request.name, request.version)
+        except (MemoryRefusal, OtherVersion):
+            return inference.ModelReadyResponse(ready=False)
+        return inference.ModelReadyResponse(ready=True)
+
+    async def ServerMetadata(
+        self, request: inference.ServerMetadataRequest, context: Any
+    ) -> inference.ServerMetadataResponse:
+        return inference.ServerMetadataResponse(name=PLATFORM, version=visual_memory.__version__)
+
+    async def ModelMetadata(
+        self, request: inference.ModelMetadataRequest, context: Any
+    ) -> inference.ModelMetadataResponse:
+        await self._digest(request.name, request.version)
+        return from_memory(
+            await self.servicer.GetMemory(pb.GetMemoryRequest(name=request.name), context)
+        )
+
+    async def ModelInfer(
+        self, request: inference.ModelInferRequest, context: Any
+    ) -> inference.ModelInferResponse:
+        asked = to_classify(request)
+        digest = await self._digest(request.model_name, request.model_version)
+        classified = await self.servicer.Classify(asked, context)
+        return from_classified(classified, request, digest)
+
+    async def _digest(self, memory: str, version: str) -> str:
+        """Return a memory's digest. Raises UnknownMemory, and OtherVersion if it is another."""
+        digest = await self.servicer.digest(memory)
+        if version not in ("", digest):
+            raise OtherVersion(memory, version, digest)
+        return digest

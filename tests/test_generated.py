@@ -199,3 +199,10 @@ def test_every_proto_has_its_four_stubs() -> None:
 
 def test_the_openapi_description_is_that_of_the_protos() -> None:
     assert OPENAPI.read_text(encoding="utf-8") == openapi(python=Path(sys.executable))
+
+
+def test_the_reference_of_the_configuration_is_that_of_the_code() -> None:
+    command: list[str | Path] = [sys.executable, PROTOS.parent / ".ci" / "reference.py"]
+    written = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    assert (PROTOS.parent / "docs/api/configuration.md").read_text(encoding="utf-8") == written

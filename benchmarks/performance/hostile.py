@@ -3,7 +3,7 @@
 The hostile caller has a key with limits, and a process of the lowest priority, so that what the
 attack costs its own machine is not counted. By turns it sends bursts of thousands of calls, calls
 that end after a millisecond, messages that are too large, pictures of 64 megapixels, streams that
-say nothing, and backups that it hardly reads.
+say nothing, streams that send more than they may, and backups that it hardly reads.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TURN_SECONDS = 10.0  # of each attack
 TAIL_MAX = 2.0  # times the p99 of honest callers alone
 RSS_MAX = 1 << 30  # more than alone
 LIMITS = (
-    "calls=8", "streams=4", "calls_per_second=50", "bytes_per_second=2e7",
+    "calls=8", "streams=4", "calls_per_second=50", "bytes_per_second=2e6",
     "neighbors_per_second=1e4", "pixels_per_second=1e7", "idle_seconds=5",
 )  # fmt: skip
 MEBIBYTE = 1 << 20
@@ -71,6 +71,7 @@ class Attacker:
         self._stubs = [service_pb2_grpc.VisualMemoryStub(each) for each in self._channels]
         self._key: Metadata = (("authorization", f"Bearer {key}"),)
         rows = np.random.default_rng(1).standard_normal((200, DIMENSION)).astype("<f4")
+        self._rows = rows
         self._small = pb.ClassifyRequest(memory="bench", k=K, vectors=packed(rows[:1]))
         self._many = pb.ClassifyRequest(memory="bench", k=K, vectors=packed(rows))
         self._large = pb.InsertEntriesRequest(
@@ -85,7 +86,10 @@ class Attacker:
     def run(self, until: float) -> None:
         """Attack by turns until a time of ``time.monotonic``."""
         attacks = itertools.cycle(
-            (self.burst, self.impatient, self.too_large, self.megapixels, self.silent, self.slow)
+            (
+                *(self.burst, self.impatient, self.too_large, self.megapixels),
+                *(self.silent, self.indebted, self.slow),
+            )
         )
         while time.monotonic() < until:
             attack = next(attacks)
@@ -130,6 +134,30 @@ class Attacker:
             for _ in range(12)
         ]
         for call in calls:
+            self._note(call)
+
+    def indebted(self, end: float) -> None:
+        """Send more than the limit of bytes on streams, and never read an acknowledgement."""
+
+        def batches(number: int) -> Iterator[pb.ImportEntriesRequest]:
+            name = f"{number}-{time.monotonic()}"
+            yield pb.ImportEntriesRequest(start=pb.ImportStart(memory="dump", request_id=name))
+            count = len(self._rows)
+            for offset in itertools.count(0, count):
+                if time.monotonic() > end:
+                    return
+                entries = [entry_pb2.Entry(label="x")] * count
+                batch = pb.EntryBatch(entries=entries, vectors=packed(self._rows))
+                step = pb.ImportBatch(offset=offset, batch=batch)
+                yield pb.ImportEntriesRequest(batch=step)
+
+        calls = [
+            stub.ImportEntries(batches(number), metadata=self._key, timeout=60)
+            for number, stub in enumerate(self._stubs)
+        ]
+        time.sleep(max(0.0, end - time.monotonic()))
+        for call in calls:
+            call.cancel()
             self._note(call)
 
     def slow(self, end: float) -> None:
@@ -215,6 +243,7 @@ def main() -> int:
                 client.create_memory("bench", dimension=DIMENSION).insert(
                     vectors=stored.vectors, labels=stored.labels
                 )
+                client.create_memory("dump", dimension=DIMENSION)
                 pictures = [Image.effect_noise((64, 64), 50).convert("RGB") for _ in range(4)]
                 album = client.create_memory("album", embedder="efficientnet-lite0")
                 album.insert(images=pictures, labels=["x", "y", "x", "y"])

@@ -1,10 +1,12 @@
 """Embedding of many encoded images by one network: decoded in threads, one image in each."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ from visual_memory_embedders.errors import GpuFailed, UnsupportedNetwork, first_
 from visual_memory_embedders.images.images import ImageLimits, decode
 from visual_memory_embedders.images.preprocess import preprocess
 from visual_memory_embedders.images.workers import in_order
-from visual_memory_embedders.spec import EmbedderSpec, Preprocessing
+from visual_memory_embedders.spec import Decoded, EmbedderSpec, Preprocessing
 
 ALMOST = 0.01  # of the largest number: half precision rounds
 AT_ONCE = 32  # images that a GPU is given, not measured on one yet
@@ -54,17 +56,21 @@ class NetworkEmbedder:
     at_once: int | None = None
     on_gpu: threading.Lock = field(default_factory=threading.Lock)
 
-    def embed(self, images: Sequence[bytes]) -> NDArray[np.float32]:
+    def embed(self, images: Sequence[bytes], decoded: Decoded | None = None) -> NDArray[np.float32]:
         """Embed encoded images as float32 (n, d), in order; threads of ``workers`` may not call it.
 
-        Raises UndecodableImage for the first image that does not decode, after all work has ended.
+        ``decoded`` is called once an image is decoded, in the thread that did it, with the
+        ``time.monotonic`` at which that began. Raises UndecodableImage for the first image that
+        does not decode, after all work has ended.
         """
         vectors = np.empty((len(images), self.spec.dimension), dtype=np.float32)
         if self.at_once is None:
-            for position, vector in enumerate(in_order(self.workers, self._vector, images)):
+            work = partial(self._vector, decoded=decoded)
+            for position, vector in enumerate(in_order(self.workers, work, images)):
                 vectors[position] = vector
             return vectors
-        start, prepared = 0, in_order(self.workers, self._prepared, images)
+        prepare = partial(self._prepared, decoded=decoded)
+        start, prepared = 0, in_order(self.workers, prepare, images)
         with closing(prepared):
             while some := [*islice(prepared, self.at_once)]:
                 end = start + len(some)
@@ -72,8 +78,8 @@ class NetworkEmbedder:
                 start = end
         return vectors
 
-    def _vector(self, position: int, data: bytes) -> NDArray[np.float32]:
-        made = self.network(self._prepared(position, data)[np.newaxis])
+    def _vector(self, position: int, data: bytes, decoded: Decoded | None) -> NDArray[np.float32]:
+        made = self.network(self._prepared(position, data, decoded)[np.newaxis])
         vector: NDArray[np.float32] = self._unit(position, made)[0]
         return vector
 
@@ -90,8 +96,14 @@ class NetworkEmbedder:
             )
         return made
 
-    def _prepared(self, _position: int, data: bytes) -> NDArray[np.float32]:
-        return preprocess(decode(data, limits=self.limits), self.spec.preprocessing)
+    def _prepared(
+        self, _position: int, data: bytes, decoded: Decoded | None
+    ) -> NDArray[np.float32]:
+        began = time.monotonic()
+        image = decode(data, limits=self.limits)
+        if decoded is not None:
+            decoded(began)
+        return preprocess(image, self.spec.preprocessing)
 
     def _unit(self, first: int, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scale vectors of images, from the position ``first`` on, to unit length."""

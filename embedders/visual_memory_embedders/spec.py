@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+Decoded = Callable[[float], None]
 Device = Literal["cpu", "cuda"]
 Interpolation = Literal["bicubic", "bilinear", "box", "hamming", "lanczos", "nearest"]
 
@@ -98,10 +99,12 @@ class Embedder(Protocol):
         """True if parts of what it computed stay in RAM that it holds until it is dropped."""
         ...
 
-    def embed(self, images: Sequence[bytes]) -> NDArray[np.float32]:
+    def embed(self, images: Sequence[bytes], decoded: Decoded | None = None) -> NDArray[np.float32]:
         """Embed encoded images as float32 (n, d), in order; every row's norm is 1 within 1e-6.
 
-        Raises UndecodableImage for the first image that does not decode.
+        ``decoded`` is called once an image is decoded, in the thread that did it, with the
+        ``time.monotonic`` at which that began. Raises UndecodableImage for the first image that
+        does not decode.
         """
         ...
 

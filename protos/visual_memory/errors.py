@@ -27,9 +27,9 @@ def cut(text: str, most: int = SENTENCE_BYTES_MAX) -> str:
 
     The middle is left out: a message begins with the problem and ends with the remedy.
     """
-    data = text.encode(errors="surrogatepass")
+    data = text.encode(errors="replace")
     if len(data) <= most:
-        return text
+        return data.decode()
     half = (most - len(LEFT_OUT.encode())) // 2
     return LEFT_OUT.join(part.decode(errors="ignore") for part in (data[:half], data[-half:]))
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from visual_memory_service.erasure.environment import run_with_environment
 
+MAY_SAY = ("VISUAL_MEMORY_SERVE_ERASURE", "VISUAL_MEMORY_SERVE_CONFIG")
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
@@ -35,13 +36,15 @@ def erases_memory(arguments: Sequence[str]) -> bool:
     """Return True if ``serve`` with these arguments erases from RAM, too, as is the default.
 
     Settings are loaded only for an argument that may be --erasure or --config, or a beginning of
-    one: a process that is to overwrite freed memory loads twice all that is loaded until then.
+    one, and for variables of theirs: a process that is to overwrite freed memory loads twice all
+    that is loaded until then.
     """
-    if not any(each.startswith(("--e", "--c")) for each in arguments):
+    given = any(each.startswith(("--e", "--c")) for each in arguments)
+    if not given and os.environ.keys().isdisjoint(MAY_SAY):
         return True
     from visual_memory_service.config import FILES_AND_MEMORY, early_erasure
 
-    return early_erasure(arguments) == FILES_AND_MEMORY
+    return early_erasure(arguments, os.environ) == FILES_AND_MEMORY
 
 
 if __name__ == "__main__":

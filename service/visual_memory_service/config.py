@@ -1,4 +1,7 @@
-"""Settings of a server, as one record: flags override a TOML file, which overrides defaults."""
+"""Settings of a server, as one record.
+
+Flags override environment variables, which override a TOML file, which overrides defaults.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,32 @@ ORIGINALS = (RAM, "disk")
 CPU: Final = "cpu"
 CUDA: Final = "cuda"
 DEVICES = ("auto", CPU, CUDA)
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("json", "text")
 MEBIBYTE = 1 << 20
 LISTS = ("allow_embedder", "reranker", "public", "key_limits", "http_origins")
 PATHS = ("data", "tls_certificate", "tls_key", "tls_client_ca")
 SWITCHES = ("allow_anyone",)
+TEXTS = (
+    *("listen", "http_listen", "metrics_listen", "traces_to", "erasure", "originals", "device"),
+    *("log_level", "log_format"),
+)
+FRACTIONS = ("idle_seconds", "drain_seconds", "slow_seconds")  # all others are whole numbers
+KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    **dict.fromkeys((*PATHS, *TEXTS), (str, "a text in quotes")),
+    **dict.fromkeys(SWITCHES, (bool, "true or false")),
+    **dict.fromkeys(LISTS, (list, 'a list of texts, such as ["a", "b"]')),
+    **dict.fromkeys(FRACTIONS, ((int, float), "a number")),
+}
+WHOLE = (int, "a whole number")
+ENVIRONMENT = "VISUAL_MEMORY_SERVE_"  # before the name of a setting in capitals
+CONFIG = f"{ENVIRONMENT}CONFIG"  # names the TOML file
 PUBLIC = ("server-info", "reflection")
 RERANKER = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})=[^=/\s]+:(\d{1,5})", re.ASCII)
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?", re.ASCII)
 PORT_MAX = 65_535
 INT32_MAX = (1 << 31) - 1
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 # Upper limits are those of numbers in protobuf or gRPC, or for pixels that of Pillow itself.
 RANGES = MappingProxyType(
     {
@@ -61,7 +81,8 @@ class NoDataFolder(BadSetting):
 
     def __init__(self) -> None:
         super().__init__(
-            "No data folder was given; use --data DIR, or --config FILE.toml with data in it."
+            f"No data folder was given; use --data DIR, {ENVIRONMENT}DATA, or --config FILE.toml "
+            "with data in it."
         )
 
 
@@ -93,7 +114,8 @@ class Settings(Bounds):
     its private key, and the CAs of client certificates, which are then required. Calls that take
     ``slow_seconds`` are logged with what they spent their time on. JSON over HTTP is served at
     ``http_listen`` and metrics at ``metrics_listen``, HOST:PORT; pages of ``http_origins`` may call
-    by HTTP. Traces are sent to the OTLP endpoint ``traces_to``, a URL.
+    by HTTP. Traces are sent to the OTLP endpoint ``traces_to``, a URL. The log is JSON lines, or
+    text for people.
     """
 
     data: Path
@@ -119,6 +141,8 @@ class Settings(Bounds):
     image_pixels_max: int = 64_000_000
     items_max: int = 10_000
     neighbors_max: int = 1_000_000
+    log_level: str = "info"
+    log_format: str = "json"
 
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():
@@ -135,6 +159,11 @@ class Settings(Bounds):
             raise BadSetting(f'originals must be "ram" or "disk", but is "{self.originals}".')
         if self.device not in DEVICES:
             raise BadSetting(f'device must be "auto", "cpu" or "cuda", but is "{self.device}".')
+        for name, choices in (("log_level", LOG_LEVELS), ("log_format", LOG_FORMATS)):
+            if getattr(self, name) not in choices:
+                raise BadSetting(
+                    f'{name} must be of {", ".join(choices)}, but is "{getattr(self, name)}".'
+                )
         if self.device == CUDA and self.originals != RAM:
             raise BadSetting('device = "cuda" needs originals = "ram": a GPU holds the vectors.')
         for name in self.public:
@@ -172,9 +201,15 @@ class Settings(Bounds):
         return dict(text.split("=", 1) for text in self.reranker)
 
 
-def to_settings(flags: Mapping[str, Any], file: Path | None) -> Settings:
-    """Merge settings: ``flags`` override ``file``, which overrides defaults. Raises BadSetting."""
-    values = {**(read(file) if file else {}), **flags}
+def to_settings(
+    flags: Mapping[str, Any], file: Path | None, environment: Mapping[str, str] = NO_VARIABLES
+) -> Settings:
+    """Merge settings: ``flags`` override ``environment``, which overrides ``file``.
+
+    Raises BadSetting.
+    """
+    file = file or to_path(environment.get(CONFIG))
+    values = {**(read(file) if file else {}), **in_environment(environment), **flags}
     if "data" not in values:
         raise NoDataFolder
     for name in PATHS:
@@ -190,8 +225,44 @@ def to_settings(flags: Mapping[str, Any], file: Path | None) -> Settings:
     return Settings(**values)
 
 
-def early_erasure(arguments: Sequence[str]) -> str:
-    """Read the ``erasure`` setting from the arguments of ``serve``, before its parser is loaded.
+NAMES = frozenset(field.name for field in fields(Settings))
+
+
+def to_path(text: str | None) -> Path | None:
+    """Return a path; None for an empty text."""
+    return Path(text) if text else None
+
+
+def in_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings that environment variables have. Raises BadSetting.
+
+    An empty variable sets nothing, and lists are separated by commas or spaces.
+    """
+    values = dict[str, Any]()
+    for variable, text in environment.items():
+        if not variable.startswith(ENVIRONMENT) or variable == CONFIG or not text:
+            continue
+        name = variable.removeprefix(ENVIRONMENT).lower()
+        if name not in NAMES:
+            known = ", ".join(f"{ENVIRONMENT}{each.upper()}" for each in sorted(NAMES))
+            raise BadSetting(f"{variable} names no setting; known are {known}.")
+        kind, kind_name = KINDS.get(name, WHOLE)
+        try:
+            if kind is list:
+                values[name] = text.replace(",", " ").split()
+            elif kind is bool:
+                values[name] = {"true": True, "false": False}[text.lower()]
+            elif kind is int:
+                values[name] = int(text)
+            else:
+                values[name] = text if kind is str else float(text)
+        except (KeyError, ValueError):
+            raise BadSetting(f'{variable} must be {kind_name}, but is "{text}".') from None
+    return values
+
+
+def early_erasure(arguments: Sequence[str], environment: Mapping[str, str] = NO_VARIABLES) -> str:
+    """Read the ``erasure`` setting of ``serve``, before its parser is loaded.
 
     Invalid arguments and files give the default; the command refuses them later. A settings file
     that is a pipe gives the default too, because it can be read only once.
@@ -201,8 +272,10 @@ def early_erasure(arguments: Sequence[str]) -> str:
     parser.add_argument("--config", type=Path)
     try:
         given, _ = parser.parse_known_args(arguments)
-        file = given.config if given.config and os.path.isfile(given.config) else None
-        chosen = given.erasure or (read(file) if file else {}).get("erasure")
+        named = given.config or to_path(environment.get(CONFIG))
+        file = named if named and os.path.isfile(named) else None
+        chosen = given.erasure or environment.get(f"{ENVIRONMENT}ERASURE")
+        chosen = chosen or (read(file) if file else {}).get("erasure")
     except (ArgumentError, BadSetting):
         return FILES_AND_MEMORY
     return FILES if chosen == FILES else FILES_AND_MEMORY
@@ -218,31 +291,10 @@ def read(file: Path) -> dict[str, Any]:
         raise BadSetting(f"{file} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadSetting(f"{file} is not TOML: {error}.") from None
-    kinds: dict[str, tuple[type | tuple[type, ...], str]] = {
-        **dict.fromkeys(
-            (
-                *PATHS,
-                "listen",
-                "http_listen",
-                "metrics_listen",
-                "traces_to",
-                "erasure",
-                "originals",
-                "device",
-            ),
-            (str, "a text in quotes"),
-        ),
-        **dict.fromkeys(SWITCHES, (bool, "true or false")),
-        **dict.fromkeys(LISTS, (list, 'a list of texts, such as ["a", "b"]')),
-        **dict.fromkeys(
-            ("idle_seconds", "drain_seconds", "slow_seconds"), ((int, float), "a number")
-        ),
-    }
-    known = {field.name for field in fields(Settings)}
     for name, value in values.items():
-        if name not in known:
-            raise BadSetting(f'{file} names "{name}"; known are {", ".join(sorted(known))}.')
-        kind, kind_name = kinds.get(name, (int, "a whole number"))
+        if name not in NAMES:
+            raise BadSetting(f'{file} names "{name}"; known are {", ".join(sorted(NAMES))}.')
+        kind, kind_name = KINDS.get(name, WHOLE)
         items = value if isinstance(value, list) else []
         if (
             not isinstance(value, kind)

@@ -44,7 +44,7 @@ from visual_memory_service.wire.certificates import Certificates
 from visual_memory_service.wire.health import Health
 from visual_memory_service.wire.inference import SERVICE as INFERENCE_SERVICE
 from visual_memory_service.wire.inference import InferenceServicer
-from visual_memory_service.wire.listener import Listener, check_free, stop_event
+from visual_memory_service.wire.listener import Listener, check_free, stop_event, tell
 from visual_memory_service.wire.rerank import Rerankers
 from visual_memory_service.wire.servicer import Servicer
 from visual_memory_service.writes.reembed import Reembedding
@@ -67,6 +67,8 @@ def serve(settings: Settings) -> None:
     if (settings.data / "catalog.sqlite").is_file():
         FolderLock(settings.data).close()  # a server of this folder is named, rather than its port
     check_free(settings.listen)  # before there is a data folder, which opening makes
+    if settings.http_listen is not None:
+        check_free(settings.http_listen, "http_listen")
     check_extras(settings)
     callers = callers_of(settings)
     certificates = certificates_of(settings)
@@ -196,16 +198,17 @@ async def run(settings: Settings, callers: Callers, certificates: Certificates |
         closing.callback(resuming.cancel)
         sweeping = loop.create_task(close_idle(memories))
         closing.callback(sweeping.cancel)
-        metrics = metrics_of(settings, memories, operations, listener)
+        metrics = metrics_of(settings, memories, operations, listener, certificates)
         if metrics is not None:
             closing.push_async_callback(asyncio.to_thread, metrics.close)
         address = await listener.start()
         if http is not None:
+            at = await http.start()
             closing.push_async_callback(http.close)
-            print(f"http on {await http.start()}", flush=True)
+            tell(f"http on {at}")
         end_at_exit()  # after embedders have loaded libraries, whose own would be called before
         if metrics is not None:
-            print(f"metrics on {metrics.address}", flush=True)
+            tell(f"metrics on {metrics.address}")
         log.info(
             "serving",
             address=address,

@@ -68,14 +68,21 @@ def check_open(settings: Settings, callers: Callers) -> None:
 
 
 def metrics_of(
-    settings: Settings, memories: Memories, operations: Operations, listener: Listener
+    settings: Settings,
+    memories: Memories,
+    operations: Operations,
+    listener: Listener,
+    certificates: Certificates | None,
 ) -> MetricsServer | None:
     """Serve metrics, if the settings say where. Raises BadSetting."""
     if settings.metrics_listen is None:
         return None
     from visual_memory_service.telemetry.metrics import Measured, MetricsServer
 
-    collector = Measured(memories, operations, listener.admission.gauges)
+    gauges = [listener.admission.gauges]
+    if certificates is not None:
+        gauges.append(certificates.gauges)
+    collector = Measured(memories, operations, gauges)
     return MetricsServer(settings.metrics_listen, collector)
 
 
@@ -116,6 +123,6 @@ def http_of(
     from visual_memory_service.http.server import HttpServer
 
     gateway = Gateway(
-        lambda: listener.socket, lambda: callers.needs_keys, settings.http_origins, settings
+        lambda: listener.socket, callers.need_keys_now, settings.http_origins, settings
     )
     return HttpServer(settings, gateway, certificates)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import visual_memory
 from visual_memory_service.config import BadSetting, Settings, early_erasure, to_settings
 
 
@@ -78,6 +80,72 @@ def test_what_cannot_be_set_is_named(file: Path, text: str, says: str) -> None:
     assert says in str(caught.value)
 
 
+def test_the_environment_is_between_flags_and_file(file: Path) -> None:
+    file.write_text('data = "a"\nthreads = 3\nitems_max = 7\nallow_anyone = true\n')
+    environment = {
+        "VISUAL_MEMORY_SERVE_CONFIG": str(file),
+        "VISUAL_MEMORY_SERVE_DATA": "b",
+        "VISUAL_MEMORY_SERVE_THREADS": "4",
+        "VISUAL_MEMORY_SERVE_KEY_LIMITS": "calls=1, streams=2",
+        "VISUAL_MEMORY_SERVE_ALLOW_ANYONE": "False",
+        "VISUAL_MEMORY_SERVE_IDLE_SECONDS": "2.5",
+        "VISUAL_MEMORY_SERVE_HTTP_LISTEN": "",
+        "VISUAL_MEMORY_SERVER": "elsewhere:1",
+    }
+
+    settings = to_settings({"threads": 5}, None, environment)
+
+    assert settings == Settings(
+        Path("b"), threads=5, items_max=7, idle_seconds=2.5, key_limits=("calls=1", "streams=2")
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "says"),
+    [
+        ("COLOUR", "red", "VISUAL_MEMORY_SERVE_COLOUR names no setting; known are VISUAL"),
+        ("THREADS", "two", 'VISUAL_MEMORY_SERVE_THREADS must be a whole number, but is "two".'),
+        ("THREADS", "0", "threads must be at least 1"),
+        ("ALLOW_ANYONE", "yes", 'must be true or false, but is "yes".'),
+        ("IDLE_SECONDS", "long", "must be a number"),
+        ("IDLE_SECONDS", "nan", "idle_seconds must be"),
+        ("LOG_FORMAT", "xml", "log_format must be of json, text"),
+        ("CONFIG", "nowhere.toml", "nowhere.toml cannot be read"),
+    ],
+)
+def test_what_the_environment_cannot_set_is_named(variable: str, text: str, says: str) -> None:
+    with pytest.raises(BadSetting) as caught:
+        to_settings({"data": "here"}, None, {f"VISUAL_MEMORY_SERVE_{variable}": text})
+
+    assert says in str(caught.value)
+
+
+def test_a_server_is_set_up_by_the_environment_alone(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "VISUAL_MEMORY_SERVE_DATA": str(tmp_path / "data"),
+        "VISUAL_MEMORY_SERVE_LISTEN": "127.0.0.1:0",
+        "VISUAL_MEMORY_SERVE_ERASURE": "files",
+        "VISUAL_MEMORY_SERVE_LOG_FORMAT": "text",
+    }
+    server = subprocess.Popen(
+        [sys.executable, "-m", "visual_memory_service", "serve"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    address = server.stdout.readline().removeprefix("listening on ").strip()
+    with visual_memory.connect(address) as client:
+        assert client.server_info().erasure == "files"
+    server.terminate()
+    _, log = server.communicate(timeout=60)
+
+    assert server.returncode == 0
+    assert re.search(r"^\S+Z? \[info +\] serving +address=", log, re.MULTILINE), log
+
+
 @pytest.mark.parametrize(("text", "shown"), [("", "''"), ("a\\u0000", r"'a\\x00'")])
 def test_what_names_no_folder_is_refused(file: Path, text: str, shown: str) -> None:
     file.write_text(f'data = "{text}"')
@@ -105,6 +173,19 @@ def test_the_erasure_is_known_before_the_command_line_is_loaded(
     file.write_text('erasure = "files"\n')
 
     assert early_erasure([each.format(file=file) for each in arguments]) == erasure
+
+
+def test_the_environment_says_the_erasure_where_no_flag_does(file: Path) -> None:
+    file.write_text('erasure = "files+memory"\n')
+    said = {
+        "VISUAL_MEMORY_SERVE_ERASURE": "files",
+        "VISUAL_MEMORY_SERVE_CONFIG": str(file),
+    }
+
+    assert early_erasure([], said) == "files"
+    assert early_erasure(["--erasure", "files+memory"], said) == "files+memory"
+    file.write_text('erasure = "files"\n')
+    assert early_erasure([], {"VISUAL_MEMORY_SERVE_CONFIG": str(file)}) == "files"
 
 
 def test_a_pipe_is_left_to_be_read_by_the_command(tmp_path: Path) -> None:

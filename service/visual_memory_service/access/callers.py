@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeAlias
@@ -70,6 +71,13 @@ class Callers:
         for key in keys:
             limits = {**self._limits, **key.limits}
             self._accounts.setdefault(key.name, Account(key.name, limits)).limit(limits)
+
+    def need_keys_now(self) -> bool:
+        """Return True if calls need a key, also where none can be read."""
+        if not self.needs_keys:
+            with suppress(KeysUnreadable):
+                self._refresh()
+        return self.needs_keys
 
     def find(
         self, metadata: Callable[[], Metadata | None], certificate_names: Iterable[str]

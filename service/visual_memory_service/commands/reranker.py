@@ -12,8 +12,8 @@ from pathlib import Path
 
 from visual_memory.terminal.arguments import Commands, add, natural, seconds
 from visual_memory.terminal.refused import Refused
-from visual_memory_service.commands.serve import LOG_LEVELS, log_to_standard_error
-from visual_memory_service.config import MEBIBYTE, BadSetting
+from visual_memory_service.commands.serve import log_to_standard_error
+from visual_memory_service.config import LOG_LEVELS, MEBIBYTE, BadSetting
 from visual_memory_service.console import server_libraries
 from visual_memory_service.console.arguments import add_path
 

@@ -17,7 +17,23 @@ from visual_memory_service.console import server_libraries
 from visual_memory_service.console.arguments import add_path
 from visual_memory_service.erasure.environment import run_with_environment
 
+NUMBERS = {  # settings that are one number, with what they say
+    "slow_seconds": "calls that take as long are logged with their parts",
+    "threads": "threads that compute, in each pool; default: one for each core",
+    "message_bytes_max": "bytes of one message to the server",
+    "image_bytes_max": "bytes of one picture",
+    "image_pixels_max": "pixels of one picture",
+    "items_max": "entries or queries of one message",
+    "neighbors_max": "neighbours of all queries of one message",
+    "calls_max": "calls that are worked on at once; more wait",
+    "connection_calls_max": "calls of one connection at once; more wait in its client",
+    "connections_max": "connections",
+    "pending_bytes_max": "bytes that the messages worked on at once may hold",
+    "idle_seconds": "how long a client may be silent in a call",
+    "drain_seconds": "how long calls under way may take after SIGTERM",
+}
 FLAGS = (
+    *NUMBERS,
     "data",
     "listen",
     "allow_embedder",
@@ -35,10 +51,10 @@ FLAGS = (
     "erasure",
     "originals",
     "device",
-    "threads",
+    "log_level",
+    "log_format",
 )
 TURN_SECONDS = 0.001  # of a thread of Python while others wait: a call waits for several
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def add_to(commands: Commands) -> None:
@@ -132,10 +148,18 @@ def add_to(commands: Commands) -> None:
         help="where pictures are embedded and vectors scanned; cuda is a GPU, auto is one if there "
         f"is one; default: {config.CPU}",
     )
+    for name, said in NUMBERS.items():
+        kind = float if name in config.FRACTIONS else int
+        default = "" if "default" in said else f"; default: {getattr(config.Settings, name)}"
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", metavar="N", type=kind, help=f"{said}{default}"
+        )
+    parser.add_argument("--log-level", choices=config.LOG_LEVELS, help="default: info")
     parser.add_argument(
-        "--threads", metavar="N", type=int, help="threads that compute; default: one for each core"
+        "--log-format",
+        choices=config.LOG_FORMATS,
+        help="JSON lines, or text for people; default: json",
     )
-    parser.add_argument("--log-level", choices=LOG_LEVELS, default="info", help="default: info")
     parser.set_defaults(run=serve)
 
 
@@ -146,7 +170,7 @@ def serve(options: Namespace) -> NoReturn:
     given = {name: getattr(options, name) for name in FLAGS}
     flags = {name: value for name, value in given.items() if value is not None}
     try:
-        settings = config.to_settings(flags, options.config)
+        settings = config.to_settings(flags, options.config, os.environ)
     except config.NoDataFolder as error:
         raise WrongUsage(str(error)) from None
     except config.BadSetting as error:
@@ -163,7 +187,7 @@ def serve(options: Namespace) -> NoReturn:
     gc.freeze()
     gc.enable()
     sys.setswitchinterval(TURN_SECONDS)
-    log_to_standard_error(options.log_level)
+    log_to_standard_error(settings.log_level, settings.log_format)
     try:
         server.serve(settings)
     except (config.BadSetting, EmbeddingRefusal, MemoryRefusal) as error:
@@ -189,21 +213,30 @@ class StandardError:
             sys.stderr.flush()
 
 
-def log_to_standard_error(level: str) -> None:
-    """Configure the log: one JSON object a line on standard error."""
+def log_to_standard_error(level: str, format: str = "json") -> None:
+    """Configure the log on standard error: JSON, an object a line, or text for people.
+
+    Tracebacks are without local variables, which may hold entries.
+    """
     import structlog
 
+    if format == "text":
+        plain = structlog.dev.plain_traceback
+        last: list[structlog.typing.Processor] = [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+        ]
+    else:
+        errors = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        last = [
+            structlog.processors.ExceptionRenderer(errors),
+            structlog.processors.JSONRenderer(default=str),
+        ]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.ExceptionRenderer(
-                structlog.tracebacks.ExceptionDictTransformer(
-                    show_locals=False
-                )  # locals may hold entries
-            ),
-            structlog.processors.JSONRenderer(default=str),
+            *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.WriteLoggerFactory(StandardError()),  # type: ignore[arg-type]  # it is asked to write alone

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import parse_qsl
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from visual_memory_service.errors import BadField, TooLarge
-from visual_memory_service.http.documents import BODY, IMAGES, parsed, to_message
+from visual_memory_service.http.documents import BODY, is_images, parsed, set_array, to_message
 from visual_memory_service.http.routes import ALL, Found, Route, set_text
 
 JSON_BYTES_MAX = 16 << 20  # as Python has it, JSON takes up to twenty times its size
@@ -52,7 +51,7 @@ class Sent:
         if kind.partition(";")[0].strip().lower() == MULTIPART:
             if length > bytes_max:
                 raise TooLarge(length, bytes_max)
-            return cls(kind, length, length + HEAD_BYTES)
+            return cls(kind, length, min(length + HEAD_BYTES, bytes_max))
         if length and kind.partition(";")[0].strip().lower() != JSON:
             raise BadField(
                 "Content-Type", f"must be {JSON} or {MULTIPART} (curl has --json and -F)"
@@ -63,7 +62,7 @@ class Sent:
                 f"has {length} bytes, but at most {min(JSON_BYTES_MAX, bytes_max)} of JSON are "
                 f"read; send pictures as {MULTIPART}, or fewer at once",
             )
-        return cls(JSON, length, min(GROWS * length, bytes_max) + HEAD_BYTES)
+        return cls(JSON, length, min(GROWS * length + HEAD_BYTES, bytes_max))
 
     async def body(self, request: Request) -> bytes:
         """Receive the body. Raises ClientDisconnect."""
@@ -73,12 +72,15 @@ class Sent:
 def to_request(found: Found, query: str, sent: Sent, body: bytes) -> bytes:
     """Convert a request to the serialized message of its call. Raises BadField, TooLarge."""
     route = found.route
-    document = whole(route, content(route, sent, body))
+    content, images = read(route, sent, body)
+    document = whole(route, content)
     for name, value in in_query(route, query).items():
         document[name] = value
     for path, value in found.values.items():
         set_text(document, path, value)
     message: Any = to_message(document, route.request)
+    if images:
+        set_images(message if route.body == ALL else getattr(message, route.body), images)
     if route.call == UNLEARNING and not message.id_count:
         message.id_count = len(message.ids)  # all have come, or the body would have broken off
     data: bytes = message.SerializeToString()
@@ -87,16 +89,15 @@ def to_request(found: Found, query: str, sent: Sent, body: bytes) -> bytes:
     return data
 
 
-def content(route: Route, sent: Sent, body: bytes) -> dict[str, Any]:
-    """Return the document that a body is. Raises BadField."""
-    kind = route.body_type
-    if kind is None:
+def read(route: Route, sent: Sent, body: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the document that a body is, and the pictures that come in parts. Raises BadField."""
+    if route.body_type is None:
         if body.strip():
             raise BadField(BODY, f"of {route.verb} {route.template} must be empty")
-        return {}
+        return {}, []
     if sent.content_type == JSON:
-        return parsed(body)
-    return from_parts(kind, parts(body, sent.content_type))
+        return parsed(body), []
+    return from_parts(parts(body, sent.content_type))
 
 
 def whole(route: Route, content: dict[str, Any]) -> dict[str, Any]:
@@ -130,13 +131,12 @@ def is_switch(field: FieldDescriptor) -> bool:
     return field.type == FieldDescriptor.TYPE_BOOL
 
 
-def from_parts(kind: Descriptor, found: list[tuple[str, bytes]]) -> dict[str, Any]:
-    """Return the document that parts make: one of JSON, "request", and an "image" for each picture.
+def from_parts(found: list[tuple[str, bytes]]) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the document of the part "request", if there is one, and the parts "image".
 
     Raises BadField.
     """
     requests = [data for name, data in found if name == REQUEST_PART]
-    images = [data for name, data in found if name == IMAGE_PART]
     for name, _ in found:
         if name not in (REQUEST_PART, IMAGE_PART):
             raise BadField(
@@ -144,23 +144,23 @@ def from_parts(kind: Descriptor, found: list[tuple[str, bytes]]) -> dict[str, An
             )
     if len(requests) > 1:
         raise BadField(f'The part "{REQUEST_PART}"', "comes twice")
-    document = parsed(*requests) if requests else {}
-    if not images:
-        return document
-    field = next((each for each in kind.fields if is_images(each)), None)
+    if requests and len(requests[0]) > JSON_BYTES_MAX:
+        raise BadField(f'The part "{REQUEST_PART}"', f"has more than {JSON_BYTES_MAX} bytes")
+    images = [data for name, data in found if name == IMAGE_PART]
+    return parsed(requests[0]) if requests else {}, images
+
+
+def set_images(message: Any, images: list[bytes]) -> None:
+    """Set the pictures of a message. Raises BadField if it has none, or has others already."""
+    field = next((each for each in message.DESCRIPTOR.fields if is_images(each)), None)
     if field is None:
         raise BadField(f'The part "{IMAGE_PART}"', "is of no use here: the call takes no images")
-    if field.json_name in document:
+    try:
+        set_array(message, (field.name,), images)
+    except ValueError:
         raise BadField(
-            field.json_name, f'comes in JSON and as parts "{IMAGE_PART}"; send one of both'
-        )
-    document[field.json_name] = [base64.b64encode(each).decode() for each in images]
-    return document
-
-
-def is_images(field: FieldDescriptor) -> bool:
-    """Return True if a field holds pictures."""
-    return field.message_type is not None and field.message_type.full_name == IMAGES
+            field.json_name, f'or vectors are in the part "{REQUEST_PART}", too; send one of both'
+        ) from None
 
 
 def parts(body: bytes, content_type: str) -> list[tuple[str, bytes]]:

@@ -7,16 +7,16 @@ base64, and the vector of an entry an array of numbers. Bytes that are not set a
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from numpy.typing import NDArray
 
 from visual_memory_service.errors import BadField
 
@@ -26,6 +26,8 @@ VECTORS, IMAGES = "visual_memory.v1.Vectors", "visual_memory.v1.Images"
 VECTOR_FIELD = "visual_memory.v1.Entry.vector"
 
 M = TypeVar("M", bound=Message)
+Rows: TypeAlias = NDArray[np.float32]
+Array: TypeAlias = tuple[tuple[str, ...], Rows | list[bytes]]  # the path of its field, and values
 
 
 def parsed(body: bytes) -> dict[str, Any]:
@@ -49,8 +51,9 @@ def refuse_constant(name: str) -> NoReturn:
 
 
 def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object, none of whose names comes twice. Raises ValueError."""
+    """Return an object, none of whose names comes twice or is no Unicode. Raises ValueError."""
     found = dict(pairs)
+    "".join(found).encode()  # protobuf fails on lone surrogates in another way
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twin = next(name for name in names if names.count(name) > 1)
@@ -60,10 +63,12 @@ def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def to_message(document: Mapping[str, Any], kind: type[M]) -> M:
     """Convert a document to a message. Raises BadField."""
-    message = kind()
+    message, arrays = kind(), list[Array]()
+    descriptor: Any = kind.DESCRIPTOR
     try:
-        descriptor: Any = kind.DESCRIPTOR
-        json_format.ParseDict(packed(document, descriptor, ""), message)
+        json_format.ParseDict(without_arrays(document, descriptor, (), arrays), message)
+        for path, values in arrays:
+            set_array(message, path, values)
     except (json_format.ParseError, ValueError, TypeError, RecursionError) as problem:
         raise BadField(BODY, f"does not fit: {first_line(problem)}") from None
     return message
@@ -74,31 +79,49 @@ def first_line(problem: Exception) -> str:
     return str(problem).partition("\n")[0].removesuffix(".") or type(problem).__name__
 
 
-def packed(value: Any, kind: Descriptor, path: str) -> Any:
-    """Return the document of a message with its vectors and images as protobuf has them."""
+def without_arrays(value: Any, kind: Descriptor, path: tuple[str, ...], arrays: list[Array]) -> Any:
+    """Return the document of a message without its vectors and images, which ``arrays`` get."""
     if not has_arrays(kind) or not isinstance(value, dict):
         return value
     fields = {name: field for field in kind.fields for name in (field.name, field.json_name)}
-    return {
-        name: packed_field(each, fields[name], f"{path}{name}") if name in fields else each
-        for name, each in value.items()
-    }
+    kept = dict[str, Any]()
+    for name, each in value.items():
+        field = fields.get(name)
+        inner = None if field is None else field.message_type
+        if field is None or inner is None or each is None or field.is_repeated:
+            kept[name] = each
+            continue
+        at = (*path, field.name)
+        if inner.full_name == VECTORS:
+            arrays.append((at, to_rows(each, ".".join((*path, name)))))
+        elif inner.full_name == IMAGES:
+            arrays.append((at, to_pictures(each, ".".join((*path, name)))))
+        else:
+            kept[name] = without_arrays(each, inner, at, arrays)
+    return kept
 
 
-def packed_field(value: Any, field: FieldDescriptor, path: str) -> Any:
-    kind = field.message_type
-    if value is None or kind is None or kind.GetOptions().map_entry:
-        return value
-    if kind.full_name == VECTORS:
-        return packed_vectors(value, path)
-    if kind.full_name == IMAGES:
-        return packed_images(value, path)
-    if field.is_repeated and isinstance(value, list):
-        return [packed(each, kind, f"{path}[{at}].") for at, each in enumerate(value)]
-    return packed(value, kind, f"{path}.")
+def set_array(message: Any, path: tuple[str, ...], values: Rows | list[bytes]) -> None:
+    """Set vectors or images of a message. Raises ValueError if they come twice, or beside others.
+
+    So protobuf refuses two fields of a oneof.
+    """
+    *outer, last = path
+    for name in outer:
+        message = getattr(message, name)
+    group = message.DESCRIPTOR.fields_by_name[last].containing_oneof
+    if message.HasField(last) or (group is not None and message.WhichOneof(group.name)):
+        raise ValueError(f"{last} come twice, or beside what excludes them")
+    array = getattr(message, last)
+    array.SetInParent()
+    if isinstance(values, list):
+        array.data.extend(values)
+    else:
+        array.rows, array.data = len(values), values.tobytes()
 
 
-def packed_vectors(rows: Any, path: str) -> dict[str, Any]:
+def to_rows(rows: Any, path: str) -> Rows:
+    """Return float32 vectors (n, d) of an array of rows. Raises BadField."""
     wish = "must be an array of rows, each an array of as many numbers"
     if not isinstance(rows, list):
         raise BadField(path, wish)
@@ -109,25 +132,26 @@ def packed_vectors(rows: Any, path: str) -> dict[str, Any]:
     if values.ndim != 2 or values.dtype.kind not in "iuf":
         raise BadField(path, wish)
     with np.errstate(over="ignore"):  # the call refuses what is not finite
-        data = values.astype(FLOAT).tobytes()
-    return {"rows": len(rows), "data": base64.b64encode(data).decode()}
+        return values.astype(FLOAT)
 
 
-def packed_images(images: Any, path: str) -> dict[str, Any]:
+def to_pictures(images: Any, path: str) -> list[bytes]:
+    """Return pictures of an array of texts in base64. Raises BadField."""
     if not isinstance(images, list):
         raise BadField(path, "must be an array of texts in base64")
-    for at, image in enumerate(images):
-        if not isinstance(image, str) or not is_base64(image):
-            raise BadField(f"{path}[{at}]", "must be a text in base64")
-    return {"data": images}
+    return [to_bytes(image, f"{path}[{at}]") for at, image in enumerate(images)]
 
 
-def is_base64(text: str) -> bool:
+def to_bytes(text: Any, path: str) -> bytes:
     try:
-        base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return True
+        return base64.b64decode(text, validate=True)
+    except (TypeError, ValueError):
+        raise BadField(path, "must be a text in base64") from None
+
+
+def is_images(field: FieldDescriptor) -> bool:
+    """Return True if a field holds pictures."""
+    return field.message_type is not None and field.message_type.full_name == IMAGES
 
 
 def to_document(message: Message) -> dict[str, Any]:

@@ -30,23 +30,34 @@ from starlette.types import Receive, Scope, Send
 from visual_memory.protocol import MESSAGE_BYTES
 from visual_memory_service import errors
 from visual_memory_service.config import Bounds
+from visual_memory_service.http.answers import SMALL_BYTES, Held, Unsent, send_answer
 from visual_memory_service.http.bodies import Sent, to_request
 from visual_memory_service.http.documents import dumped, to_document
 from visual_memory_service.http.routes import Found, find, make_routes
+from visual_memory_service.runtime.measures import CALLS_REFUSED
 from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.status import OK, REFUSALS, UNAVAILABLE, answer, foreseen, http_status
+from visual_memory_service.wire.interceptors import clear_frames
 from visual_memory_service.wire.methods import CERTIFICATE_NAMES
 
 CONVERTED_AT_ONCE = 2  # large documents, which keep Python busy
-SMALL_BYTES = 65_536  # such a document is converted in less time than a thread needs to take over
 BODY_SECONDS = 10.0  # in which a small body must have come
-PASSED = ("authorization", "api-key", "traceparent", "tracestate", "user-agent")
+PASSED = ("authorization", "api-key", "traceparent", "tracestate")
 JSON = "application/json"
+BROKEN = (asyncio.InvalidStateError, grpc.RpcError, grpc.aio.BaseError)
 HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 HEALTH = "/grpc.health.v1.Health/Check"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING, GONE, UNAUTHORIZED = 503, 499, 401  # statuses of HTTP
 log = structlog.get_logger()
+
+
+class CallFailed(Exception):
+    """A call that ended with a status other than OK."""
+
+    def __init__(self, status: status_pb2.Status) -> None:
+        super().__init__(status.message)
+        self.status = status
 
 
 class Gateway:
@@ -72,26 +83,35 @@ class Gateway:
         self._channels: list[Any] = []
         self._former: list[Any] = []
         self._converting = asyncio.Semaphore(CONVERTED_AT_ONCE)
+        self._unsent = Unsent(bounds.pending_bytes_max)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI has it."""
-        request = Request(scope, receive)
-        response = await self._response(request)
-        await response(scope, receive, send)
+        with Held(self._unsent) as held:
+            response = await self._response(Request(scope, receive), held)
+            await send_answer(response, scope, send)
 
-    async def _response(self, request: Request) -> Response:
-        verb = "GET" if request.method == "HEAD" else request.method
+    async def _response(self, request: Request, held: Held) -> Response:
+        verb, path = "GET" if request.method == "HEAD" else request.method, request.scope["path"]
+        call = ""  # paths may have ids of entries, which are nothing for the log
         try:
-            if (fixed := self._fixed.get(request.url.path)) is not None:
+            if (fixed := self._fixed.get(path)) is not None:
                 if verb != "GET":
                     raise errors.WrongVerb(request.method, ["GET"])
                 return await fixed(request)
             self._check_site(request)
             found = self._find(verb, request)
+            call = found.route.call
             sent = Sent.of(request, self._bounds.message_bytes_max)
-            return await self._made(found, sent, request)
+            data = await self._made(found, sent, request)
+            return await self._answered(found, data, held)
+        except CallFailed as failed:
+            return refused(failed.status)
         except REFUSALS as refusal:
-            log.info("refused", path=request.url.path, reason=type(refusal).__name__)
+            clear_frames(refusal)  # which may hold a body
+            reason = type(refusal).__name__
+            CALLS_REFUSED.add(1, reason)
+            log.info("refused", method=call, reason=reason, by="http")
             response = refused(answer(refusal))
             if isinstance(refusal, errors.WrongVerb):
                 response.headers["allow"] = ", ".join(refusal.verbs)
@@ -99,7 +119,8 @@ class Gateway:
         except ClientDisconnect:
             return Response(status_code=GONE)  # which nobody receives
         except Exception as error:
-            log.error("failed", path=request.url.path, exc_info=error)
+            log.error("failed", method=call, exc_info=error, by="http")
+            CALLS_REFUSED.add(1, type(foreseen(error)).__name__)
             return refused(answer(foreseen(error)))
 
     async def _describe(self, request: Request) -> Response:
@@ -127,7 +148,7 @@ class Gateway:
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         if not self._needs_keys() and not is_local(host):
             raise errors.ForeignSite("host", host)
-        if origin is not None and origin not in self._origins and urlsplit(origin).netloc != host:
+        if origin is not None and origin not in self._origins and site(origin) != host:
             raise errors.ForeignSite("origin", origin)
 
     def _find(self, verb: str, request: Request) -> Found:
@@ -137,34 +158,41 @@ class Gateway:
             return found
         if found:
             raise errors.WrongVerb(request.method, sorted(found))
-        raise errors.UnknownPath(request.url.path)
+        raise errors.UnknownPath(request.scope["path"])
 
-    async def _made(self, found: Found, sent: Sent, request: Request) -> Response:
-        """Make a call. A large message is read once the call has begun, which makes room for it."""
-        metadata = [*passed(request), (MESSAGE_BYTES, str(sent.message_bytes_max))]
-        path, channel = found.route.grpc_path, self._channel()
+    async def _made(self, found: Found, sent: Sent, request: Request) -> bytes:
+        """Make a call, and return its answer. Raises CallFailed.
+
+        A large message is read once the call has begun, which makes room for it.
+        """
+        path, metadata = found.route.grpc_path, list(passed(request))
+        sending = None
         if sent.length <= SMALL_BYTES:
             data = await self._read_soon(found, sent, request)
-            call = channel.unary_unary(path)(data, metadata=metadata)
-            sending = None
+            metadata.append((MESSAGE_BYTES, str(len(data))))
+            call = self._channel().unary_unary(path)(data, metadata=metadata)
         else:
-            call = channel.stream_unary(path)(metadata=metadata)
+            metadata.append((MESSAGE_BYTES, str(sent.message_bytes_max)))
+            call = self._channel().stream_unary(path)(metadata=metadata)
             sending = asyncio.ensure_future(self._send(call, found, sent, request))
         ended = asyncio.ensure_future(call.code())
         try:
             if sending is not None:
                 await asyncio.wait((ended, sending), return_when=asyncio.FIRST_COMPLETED)
-                if not ended.done():
-                    await sending
+                if sending.done():
+                    sending.result()
             await until_gone(ended, request)
             if await ended is not OK:
-                return refused(await status_of_call(call))
-            return await self._answered(found, await call)
+                raise CallFailed(await status_of_call(call))
+            answered: bytes = await call
+            return answered
         finally:
             call.cancel()
-            for task in (ended, sending):
-                if task is not None:
-                    task.cancel()
+            ended.cancel()
+            if sending is not None:
+                sending.cancel()
+                sending.add_done_callback(retrieved)
+            del sending  # or its error would keep itself, and the body
 
     async def _read_soon(self, found: Found, sent: Sent, request: Request) -> bytes:
         """Read a small message. Raises ClientSilent if it takes too long."""
@@ -176,24 +204,29 @@ class Gateway:
 
     async def _send(self, call: Any, found: Found, sent: Sent, request: Request) -> None:
         """Read the message of a call, and send it. Raises CallBroken if the call ends meanwhile."""
+        if not found.route.is_stream:
+            await call.initial_metadata()  # there is room for the message now
         data = await self._read(found, sent, request)
         try:
             await call.write(data)
             await call.done_writing()
-        except (asyncio.InvalidStateError, grpc.RpcError):  # which do not tell why it ended
+        except BROKEN:  # which do not tell why it ended
             raise errors.CallBroken from None
 
     async def _read(self, found: Found, sent: Sent, request: Request) -> bytes:
         """Return the message that a request holds, serialized. Raises BadField, TooLarge."""
         body = await sent.body(request)
-        query = request.url.query
+        query = request.scope["query_string"].decode("ascii", "replace")
         async with self._in_turn(len(body)) as do:
             data: bytes = await do(to_request, found, query, sent, body)
         return data
 
-    async def _answered(self, found: Found, data: bytes) -> Response:
+    async def _answered(self, found: Found, data: bytes, held: Held) -> Response:
+        await held.hold(len(data))
         async with self._in_turn(len(data)) as do:
-            return to_response(await do(to_json, found.route.response, data))
+            body = await do(to_json, found.route.response, data)
+        await held.hold(len(body))
+        return to_response(body)
 
     @asynccontextmanager
     async def _in_turn(self, size: int) -> AsyncIterator[Callable[..., Any]]:
@@ -209,6 +242,7 @@ class Gateway:
         self._look()
         if not self._channels:
             count = -(-self._bounds.calls_max // self._bounds.connection_calls_max) + 1
+            count = min(count, max(1, self._bounds.connections_max // 4))
             self._channels = [channel(self._path) for _ in range(count)]
             self._turns: Iterator[Any] = itertools.cycle(self._channels)
         return next(self._turns)
@@ -251,11 +285,26 @@ def channel(path: str) -> Any:
 
 def is_local(host: str) -> bool:
     """Return True if a Host header names an address, or localhost, and no other name."""
-    name = urlsplit(f"//{host}").hostname or ""
     with suppress(ValueError):
+        name = urlsplit(f"//{host}").hostname or ""
+        if name == "localhost":
+            return True
         ip_address(name)
         return True
-    return name == "localhost"
+    return False
+
+
+def site(origin: str) -> str:
+    """Return the host of an Origin header, with its port; empty if it is none."""
+    with suppress(ValueError):
+        return urlsplit(origin).netloc
+    return ""
+
+
+def retrieved(task: asyncio.Future[Any]) -> None:
+    """Take notice of how a task ended, which asyncio would else complain of."""
+    if not task.cancelled():
+        task.exception()
 
 
 def passed(request: Request) -> Iterator[tuple[str, str | bytes]]:

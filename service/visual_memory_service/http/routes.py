@@ -32,7 +32,8 @@ SEGMENTS: Mapping[str, str] = MappingProxyType(
 class Route:
     """A call by HTTP: its name, the verb and template of its path, and the field of the body.
 
-    The body is one field of the message, ``ALL`` others than those of the path, or none ("").
+    The body is one field of the message, ``ALL`` others than those of the path, or none (""). To
+    gRPC the call ``is_stream`` if it takes several messages.
     """
 
     call: str
@@ -42,6 +43,7 @@ class Route:
     request: type[Message]
     response: type[Message]
     pattern: re.Pattern[str]
+    is_stream: bool
 
     @property
     def grpc_path(self) -> str:
@@ -97,6 +99,7 @@ def make_routes() -> list[Route]:
                         GetMessageClass(method.input_type),
                         GetMessageClass(method.output_type),
                         compiled(template),
+                        method.client_streaming,
                     )
                 )
     return routes

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import socket
 import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
 
+import h11
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 from uvicorn import Config
@@ -16,6 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from visual_memory_service.config import BadSetting, Settings, parse_address
+from visual_memory_service.http.answers import ABORT, READ_SECONDS
 from visual_memory_service.http.gateway import Gateway
 from visual_memory_service.http.routes import VERBS
 from visual_memory_service.wire.certificates import Certificates
@@ -23,8 +27,8 @@ from visual_memory_service.wire.methods import CERTIFICATE_NAMES
 
 HEAD_SECONDS = 10.0  # in which the head of a request must have come
 KEEP_ALIVE_SECONDS = 60.0
-BYTES_PER_SECOND_MIN = 1 << 20  # of a client that reads an answer
 LOOK_SECONDS = 0.05
+CONNECTIONS_MAX = "connections_max"  # of the state of a connection
 
 
 class HttpServer:
@@ -36,13 +40,8 @@ class HttpServer:
         gateway: Gateway,
         certificates: Certificates | None,
     ) -> None:
-        assert settings.http_listen is not None
-        self._listen, self._gateway, self._certificates = (
-            settings.http_listen,
-            gateway,
-            certificates,
-        )
-        self._drain_seconds = settings.drain_seconds
+        self._settings, self._gateway, self._certificates = settings, gateway, certificates
+        self._listen = settings.http_listen or ""
         self._state = ServerState()
         self._config = Config(
             application(gateway, settings.http_origins),
@@ -51,20 +50,32 @@ class HttpServer:
             log_config=None,
             access_log=False,
             proxy_headers=False,
-            limit_concurrency=settings.connections_max,
-            timeout_keep_alive=int(KEEP_ALIVE_SECONDS),
+            timeout_keep_alive=int(2 * KEEP_ALIVE_SECONDS),  # ours is shorter
         )
         self._config.load()
+        # Strangers could fill the log with what uvicorn says of their bytes.
+        logging.getLogger("uvicorn").addHandler(logging.NullHandler())
 
     async def start(self) -> str:
         """Serve from now on, and return the address. Raises BadSetting."""
         listening = bound(self._listen)
-        context = None if self._certificates is None else Reloaded(self._certificates)
+        secured: dict[str, Any] = {}
+        if self._certificates is not None:
+            secured = {
+                "ssl": Reloaded(self._certificates),
+                "ssl_handshake_timeout": HEAD_SECONDS,
+                "ssl_shutdown_timeout": 1.0,  # idle clients do not answer
+            }
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self._config, self._state, {}), sock=listening, ssl=context
+            self._connection, sock=listening, **secured
         )
         host, _ = parse_address(self._listen, "http_listen")
         return f"{host}:{listening.getsockname()[1]}"
+
+    def _connection(self) -> Connection:
+        return Connection(
+            self._config, self._state, {CONNECTIONS_MAX: self._settings.connections_max}
+        )
 
     async def renew(self) -> None:
         """Close all connections, whose buffers hold data, once what they ask is answered.
@@ -74,7 +85,7 @@ class HttpServer:
         former = list(self._state.connections)
         for each in former:
             each.shutdown()
-        end = time.monotonic() + self._drain_seconds
+        end = time.monotonic() + self._settings.drain_seconds
         while not self._state.connections.isdisjoint(former) and time.monotonic() < end:
             await asyncio.sleep(LOOK_SECONDS)
         for each in self._state.connections.intersection(former):
@@ -140,58 +151,72 @@ class Reloaded(ssl.SSLContext):
 
 
 class Connection(H11Protocol):
-    """An HTTP connection, aborted where the head of a request or the reading of an answer is late.
+    """An HTTP connection that is broken off where its client is late.
 
-    The app is told the names in the client's certificate.
+    That is with the head of a request, with the rest of a body of which nothing is wanted any more,
+    with reading an answer, or with the next request. The app is told the names in the client's
+    certificate, and how to break the connection off.
     """
 
-    _late: asyncio.TimerHandle | None = None
+    _deadline = math.inf  # by the clock of the loop
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.app_state[ABORT] = transport.abort
         self.app_state[CERTIFICATE_NAMES] = names_in(transport.get_extra_info("peercert") or {})
         self._within(HEAD_SECONDS)
+        if len(self.connections) > self.app_state[CONNECTIONS_MAX]:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if not self._awaits_head:
-            self._forget()
-        elif self._late is None:
-            self._within(HEAD_SECONDS)
+        try:
+            super().data_received(data)
+        except h11.LocalProtocolError:  # uvicorn answers wrong bytes after its answer
+            self.transport.abort()
+            return
+        if not self._waits:
+            self._deadline = math.inf  # whoever answers has time limits
+        elif self._begun:
+            self._within(min(HEAD_SECONDS, self._deadline - self.loop.time()))
 
     def on_response_complete(self) -> None:
-        self._forget()
-        if left := self.transport.get_write_buffer_size():
-            self._within(HEAD_SECONDS + left / BYTES_PER_SECOND_MIN)
+        late = self._begun or self.transport.get_write_buffer_size()
+        self._within(READ_SECONDS if late else KEEP_ALIVE_SECONDS)
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._forget()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     @property
-    def _awaits_head(self) -> bool:
+    def _waits(self) -> bool:
+        """True between requests."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def _begun(self) -> bool:
+        """True if a head, or a body of which nothing is wanted any more, has begun to come."""
+        return self.conn.their_state is h11.SEND_BODY or bool(self.conn.trailing_data[0])
+
     def _within(self, seconds: float) -> None:
-        self._late = self.loop.call_later(seconds, self._look)
+        """Have the client do what is next within so many seconds."""
+        self._deadline = self.loop.time() + seconds
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_at(self._deadline, self._look)
 
     def _look(self) -> None:
-        """Abort the connection if its client has not read the answer, or begun without ending."""
-        self._late = None
-        begun = self.cycle is None or bool(self.conn.trailing_data[0])
-        if self.transport.get_write_buffer_size() or (self._awaits_head and begun):
+        self._timer = None
+        if self.loop.time() >= self._deadline:
             self.transport.abort()
-
-    def _forget(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
 
 
 def names_in(certificate: dict[str, Any]) -> list[str]:
     """Return the names in a client's certificate, which TLS has verified, as gRPC has them."""
-    others = [name for _, name in certificate.get("subjectAltName", ())]
+    others = [name for _, name in certificate.get("subjectAltName", ()) if isinstance(name, str)]
     common = [
         value
         for part in certificate.get("subject", ())

@@ -22,8 +22,9 @@ from visual_memory_service.runtime.measures import EMBED_SECONDS, PICTURES
 from visual_memory_service.runtime.rejections import Rejections
 from visual_memory_service.runtime.searches import Searches
 from visual_memory_service.runtime.threads import OrderedWork
-from visual_memory_service.runtime.timeline import part
+from visual_memory_service.runtime.timeline import part, part_adder
 
+DECODED_TOLD = 32  # pictures of a call whose decoding is a part of its timeline
 FITTED_AT_ONCE = 2  # heads of one memory, each of which may take seconds
 
 T = TypeVar("T")
@@ -85,7 +86,7 @@ class ServedMemory:
         """
         embedder = self.embedder()
         with part("embed"), EMBED_SECONDS.timed():
-            vectors = embedder.embed(images)
+            vectors = embedder.embed(images, part_adder("decode", DECODED_TOLD))
         PICTURES.add(len(images))
         return vectors
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from prometheus_client import (
@@ -24,10 +24,12 @@ from prometheus_client.utils import floatToGoString
 from visual_memory_index.errors import MemoryRefusal
 from visual_memory_index.records.measures import Counter, Histogram
 from visual_memory_service.config import BadSetting, parse_address
-from visual_memory_service.runtime.measures import MEASURES
+from visual_memory_service.runtime.measures import CALLS_REFUSED, MEASURES, RESIDUES_FOUND
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Operations
+from visual_memory_service.status import CODES
 
+PLACES = ("files", "process")  # that unlearned entries are looked for in
 Gauges = Callable[[], dict[str, tuple[str, float]]]  # by name: help, value
 
 
@@ -37,7 +39,9 @@ class Measured(Collector):
     Memories that are closed are counted, and not opened to be looked at.
     """
 
-    def __init__(self, memories: Memories, operations: Operations, gauges: Gauges) -> None:
+    def __init__(
+        self, memories: Memories, operations: Operations, gauges: Sequence[Gauges]
+    ) -> None:
         self._memories, self._operations, self._gauges = memories, operations, gauges
 
     def collect(self) -> Iterator[Metric]:
@@ -51,8 +55,9 @@ class Measured(Collector):
         for kind, count in self._operations.count_by_kind().items():
             running.add_metric([kind], count)
         yield running
-        for name, (help, value) in self._gauges().items():
-            yield GaugeMetricFamily(name, help, value)
+        for gauges in self._gauges:
+            for name, (help, value) in gauges().items():
+                yield GaugeMetricFamily(name, help, value)
 
     def _of_memories(self) -> Iterator[Metric]:
         entries = GaugeMetricFamily(
@@ -103,6 +108,10 @@ class MetricsServer:
     """Serves what a collector collects, over HTTP, until closed. Raises BadSetting."""
 
     def __init__(self, listen: str, collector: Collector) -> None:
+        for refusal in CODES:  # a series that begins with its first event shows no increase
+            CALLS_REFUSED.add(0, refusal.__name__)
+        for place in PLACES:
+            RESIDUES_FOUND.add(0, place)
         registry = CollectorRegistry()
         for each in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR, collector):
             registry.register(each)

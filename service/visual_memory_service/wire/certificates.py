@@ -23,10 +23,11 @@ log = structlog.get_logger()
 
 
 class Loaded(NamedTuple):
-    """What files say, as gRPC and as HTTP take it."""
+    """What files say, as gRPC and HTTP take it; the certificate ends at ``end``, since 1970."""
 
     for_grpc: grpc.ServerCertificateConfiguration
     context: ssl.SSLContext
+    end: float
 
 
 class Certificates:
@@ -59,6 +60,12 @@ class Certificates:
             changed,  # type: ignore[arg-type]  # None is for what has not changed
             require_client_authentication=self._client_ca is not None,
         )
+
+    def gauges(self) -> dict[str, tuple[str, float]]:
+        """Return the end of the certificate as it is now: help and value by name."""
+        self._refresh()
+        said = "When the server's TLS certificate ends, in seconds since 1970."
+        return {"visual_memory_certificate_end_timestamp_seconds": (said, self._current.end)}
 
     def context(self) -> ssl.SSLContext:
         """Return what HTTP needs for a handshake now."""
@@ -105,14 +112,15 @@ class Certificates:
         if end - datetime.now(UTC) < SOON:
             log.warning("the certificate ends", path=str(self._certificate), at=end.isoformat())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with using(self._certificate, "certificate of the key"):
+        with reading(self._certificate), using(self._certificate, "certificate of the key"):
             context.load_cert_chain(self._certificate, self._key)
-        if client_ca is not None:
-            context.load_verify_locations(cadata=client_ca.decode())
+        if self._client_ca is not None:
+            with reading(self._client_ca), using(self._client_ca, "certificate"):
+                context.load_verify_locations(self._client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
         context.set_alpn_protocols(["http/1.1"])
         for_grpc = grpc.ssl_server_certificate_configuration([(key, chain)], client_ca)
-        return Loaded(for_grpc, context)
+        return Loaded(for_grpc, context, end.timestamp())
 
 
 def read(path: Path) -> bytes:

@@ -11,13 +11,17 @@ from visual_memory.v1 import open_inference_pb2 as inference
 from visual_memory.v1 import open_inference_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index.errors import MemoryRefusal
+from visual_memory_service.access.callers import caller
+from visual_memory_service.access.limits import PIXELS
 from visual_memory_service.convert.inference import (
     PLATFORM,
     from_classified,
     from_memory,
     to_classify,
 )
+from visual_memory_service.convert.requests import pixels
 from visual_memory_service.errors import OtherVersion
+from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.wire.servicer import Servicer
 
 SERVICE = inference.DESCRIPTOR.services_by_name["GRPCInferenceService"]
@@ -67,6 +71,9 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
         self, request: inference.ModelInferRequest, context: Any
     ) -> inference.ModelInferResponse:
         asked = to_classify(request)
+        account = caller.get().account
+        if account.limits_rate(PIXELS):  # which only Images say to the interceptor
+            account.use(PIXELS, await in_thread(pixels, asked))
         digest = await self._digest(request.model_name, request.model_version)
         classified = await self.servicer.Classify(asked, context)
         return from_classified(classified, request, digest)

@@ -34,9 +34,9 @@ from visual_memory_service.runtime.measures import (
 from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.runtime.timeline import Ended, Timeline, Watch, part, timeline
 from visual_memory_service.status import REFUSALS, answer, code_name, foreseen
-from visual_memory_service.wire.admission import PRESSED_SECONDS, AdmissionControl
+from visual_memory_service.wire.admission import PRESSED_SECONDS, SMALL_BYTES, AdmissionControl
 from visual_memory_service.wire.connections import Connections
-from visual_memory_service.wire.methods import Method
+from visual_memory_service.wire.methods import Method, is_own
 
 NO_MEMORY = "Arena alloc failed"  # how protobuf says it
 CANCELLED = (asyncio.CancelledError, GeneratorExit)  # the latter while an answer is sent
@@ -215,7 +215,7 @@ class CallScope:
         self.unannounced, self.patience = False, PRESSED_SECONDS
         self.idle_seconds: float | None = None
         self._ours = method.is_ours  # health is told under any load
-        self._admitted = False
+        self._admitted, self._told_room = False, False
         self._ended: errors.RequestRefusal | None = None
         self._reading, self._answering, self._unanswered = False, False, 0
         self._at_end = ExitStack()
@@ -266,6 +266,9 @@ class CallScope:
                     self.unannounced, self.patience = False, PRESSED_SECONDS
         await self._admit()
         self.held = self._admission.swap_reservation(self.held, size)
+        if size > SMALL_BYTES and is_own(self._context):
+            await self._context.send_initial_metadata(())  # HTTP waits for it with the body
+            self._told_room = True
         self.patience += size / BYTES_PER_SECOND_MIN
         data = await self._first()
         if len(data) > size:
@@ -296,6 +299,8 @@ class CallScope:
 
         gRPC ends the messages of such a call as if all had come, but nothing can be sent any more.
         """
+        if self._told_room:  # it cannot be sent again; HTTP sends a message, or breaks off
+            raise asyncio.CancelledError
         try:
             await self._context.send_initial_metadata(())
         except grpc.aio.InternalError:

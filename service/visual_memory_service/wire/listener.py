@@ -103,12 +103,10 @@ class Listener:
         for name in ("", *self._services):
             await self._states.set(name, health_pb2.HealthCheckResponse.SERVING)
         try:
-            print(f"listening on {self._address}", flush=True)
-        except OSError as error:
+            tell(f"listening on {self._address}")
+        except (BadSetting, BrokenPipeError):
             await self._server.stop(None)
-            if isinstance(error, BrokenPipeError):
-                raise
-            raise BadSetting(f"Its address could not be written: {error.strerror}.") from None
+            raise
         self._watching = asyncio.create_task(self.admission.watch())
         return self._address
 
@@ -180,6 +178,16 @@ class Listener:
         return address
 
 
+def tell(line: str) -> None:
+    """Print where something listens. Raises BadSetting, and BrokenPipeError if nobody reads it."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise BadSetting(f"Its address could not be written: {error.strerror}.") from None
+
+
 def limits(bounds: Bounds) -> list[tuple[str, int]]:
     """Return gRPC options for the limits that apply before a call reaches the interceptor."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -196,12 +204,14 @@ def limits(bounds: Bounds) -> list[tuple[str, int]]:
     ]
 
 
-def check_free(listen: str) -> None:
+def check_free(listen: str, name: str = "listen") -> None:
     """Raise BadSetting if the address is not available, or another program uses its port.
+
+    The setting has this ``name``.
 
     gRPC alone would not notice the other program, and would share the port.
     """
-    host, port = parse_address(listen)
+    host, port = parse_address(listen, name)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -16,10 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from tests.authorities import Authority, Pair
 from tests.conftest import SECONDS
 from tests.service.wire.test_access import add
@@ -31,6 +28,7 @@ import visual_memory
 from visual_memory_service.access.key_file import KeyFile
 from visual_memory_service.access.keys import Key
 from visual_memory_service.access.limits import parse_limits
+from visual_memory_service.http import answers
 from visual_memory_service.http import server as http_server
 from visual_memory_service.http.server import Connection
 
@@ -81,19 +79,25 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     It answers a number of bytes that the path says.
     """
     monkeypatch.setattr(http_server, "HEAD_SECONDS", 0.5)
-    monkeypatch.setattr(http_server, "BYTES_PER_SECOND_MIN", 1 << 30)
+    monkeypatch.setattr(http_server, "KEEP_ALIVE_SECONDS", 1.0)
+    for module in (http_server, answers):
+        monkeypatch.setattr(module, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(answers, "BYTES_PER_SECOND_MIN", 1 << 30)
 
-    async def sized(request: Request) -> Response:
-        return Response(bytes(int(request.path_params["size"])))
+    async def sized(scope: Any, receive: Any, send: Any) -> None:
+        response = Response(bytes(int(scope["path"].removeprefix("/"))))
+        await answers.send_answer(response, scope, send)
 
-    config = Config(Starlette(routes=[Route("/{size}", sized)]), lifespan="off", log_config=None)
+    config = Config(sized, lifespan="off", log_config=None)
     config.load()
     loop, state = asyncio.new_event_loop(), ServerState()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
     async def listen() -> asyncio.Server:
-        return await loop.create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)
+        return await loop.create_server(
+            lambda: Connection(config, state, {http_server.CONNECTIONS_MAX: 9}), "127.0.0.1", 0
+        )
 
     server = asyncio.run_coroutine_threadsafe(listen(), loop).result()
     yield "{}:{}".format(*server.sockets[0].getsockname())
@@ -142,6 +146,98 @@ def test_who_does_not_read_an_answer_is_hung_up_on(impatient: str) -> None:
     read.sendall(b"GET /5000000 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert len(b"".join(iter(lambda: read.recv(1 << 20), b""))) > 5_000_000
     read.close()
+
+
+def test_who_sends_a_refused_body_late_and_then_nothing_is_hung_up_on(impatient: str) -> None:
+    held = opened(impatient)
+    held.sendall(b"POST /1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n")
+    assert b"200" in held.recv(65_536).split(b"\r\n")[0]
+    held.sendall(b"later")
+    assert is_closed(held)
+    held.close()
+
+
+def test_who_asks_again_without_reading_is_hung_up_on(impatient: str) -> None:
+    unread = opened(impatient)
+    unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    for _ in range(200):
+        unread.sendall(b"GET /60000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    time.sleep(2)
+    assert is_closed(unread)
+    unread.close()
+
+
+def test_few_connections_are_open_at_once(impatient: str) -> None:
+    held = [opened(impatient) for _ in range(9)]
+    for each in held:
+        each.sendall(b"GET /1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert each.recv(65_536).startswith(b"HTTP/1.1 200")
+    more = opened(impatient)
+    assert is_closed(more)
+    for each in (*held, more):
+        each.close()
+
+
+def test_wrong_bytes_after_an_answer_end_the_connection(web: WebServer) -> None:
+    wrong = opened(web.web)
+    wrong.sendall(
+        b"POST /v1/memories HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    assert b"400" in wrong.recv(65_536).split(b"\r\n")[0]
+    wrong.sendall(b"no chunk\r\n")
+    assert is_closed(wrong)
+    wrong.close()
+
+
+def test_an_occupied_port_is_told_in_a_sentence(
+    tmp_path: Path, command: Any, web: WebServer
+) -> None:
+    done = command(
+        *("serve", "--data", tmp_path / "data", "--listen", "127.0.0.1:0", "--erasure", "files"),
+        *("--http-listen", web.web),
+    )
+
+    assert done.returncode == 1
+    assert f"{web.web} cannot be listened on" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_who_sends_on_after_the_answer_is_hung_up_on(web: WebServer) -> None:
+    endless = opened(web.web)
+    endless.sendall(
+        b"POST /v1/memories HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    assert b"400" in endless.recv(65_536).split(b"\r\n")[0]
+
+    def send_on() -> None:
+        end = time.monotonic() + 2 * answers.READ_SECONDS
+        while time.monotonic() < end:
+            endless.sendall(b"4\r\nmore\r\n")
+            time.sleep(0.1)
+
+    with pytest.raises(ConnectionError):
+        send_on()
+    endless.close()
+
+
+def test_few_answers_are_held_at_once() -> None:
+    async def held() -> None:
+        unsent = answers.Unsent(1_000_000)
+        with answers.Held(unsent) as first, answers.Held(unsent) as second:
+            await first.hold(900_000)
+            await second.hold(answers.SMALL_BYTES)
+            waiting = asyncio.create_task(second.hold(200_000))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+            assert unsent.bytes == 900_000
+            await first.hold(100_000)
+            await waiting
+            assert unsent.bytes == 300_000
+        assert unsent.bytes == 0
+        with answers.Held(unsent) as alone:
+            await alone.hold(5_000_000)
+
+    asyncio.run(held())
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(web: WebServer) -> None:

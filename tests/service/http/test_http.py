@@ -225,6 +225,7 @@ def test_a_head_is_answered_without_a_body(web: WebServer) -> None:
     [
         (in_parts({"k": 3, "images": ["AAAA"]}, b"x"), "send one of both"),
         (in_parts([]), "must be a JSON object"),
+        (in_parts({"k": 3, "excludeIds": ["x" * JSON_BYTES_MAX]}), "has more than"),
         (in_parts(None, b"x", name="picture"), 'named "request" or "image"'),
         ((in_parts({})[0] + b"more", "multipart/form-data"), "must say its boundary"),
         ((b"--edge", "multipart/form-data; boundary=edge"), "multipart"),
@@ -273,6 +274,44 @@ def test_a_body_that_is_not_read_is_refused_by_its_head(
     assert sentence in answer.document["message"]
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"\\ud800": 1}', b'{"\\ud800": 1, "\\ud800": 2}', b'{"filter": "\\ud800"}']
+)
+def test_lone_surrogates_are_refused(body: bytes, web: WebServer, pets: str) -> None:
+    kind = "application/json"
+    answer = web.ask("POST", f"/v1/memories/{pets}:classify", body=body, content_type=kind)
+
+    assert (answer.status, answer.reason) == (400, "BAD_FIELD")
+
+
+def test_the_largest_pictures_are_read(web: WebServer, album: str) -> None:
+    size = (64 << 20) - 10_000
+    body, kind = in_parts(None, bytes(size))
+    answer = web.ask("POST", f"/v1/memories/{album}:classify", body=body, content_type=kind)
+
+    assert answer.reason == "UNDECODABLE_IMAGE", answer
+    assert (
+        web.ask(
+            "POST", f"/v1/memories/{album}:classify", body=body + bytes(20_000), content_type=kind
+        ).reason
+        == "TOO_LARGE"
+    )
+
+
+def test_the_log_has_no_ids_of_paths(tmp_path: Path) -> None:
+    web = WebServer(tmp_path / "data", "--erasure", "files", "--log-level", "debug")
+    web.done("POST", "/v1/memories", {"name": "pets", "dimension": 2})
+    for verb, path in (
+        ("GET", "/v1/memories/pets/entries/a-person?no=1"),
+        ("PUT", "/v1/memories/pets/entries/a-person"),
+        ("GET", "/v1/memories/pets/entries/a-person"),
+        ("GET", "/v1/a-person"),
+    ):
+        assert web.ask(verb, path).status >= 400
+    assert web.end() == 0
+    assert "a-person" not in web.last_log
+
+
 def test_health_and_the_description_are_served(web: WebServer, pets: str) -> None:
     assert web.done("GET", "/healthz") == {"status": "SERVING"}
     assert web.done("GET", f"/healthz?service=memories/{pets}") == {"status": "SERVING"}
@@ -282,7 +321,9 @@ def test_health_and_the_description_are_served(web: WebServer, pets: str) -> Non
     assert told == {"CheckHealth", *(each.call for each in make_routes())}
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://[", ""]
+)
 def test_pages_of_other_sites_may_not_call(origin: str, web: WebServer) -> None:
     answer = web.ask("GET", "/v1/memories", Origin=origin)
 
@@ -290,7 +331,7 @@ def test_pages_of_other_sites_may_not_call(origin: str, web: WebServer) -> None:
     assert web.ask("GET", "/v1/memories", Origin=f"http://{web.web}").status == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", ""])
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "", "[", "localhost.evil"])
 def test_without_keys_no_other_name_leads_to_the_server(host: str, web: WebServer) -> None:
     connection = web.connect()
     connection.request("GET", "/v1/memories", headers={"Host": host})

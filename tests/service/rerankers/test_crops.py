@@ -36,7 +36,7 @@ class Colours:
     def __init__(self) -> None:
         self.seen: list[bytes] = []
 
-    def embed(self, images: Sequence[bytes]) -> NDArray[np.float32]:
+    def embed(self, images: Sequence[bytes], decoded: object = None) -> NDArray[np.float32]:
         self.seen += images
         vectors = np.empty((len(images), 3), dtype=np.float32)
         for position, data in enumerate(images):

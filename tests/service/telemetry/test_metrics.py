@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.authorities import Authority
 from tests.conftest import Server, to_picture
 from tests.service.telemetry.conftest import Refuse
 
@@ -133,9 +135,20 @@ def test_every_metric_is_in_the_documents(server: Measured, client: Client) -> N
         if name.startswith(("visual_memory_", "grpc_"))
     }
     ours |= {measure.name for measure in MEASURES} | {"visual_memory_operations"}
+    ours.add("visual_memory_certificate_end_timestamp_seconds")  # with TLS, see below
     documented = set(re.findall(r"`((?:visual_memory|grpc)_[a-z_]+)`", PAGE.read_text()))
 
     assert ours == documented - {"grpc_method", "grpc_status"}
+
+
+def test_the_end_of_the_certificate_is_told(tmp_path: Path) -> None:
+    pair = Authority(tmp_path, "ours").issue("server", days=3)
+    flags = ("--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key))
+    server = Measured(tmp_path / "data", "--erasure", "files", *flags)
+    end = server.scrape()["visual_memory_certificate_end_timestamp_seconds"]
+
+    assert 2.9 < (end - time.time()) / 86_400 <= 3.1
+    assert server.end() == 0
 
 
 def test_an_address_that_is_taken_is_refused_before_anything_is_served(

@@ -107,6 +107,10 @@ def test_spans_have_parts_callers_and_batches(
         span for span in got.named(CLASSIFY) if "embed" in {each.name for each in got.parts(span)}
     ]
     assert of_picture.trace_id.hex() != TRACE
+    (embedded,) = [each for each in got.parts(of_picture) if each.name == "embed"]
+    (decoded,) = [each for each in got.parts(of_picture) if each.name == "decode"]
+    assert embedded.start_time_unix_nano <= decoded.start_time_unix_nano
+    assert decoded.end_time_unix_nano <= embedded.end_time_unix_nano
     insertions = [
         span
         for name in ("InsertEntries", "ImportEntries")

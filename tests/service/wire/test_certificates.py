@@ -284,3 +284,11 @@ def test_a_file_that_may_be_read_later_is_read_then(tmp_path: Path, authority: A
 
     assert [line["event"] for line in lines] == ["certificates not read"]
     assert [line["event"] for line in later] == ["certificates read"]
+
+
+def test_a_file_of_authorities_may_have_words_between(authority: Authority, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes("# Autorité\n".encode() + authority.path.read_bytes())
+    pair = authority.issue("server")
+
+    assert Certificates(pair.certificate, pair.key, bundle).context().get_ca_certs()

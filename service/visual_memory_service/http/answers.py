@@ -1,0 +1,67 @@
+"""Answers of HTTP: they are sent as fast as their clients read, and counted until then."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Self
+
+from starlette.responses import Response
+from starlette.types import Scope, Send
+
+SMALL_BYTES = 65_536  # such answers wait for no other
+PIECE_BYTES = 1 << 18
+READ_SECONDS = 10.0  # in which a client must have read a small answer; larger ones get more
+BYTES_PER_SECOND_MIN = 1 << 20
+ABORT = "abort"  # of the state of a connection: what breaks it off
+
+
+class Unsent:
+    """Bytes of all answers that are being made or sent, of which there may be so many at most."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.bytes, self.freed = most, 0, asyncio.Event()
+
+
+class Held:
+    """Context manager: the bytes that one request holds of them."""
+
+    def __init__(self, unsent: Unsent) -> None:
+        self._unsent, self._bytes = unsent, 0
+
+    async def hold(self, size: int) -> None:
+        """Hold so many bytes in place of those before; wait until there is room for a large answer.
+
+        It is not refused, since what was asked has been done.
+        """
+        self._let_go()
+        unsent = self._unsent
+        while size > SMALL_BYTES and unsent.bytes and unsent.bytes + size > unsent.most:
+            unsent.freed.clear()
+            await unsent.freed.wait()
+        unsent.bytes += size
+        self._bytes = size
+
+    def _let_go(self) -> None:
+        self._unsent.bytes -= self._bytes
+        self._bytes = 0
+        self._unsent.freed.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._let_go()
+
+
+async def send_answer(response: Response, scope: Scope, send: Send) -> None:
+    """Send a response; break the connection off if its client does not read it."""
+    body = memoryview(response.body)
+    start = {"type": "http.response.start", "status": response.status_code}
+    try:
+        async with asyncio.timeout(READ_SECONDS + len(body) / BYTES_PER_SECOND_MIN):
+            await send({**start, "headers": response.raw_headers})
+            for at in range(0, len(body) or 1, PIECE_BYTES):
+                piece, more = bytes(body[at : at + PIECE_BYTES]), at + PIECE_BYTES < len(body)
+                await send({"type": "http.response.body", "body": piece, "more_body": more})
+    except TimeoutError:
+        scope["state"][ABORT]()

@@ -1,0 +1,84 @@
+"""A server that is killed, and whose folder is lost, comes back from the backups of a script."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.conftest import Server
+from tests.service.wire.test_access import add
+
+import visual_memory
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARIES = Path(sys.executable).parent
+
+
+def run(script: str, *arguments: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of ``deploy`` with the commands of this environment."""
+    path = f"{BINARIES}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [ROOT / "deploy" / script, *arguments],
+        env={**os.environ, "PATH": path, **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def ended(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.skipif(
+    not (BINARIES / "visual-memory").exists(), reason="the command is not installed here"
+)
+def test_a_lost_server_comes_back(tmp_path: Path) -> None:
+    data, backups, fresh = (tmp_path / name for name in ("data", "backups", "new-data"))
+    key = add(data, "maintainer", ("admin",))
+    server = Server(data, "--erasure", "files")
+    address = {"VISUAL_MEMORY_SERVER": server.address, "VISUAL_MEMORY_API_KEY": key}
+    with visual_memory.connect(server.address, api_key=key) as client:
+        for name in ("pets", "points"):
+            rows = np.random.default_rng(len(name)).standard_normal((50, 8))
+            client.create_memory(name, dimension=8).insert(
+                vectors=rows, labels=["a", "b"] * 25, ids=[f"{at}" for at in range(50)]
+            )
+        certificate = client.memory("pets").unlearn(ids=["7"])
+        digests = {each.name: each.digest for each in client.memories()}
+    saved = run("backup-all.sh", data, backups, **address)
+    assert (saved.returncode, saved.stderr) == (0, "")
+    server.end(signal.SIGKILL)
+    shutil.rmtree(data)
+
+    recovered = run("recover.sh", backups, fresh, **address)
+
+    assert recovered.returncode == 0, recovered.stderr
+    process = int(Path(f"{fresh}.pid").read_text())
+    try:
+        with visual_memory.connect(server.address, api_key=key) as client:
+            assert {each.name: each.digest for each in client.memories()} == digests
+            assert "7" not in {each.id for each in client.memory("pets").entries()}
+            assert certificate.public_key in client.server_info().public_keys
+        again = run("recover.sh", backups, fresh, **address)
+        assert (again.returncode, again.stderr) == (
+            2,
+            f"{fresh} is there already; name a new folder.\n",
+        )
+    finally:
+        os.kill(process, signal.SIGTERM)
+        end = time.monotonic() + 60
+        while not ended(process) and time.monotonic() < end:
+            time.sleep(0.1)
+    assert ended(process)

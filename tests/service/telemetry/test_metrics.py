@@ -59,6 +59,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
 
 def test_counts_are_those_of_what_was_done(server: Measured, client: Client) -> None:
     rows = np.random.default_rng(0).standard_normal((100, DIMENSION))
+    first = client.create_memory("first", dimension=DIMENSION)  # with it loops are checked
+    first.insert(vectors=rows[:2], labels=["a", "b"])
+    first.classify(vectors=rows[:1], k=1)
     memory = client.create_memory("pets", dimension=DIMENSION)
     before = server.scrape()
     memory.insert(vectors=rows, labels=["a", "b"] * 50, ids=[f"{at}" for at in range(100)])

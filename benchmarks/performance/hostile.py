@@ -176,6 +176,9 @@ class Attacker:
             self._note(call)
 
     def _note(self, call: Any) -> None:
+        if call.cancelled():
+            self.came["hung up"] += 1
+            return
         error = call.exception()
         if error is None:
             self.came["answered"] += 1

@@ -181,7 +181,8 @@ class Gateway:
                 await asyncio.wait((ended, sending), return_when=asyncio.FIRST_COMPLETED)
                 if sending.done():
                     sending.result()
-            await until_gone(ended, request)
+            if not ended.done():
+                await until_gone(ended, request)
             if await ended is not OK:
                 raise CallFailed(await status_of_call(call))
             answered: bytes = await call

@@ -50,6 +50,7 @@ LIMITS = (
 )  # fmt: skip
 MEBIBYTE = 1 << 20
 
+Turn = tuple[str, float, float]  # an attack, when it began and ended
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -82,6 +83,7 @@ class Attacker:
         pictures = entry_pb2.Images(data=[buffer.getvalue()] * 4)
         self._pictures = pb.ClassifyRequest(memory="album", images=pictures)
         self.came = Counter[str]()
+        self.turns: list[Turn] = []
 
     def run(self, until: float) -> None:
         """Attack by turns until a time of ``time.monotonic``."""
@@ -92,10 +94,11 @@ class Attacker:
             )
         )
         while time.monotonic() < until:
-            attack = next(attacks)
-            end = min(until, time.monotonic() + TURN_SECONDS)
+            attack, began = next(attacks), time.monotonic()
+            end = min(until, began + TURN_SECONDS)
             while time.monotonic() < end:
                 attack(end)
+            self.turns.append((attack.__name__, began, time.monotonic()))
 
     def burst(self, end: float) -> None:
         self._ask([self._small, self._many], 5000, end - time.monotonic())
@@ -191,19 +194,22 @@ def attack(address: str, key: str, seconds: float, told: Any) -> None:
     os.nice(19)
     attacker = Attacker(address, key)
     attacker.run(time.monotonic() + seconds)
-    told.put(dict(attacker.came))
+    told.put((dict(attacker.came), attacker.turns))
 
 
 async def ask(
     memory: visual_memory.aio.Memory, queries: NDArray[np.float32], until: float
-) -> list[float]:
-    """Ask as an honest caller until a time of ``time.monotonic``; return milliseconds of calls."""
-    took: list[float] = []
+) -> list[tuple[float, float]]:
+    """Ask as an honest caller until a time of ``time.monotonic``.
+
+    Returns when each call began, and its milliseconds.
+    """
+    took: list[tuple[float, float]] = []
     for at in itertools.count():
         if (began := time.monotonic()) >= until:
             return took
         await memory.classify(vectors=queries[at % len(queries)][None], k=K, neighbors=5)
-        took.append(1000 * (time.monotonic() - began))
+        took.append((began, 1000 * (time.monotonic() - began)))
         await asyncio.sleep(PAUSE_SECONDS)
     raise AssertionError
 
@@ -211,7 +217,7 @@ async def ask(
 async def all_ask(
     address: str, keys: list[str], queries: NDArray[np.float32], seconds: float
 ) -> NDArray[np.float64]:
-    """Have all honest callers ask, and return the milliseconds of all their calls."""
+    """Have all honest callers ask, and return of all calls (n, 2) when they began, and how long."""
     clients = [visual_memory.aio.connect(address, api_key=key, timeout=30) for key in keys]
     until = time.monotonic() + seconds
     took = await asyncio.gather(*(ask(each.memory("bench"), queries, until) for each in clients))
@@ -220,7 +226,8 @@ async def all_ask(
     return np.concatenate([np.array(each) for each in took])
 
 
-def told(name: str, took: NDArray[np.float64], server: Served) -> float:
+def told(name: str, calls: NDArray[np.float64], server: Served) -> float:
+    took = calls[:, 1]
     p50, p99, most = np.percentile(took, (50, 99, 100))
     rss = server.memory_bytes("VmRSS") / MEBIBYTE
     print(
@@ -259,8 +266,15 @@ def main() -> int:
                 target=attack, args=(server.address, hostile, options.seconds, answers)
             )
             process.start()
-            beside = told("beside the hostile one", asyncio.run(measure(options.seconds)), server)
-            came = answers.get(timeout=120)
+            calls = asyncio.run(measure(options.seconds))
+            beside = told("beside the hostile one", calls, server)
+            came, turns = answers.get(timeout=120)
+            for name in dict.fromkeys(name for name, *_ in turns):
+                of_name = [
+                    calls[(calls[:, 0] >= a) & (calls[:, 0] < b)] for n, a, b in turns if n == name
+                ]
+                if sum(map(len, of_name)):
+                    told(f"  {name}", np.concatenate(of_name), server)
             process.join()
             again = told("alone again", asyncio.run(measure(options.alone)), server)
             peak = server.memory_bytes("VmHWM")

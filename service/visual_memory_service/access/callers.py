@@ -14,7 +14,7 @@ import structlog
 from visual_memory.scopes import SCOPES
 from visual_memory_service.access.key_file import BadKeyFile, KeyFile
 from visual_memory_service.access.keys import LOCAL, TEXT, Key, Secret, sha256
-from visual_memory_service.access.limits import Account
+from visual_memory_service.access.limits import STRANGERS_PER_SECOND, Account, Pace
 from visual_memory_service.errors import (
     BadField,
     ExpiredKey,
@@ -58,6 +58,7 @@ class Callers:
 
     def __init__(self, file: KeyFile, limits: Mapping[str, float]) -> None:
         self._file, self._limits = file, limits
+        self.strangers = Pace(STRANGERS_PER_SECOND)  # of their refusals
         self._accounts: dict[str, Account] = {}
         self._version = file.version()
         self._problem = ""

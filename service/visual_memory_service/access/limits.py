@@ -18,6 +18,8 @@ LIMIT_MIN, LIMIT_MAX = 1e-3, 1e15
 OF_MESSAGES = frozenset({BYTES, PIXELS})
 STREAM_SECONDS_MAX = 20.0  # that a stream waits, less than clients wait for an answer
 PAUSE_SECONDS = 0.5
+REFUSALS_PER_SECOND, STRANGERS_PER_SECOND = 50.0, 200.0
+PACE_BURST_SECONDS, PACE_SECONDS_MAX = 1.0, 10.0
 AGAIN_SECONDS = 0.1  # after a refusal for what is under way, whose end nobody knows
 
 Clock = Callable[[], float]
@@ -73,6 +75,24 @@ class Rate:
         return self._left
 
 
+class Pace:
+    """Slots for refusals, so many a second: a caller who is refused all the time costs little.
+
+    A second's worth of slots is free at once; whoever comes then waits for the next one, but not
+    for long.
+    """
+
+    def __init__(self, per_second: float, clock: Clock = time.monotonic) -> None:
+        self._each, self._clock = 1 / per_second, clock
+        self._next = 0.0
+
+    def seconds(self) -> float:
+        """Take a slot, and return how long to wait for it."""
+        now = self._clock()
+        self._next = max(self._next, now - PACE_BURST_SECONDS) + self._each
+        return min(max(0.0, self._next - now), PACE_SECONDS_MAX)
+
+
 class Account:
     """What all calls of a caller use of its limits; what these do not name is not limited."""
 
@@ -81,6 +101,7 @@ class Account:
     ) -> None:
         self._name, self._clock = name, clock
         self._under_way = {CALLS: 0, STREAMS: 0}
+        self.refusals = Pace(REFUSALS_PER_SECOND, clock)
         self._limits: Mapping[str, float] = {}
         self._rates: dict[str, Rate] = {}
         self.limit(limits)
@@ -124,6 +145,17 @@ class Account:
         """Use some of the rate of this name."""
         if (rate := self._rates.get(name)) is not None:
             rate.use(amount)
+
+    def use_without_debt(self, name: str, amount: float) -> None:
+        """Use some of a rate, unless another call has made debts since this one has begun.
+
+        Raises LimitReached.
+        """
+        if (rate := self._rates.get(name)) is None:
+            return
+        if seconds := rate.debt_seconds():
+            raise LimitReached(self._name, name, self._limits[name], seconds)
+        rate.use(amount)
 
     async def wait(self) -> bool:
         """Wait for a moment if there is a debt of what messages use; return True if there was one.

@@ -73,7 +73,7 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
         asked = to_classify(request)
         account = caller.get().account
         if account.limits_rate(PIXELS):  # which only Images say to the interceptor
-            account.use(PIXELS, await in_thread(pixels, asked))
+            account.use_without_debt(PIXELS, await in_thread(pixels, asked))
         digest = await self._digest(request.model_name, request.model_version)
         classified = await self.servicer.Classify(asked, context)
         return from_classified(classified, request, digest)

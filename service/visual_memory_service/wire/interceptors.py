@@ -8,7 +8,7 @@ import re
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Self
 
@@ -44,6 +44,7 @@ NUMBER = re.compile(r"[0-9]{1,18}")
 UNANNOUNCED_SECONDS = 15.0  # of silence, while a message of unknown size arrives
 BYTES_PER_SECOND_MIN = 1 << 20  # a message that arrives slower counts as silence
 LARGE_BYTES = 64 << 20  # held by a call whose freed pages are returned to the system
+STRANGERS = (errors.NoKey, errors.WrongKey, errors.RevokedKey, errors.ExpiredKey)
 UNWATCHED = Watch()
 log = structlog.get_logger()
 at_end: ContextVar[ExitStack] = ContextVar("at_end")  # what the call under way does at its end
@@ -215,7 +216,7 @@ class CallScope:
         self.unannounced, self.patience = False, PRESSED_SECONDS
         self.idle_seconds: float | None = None
         self._ours = method.is_ours  # health is told under any load
-        self._admitted, self._told_room = False, False
+        self._admitted, self._told_room, self._paced = False, False, False
         self._ended: errors.RequestRefusal | None = None
         self._reading, self._answering, self._unanswered = False, False, 0
         self._at_end = ExitStack()
@@ -233,9 +234,14 @@ class CallScope:
 
         None is received of a caller who may not make the call.
         """
-        self._caller = self._method.caller(self._context)
+        try:
+            self._caller = self._method.caller(self._context)
+            if self._caller is not None:
+                self._caller.account.begin(stream=self._method.is_stream)
+        except (errors.LimitReached, *STRANGERS):
+            await self._pace()
+            raise
         if self._caller is not None:
-            self._caller.account.begin(stream=self._method.is_stream)
             self._begun = True
             self._method.check_scope(self._caller.key)
             self.idle_seconds = self._caller.account.idle_seconds
@@ -247,6 +253,19 @@ class CallScope:
         if self._ours:
             return await self._taken(await self._only())
         return self._parsed(await self._first())
+
+    async def _pace(self) -> None:
+        """Wait, so that whoever is refused all the time costs others little."""
+        if self._caller is not None:
+            seconds = self._caller.account.refusals.seconds()
+        else:
+            assert self._method.callers is not None
+            seconds = self._method.callers.strangers.seconds()
+        if seconds:
+            self._paced, self._slow_seconds = True, math.inf
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._connections.closing.wait()
 
     async def _admit(self) -> None:
         with part("admit"):
@@ -325,7 +344,9 @@ class CallScope:
         RECEIVED_BYTES.add(len(data), self._method.full_name)
         message = self._parsed(data)
         if self._caller is not None and self._caller.account.limits_rate(PIXELS):
-            self._caller.account.use(PIXELS, await in_thread(pixels, message))
+            count, account = await in_thread(pixels, message), self._caller.account
+            use = account.use if self._method.is_stream else account.use_without_debt
+            use(PIXELS, count)
         return message
 
     def _parsed(self, data: bytes) -> Any:
@@ -419,6 +440,9 @@ class CallScope:
         if self._ended is not None and isinstance(error, CANCELLED):
             error = self._ended
         seconds = time.monotonic() - self._began
+        if self._paced and isinstance(error, CANCELLED):  # thousands may be, at once
+            CALL_SECONDS.add(seconds, self._method.full_name, self._status(error))
+            return
         call: dict[str, Any] = {
             "method": self._method.name,
             "milliseconds": round(1000 * seconds, 1),

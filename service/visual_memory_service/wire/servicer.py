@@ -495,7 +495,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     def _use_neighbors(self, question: Question, served: ServedMemory) -> None:
         """Have the caller's limits count the neighbours of a question."""
         each = min(question.rule.k, served.memory.count)
-        caller.get().account.use(NEIGHBORS, each * len(question.queries))
+        caller.get().account.use_without_debt(NEIGHBORS, each * len(question.queries))
 
     async def _served(self, name: str) -> ServedMemory:
         """Return a memory by name, which stays open until the end of the call.

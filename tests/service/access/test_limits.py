@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from visual_memory_service.access.limits import (
     BYTES,
     CALLS_PER_SECOND,
+    PACE_SECONDS_MAX,
+    PIXELS,
     Account,
     BadLimit,
+    Pace,
     Rate,
     parse_limits,
 )
@@ -203,3 +206,25 @@ def test_limits_are_read(texts: list[str], limits: Mapping[str, float]) -> None:
 def test_what_is_no_limit_is_refused_by_name(text: str) -> None:
     with pytest.raises(BadLimit, match=r"NAME=NUMBER|a number of at least"):
         parse_limits([text])
+
+
+def test_refusals_wait_for_their_turn_but_not_for_long(clock: Clock) -> None:
+    pace = Pace(10, clock)
+    waits = [pace.seconds() for _ in range(300)]
+
+    assert waits[:10] == [0.0] * 10
+    assert waits[10:20] == pytest.approx([0.1 * number for number in range(1, 11)])
+    assert max(waits) == PACE_SECONDS_MAX
+    clock.now += 100
+    assert pace.seconds() == 0.0
+
+
+def test_one_call_may_make_a_debt_and_no_other_beside_it(clock: Clock) -> None:
+    ours = account(clock, pixels_per_second=1000)
+    with call(ours), call(ours):
+        ours.use_without_debt(PIXELS, 5000)
+        with pytest.raises(LimitReached, match="pixels"):
+            ours.use_without_debt(PIXELS, 1)
+        clock.now += 4
+        ours.use_without_debt(PIXELS, 1)
+    account(clock).use_without_debt(PIXELS, 1e9)

@@ -74,6 +74,7 @@ def test_every_call_of_every_service_passes_one_point(start: Start) -> None:
     assert Counter(event["method"] for event in events if "milliseconds" in event) == asked
     assert {method.containing_service.name for method in methods} == {
         "VisualMemory",
+        "GRPCInferenceService",
         "Health",
         "ServerReflection",
     }

@@ -43,6 +43,13 @@ def environment(python: str, folder: Path, *wanted: object) -> Path:
     return binaries
 
 
+def runs(python: str) -> bool:
+    """Return True if a program is there, and no shim of pyenv for one that is not chosen."""
+    if shutil.which(python) is None:
+        return False
+    return subprocess.run([python, "--version"], capture_output=True).returncode == 0
+
+
 def megabytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) >> 20
 
@@ -94,7 +101,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pythons", nargs="*", default=[], help="programs beside python3.N")
     options = parser.parse_args()
-    found = [path for version in PYTHONS if (path := shutil.which(f"python{version}"))]
+    found = [python for version in PYTHONS if runs(python := f"python{version}")]
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         run(sys.executable, "-m", "build", "--wheel", "--outdir", work, ROOT)

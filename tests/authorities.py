@@ -36,15 +36,12 @@ class Authority:
         )
         self.path.write_bytes(to_pem(made.sign(self._key, hashes.SHA256())))
 
-    def issue(self, name: str, *, days: int = 30) -> Pair:
-        """Issue a certificate for localhost and ``name``, which ended before if ``days`` < 0."""
+    def issue(self, name: str, *, days: int = 30, local: bool = True) -> Pair:
+        """Issue a certificate for ``name``, and localhost, which ended before if ``days`` < 0."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        names = [
-            x509.DNSName("localhost"),
-            x509.IPAddress(ip_address("127.0.0.1")),
-            x509.DNSName(name),
-        ]
+        here = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+        names = [x509.DNSName(name), *(here if local else [])]
         builder = self._builder(subject, key.public_key(), days)
         made = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         pair = Pair(self._folder / f"{name}-cert.pem", self._folder / f"{name}-key.pem")

@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 NOT_RESOLVED = ("DNS resolution failed", "errors resolving")
 NEVER_CONNECTED = ("failed to connect to all addresses", *NOT_RESOLVED)
 OTHER_PROTOCOL = re.compile(r"parsing HTTP/2|http1\.x server|Socket closed|reset by peer")
+OTHER_NAME = "Hostname Verification Check failed"  # of a certificate, as gRPC says it
 HANDSHAKE = re.compile(r"ssl|tls|handshake|certificate", re.IGNORECASE)
 ITEM = re.compile(r"(entries|images|vectors)\[(\d+)\]")  # a field's path begins with it
 # gRPC sends a status as metadata, which receivers limit to 8 KiB: its message once, with three
@@ -184,6 +185,11 @@ def from_rpc(error: grpc.RpcError, target: str) -> Error:
     """
     code, message = error.code(), error.details() or ""
     if never_connected(error):
+        if OTHER_NAME in message:
+            return Unavailable(
+                f"{target} has a certificate, but not for this name; call it by a name that is in "
+                "the certificate."
+            )
         if HANDSHAKE.search(message):
             return Unavailable(
                 f"No secure connection to {target}; check root_certificates and the name "
@@ -194,7 +200,7 @@ def from_rpc(error: grpc.RpcError, target: str) -> Error:
         if OTHER_PROTOCOL.search(message):
             return Unavailable(
                 f"{target} answers, but not as Visual Memory does: another service has this "
-                "address, or it wants TLS."
+                "address, or it wants TLS, or a certificate of its callers."
             )
         return Unavailable(
             f"No server answers at {target}; start one with: "

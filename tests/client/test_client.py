@@ -508,7 +508,7 @@ def test_another_service_that_answers_is_not_taken_for_none(
 
     assert str(caught.value) == (
         f"{target} answers, but not as Visual Memory does: another service has this address, or "
-        "it wants TLS."
+        "it wants TLS, or a certificate of its callers."
     )
 
 

@@ -41,6 +41,13 @@ def ended(process: int) -> bool:
     return False
 
 
+def until_ended(process: int) -> None:
+    end = time.monotonic() + 60
+    while not ended(process):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 @pytest.mark.skipif(
     not (BINARIES / "visual-memory").exists(), reason="the command is not installed here"
 )
@@ -49,6 +56,7 @@ def test_a_lost_server_comes_back(tmp_path: Path) -> None:
     key = add(data, "maintainer", ("admin",))
     server = Server(data, "--erasure", "files")
     address = {"VISUAL_MEMORY_SERVER": server.address, "VISUAL_MEMORY_API_KEY": key}
+    there = {"VISUAL_MEMORY_SERVE_LISTEN": server.address, "VISUAL_MEMORY_API_KEY": key}
     with visual_memory.connect(server.address, api_key=key) as client:
         for name in ("pets", "points"):
             rows = np.random.default_rng(len(name)).standard_normal((50, 8))
@@ -59,10 +67,25 @@ def test_a_lost_server_comes_back(tmp_path: Path) -> None:
         digests = {each.name: each.digest for each in client.memories()}
     saved = run("backup-all.sh", data, backups, **address)
     assert (saved.returncode, saved.stderr) == (0, "")
+    assert "no keys/signing.pem" in run("backup-all.sh", fresh, backups, **address).stderr
     server.end(signal.SIGKILL)
     shutil.rmtree(data)
 
-    recovered = run("recover.sh", backups, fresh, **address)
+    keyless = run(
+        "recover.sh", backups, tmp_path / "keyless", **there | {"VISUAL_MEMORY_API_KEY": ""}
+    )
+    assert keyless.returncode == 1
+    assert "cannot be called" in keyless.stderr
+    (backups / "points.vmb").rename(backups / "kept")
+    partly = run("recover.sh", backups, tmp_path / "partly", **there)
+    assert partly.returncode == 1
+    assert "Not restored, while the new server runs with the others: points" in partly.stderr
+    os.kill(int((tmp_path / "partly.pid").read_text()), signal.SIGTERM)
+    (backups / "kept").rename(backups / "points.vmb")
+    until_ended(int((tmp_path / "partly.pid").read_text()))
+    until_ended(int((tmp_path / "keyless.pid").read_text()))
+
+    recovered = run("recover.sh", backups, fresh, **there)
 
     assert recovered.returncode == 0, recovered.stderr
     process = int(Path(f"{fresh}.pid").read_text())
@@ -71,14 +94,11 @@ def test_a_lost_server_comes_back(tmp_path: Path) -> None:
             assert {each.name: each.digest for each in client.memories()} == digests
             assert "7" not in {each.id for each in client.memory("pets").entries()}
             assert certificate.public_key in client.server_info().public_keys
-        again = run("recover.sh", backups, fresh, **address)
+        again = run("recover.sh", backups, fresh, **there)
         assert (again.returncode, again.stderr) == (
             2,
             f"{fresh} is there already; name a new folder.\n",
         )
     finally:
         os.kill(process, signal.SIGTERM)
-        end = time.monotonic() + 60
-        while not ended(process) and time.monotonic() < end:
-            time.sleep(0.1)
-    assert ended(process)
+        until_ended(process)

@@ -22,7 +22,7 @@ VERBS = ("get", "post", "put", "patch", "delete")
 VARIABLE = re.compile(r"\{([\w.]+)(?:=([^}]+))?\}")
 SLASH = "(?:/|%2[Ff])"
 COLON = re.compile("%3a", re.IGNORECASE)
-SEGMENT = "(?:(?!%2[Ff])[^/])+?"
+SEGMENT = "(?:(?!%2[Ff])[^/:])+"  # of names, which have no colon
 SEGMENTS: Mapping[str, str] = MappingProxyType(
     {"*": SEGMENT, "*/*": f"{SEGMENT}{SLASH}{SEGMENT}", "**": ".+"}
 )

@@ -70,6 +70,18 @@ def test_who_trusts_another_authority_is_not(secured: Secured, tmp_path: Path) -
         client.server_info()
 
 
+def test_a_certificate_for_another_name_is_told(
+    tmp_path: Path, start: Callable[..., Server], authority: Authority
+) -> None:
+    server = start(tmp_path / "data", *flags(authority.issue("elsewhere.example", local=False)))
+
+    with (
+        Secured(server, authority).connect() as client,
+        pytest.raises(visual_memory.Unavailable, match="not for this name; call it by a name that"),
+    ):
+        client.server_info()
+
+
 def test_a_certificate_that_has_ended_is_not_trusted(
     authority: Authority, tmp_path: Path, start: Callable[..., Server]
 ) -> None:

@@ -16,7 +16,7 @@ from visual_memory.errors import FIELD_BYTES_MAX, cut
 from visual_memory_service import errors
 
 DOMAIN = "visual-memory"
-OK, UNAVAILABLE = StatusCode.OK, StatusCode.UNAVAILABLE
+OK, CANCELLED, UNAVAILABLE = StatusCode.OK, StatusCode.CANCELLED, StatusCode.UNAVAILABLE
 TOO_MANY = (errno.EMFILE, errno.ENFILE)
 REFUSALS = (
     index.errors.MemoryRefusal,

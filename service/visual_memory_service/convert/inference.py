@@ -58,9 +58,13 @@ def to_classify(request: inference.ModelInferRequest) -> pb.ClassifyRequest:
             raise BadField(
                 "outputs", f'must be of {", ".join(OUTPUTS)}, but one is "{output.name}"'
             )
+    if len({each.name for each in request.outputs}) < len(request.outputs):
+        raise BadField("outputs", "must name each output once")
     (tensor,), raw = request.inputs, list(request.raw_input_contents)
     if len(raw) > 1:
         raise BadField("raw_input_contents", "must be as many as inputs")
+    if raw and tensor.contents.ByteSize():
+        raise BadField("inputs[0].contents", "must be empty beside raw_input_contents")
     asked = pb.ClassifyRequest(memory=request.model_name)
     for name, parameter in request.parameters.items():
         set_parameter(asked, name, parameter)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, NoReturn, TypeAlias, TypeVar
@@ -23,7 +24,11 @@ from visual_memory_service.errors import BadField
 BODY = "The body"
 FLOAT = "<f4"
 VECTORS, IMAGES = "visual_memory.v1.Vectors", "visual_memory.v1.Images"
+NUMBERS = frozenset({int, float})  # of Python, as JSON has them
 VECTOR_FIELD = "visual_memory.v1.Entry.vector"
+
+# What ParseDict raises of documents that do not fit, such as of whole numbers of 400 digits.
+UNFIT = (json_format.ParseError, ValueError, TypeError, ArithmeticError, RecursionError)
 
 M = TypeVar("M", bound=Message)
 Rows: TypeAlias = NDArray[np.float32]
@@ -55,8 +60,7 @@ def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     "".join(found).encode()  # protobuf fails on lone surrogates in another way
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twin = next(name for name in names if names.count(name) > 1)
+        ((twin, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f'"{twin}" comes twice in one object')
     return found
 
@@ -69,7 +73,7 @@ def to_message(document: Mapping[str, Any], kind: type[M]) -> M:
         json_format.ParseDict(without_arrays(document, descriptor, (), arrays), message)
         for path, values in arrays:
             set_array(message, path, values)
-    except (json_format.ParseError, ValueError, TypeError, RecursionError) as problem:
+    except UNFIT as problem:
         raise BadField(BODY, f"does not fit: {first_line(problem)}") from None
     return message
 
@@ -123,14 +127,14 @@ def set_array(message: Any, path: tuple[str, ...], values: Rows | list[bytes]) -
 def to_rows(rows: Any, path: str) -> Rows:
     """Return float32 vectors (n, d) of an array of rows. Raises BadField."""
     wish = "must be an array of rows, each an array of as many numbers"
-    if not isinstance(rows, list):
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise BadField(path, wish)
+    if len(set(map(len, rows))) > 1 or not all(NUMBERS.issuperset(map(type, row)) for row in rows):
         raise BadField(path, wish)
     try:
-        values = np.array(rows) if rows else np.empty((0, 0))
-    except ValueError:
-        raise BadField(path, wish) from None
-    if values.ndim != 2 or values.dtype.kind not in "iuf":
-        raise BadField(path, wish)
+        values = np.array(rows, np.float64).reshape(len(rows), len(rows[0]) if rows else 0)
+    except OverflowError:
+        raise BadField(path, "must be of numbers within the range of float64") from None
     with np.errstate(over="ignore"):  # the call refuses what is not finite
         return values.astype(FLOAT)
 

@@ -36,13 +36,23 @@ from visual_memory_service.http.documents import dumped, to_document
 from visual_memory_service.http.routes import Found, find, make_routes
 from visual_memory_service.runtime.measures import CALLS_REFUSED
 from visual_memory_service.runtime.threads import in_thread
-from visual_memory_service.status import OK, REFUSALS, UNAVAILABLE, answer, foreseen, http_status
+from visual_memory_service.status import (
+    CANCELLED,
+    OK,
+    REFUSALS,
+    UNAVAILABLE,
+    answer,
+    foreseen,
+    http_status,
+)
 from visual_memory_service.wire.interceptors import clear_frames
 from visual_memory_service.wire.methods import CERTIFICATE_NAMES
 
 CONVERTED_AT_ONCE = 2  # large documents, which keep Python busy
 BODY_SECONDS = 10.0  # in which a small body must have come
-PASSED = ("authorization", "api-key", "traceparent", "tracestate")
+TRACING = ("traceparent", "tracestate")
+PASSED = ("authorization", "api-key", *TRACING)
+PASSED_MAX, KEY_CHARACTERS_MAX = 3, 512  # of a name, and of a value; gRPC refuses 8 KiB of them
 JSON = "application/json"
 BROKEN = (asyncio.InvalidStateError, grpc.RpcError, grpc.aio.BaseError)
 HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -311,7 +321,11 @@ def retrieved(task: asyncio.Future[Any]) -> None:
 def passed(request: Request) -> Iterator[tuple[str, str | bytes]]:
     """Yield what a request says of its caller, as metadata of gRPC."""
     for name in PASSED:
-        for value in request.headers.getlist(name):
+        for value in request.headers.getlist(name)[:PASSED_MAX]:
+            if name not in TRACING:
+                value = value[:KEY_CHARACTERS_MAX]
+            elif len(value) > KEY_CHARACTERS_MAX:
+                continue
             yield name, "".join(each if " " <= each <= "~" else "?" for each in value)
     for certified in request.scope["state"].get(CERTIFICATE_NAMES, ()):
         yield CERTIFICATE_NAMES, certified.encode()
@@ -335,8 +349,8 @@ async def disconnected(request: Request) -> None:
 
 def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     """Return the status that a call failed with."""
-    if error.code() is UNAVAILABLE and not error.trailing_metadata():
-        return answer(errors.ServerStopping())  # nobody listens on the socket any more
+    if error.code() in (UNAVAILABLE, CANCELLED) and not error.trailing_metadata():
+        return answer(errors.ConnectionEnding())  # nobody listens on the socket any more
     told = rpc_status.from_call(error)  # type: ignore[arg-type]  # is both on the client's side
     code: int = error.code().value[0]
     return told or status_pb2.Status(code=code, message=error.details() or "")
@@ -348,7 +362,7 @@ async def status_of_call(call: Any) -> status_pb2.Status:
     except grpc.aio.AioRpcError as error:
         return status_of(error)
     except asyncio.CancelledError:  # by the server
-        return answer(errors.ServerStopping())
+        return answer(errors.ConnectionEnding())
     raise AssertionError
 
 

@@ -181,9 +181,12 @@ class Connection(H11Protocol):
             self._within(min(HEAD_SECONDS, self._deadline - self.loop.time()))
 
     def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._waits:  # the next request had come already
+            self._deadline = math.inf
+            return
         late = self._begun or self.transport.get_write_buffer_size()
         self._within(READ_SECONDS if late else KEEP_ALIVE_SECONDS)
-        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:

@@ -76,7 +76,7 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
             account.use_without_debt(PIXELS, await in_thread(pixels, asked))
         digest = await self._digest(request.model_name, request.model_version)
         classified = await self.servicer.Classify(asked, context)
-        return from_classified(classified, request, digest)
+        return await in_thread(from_classified, classified, request, digest)
 
     async def _digest(self, memory: str, version: str) -> str:
         """Return a memory's digest. Raises UnknownMemory, and OtherVersion if it is another."""

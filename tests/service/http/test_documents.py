@@ -119,7 +119,7 @@ def test_what_is_no_object_is_refused_with_the_reason(body: bytes, sentence: str
 
 @pytest.mark.parametrize(
     "rows",
-    [[1, 2], [[1], [1, 2]], [["1"]], [[None]], [[True]], [[[1]]], {}, "rows", [[10**400]], [{}]],
+    [[1, 2], [[1], [1, 2]], [["1"]], [[None]], [[True]], [[True, 0.5]], [[[1]]], {}, "rows", [{}]],
 )
 def test_what_are_no_rows_of_numbers_is_refused(rows: Any) -> None:
     with pytest.raises(BadField, match="vectors must be an array of rows"):
@@ -136,3 +136,19 @@ def test_a_number_too_large_for_a_vector_is_left_to_the_call_to_refuse() -> None
     message = to_message({"vectors": [[1e39]]}, pb.ClassifyRequest)
 
     assert np.isinf(np.frombuffer(message.vectors.data, "<f4")).all()
+
+
+def test_numbers_beyond_float64_are_refused() -> None:
+    with pytest.raises(BadField, match="within the range of float64"):
+        to_message({"vectors": [[10**400]]}, pb.ClassifyRequest)
+    with pytest.raises(BadField, match="does not fit"):
+        to_message({"temperature": 10**400}, pb.ClassifyRequest)
+
+
+def test_what_is_refused_takes_time_and_ram_as_its_length() -> None:
+    names = ",".join(f'"{number:x}":0' for number in range(200_000))
+    with pytest.raises(BadField, match='"zz" comes twice'):
+        parsed(f'{{{names},"zz":0,"zz":0}}'.encode())
+    texts = [["x" * 200_000, *([""] * 200_000)]]  # 160 GB as an array of texts
+    with pytest.raises(BadField, match="must be an array of rows"):
+        to_message({"vectors": texts}, pb.ClassifyRequest)

@@ -188,6 +188,7 @@ REFUSED: list[tuple[str, str, Any, int, str]] = [
     ("GET", "/v1/memories/pets/entries/%ff", None, 400, "BAD_FIELD"),
     ("GET", "/v1/memories/pets", {"name": "pets"}, 400, "BAD_FIELD"),
     ("PATCH", "/v1/memories/pets/entries/a", {"id": "b", "label": "x"}, 400, "BAD_FIELD"),
+    ("POST", "/v1/memories/pets:classify", {"temperature": 10**400}, 400, "BAD_FIELD"),
     ("POST", "/v1/operations/pets/nothing:cancel", {}, 404, "UNKNOWN_OPERATION"),
 ]
 

@@ -180,6 +180,12 @@ def parameter(name: str, **value: Any) -> dict[str, Any]:
         ({"inputs": [tensor("images", "BYTES", [1])]}, "BAD_FIELD", "ends within an element"),
         ({"raw_input_contents": [b"", b""]}, "BAD_FIELD", "as many as inputs"),
         ({"outputs": [{"name": "logits"}]}, "BAD_FIELD", "but one is"),
+        ({"outputs": [{"name": "label"}] * 2}, "BAD_FIELD", "each output once"),
+        (
+            {"inputs": [tensor("vectors", "FP32", [5, 8], fp32_contents=[1.0])]},
+            "BAD_FIELD",
+            "must be empty beside",
+        ),
         (parameter("temperatur", double_param=1.0), "BAD_FIELD", "temperature"),
         (parameter("memory", string_param="other"), "BAD_FIELD", "is none"),
         (parameter("k", string_param="5"), "BAD_FIELD", "must be int"),

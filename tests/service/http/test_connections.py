@@ -163,7 +163,14 @@ def test_who_asks_again_without_reading_is_hung_up_on(impatient: str) -> None:
     for _ in range(200):
         unread.sendall(b"GET /60000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
     time.sleep(2)
-    assert is_closed(unread)
+
+    def ask_on() -> None:
+        for _ in range(50):
+            unread.sendall(b"GET /1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            time.sleep(0.1)
+
+    with pytest.raises(ConnectionError):
+        ask_on()
     unread.close()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,13 +21,14 @@ from typing import Any
 
 import atheris
 
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # it does not know what atheris writes into functions
 READERS = (
     "visual_memory.proofs",
     "visual_memory_index.records",
     "visual_memory_service.http",
     "PIL",
 )
-with atheris.instrument_imports(include=list(READERS)):  # not what Numba compiles
+with atheris.instrument_imports(include=list(READERS)):
     import numpy as np
     from PIL import Image
 

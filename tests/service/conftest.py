@@ -16,6 +16,7 @@ import visual_memory
 from visual_memory import Client
 from visual_memory.terminal import progress
 from visual_memory_service.__main__ import main
+from visual_memory_service.commands import serve
 
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
@@ -42,8 +43,12 @@ def client(server: Server) -> Iterator[Client]:
 def command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Run:
-    """Runs ``visual-memory`` in an empty folder, without reports of progress."""
+    """Runs ``visual-memory`` in an empty folder, without reports of progress.
+
+    A server that it is asked for has no log: that of this process would go where the server's does.
+    """
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(serve, "log_to_standard_error", lambda *_: None)
     monkeypatch.setattr(progress, "LOG_SECONDS", math.inf)
     return as_command("visual-memory", main, monkeypatch, capsys)
 

@@ -94,4 +94,7 @@ def test_a_server_starts_over_a_damaged_memory_and_a_damaged_catalog_is_one_sent
         checked = command("check", "--data", lab.work)
         assert "Traceback" not in checked.stderr
         if not checked.stdout:
-            assert (checked.returncode, checked.stderr.count("\n")) == (1, 1)
+            assert (checked.returncode, checked.stderr.count("\n")) == (1, 1), (
+                seed,
+                checked.stderr,
+            )

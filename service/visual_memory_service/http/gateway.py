@@ -1,7 +1,7 @@
 """Gateway: makes the call that an HTTP request asks for on the server's own gRPC socket.
 
-So keys, limits, admission, logs and metrics are those of gRPC. The call begins before the body is
-read: whoever may not make it, or has too many under way, is refused at once.
+So keys, limits, admission, logs and metrics are those of gRPC. A large body is read once its call
+has begun: whoever may not make it, or has too many under way, is refused at once.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Gateway:
             return response
         except ClientDisconnect:
             return Response(status_code=GONE)  # which nobody receives
-        except Exception as error:
+        except Exception as error:  # the client gets a status for whatever it is
             log.error("failed", method=call, exc_info=error, by="http")
             CALLS_REFUSED.add(1, type(foreseen(error)).__name__)
             return refused(answer(foreseen(error)))

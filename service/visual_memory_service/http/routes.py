@@ -32,6 +32,8 @@ SEGMENTS: Mapping[str, str] = MappingProxyType(
 class Route:
     """A call by HTTP: its name, the verb and template of its path, and the field of the body.
 
+    The ``variables`` are the fields that the path says, in order.
+
     The body is one field of the message, ``ALL`` others than those of the path, or none (""). To
     gRPC the call ``is_stream`` if it takes several messages.
     """
@@ -43,6 +45,7 @@ class Route:
     request: type[Message]
     response: type[Message]
     pattern: re.Pattern[str]
+    variables: tuple[str, ...]
     is_stream: bool
 
     @property
@@ -60,11 +63,6 @@ class Route:
             kind if self.body == ALL else kind.fields_by_name[self.body].message_type
         )
         return inner
-
-    @property
-    def variables(self) -> list[str]:
-        """The fields that the path says, in order."""
-        return [name for name, _ in VARIABLE.findall(self.template)]
 
     def parameters(self) -> Iterator[FieldDescriptor]:
         """Yield the fields that the query may say: those of neither the path nor the body."""
@@ -99,6 +97,7 @@ def make_routes() -> list[Route]:
                         GetMessageClass(method.input_type),
                         GetMessageClass(method.output_type),
                         compiled(template),
+                        tuple(name for name, _ in VARIABLE.findall(template)),
                         method.client_streaming,
                     )
                 )

@@ -33,7 +33,7 @@ def flags() -> dict[str, argparse.Action]:
 
 def value(name: str) -> str:
     """Return what a setting may be, in words."""
-    kind = config.KINDS.get(name, config.WHOLE)[1].partition(",")[0]
+    kind = config.KINDS[name].said.partition(",")[0]
     kind = kind.removeprefix("a ").removesuffix(" in quotes")
     if name not in config.RANGES:
         return kind

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from visual_memory_service.config import CONFIG, ENVIRONMENT, NAMES
+from visual_memory_service.config import CONFIG, ENVIRONMENT, KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = sorted(path for path in (ROOT / "deploy").iterdir() if path.is_file())
@@ -19,7 +19,7 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 @pytest.mark.parametrize("path", DEPLOY, ids=lambda path: path.name)
 def test_every_variable_is_a_setting(path: Path) -> None:
     for name in re.findall(rf"\b{ENVIRONMENT}([A-Z_]+)\b", path.read_text()):
-        assert f"{ENVIRONMENT}{name}" == CONFIG or name.lower() in NAMES, name
+        assert f"{ENVIRONMENT}{name}" == CONFIG or name.lower() in KINDS, name
 
 
 def test_the_container_has_all_that_it_copies_and_known_extras() -> None:

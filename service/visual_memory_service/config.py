@@ -9,11 +9,11 @@ import math
 import os
 import re
 from argparse import ArgumentError, ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 Erasure: TypeAlias = Literal["files", "files+memory"]
 Originals: TypeAlias = Literal["ram", "disk"]
@@ -29,21 +29,15 @@ DEVICES = ("auto", CPU, CUDA)
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("json", "text")
 MEBIBYTE = 1 << 20
-LISTS = ("allow_embedder", "reranker", "public", "key_limits", "http_origins")
-PATHS = ("data", "tls_certificate", "tls_key", "tls_client_ca")
-SWITCHES = ("allow_anyone",)
-TEXTS = (
-    *("listen", "http_listen", "metrics_listen", "traces_to", "erasure", "originals", "device"),
-    *("log_level", "log_format"),
+CHOICES = MappingProxyType(
+    {
+        "erasure": ERASURES,
+        "originals": ORIGINALS,
+        "device": DEVICES,
+        "log_level": LOG_LEVELS,
+        "log_format": LOG_FORMATS,
+    }
 )
-FRACTIONS = ("idle_seconds", "drain_seconds", "slow_seconds")  # all others are whole numbers
-KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
-    **dict.fromkeys((*PATHS, *TEXTS), (str, "a text in quotes")),
-    **dict.fromkeys(SWITCHES, (bool, "true or false")),
-    **dict.fromkeys(LISTS, (list, 'a list of texts, such as ["a", "b"]')),
-    **dict.fromkeys(FRACTIONS, ((int, float), "a number")),
-}
-WHOLE = (int, "a whole number")
 ENVIRONMENT = "VISUAL_MEMORY_SERVE_"  # before the name of a setting in capitals
 CONFIG = f"{ENVIRONMENT}CONFIG"  # names the TOML file
 PUBLIC = ("server-info", "reflection")
@@ -84,6 +78,34 @@ class NoDataFolder(BadSetting):
             f"No data folder was given; use --data DIR, {ENVIRONMENT}DATA, or --config FILE.toml "
             "with data in it."
         )
+
+
+class Kind(NamedTuple):
+    """A kind of setting: how it is said, of which ``types`` in TOML, and parsed from a text."""
+
+    said: str
+    types: tuple[type, ...]
+    parse: Callable[[str], Any]
+
+
+PATH = Kind("a text in quotes", (str,), str)
+TEXT = Kind("a text in quotes", (str,), str)
+LIST = Kind(
+    'a list of texts, such as ["a", "b"]', (list,), lambda text: re.findall(r"[^,\s]+", text)
+)
+SWITCH = Kind("true or false", (bool,), lambda text: {"true": True, "false": False}[text.lower()])
+WHOLE = Kind("a whole number", (int,), int)
+NUMBER = Kind("a number", (int, float), float)
+OF_TYPES = MappingProxyType(  # as the fields below are annotated, without None
+    {
+        "Path": PATH,
+        "tuple[str, ...]": LIST,
+        "bool": SWITCH,
+        "int": WHOLE,
+        "float": NUMBER,
+        **dict.fromkeys(("str", "Erasure", "Originals", "Device"), TEXT),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,18 +173,11 @@ class Settings(Bounds):
                 raise BadSetting(f"{name} must be at least {least}.")
             if not value <= most:  # also refuses nan
                 raise BadSetting(f"{name} must be at most {most}.")
-        if self.erasure not in ERASURES:
-            raise BadSetting(
-                f'erasure must be "{FILES}" or "{FILES_AND_MEMORY}", but is "{self.erasure}".'
-            )
-        if self.originals not in ORIGINALS:
-            raise BadSetting(f'originals must be "ram" or "disk", but is "{self.originals}".')
-        if self.device not in DEVICES:
-            raise BadSetting(f'device must be "auto", "cpu" or "cuda", but is "{self.device}".')
-        for name, choices in (("log_level", LOG_LEVELS), ("log_format", LOG_FORMATS)):
-            if getattr(self, name) not in choices:
+        for name, choices in CHOICES.items():
+            if (chosen := getattr(self, name)) not in choices:
+                *others, last = (f'"{choice}"' for choice in choices)
                 raise BadSetting(
-                    f'{name} must be of {", ".join(choices)}, but is "{getattr(self, name)}".'
+                    f'{name} must be {", ".join(others)} or {last}, but is "{chosen}".'
                 )
         if self.device == CUDA and self.originals != RAM:
             raise BadSetting('device = "cuda" needs originals = "ram": a GPU holds the vectors.')
@@ -201,6 +216,11 @@ class Settings(Bounds):
         return dict(text.split("=", 1) for text in self.reranker)
 
 
+KINDS = MappingProxyType(
+    {field.name: OF_TYPES[str(field.type).removesuffix(" | None")] for field in fields(Settings)}
+)
+
+
 def to_settings(
     flags: Mapping[str, Any], file: Path | None, environment: Mapping[str, str] = NO_VARIABLES
 ) -> Settings:
@@ -212,20 +232,15 @@ def to_settings(
     values = {**(read(file) if file else {}), **in_environment(environment), **flags}
     if "data" not in values:
         raise NoDataFolder
-    for name in PATHS:
-        if name not in values:
-            continue
-        if not str(values[name]) or "\0" in str(values[name]):
-            kind = "folder" if name == "data" else "file"
-            raise BadSetting(f"{name} must name a {kind}, but is {str(values[name])!r}.")
-        values[name] = Path(values[name])
-    for name in LISTS:
-        if name in values:
+    for name in values:
+        if KINDS[name] is PATH:
+            if not str(values[name]) or "\0" in str(values[name]):
+                kind = "folder" if name == "data" else "file"
+                raise BadSetting(f"{name} must name a {kind}, but is {str(values[name])!r}.")
+            values[name] = Path(values[name])
+        elif KINDS[name] is LIST:
             values[name] = tuple(values[name])
     return Settings(**values)
-
-
-NAMES = frozenset(field.name for field in fields(Settings))
 
 
 def to_path(text: str | None) -> Path | None:
@@ -243,21 +258,14 @@ def in_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if not variable.startswith(ENVIRONMENT) or variable == CONFIG or not text:
             continue
         name = variable.removeprefix(ENVIRONMENT).lower()
-        if name not in NAMES:
-            known = ", ".join(f"{ENVIRONMENT}{each.upper()}" for each in sorted(NAMES))
+        if name not in KINDS:
+            known = ", ".join(f"{ENVIRONMENT}{each.upper()}" for each in sorted(KINDS))
             raise BadSetting(f"{variable} names no setting; known are {known}.")
-        kind, kind_name = KINDS.get(name, WHOLE)
+        kind = KINDS[name]
         try:
-            if kind is list:
-                values[name] = text.replace(",", " ").split()
-            elif kind is bool:
-                values[name] = {"true": True, "false": False}[text.lower()]
-            elif kind is int:
-                values[name] = int(text)
-            else:
-                values[name] = text if kind is str else float(text)
+            values[name] = kind.parse(text)
         except (KeyError, ValueError):
-            raise BadSetting(f'{variable} must be {kind_name}, but is "{text}".') from None
+            raise BadSetting(f'{variable} must be {kind.said}, but is "{text}".') from None
     return values
 
 
@@ -292,16 +300,12 @@ def read(file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadSetting(f"{file} is not TOML: {error}.") from None
     for name, value in values.items():
-        if name not in NAMES:
-            raise BadSetting(f'{file} names "{name}"; known are {", ".join(sorted(NAMES))}.')
-        kind, kind_name = KINDS.get(name, WHOLE)
+        if name not in KINDS:
+            raise BadSetting(f'{file} names "{name}"; known are {", ".join(sorted(KINDS))}.')
+        kind = KINDS[name]
         items = value if isinstance(value, list) else []
-        if (
-            not isinstance(value, kind)
-            or (isinstance(value, bool) and kind is not bool)
-            or not all(isinstance(item, str) for item in items)
-        ):
-            raise BadSetting(f"{file}: {name} has the wrong type: it must be {kind_name}.")
+        if type(value) not in kind.types or not all(isinstance(item, str) for item in items):
+            raise BadSetting(f"{file}: {name} has the wrong type: it must be {kind.said}.")
     return values
 
 

@@ -109,7 +109,7 @@ def test_the_environment_is_between_flags_and_file(file: Path) -> None:
         ("ALLOW_ANYONE", "yes", 'must be true or false, but is "yes".'),
         ("IDLE_SECONDS", "long", "must be a number"),
         ("IDLE_SECONDS", "nan", "idle_seconds must be"),
-        ("LOG_FORMAT", "xml", "log_format must be of json, text"),
+        ("LOG_FORMAT", "xml", 'log_format must be "json" or "text", but is "xml"'),
         ("CONFIG", "nowhere.toml", "nowhere.toml cannot be read"),
     ],
 )

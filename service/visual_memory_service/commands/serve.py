@@ -32,28 +32,6 @@ NUMBERS = {  # settings that are one number, with what they say
     "idle_seconds": "how long a client may be silent in a call",
     "drain_seconds": "how long calls under way may take after SIGTERM",
 }
-FLAGS = (
-    *NUMBERS,
-    "data",
-    "listen",
-    "allow_embedder",
-    "reranker",
-    "public",
-    "key_limits",
-    "allow_anyone",
-    "tls_certificate",
-    "tls_key",
-    "tls_client_ca",
-    "http_listen",
-    "http_origins",
-    "metrics_listen",
-    "traces_to",
-    "erasure",
-    "originals",
-    "device",
-    "log_level",
-    "log_format",
-)
 TURN_SECONDS = 0.001  # of a thread of Python while others wait: a call waits for several
 
 
@@ -149,10 +127,12 @@ def add_to(commands: Commands) -> None:
         f"is one; default: {config.CPU}",
     )
     for name, said in NUMBERS.items():
-        kind = float if name in config.FRACTIONS else int
         default = "" if "default" in said else f"; default: {getattr(config.Settings, name)}"
         parser.add_argument(
-            f"--{name.replace('_', '-')}", metavar="N", type=kind, help=f"{said}{default}"
+            f"--{name.replace('_', '-')}",
+            metavar="N",
+            type=config.KINDS[name].parse,
+            help=f"{said}{default}",
         )
     parser.add_argument("--log-level", choices=config.LOG_LEVELS, help="default: info")
     parser.add_argument(
@@ -167,7 +147,7 @@ def serve(options: Namespace) -> NoReturn:
     """Serve until SIGTERM or SIGINT, then end the process. Raises Refused, WrongUsage."""
     server_libraries.need("a server")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads of PyTorch must not spin
-    given = {name: getattr(options, name) for name in FLAGS}
+    given = {name: getattr(options, name) for name in config.KINDS}
     flags = {name: value for name, value in given.items() if value is not None}
     try:
         settings = config.to_settings(flags, options.config, os.environ)

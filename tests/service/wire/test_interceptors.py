@@ -26,6 +26,7 @@ from tests.service.wire.test_listener import BOUNDS
 
 import visual_memory
 from visual_memory.errors import Error, from_rpc
+from visual_memory.v1 import open_inference_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_service.wire.admission import AdmissionControl
 from visual_memory_service.wire.connections import Connections
@@ -43,7 +44,8 @@ def every_method(server: Server) -> list[MethodDescriptor]:
     stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     (answer,) = stub.ServerReflectionInfo(iter([request]))
-    pool = descriptor_pool.Default()
+    pool = descriptor_pool.Default()  # has what is imported
+    assert open_inference_pb2.DESCRIPTOR.pool is pool
     services = [pool.FindServiceByName(it.name) for it in answer.list_services_response.service]
     return [method for service in services for method in service.methods]
 

@@ -18,8 +18,9 @@ from visual_memory_service.runtime.measures import (
 from visual_memory_service.runtime.timeline import Batch, Part, Timeline, add_part, timeline
 
 TOGETHER = 64  # vectors: more add no throughput and make other queries wait
-PART = 16  # vectors of one query beside others: fewer are searched at a higher price
+PART_MIN, PART = 4, 16  # vectors of one query beside others: fewer are searched at a higher price
 PATIENCE = 3
+IN_VAIN_MAX = 5  # of which the next 31 batches do not wait
 SEARCH_SECONDS_MAX = 0.05  # in which a hundred callers are answered, and ask again
 
 
@@ -41,6 +42,11 @@ class Asked:
     under_way: bool = False
     over: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def left(self) -> int:
+        """The number of vectors whose search has not begun."""
+        return len(self.query.vectors) - self.begun
 
     @property
     def is_begun(self) -> bool:
@@ -97,13 +103,17 @@ class Searches:
 
     Callers answered together often ask again together, and one scan for all costs half of two. So
     the next batch waits for as many callers as there were last, as long as they keep coming: until
-    nobody came for as long as their search took, and at most PATIENCE times as long.
+    nobody came for as long as their search took, and at most PATIENCE times as long. Callers who
+    pause between two calls come later: where waiting was in vain, the next few batches do not wait,
+    and twice as many each time.
     """
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._waiting = deque[Asked]()
-        self._expected = 0
+        self._expected, self._missing = 0, 0  # callers of the next batch, as its pause begins
+        self._in_vain = 0  # pauses, one after another
+        self._hasty = 0  # batches that do not wait
         self._searching = False
         self._pause: asyncio.TimerHandle | None = None
         self._came = 0.0  # when the last one came, of ``time.monotonic``, as the event loop has it
@@ -125,8 +135,10 @@ class Searches:
         self._came = monotonic()
         asked = Asked(query, loop.create_future(), self._came, timeline.get())
         self._waiting.append(asked)
-        if self._pause is None or len(self._waiting) >= self._expected:
+        if self._pause is None:
             self._go_on()
+        elif len(self._waiting) >= self._expected:
+            self._end_pause()
         try:
             return await asked.answer
         except asyncio.CancelledError:
@@ -137,9 +149,6 @@ class Searches:
 
     def _go_on(self) -> None:
         """Begin the next search, unless one is under way."""
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
         loop = asyncio.get_running_loop()
         while self._waiting and not self._searching:
             batch, queries = self._next_batch()
@@ -155,12 +164,12 @@ class Searches:
 
     def _next_batch(self) -> tuple[list[Asked], list[Query]]:
         batch, queries, vectors = list[Asked](), list[Query](), 0
-        part = PART if len(self._waiting) > 1 else TOGETHER
+        waiting = sum(asked.left for asked in self._waiting)
         while self._waiting and vectors < TOGETHER:
             asked = self._waiting.popleft()
             if not asked.over:
                 batch.append(asked)
-                queries.append(asked.begin(part))
+                queries.append(asked.begin(part_of(asked.left, waiting - asked.left)))
                 vectors += len(queries[-1].vectors)
         self._waiting.extend(asked for asked in batch if not asked.is_begun)
         return batch, queries
@@ -188,6 +197,11 @@ class Searches:
                 except Exception as error:  # such as of no memory
                     asked.fail(error)
         self._expected = min(TOGETHER, len({*batch, *self._waiting}))
+        self._missing = self._expected - len(self._waiting)
+        if self._hasty or self._missing <= 0:
+            self._hasty = max(self._hasty - 1, 0)
+            self._go_on()
+            return
         seconds = min(now - began, SEARCH_SECONDS_MAX)
         self._came = now
         self._wait(seconds, now + PATIENCE * seconds)
@@ -196,10 +210,27 @@ class Searches:
         """Go on once all expected callers wait, or none came for some ``seconds``, or at a time."""
         loop = asyncio.get_running_loop()
         end = min(self._came + seconds, until)
-        if len(self._waiting) >= self._expected or monotonic() >= end:
-            self._go_on()
-        else:
+        if monotonic() < end:
             self._pause = loop.call_at(end, self._wait, seconds, until)
+        else:
+            self._end_pause()
+
+    def _end_pause(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        lacking = self._expected - len(self._waiting)
+        self._in_vain = min(self._in_vain + 1, IN_VAIN_MAX) if lacking > self._missing / 2 else 0
+        self._hasty = 2**self._in_vain - 1
+        self._go_on()
+
+
+def part_of(own: int, others: int) -> int:
+    """Return how many of a query's ``own`` vectors to search for at a time.
+
+    Beside ``others`` they are about as many, so that these take at most twice as long as alone.
+    """
+    return min(own, max(PART_MIN, min(others, PART)) if others else TOGETHER)
 
 
 def count(batch: Batch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +23,7 @@ from visual_memory_index import (
 )
 from visual_memory_index.errors import MemoryClosed
 from visual_memory_index.store.store import new_identity
-from visual_memory_service.runtime.searches import PART, TOGETHER, Searches
+from visual_memory_service.runtime.searches import PART, PART_MIN, TOGETHER, Searches, part_of
 
 ROWS, LARGE = 9000, 4 * TOGETHER  # so many that no search is done at once
 VECTORS = unit_rows(np.random.default_rng(0).standard_normal((ROWS, 512)).astype(np.float32))
@@ -83,6 +84,72 @@ def test_a_small_query_waits_for_a_part_of_a_large_one(crowd: Memory) -> None:
 
     assert order[0] == "small"
     assert LARGE > 2 * PART
+
+
+async def ask_by_turns(searches: Searches, callers: int, times: int, pause: float) -> None:
+    """Have callers ask for one vector each again and again, with a pause between two calls."""
+
+    async def ask(at: int) -> None:
+        for _ in range(times):
+            await searches.nearest(Query(QUERIES[at : at + 1], 5))
+            await asyncio.sleep(pause)
+
+    await asyncio.gather(*map(ask, range(callers)))
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, searches: Searches) -> Counter[str]:
+    """Count the searches and the pauses before them, from now on."""
+    loop, count = asyncio.get_running_loop(), Counter[str]()
+    run, call = loop.run_in_executor, loop.call_at
+
+    def count_search(*args: object) -> object:
+        count["searches"] += 1
+        return run(*args)  # type: ignore[arg-type]
+
+    def count_pause(when: float, callback: object, *args: object, **more: object) -> object:
+        count["pauses"] += callback == searches._wait
+        return call(when, callback, *args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "run_in_executor", count_search)
+    monkeypatch.setattr(loop, "call_at", count_pause)
+    return count
+
+
+def test_callers_who_ask_again_at_once_are_waited_for(
+    crowd: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask() -> Counter[str]:
+        searches = Searches(crowd)
+        count = counted(monkeypatch, searches)
+        await ask_by_turns(searches, callers=16, times=30, pause=0)
+        return count
+
+    count = asyncio.run(ask())
+
+    assert count["searches"] < 16 * 30 / 8
+
+
+def test_callers_who_pause_are_not_waited_for(
+    crowd: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask() -> Counter[str]:
+        searches = Searches(crowd)
+        count = counted(monkeypatch, searches)
+        await ask_by_turns(searches, callers=8, times=40, pause=0.1)
+        return count
+
+    count = asyncio.run(ask())
+
+    assert count["searches"] >= 40
+    assert 0 < count["pauses"] < count["searches"] / 2
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "part"),
+    [(256, 0, TOGETHER), (5, 0, 5), (256, 1, PART_MIN), (256, 9, 9), (256, 256, PART), (1, 256, 1)],
+)
+def test_a_part_of_a_query_is_as_large_as_what_it_delays(own: int, others: int, part: int) -> None:
+    assert part_of(own, others) == part
 
 
 def test_a_large_query_that_nobody_waits_for_is_searched_no_further(crowd: Memory) -> None:

@@ -82,6 +82,8 @@ def add_action(
 
     def run(options: Namespace) -> None:
         server_libraries.need("a key")
+        if act is not create and not options.data.is_dir():
+            raise Refused(f"{options.data} is not there: --data names the data folder of a server.")
         act(options)
 
     parser.set_defaults(run=run)

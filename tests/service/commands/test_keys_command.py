@@ -42,6 +42,16 @@ def test_a_key_is_made_before_the_first_start_and_answered(
     assert event["principal"] == "ann"
 
 
+@pytest.mark.parametrize(
+    "action", [["list"], ["revoke", "ann"], ["rotate", "ann"], ["limit", "ann"]]
+)
+def test_no_folder_is_made_where_keys_should_be(
+    action: list[str], data: Path, command: Run
+) -> None:
+    assert "is not there: --data names" in refused(command("keys", *action, "--data", data))
+    assert not data.exists()
+
+
 def test_an_open_server_asks_for_keys_once_there_are_some(
     data: Path, command: Run, start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,15 +37,15 @@ class File:
         self._path, self._arrow, self._dimension = path, pyarrow(), dimension
         try:
             self._file = self._arrow.parquet.ParquetFile(path)
-        except (OSError, self._arrow.ArrowException) as error:
+            schema = self._file.schema_arrow
+            self.content = self._check(schema)
+            self.embedder = (schema.metadata or {}).get(EMBEDDER, b"").decode() or None
+        except (OSError, UnicodeDecodeError, self._arrow.ArrowException) as error:
             why = "" if isinstance(error, self._arrow.ArrowInvalid) else f" ({error})"
             raise Refused(
                 f"{path} is neither a folder nor a Parquet file that can be read{why}; "
                 "name a folder, a CSV table, or a file that is whole."
             ) from None
-        schema = self._file.schema_arrow
-        self.content = self._check(schema)
-        self.embedder = (schema.metadata or {}).get(EMBEDDER, b"").decode() or None
         self.count: int = self._file.metadata.num_rows
         wanted = ["id", "label", self.content, "metadata"]
         pictured = self.content == "vector" and "image" in schema.names

@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from visual_memory.terminal.refused import Refused
-from visual_memory_service.pictures.parquet import File
+from visual_memory_service.pictures.parquet import EMBEDDER, File
 
 
 def write(path: Path, **columns: Any) -> Path:
@@ -137,6 +137,23 @@ def test_a_file_that_is_damaged_inside_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(Refused, match=r"cannot be read to its end \("):
         list(File(path, 2, kept=False).items())
+
+
+def test_a_file_whose_names_are_no_text_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", colour=["red", "red"])
+    path.write_bytes(path.read_bytes().replace(b"colour", b"col\x9dur"))
+
+    with pytest.raises(Refused, match=r"a Parquet file that can be read \('utf-8' codec"):
+        File(path, 2, kept=False)
+
+
+def test_a_file_whose_embedder_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.table({"id": ["a"], "label": ["x"], "vector": [[1.0, 2.0]]})
+    pyarrow.parquet.write_table(table.replace_schema_metadata({EMBEDDER: b"\xff"}), path)
+
+    with pytest.raises(Refused, match=r"a Parquet file that can be read \('utf-8' codec"):
+        File(path, 2, kept=False)
 
 
 def test_images_beside_vectors_are_read_where_they_are_kept(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ async def run(settings: Settings, callers: Callers, certificates: Certificates |
             )
             service_pb2_grpc.add_VisualMemoryServicer_to_server(servicer, server)
             open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(
-                InferenceServicer(servicer), server
+                InferenceServicer(servicer, states), server
             )
 
         sockets = None

@@ -45,7 +45,7 @@ from visual_memory_service.status import (
     foreseen,
     http_status,
 )
-from visual_memory_service.wire.interceptors import clear_frames
+from visual_memory_service.wire.calls import clear_frames
 from visual_memory_service.wire.methods import CERTIFICATE_NAMES
 
 CONVERTED_AT_ONCE = 2  # large documents, which keep Python busy

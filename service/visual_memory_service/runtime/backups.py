@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, BinaryIO, TypeVar
@@ -34,7 +34,7 @@ class Backups:
         self._closed.set()
         self._thread.shutdown(cancel_futures=True)
 
-    async def backup(self, name: str, request: Request) -> AsyncIterator[tuple[bytes, int]]:
+    async def backup(self, name: str, request: Request) -> AsyncGenerator[tuple[bytes, int], None]:
         """Yield each piece of a backup with the size of the whole in bytes.
 
         Until the backup is made, the pieces are empty and the size is 0.

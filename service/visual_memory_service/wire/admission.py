@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from typing import Protocol
 
 from visual_memory_service.config import Bounds
@@ -16,17 +17,20 @@ HOLDS = 3  # times the size of a message: as received, as parsed, and as the val
 LOOK_SECONDS = 1.0
 PRESSED_SECONDS = 5.0  # of silence, if other calls wait for what its end would free
 SMALL_BYTES = 65_536  # messages up to this size are never refused: calls_max limits them
+SHARE = 0.5  # of the bytes, which the calls of one key may hold
 
 
-class SilentCall(Protocol):
-    """Protocol of a call that can be ended because its client is silent.
+class AdmittedCall(Protocol):
+    """Protocol of a call that holds bytes, and can be ended because its client is silent.
 
     Its end frees the ``held`` bytes and, if it is ``unannounced``, one of the few places for
     messages of unknown size. If other calls wait for bytes or places, the call may be ended after
     ``patience`` seconds of silence, else after ``idle_seconds``, or those of all calls if None.
+    The key of its caller is named ``holder``, None where nobody needs a key.
     """
 
     held: int
+    holder: str | None
     unannounced: bool
     patience: float
     idle_seconds: float | None
@@ -56,20 +60,23 @@ class AdmissionControl:
     """Admits calls until it drains, and limits the bytes that they hold.
 
     Of a stream only the latest message counts. A message may exceed ``pending_bytes_max`` if no
-    other call holds bytes.
+    other call holds bytes, and a SHARE of them if no other call of its key does.
     """
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._pending_bytes = 0
+        self._held_by = Counter[str | None]()  # bytes, by the name of a key
         self._refused_bytes, self._refused_at = 0, -math.inf
         self._places = Places(bounds.calls_max)
         # gRPC receives up to twice the limit, and holds it twice: in pieces, and joined.
         largest = 2 * 2 * bounds.message_bytes_max
-        self._unannounced = Places(max(1, bounds.pending_bytes_max // largest))
+        number = max(1, bounds.pending_bytes_max // largest)
+        self._unannounced = Places(number)
+        self._unannounced_of = defaultdict[str, Places](lambda: Places(max(1, int(SHARE * number))))
         self._calls, self._draining = 0, False
         self._idle = asyncio.Event()
-        self._silent: dict[SilentCall, float] = {}  # since when; the longest silence comes first
+        self._silent: dict[AdmittedCall, float] = {}  # since when; the longest silence comes first
 
     async def admit(self) -> None:
         """Wait until fewer than ``calls_max`` calls are under way, and begin a call.
@@ -85,44 +92,57 @@ class AdmissionControl:
     async def drain(self) -> None:
         """Admit no more calls, and return once all calls under way have ended."""
         self._draining = True
-        for places in (self._places, self._unannounced):
+        for places in (self._places, *self._for_unannounced()):
             for _ in range(places.waiting):
                 places.give()
         if self._calls:
             await self._idle.wait()
 
     @asynccontextmanager
-    async def unannounced(self) -> AsyncIterator[None]:
+    async def unannounced(self, holder: str | None) -> AsyncIterator[None]:
         """Context manager: wait for and hold one of the few places for messages of unknown size.
 
-        Raises ServerStopping.
+        The calls of one key hold a SHARE of them. Raises ServerStopping.
         """
-        await self._unannounced.take()
-        try:
-            if self._draining:
-                raise ServerStopping
+        places = [self._unannounced]
+        if holder is not None:
+            places.insert(0, self._unannounced_of[holder])
+        with ExitStack() as taken:
+            for each in places:
+                await each.take()
+                taken.callback(each.give)
+                if self._draining:
+                    raise ServerStopping
             yield
-        finally:
-            self._unannounced.give()
 
-    def swap_reservation(self, held: int, size: int) -> int:
-        """Reserve bytes for a message of ``size`` instead of ``held``; return how many.
+    def reserve(self, call: AdmittedCall, size: int) -> None:
+        """Have a call hold the bytes of a message of ``size`` in place of those that it holds.
 
         Raises TooLarge, Overloaded.
         """
         if size > self._bounds.message_bytes_max:
             raise TooLarge(size, self._bounds.message_bytes_max)
-        others, holds = self._pending_bytes - held, HOLDS * size
-        full = others + holds > self._bounds.pending_bytes_max
-        if others and full and size > SMALL_BYTES:
-            self._refused_bytes, self._refused_at = holds, time.monotonic()
-            raise Overloaded(self._bounds.pending_bytes_max)
-        self._pending_bytes = others + holds
-        return holds
+        holds, most = HOLDS * size, self._bounds.pending_bytes_max
+        others = self._pending_bytes - call.held
+        own = self._held_by[call.holder] - call.held
+        if size > SMALL_BYTES:
+            if call.holder is not None and own and own + holds > SHARE * most:
+                raise Overloaded(int(SHARE * most))
+            if others and others + holds > most:
+                self._refused_bytes, self._refused_at = holds, time.monotonic()
+                raise Overloaded(most)
+        self._hold(call, holds)
 
-    def release(self, held: int) -> None:
-        """End a call that was admitted and ``held`` so many bytes."""
-        self._pending_bytes -= held
+    def _hold(self, call: AdmittedCall, holds: int) -> None:
+        self._pending_bytes += holds - call.held
+        self._held_by[call.holder] += holds - call.held
+        if not self._held_by[call.holder]:
+            del self._held_by[call.holder]
+        call.held = holds
+
+    def release(self, call: AdmittedCall) -> None:
+        """End a call that was admitted."""
+        self._hold(call, 0)
         self._calls -= 1
         self._places.give()
         if not self._calls and self._draining:
@@ -139,7 +159,7 @@ class AdmissionControl:
             ),
         }
 
-    def note(self, call: SilentCall, *, silent: bool) -> None:
+    def note(self, call: AdmittedCall, *, silent: bool) -> None:
         """Record that a call waits for its client from now on if ``silent``, else no longer."""
         self._silent.pop(call, None)
         if silent:
@@ -155,7 +175,7 @@ class AdmissionControl:
             for call in self.overdue(time.monotonic()):
                 call.end_silent()
 
-    def overdue(self, now: float) -> set[SilentCall]:
+    def overdue(self, now: float) -> set[AdmittedCall]:
         """Return the calls that are silent for too long at ``now`` by ``time.monotonic``."""
         silent = {call: now - since for call, since in self._silent.items()}
         pressed = [call for call, seconds in silent.items() if seconds >= call.patience]
@@ -163,15 +183,19 @@ class AdmissionControl:
         return {
             *(call for call, seconds in silent.items() if seconds >= self._most(call)),
             *pressed[: self._places.waiting],
-            *unannounced[: self._unannounced.waiting],
+            *unannounced[: sum(places.waiting for places in self._for_unannounced())],
             *self._to_make_room(pressed, now),
         }
 
-    def _most(self, call: SilentCall) -> float:
+    def _for_unannounced(self) -> Iterator[Places]:
+        yield self._unannounced
+        yield from self._unannounced_of.values()
+
+    def _most(self, call: AdmittedCall) -> float:
         """Return the seconds after which a silent call is ended in any case."""
         return self._bounds.idle_seconds if call.idle_seconds is None else call.idle_seconds
 
-    def _to_make_room(self, pressed: list[SilentCall], now: float) -> list[SilentCall]:
+    def _to_make_room(self, pressed: list[AdmittedCall], now: float) -> list[AdmittedCall]:
         """Return the largest ``pressed`` calls whose end makes room for the message refused last.
 
         ``pressed`` calls are silent longer than their ``patience``. Returns none if all of them

@@ -27,14 +27,13 @@ class Connections:
         self._writing: dict[object, float] = {}
         self._over = False
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
-        """Count a call as under way inside the block."""
+    def begin_call(self) -> None:
+        """Count a call as under way."""
         self._calls += 1
-        try:
-            yield
-        finally:
-            self._calls -= 1
+
+    def end_call(self) -> None:
+        """Count it no longer."""
+        self._calls -= 1
 
     @contextmanager
     def to_read(self, end: Callable[[], None]) -> Iterator[None]:

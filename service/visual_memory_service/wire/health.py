@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from visual_memory.errors import cut
 
+NAME_CHARACTERS = 1000  # more than any service's
 State = health_pb2.HealthCheckResponse
 
 
@@ -84,5 +85,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it
     async def Watch(
         self, request: health_pb2.HealthCheckRequest, context: Any
     ) -> AsyncIterator[Any]:
-        async for state in self._health.states(request.service, self._connections_closing):
+        name = request.service[:NAME_CHARACTERS]
+        del request  # which may be large, and the stream long
+        async for state in self._health.states(name, self._connections_closing):
             yield State(status=state)

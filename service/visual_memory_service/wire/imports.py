@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -35,7 +35,7 @@ class ImportStream:
     memories: Memories
     settings: Settings
 
-    async def stored(self) -> AsyncIterator[pb.ImportEntriesResponse]:
+    async def stored(self) -> AsyncGenerator[pb.ImportEntriesResponse, None]:
         """Yield acknowledgements of the batches that earlier calls with this request_id stored.
 
         Batches that such a call is still storing are waited for, also if the call has ended since:
@@ -63,8 +63,10 @@ class ImportStream:
         """Store the batches of ``messages`` in order, in threads; acknowledge each batch."""
         async with self._listed() as work:
             started = (work.start(self._store, each) async for each in messages)
-            async for answer in results_in_order(started, self.every):
-                yield answer or pb.ImportEntriesResponse(working=True)
+            results = results_in_order(started, self.every)
+            async with aclosing(results):
+                async for answer in results:
+                    yield answer or pb.ImportEntriesResponse(working=True)
 
     @asynccontextmanager
     async def _listed(self) -> AsyncIterator[OrderedWork]:
@@ -90,7 +92,7 @@ async def until(done: asyncio.Future[T], every: float | None) -> AsyncIterator[N
 
 async def results_in_order(
     started: AsyncIterator[asyncio.Future[T]], every: float | None
-) -> AsyncIterator[T | None]:
+) -> AsyncGenerator[T | None, None]:
     """Yield the results of ``started`` in order; the next is started while one is awaited.
 
     Yields None whenever ``every`` more seconds of waiting have passed; never if ``every`` is None.

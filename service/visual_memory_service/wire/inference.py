@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from grpc_health.v1 import health_pb2
+
 import visual_memory
 from visual_memory.scopes import INFERENCE
 from visual_memory.v1 import open_inference_pb2 as inference
@@ -22,8 +24,10 @@ from visual_memory_service.convert.inference import (
 from visual_memory_service.convert.requests import pixels
 from visual_memory_service.errors import OtherVersion
 from visual_memory_service.runtime.threads import in_thread
+from visual_memory_service.wire.health import Health
 from visual_memory_service.wire.servicer import Servicer
 
+SERVING = health_pb2.HealthCheckResponse.SERVING
 SERVICE = inference.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 if unlike := INFERENCE.keys() ^ {each.name for each in SERVICE.methods}:
     raise ValueError(f"in the table of scopes or in the protocol alone: {sorted(unlike)}")
@@ -34,6 +38,7 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
     """The gRPC methods of ``open_inference.proto``, for the memories of a servicer."""
 
     servicer: Servicer
+    states: Health
 
     async def ServerLive(
         self, request: inference.ServerLiveRequest, context: Any
@@ -43,7 +48,7 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
     async def ServerReady(
         self, request: inference.ServerReadyRequest, context: Any
     ) -> inference.ServerReadyResponse:
-        return inference.ServerReadyResponse(ready=True)
+        return inference.ServerReadyResponse(ready=self.states.state("") == SERVING)
 
     async def ModelReady(
         self, request: inference.ModelReadyRequest, context: Any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from visual_memory.protocol import MESSAGE_BYTES
 from visual_memory_service import errors
-from visual_memory_service.access.callers import Caller
+from visual_memory_service.access.callers import ANYBODY, Caller
 from visual_memory_service.access.limits import BYTES, PIXELS
 from visual_memory_service.convert.requests import pixels
 from visual_memory_service.runtime.heap import release_free_pages
@@ -29,6 +30,8 @@ NUMBER = re.compile(r"[0-9]{1,18}")
 UNANNOUNCED_SECONDS = 15.0  # of silence, while a message of unknown size arrives
 BYTES_PER_SECOND_MIN = 1 << 20  # a message that arrives slower counts as silence
 LARGE_BYTES = 64 << 20  # held by a call whose freed pages are returned to the system
+SMALL_SECONDS = 2.0  # in which a message that waits for no room must have come
+KEY_SECONDS = 1.0  # after which a key may have been revoked
 
 
 async def receive(context: Any) -> bytes | None:
@@ -51,13 +54,18 @@ def announced_bytes(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
 
 
 async def messages_until(event: asyncio.Event, context: Any) -> AsyncIterator[bytes]:
-    """Yield a call's messages until ``event`` is set, so that no stream delays a server's end."""
+    """Yield a call's messages until ``event`` is set, so that no stream delays a server's end.
+
+    They end, too, where the next has not come within SMALL_SECONDS.
+    """
     ended = asyncio.create_task(event.wait())
     following: asyncio.Future[bytes | None] | None = None
     try:
         while not ended.done():
             following = asyncio.ensure_future(receive(context))
-            await asyncio.wait([following, ended], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                [following, ended], timeout=SMALL_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
             if not following.done() or (data := following.result()) is None:
                 return
             yield data
@@ -67,12 +75,22 @@ async def messages_until(event: asyncio.Event, context: Any) -> AsyncIterator[by
             following.cancel()
 
 
+def check_small(data: bytes) -> bytes:
+    """Return a message of a call that was not admitted. Raises BadField if it is not small."""
+    if len(data) > SMALL_BYTES:
+        raise errors.BadField(
+            "The message", f"has {len(data)} bytes, but this call takes {SMALL_BYTES} at most"
+        )
+    return data
+
+
 class Messages:
     """The messages of the call that the current task answers.
 
     Each is received once there is room for it; a message that is too large is refused with a
-    sentence. Calls of our service are admitted first, whereas health is told under any load. A
-    client that is silent for too long ends the call: its task is cancelled, and ``ended`` says why.
+    sentence. Most calls are admitted first. Others, such as health, are told under any load: their
+    messages are small, and come at once. A client that is silent for too long ends the call: its
+    task is cancelled, and ``refusal`` says why.
     """
 
     def __init__(
@@ -85,12 +103,14 @@ class Messages:
         self._method, self._handler, self._context = method, method.handler, context
         self._admission, self._connections = admission, connections
         self._task = asyncio.current_task()
-        self.ended: errors.RequestRefusal | None = None
+        self.refusal: errors.RequestRefusal | None = None
         self.held, self.unannounced, self.patience = 0, False, PRESSED_SECONDS
+        self.holder: str | None = None
         self.idle_seconds: float | None = None
         self._caller: Caller | None = None
         self._admitted, self._told_room = False, False
         self._named = False  # once the message that names memories has come
+        self._key_found = time.monotonic()
         self._reading, self._answering, self._unanswered = False, False, 0
 
     async def read(self, caller: Caller | None) -> Any:
@@ -100,13 +120,20 @@ class Messages:
         """
         if caller is not None:
             self._caller, self.idle_seconds = caller, caller.account.idle_seconds
+            if caller is not ANYBODY:
+                self.holder = caller.key.name
         if self._handler.request_streaming:
-            if self._method.is_ours:
+            if self._method.is_admitted:
                 await self._admit()
+                await self._tell_room()
             return self._messages()
-        if self._method.is_ours:
+        if self._method.is_admitted:
             return await self._taken(await self._only())
-        return self._parsed(await self._first())
+        try:
+            async with asyncio.timeout(SMALL_SECONDS):
+                return self._parsed(check_small(await self._first()))
+        except TimeoutError:
+            raise errors.ClientSilent from None
 
     async def _admit(self) -> None:
         with part("admit"):
@@ -117,7 +144,9 @@ class Messages:
         """Receive the one message of the call, with room reserved for it."""
         size = announced_bytes(self._context.invocation_metadata() or ())
         if size is None:
-            async with self._admission.unannounced():  # first: a call waiting here takes no place
+            async with self._admission.unannounced(
+                self.holder
+            ):  # first: a call waiting here takes no place
                 await self._admit()
                 self.unannounced, self.patience = True, UNANNOUNCED_SECONDS
                 try:
@@ -125,10 +154,9 @@ class Messages:
                 finally:
                     self.unannounced, self.patience = False, PRESSED_SECONDS
         await self._admit()
-        self.held = self._admission.swap_reservation(self.held, size)
-        if size > SMALL_BYTES and is_own(self._context):
-            await self._context.send_initial_metadata(())  # HTTP waits for it with the body
-            self._told_room = True
+        self._admission.reserve(self, size)
+        if size > SMALL_BYTES:
+            await self._tell_room()
         self.patience += size / BYTES_PER_SECOND_MIN
         data = await self._first()
         if len(data) > size:
@@ -136,6 +164,12 @@ class Messages:
                 MESSAGE_BYTES, f"in the metadata is {size}, but the message has {len(data)} bytes"
             )
         return data
+
+    async def _tell_room(self) -> None:
+        """Tell a caller by HTTP, who waits for it with the body, that there is room."""
+        if is_own(self._context):
+            await self._context.send_initial_metadata(())
+            self._told_room = True
 
     async def _first(self) -> bytes:
         data = await self._receive()
@@ -145,13 +179,13 @@ class Messages:
         return data
 
     async def _messages(self) -> AsyncIterator[Any]:
-        if not self._method.is_ours:
+        if not self._method.is_admitted:
             async for data in messages_until(self._connections.closing, self._context):
-                yield self._parsed(data)
+                yield self._parsed(check_small(data))
             return
         while (message := await self._next()) is not None:
             yield message
-        if not self._handler.response_streaming:
+        if not (self._handler.response_streaming or self._told_room):  # HTTP sends one, or none
             await self._check_whole()
 
     async def _check_whole(self) -> None:
@@ -172,16 +206,15 @@ class Messages:
         It waits while the caller is in debt; what was received before is let go of meanwhile.
         """
         if self._named and self._caller is not None:
-            self._method.caller(self._context)  # its key may have been revoked
             with self._connections.to_read(self._renew):
                 while await self._caller.account.wait():
                     if not self._owed():
-                        self.held = self._admission.swap_reservation(self.held, 0)
+                        self._admission.reserve(self, 0)
         data = await self._receive()
         return None if data is None else await self._taken(data)
 
     async def _taken(self, data: bytes) -> Any:
-        self.held = self._admission.swap_reservation(self.held, len(data))
+        self._admission.reserve(self, len(data))
         RECEIVED_BYTES.add(len(data), self._method.full_name)
         message = self._parsed(data)
         if self._caller is not None and self._caller.account.limits_rate(PIXELS):
@@ -212,6 +245,7 @@ class Messages:
                 data = await receive(self._context)
             if self._caller is not None and data is not None:
                 self._caller.account.use(BYTES, len(data))
+                self._check_key()
             return data
         finally:
             self._reading = False
@@ -223,8 +257,10 @@ class Messages:
         """Context manager held while a response is sent.
 
         ``acknowledges`` is False if the response only says that work on a message goes on. Raises
-        ConnectionsRenewed if connections have been closing for some seconds.
+        ConnectionsRenewed if connections have been closing for some seconds, and as ``Callers`` if
+        the key has been revoked.
         """
+        self._check_key()
         self._answering = True
         self._note()
         try:
@@ -254,17 +290,25 @@ class Messages:
             self._end(errors.ConnectionsRenewed())
 
     def _end(self, refusal: errors.RequestRefusal) -> None:
-        if self.ended is None and self._task is not None:
-            self.ended = refusal
+        if self.refusal is None and self._task is not None:
+            self.refusal = refusal
             self._task.cancel()
 
-    async def close(self) -> None:
+    def _check_key(self) -> None:
+        """Raise as ``Callers`` if the caller's key has been revoked, unless it was just found."""
+        now = time.monotonic()
+        if self._caller is not None and (self._named or now - self._key_found > KEY_SECONDS):
+            self._method.caller(self._context)
+            self._key_found = now
+
+    def close(self) -> None:
         """Give back what the call held."""
         if not self._admitted:
             return
+        self._admitted = False
         self._admission.note(self, silent=False)
-        try:
-            if self.held >= LARGE_BYTES:
-                await asyncio.to_thread(release_free_pages)
-        finally:  # it may be cancelled here, too
-            self._admission.release(self.held)
+        if self.held < LARGE_BYTES:
+            self._admission.release(self)
+        else:
+            releasing = asyncio.ensure_future(asyncio.to_thread(release_free_pages))
+            releasing.add_done_callback(lambda _: self._admission.release(self))

@@ -32,14 +32,16 @@ NAMES = ("x509_subject_alternative_name", "x509_common_name")  # of a certificat
 class Method:
     """A gRPC method: its path and handler, and what it ``needs`` of the key of one of ``callers``.
 
-    Without these nobody needs a key. It ``is_ours`` if it is of our service, in contrast to health
-    and reflection, and ``is_stream`` with several requests or answers.
+    Without these nobody needs a key, nor for what ``is_open``. It ``is_ours`` if it is of our
+    service, in contrast to health and reflection, and ``is_stream`` with several requests or
+    answers.
     """
 
     path: str
     handler: Any
     callers: Callers | None
     needs: Call
+    is_open: bool
     is_ours: bool
     is_stream: bool
 
@@ -49,11 +51,10 @@ class Method:
         name, is_ours = path.rpartition("/")[2], path.startswith(OURS)
         is_stream = bool(handler.request_streaming or handler.response_streaming)
         is_open = path.startswith(HEALTH) or path in PROBES or PUBLIC.get(name) in public
-        if callers is None or is_open:
-            return cls(path, handler, None, ANY_KEY, is_ours, is_stream)
-        table = INFERENCE if path.startswith(INFERENCE_PATH) else CALLS
-        needs = table[name] if is_ours else ANY_KEY
-        return cls(path, handler, callers, needs, is_ours, is_stream)
+        needs = ANY_KEY
+        if callers is not None and is_ours and not is_open:
+            needs = (INFERENCE if path.startswith(INFERENCE_PATH) else CALLS)[name]
+        return cls(path, handler, callers, needs, is_open, is_ours, is_stream)
 
     @property
     def name(self) -> str:
@@ -66,13 +67,18 @@ class Method:
         return self.path[1:]
 
     @property
+    def is_admitted(self) -> bool:
+        """True if its calls wait for room; others are told under any load, and small."""
+        return self.is_ours and not self.is_open
+
+    @property
     def may_take_long(self) -> bool:
         """True if how long a call takes is up to its client."""
         return self.is_stream or not self.is_ours or self.name == "WaitOperation"
 
     def caller(self, context: Any) -> Caller | None:
         """Return the caller, None if it needs no key. Raises as ``Callers``."""
-        if self.callers is None:
+        if self.callers is None or self.is_open:
             return None
         return self.callers.find(context.invocation_metadata, certificate_names(context))
 

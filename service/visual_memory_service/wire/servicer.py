@@ -45,9 +45,9 @@ from visual_memory_service.runtime.operations import DELETED, Job, Operations, W
 from visual_memory_service.runtime.served_memory import ServedMemory
 from visual_memory_service.runtime.threads import in_stoppable_thread, in_thread
 from visual_memory_service.wire import rerank
+from visual_memory_service.wire.calls import at_end
 from visual_memory_service.wire.describe import describe, list_memories
 from visual_memory_service.wire.imports import ImportStream
-from visual_memory_service.wire.interceptors import at_end
 from visual_memory_service.writes.insert import insert
 from visual_memory_service.writes.reembed import Reembedding
 
@@ -139,8 +139,9 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         served = await self._served(start.memory)
         every = requests.to_alive_seconds(start)
         stream = ImportStream(start, principal(), every, served, self.memories, self.settings)
-        async for answer in stream.stored():
-            yield answer
+        async with aclosing(stream.stored()) as known:
+            async for answer in known:
+                yield answer
         async with aclosing(stream.store(messages)) as stored:
             async for answer in stored:
                 yield answer
@@ -411,10 +412,10 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
     async def BackupMemory(
         self, request: pb.BackupMemoryRequest, context: Any
     ) -> AsyncIterator[pb.BackupMemoryResponse]:
-        async for piece, size in self.backups.backup(
-            request.memory, index.Request(principal=principal())
-        ):
-            yield pb.BackupMemoryResponse(data=piece, total_bytes=size)
+        made = self.backups.backup(request.memory, index.Request(principal=principal()))
+        async with aclosing(made) as pieces:
+            async for piece, size in pieces:
+                yield pb.BackupMemoryResponse(data=piece, total_bytes=size)
 
     async def RestoreMemory(
         self, messages: AsyncIterator[pb.RestoreMemoryRequest], context: Any

@@ -44,6 +44,22 @@ BOUNDS = Bounds(
     idle_seconds=60,
     drain_seconds=5,
 )
+
+
+@dataclass(eq=False)
+class AdmittedCall:
+    """A call, as admission control sees it."""
+
+    held: int = 0
+    holder: str | None = None
+    unannounced: bool = False
+    patience: float = PRESSED_SECONDS
+    idle_seconds: float | None = None
+
+    def end_silent(self) -> None:
+        """Do nothing."""
+
+
 IMPORTER = """
 import sys, numpy, visual_memory
 rows = numpy.random.default_rng(0).normal(size=(20_000, 64))
@@ -68,7 +84,7 @@ def test_who_comes_first_gets_the_next_place() -> None:
         await asyncio.sleep(0)
         assert came == [0, 1]
         for _ in range(2):
-            admission.release(0)
+            admission.release(AdmittedCall())
         await asyncio.gather(*calls)
         return came
 
@@ -84,7 +100,7 @@ def test_who_waits_for_a_place_is_refused_once_the_server_ends() -> None:
         draining = asyncio.create_task(admission.drain())
         with pytest.raises(ServerStopping):
             await waiting
-        admission.release(0)
+        admission.release(AdmittedCall())
         await draining
 
     asyncio.run(refused())
@@ -95,18 +111,76 @@ def test_what_calls_hold_is_counted_and_bounded() -> None:
         admission = AdmissionControl(
             replace(BOUNDS, message_bytes_max=100_000, pending_bytes_max=1_000_000)
         )
-        held = admission.swap_reservation(0, 100_000)
-        assert held == 100_000 * HOLDS
+        first = AdmittedCall()
+        admission.reserve(first, 100_000)
+        assert first.held == 100_000 * HOLDS
         for _ in range(2):
-            admission.swap_reservation(0, 100_000)
+            admission.reserve(AdmittedCall(), 100_000)
         with pytest.raises(Overloaded):
-            admission.swap_reservation(0, 70_000)
-        assert admission.swap_reservation(held, 10_000) == 10_000 * HOLDS
-        admission.swap_reservation(0, 70_000)
+            admission.reserve(AdmittedCall(), 70_000)
+        admission.reserve(first, 10_000)
+        assert first.held == 10_000 * HOLDS
+        admission.reserve(AdmittedCall(), 70_000)
         with pytest.raises(TooLarge):
-            admission.swap_reservation(0, 100_001)
+            admission.reserve(AdmittedCall(), 100_001)
 
     asyncio.run(counted())
+
+
+def test_the_calls_of_one_key_leave_others_half_of_the_room() -> None:
+    admission = AdmissionControl(
+        replace(BOUNDS, message_bytes_max=400_000, pending_bytes_max=1_200_000)
+    )
+    own = [AdmittedCall(holder="a") for _ in range(3)]
+    admission.reserve(own[0], 100_000)
+    with pytest.raises(Overloaded, match="600000 bytes"):
+        admission.reserve(own[1], 101_000)
+    admission.reserve(own[1], 100_000)
+    admission.reserve(own[2], SMALL_BYTES)
+
+    admission.reserve(AdmittedCall(holder="b"), 110_000)
+
+    for call in own[:2]:
+        admission.release(call)
+        assert call.held == 0
+    admission.reserve(own[0], 110_000)
+    assert admission.gauges()["visual_memory_pending_bytes"][1] == HOLDS * (220_000 + SMALL_BYTES)
+
+
+def test_one_message_may_have_more_than_half_of_the_room() -> None:
+    admission = AdmissionControl(
+        replace(BOUNDS, message_bytes_max=400_000, pending_bytes_max=1_200_000)
+    )
+    admission.reserve(AdmittedCall(holder="a"), 400_000)
+
+    with pytest.raises(Overloaded):
+        admission.reserve(AdmittedCall(holder="a"), SMALL_BYTES + 1)
+
+
+def test_one_key_leaves_others_places_for_messages_of_unknown_size() -> None:
+    async def looked() -> None:
+        admission = AdmissionControl(replace(BOUNDS, message_bytes_max=1, pending_bytes_max=16))
+        came = list[str]()
+
+        async def call(holder: str) -> None:
+            async with admission.unannounced(holder):
+                came.append(holder)
+                await asyncio.Event().wait()
+
+        calls = [asyncio.create_task(call(holder)) for holder in "aaaabc"]
+        await asyncio.sleep(0.01)
+        assert came == ["a", "a", "b", "c"]
+        silent = [AdmittedCall(unannounced=True) for _ in range(3)]
+        assert ended(admission, *silent, after=PRESSED_SECONDS) == [True, True, False]
+        draining = asyncio.create_task(admission.drain())
+        assert [type(each.exception()) for each in (await asyncio.wait(calls, timeout=1))[0]] == [
+            ServerStopping
+        ] * 2
+        await draining
+        for each in calls:
+            each.cancel()
+
+    asyncio.run(looked())
 
 
 def test_a_message_is_not_larger_than_its_call_says(pets: RemoteMemory) -> None:
@@ -172,20 +246,7 @@ def test_a_call_whose_message_does_not_come_is_ended(start: Start, tmp_path: Pat
     assert error.reason == "CLIENT_SILENT"
 
 
-@dataclass(eq=False)
-class SilentCall:
-    """A call, as admission control sees it."""
-
-    held: int = 0
-    unannounced: bool = False
-    patience: float = PRESSED_SECONDS
-    idle_seconds: float | None = None
-
-    def end_silent(self) -> None:
-        """Do nothing."""
-
-
-def ended(admission: AdmissionControl, *calls: SilentCall, after: float) -> list[bool]:
+def ended(admission: AdmissionControl, *calls: AdmittedCall, after: float) -> list[bool]:
     """Return, for each silent call, True if a look after ``after`` seconds would end it."""
     for call in calls:
         admission.note(call, silent=True)
@@ -196,7 +257,7 @@ def ended(admission: AdmissionControl, *calls: SilentCall, after: float) -> list
 def test_silent_calls_end_sooner_where_others_wait_for_a_place() -> None:
     async def looked() -> None:
         admission = AdmissionControl(BOUNDS)
-        calls = SilentCall(), SilentCall(), SilentCall(patience=9)
+        calls = AdmittedCall(), AdmittedCall(), AdmittedCall(patience=9)
         for _ in range(2):
             await admission.admit()
         assert ended(admission, *calls, after=59) == [False] * 3
@@ -211,7 +272,7 @@ def test_silent_calls_end_sooner_where_others_wait_for_a_place() -> None:
 
 
 def test_a_caller_may_have_less_patience_than_the_server() -> None:
-    calls = SilentCall(), SilentCall(idle_seconds=2)
+    calls = AdmittedCall(), AdmittedCall(idle_seconds=2)
 
     assert ended(AdmissionControl(BOUNDS), *calls, after=3) == [False, True]
 
@@ -221,14 +282,14 @@ def test_those_that_hold_most_make_room_for_what_was_refused_and_no_others() -> 
         admission = AdmissionControl(
             replace(BOUNDS, message_bytes_max=400_000, pending_bytes_max=1_200_000)
         )
-        few, most, more = (
-            SilentCall(admission.swap_reservation(0, size)) for size in (1_000, 300_000, 80_000)
-        )
+        few, most, more = (AdmittedCall() for _ in range(3))
+        for call, size in ((few, 1_000), (most, 300_000), (more, 80_000)):
+            admission.reserve(call, size)
         with pytest.raises(Overloaded):
-            admission.swap_reservation(0, 400_000)
+            admission.reserve(AdmittedCall(), 400_000)
         assert ended(admission, few, after=4.5) == [False]
         with pytest.raises(Overloaded):
-            admission.swap_reservation(0, 100_000)
+            admission.reserve(AdmittedCall(), 100_000)
         assert ended(admission, few, more, most, after=4.9) == [False, False, False]
         most.patience = more.patience = few.patience = 1
         assert ended(admission, few, after=2) == [False]
@@ -242,10 +303,12 @@ def test_a_small_message_is_never_refused() -> None:
         admission = AdmissionControl(
             replace(BOUNDS, message_bytes_max=400_000, pending_bytes_max=300_000)
         )
-        admission.swap_reservation(0, 400_000)
+        admission.reserve(AdmittedCall(), 400_000)
+        call = AdmittedCall()
         with pytest.raises(Overloaded):
-            admission.swap_reservation(0, SMALL_BYTES + 1)
-        assert admission.swap_reservation(0, SMALL_BYTES) == HOLDS * SMALL_BYTES
+            admission.reserve(call, SMALL_BYTES + 1)
+        admission.reserve(call, SMALL_BYTES)
+        assert call.held == HOLDS * SMALL_BYTES
 
     asyncio.run(taken())
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
@@ -14,6 +18,9 @@ import visual_memory
 from visual_memory.v1 import entry_pb2, open_inference_pb2_grpc
 from visual_memory.v1 import open_inference_pb2 as inference
 from visual_memory.v1 import service_pb2 as pb
+
+if TYPE_CHECKING:
+    from tests.conftest import Start
 
 ROWS = np.random.default_rng(2).standard_normal((30, 8)).astype("<f4")
 QUERIES = np.random.default_rng(3).standard_normal((5, 8)).astype("<f4")
@@ -136,6 +143,23 @@ def test_a_memory_is_described_as_a_model(stub: Any, server: Server) -> None:
     )
     told = stub.ServerMetadata(inference.ServerMetadataRequest())
     assert (told.name, told.version) == ("visual-memory", visual_memory.__version__)
+
+
+def test_a_server_that_is_told_to_stop_is_live_and_not_ready(start: Start) -> None:
+    server, over = start(), threading.Event()
+    probes = open_inference_pb2_grpc.GRPCInferenceServiceStub(server.channel)
+    search: Any = server.channel.stream_unary("/visual_memory.v1.VisualMemory/Search")
+    late = search.future(itertools.takewhile(lambda _: over.wait(30), [b""]))
+    assert probes.ServerReady(inference.ServerReadyRequest(), timeout=5).ready
+    server.process.send_signal(signal.SIGTERM)
+
+    while probes.ServerReady(inference.ServerReadyRequest(), timeout=5).ready:
+        time.sleep(0.01)
+    assert probes.ServerLive(inference.ServerLiveRequest(), timeout=5).live
+
+    over.set()
+    assert server.wait() == 0
+    assert late.exception() is not None
 
 
 def test_what_serves_is_ready(stub: Any) -> None:

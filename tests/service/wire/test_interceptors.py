@@ -8,9 +8,9 @@ import queue
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from visual_memory.errors import Error, from_rpc
 from visual_memory.v1 import open_inference_pb2
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_service.wire.admission import AdmissionControl
+from visual_memory_service.wire.calls import at_end
 from visual_memory_service.wire.connections import Connections
 from visual_memory_service.wire.interceptors import CallInterceptor
 
@@ -177,24 +178,74 @@ def test_a_log_that_cannot_be_written_fails_no_call(tmp_path: Path) -> None:
     assert server.returncode == 0
 
 
+@asynccontextmanager
+async def guarding(handler: Any, connections: Connections) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to a server whose one method, /a/b, has a handler in a call scope."""
+    server = grpc.aio.server(interceptors=[CallInterceptor(AdmissionControl(BOUNDS), connections)])
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("a", {"b": handler})])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield channel
+    await server.stop(None)
+
+
+async def refused_once(behaviour: Any, connections: Connections) -> Error:
+    """Return the error that a method with this behaviour answers with."""
+    handler = grpc.unary_unary_rpc_method_handler(behaviour, bytes, bytes)
+    async with guarding(handler, connections) as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            await channel.unary_unary("/a/b", bytes, bytes)(b"")
+    return from_rpc(caught.value, "the server")
+
+
+def test_all_that_a_call_held_is_given_back_though_some_of_it_fails() -> None:
+    connections, given_back = Connections(), list[str]()
+
+    def fail() -> None:
+        raise KeyError("of the end")
+
+    async def answer(request: bytes, context: Any) -> bytes:
+        at_end.get().callback(given_back.append, "first")
+        at_end.get().callback(fail)
+        return b""
+
+    error = asyncio.run(refused_once(answer, connections))
+
+    assert (error.reason, given_back, connections._calls) == ("SERVICE_FAILED", ["first"], 0)
+
+
+def test_a_stream_ends_before_its_scope() -> None:
+    ended = list[str]()
+
+    async def answers(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        at_end.get().callback(ended.append, "scope")
+        try:
+            while True:
+                yield bytes(1 << 20)
+        finally:
+            ended.append("answers")
+
+    async def broken_off() -> None:
+        handler = grpc.unary_stream_rpc_method_handler(answers, bytes, bytes)
+        async with guarding(handler, Connections()) as channel:
+            call = channel.unary_stream("/a/b", bytes, bytes)(b"")
+            await call.read()
+            await asyncio.sleep(0.2)  # until nothing more can be sent
+            call.cancel()
+            while len(ended) < 2:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(broken_off(), 30))
+
+    assert ended == ["answers", "scope"]
+
+
 def test_what_nobody_foresaw_is_told_without_its_words() -> None:
     async def fail(request: bytes, context: Any) -> bytes:
         raise KeyError("a secret")
 
-    async def asked() -> Error:
-        guard = CallInterceptor(AdmissionControl(BOUNDS), Connections())
-        server = grpc.aio.server(interceptors=[guard])
-        handler = grpc.unary_unary_rpc_method_handler(fail, bytes, bytes)
-        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("a", {"b": handler})])
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            with pytest.raises(grpc.RpcError) as caught:
-                await channel.unary_unary("/a/b", bytes, bytes)(b"")
-        await server.stop(None)
-        return from_rpc(caught.value, "the server")
-
-    error = asyncio.run(asked())
+    error = asyncio.run(refused_once(fail, Connections()))
 
     assert (error.code, error.reason) == (grpc.StatusCode.INTERNAL, "SERVICE_FAILED")
     assert error.message == "The service failed on its own side; its log says why."

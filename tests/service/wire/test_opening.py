@@ -18,7 +18,7 @@ from visual_memory_service.config import Settings
 from visual_memory_service.runtime import memories as runtime
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.served_memory import ServedMemory
-from visual_memory_service.wire.interceptors import at_end
+from visual_memory_service.wire.calls import at_end
 from visual_memory_service.wire.servicer import Servicer
 
 CALLS = 50

@@ -19,7 +19,7 @@ from visual_memory_service.config import Settings
 from visual_memory_service.erasure.unlearn import nothing_erased
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Operations
-from visual_memory_service.wire.interceptors import at_end
+from visual_memory_service.wire.calls import at_end
 from visual_memory_service.wire.servicer import Servicer
 
 

@@ -19,8 +19,8 @@ from visual_memory_service.runtime.timeline import Batch, Part, Timeline, add_pa
 
 TOGETHER = 64  # vectors: more add no throughput and make other queries wait
 PART_MIN, PART = 4, 16  # vectors of one query beside others: fewer are searched at a higher price
-PATIENCE = 3
-IN_VAIN_MAX = 5  # of which the next 31 batches do not wait
+PATIENCE = 3  # times as long as a search, at most, is the pause after it
+IN_VAIN_MAX = 5  # pauses in vain in a row that count: after n, the next 2^n - 1 batches do not wait
 SEARCH_SECONDS_MAX = 0.05  # in which a hundred callers are answered, and ask again
 
 
@@ -29,8 +29,8 @@ class Asked:
     """A query with its ``answer``; the search for the first ``begun`` of its vectors has begun.
 
     ``found`` has what was found until now. It ``waits_since`` a time of ``time.monotonic``, and
-    ``timeline`` is that of its call. If nobody waits any more, the answer is cancelled, and
-    ``ended`` is set once no search is under way. No more is searched for what is ``over``.
+    ``timeline`` is that of its call. If nobody waits any more, the answer is cancelled. ``idle`` is
+    set while no search for it is under way.
     """
 
     query: Query
@@ -39,9 +39,10 @@ class Asked:
     timeline: Timeline | None
     begun: int = 0
     found: list[Neighbors] = field(default_factory=list)
-    under_way: bool = False
-    over: bool = False
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.idle.set()
 
     @property
     def left(self) -> int:
@@ -49,49 +50,44 @@ class Asked:
         return len(self.query.vectors) - self.begun
 
     @property
-    def is_begun(self) -> bool:
-        """True if the search for all vectors has begun."""
-        return self.begun == len(self.query.vectors)
+    def over(self) -> bool:
+        """True if it is answered, or nobody waits: then no more is searched for it."""
+        return self.answer.done()
 
     def begin(self, most: int) -> Query:
         """Return the query for the next ``most`` vectors, or for all if one head answers them."""
         query = self.query
         if query.head or query.means:
             most = len(query.vectors)
-        self.under_way = True
+        self.idle.clear()
         start, self.begun = self.begun, min(len(query.vectors), self.begun + most)
-        if start == 0 and self.is_begun:
+        if start == 0 and not self.left:
             return query
         return replace(query, vectors=query.vectors[start : self.begun])
 
     def end(self, found: Neighbors, batch: Batch) -> None:
         """Take what was found, in a ``batch``, for the vectors that were begun last."""
-        self.under_way = False
+        self.idle.set()
         SEARCH_WAIT_SECONDS.add(batch.began - self.waits_since)
         if self.timeline is not None:
             self.timeline.add(Part(self.timeline, "wait", self.waits_since, batch.began))
             self.timeline.add(Part(self.timeline, "search", batch.began, batch.ended, batch))
         self.waits_since = batch.ended
         self.found.append(found)
-        if self.answer.done():
-            self.ended.set()
-        elif self.is_begun:
+        if not self.left and not self.over:
             self.answer.set_result(Neighbors.joined(self.found))
 
     def fail(self, error: BaseException) -> None:
-        """Answer with an error, and search no further."""
-        self.under_way, self.over = False, True
-        if self.answer.done():
-            self.ended.set()
-        else:
+        """Answer with an error."""
+        self.idle.set()
+        if not self.over:
             self.answer.set_exception(error)
 
-    async def give_up(self) -> None:
-        """Search no further, as nobody waits; return once no search is under way."""
-        self.over = True
-        while self.under_way:
+    async def until_idle(self) -> None:
+        """Return once no search for it is under way, also if cancelled meanwhile."""
+        while not self.idle.is_set():
             with suppress(asyncio.CancelledError):
-                await self.ended.wait()
+                await self.idle.wait()
 
 
 class Searches:
@@ -105,7 +101,7 @@ class Searches:
     the next batch waits for as many callers as there were last, as long as they keep coming: until
     nobody came for as long as their search took, and at most PATIENCE times as long. Callers who
     pause between two calls come later: where waiting was in vain, the next few batches do not wait,
-    and twice as many each time.
+    and twice as many each time. Nobody waits for callers who gave up.
     """
 
     def __init__(self, memory: Memory) -> None:
@@ -135,23 +131,29 @@ class Searches:
         self._came = monotonic()
         asked = Asked(query, loop.create_future(), self._came, timeline.get())
         self._waiting.append(asked)
-        if self._pause is None:
-            self._go_on()
-        elif len(self._waiting) >= self._expected:
-            self._end_pause()
+        self._go_on_if_all_came()
         try:
             return await asked.answer
         except asyncio.CancelledError:
             with suppress(ValueError):  # it does not wait
                 self._waiting.remove(asked)
-            await asked.give_up()
+            if self._pause is not None:
+                self._expected -= 1
+                self._go_on_if_all_came()
+            await asked.until_idle()
             raise
 
+    def _go_on_if_all_came(self) -> None:
+        if self._pause is None:
+            self._go_on()
+        elif len(self._waiting) >= self._expected:
+            self._end_pause()
+
     def _go_on(self) -> None:
-        """Begin the next search, unless one is under way."""
+        """Begin the next search, unless one is under way or nobody waits."""
         loop = asyncio.get_running_loop()
-        while self._waiting and not self._searching:
-            batch, queries = self._next_batch()
+        while not self._searching and (batch := self._next_batch()):
+            queries = list(batch.values())
             try:
                 searching = loop.run_in_executor(None, self._memory.nearest, queries)
             except Exception as error:  # each waiting call reports it
@@ -160,19 +162,18 @@ class Searches:
             else:
                 self._searching = True
                 vectors = sum(len(query.vectors) for query in queries)
-                searching.add_done_callback(partial(self._answer, batch, vectors, monotonic()))
+                searching.add_done_callback(partial(self._answer, [*batch], vectors, monotonic()))
 
-    def _next_batch(self) -> tuple[list[Asked], list[Query]]:
-        batch, queries, vectors = list[Asked](), list[Query](), 0
+    def _next_batch(self) -> dict[Asked, Query]:
+        """Take those whose turn it is out of the queue, each with the query to search for now."""
+        self._waiting = deque(asked for asked in self._waiting if not asked.over)
+        batch, vectors = dict[Asked, Query](), 0
         waiting = sum(asked.left for asked in self._waiting)
         while self._waiting and vectors < TOGETHER:
             asked = self._waiting.popleft()
-            if not asked.over:
-                batch.append(asked)
-                queries.append(asked.begin(part_of(asked.left, waiting - asked.left)))
-                vectors += len(queries[-1].vectors)
-        self._waiting.extend(asked for asked in batch if not asked.is_begun)
-        return batch, queries
+            batch[asked] = asked.begin(part_of(asked.left, waiting - asked.left))
+            vectors += len(batch[asked].vectors)
+        return batch
 
     def _answer(
         self,
@@ -196,7 +197,9 @@ class Searches:
                     asked.end(each, done)
                 except Exception as error:  # such as of no memory
                     asked.fail(error)
-        self._expected = min(TOGETHER, len({*batch, *self._waiting}))
+        self._waiting.extend(asked for asked in batch if not asked.over)
+        stay = {asked for asked in (*batch, *self._waiting) if not asked.answer.cancelled()}
+        self._expected = min(TOGETHER, len(stay))
         self._missing = self._expected - len(self._waiting)
         if self._hasty or self._missing <= 0:
             self._hasty = max(self._hasty - 1, 0)

@@ -312,6 +312,98 @@ def test_what_nobody_waits_for_is_kept_no_longer(crowd: Memory) -> None:
     assert left <= 1
 
 
+def test_what_failed_is_searched_no_further(crowd: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = list[int]()
+
+    async def ask() -> tuple[list[object], int]:
+        searches, loop = Searches(crowd), asyncio.get_running_loop()
+        run = loop.run_in_executor
+
+        def refuse_first(executor: None, nearest: object, queries: list[Query]) -> object:
+            begun.append(sum(len(each.vectors) for each in queries))
+            if len(begun) == 1:
+                raise RuntimeError("can't start new thread")
+            return run(executor, nearest, queries)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(loop, "run_in_executor", refuse_first)
+        asked = searches.nearest(Query(QUERIES, 5))
+        first = await asyncio.gather(asked, return_exceptions=True)
+        left = len(searches._waiting)
+        return [*first, await searches.nearest(Query(QUERIES[:2], 5))], left
+
+    (error, found), left = asyncio.run(ask())
+
+    assert isinstance(error, RuntimeError)
+    assert isinstance(found, Neighbors)
+    assert begun == [TOGETHER, 2]
+    assert left == 0
+
+
+def pause_for_ever(monkeypatch: pytest.MonkeyPatch, searches: Searches) -> None:
+    """Have no pause before a search end but by the callers who come or give up."""
+    loop = asyncio.get_running_loop()
+    call = loop.call_at
+
+    def call_late(when: float, callback: object, *args: object, **more: object) -> object:
+        when = when + 600 if callback == searches._wait else when
+        return call(when, callback, *args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "call_at", call_late)
+
+
+async def begin(searches: Searches, *queries: Query) -> list[asyncio.Task[Neighbors]]:
+    """Have callers ask, the first of whom is searched for while the others wait."""
+    asked = [asyncio.create_task(searches.nearest(query)) for query in queries]
+    await asyncio.sleep(0)
+    return asked
+
+
+@pytest.mark.parametrize("vectors", [1, LARGE])
+def test_a_caller_who_gave_up_during_a_search_is_not_waited_for(
+    vectors: int, crowd: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask() -> Neighbors:
+        searches = Searches(crowd)
+        pause_for_ever(monkeypatch, searches)
+        gone, stays = await begin(searches, Query(QUERIES[:vectors], 5), Query(QUERIES[:1], 5))
+        gone.cancel()
+        async with asyncio.timeout(20):
+            return await stays
+
+    (expected,) = crowd.nearest([Query(QUERIES[:1], 5)])
+
+    assert bits(asyncio.run(ask())) == bits(expected)
+
+
+@pytest.mark.parametrize("queued", [True, False])
+def test_a_caller_who_gave_up_before_a_search_is_not_waited_for(
+    queued: bool, crowd: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One gives up while queued, or is answered but goes before taking the answer."""
+
+    async def ask() -> Neighbors:
+        searches = Searches(crowd)
+        pause_for_ever(monkeypatch, searches)
+        query = Query(QUERIES[:1], 5)
+        first, second = await begin(searches, query, query)
+        if queued:
+            await first
+            second.cancel()
+            await asyncio.gather(second, return_exceptions=True)
+            last = searches.nearest(query)
+        else:
+            while searches._pause is None:
+                await asyncio.sleep(0)
+            first.cancel()
+            last = second  # type: ignore[assignment]
+        async with asyncio.timeout(20):
+            return await last
+
+    (expected,) = crowd.nearest([Query(QUERIES[:1], 5)])
+
+    assert bits(asyncio.run(ask())) == bits(expected)
+
+
 def test_no_vectors_have_no_neighbours(crowd: Memory) -> None:
     found = asyncio.run(Searches(crowd).nearest(Query(QUERIES[:0], 5)))
 

@@ -13,7 +13,7 @@ SCRIPTS = Path(__file__).parents[1] / "benchmarks" / "performance"
 SMALL = {
     "erasure.py": "--rows 300 --rounds 2 --calls 5",
     "durability.py": "--rows 500 --writes 1 --deletions 1",
-    "backup.py": "--rows 300 --seconds 1",
+    "backup.py": "--rows 300 --seconds 0.01",
     "curation.py": "--rows 300",
     "ratios.py": "--rows 500",
     "disk.py": "--rows 2000 --audited 20 --work .",

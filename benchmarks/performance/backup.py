@@ -83,11 +83,13 @@ class Clients:
 def back_up(address: str, path: Path, pipe: Connection) -> None:
     """Back up to ``path`` again and again, from one message on ``pipe`` to the next.
 
-    Then send the start and end of each backup through ``pipe``.
+    A message through ``pipe`` says before that all is ready, and the start and end of each backup
+    are sent after that.
     """
     spans: list[Span] = []
     with visual_memory.connect(address) as client:
         client.server_info()
+        pipe.send("ready")
         pipe.recv()
         while not pipe.poll():
             began = time.perf_counter()
@@ -100,18 +102,23 @@ async def measure(address: str, path: Path, seconds: float) -> tuple[list[Span],
     """Return start and end of each decision before and during backups, and of each backup.
 
     Decisions are calls of Classify to the server at ``address``, for ``seconds`` before backups
-    begin and for as long beside them; backups are written to ``path``.
+    begin and for as long beside them, or longer, until a backup has ended; backups are written to
+    ``path``.
     """
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     process = spawn.Process(target=back_up, args=(address, path, theirs))
     process.start()
+    theirs.close()  # if the process dies, there is nothing to wait for
+    await asyncio.to_thread(ours.recv)
     async with visual_memory.aio.connect(address) as client:
         clients = Clients(client.memory("bench"), unit(200, DIMENSION, 2))
         await clients.ask(seconds / 10)
         before = await clients.ask(seconds)
         ours.send("begin")
         beside = await clients.ask(seconds)
+        while process.is_alive() and not path.exists():
+            beside += await clients.ask(seconds)
     ours.send("end")
     backups: list[Span] = await asyncio.to_thread(ours.recv)
     process.join()

@@ -46,9 +46,11 @@ from visual_memory_service.status import (
     http_status,
 )
 from visual_memory_service.wire.calls import clear_frames
+from visual_memory_service.wire.connections import most_connections
 from visual_memory_service.wire.methods import CERTIFICATE_NAMES
 
 CONVERTED_AT_ONCE = 2  # large documents, which keep Python busy
+ENDS = 4  # of each connection to a socket two, beside those to the former one
 BODY_SECONDS = 10.0  # in which a small body must have come
 TRACING = ("traceparent", "tracestate")
 PASSED = ("authorization", "api-key", *TRACING)
@@ -253,7 +255,8 @@ class Gateway:
         self._look()
         if not self._channels:
             count = -(-self._bounds.calls_max // self._bounds.connection_calls_max) + 1
-            count = min(count, max(1, self._bounds.connections_max // 4))
+            most = most_connections(self._bounds, with_http=True)
+            count = min(count, max(1, most // ENDS))
             self._channels = [channel(self._path) for _ in range(count)]
             self._turns: Iterator[Any] = itertools.cycle(self._channels)
         return next(self._turns)

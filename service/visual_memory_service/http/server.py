@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 import socket
-import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -19,16 +18,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from visual_memory_service.config import BadSetting, Settings, parse_address
+from visual_memory_service.http.accepting import Acceptor
 from visual_memory_service.http.answers import ABORT, READ_SECONDS
 from visual_memory_service.http.gateway import Gateway
 from visual_memory_service.http.routes import VERBS
 from visual_memory_service.wire.certificates import Certificates
+from visual_memory_service.wire.connections import most_connections
 from visual_memory_service.wire.methods import CERTIFICATE_NAMES
 
 HEAD_SECONDS = 10.0  # in which the head of a request must have come
 KEEP_ALIVE_SECONDS = 60.0
 LOOK_SECONDS = 0.05
-CONNECTIONS_MAX = "connections_max"  # of the state of a connection
 
 
 class HttpServer:
@@ -59,23 +59,15 @@ class HttpServer:
     async def start(self) -> str:
         """Serve from now on, and return the address. Raises BadSetting."""
         listening = bound(self._listen)
-        secured: dict[str, Any] = {}
-        if self._certificates is not None:
-            secured = {
-                "ssl": Reloaded(self._certificates),
-                "ssl_handshake_timeout": HEAD_SECONDS,
-                "ssl_shutdown_timeout": 1.0,  # idle clients do not answer
-            }
-        self._server = await asyncio.get_running_loop().create_server(
-            self._connection, sock=listening, **secured
+        self._acceptor = Acceptor(
+            listening,
+            lambda: Connection(self._config, self._state, {}),
+            self._state.connections,
+            most_connections(self._settings, with_http=True),
+            self._certificates,
         )
         host, _ = parse_address(self._listen, "http_listen")
         return f"{host}:{listening.getsockname()[1]}"
-
-    def _connection(self) -> Connection:
-        return Connection(
-            self._config, self._state, {CONNECTIONS_MAX: self._settings.connections_max}
-        )
 
     async def renew(self) -> None:
         """Close all connections, whose buffers hold data, once what they ask is answered.
@@ -97,12 +89,12 @@ class HttpServer:
 
     async def drain(self) -> None:
         """Accept no more connections, and return once what was asked is answered."""
-        self._server.close()
+        self._acceptor.close()
         await self.renew()
 
     async def close(self) -> None:
         """Break off what is under way."""
-        self._server.close()
+        self._acceptor.abort()
         for each in list(self._state.connections):
             each.transport.abort()
         await self._gateway.close()
@@ -136,20 +128,6 @@ def bound(listen: str) -> socket.socket:
     return made
 
 
-class Reloaded(ssl.SSLContext):
-    """A TLS context that gives each connection the certificates as they are then."""
-
-    def __new__(cls, certificates: Certificates) -> Reloaded:
-        made = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
-        made._certificates = certificates
-        return made
-
-    _certificates: Certificates
-
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        return self._certificates.context().wrap_bio(*args, **kwargs)
-
-
 class Connection(H11Protocol):
     """An HTTP connection that is broken off where its client is late.
 
@@ -166,8 +144,6 @@ class Connection(H11Protocol):
         self.app_state[ABORT] = transport.abort
         self.app_state[CERTIFICATE_NAMES] = names_in(transport.get_extra_info("peercert") or {})
         self._within(HEAD_SECONDS)
-        if len(self.connections) > self.app_state[CONNECTIONS_MAX]:
-            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         try:

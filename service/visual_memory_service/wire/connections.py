@@ -1,17 +1,30 @@
-"""Connections of a server: it does not wait for clients when it closes them."""
+"""Connections of a server: how many there are, and that their end waits for no client."""
 
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from visual_memory_service.config import Bounds
 from visual_memory_service.errors import ConnectionsRenewed
 
 IDLE_SECONDS = 1.0
 STREAM_SECONDS = 5.0  # for streams that never pause, such as a backup
 CHECK_SECONDS = 0.1
+KINDS_WITH_HTTP = 3  # of connections: by gRPC, by HTTP, and both ends of those between the two
+
+
+def most_connections(bounds: Bounds, *, with_http: bool) -> int:
+    """Return how many connections by gRPC there may be, and as many by HTTP.
+
+    All together have half of the descriptors of the process at most; the others are for files.
+    """
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    kinds = KINDS_WITH_HTTP if with_http else 1
+    return max(1, min(bounds.connections_max, descriptors // 2 // kinds))
 
 
 class Connections:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import resource
 import signal
 import socket
 from collections.abc import Callable, Collection, Sequence
@@ -23,7 +22,7 @@ from visual_memory_service.config import INT32_MAX, BadSetting, Bounds, parse_ad
 from visual_memory_service.runtime.timeline import Watch
 from visual_memory_service.wire.admission import AdmissionControl
 from visual_memory_service.wire.certificates import Certificates
-from visual_memory_service.wire.connections import Connections
+from visual_memory_service.wire.connections import Connections, most_connections
 from visual_memory_service.wire.health import Health, HealthService
 from visual_memory_service.wire.interceptors import UNWATCHED, CallInterceptor
 
@@ -158,7 +157,7 @@ class Listener:
                     self.admission, connections, self._callers, self._public, self._watch
                 )
             ],
-            options=[*OPTIONS, *limits(self._bounds)],
+            options=[*OPTIONS, *limits(self._bounds, with_http=self._sockets is not None)],
         )
         health_pb2_grpc.add_HealthServicer_to_server(
             HealthService(self._states, connections.closing), server
@@ -188,9 +187,9 @@ def tell(line: str) -> None:
         raise BadSetting(f"Its address could not be written: {error.strerror}.") from None
 
 
-def limits(bounds: Bounds) -> list[tuple[str, int]]:
+def limits(bounds: Bounds, *, with_http: bool) -> list[tuple[str, int]]:
     """Return gRPC options for the limits that apply before a call reaches the interceptor."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    connections = most_connections(bounds, with_http=with_http)
     return [
         # Twice the limit reaches the interceptor, whose sentence says how to split.
         ("grpc.max_receive_message_length", 2 * bounds.message_bytes_max),
@@ -198,8 +197,7 @@ def limits(bounds: Bounds) -> list[tuple[str, int]]:
         # beyond a limit gRPC breaks them off, so that they cost other connections nothing.
         ("grpc.max_concurrent_streams", bounds.connection_calls_max),
         ("grpc.http2.max_deallocating_streams", CANCELLED * bounds.connection_calls_max),
-        # The other descriptors are for files.
-        ("grpc.max_allowed_incoming_connections", min(bounds.connections_max, descriptors // 2)),
+        ("grpc.max_allowed_incoming_connections", connections),
         ("grpc.max_connection_idle_ms", int(1000 * bounds.idle_seconds)),
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import socket
 import ssl
 import threading
@@ -28,9 +29,13 @@ import visual_memory
 from visual_memory_service.access.key_file import KeyFile
 from visual_memory_service.access.keys import Key
 from visual_memory_service.access.limits import parse_limits
-from visual_memory_service.http import answers
+from visual_memory_service.config import Bounds
+from visual_memory_service.http import accepting, answers
 from visual_memory_service.http import server as http_server
+from visual_memory_service.http.accepting import Acceptor
 from visual_memory_service.http.server import Connection
+from visual_memory_service.wire.connections import most_connections
+from visual_memory_service.wire.listener import limits
 
 ROWS = np.eye(4).tolist()
 
@@ -94,16 +99,16 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
-    async def listen() -> asyncio.Server:
-        return await loop.create_server(
-            lambda: Connection(config, state, {http_server.CONNECTIONS_MAX: 9}), "127.0.0.1", 0
-        )
+    listening = http_server.bound("127.0.0.1:0")
 
-    server = asyncio.run_coroutine_threadsafe(listen(), loop).result()
-    yield "{}:{}".format(*server.sockets[0].getsockname())
+    async def listen() -> Acceptor:
+        return Acceptor(listening, lambda: Connection(config, state, {}), state.connections, most=9)
+
+    acceptor = asyncio.run_coroutine_threadsafe(listen(), loop).result()
+    yield "{}:{}".format(*listening.getsockname())
 
     async def close() -> None:
-        server.close()
+        acceptor.close()
         for each in list(state.connections):
             each.transport.abort()
         await asyncio.sleep(0)
@@ -183,6 +188,47 @@ def test_few_connections_are_open_at_once(impatient: str) -> None:
     assert is_closed(more)
     for each in (*held, more):
         each.close()
+
+
+@pytest.fixture
+def few_descriptors() -> Iterator[None]:
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (240, most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
+
+
+@pytest.mark.usefixtures("few_descriptors")
+def test_connections_of_all_kinds_leave_half_of_the_descriptors_to_files() -> None:
+    assert most_connections(Bounds(connections_max=1000), with_http=False) == 120
+    assert most_connections(Bounds(connections_max=1000), with_http=True) == 40
+    assert most_connections(Bounds(connections_max=30), with_http=True) == 30
+    ((_, by_grpc),) = (
+        each for each in limits(Bounds(), with_http=True) if "incoming_connections" in each[0]
+    )
+    assert by_grpc == 40
+
+
+def test_connections_count_before_they_speak_tls(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "servers")
+    shown = authority.issue("server")
+    web = WebServer(
+        tmp_path / "data",
+        *map(str, ("--tls-certificate", shown.certificate, "--tls-key", shown.key)),
+        *("--connections-max", "4", "--erasure", "files"),
+    )
+    web.tls = client_context(authority)
+    silent = [opened(web.web) for _ in range(4)]
+    more = opened(web.web)
+    more.settimeout(accepting.HANDSHAKE_SECONDS / 2)
+
+    assert is_closed(more)
+    for each in (*silent, more):
+        each.close()
+    time.sleep(0.5)
+    for _ in range(9):
+        assert web.ask("GET", "/v1/memories").status == 200
+    assert web.end() == 0
 
 
 def test_wrong_bytes_after_an_answer_end_the_connection(web: WebServer) -> None:

@@ -160,7 +160,8 @@ class Gateway:
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
         if not self._needs_keys() and not is_local(host):
             raise errors.ForeignSite("host", host)
-        if origin is not None and origin not in self._origins and site(origin) != host:
+        own = f"{request.scope['scheme']}://{host}" if host else None
+        if origin is not None and origin not in (own, *self._origins):
             raise errors.ForeignSite("origin", origin)
 
     def _find(self, verb: str, request: Request) -> Found:
@@ -306,13 +307,6 @@ def is_local(host: str) -> bool:
         ip_address(name)
         return True
     return False
-
-
-def site(origin: str) -> str:
-    """Return the host of an Origin header, with its port; empty if it is none."""
-    with suppress(ValueError):
-        return urlsplit(origin).netloc
-    return ""
 
 
 def retrieved(task: asyncio.Future[Any]) -> None:

@@ -384,6 +384,19 @@ def test_a_write_by_http_is_in_the_audit_log_with_its_principal(
     assert web.ask("GET", "/v1/memories", Host="evil.example", **key).status == 200
 
 
+@pytest.mark.parametrize("origin", ["", "null", "http://", "http:", "//", "http://evil.example"])
+def test_where_no_host_is_named_no_page_may_call(
+    origin: str, keyed: tuple[WebServer, dict[str, str]]
+) -> None:
+    web, texts = keyed
+    nameless = opened(web.web)
+    head = f"GET /v1/memories HTTP/1.0\r\nOrigin: {origin}\r\napi-key: {texts['ann']}\r\n\r\n"
+    nameless.sendall(head.encode())
+
+    assert b"403" in nameless.recv(65_536).split(b"\r\n")[0]
+    nameless.close()
+
+
 def client_context(authority: Authority, pair: Pair | None = None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(authority.path))
     if pair is not None:
@@ -416,6 +429,8 @@ def test_certificates_are_those_of_grpc_and_name_the_principal(tmp_path: Path) -
     events = web.done("GET", "/v1/memories/pets/auditEvents")["events"]
     assert [each["principal"] for each in events] == ["robot"]
     before = peer(web, web.tls)
+    assert web.ask("GET", "/v1/memories", Origin=f"https://{web.web}").status == 200
+    assert web.ask("GET", "/v1/memories", Origin=f"http://{web.web}").reason == "FOREIGN_SITE"
 
     web.tls = client_context(servers, clients.issue("nobody"))
     assert web.ask("GET", "/v1/memories").reason == "NO_KEY"

@@ -332,6 +332,10 @@ def test_pages_of_other_sites_may_not_call(origin: str, web: WebServer) -> None:
     assert web.ask("GET", "/v1/memories", Origin=f"http://{web.web}").status == 200
 
 
+def test_a_page_of_the_same_address_by_another_scheme_may_not_call(web: WebServer) -> None:
+    assert web.ask("GET", "/v1/memories", Origin=f"https://{web.web}").reason == "FOREIGN_SITE"
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "", "[", "localhost.evil"])
 def test_without_keys_no_other_name_leads_to_the_server(host: str, web: WebServer) -> None:
     connection = web.connect()

@@ -53,8 +53,8 @@ CONVERTED_AT_ONCE = 2  # large documents, which keep Python busy
 ENDS = 4  # of each connection to a socket two, beside those to the former one
 BODY_SECONDS = 10.0  # in which a small body must have come
 TRACING = ("traceparent", "tracestate")
-PASSED = ("authorization", "api-key", *TRACING)
-PASSED_MAX, KEY_CHARACTERS_MAX = 3, 512  # of a name, and of a value; gRPC refuses 8 KiB of them
+KEYS = ("authorization", "api-key")
+PASSED_MAX, CHARACTERS_MAX = 3, 512  # of a name, and of a value; gRPC refuses 8 KiB of them
 JSON = "application/json"
 BROKEN = (asyncio.InvalidStateError, grpc.RpcError, grpc.aio.BaseError)
 HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -316,16 +316,24 @@ def retrieved(task: asyncio.Future[Any]) -> None:
 
 
 def passed(request: Request) -> Iterator[tuple[str, str | bytes]]:
-    """Yield what a request says of its caller, as metadata of gRPC."""
-    for name in PASSED:
+    """Yield what a request says of its caller, as metadata of gRPC. Raises BadField."""
+    for name in KEYS:
+        values = request.headers.getlist(name)
+        if len(values) > PASSED_MAX:
+            raise errors.BadField(name, f"comes {len(values)} times in the head; send it once")
+        for value in values:
+            yield name, in_ascii(value[:CHARACTERS_MAX])
+    for name in TRACING:  # of which a call can do without
         for value in request.headers.getlist(name)[:PASSED_MAX]:
-            if name not in TRACING:
-                value = value[:KEY_CHARACTERS_MAX]
-            elif len(value) > KEY_CHARACTERS_MAX:
-                continue
-            yield name, "".join(each if " " <= each <= "~" else "?" for each in value)
+            if len(value) <= CHARACTERS_MAX:
+                yield name, in_ascii(value)
     for certified in request.scope["state"].get(CERTIFICATE_NAMES, ()):
         yield CERTIFICATE_NAMES, certified.encode()
+
+
+def in_ascii(value: str) -> str:
+    """Return the value of a header as metadata may have it."""
+    return "".join(each if " " <= each <= "~" else "?" for each in value)
 
 
 async def until_gone(ended: asyncio.Future[Any], request: Request) -> None:

@@ -384,6 +384,27 @@ def test_a_write_by_http_is_in_the_audit_log_with_its_principal(
     assert web.ask("GET", "/v1/memories", Host="evil.example", **key).status == 200
 
 
+@pytest.mark.parametrize("name", ["authorization", "api-key"])
+@pytest.mark.parametrize("times", [3, 4])
+def test_a_key_that_comes_too_often_is_refused(
+    times: int, name: str, keyed: tuple[WebServer, dict[str, str]]
+) -> None:
+    web, texts = keyed
+    value = f"Bearer {texts['ann']}" if name == "authorization" else texts["ann"]
+    connection = web.connect()
+    connection.putrequest("GET", "/v1/memories")
+    for each in [value, value, value, "Bearer another"][:times]:
+        connection.putheader(name, each)
+        connection.putheader("tracestate", "a=b")
+    connection.endheaders()
+    answer = read(connection)
+    connection.close()
+
+    assert answer.status == (200 if times == 3 else 400)
+    if times == 4:
+        assert answer.document["message"] == f"{name} comes 4 times in the head; send it once."
+
+
 @pytest.mark.parametrize("origin", ["", "null", "http://", "http:", "//", "http://evil.example"])
 def test_where_no_host_is_named_no_page_may_call(
     origin: str, keyed: tuple[WebServer, dict[str, str]]

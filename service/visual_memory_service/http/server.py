@@ -12,8 +12,9 @@ from typing import Any
 
 import h11
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn import Config
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
@@ -29,6 +30,7 @@ from visual_memory_service.wire.methods import CERTIFICATE_NAMES
 HEAD_SECONDS = 10.0  # in which the head of a request must have come
 KEEP_ALIVE_SECONDS = 60.0
 LOOK_SECONDS = 0.05
+ENDS_OF_BODY = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class HttpServer:
@@ -101,15 +103,26 @@ class HttpServer:
 
 
 def application(gateway: Gateway, origins: Sequence[str]) -> ASGIApp:
-    """Return a gateway that pages of these sites may call too."""
-    if not origins:
-        return gateway
-    return CORSMiddleware(
-        gateway,
-        allow_origins=origins,
-        allow_methods=[verb.upper() for verb in VERBS],
-        allow_headers=["authorization", "api-key", "content-type"],
-    )
+    """Return a gateway that pages of these sites may call too.
+
+    A connection ends with a request that says twice where its body ends: a proxy in front may have
+    read what follows as another request.
+    """
+    app: ASGIApp = gateway
+    if origins:
+        app = CORSMiddleware(
+            gateway,
+            allow_origins=origins,
+            allow_methods=[verb.upper() for verb in VERBS],
+            allow_headers=["authorization", "api-key", "content-type"],
+        )
+
+    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        if ENDS_OF_BODY.issubset(name for name, _ in scope["headers"]):
+            scope["headers"].append(CLOSE_HEADER)  # as if the client had sent it
+        await app(scope, receive, send)
+
+    return answered
 
 
 def bound(listen: str) -> socket.socket:

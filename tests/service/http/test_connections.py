@@ -242,6 +242,23 @@ def test_wrong_bytes_after_an_answer_end_the_connection(web: WebServer) -> None:
     wrong.close()
 
 
+@pytest.mark.parametrize("path", ["/v1/memories", "/healthz", "/nothing"])
+def test_a_body_with_two_ends_ends_the_connection(path: str, web: WebServer) -> None:
+    smuggling = opened(web.web)
+    smuggling.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        "GET /v1/server HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    )
+    answered = b"".join(iter(lambda: smuggling.recv(65_536), b""))
+    smuggling.close()
+
+    assert answered.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close\r\n" in answered
+    if path == "/v1/memories":
+        assert answered.startswith(b"HTTP/1.1 400 ")
+
+
 def test_an_occupied_port_is_told_in_a_sentence(
     tmp_path: Path, command: Any, web: WebServer
 ) -> None:

@@ -20,15 +20,22 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from visual_memory_service.errors import BadField
+from visual_memory_service.http.misfits import (
+    OBJECT,
+    UNFIT,
+    fields_of,
+    is_map,
+    message_of,
+    misfit,
+    wish,
+)
 
 BODY = "The body"
 FLOAT = "<f4"
 VECTORS, IMAGES = "visual_memory.v1.Vectors", "visual_memory.v1.Images"
 NUMBERS = frozenset({int, float})  # of Python, as JSON has them
+FLOATS = (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT)
 VECTOR_FIELD = "visual_memory.v1.Entry.vector"
-
-# What ParseDict raises of documents that do not fit, such as of whole numbers of 400 digits.
-UNFIT = (json_format.ParseError, ValueError, TypeError, ArithmeticError, RecursionError)
 
 M = TypeVar("M", bound=Message)
 Rows: TypeAlias = NDArray[np.float32]
@@ -43,8 +50,12 @@ def parsed(body: bytes) -> dict[str, Any]:
         document = json.loads(body, parse_constant=refuse_constant, object_pairs_hook=without_twins)
     except RecursionError:
         raise BadField(BODY, "is nested too deeply") from None
-    except ValueError as problem:
+    except json.JSONDecodeError as problem:
         raise BadField(BODY, f"is not JSON: {problem}") from None
+    except UnicodeError:
+        raise BadField(BODY, "is not JSON: it is not UTF-8, or has half a surrogate pair") from None
+    except ValueError:
+        raise BadField(BODY, "has a number of more than 4,300 digits") from None
     if not isinstance(document, dict):
         raise BadField(BODY, "must be a JSON object")
     return document
@@ -52,16 +63,19 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 def refuse_constant(name: str) -> NoReturn:
     """Refuse a number that JSON does not have."""
-    raise ValueError(f"{name} is no number")
+    raise BadField(BODY, f"is not JSON: {name} is no number")
 
 
 def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object, none of whose names comes twice or is no Unicode. Raises ValueError."""
+    """Return an object, none of whose names comes twice or is no Unicode.
+
+    Raises BadField, UnicodeError.
+    """
     found = dict(pairs)
     "".join(found).encode()  # protobuf fails on lone surrogates in another way
     if len(found) < len(pairs):
         ((twin, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f'"{twin}" comes twice in one object')
+        raise BadField(BODY, f'is not JSON: "{twin}" comes twice in one object')
     return found
 
 
@@ -69,40 +83,58 @@ def to_message(document: Mapping[str, Any], kind: type[M]) -> M:
     """Convert a document to a message. Raises BadField."""
     message, arrays = kind(), list[Array]()
     descriptor: Any = kind.DESCRIPTOR
+    kept = without_arrays(document, descriptor, (), arrays)
     try:
-        json_format.ParseDict(without_arrays(document, descriptor, (), arrays), message)
+        json_format.ParseDict(kept, message)
         for path, values in arrays:
             set_array(message, path, values)
     except UNFIT as problem:
-        raise BadField(BODY, f"does not fit: {first_line(problem)}") from None
+        told = misfit(kept, descriptor)
+        raise told or BadField(BODY, f"does not fit: {first_line(problem)}") from None
     return message
 
 
 def first_line(problem: Exception) -> str:
-    """Return what protobuf says of a document, without its list of all fields."""
-    return str(problem).partition("\n")[0].removesuffix(".") or type(problem).__name__
+    """Return what protobuf says of fields that exclude each other."""
+    return str(problem).partition("\n")[0].removesuffix(".")
 
 
-def without_arrays(value: Any, kind: Descriptor, path: tuple[str, ...], arrays: list[Array]) -> Any:
-    """Return the document of a message without its vectors and images, which ``arrays`` get."""
-    if not has_arrays(kind) or not isinstance(value, dict):
-        return value
-    fields = {name: field for field in kind.fields for name in (field.name, field.json_name)}
-    kept = dict[str, Any]()
-    for name, each in value.items():
-        field = fields.get(name)
-        inner = None if field is None else field.message_type
-        if field is None or inner is None or each is None or field.is_repeated:
-            kept[name] = each
+def without_arrays(
+    document: Mapping[str, Any], kind: Descriptor, path: tuple[str, ...], arrays: list[Array]
+) -> dict[str, Any]:
+    """Return the document of a message without its vectors and images, which ``arrays`` get.
+
+    Raises BadField for what protobuf would take for a message, or a number, though it is none.
+    """
+    fields, kept = fields_of(kind), dict[str, Any]()
+    for name, value in document.items():
+        field, here = fields.get(name), ".".join((*path, name))
+        if field is None or value is None or is_map(field):
+            kept[name] = value
             continue
-        at = (*path, field.name)
-        if inner.full_name == VECTORS:
-            arrays.append((at, to_rows(each, ".".join((*path, name)))))
-        elif inner.full_name == IMAGES:
-            arrays.append((at, to_pictures(each, ".".join((*path, name)))))
+        inner, at = field.message_type, (*path, field.name)
+        if inner is not None and inner.full_name == VECTORS:
+            arrays.append((at, to_rows(value, here)))
+        elif inner is not None and inner.full_name == IMAGES:
+            arrays.append((at, to_pictures(value, here)))
+        elif wish(field) == OBJECT and isinstance(value, dict) and not field.is_repeated:
+            kept[name] = without_arrays(value, message_of(field), at, arrays)
         else:
-            kept[name] = without_arrays(each, inner, at, arrays)
+            check(value, field, here)
+            kept[name] = value
     return kept
+
+
+def check(value: Any, field: FieldDescriptor, path: str) -> None:
+    """Raise BadField if protobuf would take the value of a field for what it is not."""
+    wanted, is_array = wish(field), field.is_repeated
+    if (wanted != OBJECT and field.type not in FLOATS) or (
+        is_array and not isinstance(value, list)
+    ):
+        return
+    for at, each in enumerate(value if is_array else [value]):
+        if isinstance(each, bool) or (wanted == OBJECT and not isinstance(each, dict)):
+            raise BadField(f"{path}[{at}]" if is_array else path, f"must be {wanted}")
 
 
 def set_array(message: Any, path: tuple[str, ...], values: Rows | list[bytes]) -> None:

@@ -110,6 +110,8 @@ def test_any_body_is_an_object_or_refused(body: bytes) -> None:
         (b"\xff", "is not JSON"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"k":' * 100_000, "nested too deeply"),
+        (b'{"k":' + b"1" * 5000 + b"}", "has a number of more than 4,300 digits"),
+        (b'{"\\ud800":1}', "is not UTF-8, or has half a surrogate pair"),
     ],
 )
 def test_what_is_no_object_is_refused_with_the_reason(body: bytes, sentence: str) -> None:
@@ -141,8 +143,32 @@ def test_a_number_too_large_for_a_vector_is_left_to_the_call_to_refuse() -> None
 def test_numbers_beyond_float64_are_refused() -> None:
     with pytest.raises(BadField, match="within the range of float64"):
         to_message({"vectors": [[10**400]]}, pb.ClassifyRequest)
-    with pytest.raises(BadField, match="does not fit"):
+    with pytest.raises(BadField, match="temperature must be a number of 64 bits"):
         to_message({"temperature": 10**400}, pb.ClassifyRequest)
+
+
+@pytest.mark.parametrize(
+    ("document", "sentence"),
+    [
+        ({"ids": ["a"] * 70_000 + [7] + ["b"] * 30_000}, r"ids\[70000\] must be a text"),
+        ({"idz": ["a"]}, "idz is no field here; there are: allowMissing, ids, memory, requestId"),
+        ({"": 1}, '"" is no field here'),
+    ],
+)
+def test_the_field_that_does_not_fit_is_named(document: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BadField, match=sentence):
+        to_message(document, pb.DeleteEntriesRequest)
+
+
+def test_a_name_that_is_long_is_not_repeated_as_a_whole() -> None:
+    with pytest.raises(BadField) as caught:
+        to_message({"x" * 1_000_000: 1}, pb.DeleteEntriesRequest)
+    assert len(str(caught.value)) < 200
+
+
+def test_fields_that_exclude_each_other_are_named() -> None:
+    with pytest.raises(BadField, match='multiple "method" oneof fields'):
+        to_message({"hard": {}, "random": {}}, pb.PruneEntriesRequest)
 
 
 def test_what_is_refused_takes_time_and_ram_as_its_length() -> None:

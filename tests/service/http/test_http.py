@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.conftest import to_picture
 from tests.web import Answer, WebServer, in_parts
 
 import visual_memory
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_service.http.bodies import JSON_BYTES_MAX
-from visual_memory_service.http.routes import make_routes
+from visual_memory_service.http.routes import VARIABLE, Route, make_routes
 
 ROWS = np.random.default_rng(5).standard_normal((40, 16)).astype("<f4")
 PICTURES = [to_picture(seed) for seed in range(4)]
@@ -283,6 +288,111 @@ def test_lone_surrogates_are_refused(body: bytes, web: WebServer, pets: str) -> 
     answer = web.ask("POST", f"/v1/memories/{pets}:classify", body=body, content_type=kind)
 
     assert (answer.status, answer.reason) == (400, "BAD_FIELD")
+
+
+JSONS: Any = st.recursive(
+    st.sampled_from([True, False, 0, 10**400])
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=4,
+)
+FITTING: dict[int, tuple[type, ...]] = {
+    FieldDescriptor.CPPTYPE_STRING: (str,),
+    FieldDescriptor.CPPTYPE_BOOL: (bool,),
+    FieldDescriptor.CPPTYPE_INT32: (int, float, str),
+    FieldDescriptor.CPPTYPE_INT64: (int, float, str),
+    FieldDescriptor.CPPTYPE_FLOAT: (int, float, str),
+    FieldDescriptor.CPPTYPE_DOUBLE: (int, float, str),
+}
+PYTHONS = re.compile(
+    "object of type|concatenate|bytes-like|NoneType|Traceback|<class|argument|does not fit"
+)
+
+
+def is_misfit(value: Any, field: Any) -> bool:
+    """Return True if a value is of another kind of JSON than one value of a field."""
+    if field.message_type is None:
+        fitting = FITTING[field.cpp_type]
+    else:
+        fitting = {"Vectors": (list,), "Images": (list,)}.get(field.message_type.name, (dict,))
+        if field.message_type.file.package == "google.protobuf":
+            fitting = (str,)
+    if isinstance(value, bool) and bool not in fitting:
+        return True
+    return not isinstance(value, fitting)
+
+
+def fields_in(kind: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield each field of a message, and of those in it, with the path to it."""
+    for field in kind.fields:
+        at, inner = (*path, field.json_name), field.message_type
+        yield at, field
+        if inner is None or inner.GetOptions().map_entry or inner.name in ("Vectors", "Images"):
+            continue
+        if inner.file.package != "google.protobuf":
+            yield from fields_in(inner, (*at, "[]") if field.is_repeated else at)
+
+
+FIELDS = [
+    (route, path, field)
+    for route in make_routes()
+    if route.body_type is not None
+    for path, field in fields_in(route.body_type)
+    if field.name not in route.variables and ".".join((route.body, *path)) not in route.variables
+]
+
+
+def placed(path: tuple[str, ...], value: Any) -> Any:
+    """Return a document with a value at a path."""
+    for name in reversed(path):
+        value = [value] if name == "[]" else {name: value}
+    return value
+
+
+@settings(max_examples=600)
+@given(st.sampled_from(FIELDS), st.data())
+def test_a_value_of_a_wrong_kind_is_refused_with_the_name_of_its_field(
+    web: WebServer, place: tuple[Route, tuple[str, ...], Any], data: st.DataObject
+) -> None:
+    route, path, field = place
+    value = data.draw(JSONS.filter(lambda each: is_misfit(each, field)))
+    if field.is_repeated:
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            inner = field.message_type.fields_by_name["value"]
+            wrong = JSONS.filter(lambda each: is_misfit(each, inner))
+            value = data.draw(wrong.map(lambda each: {"a": each}) | JSONS.filter(is_no_object))
+        elif data.draw(st.booleans()):
+            value = [value]
+        else:
+            value = data.draw(JSONS.filter(lambda each: not isinstance(each, list)))
+    answer = web.ask(
+        route.verb,
+        VARIABLE.sub(lambda found: "a/b" if "/" in (found[2] or "") else "a", route.template),
+        placed(path, value),
+    )
+
+    assert (answer.status, answer.reason) == (400, "BAD_FIELD"), answer
+    assert field.json_name in answer.document["message"]
+    assert not PYTHONS.search(answer.document["message"]), answer
+
+
+def is_no_object(value: Any) -> bool:
+    return not isinstance(value, dict)
+
+
+@pytest.mark.parametrize("route", [each for each in make_routes() if each.body != "*"])
+def test_a_wrong_text_in_a_query_is_refused_with_the_name_of_its_field(
+    route: Route, web: WebServer
+) -> None:
+    path = VARIABLE.sub(lambda found: "a/b" if "/" in (found[2] or "") else "a", route.template)
+    for field in route.parameters():
+        if field.cpp_type not in (FieldDescriptor.CPPTYPE_STRING, FieldDescriptor.CPPTYPE_MESSAGE):
+            answer = web.ask(route.verb, f"{path}?{field.name}=maybe", {} if route.body else None)
+            assert (answer.status, answer.reason) == (400, "BAD_FIELD"), answer
+            assert field.json_name in answer.document["message"]
+            assert not PYTHONS.search(answer.document["message"]), answer
 
 
 def test_the_largest_pictures_are_read(web: WebServer, album: str) -> None:

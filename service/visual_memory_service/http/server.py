@@ -30,6 +30,7 @@ from visual_memory_service.wire.methods import CERTIFICATE_NAMES
 HEAD_SECONDS = 10.0  # in which the head of a request must have come
 KEEP_ALIVE_SECONDS = 60.0
 LOOK_SECONDS = 0.05
+TELLING = ("uvicorn", "python_multipart")  # what they say of bytes could fill the log, unlike JSON
 ENDS_OF_BODY = frozenset({b"content-length", b"transfer-encoding"})
 
 
@@ -55,8 +56,10 @@ class HttpServer:
             timeout_keep_alive=int(2 * KEEP_ALIVE_SECONDS),  # ours is shorter
         )
         self._config.load()
-        # Strangers could fill the log with what uvicorn says of their bytes.
-        logging.getLogger("uvicorn").addHandler(logging.NullHandler())
+        for name in TELLING:
+            logger = logging.getLogger(name)
+            logger.addHandler(logging.NullHandler())
+            logger.propagate = False
 
     async def start(self) -> str:
         """Serve from now on, and return the address. Raises BadSetting."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.conftest import to_picture
+from tests.conftest import SECONDS, to_picture
 from tests.web import Answer, WebServer, in_parts
 
 import visual_memory
@@ -421,6 +422,25 @@ def test_the_log_has_no_ids_of_paths(tmp_path: Path) -> None:
         assert web.ask(verb, path).status >= 400
     assert web.end() == 0
     assert "a-person" not in web.last_log
+
+
+def test_broken_bodies_leave_a_log_of_json(tmp_path: Path) -> None:
+    web = WebServer(tmp_path / "data", "--erasure", "files", "--log-level", "debug")
+    web.done("POST", "/v1/memories", {"name": "pets", "dimension": 2})
+    good, kind = in_parts({"k": 1}, b"picture")
+    bodies = [good[:at] + b"\x00\xff" + good[at + 1 :] for at in range(0, len(good), 3)]
+    for body in (*bodies, b"no parts", b"--edge", b"--edge\r\n", good + b"more", b"--edgy\r\n"):
+        status = web.ask("POST", "/v1/memories/pets:classify", body=body, content_type=kind).status
+        assert status == 400
+    host, port = web.web.split(":")
+    connection = socket.create_connection((host, int(port)), timeout=SECONDS)
+    connection.sendall(b"no HTTP\r\n\r\n")
+    assert b"400" in connection.recv(65_536)
+    connection.close()
+    assert web.end() == 0
+
+    for line in web.last_log.splitlines():
+        assert json.loads(line)
 
 
 def test_health_and_the_description_are_served(web: WebServer, pets: str) -> None:

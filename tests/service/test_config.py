@@ -6,11 +6,15 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import visual_memory
+from visual_memory_service.cli import build_parser
+from visual_memory_service.completion import commands_of, flagged
 from visual_memory_service.config import BadSetting, Settings, early_erasure, to_settings
 
 
@@ -34,6 +38,22 @@ def test_a_flag_goes_over_the_file(file: Path) -> None:
     settings = to_settings({"data": "b"}, file)
 
     assert settings == Settings(Path("b"), threads=3, allow_embedder=("timm:*",), drain_seconds=5)
+
+
+def test_the_help_of_each_flag_has_the_default_of_its_setting() -> None:
+    defaults: dict[str, Any] = {field.name: field.default for field in fields(Settings)}
+    said: dict[str, str] = {}
+    for flag in flagged(commands_of(build_parser())["serve"]):
+        assert " object" not in str(flag.help), flag.help
+        _, named, default = str(flag.help).rpartition("default: ")
+        if named and flag.dest != "threads":
+            said[flag.dest] = default.partition(";")[0]
+
+    assert "slow_seconds" in said
+    for name, text in said.items():
+        default = defaults[name]
+        shown = " ".join(default) if isinstance(default, tuple) else str(default or "nowhere")
+        assert text == shown
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import os
 import sys
 from argparse import Namespace
 from contextlib import suppress
+from dataclasses import fields
 from typing import NoReturn
 
 from visual_memory.terminal.arguments import SERVER, Commands, add
@@ -126,8 +127,9 @@ def add_to(commands: Commands) -> None:
         help="where pictures are embedded and vectors scanned; cuda is a GPU, auto is one if there "
         f"is one; default: {config.CPU}",
     )
+    defaults = {field.name: field.default for field in fields(config.Settings)}
     for name, said in NUMBERS.items():
-        default = "" if "default" in said else f"; default: {getattr(config.Settings, name)}"
+        default = "" if "default" in said else f"; default: {defaults[name]}"
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             metavar="N",

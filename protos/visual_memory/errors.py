@@ -13,9 +13,14 @@ from grpc_status import rpc_status
 
 NOT_RESOLVED = ("DNS resolution failed", "errors resolving")
 NEVER_CONNECTED = ("failed to connect to all addresses", *NOT_RESOLVED)
-OTHER_PROTOCOL = re.compile(r"parsing HTTP/2|http1\.x server|Socket closed|reset by peer")
-OTHER_NAME = "Hostname Verification Check failed"  # of a certificate, as gRPC says it
-HANDSHAKE = re.compile(r"ssl|tls|handshake|certificate", re.IGNORECASE)
+# What gRPC says of an address that something answers at.
+NO_GRPC = re.compile(r"parsing HTTP/2|http1\.x server|missing selected ALPN")
+HANGS_UP = re.compile(r"Socket closed|reset by peer")
+OTHER_NAME = "Hostname Verification Check failed"  # of a certificate
+NO_TLS, NO_CREDENTIALS = "WRONG_VERSION_NUMBER", "Failed to create security handshaker"
+NOT_TRUSTED = re.compile(r"self signed certificate|unable to get (local )?issuer certificate")
+HANDSHAKE = re.compile(r"ssl|tls|handshake|certificate|verification", re.IGNORECASE)
+TRIED = re.compile(r"last error: \w+: (\S+): ")  # the address that a name led to
 ITEM = re.compile(r"(entries|images|vectors)\[(\d+)\]")  # a field's path begins with it
 # gRPC sends a status as metadata, which receivers limit to 8 KiB: its message once, with three
 # bytes for each byte that is not ASCII, and once more with the details, in base64.
@@ -185,27 +190,7 @@ def from_rpc(error: grpc.RpcError, target: str) -> Error:
     """
     code, message = error.code(), error.details() or ""
     if never_connected(error):
-        if OTHER_NAME in message:
-            return Unavailable(
-                f"{target} has a certificate, but not for this name; call it by a name that is in "
-                "the certificate."
-            )
-        if HANDSHAKE.search(message):
-            return Unavailable(
-                f"No secure connection to {target}; check root_certificates and the name "
-                f"({message})."
-            )
-        if any(sign in message for sign in NOT_RESOLVED):
-            return Unavailable(f"The host of {target} is not found; check its name.")
-        if OTHER_PROTOCOL.search(message):
-            return Unavailable(
-                f"{target} answers, but not as Visual Memory does: another service has this "
-                "address, or it wants TLS, or a certificate of its callers."
-            )
-        return Unavailable(
-            f"No server answers at {target}; start one with: "
-            f"visual-memory serve --data DIR --listen {target}"
-        )
+        return Unavailable(no_connection(message, target))
     if too_large(error):
         sentence = f"This is more than one message may hold ({message}); give less in one call."
         return InvalidArgument(sentence, reason="TOO_LARGE")
@@ -217,6 +202,64 @@ def from_rpc(error: grpc.RpcError, target: str) -> Error:
     return CLASSES.get(code, Error)(
         message or f"The call failed with {code.name}.", code=code, **details(error)
     )
+
+
+def no_connection(said: str, target: str) -> str:
+    """Return a sentence on a connection that was not made, of which gRPC has ``said`` why."""
+    if any(sign in said for sign in NOT_RESOLVED):
+        return f"The host of {target} is not found; check its name."
+    if NO_GRPC.search(said):
+        return (
+            f"{target} answers, but does not speak gRPC: it is another service, or the port of "
+            "--http-listen or --metrics-listen; call that of --listen."
+        )
+    if HANGS_UP.search(said):
+        return (
+            f"{target} answers, but not as Visual Memory does: another service has this "
+            "address, or it wants TLS, or a certificate of its callers."
+        )
+    if OTHER_NAME in said:
+        return (
+            f"{target} has a certificate, but not for this name; call it by a name that is in "
+            "the certificate."
+        )
+    if NO_TLS in said:
+        return (
+            f"No secure connection to {target}: it answers without TLS; leave out tls, "
+            "root_certificates and client_certificate, and their flags and variables."
+        )
+    if NO_CREDENTIALS in said:
+        return (
+            f"No secure connection to {target}: root_certificates, client_certificate and "
+            "client_key must be files in PEM, the key without a password and of the certificate."
+        )
+    if NOT_TRUSTED.search(said):
+        return (
+            f"No secure connection to {target}: its certificate is of no CA that is trusted; "
+            "name the CA's file with root_certificates (--root-certificates), or the certificate "
+            "itself where it has no other CA."
+        )
+    if HANDSHAKE.search(said):
+        return f"No secure connection to {target}; check root_certificates and the name ({said})."
+    return (
+        f"No server answers at {target}; start one with: "
+        f"visual-memory serve --data DIR --listen {target}"
+    )
+
+
+def most_telling(tried: dict[str, grpc.RpcError], error: grpc.RpcError) -> grpc.RpcError:
+    """Return the error of an address that something answers at, if there is one.
+
+    A name may lead to several addresses, of which gRPC tells the one tried last. ``tried`` has the
+    last error of each before; ``error``, that no connection was made, is added.
+    """
+    found = TRIED.search(error.details() or "")
+    tried[found[1] if found else ""] = error
+    answering = (NO_GRPC.search, HANGS_UP.search, HANDSHAKE.search)
+    for each in (error, *tried.values()):
+        if any(is_said(each.details() or "") for is_said in answering):
+            return each
+    return error
 
 
 class Details(TypedDict, total=False):

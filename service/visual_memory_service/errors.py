@@ -278,9 +278,10 @@ class NoKey(RequestRefusal):
 
     def __init__(self) -> None:
         super().__init__(
-            "This server takes calls with a key only: api_key= in Python, VISUAL_MEMORY_API_KEY "
-            "for the command line, or the metadata authorization: Bearer KEY. Whoever runs it "
-            "makes one with visual-memory keys create."
+            "This server takes calls with a key only: api_key= in Python, --api-key-file FILE for "
+            "the command line (or VISUAL_MEMORY_API_KEY_FILE, or VISUAL_MEMORY_API_KEY with the "
+            "key itself), or the metadata authorization: Bearer KEY. Whoever runs it makes one "
+            "with visual-memory keys create."
         )
 
 

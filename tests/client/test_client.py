@@ -491,9 +491,23 @@ def test_a_host_that_is_not_found_is_named(connect: Connect) -> None:
     assert str(caught.value) == "The host of no..host:50051 is not found; check its name."
 
 
-@pytest.mark.parametrize("greeting", [b"HTTP/1.1 505 No\r\n\r\n", b"SSH-2.0-x\r\n", b""])
+NO_GRPC = (
+    "does not speak gRPC: it is another service, or the port of --http-listen or --metrics-listen; "
+    "call that of --listen."
+)
+HANGS_UP = (
+    "not as Visual Memory does: another service has this address, or it wants TLS, or a "
+    "certificate of its callers."
+)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize(
+    ("greeting", "says"),
+    [(b"HTTP/1.1 505 No\r\n\r\n", NO_GRPC), (b"SSH-2.0-x\r\n", NO_GRPC), (b"", HANGS_UP)],
+)
 def test_another_service_that_answers_is_not_taken_for_none(
-    connect: Connect, greeting: bytes
+    connect: Connect, host: str, greeting: bytes, says: str
 ) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as other,
@@ -501,15 +515,12 @@ def test_another_service_that_answers_is_not_taken_for_none(
         ExitStack() as ending,
     ):
         ending.callback(other.shutdown, socket.SHUT_RDWR)  # or a failure would be waited for
-        target = f"127.0.0.1:{other.getsockname()[1]}"
+        target = f"{host}:{other.getsockname()[1]}"
         thread.submit(greet, other, greeting)
         with pytest.raises(Unavailable) as caught:
             connect(target, timeout=2).server_info()
 
-    assert str(caught.value) == (
-        f"{target} answers, but not as Visual Memory does: another service has this address, or "
-        "it wants TLS, or a certificate of its callers."
-    )
+    assert str(caught.value) == f"{target} answers, but {says}"
 
 
 def greet(server: socket.socket, greeting: bytes) -> None:

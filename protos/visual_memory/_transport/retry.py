@@ -53,6 +53,7 @@ class RetryBudget:
         self._delay, self._warned = DELAY_SECONDS, False
         self._connecting_until: float | None = None
         self._refused: errors.Error | None = None
+        self._tried: dict[str, grpc.RpcError] = {}
 
     @property
     def alive_seconds(self) -> float:
@@ -80,8 +81,11 @@ class RetryBudget:
             self.raise_timeout()
         if not errors.never_connected(error):  # connections refused later mean a restart
             self._reached, self._connecting_until = True, None
-        elif not self._reached:
-            self._connecting_until = self._connecting_until or now + CONNECTING_SECONDS
+            self._tried.clear()
+        else:
+            error = errors.most_telling(self._tried, error)
+            if not self._reached:
+                self._connecting_until = self._connecting_until or now + CONNECTING_SECONDS
         delay, self._delay = self._delay, min(2 * self._delay, DELAY_SECONDS_MAX)
         next_delay = delay * (0.5 + 0.5 * self._jitter())
         if self._connecting_until is not None:

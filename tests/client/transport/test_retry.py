@@ -99,6 +99,31 @@ def test_a_refused_connection_is_tried_for_five_seconds_without_a_warning(
     assert len(caplog.messages) == 1
 
 
+def test_of_several_addresses_of_a_name_the_one_that_answers_is_told() -> None:
+    begin, clock = "failed to connect to all addresses; last error: UNKNOWN:", Clock()
+    answers = Broken(
+        grpc.StatusCode.UNAVAILABLE, f"{begin} ipv4:127.0.0.1:1: Hostname Verification Check failed"
+    )
+    nobody = [
+        Broken(grpc.StatusCode.UNAVAILABLE, f"{begin} {address}: Connection refused")
+        for address in ("ipv6:%5B::1%5D:1", "ipv4:127.0.0.1:1")
+    ]
+
+    def told(*errors: grpc.RpcError) -> str:
+        budget = patient(clock)
+        for error in errors:
+            clock.now += budget.next_delay(error)
+        clock.now += 5
+        with pytest.raises(Unavailable) as caught:
+            budget.next_delay(errors[-1])
+        return caught.value.message
+
+    assert "not for this name" in told(answers, nobody[0])
+    assert "not for this name" in told(nobody[0], answers, nobody[0])
+    assert "No server answers" in told(answers, nobody[1])  # it has ended meanwhile
+    assert "No server answers" in told(*nobody)
+
+
 def test_a_server_that_was_reached_before_is_waited_for_until_the_timeout() -> None:
     clock = Clock()
     budget = patient(clock)

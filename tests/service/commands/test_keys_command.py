@@ -31,7 +31,10 @@ def test_a_key_is_made_before_the_first_start_and_answered(
     monkeypatch.setenv("VISUAL_MEMORY_SERVER", server.address)
 
     assert TEXT.fullmatch(made.removesuffix("\n"))
-    assert "with a key only" in refused(command("list"))
+    sentence = refused(command("list"))
+    assert "with a key only" in sentence
+    assert "--api-key-file FILE" in sentence
+    assert "VISUAL_MEMORY_API_KEY_FILE" in sentence
     monkeypatch.setenv("VISUAL_MEMORY_API_KEY", made.strip())
     assert text(command("create", "pets", "--dimension", "4"))
     (tmp_path / "ann.key").write_text(made)

@@ -65,7 +65,20 @@ def test_who_trusts_another_authority_is_not(secured: Secured, tmp_path: Path) -
 
     with (
         secured.connect(root_certificates=other.path) as client,
-        pytest.raises(visual_memory.Unavailable, match=r"No secure connection to .*root_cert"),
+        pytest.raises(
+            visual_memory.Unavailable,
+            match=r"No secure connection to .*of no CA that is trusted; .*--root-certificates",
+        ),
+    ):
+        client.server_info()
+
+
+def test_files_that_are_no_certificates_are_told(secured: Secured, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+
+    with (
+        secured.connect(root_certificates=tmp_path / "notes.txt") as client,
+        pytest.raises(visual_memory.Unavailable, match="must be files in PEM"),
     ):
         client.server_info()
 
@@ -96,6 +109,44 @@ def test_a_certificate_that_has_ended_is_not_trusted(
     assert '"the certificate ends"' in server.last_log
 
 
+def test_a_name_that_leads_to_several_addresses_is_told_as_not_in_the_certificate(
+    tmp_path: Path, start: Callable[..., Server], authority: Authority
+) -> None:
+    pair = authority.issue("elsewhere.example", local=False)
+    port = start(tmp_path / "data", *flags(pair)).address.rpartition(":")[2]
+
+    for _ in range(3):  # ::1, where nobody listens, is tried before or after
+        with (
+            visual_memory.connect(
+                f"localhost:{port}", root_certificates=authority.path, timeout=HANDSHAKE
+            ) as client,
+            pytest.raises(visual_memory.Unavailable, match="not for this name"),
+        ):
+            client.server_info()
+
+
+@pytest.mark.parametrize("flag", ["--http-listen", "--metrics-listen"])
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_other_ports_are_told_from_that_of_grpc(
+    flag: str, tls: bool, tmp_path: Path, start: Callable[..., Server], authority: Authority
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    secure = tls and flag == "--http-listen"  # metrics are in plain text always
+    more = flags(authority.issue("server")) if secure else ()
+    start(tmp_path / "data", flag, f"127.0.0.1:{port}", "--erasure", "files", *more)
+
+    with (
+        visual_memory.connect(
+            f"localhost:{port}",
+            root_certificates=authority.path if secure else None,
+            timeout=HANDSHAKE,
+        ) as client,
+        pytest.raises(visual_memory.Unavailable, match=r"does not speak gRPC.*of --listen\.$"),
+    ):
+        client.server_info()
+
+
 def test_plain_text_to_a_port_of_tls_is_told_what_it_wants(secured: Secured) -> None:
     with (
         visual_memory.connect(secured.server.address, timeout=HANDSHAKE) as client,
@@ -107,7 +158,9 @@ def test_plain_text_to_a_port_of_tls_is_told_what_it_wants(secured: Secured) -> 
 def test_tls_to_a_plain_port_is_refused_in_words(server: Server, authority: Authority) -> None:
     with (
         Secured(server, authority).connect() as client,
-        pytest.raises(visual_memory.Unavailable, match="No secure connection"),
+        pytest.raises(
+            visual_memory.Unavailable, match=r"No secure connection .* answers without TLS; leave"
+        ),
     ):
         client.server_info()
 

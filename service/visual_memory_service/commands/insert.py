@@ -218,11 +218,12 @@ def insert(client: Client, options: Namespace) -> int:
 def report_unlearned(memory: str, ids: Sequence[str]) -> None:
     """Print to standard error which of the inserted ids were unlearned before."""
     if ids:
-        ones = "1 of these ids was" if len(ids) == 1 else f"{len(ids):,} of these ids were"
+        ones = "1 entry is" if len(ids) == 1 else f"{len(ids):,} entries are"
         say(
-            f"{ones} to be unlearned from {memory} before, stored then or not, and there are "
-            f"such entries now: {listed(ids)}.",
-            "Where that is not meant, take them out of the source, and unlearn them.",
+            f"{ones} stored now under ids that were to be unlearned from {memory} before: "
+            f"{listed(ids)}.",
+            "Where that is meant, leave them; where not, take them out of the source, and unlearn "
+            "them. The exit code 1 asks you to look.",
             file=sys.stderr,
         )
 

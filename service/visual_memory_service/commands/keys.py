@@ -6,6 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visual_memory.scopes import SCOPES
@@ -82,12 +83,28 @@ def add_action(
 
     def run(options: Namespace) -> None:
         server_libraries.need("a key")
-        if act is not create and not options.data.is_dir():
-            raise Refused(f"{options.data} is not there: --data names the data folder of a server.")
+        if act is not create:
+            check_data(options.data)
         act(options)
 
     parser.set_defaults(run=run)
     return parser
+
+
+def check_data(folder: Path) -> None:
+    """Raise Refused unless a server has used a folder, or a key was made there."""
+    from visual_memory_index import API_KEYS, was_used
+
+    try:
+        if not folder.is_dir():
+            raise Refused(f"{folder} is not there: --data names the data folder of a server.")
+        if not (folder / API_KEYS).exists() and not was_used(folder):
+            raise Refused(
+                f"{folder} is no data folder of a server: none has used it, and it has no keys; "
+                "--data names the data folder of a server."
+            )
+    except OSError as error:
+        raise Refused(f"{folder} cannot be read: {error.strerror}.") from None
 
 
 def add_limit(parser: ArgumentParser) -> None:
@@ -203,8 +220,10 @@ def change(options: Namespace, by: Callable[[Sequence[Key]], Sequence[Key]]) -> 
 
     try:
         KeyFile(options.data).change(by)
-    except (BadKeyFile, KeyRefused) as error:
+    except BadKeyFile as error:
         raise Refused(str(error)) from None
+    except KeyRefused as error:
+        raise Refused(f"{error} The data folder is {options.data}.") from None
     except FileUnavailable as error:
         raise Refused(in_full(error)) from None
     except OSError as error:
@@ -222,18 +241,29 @@ def as_json(key: Key) -> dict[str, object]:
         "revoked": key.revoked,
         "limits": dict(key.limits),
         "by_certificate": not key.secrets,
+        "former_until": former_until(key),
         "state": state_of(key),
     }
 
 
 def as_row(key: Key) -> tuple[str, ...]:
     """Return what may be shown of a key as a row of the table."""
-    times = [
-        "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
-        for time in (key.created, key.expires)
-    ]
-    limits = as_text(key.limits)
-    return (key.name, ", ".join(key.scopes), ", ".join(key.memories), limits, *times, state_of(key))
+    created, expires, until = map(shown_time, (key.created, key.expires, former_until(key)))
+    state = f"{state_of(key)}, the former too until {until}" if until else state_of(key)
+    return (
+        key.name,
+        ", ".join(key.scopes),
+        ", ".join(key.memories),
+        as_text(key.limits),
+        created,
+        expires,
+        state,
+    )
+
+
+def shown_time(time: datetime | None) -> str:
+    """Return a time of UTC as the table has it; nothing for None."""
+    return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def state_of(key: Key) -> str:
@@ -241,6 +271,12 @@ def state_of(key: Key) -> str:
     if key.revoked is not None:
         return "revoked"
     return "expired" if key.expires is not None and key.expires <= now() else "valid"
+
+
+def former_until(key: Key) -> datetime | None:
+    """Return until when a former secret of a valid key counts, None if none does."""
+    ends = [each.until for each in key.secrets if each.until is not None and each.until > now()]
+    return max(ends) if ends and state_of(key) == "valid" else None
 
 
 def now() -> datetime:

@@ -643,9 +643,9 @@ def test_what_was_to_be_unlearned_before_is_told_where_it_is_stored_now(
     assert (again.returncode, json.loads(again.stdout)["inserted"]) == (1, 2)
     assert json.loads(again.stdout)["unlearned"] == ["cat/0.png", "dog/never.png"]
     assert again.stderr.endswith(
-        f"2 of these ids were to be unlearned from {pets} before, stored then or not, and there "
-        "are such entries now: cat/0.png, dog/never.png.\nWhere that is not meant, take them out "
-        "of the source, and unlearn them.\n"
+        f"2 entries are stored now under ids that were to be unlearned from {pets} before: "
+        "cat/0.png, dog/never.png.\nWhere that is meant, leave them; where not, take them out of "
+        "the source, and unlearn them. The exit code 1 asks you to look.\n"
     )
     nothing_new = run("insert", pets, "folder")
     assert (nothing_new.returncode, "unlearned" in nothing_new.stderr) == (0, False)

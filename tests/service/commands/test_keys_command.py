@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,48 @@ def test_no_folder_is_made_where_keys_should_be(
 ) -> None:
     assert "is not there: --data names" in refused(command("keys", *action, "--data", data))
     assert not data.exists()
+
+
+@pytest.mark.parametrize("inside", [None, "photo.jpg"])
+@pytest.mark.parametrize(
+    "action", [["list"], ["revoke", "ann"], ["rotate", "ann"], ["limit", "ann"]]
+)
+def test_keys_are_not_looked_for_in_a_folder_of_something_else(
+    action: list[str], inside: str | None, tmp_path: Path, command: Run
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    if inside is not None:
+        (folder / inside).touch()
+
+    sentence = refused(command("keys", *action, "--data", folder))
+
+    assert sentence.startswith(f"{folder} is no data folder of a server: ")
+    assert os.listdir(folder) == [inside] * (inside is not None)
+
+
+def test_a_server_without_keys_has_a_list_of_none(
+    data: Path, command: Run, start: Callable[..., Server]
+) -> None:
+    start(data, "--erasure", "files")
+
+    assert answer(command("keys", "list", "--data", data, "--json")) == []
+
+
+def test_the_list_says_until_when_a_former_text_counts(data: Path, command: Run) -> None:
+    text(command("keys", "create", "ann", "--scope", "read", "--data", data))
+    (before,) = answer(command("keys", "list", "--data", data, "--json"))
+    text(command("keys", "rotate", "ann", "--former-hours", "24", "--data", data))
+
+    listed = text(command("keys", "list", "--data", data))
+    (rotated,) = answer(command("keys", "list", "--data", data, "--json"))
+    text(command("keys", "revoke", "ann", "--data", data))
+    (revoked,) = answer(command("keys", "list", "--data", data, "--json"))
+
+    assert (before["former_until"], revoked["former_until"]) == (None, None)
+    until = datetime.fromisoformat(rotated["former_until"])
+    assert timedelta(hours=23) < until - datetime.now(UTC) <= timedelta(hours=24)
+    assert f"valid, the former too until {until:%Y-%m-%d %H:%M}" in listed
 
 
 def test_an_open_server_asks_for_keys_once_there_are_some(
@@ -129,7 +172,10 @@ def test_the_list_has_no_secret(data: Path, command: Run) -> None:
         (["create", "bob", "--scope", "read", "--expires", "2020-01-01"], 1, "in the future"),
         (["create", "bob", "--scope", "read", "--memory", "a b"], 1, "--memory must be"),
         (["create", "eve", "--scope", "read"], 1, 'The name "eve" is that of a key already'),
-        (["revoke", "nobody"], 1, 'No key has the name "nobody"; known are: eve.'),
+        *(
+            ([action, "nobody"], 1, 'No key has the name "nobody"; known are: eve. The data folder')
+            for action in ("revoke", "rotate", "limit")
+        ),
         (["rotate", "eve", "--former-hours", "-1"], 2, "must be from 0"),
         ([], 2, "required: ACTION"),
     ],
@@ -144,6 +190,7 @@ def test_what_cannot_be_done_is_refused(
 
     assert (done.returncode, done.stdout) == (code, "")
     assert sentence in done.stderr
+    assert "The data folder" not in sentence or f"The data folder is {data}." in done.stderr
     assert (data / "keys" / "api-keys.json").read_bytes() == before
 
 

@@ -198,6 +198,13 @@ class Settings(Bounds):
                     "http_origins must be such as https://example.org or http://localhost:3000, "
                     f'but one is "{origin}".'
                 )
+        taken: dict[str, str] = {}
+        for name, address in self.addresses.items():
+            if address in taken and not address.endswith(":0"):
+                raise BadSetting(
+                    f"{taken[address]} and {name} must be different addresses, but are {address}."
+                )
+            taken[address] = name
         names = set[str]()
         for text in self.reranker:
             found = RERANKER.fullmatch(text)
@@ -209,6 +216,12 @@ class Settings(Bounds):
             if found[1] in names:
                 raise BadSetting(f'reranker names "{found[1]}" twice; each needs its own name.')
             names.add(found[1])
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Map the name of each setting that says where to listen to its HOST:PORT."""
+        named = ("listen", "http_listen", "metrics_listen")
+        return {name: getattr(self, name) for name in named if getattr(self, name) is not None}
 
     @property
     def rerankers(self) -> dict[str, str]:

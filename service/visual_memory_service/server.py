@@ -66,9 +66,8 @@ def serve(settings: Settings) -> None:
     check_folder(settings.data)  # before threads compile loops, for which the end would wait
     if (settings.data / "catalog.sqlite").is_file():
         FolderLock(settings.data).close()  # a server of this folder is named, rather than its port
-    check_free(settings.listen)  # before there is a data folder, which opening makes
-    if settings.http_listen is not None:
-        check_free(settings.http_listen, "http_listen")
+    for name, listen in settings.addresses.items():
+        check_free(listen, name)  # before there is a data folder, which opening makes
     check_extras(settings)
     callers = callers_of(settings)
     certificates = certificates_of(settings)

@@ -88,6 +88,8 @@ def test_the_help_of_each_flag_has_the_default_of_its_setting() -> None:
         ('reranker = ["none=host:1"]', 'NAME is not "none"'),
         ('reranker = ["a=host:0"]', 'PORT 1 to 65535, but is "a=host:0"'),
         ('reranker = ["a=host:99999"]', 'PORT 1 to 65535, but is "a=host:99999"'),
+        ('http_listen = "[::1]:1"\nmetrics_listen = "[::1]:1"', "must be different addresses"),
+        ('listen = "a:1"\nmetrics_listen = "a:1"', "listen and metrics_listen must be different"),
         ('reranker = ["a=x:1", "b=x:1", "a=y:1"]', 'names "a" twice'),
     ],
 )
@@ -219,6 +221,14 @@ def test_a_file_that_is_not_there_is_named(file: Path) -> None:
         to_settings({"data": "here"}, file)
 
 
+def test_any_free_port_may_be_taken_by_each() -> None:
+    zero = "127.0.0.1:0"
+
+    settings = Settings(Path("a"), listen=zero, http_listen=zero, metrics_listen=zero)
+
+    assert list(settings.addresses.values()) == [zero] * 3
+
+
 def test_without_a_folder_there_is_nothing_to_serve() -> None:
     with pytest.raises(BadSetting, match="--data DIR"):
         to_settings({}, None)
@@ -233,7 +243,10 @@ def test_without_a_folder_there_is_nothing_to_serve() -> None:
         ('listen = "nowhere"', "HOST:PORT"),
         ('listen = "127.0.0.1:70000"', "PORT at most 65535"),
         ('listen = "256.0.0.1:50051"', "cannot be listened on: "),
-        ('listen = "192.0.2.1:50051"', "on: this machine has no such address."),
+        (
+            'listen = "192.0.2.1:50051"',
+            "on: this machine has no such address; choose another with --listen.",
+        ),
     ],
 )
 def test_a_server_that_cannot_be_set_up_says_so_in_one_line(

@@ -444,17 +444,19 @@ def test_a_signing_key_that_is_none_is_refused(ended: Path) -> None:
     assert "signing.pem holds no Ed25519 key without a password" in refused(serve(ended))
 
 
-def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flag", ["--listen", "--http-listen", "--metrics-listen"])
+def test_a_port_in_use_is_refused_before_a_folder_is_made(tmp_path: Path, flag: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
 
-        sentence = refused(serve(tmp_path / "data", "--listen", address))
+        sentence = refused(serve(tmp_path / "data", flag, address))
 
     assert sentence == (
         f"{address} cannot be listened on; is another program using that port? A server that was "
-        "told to stop may still be finishing its calls."
+        "told to stop may still be finishing its calls: wait for it, or choose another with "
+        f"{flag}."
     )
     assert not (tmp_path / "data").exists()
 

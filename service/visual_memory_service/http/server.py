@@ -25,6 +25,7 @@ from visual_memory_service.http.gateway import Gateway
 from visual_memory_service.http.routes import VERBS
 from visual_memory_service.wire.certificates import Certificates
 from visual_memory_service.wire.connections import most_connections
+from visual_memory_service.wire.listener import address_problem
 from visual_memory_service.wire.methods import CERTIFICATE_NAMES
 
 HEAD_SECONDS = 10.0  # in which the head of a request must have come
@@ -138,9 +139,7 @@ def bound(listen: str) -> socket.socket:
         made.bind((host.strip("[]"), port))
     except OSError as problem:
         made.close()
-        raise BadSetting(
-            f"http_listen {listen} cannot be listened on: {problem.strerror}."
-        ) from None
+        raise BadSetting(address_problem(listen, problem, "http_listen")) from None
     return made
 
 

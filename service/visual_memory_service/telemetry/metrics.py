@@ -28,6 +28,7 @@ from visual_memory_service.runtime.measures import CALLS_REFUSED, MEASURES, RESI
 from visual_memory_service.runtime.memories import Memories
 from visual_memory_service.runtime.operations import Operations
 from visual_memory_service.status import CODES
+from visual_memory_service.wire.listener import address_problem
 
 PLACES = ("files", "process")  # that unlearned entries are looked for in
 Gauges = Callable[[], dict[str, tuple[str, float]]]  # by name: help, value
@@ -119,9 +120,7 @@ class MetricsServer:
         try:
             self._server, self._thread = start_http_server(port, host.strip("[]"), registry)
         except OSError as problem:
-            raise BadSetting(
-                f"metrics_listen {listen} cannot be listened on: {problem.strerror}."
-            ) from None
+            raise BadSetting(address_problem(listen, problem, "metrics_listen")) from None
         self.address = f"{host}:{self._server.server_port}"
 
     def close(self) -> None:

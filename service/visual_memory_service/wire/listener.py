@@ -215,7 +215,7 @@ def check_free(listen: str, name: str = "listen") -> None:
         try:
             tried.bind((host.strip("[]"), port))
         except OSError as error:
-            raise BadSetting(address_problem(listen, error)) from None
+            raise BadSetting(address_problem(listen, error, name)) from None
 
 
 def bind(server: Any, listen: str, certificates: Certificates | None) -> str:
@@ -244,13 +244,17 @@ def is_loopback(listen: str, name: str = "listen") -> bool:
     return host == "localhost"
 
 
-def address_problem(listen: str, error: OSError | None = None) -> str:
-    """Return a sentence on an address that is not available, with the reason if it is known."""
+def address_problem(listen: str, error: OSError | None = None, name: str = "listen") -> str:
+    """Return a sentence on an address that is not available, with the reason if it is known.
+
+    The setting has this ``name``.
+    """
+    other = f"choose another with --{name.replace('_', '-')}"
     if error is not None and error.errno == errno.EADDRNOTAVAIL:
-        return f"{listen} cannot be listened on: this machine has no such address."
+        return f"{listen} cannot be listened on: this machine has no such address; {other}."
     if error is not None and error.errno != errno.EADDRINUSE:
-        return f"{listen} cannot be listened on: {error.strerror}."
+        return f"{listen} cannot be listened on: {error.strerror}; {other}."
     return (
         f"{listen} cannot be listened on; is another program using that port? A server that was "
-        "told to stop may still be finishing its calls."
+        f"told to stop may still be finishing its calls: wait for it, or {other}."
     )

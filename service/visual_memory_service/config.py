@@ -9,7 +9,7 @@ import math
 import os
 import re
 from argparse import ArgumentError, ArgumentParser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -234,6 +234,14 @@ KINDS = MappingProxyType(
 )
 
 
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"{ENVIRONMENT}{name.upper()}"
+
+
+VARIABLES = (CONFIG, *map(variable_of, KINDS))
+
+
 def to_settings(
     flags: Mapping[str, Any], file: Path | None, environment: Mapping[str, str] = NO_VARIABLES
 ) -> Settings:
@@ -272,8 +280,8 @@ def in_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             continue
         name = variable.removeprefix(ENVIRONMENT).lower()
         if name not in KINDS:
-            known = ", ".join(f"{ENVIRONMENT}{each.upper()}" for each in sorted(KINDS))
-            raise BadSetting(f"{variable} names no setting; known are {known}.")
+            meant, known = nearest(name, KINDS, variable_of), ", ".join(sorted(VARIABLES))
+            raise BadSetting(f"{variable} names no setting{meant}; known are {known}.")
         kind = KINDS[name]
         try:
             values[name] = kind.parse(text)
@@ -314,12 +322,21 @@ def read(file: Path) -> dict[str, Any]:
         raise BadSetting(f"{file} is not TOML: {error}.") from None
     for name, value in values.items():
         if name not in KINDS:
-            raise BadSetting(f'{file} names "{name}"; known are {", ".join(sorted(KINDS))}.')
+            meant, known = nearest(name, KINDS), ", ".join(sorted(KINDS))
+            raise BadSetting(f'{file} names "{name}"{meant}; known are {known}.')
         kind = KINDS[name]
         items = value if isinstance(value, list) else []
         if type(value) not in kind.types or not all(isinstance(item, str) for item in items):
             raise BadSetting(f"{file}: {name} has the wrong type: it must be {kind.said}.")
     return values
+
+
+def nearest(name: str, known: Iterable[str], show: Callable[[str], str] = str) -> str:
+    """Return `` (did you mean …?)``, shown so, for the most similar known name; or nothing."""
+    from difflib import get_close_matches  # only if one is refused, since a process starts twice
+
+    near = get_close_matches(name, known, 1, 0.8)
+    return "".join(f" (did you mean {show(each)}?)" for each in near)
 
 
 def parse_address(address: str, name: str = "listen") -> tuple[str, int]:

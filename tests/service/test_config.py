@@ -63,6 +63,7 @@ def test_the_help_of_each_flag_has_the_default_of_its_setting() -> None:
         (f"data = {'[' * 100_000}", "is not TOML: maximum recursion depth"),
         ("\udcff", "is not TOML"),
         ("colour = 1", '"colour"; known are allow_anyone, allow_embedder, calls_max'),
+        ("thread = 1", '"thread" (did you mean threads?); known are allow'),
         ("data = 1", "data has the wrong type: it must be a text in quotes."),
         ('threads = "2"', "threads has the wrong type"),
         ("threads = true", "threads has the wrong type: it must be a whole number."),
@@ -126,6 +127,7 @@ def test_the_environment_is_between_flags_and_file(file: Path) -> None:
     ("variable", "text", "says"),
     [
         ("COLOUR", "red", "VISUAL_MEMORY_SERVE_COLOUR names no setting; known are VISUAL"),
+        ("THREAD", "2", "SERVE_THREAD names no setting (did you mean VISUAL_MEMORY_SERVE_THREADS"),
         ("THREADS", "two", 'VISUAL_MEMORY_SERVE_THREADS must be a whole number, but is "two".'),
         ("THREADS", "0", "threads must be at least 1"),
         ("ALLOW_ANYONE", "yes", 'must be true or false, but is "yes".'),
@@ -166,6 +168,20 @@ def test_a_server_is_set_up_by_the_environment_alone(tmp_path: Path) -> None:
 
     assert server.returncode == 0
     assert re.search(r"^\S+Z? \[info +\] serving +address=", log, re.MULTILINE), log
+
+
+@pytest.mark.parametrize("mistyped", ["SERVER_LISTEN", "SERVES_DATA"])
+def test_a_mistyped_variable_is_no_reason_for_a_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistyped: str
+) -> None:
+    monkeypatch.setenv(f"VISUAL_MEMORY_{mistyped}", "x")
+    serve = [sys.executable, "-m", "visual_memory_service", "serve", "--data", str(tmp_path / "d")]
+
+    done = subprocess.run(serve, capture_output=True, text=True, timeout=30)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"VISUAL_MEMORY_{mistyped} is no variable that is read; did you mean" in done.stderr
+    assert not (tmp_path / "d").exists()
 
 
 @pytest.mark.parametrize(("text", "shown"), [("", "''"), ("a\\u0000", r"'a\\x00'")])

@@ -71,7 +71,17 @@ def endpoint(
     if api_key is not None:
         text_bytes(api_key, "api_key")
         if not KEY.fullmatch(api_key):
-            refuse("api_key", "must be up to 4,096 characters of ASCII, without spaces")
+            refuse(
+                "api_key",
+                "must be up to 4,096 characters of ASCII, without spaces and line breaks: take "
+                "those around it away with .strip()",
+            )
+        if os.path.isfile(api_key):
+            refuse(
+                "api_key",
+                f"is the path of a file; give what is in it, Path({api_key!r:.80}).read_text()"
+                ".strip(), or to commands the file with --api-key-file",
+            )
     if not isinstance(timeout, Real) or not 0 < timeout < threading.TIMEOUT_MAX:
         refuse("timeout", f"must be positive seconds, but is {timeout!r}")
     return Endpoint(

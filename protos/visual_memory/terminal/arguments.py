@@ -11,8 +11,9 @@ from argparse import (
     _ActionsContainer,
     _SubParsersAction,
 )
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +21,9 @@ import visual_memory
 from visual_memory.terminal.refused import Refused, WrongUsage
 
 SERVER = "127.0.0.1:50051"
-API_KEY = "VISUAL_MEMORY_API_KEY"
+PREFIX = "VISUAL_MEMORY_"  # of variables of the environment
+SERVE_PREFIX = f"{PREFIX}SERVE_"  # of those that a server reads, and checks
+API_KEY = f"{PREFIX}API_KEY"
 FILES = (  # options of a connection, with the environment variables that stand for them
     (
         "--api-key-file",
@@ -39,6 +42,8 @@ FILES = (  # options of a connection, with the environment variables that stand 
     ),
     ("--client-key", "VISUAL_MEMORY_CLIENT_KEY", "PEM of its private key"),
 )
+VARIABLES = (f"{PREFIX}SERVER", API_KEY, *(variable for _, variable, _ in FILES))
+ALIKE = 0.74  # of names that one may be mistyped for; lower, Kubernetes' own would be some
 VOTINGS = ("plurality", "distance", "softmax", "rank")
 HEADS = ("none", "means", "discriminants")
 
@@ -147,8 +152,9 @@ def add_connection(to: _ActionsContainer) -> None:
 def connect(options: Namespace) -> visual_memory.Client:
     """Connect to the server that --server names, with the key of the environment or of a file.
 
-    Raises Refused if the server is no address, or a file cannot be used.
+    Raises Refused if the server is no address, a file cannot be used, or a variable is mistyped.
     """
+    check_environment(VARIABLES)
     try:
         return visual_memory.connect(
             options.server,
@@ -161,8 +167,29 @@ def connect(options: Namespace) -> visual_memory.Client:
         )
     except visual_memory.InvalidArgument as error:
         ((field, wish),) = error.field_violations
-        option = {"target": "server", "api_key": "api-key-file"}.get(field, field)
-        raise Refused(f"--{option.replace('_', '-')} {wish}.") from None
+        raise Refused(f"{origin(field, options)} {wish}.") from None
+
+
+def origin(field: str, options: Namespace) -> str:
+    """Return the option, or the environment variable, that an argument of ``connect`` came from."""
+    if field == "api_key" and options.api_key_file is None:
+        return API_KEY
+    name = {"target": "server", "api_key": "api_key_file"}.get(field, field)
+    variable = f"{PREFIX}{name.upper()}"
+    from_environment = os.environ.get(variable) == getattr(options, name)
+    return variable if from_environment else f"--{name.replace('_', '-')}"
+
+
+def check_environment(known: Collection[str]) -> None:
+    """Raise Refused for a variable whose name is nearly one of the ``known``, and none of them."""
+    for name in os.environ:
+        if not name.startswith(PREFIX) or name.startswith(SERVE_PREFIX) or name in known:
+            continue
+        rests = [each.removeprefix(PREFIX) for each in known]
+        near = get_close_matches(name.removeprefix(PREFIX), rests, 2, ALIKE)
+        if near:
+            meant = " or ".join(f"{PREFIX}{each}" for each in near)
+            raise Refused(f"{name} is no variable that is read; did you mean {meant}?")
 
 
 def api_key(options: Namespace) -> str | None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import NoReturn
 
-from visual_memory.terminal.arguments import SERVER, Commands, add
+from visual_memory.terminal.arguments import SERVER, VARIABLES, Commands, add, check_environment
 from visual_memory.terminal.refused import Refused, WrongUsage
 from visual_memory_service import config
 from visual_memory_service.console import server_libraries
@@ -149,6 +149,7 @@ def serve(options: Namespace) -> NoReturn:
     """Serve until SIGTERM or SIGINT, then end the process. Raises Refused, WrongUsage."""
     server_libraries.need("a server")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads of PyTorch must not spin
+    check_environment([*VARIABLES, *config.VARIABLES])
     given = {name: getattr(options, name) for name in config.KINDS}
     flags = {name: value for name, value in given.items() if value is not None}
     try:

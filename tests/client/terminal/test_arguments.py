@@ -132,6 +132,40 @@ def test_a_connection_that_cannot_be_is_refused_by_its_option(
 
 
 @pytest.mark.parametrize(
+    ("variable", "value", "wish"),
+    [
+        ("SERVER", "localhost", "must be HOST:PORT, but is 'localhost'"),
+        ("API_KEY", "a b", "must be up to 4,096 characters"),
+        ("API_KEY_FILE", "nowhere.key", "no such file: nowhere.key"),
+        ("ROOT_CERTIFICATES", "nowhere.pem", "no such file: nowhere.pem"),
+        ("CLIENT_KEY", "nowhere.pem", "no such file: nowhere.pem"),
+        ("API_KEYFILE", "a.key", "is no variable that is read; did you mean .*_API_KEY_FILE or"),
+        ("CLIENT_CERT", "a.pem", "is no variable that is read; did you mean .*_CLIENT_CERTIFICATE"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, wish: str
+) -> None:
+    monkeypatch.setenv(f"VISUAL_MEMORY_{variable}", value)
+    if variable == "CLIENT_KEY":
+        monkeypatch.setenv("VISUAL_MEMORY_CLIENT_CERTIFICATE", __file__)
+    parser = program("program", "Do something.")
+    ask_server(add(parser.add_subparsers(), "name", "ask"), lambda client, options: None)
+
+    with pytest.raises(Refused, match=f"^VISUAL_MEMORY_{variable} {wish}"):
+        run(parser, ["name"])
+
+
+@pytest.mark.parametrize("rest", ["SERVICE_HOST", "PORT", "PORT_50051_TCP", "SERVE_DATA"])
+def test_variables_of_others_are_no_mistyped_ones(
+    parser: ArgumentParser, monkeypatch: pytest.MonkeyPatch, rest: str
+) -> None:
+    monkeypatch.setenv(f"VISUAL_MEMORY_{rest}", "tcp://10.0.0.1:50051")
+
+    assert run(parser, ["name"]) > 0
+
+
+@pytest.mark.parametrize(
     ("read", "text"), [(seconds, "0"), (seconds, "inf"), (seconds, "nan"), (natural, "-1")]
 )
 def test_a_number_out_of_range_is_refused_with_what_it_is(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,10 +68,21 @@ def test_a_write_that_is_given_up_names_its_request() -> None:
         budget.raise_timeout()
 
 
-@pytest.mark.parametrize("key", ["ü", "a\nb", "a b", "a\0", "a" * 5000])
+@pytest.mark.parametrize("key", ["ü", "a\nb", "a b", "a\0", "a" * 5000, "vm_1_2\n"])
 def test_a_key_that_no_call_could_carry_is_refused_unquoted(key: str) -> None:
     with pytest.raises(InvalidArgument, match=r"^api_key must be up to 4,096 characters of ASCII"):
         endpoint("host:1", key, None, 1.0)
+
+
+def test_the_path_of_a_key_is_not_taken_for_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ann.key").write_text("vm_1_2\n")
+    monkeypatch.chdir(tmp_path)
+
+    for path in ("ann.key", str(tmp_path / "ann.key")):
+        with pytest.raises(InvalidArgument, match=r"^api_key is the path of a file; .*\.strip\(\)"):
+            endpoint("host:1", path, None, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import Future
 from dataclasses import replace
+from threading import Timer
 
 import structlog
 
@@ -14,6 +17,7 @@ NO_TORCH = (
     "pip install -e '.[gpu]'"
 )
 IN_FILES = 'a GPU holds the vectors, and originals is "disk"'
+COMPILING_SECONDS = 2.0  # reading what was compiled before takes less than half a second
 log = structlog.get_logger()
 
 
@@ -45,4 +49,28 @@ def decided(settings: Settings) -> tuple[Settings, index.IndexFactory]:
     if settings.device != CPU:
         log.info("computes on the processor", problem=problem)
     indexes_in_ram = index.ScannedIndexes(settings.threads, settings.originals)
+    tell_compiling(indexes_in_ram.prepared)
     return replace(settings, device=CPU), indexes_in_ram
+
+
+def tell_compiling(prepared: Future[object], after: float = COMPILING_SECONDS) -> None:
+    """Log that loops are being compiled, if they are not ``prepared`` after seconds; and the end.
+
+    Nobody else says why the first memory takes long to open.
+    """
+    began = time.perf_counter()
+
+    def tell() -> None:
+        log.info(
+            "compiling loops",
+            reason="the first start on this processor, or no folder to keep them in; memories wait",
+        )
+        prepared.add_done_callback(tell_end)
+
+    def tell_end(_: Future[object]) -> None:
+        log.info("loops compiled", seconds=round(time.perf_counter() - began, 2))
+
+    waiting = Timer(after, tell)
+    waiting.daemon = True  # or the end of a server would wait for it
+    waiting.start()
+    prepared.add_done_callback(lambda _: waiting.cancel())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from types import MappingProxyType
 
@@ -37,14 +38,25 @@ COMMANDS = MappingProxyType(
         "demo.story": ("demo",),
     }
 )
+ALIKE = 0.85  # of what is mistyped and the command that is meant; "remember" is not "reembed"
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit code. Raises Refused, visual_memory.Error."""
     parser = build_parser(needed(arguments))
+    check_command(parser, arguments)
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # while all was loaded
         signal.signal(signal.SIGINT, signal.default_int_handler)
     return terminal.run(parser, arguments)
+
+
+def check_command(parser: ArgumentParser, arguments: Sequence[str]) -> None:
+    """End with the usage if the first argument is nearly a command, and none."""
+    names = [*(name for names in COMMANDS.values() for name in names), "completion"]
+    for first in arguments[:1]:
+        if first not in names:
+            for near in get_close_matches(first, names, 1, ALIKE):
+                parser.error(f"there is no command {first}; did you mean {near}?")
 
 
 def needed(arguments: Sequence[str]) -> Iterable[str]:

@@ -428,6 +428,9 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_1(
             "--k: not allowed with argument --method value, whose neighbours are --value-k",
         ),
         ("completion cmd", "invalid choice"),
+        ("clasify a b", "there is no command clasify; did you mean classify?"),
+        ("colour", "invalid choice: 'colour'"),
+        ("list --sever=a:1", "unrecognized arguments: --sever=a:1 (did you mean --server?)"),
     ],
 )
 def test_wrong_usage_exits_2(
@@ -446,7 +449,9 @@ def test_a_server_without_a_folder_is_wrong_usage(tmp_path: Path) -> None:
     for flags in ([], ["--config", "settings.toml"]):
         assert "No data folder was given" in misused(call("serve", *flags, cwd=tmp_path))
     assert "--data: must name a file or folder, but is empty" in misused(call("serve", "--data="))
-    assert "unrecognized arguments: --port 1" in misused(call("serve", "--port", "1"))
+    assert misused(call("serve", "--port", "1")).endswith("unrecognized arguments: --port 1")
+    near = misused(call("serve", "--metric-listen", "a:1"))
+    assert "unrecognized arguments: --metric-listen a:1 (did you mean --metrics-listen?)" in near
 
 
 @pytest.mark.parametrize("line", ["classify a b", "evaluate a b", "assess a", "calibrate a"])

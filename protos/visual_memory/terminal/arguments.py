@@ -88,12 +88,22 @@ def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
         with suppress(TypeError):  # it does not mix them where one excludes an option
             options, unknown = command.parse_known_intermixed_args(arguments[names:])
     if unknown:  # argparse itself would show the usage of the whole program
-        command.error(f"unrecognized arguments: {' '.join(unknown)}")
+        command.error(f"unrecognized arguments: {' '.join(unknown)}{meant(unknown, command)}")
     try:
         code: int | None = options.run(options)
         return code or 0
     except WrongUsage as problem:
         command.error(str(problem))
+
+
+def meant(unknown: Sequence[str], command: ArgumentParser) -> str:
+    """Return `` (did you mean …?)`` for the first unknown option that is nearly one, or nothing."""
+    known = [each for action in command._actions for each in action.option_strings]
+    for each in unknown:
+        if each.startswith("--"):
+            for near in get_close_matches(each.partition("=")[0], known, 1, ALIKE):
+                return f" (did you mean {near}?)"
+    return ""
 
 
 def add(commands: Commands, name: str, help: str) -> ArgumentParser:

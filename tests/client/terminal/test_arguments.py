@@ -80,7 +80,10 @@ def test_arguments_that_are_too_many_are_named(
     with pytest.raises(SystemExit):
         run(parser, ["name", *line.split()])
 
-    assert re.search(r"unrecognized arguments: (c|d|--flug b)$", capsys.readouterr().err)
+    assert re.search(
+        r"unrecognized arguments: (c|d|--flug b \(did you mean --flag\?\))$",
+        capsys.readouterr().err,
+    )
 
 
 def test_one_too_many_is_named_also_where_an_argument_excludes_an_option(

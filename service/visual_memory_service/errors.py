@@ -151,13 +151,6 @@ class ClientSilent(RequestRefusal):
         )
 
 
-class CallBroken(RequestRefusal):
-    """A call by HTTP that ended while its body was sent on."""
-
-    def __init__(self) -> None:
-        super().__init__("The call was ended while its body was read; try again in a moment.")
-
-
 class OutOfMemory(RequestRefusal):
     """The system gave the server no more RAM, or no thread."""
 

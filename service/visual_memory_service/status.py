@@ -37,7 +37,6 @@ CODES: dict[type[Exception], StatusCode] = {
     errors.AnswerTooLarge: StatusCode.INVALID_ARGUMENT,
     errors.BadChatAnswer: StatusCode.INTERNAL,
     errors.BadField: StatusCode.INVALID_ARGUMENT,
-    errors.CallBroken: StatusCode.UNAVAILABLE,
     errors.ChatUnavailable: StatusCode.UNAVAILABLE,
     errors.ClientSilent: StatusCode.UNAVAILABLE,
     errors.ConnectionEnding: StatusCode.UNAVAILABLE,

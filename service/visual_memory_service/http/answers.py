@@ -13,6 +13,7 @@ PIECE_BYTES = 1 << 18
 READ_SECONDS = 10.0  # in which a client must have read a small answer; larger ones get more
 BYTES_PER_SECOND_MIN = 1 << 20
 ABORT = "abort"  # of the state of a connection: what breaks it off
+GONE = "gone"  # the event that its client has hung up
 
 
 class Unsent:

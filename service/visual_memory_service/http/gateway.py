@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from ipaddress import ip_address
@@ -30,7 +30,7 @@ from starlette.types import Receive, Scope, Send
 from visual_memory.protocol import MESSAGE_BYTES
 from visual_memory_service import errors
 from visual_memory_service.config import Bounds
-from visual_memory_service.http.answers import SMALL_BYTES, Held, Unsent, send_answer
+from visual_memory_service.http.answers import GONE, SMALL_BYTES, Held, Unsent, send_answer
 from visual_memory_service.http.bodies import Sent, to_request
 from visual_memory_service.http.documents import dumped, to_document
 from visual_memory_service.http.routes import Found, find, make_routes
@@ -60,7 +60,7 @@ BROKEN = (asyncio.InvalidStateError, grpc.RpcError, grpc.aio.BaseError)
 HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 HEALTH = "/grpc.health.v1.Health/Check"
 SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING, GONE, UNAUTHORIZED = 503, 499, 401  # statuses of HTTP
+NOT_SERVING, CLIENT_GONE, UNAUTHORIZED = 503, 499, 401  # statuses of HTTP
 log = structlog.get_logger()
 
 
@@ -115,8 +115,8 @@ class Gateway:
             found = self._find(verb, request)
             call = found.route.call
             sent = Sent.of(request, self._bounds.message_bytes_max)
-            data = await self._made(found, sent, request)
-            return await self._answered(found, data, held)
+            answering = self._answered(found, sent, request, held)
+            return await unless_gone(answering, request.scope["state"][GONE])
         except CallFailed as failed:
             return refused(failed.status)
         except REFUSALS as refusal:
@@ -129,7 +129,7 @@ class Gateway:
                 response.headers["allow"] = ", ".join(refusal.verbs)
             return response
         except ClientDisconnect:
-            return Response(status_code=GONE)  # which nobody receives
+            return Response(status_code=CLIENT_GONE)  # which nobody receives
         except Exception as error:  # the client gets a status for whatever it is
             log.error("failed", method=call, exc_info=error, by="http")
             CALLS_REFUSED.add(1, type(foreseen(error)).__name__)
@@ -147,10 +147,7 @@ class Gateway:
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
-        try:
-            told = await method(asked)
-        except grpc.aio.AioRpcError as error:
-            return refused(status_of(error))
+        told = await answer_of(method(asked))
         return to_response(
             dumped(to_document(told)), 200 if told.status == SERVING else NOT_SERVING
         )
@@ -181,25 +178,21 @@ class Gateway:
         path, metadata = found.route.grpc_path, list(passed(request))
         sending = None
         if sent.length <= SMALL_BYTES:
-            data = await self._read_soon(found, sent, request)
-            metadata.append((MESSAGE_BYTES, str(len(data))))
-            call = self._channel().unary_unary(path)(data, metadata=metadata)
+            message = await self._read_soon(found, sent, request)
+            metadata.append((MESSAGE_BYTES, str(len(message))))
+            call = self._channel().unary_unary(path)(message, metadata=metadata)
         else:
             metadata.append((MESSAGE_BYTES, str(sent.message_bytes_max)))
             call = self._channel().stream_unary(path)(metadata=metadata)
             sending = asyncio.ensure_future(self._send(call, found, sent, request))
-        ended = asyncio.ensure_future(call.code())
+        ended = asyncio.ensure_future(answer_of(call))
         try:
             if sending is not None:
                 await asyncio.wait((ended, sending), return_when=asyncio.FIRST_COMPLETED)
-                if sending.done():
+                if not ended.done():
                     sending.result()
-            if not ended.done():
-                await until_gone(ended, request)
-            if await ended is not OK:
-                raise CallFailed(await status_of_call(call))
-            answered: bytes = await call
-            return answered
+            data: bytes = await ended
+            return data
         finally:
             call.cancel()
             ended.cancel()
@@ -217,15 +210,13 @@ class Gateway:
             raise errors.ClientSilent from None
 
     async def _send(self, call: Any, found: Found, sent: Sent, request: Request) -> None:
-        """Read the message of a call, and send it. Raises CallBroken if the call ends meanwhile."""
+        """Read the message of a call, and send it, unless the call ends meanwhile."""
         if not found.route.is_stream:
             await call.initial_metadata()  # there is room for the message now
         data = await self._read(found, sent, request)
-        try:
+        with suppress(*BROKEN):  # which do not tell why it ended; its status does
             await call.write(data)
             await call.done_writing()
-        except BROKEN:  # which do not tell why it ended
-            raise errors.CallBroken from None
 
     async def _read(self, found: Found, sent: Sent, request: Request) -> bytes:
         """Return the message that a request holds, serialized. Raises BadField, TooLarge."""
@@ -235,7 +226,8 @@ class Gateway:
             data: bytes = await do(to_request, found, query, sent, body)
         return data
 
-    async def _answered(self, found: Found, data: bytes, held: Held) -> Response:
+    async def _answered(self, found: Found, sent: Sent, request: Request, held: Held) -> Response:
+        data = await self._made(found, sent, request)
         await held.hold(len(data))
         async with self._in_turn(len(data)) as do:
             body = await do(to_json, found.route.response, data)
@@ -336,20 +328,23 @@ def in_ascii(value: str) -> str:
     return "".join(each if " " <= each <= "~" else "?" for each in value)
 
 
-async def until_gone(ended: asyncio.Future[Any], request: Request) -> None:
-    """Wait until a call has ended. Raises ClientDisconnect if its client hangs up before."""
-    gone = asyncio.ensure_future(disconnected(request))
+async def unless_gone(answering: Coroutine[Any, Any, Response], gone: asyncio.Event) -> Response:
+    """Return what a request is answered; cancel it if its client hangs up before.
+
+    Raises ClientDisconnect then.
+    """
+    work, leaving = asyncio.ensure_future(answering), asyncio.ensure_future(gone.wait())
     try:
-        await asyncio.wait((ended, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not ended.done():
+        await asyncio.wait((work, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
             raise ClientDisconnect
+        return work.result()
     finally:
-        gone.cancel()
-
-
-async def disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        leaving.cancel()
+        work.cancel()
+        await asyncio.wait((work,))
+        retrieved(work)
+        del work  # or its error would keep itself, and the body
 
 
 def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
@@ -361,13 +356,16 @@ def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     return told or status_pb2.Status(code=code, message=error.details() or "")
 
 
-async def status_of_call(call: Any) -> status_pb2.Status:
+async def answer_of(call: Any) -> Any:
+    """Return the answer of a call. Raises CallFailed, also where the server has ended it."""
+    if await call.code() is OK:
+        return await call
     try:
         await call
     except grpc.aio.AioRpcError as error:
-        return status_of(error)
-    except asyncio.CancelledError:  # by the server
-        return answer(errors.ConnectionEnding())
+        raise CallFailed(status_of(error)) from None
+    except asyncio.CancelledError:
+        raise CallFailed(answer(errors.ConnectionEnding())) from None
     raise AssertionError
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import h11
@@ -20,7 +21,7 @@ from uvicorn.server import ServerState
 
 from visual_memory_service.config import BadSetting, Settings, parse_address
 from visual_memory_service.http.accepting import Acceptor
-from visual_memory_service.http.answers import ABORT, READ_SECONDS
+from visual_memory_service.http.answers import ABORT, GONE, READ_SECONDS
 from visual_memory_service.http.gateway import Gateway
 from visual_memory_service.http.routes import VERBS
 from visual_memory_service.wire.certificates import Certificates
@@ -31,6 +32,8 @@ from visual_memory_service.wire.methods import CERTIFICATE_NAMES
 HEAD_SECONDS = 10.0  # in which the head of a request must have come
 KEEP_ALIVE_SECONDS = 60.0
 LOOK_SECONDS = 0.05
+CLIENTS_SECONDS = 1.0  # between looks for clients that have hung up
+HUNG_UP = getattr(select, "POLLRDHUP", 0)  # Linux alone tells it before all has been read
 TELLING = ("uvicorn", "python_multipart")  # what they say of bytes could fill the log, unlike JSON
 ENDS_OF_BODY = frozenset({b"content-length", b"transfer-encoding"})
 
@@ -72,8 +75,16 @@ class HttpServer:
             most_connections(self._settings, with_http=True),
             self._certificates,
         )
+        self._looking = asyncio.ensure_future(self._look_for_clients())
         host, _ = parse_address(self._listen, "http_listen")
         return f"{host}:{listening.getsockname()[1]}"
+
+    async def _look_for_clients(self) -> None:
+        while True:
+            await asyncio.sleep(CLIENTS_SECONDS)
+            connections: Collection[Any] = self._state.connections
+            for each in connections:
+                each.look_for_client()
 
     async def renew(self) -> None:
         """Close all connections, whose buffers hold data, once what they ask is answered.
@@ -100,6 +111,7 @@ class HttpServer:
 
     async def close(self) -> None:
         """Break off what is under way."""
+        self._looking.cancel()
         self._acceptor.abort()
         for each in list(self._state.connections):
             each.transport.abort()
@@ -154,9 +166,13 @@ class Connection(H11Protocol):
     _deadline = math.inf  # by the clock of the loop
     _timer: asyncio.TimerHandle | None = None
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._gone = asyncio.Event()
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.app_state[ABORT] = transport.abort
+        self.app_state[ABORT], self.app_state[GONE] = transport.abort, self._gone
         self.app_state[CERTIFICATE_NAMES] = names_in(transport.get_extra_info("peercert") or {})
         self._within(HEAD_SECONDS)
 
@@ -179,7 +195,17 @@ class Connection(H11Protocol):
         late = self._begun or self.transport.get_write_buffer_size()
         self._within(READ_SECONDS if late else KEEP_ALIVE_SECONDS)
 
+    def look_for_client(self) -> None:
+        """Notice a client that has hung up, also while nothing is read of what it has sent."""
+        if self._waits or self.transport.is_closing():
+            return
+        looking = select.poll()
+        looking.register(self.transport.get_extra_info("socket"), HUNG_UP)
+        if looking.poll(0):
+            self._gone.set()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._gone.set()
         if self._timer is not None:
             self._timer.cancel()
         self._unset_keepalive_if_required()

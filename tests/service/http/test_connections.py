@@ -9,31 +9,36 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from starlette.responses import Response
 from tests.authorities import Authority, Pair
 from tests.conftest import SECONDS
 from tests.service.wire.test_access import add
-from tests.web import Answer, WebServer, read
+from tests.web import Answer, WebServer, in_parts, read
 from uvicorn import Config
 from uvicorn.server import ServerState
 
 import visual_memory
+from visual_memory.v1 import entry_pb2
+from visual_memory.v1 import service_pb2 as pb
 from visual_memory_service.access.key_file import KeyFile
 from visual_memory_service.access.keys import Key
 from visual_memory_service.access.limits import parse_limits
-from visual_memory_service.config import Bounds
+from visual_memory_service.config import Bounds, Settings
 from visual_memory_service.http import accepting, answers
 from visual_memory_service.http import server as http_server
 from visual_memory_service.http.accepting import Acceptor
-from visual_memory_service.http.server import Connection
+from visual_memory_service.http.gateway import HEALTH, Gateway
+from visual_memory_service.http.server import Connection, HttpServer
 from visual_memory_service.wire.connections import most_connections
 from visual_memory_service.wire.listener import limits
 
@@ -352,6 +357,125 @@ def test_a_client_that_hangs_up_cancels_its_call(keyed: tuple[WebServer, dict[st
     while '"cancelled"' not in web.log() and time.monotonic() < end:
         time.sleep(0.1)
     assert any('"WaitOperation"' in line for line in web.log().splitlines() if "cancelled" in line)
+
+
+@pytest.mark.parametrize("sent", [0, 10_000, 100_000])
+def test_a_client_that_hangs_up_before_there_is_room_cancels_its_call(
+    sent: int, tmp_path: Path
+) -> None:
+    web = WebServer(tmp_path / "data", "--erasure", "files", "--calls-max", "1")
+    web.done("POST", "/v1/memories", {"name": "pets", "dimension": 4})
+    start = pb.ImportEntriesRequest(start=pb.ImportStart(memory="pets", request_id="busy"))
+    ending = threading.Event()
+
+    def keep_busy() -> Iterator[pb.ImportEntriesRequest]:
+        yield start
+        for at in range(1000):
+            batch = pb.EntryBatch(entries=[entry_pb2.Entry(label="x")])
+            batch.vectors.rows, batch.vectors.data = 1, np.ones(4, np.float32).tobytes()
+            yield pb.ImportEntriesRequest(batch=pb.ImportBatch(offset=at, batch=batch))
+            if ending.wait(0.2):
+                return
+
+    told = web.stub.ImportEntries(keep_busy())
+    next(told)
+    waiting = opened(web.web)
+    waiting.sendall(
+        b"POST /v1/memories/pets/entries:insert HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 900000\r\n\r\n" + b" " * sent
+    )
+    time.sleep(0.5)
+    waiting.close()
+
+    end = time.monotonic() + 20
+    while '"cancelled"' not in web.log() and time.monotonic() < end:
+        time.sleep(0.1)
+    cancelled = [line for line in web.log().splitlines() if '"cancelled"' in line]
+    ending.set()
+    list(told)
+    assert [json.loads(line)["method"] for line in cancelled] == ["InsertEntries"]
+    assert web.end() == 0
+
+
+Ending = Callable[[Any, Gateway], Awaitable[Any]]
+
+
+async def not_ended(server: Any, gateway: Gateway) -> None:
+    pass
+
+
+async def stopped(server: Any, gateway: Gateway) -> None:
+    await server.stop(0)
+
+
+async def with_another_socket(server: Any, gateway: Gateway) -> None:
+    gateway._socket = lambda: "another"
+    await gateway.let_go()
+
+
+def in_front_of(
+    handlers: dict[str, Any], ask: Callable[[str], Answer], folder: Path, ending: Ending = not_ended
+) -> Answer:
+    """Return how an address answers by HTTP, where gRPC has these handlers and is ended so."""
+
+    async def answered() -> Answer:
+        server = grpc.aio.server()
+        for path, handler in handlers.items():
+            service, method = path.removeprefix("/").split("/")
+            server.add_generic_rpc_handlers(
+                (grpc.method_handlers_generic_handler(service, {method: handler}),)
+            )
+        server.add_insecure_port(f"unix:{folder / 'socket'}")
+        await server.start()
+        gateway = Gateway(lambda: str(folder / "socket"), lambda: False, (), Bounds())
+        http = HttpServer(Settings(data=folder, http_listen="127.0.0.1:0"), gateway, None)
+        asking = asyncio.create_task(asyncio.to_thread(ask, await http.start()))
+        await asyncio.sleep(0.5)
+        await ending(server, gateway)
+        answer = await asking
+        await http.close()
+        await server.stop(0)
+        return answer
+
+    return asyncio.run(answered())
+
+
+@pytest.mark.parametrize("ending", [stopped, with_another_socket])
+def test_health_is_unavailable_where_its_call_is_ended(ending: Ending, tmp_path: Path) -> None:
+    async def never(message: Any, context: Any) -> Any:
+        await asyncio.sleep(3600)
+
+    def ask(address: str) -> Answer:
+        connection = HTTPConnection(address, timeout=SECONDS)
+        connection.request("GET", "/healthz")
+        with closing(connection):
+            return read(connection)
+
+    handlers: dict[str, Any] = {HEALTH: grpc.unary_unary_rpc_method_handler(never)}
+    answer = in_front_of(handlers, ask, tmp_path, ending)
+
+    assert (answer.status, answer.reason) == (503, "CONNECTION_ENDING")
+
+
+def test_the_status_of_a_call_that_ends_while_it_is_sent_is_told(tmp_path: Path) -> None:
+    async def full(messages: Any, context: Any) -> Any:
+        await context.send_initial_metadata(())
+        await asyncio.sleep(0.5)
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "There is no room.")
+
+    def ask(address: str) -> Answer:
+        connection = HTTPConnection(address, timeout=SECONDS)
+        body, kind = in_parts({}, bytes(60 << 20))
+        path = "/v1/memories/pets/entries:insert"
+        connection.request("POST", path, body, {"content-type": kind})
+        with closing(connection):
+            return read(connection)
+
+    path = "/visual_memory.v1.VisualMemory/InsertEntries"
+    answer = in_front_of({path: grpc.stream_unary_rpc_method_handler(full)}, ask, tmp_path)
+
+    assert answer.status == 429
+    assert answer.document["message"] == "There is no room."
 
 
 def test_a_limit_tells_when_to_come_back(keyed: tuple[WebServer, dict[str, str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -36,10 +37,17 @@ class Authority:
         )
         self.path.write_bytes(to_pem(made.sign(self._key, hashes.SHA256())))
 
-    def issue(self, name: str, *, days: int = 30, local: bool = True) -> Pair:
-        """Issue a certificate for ``name``, and localhost, which ended before if ``days`` < 0."""
+    def issue(
+        self, name: str, *, days: int = 30, local: bool = True, common: Sequence[str] = ()
+    ) -> Pair:
+        """Issue a certificate for ``name``, and localhost, which ended before if ``days`` < 0.
+
+        It has the ``common`` names, or ``name`` as the only one.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        subject = x509.Name(
+            [x509.NameAttribute(NameOID.COMMON_NAME, each) for each in common or (name,)]
+        )
         here = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
         names = [x509.DNSName(name), *(here if local else [])]
         builder = self._builder(subject, key.public_key(), days)

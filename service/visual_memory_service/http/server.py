@@ -243,4 +243,4 @@ def names_in(certificate: dict[str, Any]) -> list[str]:
         for kind, value in part
         if kind == "commonName"
     ]
-    return [*others, *common]
+    return [*others, *common[:1]]  # gRPC takes the first

@@ -21,14 +21,14 @@ import numpy as np
 import pytest
 from starlette.responses import Response
 from tests.authorities import Authority, Pair
-from tests.conftest import SECONDS
+from tests.conftest import SECONDS, refusal
 from tests.service.wire.test_access import add
 from tests.web import Answer, WebServer, in_parts, read
 from uvicorn import Config
 from uvicorn.server import ServerState
 
 import visual_memory
-from visual_memory.v1 import entry_pb2
+from visual_memory.v1 import entry_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_service.access.key_file import KeyFile
 from visual_memory_service.access.keys import Key
@@ -612,6 +612,33 @@ def test_certificates_are_those_of_grpc_and_name_the_principal(tmp_path: Path) -
         old.write_bytes(new.read_bytes())
     assert peer(web, web.tls) != before
     assert web.done("GET", "/v1/memories/pets")["name"] == "pets"
+    assert web.end() == 0
+
+
+def test_of_several_common_names_the_first_counts_as_by_grpc(tmp_path: Path) -> None:
+    made = Key("robot", ("admin",), (), created=datetime.now(UTC))
+    KeyFile(tmp_path / "data").change(lambda keys: [made])
+    servers, clients = Authority(tmp_path, "servers"), Authority(tmp_path, "clients")
+    shown = servers.issue("server")
+    web = WebServer(
+        tmp_path / "data",
+        *map(str, ("--tls-certificate", shown.certificate, "--tls-key", shown.key)),
+        *("--tls-client-ca", str(clients.path), "--erasure", "files"),
+    )
+    for common in (("robot", "nobody"), ("nobody", "robot")):
+        pair = clients.issue("-".join(common), common=common)
+        credentials = grpc.ssl_channel_credentials(
+            servers.path.read_bytes(), pair.key.read_bytes(), pair.certificate.read_bytes()
+        )
+        web.tls = client_context(servers, pair)
+        with grpc.secure_channel(web.address, credentials) as channel:
+            stub = service_pb2_grpc.VisualMemoryStub(channel)
+            if common[0] == "robot":
+                stub.ListMemories(pb.ListMemoriesRequest())
+                web.done("GET", "/v1/memories")
+            else:
+                refused = refusal(stub.ListMemories, pb.ListMemoriesRequest())
+                assert web.ask("GET", "/v1/memories").reason == refused.reason == "NO_KEY"
     assert web.end() == 0
 
 

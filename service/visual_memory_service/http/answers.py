@@ -8,10 +8,11 @@ from typing import Self
 from starlette.responses import Response
 from starlette.types import Scope, Send
 
-SMALL_BYTES = 65_536  # such answers wait for no other
+from visual_memory_service.wire.admission import SMALL_BYTES
+from visual_memory_service.wire.messages import BYTES_PER_SECOND_MIN
+
 PIECE_BYTES = 1 << 18
 READ_SECONDS = 10.0  # in which a client must have read a small answer; larger ones get more
-BYTES_PER_SECOND_MIN = 1 << 20
 ABORT = "abort"  # of the state of a connection: what breaks it off
 GONE = "gone"  # the event that its client has hung up
 

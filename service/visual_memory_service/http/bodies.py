@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import parse_qsl
@@ -16,6 +15,7 @@ from starlette.requests import Request
 from visual_memory_service.errors import BadField, TooLarge
 from visual_memory_service.http.documents import BODY, is_images, parsed, set_array, to_message
 from visual_memory_service.http.routes import ALL, Found, Route, set_text
+from visual_memory_service.wire.messages import NUMBER
 
 JSON_BYTES_MAX = 16 << 20  # as Python has it, JSON takes up to twenty times its size
 GROWS = 2  # "0," of a vector are four bytes of a message
@@ -23,7 +23,6 @@ HEAD_BYTES = 65_536  # more than path and query can have
 JSON, MULTIPART = "application/json", "multipart/form-data"
 REQUEST_PART, IMAGE_PART = "request", "image"
 PARTS_MAX = 20_000
-NUMBER = re.compile(r"[0-9]{1,18}")
 SWITCHES = {"true": True, "false": False}
 UNLEARNING = "UnlearnEntries"
 

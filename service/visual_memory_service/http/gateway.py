@@ -30,7 +30,7 @@ from starlette.types import Receive, Scope, Send
 from visual_memory.protocol import MESSAGE_BYTES
 from visual_memory_service import errors
 from visual_memory_service.config import Bounds
-from visual_memory_service.http.answers import GONE, SMALL_BYTES, Held, Unsent, send_answer
+from visual_memory_service.http.answers import GONE, Held, Unsent, send_answer
 from visual_memory_service.http.bodies import Sent, to_request
 from visual_memory_service.http.documents import dumped, to_document
 from visual_memory_service.http.routes import Found, find, make_routes
@@ -45,6 +45,7 @@ from visual_memory_service.status import (
     foreseen,
     http_status,
 )
+from visual_memory_service.wire.admission import SMALL_BYTES
 from visual_memory_service.wire.calls import clear_frames
 from visual_memory_service.wire.connections import most_connections
 from visual_memory_service.wire.methods import CERTIFICATE_NAMES

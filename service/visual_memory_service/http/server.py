@@ -163,7 +163,7 @@ class Connection(H11Protocol):
     certificate, and how to break the connection off.
     """
 
-    _deadline = math.inf  # by the clock of the loop
+    _deadline = math.inf  # by the clock of the loop; none while a request is answered
     _timer: asyncio.TimerHandle | None = None
 
     def __init__(self, *args: Any) -> None:

@@ -39,6 +39,7 @@ from visual_memory_service.http import server as http_server
 from visual_memory_service.http.accepting import Acceptor
 from visual_memory_service.http.gateway import HEALTH, Gateway
 from visual_memory_service.http.server import Connection, HttpServer
+from visual_memory_service.wire.admission import SMALL_BYTES
 from visual_memory_service.wire.connections import most_connections
 from visual_memory_service.wire.listener import limits
 
@@ -300,7 +301,7 @@ def test_few_answers_are_held_at_once() -> None:
         unsent = answers.Unsent(1_000_000)
         with answers.Held(unsent) as first, answers.Held(unsent) as second:
             await first.hold(900_000)
-            await second.hold(answers.SMALL_BYTES)
+            await second.hold(SMALL_BYTES)
             waiting = asyncio.create_task(second.hold(200_000))
             await asyncio.sleep(0.05)
             assert not waiting.done()

@@ -18,7 +18,11 @@ GONE = "gone"  # the event that its client has hung up
 
 
 class Unsent:
-    """Bytes of all answers that are being made or sent, of which there may be so many at most."""
+    """Bytes of all answers that are being made or sent, of which there may be so many at most.
+
+    An answer counts as its message while its JSON is made, and as JSON then. What JSON has more
+    goes beyond the most, and so does an answer that is alone. Messages that wait do not count.
+    """
 
     def __init__(self, most: int) -> None:
         self.most, self.bytes, self.freed = most, 0, asyncio.Event()
@@ -31,7 +35,7 @@ class Held:
         self._unsent, self._bytes = unsent, 0
 
     async def hold(self, size: int) -> None:
-        """Hold so many bytes in place of those before; wait until there is room for a large answer.
+        """Hold so many bytes in place of those before, once there is room if they are many.
 
         It is not refused, since what was asked has been done.
         """
@@ -40,7 +44,12 @@ class Held:
         while size > SMALL_BYTES and unsent.bytes and unsent.bytes + size > unsent.most:
             unsent.freed.clear()
             await unsent.freed.wait()
-        unsent.bytes += size
+        self.swap(size)
+
+    def swap(self, size: int) -> None:
+        """Hold so many bytes in place of those before, which what is there already has."""
+        self._let_go()
+        self._unsent.bytes += size
         self._bytes = size
 
     def _let_go(self) -> None:

@@ -232,7 +232,8 @@ class Gateway:
         await held.hold(len(data))
         async with self._in_turn(len(data)) as do:
             body = await do(to_json, found.route.response, data)
-        await held.hold(len(body))
+        del data
+        held.swap(len(body))
         return to_response(body)
 
     @asynccontextmanager

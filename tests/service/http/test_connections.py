@@ -316,6 +316,21 @@ def test_few_answers_are_held_at_once() -> None:
     asyncio.run(held())
 
 
+def test_an_answer_counts_also_where_its_json_has_more_than_there_is_room_for() -> None:
+    async def held() -> None:
+        unsent = answers.Unsent(1_000_000)
+        with answers.Held(unsent) as first, answers.Held(unsent) as second:
+            await first.hold(600_000)
+            await second.hold(300_000)
+            second.swap(900_000)
+            assert unsent.bytes == 1_500_000
+            first.swap(100_000)
+            assert unsent.bytes == 1_000_000
+        assert unsent.bytes == 0
+
+    asyncio.run(held())
+
+
 def test_a_body_that_does_not_come_is_not_waited_for(web: WebServer) -> None:
     late = opened(web.web)
     late.sendall(

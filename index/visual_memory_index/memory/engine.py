@@ -24,7 +24,8 @@ from visual_memory_index.memory.writer import Writer
 from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.lock import ReadWriteLock
 from visual_memory_index.ram.originals import Originals
-from visual_memory_index.ram.ram_copy import RamCopy, Shown
+from visual_memory_index.ram.ram_copy import RamCopy
+from visual_memory_index.records.neighbors import Shown
 from visual_memory_index.records.request import Request
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.vectors import IndexFactory

@@ -26,7 +26,7 @@ from visual_memory_index.ram.room import check_room
 from visual_memory_index.records.entry import CodedEntries, Keys, Texts, VotingEntries
 from visual_memory_index.records.filter import Comparison
 from visual_memory_index.records.measures import MEASURED_ROWS
-from visual_memory_index.records.neighbors import Neighbors
+from visual_memory_index.records.neighbors import Neighbors, Shown
 from visual_memory_index.records.steps import equal
 from visual_memory_index.rows.distances import Distances
 from visual_memory_index.rows.rows import RowBits, Rows, distinct
@@ -59,13 +59,6 @@ class Found(NamedTuple):
     rows: Rows
     head: Callable[[], Head] | None = None
     means: Callable[[], Head] | None = None
-
-
-class Shown(NamedTuple):
-    """The revision and the digest of the entries that searches find."""
-
-    revision: int = 0
-    digest: str = ""
 
 
 class RamCopy:
@@ -287,7 +280,10 @@ class RamCopy:
         for rows, distances in nearest:
             part, end = slice(end, end + rows.size), end + rows.size
             own = Neighbors(
-                ids[part].reshape(rows.shape), labels[part].reshape(rows.shape), distances
+                ids[part].reshape(rows.shape),
+                labels[part].reshape(rows.shape),
+                distances,
+                shown=self.shown,
             )
             found.append(Found(own, rows))
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,16 @@ class HeadScores:
         return HeadScores(self.labels, counts, self.scores[part], self.distances[part])
 
 
+class Shown(NamedTuple):
+    """The revision and the digest of the entries that searches find."""
+
+    revision: int = 0
+    digest: str = ""
+
+
+NOT_OF_A_MEMORY = Shown()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Neighbors:
     """The nearest entries of n queries, ascending by distance, equal distances by id in byte order.
@@ -73,7 +83,8 @@ class Neighbors:
     (n, k) are their misleading counts, and ``sizes`` int64 (n, k) the numbers of entries that have
     their labels, among all entries that the query admits; ``score`` returns the scores of a head
     fitted to these entries, and ``head`` are these scores; ``means`` returns the scores by the
-    class means of all entries at the same moment. Each is there only if it was asked for.
+    class means of all entries at the same moment. Each is there only if it was asked for. All is of
+    the entries that were ``shown`` to a search of a memory.
     """
 
     ids: NDArray[np.object_]
@@ -84,6 +95,7 @@ class Neighbors:
     score: Callable[[], HeadScores] | None = None
     head: HeadScores | None = None
     means: Callable[[], HeadScores] | None = None
+    shown: Shown = NOT_OF_A_MEMORY
 
     def kept(self, mask: NDArray[np.bool_]) -> Neighbors:
         """Return the ids, labels and distances of the columns where ``mask`` (k,) is True."""
@@ -91,19 +103,16 @@ class Neighbors:
 
     @classmethod
     def joined(cls, parts: Sequence[Neighbors]) -> Neighbors:
-        """Return those of the queries of all ``parts``, of which none has scores.
-
-        Parts may differ in k, if entries were deleted meanwhile: then the least counts.
-        """
+        """Return those of the queries of all ``parts``, of the same entries and without scores."""
         if len(parts) == 1:
             return parts[0]
-        k = min(each.ids.shape[1] for each in parts)
 
         def column(name: str) -> Any:
             values = [getattr(each, name) for each in parts]
-            return None if values[0] is None else np.concatenate([each[:, :k] for each in values])
+            return None if values[0] is None else np.concatenate(values)
 
-        return cls(*map(column, ("ids", "labels", "distances", "v", "sizes")))
+        ids, labels, distances, v, sizes = map(column, ("ids", "labels", "distances", "v", "sizes"))
+        return cls(ids, labels, distances, v, sizes, shown=parts[0].shown)
 
     def scored(self) -> Neighbors:
         """Return these neighbours with the scores of the head, which may take long to fit.

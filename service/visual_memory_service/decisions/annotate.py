@@ -117,7 +117,7 @@ def annotate_all(
         AnnotatedDecision(decision, confidence, far, labels, node(decision, options, taxonomy))
         for decision, confidence, far, labels in zip(decisions, sure, rejected, sets, strict=True)
     ]
-    stale = calibration is not None and calibration.revision != served.memory.revision
+    stale = calibration is not None and calibration.revision != neighbors.shown.revision
     return annotated, stale
 
 

@@ -30,18 +30,21 @@ class Asked:
 
     ``found`` has what was found until now. It ``waits_since`` a time of ``time.monotonic``, and
     ``timeline`` is that of its call. If nobody waits any more, the answer is cancelled. ``idle`` is
-    set while no search for it is under way.
+    set while no search for it is under way. It is searched ``whole`` if one head answers all of it,
+    or if the memory changed between two parts: then from the start, as all is of one state.
     """
 
     query: Query
     answer: asyncio.Future[Neighbors]
     waits_since: float
     timeline: Timeline | None
+    whole: bool = False
     begun: int = 0
     found: list[Neighbors] = field(default_factory=list)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
+        self.whole = self.query.head or self.query.means
         self.idle.set()
 
     @property
@@ -55,12 +58,10 @@ class Asked:
         return self.answer.done()
 
     def begin(self, most: int) -> Query:
-        """Return the query for the next ``most`` vectors, or for all if one head answers them."""
+        """Return the query for the next ``most`` vectors, or for all if it is searched whole."""
         query = self.query
-        if query.head or query.means:
-            most = len(query.vectors)
         self.idle.clear()
-        start, self.begun = self.begun, min(len(query.vectors), self.begun + most)
+        start, self.begun = self.begun, self.begun + (self.left if self.whole else most)
         if start == 0 and not self.left:
             return query
         return replace(query, vectors=query.vectors[start : self.begun])
@@ -74,7 +75,10 @@ class Asked:
             self.timeline.add(Part(self.timeline, "search", batch.began, batch.ended, batch))
         self.waits_since = batch.ended
         self.found.append(found)
-        if not self.left and not self.over:
+        if found.shown != self.found[0].shown:
+            self.whole, self.begun = True, 0
+            self.found.clear()
+        elif not self.left and not self.over:
             self.answer.set_result(Neighbors.joined(self.found))
 
     def fail(self, error: BaseException) -> None:
@@ -95,7 +99,8 @@ class Searches:
 
     One that is quick and has nothing to wait for is done at once, in the calling thread. Others
     are done in a thread, and those that arrive meanwhile are the next batch. Large queries take
-    part by part, in turn with others, so that these wait for a part of them alone.
+    part by part, in turn with others, so that these wait for a part of them alone. If the memory
+    changes between two parts, the query is searched again, all at once.
 
     Callers answered together often ask again together, and one scan for all costs half of two. So
     the next batch waits for as many callers as there were last, as long as they keep coming: until

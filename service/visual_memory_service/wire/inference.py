@@ -22,6 +22,7 @@ from visual_memory_service.convert.inference import (
     to_classify,
 )
 from visual_memory_service.convert.requests import pixels
+from visual_memory_service.decisions.classify import searched
 from visual_memory_service.errors import OtherVersion
 from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.wire.health import Health
@@ -54,7 +55,7 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
         self, request: inference.ModelReadyRequest, context: Any
     ) -> inference.ModelReadyResponse:
         try:
-            await self._digest(request.name, request.version)
+            await self._check_version(request.name, request.version)
         except (MemoryRefusal, OtherVersion):
             return inference.ModelReadyResponse(ready=False)
         return inference.ModelReadyResponse(ready=True)
@@ -67,7 +68,7 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
     async def ModelMetadata(
         self, request: inference.ModelMetadataRequest, context: Any
     ) -> inference.ModelMetadataResponse:
-        await self._digest(request.name, request.version)
+        await self._check_version(request.name, request.version)
         return from_memory(
             await self.servicer.GetMemory(pb.GetMemoryRequest(name=request.name), context)
         )
@@ -79,13 +80,18 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
         account = caller.get().account
         if account.limits_rate(PIXELS):  # which only Images say to the interceptor
             account.use_without_debt(PIXELS, await in_thread(pixels, asked))
-        digest = await self._digest(request.model_name, request.model_version)
+        await self._check_version(request.model_name, request.model_version)
         classified = await self.servicer.Classify(asked, context)
+        digest = searched.get().digest
+        check_version(request.model_name, request.model_version, digest)  # it may have changed
         return await in_thread(from_classified, classified, request, digest)
 
-    async def _digest(self, memory: str, version: str) -> str:
-        """Return a memory's digest. Raises UnknownMemory, and OtherVersion if it is another."""
-        digest = await self.servicer.digest(memory)
-        if version not in ("", digest):
-            raise OtherVersion(memory, version, digest)
-        return digest
+    async def _check_version(self, memory: str, version: str) -> None:
+        """Raise UnknownMemory, and as ``check_version`` for the memory as it is now."""
+        check_version(memory, version, await self.servicer.digest(memory))
+
+
+def check_version(memory: str, version: str, digest: str) -> None:
+    """Raise OtherVersion if a ``version`` is asked for that is not the ``digest`` of the memory."""
+    if version not in ("", digest):
+        raise OtherVersion(memory, version, digest)

@@ -20,9 +20,9 @@ from visual_memory_index.memory.search import search
 from visual_memory_index.ram import ram_copy
 from visual_memory_index.ram.change import Change
 from visual_memory_index.ram.columns import Columns
-from visual_memory_index.ram.ram_copy import RamCopy, Shown
+from visual_memory_index.ram.ram_copy import RamCopy
 from visual_memory_index.records.filter import Filter
-from visual_memory_index.records.neighbors import Neighbors, Query
+from visual_memory_index.records.neighbors import Neighbors, Query, Shown
 from visual_memory_index.scan.indexes import ScannedIndexes
 from visual_memory_index.scan.vectors import Originals
 from visual_memory_index.store.store import new_identity

@@ -188,16 +188,40 @@ def test_an_error_reaches_all_that_wait(tmp_path: Path) -> None:
     assert [type(each) for each in asyncio.run(ask())] == 5 * [MemoryClosed]
 
 
-def test_parts_of_a_query_may_be_of_a_memory_that_shrinks(few: Memory) -> None:
-    (first,) = few.nearest([Query(QUERIES[:3], 200)])
-    few.delete([f"{at:05}" for at in range(150)])
-    (second,) = few.nearest([Query(QUERIES[3:5], 200)])
+@pytest.mark.parametrize("counts_k", [None, 5])
+def test_all_parts_of_a_query_are_of_one_state_of_the_memory(
+    counts_k: int | None, few: Memory
+) -> None:
+    """A writer deletes most entries and inserts them again, so that even k of the answer varies."""
+    query = Query(np.repeat(QUERIES, 2, axis=0), 200, counts_k=counts_k)
+    entries = [Entry(f"{at:05}", "again") for at in range(150)]
+    let_go = threading.Event()
 
-    found = Neighbors.joined([first, second])
+    def write() -> None:
+        while not let_go.is_set():
+            few.delete([each.id for each in entries])
+            few.insert(entries, VECTORS[:150])
 
-    assert found.ids.shape == found.labels.shape == found.distances.shape == (5, 50)
-    assert found.ids[:3].tolist() == first.ids[:, :50].tolist()
-    assert found.distances[3:].tolist() == second.distances.tolist()
+    few.insert(entries, VECTORS[:150], replace_existing=True)
+    states = {few.digest(): few.nearest([query])[0]}
+    few.delete([each.id for each in entries])
+    states[few.digest()] = few.nearest([query])[0]
+    few.insert(entries, VECTORS[:150])
+
+    async def ask() -> list[Neighbors]:
+        searches = Searches(few)
+        writing = asyncio.create_task(asyncio.to_thread(write))
+        try:
+            return [await searches.nearest(query) for _ in range(5)]
+        finally:
+            let_go.set()
+            await writing
+
+    for found in asyncio.run(ask()):
+        whole = states[found.shown.digest]
+        assert bits(found) == bits(whole)
+        assert found.labels.tolist() == whole.labels.tolist()
+        assert counts_k is None or found.v.tolist() == whole.v.tolist()  # type: ignore[union-attr]
 
 
 def await_loops(memory: Memory) -> None:

@@ -6,6 +6,7 @@ import itertools
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -56,6 +57,52 @@ def asking(memory: str = "inferred", **more: Any) -> inference.ModelInferRequest
         "raw_input_contents": [QUERIES.tobytes()],
     }
     return inference.ModelInferRequest(model_name=memory, **values | more)
+
+
+def test_the_version_is_of_the_entries_that_answered_also_beside_a_writer(
+    stub: Any, server: Server
+) -> None:
+    """Two states have other answers, and a writer goes to and fro between them."""
+    rows = np.random.default_rng(4).standard_normal((1000, 8)).astype("<f4")
+    request = asking(
+        "written",
+        inputs=[tensor("vectors", "FP32", list(rows.shape))],
+        raw_input_contents=[rows.tobytes()],
+        parameters={"k": inference.InferParameter(int64_param=3)},
+    )
+    with visual_memory.connect(server.address) as client:
+        memory = client.create_memory("written", dimension=8)
+        near: dict[str, Any] = {"vectors": rows, "labels": ["near"] * 1000}
+        near["ids"] = [f"near {at}" for at in range(1000)]
+        memory.insert(vectors=ROWS, labels=["far"] * 30)
+        states = {memory.info().digest: stub.ModelInfer(request)}
+        memory.insert(**near)
+        states[memory.info().digest] = stub.ModelInfer(request)
+        over = threading.Event()
+
+        def write() -> None:
+            while not over.is_set():
+                memory.delete(near["ids"])
+                memory.insert(**near)
+
+        answers, refused = [], set[str]()
+        with ThreadPoolExecutor(1) as threads:
+            writing = threads.submit(write)
+            try:
+                for number in range(30):
+                    request.model_version = next(iter(states)) if number % 2 else ""
+                    try:
+                        answers.append((request.model_version, stub.ModelInfer(request)))
+                    except grpc.RpcError as error:
+                        refused.add(visual_memory.errors.from_rpc(error, "").reason)
+            finally:
+                over.set()
+            writing.result()
+
+    for version, answer in answers:
+        assert answer == states[answer.model_version]
+        assert version in ("", answer.model_version)
+    assert refused <= {"OTHER_VERSION"}
 
 
 def texts(data: bytes) -> list[str]:

@@ -122,7 +122,5 @@ def http_of(
     from visual_memory_service.http.gateway import Gateway
     from visual_memory_service.http.server import HttpServer
 
-    gateway = Gateway(
-        lambda: listener.socket, callers.need_keys_now, settings.http_origins, settings
-    )
+    gateway = Gateway(lambda: listener.socket, callers, settings.http_origins, settings)
     return HttpServer(settings, gateway, certificates)

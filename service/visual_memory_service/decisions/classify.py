@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,15 +12,12 @@ from numpy.typing import NDArray
 from visual_memory_index import Decision, Filter, Memory, Neighbors, Query, Rule
 from visual_memory_index.errors import EmptyMemory
 from visual_memory_index.memory.search import ridges_of_all
-from visual_memory_index.records.neighbors import Shown
 from visual_memory_service.decisions.annotate import DecisionOptions
 from visual_memory_service.decisions.domain import centred
 from visual_memory_service.errors import AnswerTooLarge, BadField
 from visual_memory_service.runtime.served_memory import ServedMemory
 from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.runtime.timeline import part
-
-searched: ContextVar[Shown] = ContextVar("searched")  # the entries that the call's search found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,9 +110,8 @@ def check_voting(memory: Memory) -> None:
 async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, NDArray[np.float32]]:
     """Return the nearest entries of each query, in query order, and the queries' vectors (n, d).
 
-    All are of one state of the memory, which ``searched`` names from then on. Raises EmptyMemory,
-    WrongDimension, AnswerTooLarge, HeadTooLarge, and BadField for a query that is its
-    ``domain_mean`` itself.
+    All are of one state of the memory. Raises EmptyMemory, WrongDimension, AnswerTooLarge,
+    HeadTooLarge, and BadField for a query that is its ``domain_mean`` itself.
     """
     question.check_answer(min(question.rule.k, served.memory.count), "neighbours")
     check_voting(served.memory)
@@ -143,7 +138,6 @@ async def search(question: Question, served: ServedMemory) -> tuple[Neighbors, N
     for ridge in ridges_of_all([query]):  # or other searches would wait for it
         await in_thread(served.memory.statistics.prepare, ridge)
     neighbors = await searches.nearest(query)
-    searched.set(neighbors.shown)
     if not neighbors.ids.shape[1]:
         limits = "filter and exclude_ids admit" if question.exclude_ids else "filter admits"
         raise EmptyMemory(f"No entry is left to ask: the {limits} none of this memory.")

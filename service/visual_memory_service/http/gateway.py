@@ -29,6 +29,7 @@ from starlette.types import Receive, Scope, Send
 
 from visual_memory.protocol import MESSAGE_BYTES
 from visual_memory_service import errors
+from visual_memory_service.access.callers import Callers
 from visual_memory_service.config import Bounds
 from visual_memory_service.http.answers import GONE, Held, Unsent, send_answer
 from visual_memory_service.http.bodies import Sent, to_request
@@ -46,7 +47,7 @@ from visual_memory_service.status import (
     http_status,
 )
 from visual_memory_service.wire.admission import SMALL_BYTES
-from visual_memory_service.wire.calls import clear_frames
+from visual_memory_service.wire.calls import PAUSE, clear_frames
 from visual_memory_service.wire.connections import most_connections
 from visual_memory_service.wire.methods import CERTIFICATE_NAMES
 
@@ -68,9 +69,9 @@ log = structlog.get_logger()
 class CallFailed(Exception):
     """A call that ended with a status other than OK."""
 
-    def __init__(self, status: status_pb2.Status) -> None:
+    def __init__(self, status: status_pb2.Status, pause: float = 0.0) -> None:
         super().__init__(status.message)
-        self.status = status
+        self.status, self.pause = status, pause  # seconds that its caller has to wait
 
 
 class Gateway:
@@ -83,11 +84,11 @@ class Gateway:
     def __init__(
         self,
         socket: Callable[[], str],
-        needs_keys: Callable[[], bool],
+        callers: Callers,
         origins: tuple[str, ...],
         bounds: Bounds,
     ) -> None:
-        self._socket, self._needs_keys = socket, needs_keys
+        self._socket, self._callers = socket, callers
         self._origins, self._bounds = origins, bounds
         self._routes = make_routes()
         self._described = files(__package__).joinpath("openapi.json").read_bytes()
@@ -97,29 +98,46 @@ class Gateway:
         self._former: list[Any] = []
         self._converting = asyncio.Semaphore(CONVERTED_AT_ONCE)
         self._unsent = Unsent(bounds.pending_bytes_max)
+        self._ending = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI has it."""
         with Held(self._unsent) as held:
-            response = await self._response(Request(scope, receive), held)
+            response, pause = await self._response(Request(scope, receive), held)
+            await self._wait(pause, scope["state"][GONE])
             await send_answer(response, scope, send)
 
-    async def _response(self, request: Request, held: Held) -> Response:
+    async def _wait(self, seconds: float, gone: asyncio.Event) -> None:
+        """Wait, so that whoever is refused all the time costs others little."""
+        if seconds:
+            events = [asyncio.ensure_future(each.wait()) for each in (gone, self._ending)]
+            await asyncio.wait(events, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            for each in events:
+                each.cancel()
+
+    def end_waits(self) -> None:
+        """Have nobody wait any longer who is refused."""
+        self._ending.set()
+        self._ending = asyncio.Event()
+
+    async def _response(self, request: Request, held: Held) -> tuple[Response, float]:
+        """Return the answer to a request, and the seconds that its client has to wait for it."""
         verb, path = "GET" if request.method == "HEAD" else request.method, request.scope["path"]
         call = ""  # paths may have ids of entries, which are nothing for the log
         try:
             if (fixed := self._fixed.get(path)) is not None:
                 if verb != "GET":
                     raise errors.WrongVerb(request.method, ["GET"])
-                return await fixed(request)
+                return await fixed(request), 0.0
             self._check_site(request)
             found = self._find(verb, request)
             call = found.route.call
             sent = Sent.of(request, self._bounds.message_bytes_max)
             answering = self._answered(found, sent, request, held)
-            return await unless_gone(answering, request.scope["state"][GONE])
+            return await unless_gone(answering, request.scope["state"][GONE]), 0.0
         except CallFailed as failed:
-            return refused(failed.status)
+            clear_frames(failed)
+            return refused(failed.status), failed.pause
         except REFUSALS as refusal:
             clear_frames(refusal)  # which may hold a body
             reason = type(refusal).__name__
@@ -128,13 +146,13 @@ class Gateway:
             response = refused(answer(refusal))
             if isinstance(refusal, errors.WrongVerb):
                 response.headers["allow"] = ", ".join(refusal.verbs)
-            return response
+            return response, self._callers.strangers.seconds() if self._callers.needs_keys else 0.0
         except ClientDisconnect:
-            return Response(status_code=CLIENT_GONE)  # which nobody receives
+            return Response(status_code=CLIENT_GONE), 0.0  # which nobody receives
         except Exception as error:  # the client gets a status for whatever it is
             log.error("failed", method=call, exc_info=error, by="http")
             CALLS_REFUSED.add(1, type(foreseen(error)).__name__)
-            return refused(answer(foreseen(error)))
+            return refused(answer(foreseen(error))), 0.0
 
     async def _describe(self, request: Request) -> Response:
         """Tell which calls there are, by OpenAPI."""
@@ -156,7 +174,7 @@ class Gateway:
     def _check_site(self, request: Request) -> None:
         """Raise ForeignSite if a page of another site calls, which a browser says."""
         host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        if not self._needs_keys() and not is_local(host):
+        if not self._callers.need_keys_now() and not is_local(host):
             raise errors.ForeignSite("host", host)
         own = f"{request.scope['scheme']}://{host}" if host else None
         if origin is not None and origin not in (own, *self._origins):
@@ -212,8 +230,7 @@ class Gateway:
 
     async def _send(self, call: Any, found: Found, sent: Sent, request: Request) -> None:
         """Read the message of a call, and send it, unless the call ends meanwhile."""
-        if not found.route.is_stream:
-            await call.initial_metadata()  # there is room for the message now
+        await call.initial_metadata()  # there is room for the message now
         data = await self._read(found, sent, request)
         with suppress(*BROKEN):  # which do not tell why it ended; its status does
             await call.write(data)
@@ -358,6 +375,12 @@ def status_of(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     return told or status_pb2.Status(code=code, message=error.details() or "")
 
 
+def pause_of(error: grpc.aio.AioRpcError) -> float:
+    """Return the seconds that whoever is refused has to wait, as the call's end says."""
+    said = (value for name, value in error.trailing_metadata() or () if name == PAUSE)
+    return float(next(said, 0.0))
+
+
 async def answer_of(call: Any) -> Any:
     """Return the answer of a call. Raises CallFailed, also where the server has ended it."""
     if await call.code() is OK:
@@ -365,7 +388,7 @@ async def answer_of(call: Any) -> Any:
     try:
         await call
     except grpc.aio.AioRpcError as error:
-        raise CallFailed(status_of(error)) from None
+        raise CallFailed(status_of(error), pause_of(error)) from None
     except asyncio.CancelledError:
         raise CallFailed(answer(errors.ConnectionEnding())) from None
     raise AssertionError

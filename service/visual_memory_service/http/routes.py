@@ -34,8 +34,7 @@ class Route:
 
     The ``variables`` are the fields that the path says, in order.
 
-    The body is one field of the message, ``ALL`` others than those of the path, or none (""). To
-    gRPC the call ``is_stream`` if it takes several messages.
+    The body is one field of the message, ``ALL`` others than those of the path, or none ("").
     """
 
     call: str
@@ -46,7 +45,6 @@ class Route:
     response: type[Message]
     pattern: re.Pattern[str]
     variables: tuple[str, ...]
-    is_stream: bool
 
     @property
     def grpc_path(self) -> str:
@@ -98,7 +96,6 @@ def make_routes() -> list[Route]:
                         GetMessageClass(method.output_type),
                         compiled(template),
                         tuple(name for name, _ in VARIABLE.findall(template)),
-                        method.client_streaming,
                     )
                 )
     return routes

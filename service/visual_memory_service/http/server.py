@@ -92,6 +92,7 @@ class HttpServer:
         Those that are not, or whose clients do not read, are broken off after ``drain_seconds``.
         """
         former = list(self._state.connections)
+        self._gateway.end_waits()
         for each in former:
             each.shutdown()
         end = time.monotonic() + self._settings.drain_seconds

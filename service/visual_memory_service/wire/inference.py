@@ -22,7 +22,6 @@ from visual_memory_service.convert.inference import (
     to_classify,
 )
 from visual_memory_service.convert.requests import pixels
-from visual_memory_service.decisions.classify import searched
 from visual_memory_service.errors import OtherVersion
 from visual_memory_service.runtime.threads import in_thread
 from visual_memory_service.wire.health import Health
@@ -81,8 +80,7 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
         if account.limits_rate(PIXELS):  # which only Images say to the interceptor
             account.use_without_debt(PIXELS, await in_thread(pixels, asked))
         await self._check_version(request.model_name, request.model_version)
-        classified = await self.servicer.Classify(asked, context)
-        digest = searched.get().digest
+        classified, digest = await self.servicer.classified(asked, context)
         check_version(request.model_name, request.model_version, digest)  # it may have changed
         return await in_thread(from_classified, classified, request, digest)
 

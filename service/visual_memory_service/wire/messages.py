@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,16 +41,6 @@ async def receive(context: Any) -> bytes | None:
     """
     data = await context.read()
     return None if data is grpc.aio.EOF else data
-
-
-def announced_bytes(metadata: Iterable[tuple[str, str | bytes]]) -> int | None:
-    """Return the message size that the client announced, or None. Raises BadField."""
-    for name, value in metadata:
-        if name == MESSAGE_BYTES:
-            if not (isinstance(value, str) and NUMBER.fullmatch(value)):
-                raise errors.BadField(MESSAGE_BYTES, "in the metadata must be a number of bytes")
-            return int(value)
-    return None
 
 
 async def messages_until(event: asyncio.Event, context: Any) -> AsyncIterator[bytes]:
@@ -125,7 +115,9 @@ class Messages:
         if self._handler.request_streaming:
             if self._method.is_admitted:
                 await self._admit()
-                await self._tell_room()
+                if is_own(self._context):
+                    self._admission.reserve(self, self._announced() or 0)
+                    await self._tell_room()
             return self._messages()
         if self._method.is_admitted:
             return await self._taken(await self._only())
@@ -142,7 +134,7 @@ class Messages:
 
     async def _only(self) -> bytes:
         """Receive the one message of the call, with room reserved for it."""
-        size = announced_bytes(self._context.invocation_metadata() or ())
+        size = self._announced()
         if size is None:
             async with self._admission.unannounced(
                 self.holder
@@ -155,7 +147,7 @@ class Messages:
                     self.unannounced, self.patience = False, PRESSED_SECONDS
         await self._admit()
         self._admission.reserve(self, size)
-        if size > SMALL_BYTES:
+        if size > SMALL_BYTES and is_own(self._context):
             await self._tell_room()
         self.patience += size / BYTES_PER_SECOND_MIN
         data = await self._first()
@@ -165,11 +157,21 @@ class Messages:
             )
         return data
 
+    def _announced(self) -> int | None:
+        """Return the message size that the client announced, or None. Raises BadField."""
+        for name, value in self._context.invocation_metadata() or ():
+            if name == MESSAGE_BYTES:
+                if not (isinstance(value, str) and NUMBER.fullmatch(value)):
+                    raise errors.BadField(
+                        MESSAGE_BYTES, "in the metadata must be a number of bytes"
+                    )
+                return int(value)
+        return None
+
     async def _tell_room(self) -> None:
         """Tell a caller by HTTP, who waits for it with the body, that there is room."""
-        if is_own(self._context):
-            await self._context.send_initial_metadata(())
-            self._told_room = True
+        await self._context.send_initial_metadata(())
+        self._told_room = True
 
     async def _first(self) -> bytes:
         data = await self._receive()

@@ -192,6 +192,13 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         return answers.from_purged(await in_thread(purge, filter), request.apply)
 
     async def Classify(self, request: pb.ClassifyRequest, context: Any) -> pb.ClassifyResponse:
+        answered, _ = await self.classified(request, context)
+        return answered
+
+    async def classified(
+        self, request: pb.ClassifyRequest, context: Any
+    ) -> tuple[pb.ClassifyResponse, str]:
+        """Answer Classify; also return the digest of the entries that the answer is from."""
         until = rerank.rerank_deadline(context.time_remaining())
         served = await self._served(request.memory)
         default, dimension = default_rule(served), served.memory.identity.dimension
@@ -209,7 +216,7 @@ class Servicer(service_pb2_grpc.VisualMemoryServicer):
         )
         annotated, stale = await annotate(decided, neighbors, vectors, asked.options, served)
         write = partial(decisions.from_classified, annotated, stale, rerankings, asked.shown)
-        return await self._read(request, write)
+        return await self._read(request, write), neighbors.shown.digest
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
         served = await self._served(request.memory)

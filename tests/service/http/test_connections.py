@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import resource
 import socket
 import ssl
@@ -30,6 +31,7 @@ from uvicorn.server import ServerState
 import visual_memory
 from visual_memory.v1 import entry_pb2, service_pb2_grpc
 from visual_memory.v1 import service_pb2 as pb
+from visual_memory_service.access.callers import Callers
 from visual_memory_service.access.key_file import KeyFile
 from visual_memory_service.access.keys import Key
 from visual_memory_service.access.limits import parse_limits
@@ -342,18 +344,65 @@ def test_a_body_that_does_not_come_is_not_waited_for(web: WebServer) -> None:
     late.close()
 
 
+@pytest.mark.parametrize("call", ["memories/pets:classify", "memories/pets/entries:unlearn"])
 def test_strangers_are_refused_before_their_bodies_are_read(
-    keyed: tuple[WebServer, dict[str, str]],
+    call: str, keyed: tuple[WebServer, dict[str, str]]
 ) -> None:
     web, _ = keyed
     stranger = opened(web.web)
     stranger.sendall(
-        b"POST /v1/memories/pets:classify HTTP/1.1\r\nHost: localhost\r\n"
-        b"Content-Type: application/json\r\nContent-Length: 9000000\r\n\r\n{"
+        f"POST /v1/{call} HTTP/1.1\r\nHost: localhost\r\n".encode()
+        + b"Content-Type: application/json\r\nContent-Length: 9000000\r\n\r\n{"
     )
 
     assert b"401" in stranger.recv(65_536).split(b"\r\n")[0]
     stranger.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/v1/memories", 401), ("/v1/nothing", 404), ("/v1/memories?a=b", 400)]
+)
+def test_strangers_wait_and_others_do_not(
+    path: str, status: int, keyed: tuple[WebServer, dict[str, str]]
+) -> None:
+    web, texts = keyed
+    over, answered = threading.Event(), list[bytes]()
+
+    async def ask_on(host: str, port: str) -> None:
+        head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAPI-Key: none\r\n\r\n".encode()
+        reader, writer = await asyncio.open_connection(host, int(port))
+        with closing(writer):
+            while True:
+                writer.write(head)
+                answered.append(await reader.readuntil(b"\r\n\r\n"))
+                (length,) = re.findall(rb"content-length: (\d+)", answered[-1])
+                await reader.readexactly(int(length))
+
+    async def strangers() -> None:
+        asking = [asyncio.create_task(ask_on(*web.web.split(":"))) for _ in range(900)]
+        await asyncio.to_thread(over.wait)
+        for each in asking:
+            each.cancel()
+        ended = await asyncio.gather(*asking, return_exceptions=True)
+        assert {type(each) for each in ended} == {asyncio.CancelledError}
+
+    began = time.monotonic()
+    thread = threading.Thread(target=lambda: asyncio.run(strangers()))
+    thread.start()
+    try:
+        time.sleep(4)
+        asked = time.monotonic()
+        assert web.ask("GET", "/v1/memories", **with_key(texts["ann"])).status == 200
+        seconds = time.monotonic() - asked
+        paced = 200 * (time.monotonic() - began) + 200
+        came = len(answered)
+    finally:
+        over.set()
+        thread.join()
+
+    assert {int(each.split()[1]) for each in answered} == {status}
+    assert 200 <= came <= paced
+    assert seconds < 1
 
 
 def test_a_client_that_hangs_up_cancels_its_call(keyed: tuple[WebServer, dict[str, str]]) -> None:
@@ -443,7 +492,8 @@ def in_front_of(
             )
         server.add_insecure_port(f"unix:{folder / 'socket'}")
         await server.start()
-        gateway = Gateway(lambda: str(folder / "socket"), lambda: False, (), Bounds())
+        callers = Callers(KeyFile(folder), {})
+        gateway = Gateway(lambda: str(folder / "socket"), callers, (), Bounds())
         http = HttpServer(Settings(data=folder, http_listen="127.0.0.1:0"), gateway, None)
         asking = asyncio.create_task(asyncio.to_thread(ask, await http.start()))
         await asyncio.sleep(0.5)

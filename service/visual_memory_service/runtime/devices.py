@@ -67,8 +67,9 @@ def tell_compiling(prepared: Future[object], after: float = COMPILING_SECONDS) -
         )
         prepared.add_done_callback(tell_end)
 
-    def tell_end(_: Future[object]) -> None:
-        log.info("loops compiled", seconds=round(time.perf_counter() - began, 2))
+    def tell_end(done: Future[object]) -> None:
+        if done.exception() is None:  # which whoever opens a memory tells
+            log.info("loops compiled", seconds=round(time.perf_counter() - began, 2))
 
     waiting = Timer(after, tell)
     waiting.daemon = True  # or the end of a server would wait for it

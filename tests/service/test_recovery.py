@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.api_keys import add
 from tests.conftest import Server
-from tests.service.wire.test_access import add
 
 import visual_memory
 
@@ -53,7 +53,7 @@ def until_ended(process: int) -> None:
 )
 def test_a_lost_server_comes_back(tmp_path: Path) -> None:
     data, backups, fresh = (tmp_path / name for name in ("data", "backups", "new-data"))
-    key = add(data, "maintainer", ("admin",))
+    key = add(data, "maintainer", "admin")
     server = Server(data, "--erasure", "files")
     address = {"VISUAL_MEMORY_SERVER": server.address, "VISUAL_MEMORY_API_KEY": key}
     there = {"VISUAL_MEMORY_SERVE_LISTEN": server.address, "VISUAL_MEMORY_API_KEY": key}

@@ -89,8 +89,9 @@ class Pace:
     def seconds(self) -> float:
         """Take a slot, and return how long to wait for it."""
         now = self._clock()
-        self._next = max(self._next, now - PACE_BURST_SECONDS) + self._each
-        return min(max(0.0, self._next - now), PACE_SECONDS_MAX)
+        following = max(self._next, now - PACE_BURST_SECONDS) + self._each
+        self._next = min(following, now + PACE_SECONDS_MAX)  # or it would outlast the callers
+        return max(0.0, self._next - now)
 
 
 class Account:

@@ -15,6 +15,7 @@ from visual_memory_service.wire.certificates import Certificates
 
 HANDSHAKE_SECONDS = 10.0  # in which a client must have begun to speak TLS
 SHUTDOWN_SECONDS = 1.0  # in which it must have ended TLS; idle clients do not answer
+BACKLOG = 1024  # connections that may arrive at once; any more try again after a second
 AGAIN_SECONDS = 1.0  # after which it is tried again to accept, where the system had no room
 log = structlog.get_logger()
 
@@ -34,7 +35,7 @@ class Acceptor:
         most: int,
         certificates: Certificates | None = None,
     ) -> None:
-        listening.listen()
+        listening.listen(BACKLOG)
         listening.setblocking(False)
         self._listening, self._protocol = listening, protocol
         self._connected, self._most, self._certificates = connected, most, certificates

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, _SubParsersAction
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.api_keys import add
 from tests.conftest import Server, to_picture
 from tests.service.conftest import Done, Run
 
 from visual_memory import Client, Memory
 from visual_memory.terminal.output import is_shown
-from visual_memory_service.access.key_file import KeyFile
-from visual_memory_service.access.keys import Key, new_secret
 from visual_memory_service.cli import build_parser
 
 FORGED = "FORGED"
@@ -66,10 +64,7 @@ def settled(tmp_path: Path, client: Client) -> Iterator[Memory]:
     (folder / f"a\n{FORGED}.png").write_bytes(to_picture(99))
     (folder / f"text\n{FORGED}.txt\x1b").write_bytes(b"")
     (tmp_path / "ids.txt").write_text("nobody\n")
-    guard = Key(
-        "guard", ("read",), ("pets*",), created=datetime.now(UTC), secrets=(new_secret()[1],)
-    )
-    KeyFile(tmp_path / "guarded").change(lambda known: [*known, guard])
+    add(tmp_path / "guarded", "guard", "read", memories=("pets*",))
     (tmp_path / "labels.csv").write_text(f'id,label\n"{IDS[2]}",x\n', newline="")
     yield memory
     for each in {NAME, "restored", "copied", "former"} & {info.name for info in client.memories()}:

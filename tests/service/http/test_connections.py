@@ -21,9 +21,9 @@ import grpc
 import numpy as np
 import pytest
 from starlette.responses import Response
+from tests.api_keys import add
 from tests.authorities import Authority, Pair
 from tests.conftest import SECONDS, refusal
-from tests.service.wire.test_access import add
 from tests.web import Answer, WebServer, in_parts, read
 from uvicorn import Config
 from uvicorn.server import ServerState
@@ -53,8 +53,8 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[WebServer,
     """A server with keys, and their texts by name."""
     data = tmp_path_factory.mktemp("keyed") / "data"
     texts = {
-        "ann": add(data, "ann", ("admin",)),
-        "few": add(data, "few", ("read",), limits=parse_limits(["calls_per_second=1"])),
+        "ann": add(data, "ann", "admin"),
+        "few": add(data, "few", "read", limits=parse_limits(["calls_per_second=1"])),
     }
     server = WebServer(data, "--erasure", "files", "--log-level", "debug")
     yield server, texts
@@ -362,10 +362,9 @@ def test_strangers_are_refused_before_their_bodies_are_read(
 @pytest.mark.parametrize(
     ("path", "status"), [("/v1/memories", 401), ("/v1/nothing", 404), ("/v1/memories?a=b", 400)]
 )
-def test_strangers_wait_and_others_do_not(
-    path: str, status: int, keyed: tuple[WebServer, dict[str, str]]
-) -> None:
-    web, texts = keyed
+def test_strangers_wait_and_others_do_not(path: str, status: int, tmp_path: Path) -> None:
+    key = add(tmp_path / "data", "ann", "admin")
+    web = WebServer(tmp_path / "data", "--erasure", "files")
     over, answered = threading.Event(), list[bytes]()
 
     async def ask_on(host: str, port: str) -> None:
@@ -392,7 +391,7 @@ def test_strangers_wait_and_others_do_not(
     try:
         time.sleep(4)
         asked = time.monotonic()
-        assert web.ask("GET", "/v1/memories", **with_key(texts["ann"])).status == 200
+        assert web.ask("GET", "/v1/memories", **with_key(key)).status == 200
         seconds = time.monotonic() - asked
         paced = 200 * (time.monotonic() - began) + 200
         came = len(answered)
@@ -400,6 +399,7 @@ def test_strangers_wait_and_others_do_not(
         over.set()
         thread.join()
 
+    assert web.end() == 0
     assert {int(each.split()[1]) for each in answered} == {status}
     assert 200 <= came <= paced
     assert seconds < 1

@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
+from tests.api_keys import add
 from tests.conftest import Server
 from tests.web import WebServer
 
@@ -23,8 +24,7 @@ import visual_memory
 from visual_memory import errors
 from visual_memory.scopes import CALLS, PERMITS, SCOPES
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_service.access.key_file import KeyFile
-from visual_memory_service.access.keys import Key, new_secret
+from visual_memory_service.access.keys import new_secret
 from visual_memory_service.http.routes import VARIABLE, make_routes
 
 NOW = datetime.now(UTC)
@@ -46,24 +46,16 @@ class Keys(NamedTuple):
         return visual_memory.connect(self.server.address, api_key=self.texts[name])
 
 
-def add(data: Path, name: str, scopes: tuple[str, ...], **more: Any) -> str:
-    """Add a key to a data folder, and return its text."""
-    text, secret = new_secret()
-    values: dict[str, Any] = {"memories": (), "created": NOW, "secrets": (secret,)} | more
-    KeyFile(data).change(lambda keys: [*keys, Key(name, scopes, **values)])
-    return text
-
-
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
     data = tmp_path_factory.mktemp("keys") / "data"
-    texts = {scope: add(data, scope, (scope,)) for scope in SCOPES}
+    texts = {scope: add(data, scope, scope) for scope in SCOPES}
     texts |= {
-        f"of-pets-{each}": add(data, f"of-pets-{each}", (each,), memories=("pets*",))
+        f"of-pets-{each}": add(data, f"of-pets-{each}", each, memories=("pets*",))
         for each in SCOPES
     }
-    texts["expired"] = add(data, "expired", SCOPES, expires=NOW - timedelta(hours=1))
-    texts["revoked"] = add(data, "revoked", SCOPES, revoked=NOW)
+    texts["expired"] = add(data, "expired", *SCOPES, expires=NOW - timedelta(hours=1))
+    texts["revoked"] = add(data, "revoked", *SCOPES, revoked=NOW)
     texts["wrong"] = new_secret()[0]
     server = WebServer(data, "--erasure", "files", "--log-level", "debug")
     with visual_memory.connect(server.address, api_key=texts["admin"]) as client:
@@ -246,7 +238,7 @@ def test_health_is_told_to_all_and_reflection_to_keys(keys: Keys) -> None:
 
 
 def test_what_is_public_needs_no_key(start: Callable[..., Server], tmp_path: Path) -> None:
-    add(tmp_path / "data", "admin", ("admin",))
+    add(tmp_path / "data", "admin", "admin")
     server = start(tmp_path / "data", "--public", "reflection", "--public", "server-info")
 
     assert SERVICE in ProtoReflectionDescriptorDatabase(server.channel).get_services()
@@ -287,7 +279,7 @@ def test_the_audit_log_names_the_principal_of_every_write(
 ) -> None:
     data = tmp_path / "data"
     texts = {
-        name: add(data, name, (scope,))
+        name: add(data, name, scope)
         for name, scope in (("ann", "admin"), ("bob", "write"), ("eve", "erase"))
     }
     server = start(data, "--erasure", "files")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 import pytest
+from tests.api_keys import add
 from tests.conftest import Server, refusal, to_picture, to_vectors
-from tests.service.wire.test_access import add
 
 import visual_memory
 from visual_memory.v1 import entry_pb2, open_inference_pb2_grpc
@@ -277,8 +277,8 @@ def test_other_requests_are_refused_with_the_reason(
 
 def test_keys_count_here_too(start: Any, tmp_path: Any) -> None:
     data = tmp_path / "data"
-    texts = {scope: add(data, scope, (scope,)) for scope in ("admin", "read", "erase")}
-    texts["others"] = add(data, "others", ("read",), memories=("others*",))
+    texts = {scope: add(data, scope, scope) for scope in ("admin", "read", "erase")}
+    texts["others"] = add(data, "others", "read", memories=("others*",))
     server = start(data, "--erasure", "files")
     with visual_memory.connect(server.address, api_key=texts["admin"]) as client:
         client.create_memory("inferred", dimension=8).insert(vectors=ROWS, labels=["a"] * 30)

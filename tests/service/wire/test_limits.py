@@ -7,13 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+from tests.api_keys import add, revoke
 from tests.conftest import Server, to_batch, to_picture, to_vectors
 
 import visual_memory
@@ -26,29 +26,19 @@ from visual_memory_service.access.key_file import KeyFile
 DIMENSION = 1024
 
 
-def add(data: Path, name: str, **limits: float) -> str:
-    """Add a key that may do everything within limits, and return its text."""
-    text, secret = keys.new_secret()
-    made = keys.Key(
-        name, ("admin",), (), created=datetime.now(UTC), limits=limits, secrets=(secret,)
-    )
-    KeyFile(data).change(lambda known: [*known, made])
-    return text
-
-
 class Limited:
     """A server with a memory, and callers with limits."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.free = visual_memory.connect(server.address, api_key=add(server.data, "free"))
+        self.free = visual_memory.connect(server.address, api_key=add(server.data, "free", "admin"))
         memory = self.free.create_memory("pets", dimension=DIMENSION)
         rows = np.random.default_rng(1).standard_normal((2000, DIMENSION))
         memory.insert(vectors=rows, labels=[f"l{number % 5}" for number in range(2000)])
 
     def stub(self, name: str, **limits: float) -> Callable[..., Any]:
         """Add a key, and return a function that begins a call with it by the bare stub."""
-        metadata = (("api-key", add(self.server.data, name, **limits)),)
+        metadata = (("api-key", add(self.server.data, name, "admin", limits=limits)),)
 
         def begin(method: str, *arguments: Any, **more: Any) -> Any:
             call = getattr(self.server.stub, method)
@@ -161,7 +151,7 @@ def test_pixels_are_counted_before_they_are_decoded(limited: Limited) -> None:
 
 
 def test_the_python_client_comes_back_when_it_is_told(limited: Limited) -> None:
-    text = add(limited.server.data, "patient", calls_per_second=5)
+    text = add(limited.server.data, "patient", "admin", limits={"calls_per_second": 5})
     with visual_memory.connect(limited.server.address, api_key=text) as client:
         memory = client.memory("pets")
         began = time.monotonic()
@@ -174,7 +164,7 @@ def test_the_python_client_comes_back_when_it_is_told(limited: Limited) -> None:
 
 def test_an_import_is_slowed_down_rather_than_refused(limited: Limited) -> None:
     limited.free.create_memory("slow", dimension=DIMENSION)
-    text = add(limited.server.data, "importer", bytes_per_second=12e6)
+    text = add(limited.server.data, "importer", "admin", limits={"bytes_per_second": 12e6})
     count = 12_000
     with visual_memory.connect(limited.server.address, api_key=text) as client:
         began = time.monotonic()
@@ -199,7 +189,7 @@ def batch_of(count: int, offset: int) -> pb.ImportEntriesRequest:
 def test_a_stream_in_debt_holds_nothing_and_ends_with_the_server(
     start: Callable[..., Server], tmp_path: Path
 ) -> None:
-    text = add(tmp_path / "data", "importer", bytes_per_second=2e6)
+    text = add(tmp_path / "data", "importer", "admin", limits={"bytes_per_second": 2e6})
     (tmp_path / "server.toml").write_text(
         "message_bytes_max = 20000000\npending_bytes_max = 70000000\n"
     )
@@ -222,7 +212,7 @@ def test_a_stream_in_debt_holds_nothing_and_ends_with_the_server(
         stored += len(next(answers).ids)
     time.sleep(1.0)
     other = visual_memory.connect(
-        server.address, api_key=add(tmp_path / "data", "other"), timeout=3
+        server.address, api_key=add(tmp_path / "data", "other", "admin"), timeout=3
     )
     rows = np.random.default_rng(9).standard_normal((4000, DIMENSION))
     other.memory("pets").insert(vectors=rows, labels=["x"] * 4000)
@@ -268,9 +258,7 @@ def test_a_stream_of_a_revoked_key_ends_with_its_next_message(limited: Limited) 
     stored = 0
     while stored < 3:
         stored += len(next(answers).ids)
-    KeyFile(limited.server.data).change(
-        lambda known: keys.revoke(known, "stolen", datetime.now(UTC))
-    )
+    revoke(limited.server.data, "stolen")
     revoked.set()
 
     with pytest.raises(grpc.RpcError) as caught:

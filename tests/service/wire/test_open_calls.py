@@ -7,18 +7,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+from tests.api_keys import add, revoke
 from tests.conftest import Server, refusal, to_vectors
 
 import visual_memory
 from visual_memory.v1 import service_pb2 as pb
-from visual_memory_service.access import keys
-from visual_memory_service.access.key_file import KeyFile
 from visual_memory_service.wire.admission import SMALL_BYTES
 
 HEALTH, OURS = "/grpc.health.v1.Health", "/visual_memory.v1.VisualMemory"
@@ -68,13 +66,8 @@ class Guarded:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    data, texts = tmp_path_factory.mktemp("guarded") / "data", dict[str, str]()
-    made_keys = list[keys.Key]()
-    for name in ("honest", "hostile"):
-        texts[name], secret = keys.new_secret()
-        made = keys.Key(name, ("admin",), (), created=datetime.now(UTC), secrets=(secret,))
-        made_keys.append(made)
-    KeyFile(data).change(lambda known: made_keys)
+    data = tmp_path_factory.mktemp("guarded") / "data"
+    texts = {name: add(data, name, "admin") for name in ("honest", "hostile")}
     server = Server(data, "--public", "reflection", "--public", "server-info")
     yield Guarded(server, texts)
     assert server.end() == 0
@@ -176,9 +169,8 @@ def test_whoever_is_refused_all_the_time_waits(
 def test_a_message_that_comes_after_its_key_was_revoked_is_not_taken(
     seconds: float, guarded: Guarded
 ) -> None:
-    text, secret = keys.new_secret()
-    made = keys.Key(f"late-{seconds}", ("write",), (), created=datetime.now(UTC), secrets=(secret,))
-    KeyFile(guarded.server.data).change(lambda known: [*known, made])
+    name = f"late-{seconds}"
+    text = add(guarded.server.data, name, "write")
     revoked = threading.Event()
 
     def question() -> Iterator[bytes]:
@@ -188,9 +180,7 @@ def test_a_message_that_comes_after_its_key_was_revoked_is_not_taken(
     call = guarded.call(f"{OURS}/ListEntries", question(), api_key=text)
     time.sleep(0.3 + seconds)
     if seconds:
-        KeyFile(guarded.server.data).change(
-            lambda known: keys.revoke(known, made.name, datetime.now(UTC))
-        )
+        revoke(guarded.server.data, name)
     revoked.set()
 
     if seconds:
@@ -200,9 +190,7 @@ def test_a_message_that_comes_after_its_key_was_revoked_is_not_taken(
 
 
 def test_a_backup_of_a_revoked_key_ends(guarded: Guarded) -> None:
-    text, secret = keys.new_secret()
-    made = keys.Key("leaver", ("admin",), (), created=datetime.now(UTC), secrets=(secret,))
-    KeyFile(guarded.server.data).change(lambda known: [*known, made])
+    text = add(guarded.server.data, "leaver", "admin")
     with visual_memory.connect(guarded.server.address, api_key=text) as client:
         rows = np.random.default_rng(0).standard_normal((8000, 1024))
         client.create_memory("many", dimension=1024).insert(vectors=rows, labels=["a"] * 8000)
@@ -212,9 +200,7 @@ def test_a_backup_of_a_revoked_key_ends(guarded: Guarded) -> None:
     while not next(backup).data:
         pass
 
-    KeyFile(guarded.server.data).change(
-        lambda known: keys.revoke(known, "leaver", datetime.now(UTC))
-    )
+    revoke(guarded.server.data, "leaver")
 
     with pytest.raises(grpc.RpcError) as caught:
         list(backup)

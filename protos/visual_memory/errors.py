@@ -255,9 +255,8 @@ def most_telling(tried: dict[str, grpc.RpcError], error: grpc.RpcError) -> grpc.
     """
     found = TRIED.search(error.details() or "")
     tried[found[1] if found else ""] = error
-    answering = (NO_GRPC.search, HANGS_UP.search, HANDSHAKE.search)
     for each in (error, *tried.values()):
-        if any(is_said(each.details() or "") for is_said in answering):
+        if any(sign.search(each.details() or "") for sign in (NO_GRPC, HANGS_UP, HANDSHAKE)):
             return each
     return error
 

@@ -134,10 +134,11 @@ class ConnectionEnding(RequestRefusal):
 class Overloaded(RequestRefusal):
     """A message that exceeds the limit of bytes together with the messages of other calls."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, key: str | None = None) -> None:
+        whose = "calls" if key is None else f'the calls of the key "{key}"'
         super().__init__(
-            f"Calls with {most} bytes are being worked on, and no more are taken at once; "
-            "try again in a moment."
+            f"The messages of {whose} may hold {most} bytes at once, and with this one they would "
+            "hold more; try again in a moment."
         )
 
 

@@ -103,16 +103,23 @@ class Neighbors:
 
     @classmethod
     def joined(cls, parts: Sequence[Neighbors]) -> Neighbors:
-        """Return those of the queries of all ``parts``, of the same entries and without scores."""
+        """Return those of the queries of all ``parts``, of which none has scores.
+
+        Parts may be of different states of a memory. Then they differ in k where entries were
+        deleted meanwhile, and the least counts; what was ``shown`` has no name.
+        """
         if len(parts) == 1:
             return parts[0]
+        k = min(each.ids.shape[1] for each in parts)
+        shown = {each.shown for each in parts}
 
         def column(name: str) -> Any:
             values = [getattr(each, name) for each in parts]
-            return None if values[0] is None else np.concatenate(values)
+            return None if values[0] is None else np.concatenate([each[:, :k] for each in values])
 
         ids, labels, distances, v, sizes = map(column, ("ids", "labels", "distances", "v", "sizes"))
-        return cls(ids, labels, distances, v, sizes, shown=parts[0].shown)
+        one = shown.pop() if len(shown) == 1 else NOT_OF_A_MEMORY
+        return cls(ids, labels, distances, v, sizes, shown=one)
 
     def scored(self) -> Neighbors:
         """Return these neighbours with the scores of the head, which may take long to fit.

@@ -76,13 +76,13 @@ class Acceptor:
 
     async def _connect(self, arrived: socket.socket, protocol: asyncio.Protocol) -> None:
         secured: dict[str, Any] = {}
-        if self._certificates is not None:
-            secured = {
-                "ssl": self._certificates.context(),
-                "ssl_handshake_timeout": HANDSHAKE_SECONDS,
-                "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
-            }
         try:
+            if self._certificates is not None:
+                secured = {
+                    "ssl": self._certificates.context(),
+                    "ssl_handshake_timeout": HANDSHAKE_SECONDS,
+                    "ssl_shutdown_timeout": SHUTDOWN_SECONDS,
+                }
             with suppress(OSError):  # of a stranger, who could fill the log
                 loop = asyncio.get_running_loop()
                 await loop.connect_accepted_socket(lambda: protocol, arrived, **secured)

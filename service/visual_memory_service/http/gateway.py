@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.resources import files
 from ipaddress import ip_address
 from typing import Any
@@ -29,7 +30,7 @@ from starlette.types import Receive, Scope, Send
 
 from visual_memory.protocol import MESSAGE_BYTES
 from visual_memory_service import errors
-from visual_memory_service.access.callers import Callers
+from visual_memory_service.access.callers import Caller, Callers
 from visual_memory_service.config import Bounds
 from visual_memory_service.http.answers import GONE, Held, Unsent, send_answer
 from visual_memory_service.http.bodies import Sent, to_request
@@ -52,6 +53,7 @@ from visual_memory_service.wire.connections import most_connections
 from visual_memory_service.wire.methods import CERTIFICATE_NAMES
 
 CONVERTED_AT_ONCE = 2  # large documents, which keep Python busy
+AT_ONCE_BYTES = 4096  # of a document that is converted before a thread would begin
 ENDS = 4  # of each connection to a socket two, beside those to the former one
 BODY_SECONDS = 10.0  # in which a small body must have come
 TRACING = ("traceparent", "tracestate")
@@ -97,14 +99,14 @@ class Gateway:
         self._channels: list[Any] = []
         self._former: list[Any] = []
         self._converting = asyncio.Semaphore(CONVERTED_AT_ONCE)
+        self._converting_of = defaultdict[str, asyncio.Lock](asyncio.Lock)  # by the name of a key
         self._unsent = Unsent(bounds.pending_bytes_max)
         self._ending = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI has it."""
         with Held(self._unsent) as held:
-            response, pause = await self._response(Request(scope, receive), held)
-            await self._wait(pause, scope["state"][GONE])
+            response = await self._response(Request(scope, receive), held)
             await send_answer(response, scope, send)
 
     async def _wait(self, seconds: float, gone: asyncio.Event) -> None:
@@ -115,44 +117,61 @@ class Gateway:
             for each in events:
                 each.cancel()
 
+    def _pause(self, request: Request) -> float:
+        """Return the seconds that whoever is refused here has to wait, by the key that it has."""
+        if not self._callers.needs_keys:
+            return 0.0
+        try:
+            return self._caller(request).account.refusals.seconds()
+        except REFUSALS:
+            return self._callers.strangers.seconds()
+
+    def _caller(self, request: Request) -> Caller:
+        """Return the caller of a request. Raises as ``Callers``."""
+        names = request.scope["state"].get(CERTIFICATE_NAMES, ())
+        return self._callers.find(lambda: passed(request), names)
+
     def end_waits(self) -> None:
         """Have nobody wait any longer who is refused."""
         self._ending.set()
         self._ending = asyncio.Event()
 
-    async def _response(self, request: Request, held: Held) -> tuple[Response, float]:
-        """Return the answer to a request, and the seconds that its client has to wait for it."""
+    async def _response(self, request: Request, held: Held) -> Response:
         verb, path = "GET" if request.method == "HEAD" else request.method, request.scope["path"]
         call = ""  # paths may have ids of entries, which are nothing for the log
+        gone = request.scope["state"][GONE]
         try:
             if (fixed := self._fixed.get(path)) is not None:
                 if verb != "GET":
                     raise errors.WrongVerb(request.method, ["GET"])
-                return await fixed(request), 0.0
+                return await fixed(request)
             self._check_site(request)
             found = self._find(verb, request)
             call = found.route.call
             sent = Sent.of(request, self._bounds.message_bytes_max)
             answering = self._answered(found, sent, request, held)
-            return await unless_gone(answering, request.scope["state"][GONE]), 0.0
+            return await unless_gone(answering, gone)
         except CallFailed as failed:
             clear_frames(failed)
-            return refused(failed.status), failed.pause
+            await self._wait(failed.pause, gone)
+            return refused(failed.status)
         except REFUSALS as refusal:
             clear_frames(refusal)  # which may hold a body
             reason = type(refusal).__name__
             CALLS_REFUSED.add(1, reason)
-            log.info("refused", method=call, reason=reason, by="http")
+            await self._wait(self._pause(request), gone)
+            if not gone.is_set():  # thousands may be, at once
+                log.info("refused", method=call, reason=reason, by="http")
             response = refused(answer(refusal))
             if isinstance(refusal, errors.WrongVerb):
                 response.headers["allow"] = ", ".join(refusal.verbs)
-            return response, self._callers.strangers.seconds() if self._callers.needs_keys else 0.0
+            return response
         except ClientDisconnect:
-            return Response(status_code=CLIENT_GONE), 0.0  # which nobody receives
+            return Response(status_code=CLIENT_GONE)  # which nobody receives
         except Exception as error:  # the client gets a status for whatever it is
             log.error("failed", method=call, exc_info=error, by="http")
             CALLS_REFUSED.add(1, type(foreseen(error)).__name__)
-            return refused(answer(foreseen(error))), 0.0
+            return refused(answer(foreseen(error)))
 
     async def _describe(self, request: Request) -> Response:
         """Tell which calls there are, by OpenAPI."""
@@ -237,30 +256,42 @@ class Gateway:
             await call.done_writing()
 
     async def _read(self, found: Found, sent: Sent, request: Request) -> bytes:
-        """Return the message that a request holds, serialized. Raises BadField, TooLarge."""
+        """Return the message that a request holds, serialized.
+
+        Raises BadField, TooLarge, and as ``Callers``: no body is read of a stranger.
+        """
+        if sent.length:
+            self._caller(request)
         body = await sent.body(request)
         query = request.scope["query_string"].decode("ascii", "replace")
-        async with self._in_turn(len(body)) as do:
+        async with self._in_turn(len(body), request) as do:
             data: bytes = await do(to_request, found, query, sent, body)
         return data
 
     async def _answered(self, found: Found, sent: Sent, request: Request, held: Held) -> Response:
         data = await self._made(found, sent, request)
         await held.hold(len(data))
-        async with self._in_turn(len(data)) as do:
+        async with self._in_turn(len(data), request) as do:
             body = await do(to_json, found.route.response, data)
         del data
         held.swap(len(body))
         return to_response(body)
 
     @asynccontextmanager
-    async def _in_turn(self, size: int) -> AsyncIterator[Callable[..., Any]]:
-        """Context manager with what runs a conversion; few large ones run at once, in threads."""
-        if size <= SMALL_BYTES:
+    async def _in_turn(self, size: int, request: Request) -> AsyncIterator[Callable[..., Any]]:
+        """Context manager with what runs a conversion; few large ones run at once, in threads.
+
+        Of them one is of each key, so that none keeps others waiting.
+        """
+        if size <= AT_ONCE_BYTES:
             yield at_once
-        else:
-            async with self._converting:
-                yield in_thread
+            return
+        async with AsyncExitStack() as turn:
+            if self._callers.needs_keys:
+                name = self._caller(request).key.name
+                await turn.enter_async_context(self._converting_of[name])
+            await turn.enter_async_context(self._converting)
+            yield in_thread
 
     def _channel(self) -> Any:
         """Return a channel to the socket as it is now; several share the calls under way."""

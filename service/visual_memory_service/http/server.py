@@ -92,11 +92,11 @@ class HttpServer:
         Those that are not, or whose clients do not read, are broken off after ``drain_seconds``.
         """
         former = list(self._state.connections)
-        self._gateway.end_waits()
         for each in former:
             each.shutdown()
         end = time.monotonic() + self._settings.drain_seconds
         while not self._state.connections.isdisjoint(former) and time.monotonic() < end:
+            self._gateway.end_waits()
             await asyncio.sleep(LOOK_SECONDS)
         for each in self._state.connections.intersection(former):
             each.transport.abort()

@@ -21,6 +21,7 @@ TOGETHER = 64  # vectors: more add no throughput and make other queries wait
 PART_MIN, PART = 4, 16  # vectors of one query beside others: fewer are searched at a higher price
 PATIENCE = 3  # times as long as a search, at most, is the pause after it
 IN_VAIN_MAX = 5  # pauses in vain in a row that count: after n, the next 2^n - 1 batches do not wait
+ONE_STATE = 256  # vectors of one query whose answers are of one state of the memory
 SEARCH_SECONDS_MAX = 0.05  # in which a hundred callers are answered, and ask again
 
 
@@ -31,7 +32,7 @@ class Asked:
     ``found`` has what was found until now. It ``waits_since`` a time of ``time.monotonic``, and
     ``timeline`` is that of its call. If nobody waits any more, the answer is cancelled. ``idle`` is
     set while no search for it is under way. It is searched ``whole`` if one head answers all of it,
-    or if the memory changed between two parts: then from the start, as all is of one state.
+    or if the memory changed between two parts of no more than ONE_STATE vectors: then again.
     """
 
     query: Query
@@ -75,7 +76,7 @@ class Asked:
             self.timeline.add(Part(self.timeline, "search", batch.began, batch.ended, batch))
         self.waits_since = batch.ended
         self.found.append(found)
-        if found.shown != self.found[0].shown:
+        if found.shown != self.found[0].shown and len(self.query.vectors) <= ONE_STATE:
             self.whole, self.begun = True, 0
             self.found.clear()
         elif not self.left and not self.over:
@@ -100,7 +101,8 @@ class Searches:
     One that is quick and has nothing to wait for is done at once, in the calling thread. Others
     are done in a thread, and those that arrive meanwhile are the next batch. Large queries take
     part by part, in turn with others, so that these wait for a part of them alone. If the memory
-    changes between two parts, the query is searched again, all at once.
+    changes between two parts, a query of up to ONE_STATE vectors is searched again, all at once;
+    the parts of a larger one may be of different states.
 
     Callers answered together often ask again together, and one scan for all costs half of two. So
     the next batch waits for as many callers as there were last, as long as they keep coming: until
@@ -113,6 +115,7 @@ class Searches:
         self._memory = memory
         self._waiting = deque[Asked]()
         self._expected, self._missing = 0, 0  # callers of the next batch, as its pause begins
+        self._stay = set[Asked]()  # what they asked last
         self._in_vain = 0  # pauses, one after another
         self._hasty = 0  # batches that do not wait
         self._searching = False
@@ -131,6 +134,8 @@ class Searches:
                 SEARCH_WAIT_SECONDS.add(0.0)
                 count(Batch(began, monotonic(), len(query.vectors)))
                 add_part("search", began)
+                if self._pause is not None:
+                    self._expect_one_less()
                 return found
         loop = asyncio.get_running_loop()
         self._came = monotonic()
@@ -142,11 +147,15 @@ class Searches:
         except asyncio.CancelledError:
             with suppress(ValueError):  # it does not wait
                 self._waiting.remove(asked)
-            if self._pause is not None:
-                self._expected -= 1
-                self._go_on_if_all_came()
+            if self._pause is not None and asked in self._stay:
+                self._stay.remove(asked)
+                self._expect_one_less()
             await asked.until_idle()
             raise
+
+    def _expect_one_less(self) -> None:
+        self._expected -= 1
+        self._go_on_if_all_came()
 
     def _go_on_if_all_came(self) -> None:
         if self._pause is None:
@@ -203,8 +212,9 @@ class Searches:
                 except Exception as error:  # such as of no memory
                     asked.fail(error)
         self._waiting.extend(asked for asked in batch if not asked.over)
-        stay = {asked for asked in (*batch, *self._waiting) if not asked.answer.cancelled()}
-        self._expected = min(TOGETHER, len(stay))
+        last = (*batch, *self._waiting)
+        self._stay = {asked for asked in last if not asked.answer.cancelled()}
+        self._expected = min(TOGETHER, len(self._stay))
         self._missing = self._expected - len(self._waiting)
         if self._hasty or self._missing <= 0:
             self._hasty = max(self._hasty - 1, 0)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Protocol
 
 from visual_memory_service.config import Bounds
-from visual_memory_service.errors import Overloaded, ServerStopping, TooLarge
+from visual_memory_service.errors import ClientSilent, Overloaded, ServerStopping, TooLarge
 
 HOLDS = 3  # times the size of a message: as received, as parsed, and as the values made of it
 LOOK_SECONDS = 1.0
 PRESSED_SECONDS = 5.0  # of silence, if other calls wait for what its end would free
 SMALL_BYTES = 65_536  # messages up to this size are never refused: calls_max limits them
+LATE_MAX = 2  # calls at once that are not admitted, and whose message does not come at once
 SHARE = 0.5  # of the bytes, which the calls of one key may hold
 
 
@@ -67,13 +67,14 @@ class AdmissionControl:
         self._bounds = bounds
         self._pending_bytes = 0
         self._held_by = Counter[str | None]()  # bytes, by the name of a key
-        self._refused_bytes, self._refused_at = 0, -math.inf
+        self._refused = dict[str | None, tuple[int, float]]()  # what and when, None: by all calls
         self._places = Places(bounds.calls_max)
         # gRPC receives up to twice the limit, and holds it twice: in pieces, and joined.
         largest = 2 * 2 * bounds.message_bytes_max
         number = max(1, bounds.pending_bytes_max // largest)
         self._unannounced = Places(number)
         self._unannounced_of = defaultdict[str, Places](lambda: Places(max(1, int(SHARE * number))))
+        self._late = 0
         self._calls, self._draining = 0, False
         self._idle = asyncio.Event()
         self._silent: dict[AdmittedCall, float] = {}  # since when; the longest silence comes first
@@ -92,7 +93,7 @@ class AdmissionControl:
     async def drain(self) -> None:
         """Admit no more calls, and return once all calls under way have ended."""
         self._draining = True
-        for places in (self._places, *self._for_unannounced()):
+        for places in (self._places, self._unannounced, *self._unannounced_of.values()):
             for _ in range(places.waiting):
                 places.give()
         if self._calls:
@@ -115,6 +116,20 @@ class AdmissionControl:
                     raise ServerStopping
             yield
 
+    @contextmanager
+    def late(self) -> Iterator[None]:
+        """Context manager for a call that was not admitted while its message does not come.
+
+        Such a message may be of any size until it has come. Raises ClientSilent if there are some.
+        """
+        if self._late == LATE_MAX:
+            raise ClientSilent
+        self._late += 1
+        try:
+            yield
+        finally:
+            self._late -= 1
+
     def reserve(self, call: AdmittedCall, size: int) -> None:
         """Have a call hold the bytes of a message of ``size`` in place of those that it holds.
 
@@ -127,9 +142,10 @@ class AdmissionControl:
         own = self._held_by[call.holder] - call.held
         if size > SMALL_BYTES:
             if call.holder is not None and own and own + holds > SHARE * most:
-                raise Overloaded(int(SHARE * most))
+                self._refused[call.holder] = holds, time.monotonic()
+                raise Overloaded(int(SHARE * most), call.holder)
             if others and others + holds > most:
-                self._refused_bytes, self._refused_at = holds, time.monotonic()
+                self._refused[None] = holds, time.monotonic()
                 raise Overloaded(most)
         self._hold(call, holds)
 
@@ -183,27 +199,37 @@ class AdmissionControl:
         return {
             *(call for call, seconds in silent.items() if seconds >= self._most(call)),
             *pressed[: self._places.waiting],
-            *unannounced[: sum(places.waiting for places in self._for_unannounced())],
-            *self._to_make_room(pressed, now),
+            *unannounced[: self._unannounced.waiting],
+            *(
+                call
+                for holder, places in self._unannounced_of.items()
+                for call in of_holder(unannounced, holder)[: places.waiting]
+            ),
+            *(
+                call
+                for holder, (size, at) in self._refused.items()
+                if now - at <= PRESSED_SECONDS
+                for call in self._to_make_room(of_holder(pressed, holder), size, holder)
+            ),
         }
-
-    def _for_unannounced(self) -> Iterator[Places]:
-        yield self._unannounced
-        yield from self._unannounced_of.values()
 
     def _most(self, call: AdmittedCall) -> float:
         """Return the seconds after which a silent call is ended in any case."""
         return self._bounds.idle_seconds if call.idle_seconds is None else call.idle_seconds
 
-    def _to_make_room(self, pressed: list[AdmittedCall], now: float) -> list[AdmittedCall]:
-        """Return the largest ``pressed`` calls whose end makes room for the message refused last.
+    def _to_make_room(
+        self, pressed: list[AdmittedCall], size: int, holder: str | None
+    ) -> list[AdmittedCall]:
+        """Return the largest ``pressed`` calls whose end makes room for a message that was refused.
 
+        It was refused for what calls of its key hold, the ``holder``, or for what all hold if None.
         ``pressed`` calls are silent longer than their ``patience``. Returns none if all of them
-        together would not free enough, or if no message was refused lately.
+        together would not free enough.
         """
-        if now - self._refused_at > PRESSED_SECONDS:
-            return []
-        lacking = self._pending_bytes + self._refused_bytes - self._bounds.pending_bytes_max
+        most = self._bounds.pending_bytes_max
+        lacking = size + self._pending_bytes - most
+        if holder is not None:
+            lacking = size + self._held_by[holder] - int(SHARE * most)
         ended = []
         for call in sorted(pressed, key=lambda call: call.held, reverse=True):
             if lacking <= 0:
@@ -211,3 +237,8 @@ class AdmissionControl:
             lacking -= call.held
             ended.append(call)
         return ended if lacking <= 0 else []
+
+
+def of_holder(calls: Sequence[AdmittedCall], holder: str | None) -> list[AdmittedCall]:
+    """Return the calls of a key; all if None."""
+    return [call for call in calls if holder in (None, call.holder)]

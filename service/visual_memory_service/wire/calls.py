@@ -62,6 +62,7 @@ class CallScope:
         self._context, self._connections = context, connections
         self._caller: Caller | None = None
         self._counted = False  # in the account of the caller
+        self._refused = ""  # the reason
         self._waits, self._pause = False, 0.0  # a caller who is refused, so many seconds
         self.messages = Messages(method, context, admission, connections)
         self._at_end = ExitStack()
@@ -88,8 +89,9 @@ class CallScope:
                 caller.set(self._caller)
             return await self.messages.read(self._caller)
         except REFUSALS as refusal:
-            if not self._counted:
+            if not self._counted and self._method.is_admitted:  # others hold what has come
                 clear_frames(refusal)  # which may hold a message
+                self._refused = type(refusal).__name__
                 await self._wait()
             raise
 
@@ -138,6 +140,7 @@ class CallScope:
         seconds, status = time.monotonic() - self._began, self._status(error)
         CALL_SECONDS.add(seconds, self._method.full_name, status)
         if self._waits and isinstance(error, CANCELLED):  # thousands may be, at once
+            CALLS_REFUSED.add(1, self._refused)
             return
         call: dict[str, Any] = {
             "method": self._method.name,
@@ -151,17 +154,18 @@ class CallScope:
             name, metadata = self._method.full_name, self._context.invocation_metadata() or ()
             who, ended = call["principal"], self._began + seconds
             self._trace(Ended(name, self._began, ended, status, who, self._timeline, metadata))
+        tell = self._log.info if self._method.is_admitted else self._log.debug  # anybody may ask
         if error is None:
             self._log.debug("answered", **call)
         elif isinstance(error, REFUSALS):
             CALLS_REFUSED.add(1, type(error).__name__)
             where = {"path": str(error.path)} if isinstance(error, FileRefusal) else {}
-            self._log.info("refused", reason=type(error).__name__, **call, **where)
+            tell("refused", reason=type(error).__name__, **call, **where)
             await self._answer(error)
         elif isinstance(error, grpc.aio.AbortError):
-            self._log.info("refused", **call)
+            tell("refused", **call)
         elif isinstance(error, CANCELLED):
-            self._log.info("cancelled", **call)
+            tell("cancelled", **call)
         elif isinstance(error, Exception):
             self._log.error("failed", exc_info=error, **call)
             await self._answer(foreseen(error))

@@ -31,9 +31,8 @@ class Health:
 
     async def drain(self) -> None:
         """Set all to NOT_SERVING, which ends every watch."""
-        async with self._changed:
-            self._draining = True
-            self._changed.notify_all()
+        self._draining = True
+        await self.wake()
 
     async def wake(self) -> None:
         """Wake all Watch streams, so that they re-check whether their connection is closing."""

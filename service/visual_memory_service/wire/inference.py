@@ -81,15 +81,13 @@ class InferenceServicer(open_inference_pb2_grpc.GRPCInferenceServiceServicer):
             account.use_without_debt(PIXELS, await in_thread(pixels, asked))
         await self._check_version(request.model_name, request.model_version)
         classified, digest = await self.servicer.classified(asked, context)
-        check_version(request.model_name, request.model_version, digest)  # it may have changed
+        if request.model_version not in ("", digest):  # it has changed meanwhile
+            now = await self.servicer.digest(request.model_name)
+            raise OtherVersion(request.model_name, request.model_version, now)
         return await in_thread(from_classified, classified, request, digest)
 
     async def _check_version(self, memory: str, version: str) -> None:
-        """Raise UnknownMemory, and as ``check_version`` for the memory as it is now."""
-        check_version(memory, version, await self.servicer.digest(memory))
-
-
-def check_version(memory: str, version: str, digest: str) -> None:
-    """Raise OtherVersion if a ``version`` is asked for that is not the ``digest`` of the memory."""
-    if version not in ("", digest):
-        raise OtherVersion(memory, version, digest)
+        """Raise UnknownMemory, and OtherVersion if a version is asked for that it has not now."""
+        digest = await self.servicer.digest(memory)
+        if version not in ("", digest):
+            raise OtherVersion(memory, version, digest)

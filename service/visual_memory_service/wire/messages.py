@@ -6,8 +6,8 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -30,7 +30,7 @@ NUMBER = re.compile(r"[0-9]{1,18}")
 UNANNOUNCED_SECONDS = 15.0  # of silence, while a message of unknown size arrives
 BYTES_PER_SECOND_MIN = 1 << 20  # a message that arrives slower counts as silence
 LARGE_BYTES = 64 << 20  # held by a call whose freed pages are returned to the system
-SMALL_SECONDS = 2.0  # in which a message that waits for no room must have come
+AT_ONCE_SECONDS, SMALL_SECONDS = 0.05, 2.0  # in which a message must come that waits for no room
 KEY_SECONDS = 1.0  # after which a key may have been revoked
 
 
@@ -41,37 +41,6 @@ async def receive(context: Any) -> bytes | None:
     """
     data = await context.read()
     return None if data is grpc.aio.EOF else data
-
-
-async def messages_until(event: asyncio.Event, context: Any) -> AsyncIterator[bytes]:
-    """Yield a call's messages until ``event`` is set, so that no stream delays a server's end.
-
-    They end, too, where the next has not come within SMALL_SECONDS.
-    """
-    ended = asyncio.create_task(event.wait())
-    following: asyncio.Future[bytes | None] | None = None
-    try:
-        while not ended.done():
-            following = asyncio.ensure_future(receive(context))
-            await asyncio.wait(
-                [following, ended], timeout=SMALL_SECONDS, return_when=asyncio.FIRST_COMPLETED
-            )
-            if not following.done() or (data := following.result()) is None:
-                return
-            yield data
-    finally:
-        ended.cancel()
-        if following is not None:
-            following.cancel()
-
-
-def check_small(data: bytes) -> bytes:
-    """Return a message of a call that was not admitted. Raises BadField if it is not small."""
-    if len(data) > SMALL_BYTES:
-        raise errors.BadField(
-            "The message", f"has {len(data)} bytes, but this call takes {SMALL_BYTES} at most"
-        )
-    return data
 
 
 class Messages:
@@ -121,11 +90,9 @@ class Messages:
             return self._messages()
         if self._method.is_admitted:
             return await self._taken(await self._only())
-        try:
-            async with asyncio.timeout(SMALL_SECONDS):
-                return self._parsed(check_small(await self._first()))
-        except TimeoutError:
-            raise errors.ClientSilent from None
+        if (data := await self._small()) is None:
+            await self._refuse_none()
+        return self._parsed(data)
 
     async def _admit(self) -> None:
         with part("admit"):
@@ -176,14 +143,50 @@ class Messages:
     async def _first(self) -> bytes:
         data = await self._receive()
         if data is None:
-            await self._check_whole()
-            raise errors.BadField("The message", "must be sent before the call is half-closed")
+            await self._refuse_none()
+        return data
+
+    async def _refuse_none(self) -> NoReturn:
+        """Raise BadField for a call without a message, or CancelledError if it broke off."""
+        await self._check_whole()
+        raise errors.BadField("The message", "must be sent before the call is half-closed")
+
+    async def _small(self) -> bytes | None:
+        """Return the next message of a call that was not admitted, None after the last.
+
+        Raises BadField if it is not small, and ClientSilent if it does not come soon, or if others
+        wait for theirs.
+        """
+        receiving = asyncio.ensure_future(receive(self._context))
+        closing = asyncio.ensure_future(self._connections.closing.wait())
+        try:
+            if not (await asyncio.wait([receiving], timeout=AT_ONCE_SECONDS))[0]:
+                with self._admission.late():
+                    await asyncio.wait(
+                        [receiving, closing],
+                        timeout=SMALL_SECONDS,
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+            if not receiving.done():
+                raise errors.ConnectionsRenewed if closing.done() else errors.ClientSilent
+            data = receiving.result()
+        finally:
+            receiving.cancel()
+            closing.cancel()
+        if data is not None and (size := len(data)) > SMALL_BYTES:
+            del data, receiving
+            if size >= LARGE_BYTES:
+                await in_thread(release_free_pages)
+            raise errors.BadField(
+                "The message", f"has {size} bytes, but this call takes {SMALL_BYTES} at most"
+            )
         return data
 
     async def _messages(self) -> AsyncIterator[Any]:
         if not self._method.is_admitted:
-            async for data in messages_until(self._connections.closing, self._context):
-                yield self._parsed(check_small(data))
+            with suppress(errors.ClientSilent, errors.ConnectionsRenewed):  # it may ask again
+                while (data := await self._small()) is not None:
+                    yield self._parsed(data)
             return
         while (message := await self._next()) is not None:
             yield message

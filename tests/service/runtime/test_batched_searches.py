@@ -22,8 +22,16 @@ from visual_memory_index import (
     unit_rows,
 )
 from visual_memory_index.errors import MemoryClosed
+from visual_memory_index.records.neighbors import NOT_OF_A_MEMORY
 from visual_memory_index.store.store import new_identity
-from visual_memory_service.runtime.searches import PART, PART_MIN, TOGETHER, Searches, part_of
+from visual_memory_service.runtime.searches import (
+    ONE_STATE,
+    PART,
+    PART_MIN,
+    TOGETHER,
+    Searches,
+    part_of,
+)
 
 ROWS, LARGE = 9000, 4 * TOGETHER  # so many that no search is done at once
 VECTORS = unit_rows(np.random.default_rng(0).standard_normal((ROWS, 512)).astype(np.float32))
@@ -193,7 +201,7 @@ def test_all_parts_of_a_query_are_of_one_state_of_the_memory(
     counts_k: int | None, few: Memory
 ) -> None:
     """A writer deletes most entries and inserts them again, so that even k of the answer varies."""
-    query = Query(np.repeat(QUERIES, 2, axis=0), 200, counts_k=counts_k)
+    query = Query(QUERIES[:ONE_STATE], 200, counts_k=counts_k)
     entries = [Entry(f"{at:05}", "again") for at in range(150)]
     let_go = threading.Event()
 
@@ -222,6 +230,30 @@ def test_all_parts_of_a_query_are_of_one_state_of_the_memory(
         assert bits(found) == bits(whole)
         assert found.labels.tolist() == whole.labels.tolist()
         assert counts_k is None or found.v.tolist() == whole.v.tolist()  # type: ignore[union-attr]
+
+
+def test_a_larger_query_keeps_others_from_no_search_beside_a_writer(
+    few: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query, begun = Query(np.repeat(QUERIES, 2, axis=0), 5), list[int]()
+
+    async def ask() -> Neighbors:
+        searches, loop = Searches(few), asyncio.get_running_loop()
+        run = loop.run_in_executor
+
+        def write_between(executor: None, nearest: object, queries: list[Query]) -> object:
+            begun.append(sum(len(each.vectors) for each in queries))
+            few.insert([Entry(f"at {len(begun)}", "new")], VECTORS[:1])
+            return run(executor, nearest, queries)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(loop, "run_in_executor", write_between)
+        return await searches.nearest(query)
+
+    found = asyncio.run(ask())
+
+    assert begun == [TOGETHER] * (len(query.vectors) // TOGETHER)
+    assert found.ids.shape == (len(query.vectors), 5)
+    assert found.shown == NOT_OF_A_MEMORY
 
 
 def await_loops(memory: Memory) -> None:

@@ -147,6 +147,21 @@ def test_the_calls_of_one_key_leave_others_half_of_the_room() -> None:
     assert admission.gauges()["visual_memory_pending_bytes"][1] == HOLDS * (220_000 + SMALL_BYTES)
 
 
+def test_silent_calls_of_a_key_make_room_for_its_own_messages_alone() -> None:
+    admission = AdmissionControl(
+        replace(BOUNDS, message_bytes_max=400_000, pending_bytes_max=1_200_000)
+    )
+    own, other = AdmittedCall(holder="a"), AdmittedCall(holder="b")
+    admission.reserve(own, 150_000)
+    admission.reserve(other, 100_000)
+    with pytest.raises(Overloaded, match='the key "a"'):
+        admission.reserve(AdmittedCall(holder="a"), 100_000)
+
+    assert ended(admission, other, own, after=PRESSED_SECONDS - 0.5) == [False, False]
+    own.patience = other.patience = 1
+    assert ended(admission, other, own, after=2) == [False, True]
+
+
 def test_one_message_may_have_more_than_half_of_the_room() -> None:
     admission = AdmissionControl(
         replace(BOUNDS, message_bytes_max=400_000, pending_bytes_max=1_200_000)
@@ -170,12 +185,17 @@ def test_one_key_leaves_others_places_for_messages_of_unknown_size() -> None:
         calls = [asyncio.create_task(call(holder)) for holder in "aaaabc"]
         await asyncio.sleep(0.01)
         assert came == ["a", "a", "b", "c"]
-        silent = [AdmittedCall(unannounced=True) for _ in range(3)]
-        assert ended(admission, *silent, after=PRESSED_SECONDS) == [True, True, False]
+        silent = [AdmittedCall(holder=holder, unannounced=True) for holder in "baaa"]
+        assert ended(admission, *silent, after=PRESSED_SECONDS) == [False, True, True, False]
+        last = asyncio.create_task(call("d"))
+        calls.append(last)
+        await asyncio.sleep(0.01)
+        assert came == ["a", "a", "b", "c"]
+        assert ended(admission, *silent, after=PRESSED_SECONDS) == [True, True, True, False]
         draining = asyncio.create_task(admission.drain())
         assert [type(each.exception()) for each in (await asyncio.wait(calls, timeout=1))[0]] == [
             ServerStopping
-        ] * 2
+        ] * 3
         await draining
         for each in calls:
             each.cancel()

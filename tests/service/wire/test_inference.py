@@ -63,7 +63,7 @@ def test_the_version_is_of_the_entries_that_answered_also_beside_a_writer(
     stub: Any, server: Server
 ) -> None:
     """Two states have other answers, and a writer goes to and fro between them."""
-    rows = np.random.default_rng(4).standard_normal((1000, 8)).astype("<f4")
+    rows = np.random.default_rng(4).standard_normal((256, 8)).astype("<f4")
     request = asking(
         "written",
         inputs=[tensor("vectors", "FP32", list(rows.shape))],
@@ -72,8 +72,8 @@ def test_the_version_is_of_the_entries_that_answered_also_beside_a_writer(
     )
     with visual_memory.connect(server.address) as client:
         memory = client.create_memory("written", dimension=8)
-        near: dict[str, Any] = {"vectors": rows, "labels": ["near"] * 1000}
-        near["ids"] = [f"near {at}" for at in range(1000)]
+        near: dict[str, Any] = {"vectors": rows, "labels": ["near"] * 256}
+        near["ids"] = [f"near {at}" for at in range(256)]
         memory.insert(vectors=ROWS, labels=["far"] * 30)
         states = {memory.info().digest: stub.ModelInfer(request)}
         memory.insert(**near)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Self
 
 from starlette.responses import Response
 from starlette.types import Scope, Send
 
-from visual_memory_service.wire.admission import SMALL_BYTES
+from visual_memory_service.errors import Overloaded
+from visual_memory_service.wire.admission import SHARE, SMALL_BYTES
 from visual_memory_service.wire.messages import BYTES_PER_SECOND_MIN
 
 PIECE_BYTES = 1 << 18
@@ -21,11 +23,13 @@ class Unsent:
     """Bytes of all answers that are being made or sent, of which there may be so many at most.
 
     An answer counts as its message while its JSON is made, and as JSON then. What JSON has more
-    goes beyond the most, and so does an answer that is alone. Messages that wait do not count.
+    goes beyond the most, and so does an answer that is alone. Of each key there is a SHARE at most,
+    with messages that wait.
     """
 
     def __init__(self, most: int) -> None:
         self.most, self.bytes, self.freed = most, 0, asyncio.Event()
+        self.of = Counter[str]()  # by the name of a key
 
 
 class Held:
@@ -33,12 +37,18 @@ class Held:
 
     def __init__(self, unsent: Unsent) -> None:
         self._unsent, self._bytes = unsent, 0
+        self._holder, self._arrived = "", 0
+
+    def arrive(self, size: int, holder: str) -> None:
+        """Count a message for the caller with a key. Raises Overloaded if many are not read yet."""
+        own, most = self._unsent.of[holder], int(SHARE * self._unsent.most)
+        if size > SMALL_BYTES and own and own + size > most:
+            raise Overloaded(most, holder)
+        self._unsent.of[holder] += size
+        self._holder, self._arrived = holder, size
 
     async def hold(self, size: int) -> None:
-        """Hold so many bytes in place of those before, once there is room if they are many.
-
-        It is not refused, since what was asked has been done.
-        """
+        """Hold so many bytes in place of those before, once there is room if they are many."""
         self._let_go()
         unsent = self._unsent
         while size > SMALL_BYTES and unsent.bytes and unsent.bytes + size > unsent.most:
@@ -62,6 +72,9 @@ class Held:
 
     def __exit__(self, *_: object) -> None:
         self._let_go()
+        self._unsent.of[self._holder] -= self._arrived
+        if not self._unsent.of[self._holder]:
+            del self._unsent.of[self._holder]
 
 
 async def send_answer(response: Response, scope: Scope, send: Send) -> None:

@@ -29,6 +29,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from visual_memory.protocol import MESSAGE_BYTES
+from visual_memory.scopes import CALLS, READ
 from visual_memory_service import errors
 from visual_memory_service.access.callers import Caller, Callers
 from visual_memory_service.config import Bounds
@@ -270,6 +271,8 @@ class Gateway:
 
     async def _answered(self, found: Found, sent: Sent, request: Request, held: Held) -> Response:
         data = await self._made(found, sent, request)
+        if self._callers.needs_keys and READ in CALLS[found.route.call].scopes:
+            held.arrive(len(data), self._caller(request).key.name)
         await held.hold(len(data))
         async with self._in_turn(len(data), request) as do:
             body = await do(to_json, found.route.response, data)

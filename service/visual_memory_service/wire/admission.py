@@ -13,6 +13,7 @@ from visual_memory_service.config import Bounds
 from visual_memory_service.errors import ClientSilent, Overloaded, ServerStopping, TooLarge
 
 HOLDS = 3  # times the size of a message: as received, as parsed, and as the values made of it
+ANSWER_HOLDS = 2  # times the size of an answer: as made, and as gRPC sends it
 LOOK_SECONDS = 1.0
 PRESSED_SECONDS = 5.0  # of silence, if other calls wait for what its end would free
 SMALL_BYTES = 65_536  # messages up to this size are never refused: calls_max limits them
@@ -137,17 +138,30 @@ class AdmissionControl:
         """
         if size > self._bounds.message_bytes_max:
             raise TooLarge(size, self._bounds.message_bytes_max)
-        holds, most = HOLDS * size, self._bounds.pending_bytes_max
+        if size > SMALL_BYTES:
+            self._check_room(call, HOLDS * size)
+        self._hold(call, HOLDS * size)
+
+    def reserve_answer(self, call: AdmittedCall, size: int, *, may_refuse: bool) -> None:
+        """Have a call hold the bytes of a large answer of ``size`` in place of its message.
+
+        Raises Overloaded if it ``may_refuse``.
+        """
+        if may_refuse:
+            self._check_room(call, ANSWER_HOLDS * size)
+        self._hold(call, ANSWER_HOLDS * size)
+
+    def _check_room(self, call: AdmittedCall, holds: int) -> None:
+        """Raise Overloaded if there is no room for a call to hold so many bytes."""
+        most = self._bounds.pending_bytes_max
         others = self._pending_bytes - call.held
         own = self._held_by[call.holder] - call.held
-        if size > SMALL_BYTES:
-            if call.holder is not None and own and own + holds > SHARE * most:
-                self._refused[call.holder] = holds, time.monotonic()
-                raise Overloaded(int(SHARE * most), call.holder)
-            if others and others + holds > most:
-                self._refused[None] = holds, time.monotonic()
-                raise Overloaded(most)
-        self._hold(call, holds)
+        if call.holder is not None and own and own + holds > SHARE * most:
+            self._refused[call.holder] = holds, time.monotonic()
+            raise Overloaded(int(SHARE * most), call.holder)
+        if others and others + holds > most:
+            self._refused[None] = holds, time.monotonic()
+            raise Overloaded(most)
 
     def _hold(self, call: AdmittedCall, holds: int) -> None:
         self._pending_bytes += holds - call.held

@@ -65,28 +65,28 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             )
 
         # To gRPC all requests are streams, so that a call decides when its message is received.
-        if handler.response_streaming:
-            make, around = grpc.stream_stream_rpc_method_handler, with_answers
-        else:
-            make, around = grpc.stream_unary_rpc_method_handler, with_one_answer
         behaviour = (
             handler.unary_unary
             or handler.unary_stream
             or handler.stream_unary
             or handler.stream_stream
         )
-        return make(
-            around(begin, behaviour),
-            response_serializer=handler.response_serializer,
-        )
+        serialize = handler.response_serializer
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                with_answers(begin, behaviour), response_serializer=serialize
+            )
+        return grpc.stream_unary_rpc_method_handler(with_one_answer(begin, behaviour, serialize))
 
 
-def with_one_answer(begin: Begin, behaviour: Any) -> Any:
-    """Return a gRPC method that answers once: ``behaviour`` in a call scope."""
+def with_one_answer(begin: Begin, behaviour: Any, serialize: Callable[[Any], bytes]) -> Any:
+    """Return a gRPC method that answers once: ``behaviour`` in a call scope, serialized."""
 
-    async def answered(_: AsyncIterator[bytes], context: Any) -> Any:
+    async def answered(_: AsyncIterator[bytes], context: Any) -> bytes:
         async with begin(context) as call:
-            return await behaviour(await call.read(), context)
+            answer = serialize(await behaviour(await call.read(), context))
+            call.messages.hold_answer(len(answer))
+            return answer
 
     return answered
 

@@ -70,6 +70,7 @@ class Messages:
         self._admitted, self._told_room = False, False
         self._named = False  # once the message that names memories has come
         self._key_found = time.monotonic()
+        self._answer_bytes = 0  # if they are many
         self._reading, self._answering, self._unanswered = False, False, 0
 
     async def read(self, caller: Caller | None) -> Any:
@@ -277,6 +278,15 @@ class Messages:
                 self._unanswered = max(self._unanswered - 1, 0)
             self._note()
 
+    def hold_answer(self, size: int) -> None:
+        """Hold the bytes of the one answer, if they are many, until its client has read it.
+
+        Raises Overloaded if there is no room, unless the call may have written something.
+        """
+        if self._admitted and size > SMALL_BYTES:
+            self._admission.reserve_answer(self, size, may_refuse=self._method.only_reads)
+            self._answer_bytes = size
+
     def _note(self) -> None:
         """Tell admission control if the client is silent; a client that awaits an answer is not."""
         silent = self._answering or (self._reading and not self._owed())
@@ -307,10 +317,18 @@ class Messages:
             self._key_found = now
 
     def close(self) -> None:
-        """Give back what the call held."""
+        """Give back what the call held, of a large answer once its client has read it."""
         if not self._admitted:
             return
         self._admitted = False
+        if self._answer_bytes:
+            self.patience = PRESSED_SECONDS + self._answer_bytes / BYTES_PER_SECOND_MIN
+            self._admission.note(self, silent=True)
+            self._context.add_done_callback(lambda _: self._give_back())
+        else:
+            self._give_back()
+
+    def _give_back(self) -> None:
         self._admission.note(self, silent=False)
         if self.held < LARGE_BYTES:
             self._admission.release(self)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Self
 
-from visual_memory.scopes import CALLS, INFERENCE, PERMITS, SCOPES, Call
+from visual_memory.scopes import CALLS, INFERENCE, PERMITS, READ, SCOPES, Call
 from visual_memory_service.access.callers import ANYBODY, Caller, Callers
 from visual_memory_service.access.keys import Key
 from visual_memory_service.errors import OtherMemories, WrongScope
@@ -70,6 +70,11 @@ class Method:
     def is_admitted(self) -> bool:
         """True if its calls wait for room; others are told under any load, and small."""
         return self.is_ours and not self.is_open
+
+    @property
+    def only_reads(self) -> bool:
+        """True if its calls change nothing."""
+        return READ in self.needs.scopes
 
     @property
     def may_take_long(self) -> bool:

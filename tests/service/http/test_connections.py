@@ -37,6 +37,7 @@ from visual_memory_service.access.key_file import KeyFile
 from visual_memory_service.access.keys import Key
 from visual_memory_service.access.limits import parse_limits
 from visual_memory_service.config import Bounds, Settings
+from visual_memory_service.errors import Overloaded
 from visual_memory_service.http import accepting, answers
 from visual_memory_service.http import server as http_server
 from visual_memory_service.http.accepting import Acceptor
@@ -315,6 +316,12 @@ def test_few_answers_are_held_at_once() -> None:
         assert unsent.bytes == 0
         with answers.Held(unsent) as alone:
             await alone.hold(5_000_000)
+        with answers.Held(unsent) as own, answers.Held(unsent) as more:
+            own.arrive(400_000, "a")
+            with pytest.raises(Overloaded, match='the key "a" may hold 500000'):
+                more.arrive(200_000, "a")
+            more.arrive(200_000, "b")
+        assert not unsent.of
 
     asyncio.run(held())
 

@@ -31,24 +31,26 @@ PICTURES = [to_picture(seed) for seed in range(4)]
 
 
 @pytest.fixture(scope="module")
-def pets(web: WebServer) -> str:
+def pets(web: WebServer) -> Iterator[str]:
     """A memory of vectors."""
     web.done("POST", "/v1/memories", {"name": "pets", "dimension": 16})
     entries = [{"id": f"{at}", "label": "abcd"[at % 4]} for at in range(len(ROWS))]
     document = {"entries": entries, "vectors": ROWS.tolist()}
     web.done("POST", "/v1/memories/pets/entries:insert", document)
-    return "pets"
+    yield "pets"
+    web.done("DELETE", "/v1/memories/pets")  # these tests may not be one after another
 
 
 @pytest.fixture(scope="module")
-def album(web: WebServer) -> str:
+def album(web: WebServer) -> Iterator[str]:
     """A memory of pictures, as they were sent in parts."""
     document = {"name": "album", "embedder": "efficientnet-lite0", "storeImages": True}
     web.done("POST", "/v1/memories", document)
     entries = [{"id": f"{at}", "label": "xy"[at % 2]} for at in range(len(PICTURES))]
     body, kind = in_parts({"entries": entries}, *PICTURES)
     web.done("POST", "/v1/memories/album/entries:insert", body=body, content_type=kind)
-    return "album"
+    yield "album"
+    web.done("DELETE", "/v1/memories/album")
 
 
 def as_told(message: Any) -> Any:

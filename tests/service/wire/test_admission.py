@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from tests.conftest import refusal, to_batch, to_vectors
 import visual_memory
 from visual_memory import errors
 from visual_memory.v1 import service_pb2 as pb
+from visual_memory.v1 import service_pb2_grpc
 from visual_memory_service.config import Bounds
 from visual_memory_service.errors import Overloaded, ServerStopping, TooLarge
 from visual_memory_service.wire.admission import (
@@ -480,3 +482,67 @@ def test_a_client_that_stood_still_for_longer_goes_on(start: Start, tmp_path: Pa
 
     assert last == "20000 20000"
     assert client.returncode == 0
+
+
+class Stalled:
+    """A proxy to a server, which passes on no answers once it is ``stalled``."""
+
+    def __init__(self, server: str) -> None:
+        host, port = server.rsplit(":", 1)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_connection((host, int(port)))
+        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self._client: socket.socket | None = None
+        self.stalled = threading.Event()
+        threading.Thread(target=self._pass_on, daemon=True).start()
+
+    def _pass_on(self) -> None:
+        self._client, _ = self._listening.accept()
+        threading.Thread(target=self._answer, args=(self._client,), daemon=True).start()
+        with suppress(OSError):
+            while data := self._client.recv(65_536):
+                self._server.sendall(data)
+
+    def _answer(self, client: socket.socket) -> None:
+        with suppress(OSError):
+            while (data := self._server.recv(4096)) and not self.stalled.is_set():
+                client.sendall(data)
+
+    def close(self) -> None:
+        for each in filter(None, (self._listening, self._client, self._server)):
+            each.close()
+
+
+def test_an_answer_that_is_not_read_counts_and_makes_room_for_others(
+    start: Start, tmp_path: Path
+) -> None:
+    server = with_settings(start, tmp_path, pending_bytes_max=15 << 20)
+    server.stub.CreateMemory(pb.CreateMemoryRequest(name="points", dimension=2))
+    batch = to_batch(np.random.default_rng(0).normal(size=(100, 2)), [f"{n}" for n in range(100)])
+    server.stub.InsertEntries(pb.InsertEntriesRequest(memory="points", batch=batch))
+    stalled = Stalled(server.address)
+    question = pb.SearchRequest(
+        memory="points", k=100, vectors=to_vectors(np.random.default_rng(1).normal(size=(4000, 2)))
+    )
+    options = [("grpc.max_receive_message_length", -1)]
+    with grpc.insecure_channel(stalled.address, options=options) as channel:
+        stub: Any = service_pb2_grpc.VisualMemoryStub(channel)
+        assert stub.GetMemory(pb.GetMemoryRequest(name="points")).count == 100
+        stalled.stalled.set()
+        unread = stub.Search.future(question, metadata=said(question.ByteSize()))
+        time.sleep(3)
+        large, refused, end = search_for(100), set[str](), time.monotonic() + 40
+        while time.monotonic() < end:
+            try:
+                server.stub.Search(large, metadata=said(large.ByteSize()))
+                break
+            except grpc.RpcError as error:
+                refused.add(errors.from_rpc(error, "").reason)
+            time.sleep(0.25)
+        assert not unread.done()
+        unread.cancel()
+    stalled.close()
+
+    assert refused == {"OVERLOADED"}
+    assert time.monotonic() < end
+    assert server.stub.GetMemory(pb.GetMemoryRequest(name="points")).count == 100

@@ -89,7 +89,7 @@ class CallScope:
                 caller.set(self._caller)
             return await self.messages.read(self._caller)
         except REFUSALS as refusal:
-            if not self._counted and self._method.is_admitted:  # others hold what has come
+            if not (self._counted or self._method.is_open):  # which hold what has come
                 clear_frames(refusal)  # which may hold a message
                 self._refused = type(refusal).__name__
                 await self._wait()
@@ -154,7 +154,7 @@ class CallScope:
             name, metadata = self._method.full_name, self._context.invocation_metadata() or ()
             who, ended = call["principal"], self._began + seconds
             self._trace(Ended(name, self._began, ended, status, who, self._timeline, metadata))
-        tell = self._log.info if self._method.is_admitted else self._log.debug  # anybody may ask
+        tell = self._log.debug if self._method.is_open else self._log.info  # anybody may ask
         if error is None:
             self._log.debug("answered", **call)
         elif isinstance(error, REFUSALS):

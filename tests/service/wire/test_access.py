@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -235,6 +237,27 @@ def test_health_is_told_to_all_and_reflection_to_keys(keys: Keys) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         ProtoReflectionDescriptorDatabase(channel).get_services()
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_strangers_who_ask_for_reflection_wait_too(keys: Keys) -> None:
+    method: Any = keys.server.channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    )
+    over = time.monotonic() + 2
+
+    def refused(_: int) -> int:
+        came = 0
+        while time.monotonic() < over:
+            with pytest.raises(grpc.RpcError):
+                list(method(iter([b""]), timeout=30))
+            came += 1
+        return came
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(32) as threads:
+        came = sum(threads.map(refused, range(32)))
+
+    assert came <= 200 * (time.monotonic() - began) + 200 + 32
 
 
 def test_what_is_public_needs_no_key(start: Callable[..., Server], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import re
 import resource
 import socket
 import ssl
+import statistics
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -394,17 +395,19 @@ def test_large_documents_of_one_key_keep_no_others_waiting(
 def test_strangers_wait_and_others_do_not(path: str, status: int, tmp_path: Path) -> None:
     key = add(tmp_path / "data", "ann", "admin")
     web = WebServer(tmp_path / "data", "--erasure", "files")
-    over, answered = threading.Event(), list[bytes]()
+    over, answered, waits = threading.Event(), list[bytes](), list[float]()
 
     async def ask_on(host: str, port: str) -> None:
         head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAPI-Key: none\r\n\r\n".encode()
         reader, writer = await asyncio.open_connection(host, int(port))
         with closing(writer):
             while True:
+                asked = time.monotonic()
                 writer.write(head)
                 answered.append(await reader.readuntil(b"\r\n\r\n"))
                 (length,) = re.findall(rb"content-length: (\d+)", answered[-1])
                 await reader.readexactly(int(length))
+                waits.append(time.monotonic() - asked)
 
     async def strangers() -> None:
         asking = [asyncio.create_task(ask_on(*web.web.split(":"))) for _ in range(900)]
@@ -420,13 +423,15 @@ def test_strangers_wait_and_others_do_not(path: str, status: int, tmp_path: Path
     thread.start()
     try:
         time.sleep(4)
-        asked = time.monotonic()
+        before, asked = len(waits), time.monotonic()
         for asks, told in (("/v1/memories", 200), ("/v1/memories?a=b", 400)):
             honest.request("GET", asks, headers=with_key(key))
             assert read(honest).status == told
         seconds = time.monotonic() - asked
         paced = 200 * (time.monotonic() - began) + 200
         came = len(answered)
+        time.sleep(1)
+        waited = statistics.median(waits[before:])
     finally:
         over.set()
         thread.join()
@@ -435,7 +440,7 @@ def test_strangers_wait_and_others_do_not(path: str, status: int, tmp_path: Path
     assert web.end() == 0
     assert {int(each.split()[1]) for each in answered} == {status}
     assert 200 <= came <= paced
-    assert seconds < 3  # strangers wait for more than four
+    assert seconds < waited  # for both, where a stranger waits so long for one
 
 
 def test_a_client_that_hangs_up_cancels_its_call(keyed: tuple[WebServer, dict[str, str]]) -> None:

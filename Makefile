@@ -20,7 +20,10 @@ ROOM ?=
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
 # A test that hangs ends as failed, with the stacks of its threads.
 HANGS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
+STACKS := PYTHONFAULTHANDLER=1
 PYTEST := -m pytest -q -rs --numprocesses $(WORKERS) --dist worksteal $(HANGS)
+# The functions whose tests took more than 2.7 s together, with servers, clocks or many cases.
+LONG := tests/long.txt
 GROUPS ?=
 IMAGES ?=
 DATA ?= ../shared/data
@@ -28,7 +31,7 @@ WORK ?= benchmark-runs
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test check fix floors floors-client newest mutants bench scan many guarded test-gpu beside disk curation decisions peers compare distances report report-page durability damage pictures foreign fuzz wheel deploy-check reference stubs wire-lock clean
+.PHONY: install hooks demo test test-long check fix floors floors-client newest mutants bench scan many guarded test-gpu beside disk curation decisions peers compare distances report report-page durability damage pictures foreign fuzz wheel deploy-check reference stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -52,9 +55,13 @@ hooks: $(INSTALLED)
 demo: $(SERVER)
 	$(BIN)/visual-memory demo $${IMAGES:+--images "$$IMAGES"}
 
-# All tests, or those of one room: make test ROOM=index/votes
+# All tests but the long ones; all of one room: make test ROOM=index/votes
 test: $(INSTALLED)
-	PYTHONFAULTHANDLER=1 $(BIN)/python $(PYTEST) $(TESTS) $(addprefix tests/,$(ROOM))
+	$(STACKS) $(BIN)/python $(PYTEST) $(if $(TESTS)$(ROOM),$(TESTS) $(addprefix tests/,$(ROOM)),@$(LONG))
+
+test-long: $(INSTALLED)
+	sed 's/^--deselect=//' $(LONG) > $(VENV)/long.txt
+	$(STACKS) $(BIN)/python $(PYTEST) @$(VENV)/long.txt
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -22,7 +22,7 @@ WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 3 / 2)))
 HANGS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 STACKS := PYTHONFAULTHANDLER=1
 PYTEST := -m pytest -q -rs --numprocesses $(WORKERS) --dist worksteal $(HANGS)
-# The functions whose tests took more than 2.7 s together, with servers, clocks or many cases.
+# The functions whose tests took more than 2 s together, with servers, clocks or many cases.
 LONG := tests/long.txt
 GROUPS ?=
 IMAGES ?=

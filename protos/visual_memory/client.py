@@ -28,8 +28,9 @@ from visual_memory._messages.pace import FIRST_ITEMS, Pace
 from visual_memory._transport import backups as _backups
 from visual_memory._transport.blocking import Transport, long_running, with_dry_run
 from visual_memory._transport.connection import Endpoint, endpoint, secured
+from visual_memory._transport.embedded import EmbeddedServer
 from visual_memory._transport.imports import Import, Progress
-from visual_memory.errors import Error, InvalidArgument, NotFound
+from visual_memory.errors import Error, InvalidArgument, NotFound, refuse
 from visual_memory.proofs.audit import Log, unknown_memory
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ POLL_SECONDS = 0.02
 
 
 def connect(
-    target: str,
+    target: str | None = None,
     *,
     api_key: str | None = None,
     tls: bool = False,
@@ -55,6 +56,10 @@ def connect(
 ) -> Client:
     """Return a client of the server at ``target``, HOST:PORT, which connects with the first call.
 
+    Without a target a server is started for this client alone, which takes about a second. Its
+    memories are in a temporary folder, and gone once the client is closed or the program ends. It
+    needs the extra ``cpu`` or ``gpu``; if it does not start, FailedPrecondition says why.
+
     ``api_key`` is sent with each call as a bearer token. With ``tls`` the connection is encrypted,
     and the server's certificate must be of a CA that gRPC knows, or of ``root_certificates``, which
     mean TLS, too. ``client_certificate`` and its ``client_key``, without a password, are for a
@@ -64,14 +69,19 @@ def connect(
     5 s. Every call may raise ``Error`` and its subclasses.
     """
     secure = secured(tls, root_certificates, certificate=client_certificate, private_key=client_key)
-    return Client(endpoint(target, api_key, secure, timeout))
+    if target is not None:
+        return Client(endpoint(target, api_key, secure, timeout))
+    if api_key is not None or secure is not None:
+        refuse("target", "must be given with a key or certificates, which are for a server there")
+    server = EmbeddedServer()
+    return Client(endpoint(server.target, None, None, timeout), server)
 
 
 class Client:
     """A connection to one server, opened by ``connect``, closed by ``close`` or ``with``."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._transport = Transport(endpoint)
+    def __init__(self, endpoint: Endpoint, server: EmbeddedServer | None = None) -> None:
+        self._transport, self._server = Transport(endpoint), server
         self._known_server: types.ServerInfo | None = None
         # By memory, method and contents.
         self._paces = defaultdict[tuple[str, str, str], Pace](partial(Pace, endpoint.timeout))
@@ -83,11 +93,21 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Client of {self._transport.endpoint.target}>"
+        return f"<Client of {self.target}>"
 
     def close(self) -> None:
-        """Close the connection; calls in other threads are cancelled."""
+        """Close the connection; calls in other threads are cancelled.
+
+        A server that was started for this client ends, and its memories are gone.
+        """
         self._transport.close()
+        if self._server is not None:
+            EmbeddedServer.end(self._server)
+
+    @property
+    def target(self) -> str:
+        """The server's address, HOST:PORT."""
+        return self._transport.endpoint.target
 
     def server_info(self) -> types.ServerInfo:
         """Return the server's release, limits, embedders and public keys."""
@@ -324,8 +344,8 @@ class Memory:
 
     def insert(
         self,
-        *,
         images: SomeImages | None = None,
+        *,
         vectors: ArrayLike | None = None,
         labels: Iterable[str],
         ids: Iterable[str] | None = None,
@@ -436,8 +456,8 @@ class Memory:
 
     def classify(
         self,
-        *,
         images: Images | None = None,
+        *,
         vectors: ArrayLike | None = None,
         k: int | None = None,
         voting: str | None = None,
@@ -522,8 +542,8 @@ class Memory:
 
     def search(
         self,
-        *,
         images: Images | None = None,
+        *,
         vectors: ArrayLike | None = None,
         k: int = 50,
         filter: str | None = None,
@@ -623,8 +643,8 @@ class Memory:
 
     def explain(
         self,
-        *,
         images: Images | None = None,
+        *,
         vectors: ArrayLike | None = None,
         k: int | None = None,
         voting: str | None = None,

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from google.protobuf.message import Message
 
+from visual_memory._messages.arrays import is_array, to_numpy
 from visual_memory._messages.fields import strings
 from visual_memory._messages.images import (
+    Accepted,
     Image,
     Images,
     SomeImages,
+    accept,
     dimensions,
-    is_one_image,
     load,
     measure,
+    refuse_one_image,
 )
 from visual_memory.errors import refuse
 from visual_memory.types import Limits
@@ -42,18 +45,16 @@ class Pictures:
     name = "images"
 
     def __init__(self, images: SomeImages, *, optional: bool = False) -> None:
-        if is_one_image(images):
-            refuse("images", "must be a list, but is a single image: give images=[image]")
+        refuse_one_image(images)
         if not isinstance(images, Iterable):
             refuse("images", f"must be a list, but is {images!r:.80}")
-        given = cast("list[Image]", list(images))
-        if not given:
-            refuse("images", "must not be empty")
-        self._sizes = [
-            0 if optional and image is None else measure(image, f"images[{i}]")
-            for i, image in enumerate(given)
+        self._images: list[Accepted] = [
+            b"" if optional and image is None else accept(cast("Image", image), f"images[{i}]")
+            for i, image in enumerate(images)
         ]
-        self._images = [b"" if image is None else image for image in given]
+        if not self._images:
+            refuse("images", "must not be empty")
+        self._sizes = [measure(image, f"images[{i}]") for i, image in enumerate(self._images)]
         self._loaded: dict[int, bytes] = {}
         self.bytes_known = sum(self._sizes)
 
@@ -109,7 +110,7 @@ class Rows:
 
         self.name = name
         try:
-            self._vectors = np.asarray(vectors)
+            self._vectors = to_numpy(vectors, name) if is_array(vectors) else np.asarray(vectors)
         except ValueError:
             refuse(name, "must be rows of the same length")
         shape = self._vectors.shape

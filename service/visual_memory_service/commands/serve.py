@@ -5,10 +5,15 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
 from argparse import Namespace
 from contextlib import suppress
 from dataclasses import fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+from types import FrameType
 from typing import NoReturn
 
 from visual_memory.terminal.arguments import SERVER, VARIABLES, Commands, add, check_environment
@@ -33,12 +38,19 @@ NUMBERS = {  # settings that are one number, with what they say
     "idle_seconds": "how long a client may be silent in a call",
     "drain_seconds": "how long calls under way may take after SIGTERM",
 }
+READ_BYTES = 1 << 12
 TURN_SECONDS = 0.001  # of a thread of Python while others wait: a call waits for several
 
 
 def add_to(commands: Commands) -> None:
     parser = add(commands, "serve", "run the server for the memories of a folder")
-    add_path(parser, "--data", "DIR", "the folder of the memories; created if missing")
+    to = parser.add_mutually_exclusive_group()
+    add_path(to, "--data", "DIR", "the folder of the memories; created if missing")
+    to.add_argument(
+        "--temporary",
+        action="store_true",
+        help="make a folder, serve it until standard input ends, and delete it then",
+    )
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help=f"default: {SERVER}; port 0 is any free one"
     )
@@ -148,6 +160,20 @@ def add_to(commands: Commands) -> None:
 def serve(options: Namespace) -> NoReturn:
     """Serve until SIGTERM or SIGINT, then end the process. Raises Refused, WrongUsage."""
     server_libraries.need("a server")
+    if options.temporary:
+        with TemporaryDirectory(prefix="visual-memory-") as folder:
+            options.data = Path(folder)
+            signal.signal(signal.SIGTERM, leave)  # until the server has started
+            Thread(target=stop_with_input, daemon=True).start()
+            serve_folder(options)
+    else:
+        serve_folder(options)
+    # All is closed; freeing all modules one by one would only delay the start of the next server.
+    os._exit(0)
+
+
+def serve_folder(options: Namespace) -> None:
+    """Serve a data folder until SIGTERM or SIGINT. Raises Refused, WrongUsage."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads of PyTorch must not spin
     check_environment([*VARIABLES, *config.VARIABLES])
     given = {name: getattr(options, name) for name in config.KINDS}
@@ -180,8 +206,19 @@ def serve(options: Namespace) -> NoReturn:
     except OSError as error:
         problem = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
         raise Refused(f"{settings.data} cannot be the data folder: {problem or error}.") from None
-    # All is closed; freeing all modules one by one would only delay the start of the next server.
-    os._exit(0)
+
+
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Signal handler that exits with clean-up."""
+    sys.exit(0)
+
+
+def stop_with_input() -> None:
+    """Wait for the end of standard input, and stop this process as SIGTERM does."""
+    with suppress(OSError):  # there is none
+        while os.read(0, READ_BYTES):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class StandardError:

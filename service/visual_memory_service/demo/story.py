@@ -9,7 +9,6 @@ import time
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import NoReturn
 
@@ -24,7 +23,6 @@ from visual_memory_service.console.arguments import add_path, in_filter
 from visual_memory_service.demo.outcome import Answers, K, Log, Outcome
 from visual_memory_service.demo.page import page_path, write_page
 from visual_memory_service.demo.pictures import Collection, collect
-from visual_memory_service.demo.server import running_server
 from visual_memory_service.pictures.pictures import Picture
 
 NEIGHBORS = 8
@@ -55,24 +53,23 @@ def demo(options: Namespace) -> None:
     """Run the demo and write its page. Raises Refused if a claim does not hold."""
     server_libraries.need("the demo")
     signal.signal(signal.SIGTERM, leave)
-    with TemporaryDirectory(prefix="visual-memory-demo-") as folder:
-        collection = collect(options.images)
-        if collection.remarks:
-            print(*map(printable, collection.remarks), sep="\n", file=sys.stderr)
-        page = page_path(options.output)
-        log = Log()
-        log.say(
-            "Pictures",
-            f"{collection.title}: {len(collection.seen)} classes, "
-            f"{plural(collection.count, 'picture')}, one in five kept for asking",
-        )
-        began = time.perf_counter()
-        with running_server(Path(folder)) as target, visual_memory.connect(target) as client:
-            memory = client.create_memory("demo")
-            ready = time.perf_counter() - began
-            log.say("Server", f"on {target}, ready in {ready:.1f} s, gone when this ends")
-            outcome = run_steps(log, collection, memory)
-        write_page(page, log, collection, outcome)
+    collection = collect(options.images)
+    if collection.remarks:
+        print(*map(printable, collection.remarks), sep="\n", file=sys.stderr)
+    page = page_path(options.output)
+    log = Log()
+    log.say(
+        "Pictures",
+        f"{collection.title}: {len(collection.seen)} classes, "
+        f"{plural(collection.count, 'picture')}, one in five kept for asking",
+    )
+    began = time.perf_counter()
+    with visual_memory.connect() as client:
+        memory = client.create_memory("demo")
+        ready = time.perf_counter() - began
+        log.say("Server", f"on {client.target}, ready in {ready:.1f} s, gone when this ends")
+        outcome = run_steps(log, collection, memory)
+    write_page(page, log, collection, outcome)
     log.say("Page", str(page))
     check(outcome, collection.held_back)
 

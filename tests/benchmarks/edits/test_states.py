@@ -161,8 +161,8 @@ def test_softening_nothing_is_of_no_size(client: visual_memory.Client) -> None:
 class Meddled(visual_memory.Memory):
     """A memory that someone else writes to at every query."""
 
-    def classify(self, **question: Any) -> list[visual_memory.Decision]:
-        decisions = super().classify(**question)
+    def classify(self, *images: Any, **question: Any) -> list[visual_memory.Decision]:
+        decisions = super().classify(*images, **question)
         self.insert(vectors=np.eye(DEALT.memory.vectors.shape[1])[:1], labels=["bear"])
         return decisions
 

@@ -20,7 +20,6 @@ from PIL import Image
 from visual_memory import Decision, Neighbors
 from visual_memory.terminal.refused import Refused
 from visual_memory_embedders.images.images import KINDS
-from visual_memory_service.demo import server as demo_server
 from visual_memory_service.demo.outcome import Answers, Outcome
 from visual_memory_service.demo.pictures import CALTECH, by_class
 from visual_memory_service.demo.story import check
@@ -252,32 +251,6 @@ def test_when_it_is_ended_its_server_ends_too(
     assert process.returncode == 128 + number
     assert "Traceback" not in complaints
     assert_nothing_is_left(tmp_path, said)
-
-
-def test_a_server_that_does_not_get_ready_is_not_waited_for_without_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(demo_server, "READY_SECONDS", 0.5)
-    (tmp_path / "log").write_text("")
-    with (
-        subprocess.Popen(
-            [sys.executable, "-c", "import time; time.sleep(60)"], stdout=subprocess.PIPE, text=True
-        ) as silent,
-        pytest.raises(Refused, match=r"The demo's server did not start\."),
-    ):
-        demo_server.address(silent, str(tmp_path / "log"))
-
-    assert silent.returncode == -signal.SIGKILL
-
-
-def test_a_server_that_cannot_start_says_why_in_its_own_words(tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("no folder")
-
-    with (
-        pytest.raises(Refused, match="data cannot be the data folder: "),
-        demo_server.running_server(tmp_path),
-    ):
-        pass
 
 
 def outcome() -> Outcome:

@@ -122,5 +122,7 @@ def http_of(
     from visual_memory_service.http.gateway import Gateway
     from visual_memory_service.http.server import HttpServer
 
-    gateway = Gateway(lambda: listener.socket, callers, settings.http_origins, settings)
+    gateway = Gateway(
+        lambda: listener.socket, callers, settings.http_origins, settings, settings.public
+    )
     return HttpServer(settings, gateway, certificates)

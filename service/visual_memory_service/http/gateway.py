@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.resources import files
 from ipaddress import ip_address
@@ -51,7 +51,7 @@ from visual_memory_service.status import (
 from visual_memory_service.wire.admission import SMALL_BYTES
 from visual_memory_service.wire.calls import PAUSE, clear_frames
 from visual_memory_service.wire.connections import most_connections
-from visual_memory_service.wire.methods import CERTIFICATE_NAMES
+from visual_memory_service.wire.methods import CERTIFICATE_NAMES, PUBLIC
 
 CONVERTED_AT_ONCE = 2  # large documents, which keep Python busy
 AT_ONCE_BYTES = 4096  # of a document that is converted before a thread would begin
@@ -81,7 +81,7 @@ class Gateway:
     """Answers HTTP requests by calls on the gRPC ``socket`` of this server, which may change.
 
     Pages of other sites than ``origins`` may not call; without keys, neither may those that reach
-    the server by a name other than localhost.
+    the server by a name other than localhost. With keys, only what is ``public`` needs none.
     """
 
     def __init__(
@@ -90,9 +90,10 @@ class Gateway:
         callers: Callers,
         origins: tuple[str, ...],
         bounds: Bounds,
+        public: Collection[str] = (),
     ) -> None:
         self._socket, self._callers = socket, callers
-        self._origins, self._bounds = origins, bounds
+        self._origins, self._bounds, self._public = origins, bounds, public
         self._routes = make_routes()
         self._described = files(__package__).joinpath("openapi.json").read_bytes()
         self._fixed = {"/openapi.json": self._describe, "/healthz": self._health}
@@ -218,6 +219,8 @@ class Gateway:
         sending = None
         if sent.length <= SMALL_BYTES:
             message = await self._read_soon(found, sent, request)
+            if PUBLIC.get(found.route.call) not in self._public:
+                self._caller(request)  # to refuse a stranger here costs less than by gRPC
             metadata.append((MESSAGE_BYTES, str(len(message))))
             call = self._channel().unary_unary(path)(message, metadata=metadata)
         else:

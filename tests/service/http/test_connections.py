@@ -422,7 +422,9 @@ def test_strangers_wait_and_others_do_not(path: str, status: int, tmp_path: Path
     thread = threading.Thread(target=lambda: asyncio.run(strangers()))
     thread.start()
     try:
-        time.sleep(4)
+        while len(waits) < 2 * 900:  # what all asked at once is over, and each waits for its turn
+            assert time.monotonic() - began < SECONDS
+            time.sleep(0.01)
         before, asked = len(waits), time.monotonic()
         for asks, told in (("/v1/memories", 200), ("/v1/memories?a=b", 400)):
             honest.request("GET", asks, headers=with_key(key))
@@ -440,7 +442,7 @@ def test_strangers_wait_and_others_do_not(path: str, status: int, tmp_path: Path
     assert web.end() == 0
     assert {int(each.split()[1]) for each in answered} == {status}
     assert 200 <= came <= paced
-    assert seconds < waited  # for both, where a stranger waits so long for one
+    assert seconds < min(3, waited)  # for both, where a stranger waits so long for one
 
 
 def test_a_client_that_hangs_up_cancels_its_call(keyed: tuple[WebServer, dict[str, str]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from visual_memory.errors import AlreadyExists, refuse
+
+SECRET = re.compile(r"vm_[0-9a-f]{12}_|-----BEGIN ")  # a key of a caller, or PEM
 
 
 def file_size(file: str | os.PathLike[str], field: str) -> int:
@@ -40,6 +43,13 @@ def check_path(file: str | os.PathLike[str], field: str) -> None:
     A descriptor is refused, too, although ``open`` would accept it.
     """
     name = os.fspath(file) if isinstance(file, str | os.PathLike) else None
+    if isinstance(name, str) and SECRET.search(name):
+        refuse(
+            field,
+            "must be the path of a file, but is what such a file holds, which is not shown here: "
+            "a key goes into api_key, or for commands into VISUAL_MEMORY_API_KEY; PEM is given as "
+            "bytes",
+        )
     if not isinstance(name, str) or "\0" in name:
         refuse(field, f"must be the path of a file, but is {file!r:.80}")
 

@@ -176,8 +176,8 @@ def connect(options: Namespace) -> visual_memory.Client:
             timeout=options.timeout,
         )
     except visual_memory.InvalidArgument as error:
-        ((field, wish),) = error.field_violations
-        raise Refused(f"{origin(field, options)} {wish}.") from None
+        ((field, _),) = error.field_violations
+        raise Refused(f"{origin(field, options)}{error.message.removeprefix(field)}") from None
 
 
 def origin(field: str, options: Namespace) -> str:

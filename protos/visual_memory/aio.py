@@ -53,9 +53,9 @@ def connect(
 ) -> Client:
     """Return a client of the server at ``target``, HOST:PORT, which connects with the first call.
 
-    Without a target a server is started for this client alone, which takes about a second. Its
-    memories are in a temporary folder, and gone once the client is closed or the program ends. It
-    needs the extra ``cpu`` or ``gpu``; if it does not start, FailedPrecondition says why.
+    Without a target a server is started for this client alone, and waited for. Its memories are in
+    a temporary folder, and gone once the client is closed or the program ends. It needs the extra
+    ``cpu`` or ``gpu``; if it does not start, FailedPrecondition says why.
 
     ``api_key`` is sent with each call as a bearer token. With ``tls`` the connection is encrypted,
     and the server's certificate must be of a CA that gRPC knows, or of ``root_certificates``, which

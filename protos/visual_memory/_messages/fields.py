@@ -14,6 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
+from visual_memory._messages.arrays import is_array, to_numpy
 from visual_memory.errors import refuse
 from visual_memory.types import Operation
 
@@ -218,7 +219,8 @@ def floats(vector: Any, path: str) -> list[float]:
     import numpy as np
 
     try:
-        array = np.asarray(vector, np.float32)
+        given = to_numpy(vector, path) if is_array(vector) else vector
+        array = np.asarray(given, np.float32)
     except (TypeError, ValueError):
         refuse(path, f"must be a vector of numbers, but is {vector!r:.80}")
     if array.ndim != 1 or not array.size:

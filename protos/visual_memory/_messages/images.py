@@ -82,9 +82,7 @@ def accept(image: Image, path: str) -> Accepted:
     if isinstance(image, str | os.PathLike) or is_pil(image):
         return image
     if is_readable(image):
-        image = image.read()
-        if not isinstance(image, bytes):
-            refuse(path, "is an open file that does not read bytes: open it with mode 'rb'")
+        image = read(image, path)
     if isinstance(image, bytes | bytearray | memoryview):
         if not len(image):
             refuse(path, "is empty: send the bytes of an image file")
@@ -93,6 +91,22 @@ def accept(image: Image, path: str) -> Accepted:
         return upright(to_numpy(image, path), path)
     kind = type(image).__name__
     refuse(path, f"must be a path, bytes, an open file, a PIL image or an array, but is a {kind}")
+
+
+def read(file: Readable, path: str) -> bytes:
+    """Return the rest of an open file.
+
+    Raises InvalidArgument, naming the field ``path``, if nothing is left, or it reads no bytes.
+    """
+    try:
+        data = file.read()
+    except (OSError, ValueError) as problem:  # ValueError of a closed one
+        refuse(path, f"cannot be read ({problem})")
+    if not isinstance(data, bytes):
+        refuse(path, "is an open file that does not read bytes: open it with mode 'rb'")
+    if not data:
+        refuse(path, "is an open file with nothing left to read: if it was read, file.seek(0)")
+    return data
 
 
 def path_of(url: str, path: str) -> str:

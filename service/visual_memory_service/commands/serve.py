@@ -166,6 +166,7 @@ def serve(options: Namespace) -> NoReturn:
             signal.signal(signal.SIGTERM, leave)  # until the server has started
             Thread(target=stop_with_input, daemon=True).start()
             serve_folder(options)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the folder must go
     else:
         serve_folder(options)
     # All is closed; freeing all modules one by one would only delay the start of the next server.

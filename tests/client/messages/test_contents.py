@@ -37,9 +37,9 @@ def test_one_kind_of_contents_is_wanted(images: Any, vectors: Any, sentence: str
     assert caught.value.field_violations[0][0] == "images"
 
 
-@pytest.mark.parametrize("image", ["a.jpg", Path("a.jpg"), b"a", TINY, Image.new("RGB", (2, 2))])
+@pytest.mark.parametrize("image", ["a.jpg", Path("a.jpg"), b"a", Image.new("RGB", (2, 2))])
 def test_a_single_image_is_refused_with_the_way_out(image: Any) -> None:
-    with pytest.raises(InvalidArgument, match=r"give images=\[(image|array)\]"):
+    with pytest.raises(InvalidArgument, match=r"give images=\[image\]"):
         Pictures(image)
 
 

@@ -26,7 +26,7 @@ from visual_memory_service.console.arguments import (
     add_path,
 )
 from visual_memory_service.console.interrupted import report_running_operations
-from visual_memory_service.console.unlearning import outcome, remaining
+from visual_memory_service.console.unlearning import outcome, ram_holds_traces, remaining
 
 if TYPE_CHECKING:
     from visual_memory import Certificate
@@ -70,8 +70,9 @@ def unlearn(client: Client, options: Namespace) -> int:
     """Unlearn the entries that a file names and save the certificate; only preview without --apply.
 
     Ids that were erased before are skipped, so that the same file may be given again. Returns the
-    exit code: 1 if the certificate does not cover some of the ids. Raises Refused if an id neither
-    is stored nor was erased, unless --allow-missing is given.
+    exit code: 1 if the certificate does not cover some of the ids, or not the RAM although it was
+    searched. Raises Refused if an id neither is stored nor was erased, unless --allow-missing is
+    given.
     """
     if options.apply and not options.certificate:
         raise WrongUsage("the following arguments are required with --apply: --certificate")
@@ -117,6 +118,13 @@ def unlearn(client: Client, options: Namespace) -> int:
         code = 1
     if unknown and not options.allow_missing:
         say(*past_sentences([], unknown, unfinished), file=sys.stderr)
+        code = 1
+    if new and ram_holds_traces(new):
+        say(
+            "Traces of what was erased were found in the server's RAM again and again, so the "
+            "certificate does not cover RAM: restart the server, and note the time with it.",
+            file=sys.stderr,
+        )
         code = 1
     return code
 

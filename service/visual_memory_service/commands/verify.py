@@ -139,9 +139,11 @@ def print_verification(found: Verification, server: str | None) -> None:
     )
     if found.searched:
         traces = plural(found.looked_for, "trace")
-        clauses = f"{exception_clause(found)}{ram_clause(found)}"
-        say("", f"{traces} looked for afterwards, and none found{clauses}:")
+        exception = exception_clause(found)
+        say("", f"{traces} looked for afterwards, and none found{exception} in:")
         print_table(("where", "bytes"), [(each.where, each.bytes) for each in found.searched])
+        if clause := ram_clause(found):
+            say(f"{clause[0].upper()}{clause[1:]}.")
     else:
         say("", "Nothing was looked for afterwards.")
     say("", "Not covered:")

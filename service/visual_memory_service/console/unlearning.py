@@ -12,7 +12,8 @@ from visual_memory.terminal.refused import listed
 if TYPE_CHECKING:
     from visual_memory.proofs.certificate import Statement
 
-RAM_NOT_SEARCHED = "; RAM is not vouched for, and the certificate says why"
+RAM_NOT_SEARCHED = "RAM is not vouched for, and the certificate says why"
+RAM_HOLDS = "the server's RAM still holds traces, until the server ends"
 
 
 def outcome(statement: Statement) -> str:
@@ -20,12 +21,19 @@ def outcome(statement: Statement) -> str:
     places = [f"{place.where} ({place.bytes:,} bytes)" for place in statement.searched]
     if not places:
         return "nothing was looked for, and the certificate says why"
-    clauses = f"{exception_clause(statement)}{ram_clause(statement)}"
-    return f"nothing was found in {', '.join(places)}{clauses}"
+    ram = f"; {clause}" if (clause := ram_clause(statement)) else ""
+    return f"nothing was found in {', '.join(places)}{exception_clause(statement)}{ram}"
+
+
+def ram_holds_traces(statement: Statement) -> bool:
+    """Return True if RAM was searched until the server gave up, and something was still found."""
+    return statement.erasure == "files+memory" and len(statement.searched) == 1
 
 
 def ram_clause(statement: Statement) -> str:
-    """Return a clause that RAM is not vouched for, or "" if it was searched and is clean."""
+    """Return a clause on what RAM may hold, or "" if it is clean, or nothing was searched."""
+    if ram_holds_traces(statement):
+        return RAM_HOLDS
     return RAM_NOT_SEARCHED if len(statement.searched) == 1 else ""
 
 

@@ -28,8 +28,8 @@ ONLY_FILES = (
     "place, at the latest until the server ends."
 )
 STILL_HELD = (
-    "In the RAM of the server's process {} traces were found again and again, which other calls "
-    "or the program itself may hold; they are gone when the server ends at the latest."
+    "The RAM of the server's process: traces were found again and again ({} at last), which other "
+    "calls or the program itself may hold; they are gone when the server ends at the latest."
 )
 NOT_COVERED = (
     "Copies of the entries outside of this memory: other memories, exports, backups, clients, and "

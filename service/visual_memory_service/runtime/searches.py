@@ -115,7 +115,9 @@ class Searches:
         self._memory = memory
         self._waiting = deque[Asked]()
         self._expected, self._missing = 0, 0  # callers of the next batch, as its pause begins
-        self._stay = set[Asked]()  # what they asked last
+        self._stay = set[
+            Asked
+        ]()  # what they asked last; kept in a pause alone: an erasure would find it
         self._in_vain = 0  # pauses, one after another
         self._hasty = 0  # batches that do not wait
         self._searching = False
@@ -212,14 +214,15 @@ class Searches:
                 except Exception as error:  # such as of no memory
                     asked.fail(error)
         self._waiting.extend(asked for asked in batch if not asked.over)
-        last = (*batch, *self._waiting)
-        self._stay = {asked for asked in last if not asked.answer.cancelled()}
-        self._expected = min(TOGETHER, len(self._stay))
+        last = {*batch, *self._waiting}
+        stay = {asked for asked in last if not asked.answer.cancelled()}
+        self._expected = min(TOGETHER, len(stay))
         self._missing = self._expected - len(self._waiting)
         if self._hasty or self._missing <= 0:
             self._hasty = max(self._hasty - 1, 0)
             self._go_on()
             return
+        self._stay = stay
         seconds = min(now - began, SEARCH_SECONDS_MAX)
         self._came = now
         self._wait(seconds, now + PATIENCE * seconds)
@@ -237,6 +240,7 @@ class Searches:
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
+        self._stay = set()
         lacking = self._expected - len(self._waiting)
         self._in_vain = min(self._in_vain + 1, IN_VAIN_MAX) if lacking > self._missing / 2 else 0
         self._hasty = 2**self._in_vain - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 import uuid
 from collections.abc import Iterator
@@ -183,7 +184,7 @@ def test_what_holds_the_same_is_named_before_it_is_erased_and_in_the_proof(
     assert (told["also_in"], len(told["backups"])) == ([copy], 1)
     assert f" but what was also in {copy}.\n" in done
     assert stays in done
-    assert f"looked for afterwards, and none found but what was also in {copy}:\n" in verified
+    assert f"looked for afterwards, and none found but what was also in {copy} in:\n" in verified
     assert f"- What was erased was also in {copy}, and stayed there.\n" in verified
 
 
@@ -465,3 +466,30 @@ def test_a_folder_that_is_not_there_is_refused_before_anything_is_erased(
     assert done.returncode == 1
     assert "There is no folder for nowhere/out.json" in done.stderr
     assert people.info().count == 6
+
+
+def test_traces_that_stay_in_ram_are_told_and_end_the_command_with_1(
+    command: Run, start: Start
+) -> None:
+    server = start()  # which searches its RAM
+    where = ("--server", server.address, "--ids-file", "ids.txt", "--certificate", "out.json")
+    Path("ids.txt").write_text("a person 0\n")
+    with visual_memory.connect(server.address) as client:
+        people = client.create_memory("people", dimension=8)
+        insert(people, range(6))
+        people.update("a person 0", label="a label of a person")
+    host, port = server.address.split(":")
+    with socket.create_connection((host, int(port))) as browser:  # gRPC keeps the address
+        browser.sendall(b"GET /a label of a person/a label of a person HTTP/1.1\r\n\r\n")
+        while browser.recv(1 << 16):
+            pass
+
+    done = command("unlearn", "people", *where, "--apply")
+    verified = command("verify", "out.json")
+    again = command("unlearn", "people", *where, "--apply")
+
+    assert (done.returncode, verified.returncode, again.returncode) == (1, 0, 0)
+    assert "RAM still holds traces, until the server ends.\n" in done.stdout
+    assert "Traces of what was erased were found in the server's RAM again and again" in done.stderr
+    assert "RAM still holds traces, until the server ends.\n" in verified.stdout
+    assert "traces were found again and again" in verified.stdout

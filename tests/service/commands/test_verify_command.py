@@ -82,7 +82,7 @@ def test_people_are_told_what_was_searched_and_what_is_not_covered(run: Run) -> 
         f"digest before  {'1b' * 32}\n",
         f"digest after   {'2a' * 32}\n",
         f"audit log      event 7, {'3e' * 32}\n",
-        "12 traces looked for afterwards, and none found:\n",
+        "12 traces looked for afterwards, and none found in:\n",
         "the memory’s file  1048576\n",
         "- Copies that clients made.\n",
         "- A backup of 2026-01-30 12:00:05 UTC may hold what was erased.\n",

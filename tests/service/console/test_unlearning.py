@@ -15,28 +15,44 @@ FILES, RAM = Searched("the files", 2000), Searched("the RAM", 3000)
 
 
 @pytest.mark.parametrize(
-    ("searched", "also_in", "said"),
+    ("searched", "erasure", "also_in", "said"),
     [
-        ((FILES, RAM), (), "nothing was found in the files (2,000 bytes), the RAM (3,000 bytes)"),
         (
             (FILES, RAM),
+            "files+memory",
+            (),
+            "nothing was found in the files (2,000 bytes), the RAM (3,000 bytes)",
+        ),
+        (
+            (FILES, RAM),
+            "files+memory",
             ("copy", "pets"),
             "nothing was found in the files (2,000 bytes), the RAM (3,000 bytes) but what was also "
             "in copy, other entries of pets",
         ),
         (
             (FILES,),
+            "files",
             (),
             "nothing was found in the files (2,000 bytes); RAM is not vouched for, and the "
             "certificate says why",
         ),
-        ((), ("copy",), "nothing was looked for, and the certificate says why"),
+        (
+            (FILES,),
+            "files+memory",
+            (),
+            "nothing was found in the files (2,000 bytes); the server's RAM still holds traces, "
+            "until the server ends",
+        ),
+        ((), "", ("copy",), "nothing was looked for, and the certificate says why"),
     ],
 )
 def test_where_nothing_was_found_is_told_with_what_was_and_what_is_not_vouched_for(
-    searched: tuple[Searched, ...], also_in: tuple[str, ...], said: str
+    searched: tuple[Searched, ...], erasure: str, also_in: tuple[str, ...], said: str
 ) -> None:
-    assert outcome(replace(about("pets"), searched=searched, also_in=also_in)) == said
+    statement = replace(about("pets"), searched=searched, erasure=erasure, also_in=also_in)
+
+    assert outcome(statement) == said
 
 
 def test_what_stays_is_named() -> None:

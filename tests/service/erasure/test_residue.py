@@ -310,6 +310,19 @@ def test_nothing_is_left_where_rows_were_packed_to_be_multiplied(
 
 
 @LINUX
+def test_nothing_is_left_of_what_was_classified_in_a_thread(client: Client) -> None:
+    memory = client.create_memory("many", dimension=32)
+    vectors = rows(5000)  # so many that no search is done at once
+    ids = [f"row {number}" for number in range(len(vectors))]
+    memory.insert(vectors=vectors, labels=["cat"] * len(ids), ids=ids)
+    memory.classify(vectors=vectors[:1])
+
+    certificate = memory.unlearn(ids[:1])
+
+    assert len(certificate.searched) == 2
+
+
+@LINUX
 def test_not_even_short_pieces_are_left_on_the_stack(client: Client, server: Server) -> None:
     memory = client.create_memory("few", dimension=768)
     ids = [f"row {number}" for number in range(300)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -366,6 +367,23 @@ def test_what_nobody_waits_for_is_kept_no_longer(crowd: Memory) -> None:
 
     assert waited >= 200
     assert left <= 1
+
+
+def test_what_was_answered_is_kept_no_longer_than_a_pause(crowd: Memory) -> None:
+    """An unlearning searches RAM for what is kept."""
+
+    async def ask() -> list[bool]:
+        searches, kept = Searches(crowd), list[bool]()
+        for _ in range(4):
+            vectors = QUERIES[:1].copy()
+            vanished = weakref.ref(vectors)
+            await searches.nearest(Query(vectors, 5))
+            del vectors
+            await asyncio.sleep(1)
+            kept.append(vanished() is not None)
+        return kept
+
+    assert asyncio.run(ask()) == [False] * 4
 
 
 def test_what_failed_is_searched_no_further(crowd: Memory, monkeypatch: pytest.MonkeyPatch) -> None:

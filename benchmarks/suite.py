@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from served import end_with_parent, served
+from served import ENDS_WITH_PARENT, served
 
 import visual_memory
 from visual_memory_benchmarks.trials.datasets import DATASETS
@@ -85,9 +85,9 @@ def commands(data: Path, out: Path) -> Iterator[list[str]]:
 def call(module: str, *arguments: str) -> int:
     """Run a Python module as a command; return its exit code."""
     print(f"$ python -m {module} {' '.join(arguments)}", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", module, *arguments]
+    command = [*ENDS_WITH_PARENT, sys.executable, "-m", module, *arguments]
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    return subprocess.run(command, env=environment, preexec_fn=end_with_parent).returncode
+    return subprocess.run(command, env=environment).returncode
 
 
 def keep(out: Path, results: Path) -> None:

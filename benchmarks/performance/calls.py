@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 from ratios import DIMENSION, K, packed
-from served import Served, end_with_parent, folder, served
+from served import ENDS_WITH_PARENT, Served, folder, served
 from vectors import KINDS, make
 
 import visual_memory
@@ -53,10 +53,9 @@ Call = Callable[[], Awaitable[object]]
 def bare_server(answer_bytes: int) -> Iterator[Served]:
     """Run a server of gRPC alone that answers so many bytes, until the block ends."""
     with subprocess.Popen(
-        [sys.executable, "-c", BARE, str(answer_bytes)],
+        [*ENDS_WITH_PARENT, sys.executable, "-c", BARE, str(answer_bytes)],
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=end_with_parent,
     ) as process:
         assert process.stdout is not None
         try:

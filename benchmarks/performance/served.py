@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import statistics
@@ -20,7 +19,9 @@ from visual_memory import Client
 
 COMMON = ("--listen", "127.0.0.1:0", "--log-level", "warning")
 NOT_KEPT = "PYTHONDONTWRITEBYTECODE"  # with it a server compiles its loops at each start
-PR_SET_PDEATHSIG = 1  # of prctl(2)
+# Before a command, which then gets SIGTERM when its parent ends. A ``preexec_fn`` of Popen could do
+# it, too, but then Python forks, which gRPC's threads in this process may abort.
+ENDS_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")
 
 
 def seconds(act: Callable[[], object]) -> float:
@@ -76,11 +77,18 @@ def started(*command: str, under: Sequence[str] = ()) -> Iterator[Served]:
     kept = {name: value for name, value in os.environ.items() if name != NOT_KEPT}
     began = time.perf_counter()
     with subprocess.Popen(
-        [*under, sys.executable, "-m", "visual_memory_service", *command, *COMMON],
+        [
+            *ENDS_WITH_PARENT,
+            *under,
+            sys.executable,
+            "-m",
+            "visual_memory_service",
+            *command,
+            *COMMON,
+        ],
         stdout=subprocess.PIPE,
         text=True,
         env=kept | {"OMP_WAIT_POLICY": "passive"},
-        preexec_fn=end_with_parent,
     ) as process:
         assert process.stdout is not None
         try:
@@ -94,11 +102,6 @@ def started(*command: str, under: Sequence[str] = ()) -> Iterator[Served]:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
-
-
-def end_with_parent() -> None:
-    """Have this process get SIGTERM when its parent ends; a ``preexec_fn`` of Popen."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager

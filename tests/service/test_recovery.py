@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from tests.conftest import Server
 import visual_memory
 
 ROOT = Path(__file__).resolve().parents[2]
+PRODUCTION = ROOT / "docs" / "production.md"
 BINARIES = Path(sys.executable).parent
 
 
@@ -51,6 +53,36 @@ def until_ended(process: int) -> None:
 @pytest.mark.skipif(
     not (BINARIES / "visual-memory").exists(), reason="the command is not installed here"
 )
+def test_an_upgrade_and_the_way_back_nest_no_folders(tmp_path: Path) -> None:
+    """The lines of docs/production.md that copy and move the data folder, done twice."""
+    section = PRODUCTION.read_text().partition("## Upgrade, and back")[2]
+    (upgrade,) = re.findall("^mkdir .*", section, re.MULTILINE)
+    (back,) = re.findall("^mv .*", section, re.MULTILINE)
+    data = tmp_path / "data"
+
+    def run(line: str) -> int:
+        return subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True).returncode
+
+    def names() -> list[str]:
+        return sorted(str(each.relative_to(tmp_path)) for each in tmp_path.rglob("*"))
+
+    data.mkdir(mode=0o700)
+    (data / "old").touch()
+    assert run(upgrade) == 0
+    (data / "new").touch()
+    copied = ["data", "data-before", "data-before/old", "data/new", "data/old"]
+    assert names() == copied
+    assert (tmp_path / "data-before").stat().st_mode == data.stat().st_mode
+    assert run(upgrade) != 0
+    assert names() == copied
+
+    assert run(back) == 0
+    moved = ["data", "data-newer", "data-newer/new", "data-newer/old", "data/old"]
+    assert names() == moved
+    assert run(back) != 0
+    assert names() == moved
+
+
 def test_a_lost_server_comes_back(tmp_path: Path) -> None:
     data, backups, fresh = (tmp_path / name for name in ("data", "backups", "new-data"))
     key = add(data, "maintainer", "admin")

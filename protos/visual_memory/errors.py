@@ -19,6 +19,7 @@ HANGS_UP = re.compile(r"Socket closed|reset by peer")
 OTHER_NAME = "Hostname Verification Check failed"  # of a certificate
 NO_TLS, NO_CREDENTIALS = "WRONG_VERSION_NUMBER", "Failed to create security handshaker"
 NOT_TRUSTED = re.compile(r"self signed certificate|unable to get (local )?issuer certificate")
+NOT_VALID = re.compile(r"certificate (has expired|is not yet valid)")
 HANDSHAKE = re.compile(r"ssl|tls|handshake|certificate|verification", re.IGNORECASE)
 TRIED = re.compile(r"last error: \w+: (\S+): ")  # the address that a name led to
 ITEM = re.compile(r"(entries|images|vectors)\[(\d+)\]")  # a field's path begins with it
@@ -225,8 +226,9 @@ def no_connection(said: str, target: str) -> str:
         )
     if NO_TLS in said:
         return (
-            f"No secure connection to {target}: it answers without TLS; leave out tls, "
-            "root_certificates and client_certificate, and their flags and variables."
+            f"No secure connection to {target}: it answers without TLS. Call the port of --listen "
+            "if this is another; else leave out tls, root_certificates and client_certificate, and "
+            "their flags and variables."
         )
     if NO_CREDENTIALS in said:
         return (
@@ -238,6 +240,11 @@ def no_connection(said: str, target: str) -> str:
             f"No secure connection to {target}: its certificate is of no CA that is trusted; "
             "name the CA's file with root_certificates (--root-certificates), or the certificate "
             "itself where it has no other CA."
+        )
+    if NOT_VALID.search(said):
+        return (
+            f"No secure connection to {target}: its certificate has ended, or has not begun, by "
+            "the clock of this machine; whoever runs the server has to renew it."
         )
     if HANDSHAKE.search(said):
         return f"No secure connection to {target}; check root_certificates and the name ({said})."

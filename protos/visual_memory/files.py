@@ -37,6 +37,21 @@ def read_file(file: str | os.PathLike[str], field: str) -> bytes:
         return opened.read()
 
 
+def others_can_read(file: str | os.PathLike[str]) -> bool:
+    """Return True if any user of the machine may read a file, by its mode and its folders'.
+
+    False if that cannot be known, as where modes say nothing (Windows).
+    """
+    if os.name != "posix":
+        return False
+    path = Path(file).resolve()
+    try:
+        reached = all(each.stat().st_mode & stat.S_IXOTH for each in path.parents)
+        return reached and bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
+
+
 def check_path(file: str | os.PathLike[str], field: str) -> None:
     """Raise InvalidArgument, naming the argument ``field``, unless ``file`` is a path.
 

@@ -51,12 +51,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def check_command(parser: ArgumentParser, arguments: Sequence[str]) -> None:
-    """End with the usage if the first argument is nearly a command, and none."""
-    names = [*(name for names in COMMANDS.values() for name in names), "completion"]
+    """End with the usage if the first argument is nearly a command or an option, and none."""
+    commands = [name for names in COMMANDS.values() for name in names]
+    names = [*commands, "completion", "--help", "--version"]
     for first in arguments[:1]:
         if first not in names:
             for near in get_close_matches(first, names, 1, ALIKE):
-                parser.error(f"there is no command {first}; did you mean {near}?")
+                kind = "option" if first.startswith("-") else "command"
+                parser.error(f"there is no {kind} {first}; did you mean {near}?")
 
 
 def needed(arguments: Sequence[str]) -> Iterable[str]:

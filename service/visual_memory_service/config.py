@@ -45,6 +45,7 @@ RERANKER = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})=[^=/\s]+:(\d{1,5})", re.ASCI
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?", re.ASCII)
 PORT_MAX = 65_535
 INT32_MAX = (1 << 31) - 1
+BEGIN_OF_PEM = "-----BEGIN "
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 # Upper limits are those of numbers in protobuf or gRPC, or for pixels that of Pillow itself.
 RANGES = MappingProxyType(
@@ -249,8 +250,15 @@ def to_settings(
 
     Raises BadSetting.
     """
-    file = file or to_path(environment.get(CONFIG))
-    values = {**(read(file) if file else {}), **in_environment(environment), **flags}
+    named = to_path(environment.get(CONFIG))
+    if file is None and named is not None:
+        try:
+            in_file = read(named)
+        except BadSetting as problem:
+            raise BadSetting(f"{CONFIG}: {problem}") from None
+    else:
+        in_file = read(file) if file else {}
+    values = {**in_file, **in_environment(environment), **flags}
     if "data" not in values:
         raise NoDataFolder
     for name in values:
@@ -258,6 +266,10 @@ def to_settings(
             if not str(values[name]) or "\0" in str(values[name]):
                 kind = "folder" if name == "data" else "file"
                 raise BadSetting(f"{name} must name a {kind}, but is {str(values[name])!r}.")
+            if BEGIN_OF_PEM in str(values[name]):
+                raise BadSetting(
+                    f"{name} must name a file or folder, but is what such a file holds."
+                )
             values[name] = Path(values[name])
         elif KINDS[name] is LIST:
             values[name] = tuple(values[name])

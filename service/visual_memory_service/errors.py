@@ -272,10 +272,10 @@ class NoKey(RequestRefusal):
 
     def __init__(self) -> None:
         super().__init__(
-            "This server takes calls with a key only: api_key= in Python, --api-key-file FILE for "
-            "the command line (or VISUAL_MEMORY_API_KEY_FILE, or VISUAL_MEMORY_API_KEY with the "
-            "key itself), or the metadata authorization: Bearer KEY. Whoever runs it makes one "
-            "with visual-memory keys create."
+            "This server takes calls with a key only: for the command line --api-key-file FILE (or "
+            "VISUAL_MEMORY_API_KEY_FILE, or VISUAL_MEMORY_API_KEY with the key itself), in Python "
+            "api_key=, by HTTP the header and by gRPC the metadata authorization: Bearer KEY. "
+            "Whoever runs it makes one with visual-memory keys create."
         )
 
 
@@ -342,7 +342,7 @@ class LimitReached(RequestRefusal):
         noun, second, _ = limit.partition("_per_second")
         what = f"{most:,.10g} {noun} {'a second' if second else 'at once'}"
         super().__init__(
-            f'The key "{name}" may have {what}; try again in {seconds:.2g} s, or ask who runs the '
+            f'The key "{name}" may have {what}; try again in {seconds:,.1f} s, or ask who runs the '
             "server for a higher limit."
         )
         self.seconds = seconds

@@ -19,6 +19,7 @@ from grpc_health.v1 import health_pb2
 from visual_memory.v1 import open_inference_pb2_grpc, service_pb2_grpc
 from visual_memory_index import DEFAULT_RULES, FILES_LEFT, FolderLock, check_folder, running_threads
 from visual_memory_service.access.callers import Callers
+from visual_memory_service.access.secret_files import tell_if_open
 from visual_memory_service.config import BadSetting, Settings
 from visual_memory_service.convert.requests import SERVICE
 from visual_memory_service.decisions.calibration import SETTING as CALIBRATION
@@ -69,6 +70,8 @@ def serve(settings: Settings) -> None:
     for name, listen in settings.addresses.items():
         check_free(listen, name)  # before there is a data folder, which opening makes
     check_extras(settings)
+    for path in sorted((settings.data / "keys").glob("*.*")):
+        tell_if_open(path)
     callers = callers_of(settings)
     certificates = certificates_of(settings)
     check_open(settings, callers)

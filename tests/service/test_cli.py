@@ -344,6 +344,10 @@ def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
             "cannot be the data folder",
         ),
         (["serve", "--data", "a", "--config", "nothing.toml"], "nothing.toml cannot be read"),
+        (
+            ["serve", "--data", "-----BEGIN PRIVATE KEY-----"],
+            "data must name a file or folder, but is what such a file holds.",
+        ),
         (["serve", "--data", "a", "--listen", "here"], "must be HOST:PORT"),
         (["serve", "--data", "a", "--listen", "{server}"], "cannot be listened on"),
         (["serve", "--data", "a", "--device", "cuda"], "The device cannot be a GPU: "),
@@ -429,6 +433,7 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_1(
         ),
         ("completion cmd", "invalid choice"),
         ("clasify a b", "there is no command clasify; did you mean classify?"),
+        ("--verson", "there is no option --verson; did you mean --version?"),
         ("colour", "invalid choice: 'colour'"),
         ("list --sever=a:1", "unrecognized arguments: --sever=a:1 (did you mean --server?)"),
     ],

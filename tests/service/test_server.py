@@ -15,6 +15,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from PIL import Image
-from tests.conftest import RemoteMemory, Server, refusal, to_batch, to_picture, to_vectors
+from tests.conftest import SECONDS, RemoteMemory, Server, refusal, to_batch, to_picture, to_vectors
 
 import visual_memory
 from visual_memory.v1 import entry_pb2
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from tests.conftest import Start
 
 SERVICE = "visual_memory.v1.VisualMemory"
+# Root may read and write all files, unless it has let go of that right.
+MAY_NOT_ALL = () if os.geteuid() else ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 OWN = "grpc.use_local_subchannel_pool"  # a connection of its own for each channel
 
 
@@ -505,6 +508,63 @@ def test_a_disk_that_was_made_read_only_is_told_at_once(start: Start, small_disk
 
     assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "WRITE_FAILED")
     assert pets.stored() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "told"),
+    [
+        ("memories", 0o500, "{data} cannot be the data folder: {path}: Permission denied; let the"),
+        ("noted", 0o500, "{data} cannot be the data folder: {path}: Permission denied; let the"),
+        ("keys", 0o000, "{data} cannot be the data folder: {path}/tombstones.key: Permission den"),
+        (
+            "keys/tombstones.key",
+            0o000,
+            "{path} could not be opened (permission denied); let the se",
+        ),
+        (
+            "keys/api-keys.json",
+            0o000,
+            "{path} cannot be used (Permission denied); let the server r",
+        ),
+        (
+            "catalog.sqlite",
+            0o000,
+            "{path} could not be opened (permission denied); let the server w",
+        ),
+    ],
+)
+def test_a_folder_that_the_server_may_not_use_is_refused_with_what_to_let_it_do(
+    start: Start, tmp_path: Path, path: str, mode: int, told: str
+) -> None:
+    data = tmp_path / "data"
+    serve = [sys.executable, "-m", "visual_memory_service", "serve", "--listen", "127.0.0.1:0"]
+    keys = [*serve[:3], "keys", "create", "ann", "--scope", "read", "--data", str(data)]
+    subprocess.run(keys, check=True, capture_output=True)
+    start(data, "--erasure", "files").end()
+    closed, before = data / path, (data / path).stat().st_mode
+    closed.chmod(mode)
+
+    command = [*MAY_NOT_ALL, *serve, "--data", str(data)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    closed.chmod(before)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(told.format(data=data, path=closed))
+
+
+def test_secrets_that_others_can_read_are_told(start: Start) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        data = Path(name, "data")
+        start(data, "--erasure", "files").end()
+        for each in (Path(name), data, data / "keys"):
+            each.chmod(0o755)
+        (data / "keys" / "signing.pem").chmod(0o644)
+        server = start(data)
+        server.end()
+
+    lines = [json.loads(line) for line in server.last_log.splitlines()]
+    told = [line["path"] for line in lines if line["event"] == "others can read a secret"]
+    assert told == [str(data / "keys" / "signing.pem")]
 
 
 def test_too_many_open_files_are_told_as_such(start: Start) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -64,12 +65,15 @@ def check_folder(folder: Path) -> None:
     a first start leaves that is cut short; LostCatalog if a server has, and its catalog is missing.
 
     A folder that is missing may become a data folder, as may one that is empty but for hidden
-    files, or that of a new disk. Raises OSError if it is no folder, or cannot be read, and
-    FileUnavailable.
+    files, or that of a new disk. Raises OSError if it is no folder, cannot be read, or has a folder
+    that cannot be written to, and FileUnavailable.
     """
     there = folder.exists() or folder.is_symlink()  # perhaps to nothing, which is an error
     found = sorted(folder.iterdir()) if there else []
     catalog = folder / CATALOG
+    for path in (folder / name for name in (MEMORIES, LATEST, UNFINISHED)):
+        if path.is_dir() and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     if was_used(folder):
         if not catalog.exists():
             raise LostCatalog(catalog)

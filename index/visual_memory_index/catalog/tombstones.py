@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 
 from visual_memory_index.errors import LostSecret
-from visual_memory_index.files.disk import read_small, write_private
+from visual_memory_index.files.disk import file_unavailable, read_small, write_private
 
 SECRET_BYTES = 32
 BEFORE_ALL = -1
@@ -40,11 +40,16 @@ def make_secret(path: Path) -> None:
 
 
 def read_secret(path: Path) -> bytes:
-    """Return the secret at ``path``. Raises LostSecret if it is missing or malformed."""
+    """Return the secret at ``path``.
+
+    Raises LostSecret if it is missing or malformed, FileUnavailable if it cannot be read.
+    """
     try:
         data = read_small(path)
-    except OSError as problem:
+    except FileNotFoundError as problem:
         raise LostSecret(path) from problem
+    except OSError as problem:
+        raise file_unavailable(path, problem, opening=True) from problem
     if len(data) != SECRET_BYTES:
         raise LostSecret(path)
     return data

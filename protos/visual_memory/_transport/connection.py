@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import grpc
@@ -17,10 +19,23 @@ from visual_memory._messages.call import Call
 from visual_memory._messages.fields import text_bytes
 from visual_memory._transport.retry import RetryBudget
 from visual_memory.errors import refuse
-from visual_memory.files import read_file
+from visual_memory.files import others_can_read, read_file
 from visual_memory.protocol import MESSAGE_BYTES, PORT_MAX, channel_options, is_address
 
 Pem: TypeAlias = "bytes | str | os.PathLike[str]"
+LOG = logging.getLogger("visual_memory")
+OTHERS_CAN_READ = "Others can read %s, which is secret: chmod 600 %s"
+CERTIFICATE = ("certificate", re.compile(rb"(?m)^-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----"))
+KINDS = MappingProxyType(
+    {
+        "root_certificates": CERTIFICATE,
+        "client_certificate": CERTIFICATE,
+        "client_key": (
+            "private key without a password",
+            re.compile(rb"(?m)^-----BEGIN ((?!ENCRYPTED)[A-Z]+ )?PRIVATE KEY-----"),
+        ),
+    }
+)
 KEY = re.compile(r"[!-~]{0,4096}")  # with room beside it in the 8 KiB of metadata
 
 
@@ -73,14 +88,16 @@ def endpoint(
         if not KEY.fullmatch(api_key):
             refuse(
                 "api_key",
-                "must be up to 4,096 characters of ASCII, without spaces and line breaks: take "
-                "those around it away with .strip()",
+                "must be what visual-memory keys create printed: up to 4,096 characters of ASCII, "
+                "without spaces and line breaks around it",
             )
+        if not api_key:
+            refuse("api_key", "is empty; have a key made with visual-memory keys create")
         if os.path.isfile(api_key):
             refuse(
                 "api_key",
-                f"is the path of a file; give what is in it, Path({api_key!r:.80}).read_text()"
-                ".strip(), or to commands the file with --api-key-file",
+                f"is the path of a file, {api_key!r:.80}, and must be the key in it; commands take "
+                "the file with --api-key-file",
             )
     if not isinstance(timeout, Real) or not 0 < timeout < threading.TIMEOUT_MAX:
         refuse("timeout", f"must be positive seconds, but is {timeout!r}")
@@ -114,4 +131,12 @@ def secured(
 
 def pem(given: Pem | None, field: str) -> bytes | None:
     """Return PEM that was given as bytes or as the path of a file. Raises InvalidArgument."""
-    return given if given is None or isinstance(given, bytes) else read_file(given, field)
+    data = given if given is None or isinstance(given, bytes) else read_file(given, field)
+    if data is None:
+        return None
+    kind, begin = KINDS[field]
+    if not begin.search(data):
+        refuse(field, f"holds no {kind} in PEM")
+    if field == "client_key" and isinstance(given, str | os.PathLike) and others_can_read(given):
+        LOG.warning(OTHERS_CAN_READ, given, given)
+    return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from argparse import (
     Action,
     ArgumentParser,
@@ -18,11 +19,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 import visual_memory
+from visual_memory.terminal.output import say
 from visual_memory.terminal.refused import Refused, WrongUsage
 
 SERVER = "127.0.0.1:50051"
 PREFIX = "VISUAL_MEMORY_"  # of variables of the environment
-SERVE_PREFIX = f"{PREFIX}SERVE_"  # of those that a server reads, and checks
+SERVE = "SERVE_"  # follows in those that a server reads, and checks
 API_KEY = f"{PREFIX}API_KEY"
 FILES = (  # options of a connection, with the environment variables that stand for them
     (
@@ -185,30 +187,40 @@ def origin(field: str, options: Namespace) -> str:
     if field == "api_key" and options.api_key_file is None:
         return API_KEY
     name = {"target": "server", "api_key": "api_key_file"}.get(field, field)
-    variable = f"{PREFIX}{name.upper()}"
-    from_environment = os.environ.get(variable) == getattr(options, name)
+    variable, value = f"{PREFIX}{name.upper()}", getattr(options, name)
+    from_environment = value is not None and os.environ.get(variable) == value
     return variable if from_environment else f"--{name.replace('_', '-')}"
 
 
 def check_environment(known: Collection[str]) -> None:
     """Raise Refused for a variable whose name is nearly one of the ``known``, and none of them."""
+    rests = [each.removeprefix(PREFIX) for each in known]
     for name in os.environ:
-        if not name.startswith(PREFIX) or name.startswith(SERVE_PREFIX) or name in known:
-            continue
-        rests = [each.removeprefix(PREFIX) for each in known]
-        near = get_close_matches(name.removeprefix(PREFIX), rests, 2, ALIKE)
-        if near:
-            meant = " or ".join(f"{PREFIX}{each}" for each in near)
-            raise Refused(f"{name} is no variable that is read; did you mean {meant}?")
+        if name.startswith(PREFIX) and name not in known:
+            rest = name.removeprefix(PREFIX)
+            bare = rest.removeprefix(SERVE)
+            near = [each for each in rests if f"_{each}".endswith(f"_{bare}")]
+            if not near and bare == rest:  # a server tells its own
+                near = get_close_matches(rest, rests, 2, ALIKE)
+            if near:
+                meant = " or ".join(f"{PREFIX}{each}" for each in near[:2])
+                raise Refused(f"{name} is no variable that is read; did you mean {meant}?")
 
 
 def api_key(options: Namespace) -> str | None:
     """Return the key in the file that was named, or the environment's. Raises InvalidArgument."""
     if options.api_key_file is None:
         return os.environ.get(API_KEY) or None
-    from visual_memory.files import read_file  # which loads gRPC
+    from visual_memory.files import others_can_read, read_file  # which loads gRPC
 
-    return read_file(options.api_key_file, "api_key").decode(errors="replace").strip()
+    data = read_file(options.api_key_file, "api_key")
+    if others_can_read(options.api_key_file):
+        say(
+            f"Others can read {options.api_key_file}, which is secret: chmod 600 "
+            f"{options.api_key_file}",
+            file=sys.stderr,
+        )
+    return data.decode(errors="replace").strip()
 
 
 def add_json(parser: ArgumentParser) -> None:

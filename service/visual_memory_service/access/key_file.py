@@ -26,9 +26,12 @@ TEXT_OF = {"id": re.compile("[0-9a-f]{12}"), "sha256": re.compile("[0-9a-f]{64}"
 class BadKeyFile(BadSetting):
     """A file of keys that cannot be read, or that no command has written."""
 
-    def __init__(self, path: Path, problem: str) -> None:
+    def __init__(self, path: Path, problem: OSError | str) -> None:
+        said, let = problem, ""
+        if isinstance(problem, OSError):
+            said, let = problem.strerror or "it cannot be read", "let the server read it, or "
         super().__init__(
-            f"{path} cannot be used ({problem}); bring it back from a copy of the folder. Until "
+            f"{path} cannot be used ({said}); {let}bring it back from a copy of the folder. Until "
             "then no key is known."
         )
 
@@ -46,7 +49,7 @@ class KeyFile:
         except FileNotFoundError:
             return None
         except OSError as problem:
-            raise BadKeyFile(self.path, problem.strerror or "it cannot be read") from None
+            raise BadKeyFile(self.path, problem) from None
         return found.st_ino, found.st_size, found.st_mtime_ns
 
     def read(self) -> list[Key]:
@@ -56,9 +59,9 @@ class KeyFile:
         except FileNotFoundError:
             return []
         except OSError as problem:
-            raise BadKeyFile(self.path, problem.strerror or "it cannot be read") from None
+            raise BadKeyFile(self.path, problem) from None
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as problem:
-            raise BadKeyFile(self.path, f"it is damaged: {problem!r:.80}") from None
+            raise BadKeyFile(self.path, f"it is damaged: {problem!r:.200}") from None
 
     def change(self, change: Callable[[Sequence[Key]], Sequence[Key]]) -> None:
         """Exchange the keys for what ``change`` makes of them, one change after the other.

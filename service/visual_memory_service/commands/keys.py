@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from visual_memory.terminal.output import print_json, print_table, say
 from visual_memory.terminal.refused import Refused
 from visual_memory_service.console import server_libraries
 from visual_memory_service.console.arguments import add_path
+from visual_memory_service.console.files import no_data_folder
 
 if TYPE_CHECKING:
     from visual_memory_service.access.keys import Key
@@ -126,11 +128,12 @@ def create(options: Namespace) -> None:
     from visual_memory_service.access import keys
 
     try:
+        is_new = not options.data.exists()
         check_folder(options.data)
     except MemoryRefusal as error:
         raise Refused(in_full(error)) from None
     except OSError as error:
-        raise Refused(f"{options.data} cannot be the data folder: {error.strerror}.") from None
+        raise Refused(no_data_folder(options.data, error)) from None
     text, secret = keys.new_secret()
     made = keys.Key(
         options.name,
@@ -142,6 +145,8 @@ def create(options: Namespace) -> None:
         secrets=() if options.by_certificate else (secret,),
     )
     change(options, lambda known: keys.create(known, made))
+    if is_new:
+        say(f"{options.data} was not there: the folder is new.", file=sys.stderr)
     if options.by_certificate:
         say(f"A caller with a certificate for {options.name} has the key from now on.")
     else:

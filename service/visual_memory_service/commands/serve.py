@@ -21,6 +21,7 @@ from visual_memory.terminal.refused import Refused, WrongUsage
 from visual_memory_service import config
 from visual_memory_service.console import server_libraries
 from visual_memory_service.console.arguments import add_path
+from visual_memory_service.console.files import no_data_folder
 from visual_memory_service.erasure.environment import run_with_environment
 
 NUMBERS = {  # settings that are one number, with what they say
@@ -205,8 +206,7 @@ def serve_folder(options: Namespace) -> None:
     except BrokenPipeError:  # standard output is closed: nobody reads where it listens
         raise
     except OSError as error:
-        problem = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
-        raise Refused(f"{settings.data} cannot be the data folder: {problem or error}.") from None
+        raise Refused(no_data_folder(settings.data, error)) from None
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:

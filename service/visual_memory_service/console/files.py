@@ -57,6 +57,16 @@ def print_ids(ids: Iterable[str]) -> int:
     return len(ids)
 
 
+def no_data_folder(folder: Path, error: OSError) -> str:
+    """Return a sentence on a folder that cannot be a data folder because of an error."""
+    problem = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+    if isinstance(error, PermissionError):
+        return (
+            f"{folder} cannot be the data folder: {problem}; let the server read and write there."
+        )
+    return f"{folder} cannot be the data folder: {problem or error}."
+
+
 def read_text(file: Path) -> str:
     """Read text in UTF-8 from a file, or standard input for ``-``.
 

@@ -63,7 +63,8 @@ def tell_compiling(prepared: Future[object], after: float = COMPILING_SECONDS) -
     def tell() -> None:
         log.info(
             "compiling loops",
-            reason="the first start on this processor, or no folder to keep them in; memories wait",
+            reason="the first start on this processor, or they are not kept, for lack of a folder "
+            "or by PYTHONDONTWRITEBYTECODE; memories wait",
         )
         prepared.add_done_callback(tell_end)
 

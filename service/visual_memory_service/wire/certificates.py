@@ -14,8 +14,9 @@ import grpc
 import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from cryptography.x509 import load_pem_x509_certificates
+from cryptography.x509 import Certificate, load_pem_x509_certificates
 
+from visual_memory_service.access.secret_files import tell_if_open
 from visual_memory_service.config import BadSetting
 
 SOON = timedelta(days=14)
@@ -23,24 +24,26 @@ log = structlog.get_logger()
 
 
 class Loaded(NamedTuple):
-    """What files say, as gRPC and HTTP take it; the certificate ends at ``end``, since 1970."""
+    """What files say, as gRPC and HTTP take it, and the certificate of the server itself."""
 
     for_grpc: grpc.ServerCertificateConfiguration
     context: ssl.SSLContext
-    end: float
+    leaf: Certificate
 
 
 class Certificates:
     """The files of a certificate, its private key, and the CAs of client certificates, or None.
 
-    Where they have changed, and cannot be used, those of before stay. Raises BadSetting if they
-    cannot be used at the start, or do not fit each other.
+    Where they have changed, and cannot be used or have ended, those of before stay. Raises
+    BadSetting if they cannot be used at the start, or do not fit each other.
     """
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
         self._certificate, self._key, self._client_ca = certificate, key, client_ca
         self._versions, self._problem = self._seen(), ""
         self._current = self._read()
+        if problem := unfit(self._current.leaf):
+            log.error("certificate not valid", problem=f"{certificate} {problem}; renew it.")
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return what gRPC needs to listen; each handshake has the files as they are then."""
@@ -64,8 +67,9 @@ class Certificates:
     def gauges(self) -> dict[str, tuple[str, float]]:
         """Return the end of the certificate as it is now: help and value by name."""
         self._refresh()
+        end = self._current.leaf.not_valid_after_utc.timestamp()
         said = "When the server's TLS certificate ends, in seconds since 1970."
-        return {"visual_memory_certificate_end_timestamp_seconds": (said, self._current.end)}
+        return {"visual_memory_certificate_end_timestamp_seconds": (said, end)}
 
     def context(self) -> ssl.SSLContext:
         """Return what HTTP needs for a handshake now."""
@@ -78,7 +82,10 @@ class Certificates:
             versions = self._seen()
             if versions == self._versions:
                 return
-            self._current = self._read()
+            read = self._read()
+            if (problem := unfit(read.leaf)) and not unfit(self._current.leaf):
+                raise BadSetting(f"{self._certificate} {problem}; renew it.")
+            self._current = read
         except BadSetting as problem:
             if str(problem) != self._problem:
                 self._problem = str(problem)
@@ -108,9 +115,10 @@ class Certificates:
         if self._client_ca is not None and client_ca is not None:
             with using(self._client_ca, "certificate"):
                 load_pem_x509_certificates(client_ca)
-        end = leaf.not_valid_after_utc
-        if end - datetime.now(UTC) < SOON:
+        end, now = leaf.not_valid_after_utc, datetime.now(UTC)
+        if now <= end < now + SOON:
             log.warning("the certificate ends", path=str(self._certificate), at=end.isoformat())
+        tell_if_open(self._key)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with reading(self._certificate), using(self._certificate, "certificate of the key"):
             context.load_cert_chain(self._certificate, self._key)
@@ -120,7 +128,15 @@ class Certificates:
             context.verify_mode = ssl.CERT_REQUIRED
         context.set_alpn_protocols(["http/1.1"])
         for_grpc = grpc.ssl_server_certificate_configuration([(key, chain)], client_ca)
-        return Loaded(for_grpc, context, end.timestamp())
+        return Loaded(for_grpc, context, leaf)
+
+
+def unfit(leaf: Certificate) -> str:
+    """Return that a certificate has ended or has not begun, or ""."""
+    begin, end, now = leaf.not_valid_before_utc, leaf.not_valid_after_utc, datetime.now(UTC)
+    if end < now:
+        return f"has ended, at {end.isoformat()}"
+    return f"has not begun: it does at {begin.isoformat()}" if now < begin else ""
 
 
 def read(path: Path) -> bytes:

@@ -138,13 +138,20 @@ def test_a_connection_that_cannot_be_is_refused_by_its_option(
     ("variable", "value", "wish"),
     [
         ("SERVER", "localhost", " must be HOST:PORT, but is 'localhost'"),
-        ("API_KEY", "a b", " must be up to 4,096 characters"),
+        ("API_KEY", "a b", " must be what visual-memory keys create printed: up to 4,096 char"),
         ("API_KEY_FILE", "nowhere.key", ": no such file: nowhere.key"),
         ("ROOT_CERTIFICATES", "nowhere.pem", ": no such file: nowhere.pem"),
         ("CLIENT_KEY", "nowhere.pem", ": no such file: nowhere.pem"),
         ("API_KEY_FILE", "vm_0123456789ab_5ec12e7", " must be the path .* VISUAL_MEMORY_API_KEY;"),
         ("CLIENT_KEY", "-----BEGIN EC PRIVATE KEY-----\n5ec12e7", " must be the path of a file"),
         ("API_KEYFILE", "a.key", " is no variable that is read; did you mean .*_API_KEY_FILE or"),
+        ("KEY", "a.key", " is no variable that is read; did you mean .*_API_KEY or"),
+        (
+            "SERVE_API_KEY",
+            "a",
+            " is no variable that is read; did you mean VISUAL_MEMORY_API_KEY[?]",
+        ),
+        ("CLIENT_KEY", __file__, " holds no private key without a password in PEM"),
         (
             "CLIENT_CERT",
             "a.pem",
@@ -166,7 +173,7 @@ def test_a_variable_that_cannot_be_used_is_refused_by_its_name(
     assert "5ec12e7" not in str(refused.value)
 
 
-@pytest.mark.parametrize("rest", ["SERVICE_HOST", "PORT", "PORT_50051_TCP", "SERVE_DATA"])
+@pytest.mark.parametrize("rest", ["SERVICE_HOST", "PORT", "PORT_50051_TCP", "SERVE_DATA", "DATA"])
 def test_variables_of_others_are_no_mistyped_ones(
     parser: ArgumentParser, monkeypatch: pytest.MonkeyPatch, rest: str
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,21 @@ import pytest
 from visual_memory import DeadlineExceeded, InvalidArgument
 from visual_memory._calls.memories import delete_memory
 from visual_memory._transport.connection import endpoint, secured
+
+CERTIFICATE, KEY = b"-----BEGIN CERTIFICATE-----\n", b"-----BEGIN EC PRIVATE KEY-----\n"
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that others may look into, which ``tmp_path`` is not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_an_empty_key_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match=r"^api_key is empty; have a key made"):
+        endpoint("host:1", "", None, 1.0)
 
 
 @pytest.mark.parametrize("timeout", [0, -1.0, float("nan"), float("inf")])
@@ -20,12 +37,41 @@ def test_a_timeout_that_is_none_is_refused(timeout: float) -> None:
 
 @pytest.mark.parametrize("field", ["root_certificates", "client_certificate", "client_key"])
 def test_missing_files_of_certificates_are_named(field: str) -> None:
-    given = dict.fromkeys(("roots", "certificate", "private_key"), b"PEM")
+    given = {"roots": CERTIFICATE, "certificate": CERTIFICATE, "private_key": KEY}
     wrong = {"root_certificates": "roots", "client_certificate": "certificate"}
     files: dict[str, Any] = given | {wrong.get(field, "private_key"): "ca.pem"}
 
     with pytest.raises(InvalidArgument, match=rf"{field}: no such file: ca\.pem"):
         secured(False, **files)
+
+
+@pytest.mark.parametrize(
+    ("field", "kind"),
+    [
+        ("root_certificates", "certificate"),
+        ("client_certificate", "certificate"),
+        ("client_key", "private key without a password"),
+    ],
+)
+@pytest.mark.parametrize("data", [b"", b"notes", b"-----BEGIN ENCRYPTED PRIVATE KEY-----"])
+def test_a_file_without_pem_is_named_of_the_three(field: str, kind: str, data: bytes) -> None:
+    given = {"roots": CERTIFICATE, "certificate": CERTIFICATE, "private_key": KEY}
+    wrong = {"root_certificates": "roots", "client_certificate": "certificate"}
+
+    with pytest.raises(InvalidArgument, match=f"^{field} holds no {kind} in PEM"):
+        secured(False, **given | {wrong.get(field, "private_key"): data})
+
+
+def test_a_private_key_that_others_can_read_is_told(
+    open_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = open_folder / "client.key"
+    key.write_bytes(KEY)
+    for mode in (0o600, 0o640, 0o644):
+        key.chmod(mode)
+        secured(False, CERTIFICATE, certificate=CERTIFICATE, private_key=key)
+
+    assert caplog.messages == [f"Others can read {key}, which is secret: chmod 600 {key}"]
 
 
 def test_a_certificate_and_its_key_belong_together() -> None:
@@ -70,7 +116,9 @@ def test_a_write_that_is_given_up_names_its_request() -> None:
 
 @pytest.mark.parametrize("key", ["ü", "a\nb", "a b", "a\0", "a" * 5000, "vm_1_2\n"])
 def test_a_key_that_no_call_could_carry_is_refused_unquoted(key: str) -> None:
-    with pytest.raises(InvalidArgument, match=r"^api_key must be up to 4,096 characters of ASCII"):
+    with pytest.raises(
+        InvalidArgument, match=r"^api_key must be what .*: up to 4,096 characters of ASCII"
+    ):
         endpoint("host:1", key, None, 1.0)
 
 
@@ -81,7 +129,9 @@ def test_the_path_of_a_key_is_not_taken_for_the_key(
     monkeypatch.chdir(tmp_path)
 
     for path in ("ann.key", str(tmp_path / "ann.key")):
-        with pytest.raises(InvalidArgument, match=r"^api_key is the path of a file; .*\.strip\(\)"):
+        with pytest.raises(
+            InvalidArgument, match=r"^api_key is the path of a file, .*, and must be the key in"
+        ):
             endpoint("host:1", path, None, 1.0)
 
 

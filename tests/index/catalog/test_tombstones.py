@@ -13,7 +13,7 @@ import pytest
 from visual_memory_index.catalog.sqlite_registry import AT_ONCE
 from visual_memory_index.catalog.sqlite_registry import SqliteRegistryTransaction as registry
 from visual_memory_index.catalog.tombstones import BEFORE_ALL, make_secret, mark, read_secret
-from visual_memory_index.errors import LostSecret
+from visual_memory_index.errors import FileUnavailable, LostSecret
 from visual_memory_index.files.checksums import checksum
 from visual_memory_index.files.migrations import CATALOG_STEPS, migrate
 
@@ -162,6 +162,13 @@ def test_a_secret_is_of_32_random_bytes_that_only_its_owner_reads(path: Path) ->
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_secret_that_cannot_be_read_is_not_called_lost(path: Path) -> None:
+    path.mkdir(parents=True)
+
+    with pytest.raises(FileUnavailable, match=r"could not be opened \(not a regular file|is a dir"):
+        read_secret(path)
 
 
 def test_a_secret_that_is_there_stays(path: Path) -> None:

@@ -17,7 +17,14 @@ from visual_memory_service.access.keys import TEXT
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> Path:
+    return tmp_path / "nowhere"
 
 
 def test_a_key_is_made_before_the_first_start_and_answered(
@@ -50,10 +57,10 @@ def test_a_key_is_made_before_the_first_start_and_answered(
     "action", [["list"], ["revoke", "ann"], ["rotate", "ann"], ["limit", "ann"]]
 )
 def test_no_folder_is_made_where_keys_should_be(
-    action: list[str], data: Path, command: Run
+    action: list[str], nowhere: Path, command: Run
 ) -> None:
-    assert "is not there: --data names" in refused(command("keys", *action, "--data", data))
-    assert not data.exists()
+    assert "is not there: --data names" in refused(command("keys", *action, "--data", nowhere))
+    assert not nowhere.exists()
 
 
 @pytest.mark.parametrize("inside", [None, "photo.jpg"])
@@ -80,6 +87,15 @@ def test_a_server_without_keys_has_a_list_of_none(
     start(data, "--erasure", "files")
 
     assert answer(command("keys", "list", "--data", data, "--json")) == []
+
+
+def test_a_folder_that_is_made_for_keys_is_told(nowhere: Path, command: Run) -> None:
+    made = command("keys", "create", "ann", "--scope", "read", "--data", nowhere)
+    more = command("keys", "create", "bob", "--scope", "read", "--data", nowhere)
+
+    assert made.stdout.startswith("vm_")
+    assert made.stderr == f"{nowhere} was not there: the folder is new.\n"
+    assert more.stderr == ""
 
 
 def test_the_list_says_until_when_a_former_text_counts(data: Path, command: Run) -> None:
@@ -119,6 +135,10 @@ def test_an_open_server_asks_for_keys_once_there_are_some(
         "ann is revoked; its calls are refused from now on.\n"
     )
     assert "revoked" in refused(command("list"))
+    Path("empty.key").touch()
+    assert refused(command("list", "--api-key-file", "empty.key")).startswith(
+        "--api-key-file is empty; "
+    )
     monkeypatch.setenv("VISUAL_MEMORY_API_KEY", "vm_no")
     assert "none of this server's" in refused(command("list"))
 
@@ -205,9 +225,13 @@ def test_no_key_is_made_in_a_folder_of_something_else(tmp_path: Path, command: R
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0"])
-def test_a_server_that_all_reach_needs_keys_or_words(listen: str, data: Path, command: Run) -> None:
-    sentence = refused(command("serve", "--data", data, "--listen", listen, "--erasure", "files"))
+def test_a_server_that_all_reach_needs_keys_or_words(
+    listen: str, nowhere: Path, command: Run
+) -> None:
+    sentence = refused(
+        command("serve", "--data", nowhere, "--listen", listen, "--erasure", "files")
+    )
 
     assert "there are no keys, so that anyone could read and delete everything" in sentence
     assert "--allow-anyone" in sentence
-    assert not data.exists()
+    assert not nowhere.exists()

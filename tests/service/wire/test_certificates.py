@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
+import tempfile
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -76,8 +77,10 @@ def test_who_trusts_another_authority_is_not(secured: Secured, tmp_path: Path) -
 def test_files_that_are_no_certificates_are_told(secured: Secured, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
 
+    with pytest.raises(visual_memory.InvalidArgument, match="root_certificates holds no certifi"):
+        secured.connect(root_certificates=tmp_path / "notes.txt")
     with (
-        secured.connect(root_certificates=tmp_path / "notes.txt") as client,
+        secured.connect(root_certificates=b"-----BEGIN CERTIFICATE-----\nnothing") as client,
         pytest.raises(visual_memory.Unavailable, match="must be files in PEM"),
     ):
         client.server_info()
@@ -102,11 +105,12 @@ def test_a_certificate_that_has_ended_is_not_trusted(
 
     with (
         Secured(server, authority).connect() as client,
-        pytest.raises(visual_memory.Unavailable, match="No secure connection"),
+        pytest.raises(visual_memory.Unavailable, match="its certificate has ended, or has not beg"),
     ):
         client.server_info()
     server.end()
-    assert '"the certificate ends"' in server.last_log
+    assert "late-cert.pem has ended, at 2" in server.last_log
+    assert '"the certificate ends"' not in server.last_log
 
 
 def test_a_name_that_leads_to_several_addresses_is_told_as_not_in_the_certificate(
@@ -159,7 +163,8 @@ def test_tls_to_a_plain_port_is_refused_in_words(server: Server, authority: Auth
     with (
         Secured(server, authority).connect() as client,
         pytest.raises(
-            visual_memory.Unavailable, match=r"No secure connection .* answers without TLS; leave"
+            visual_memory.Unavailable,
+            match=r"No secure connection .* answers without TLS. Call the port of",
         ),
     ):
         client.server_info()
@@ -293,6 +298,47 @@ def test_ciphers_without_authentication_of_data_are_not_spoken(weak: str, secure
     context.set_ciphers(f"{weak}:@SECLEVEL=0")
     with socket.create_connection((host, int(port)), HANDSHAKE) as raw, pytest.raises(OSError):  # noqa: PT011
         context.wrap_socket(raw, server_hostname=host)
+
+
+def test_a_new_certificate_that_has_ended_leaves_the_former_one(
+    secured: Secured, tmp_path: Path
+) -> None:
+    shown = peer_certificate(secured.server.address, secured.authority)
+    pair = secured.authority.issue("late", days=-1)
+    for new, old in zip(pair, ("server-cert.pem", "server-key.pem"), strict=True):
+        shutil.move(new, tmp_path / old)
+
+    assert peer_certificate(secured.server.address, secured.authority) == shown
+    pair = secured.authority.issue("next")
+    for new, old in zip(pair, ("server-cert.pem", "server-key.pem"), strict=True):
+        shutil.move(new, tmp_path / old)
+    assert peer_certificate(secured.server.address, secured.authority) != shown
+    secured.server.end()
+    assert "server-cert.pem has ended, at 2" in secured.server.last_log
+
+
+def test_a_new_certificate_is_taken_where_both_have_ended(
+    tmp_path: Path, authority: Authority
+) -> None:
+    pair = authority.issue("late", days=-2)
+    certificates = Certificates(*pair, None)
+    before = certificates.gauges()
+    for new, old in zip(authority.issue("next", days=-1), pair, strict=True):
+        shutil.move(new, old)
+
+    assert certificates.gauges() != before
+
+
+def test_a_private_key_that_others_can_read_is_told() -> None:
+    with tempfile.TemporaryDirectory() as name, structlog.testing.capture_logs() as lines:
+        Path(name).chmod(0o755)
+        pair = Authority(Path(name), "ours").issue("server")
+        for mode in (0o640, 0o644):
+            pair.key.chmod(mode)
+            Certificates(*pair, None)
+
+    assert [line["event"] for line in lines] == ["others can read a secret"]
+    assert lines[0]["way_out"] == f"chmod 600 {pair.key}"
 
 
 def test_files_that_cannot_be_used_are_named_at_the_start(

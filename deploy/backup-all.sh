@@ -13,6 +13,11 @@ if ! test -f "$data/keys/signing.pem"; then
   echo "$data is not the data folder of a server: it has no keys/signing.pem." >&2
   exit 2
 fi
+key=$(visual-memory signing-keys --data "$data" | head -n 1)
+if test -z "$key" || test "$key" != "$(visual-memory signing-keys | head -n 1)"; then
+  echo "The server at ${VISUAL_MEMORY_SERVER:-its default address} is not the one of $data, whose certificates another key signs." >&2
+  exit 2
+fi
 mkdir -p "$backups/keys"
 visual-memory list --json > "$backups/list.json.part"
 mv "$backups/list.json.part" "$backups/list.json"

@@ -1,7 +1,13 @@
 """A durable memory of labelled vectors, and the votes of the vectors nearest to a query."""
 
 from visual_memory_index.catalog.catalog import Catalog
-from visual_memory_index.catalog.folder import API_KEYS, FolderLock, check_folder, was_used
+from visual_memory_index.catalog.folder import (
+    API_KEYS,
+    NEEDS_KEYS,
+    FolderLock,
+    check_folder,
+    was_used,
+)
 from visual_memory_index.catalog.listing import NAME
 from visual_memory_index.catalog.rebuilt import Outdated, Rebuilt
 from visual_memory_index.curation.explanation import smallest_flip
@@ -60,6 +66,7 @@ __all__ = [
     "FILES_LEFT",
     "HEADS",
     "NAME",
+    "NEEDS_KEYS",
     "NUMBERS",
     "REEMBED",
     "RESUMED",

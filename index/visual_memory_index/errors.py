@@ -433,6 +433,18 @@ class FolderInUse(MemoryRefusal):
         self.folder, self.owner = folder, owner
 
 
+class OthersFolder(MemoryRefusal):
+    """A data folder that a server of another user has used."""
+
+    def __init__(self, folder: str, user: int) -> None:
+        super().__init__(
+            f"The data folder {folder} belongs to another user, number {user}, whose server could "
+            "not use the files that are made here: run this as that user, or give it the folder "
+            "and all in it first (chown -R)."
+        )
+        self.folder, self.user = folder, user
+
+
 class DeviceFailed(MemoryRefusal):
     """A device, such as a GPU, that failed while it searched or took a change."""
 

@@ -87,6 +87,7 @@ CODES: dict[type[Exception], StatusCode] = {
     index.errors.FileHeld: StatusCode.UNAVAILABLE,
     index.errors.ForeignFolder: StatusCode.FAILED_PRECONDITION,
     index.errors.FolderInUse: StatusCode.FAILED_PRECONDITION,
+    index.errors.OthersFolder: StatusCode.FAILED_PRECONDITION,
     index.errors.LostCatalog: StatusCode.FAILED_PRECONDITION,
     index.errors.LostSecret: StatusCode.FAILED_PRECONDITION,
     index.errors.MemoryClosed: StatusCode.UNAVAILABLE,

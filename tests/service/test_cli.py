@@ -357,6 +357,10 @@ def unexplained_arguments(parser: ArgumentParser) -> Iterator[str]:
             ["signing-keys", "--rotate", "nowhere"],
             "nowhere is no data folder that a server has used",
         ),
+        (
+            ["signing-keys", "--data", "empty"],
+            "empty/keys/signing.pem cannot be read: No such file",
+        ),
         (["demo", "--images", "labels"], "the demo needs two"),
     ],
 )

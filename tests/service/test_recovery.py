@@ -100,6 +100,12 @@ def test_a_lost_server_comes_back(tmp_path: Path) -> None:
     saved = run("backup-all.sh", data, backups, **address)
     assert (saved.returncode, saved.stderr) == (0, "")
     assert "no keys/signing.pem" in run("backup-all.sh", fresh, backups, **address).stderr
+    other = Server(tmp_path / "other", "--erasure", "files")
+    mixed = run("backup-all.sh", tmp_path / "other", tmp_path / "mixed", **address)
+    other.end()
+    assert mixed.returncode == 2
+    assert f"{server.address} is not the one of {tmp_path / 'other'}" in mixed.stderr
+    assert not (tmp_path / "mixed").exists()
     server.end(signal.SIGKILL)
     shutil.rmtree(data)
 

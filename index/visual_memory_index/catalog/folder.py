@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TypeVar
 
 from visual_memory_index.errors import (
@@ -23,6 +23,7 @@ from visual_memory_index.errors import (
     ForeignFolder,
     LostCatalog,
     NewerStore,
+    OthersFolder,
 )
 from visual_memory_index.files.database import has_log, translate_errors
 from visual_memory_index.files.disk import (
@@ -39,9 +40,8 @@ T = TypeVar("T")
 
 CATALOG, MEMORIES, LATEST, UNFINISHED = "catalog.sqlite", "memories", "noted", "unfinished"
 SECRET = Path("keys") / "tombstones.key"
-API_KEYS = (
-    Path("keys") / "api-keys.json"
-)  # of a server's callers, which may be made before it starts
+API_KEYS = Path("keys") / "api-keys.json"  # of callers, which may be made before a server starts
+NEEDS_KEYS = API_KEYS.with_name("needed")  # there once callers had keys, also where they are lost
 LOCK, RESERVE = "server.lock", "reserve"
 MADE_BY_THE_SYSTEM = "lost+found"
 CATALOG_FILES = {CATALOG, f"{CATALOG}-wal", f"{CATALOG}-shm", f"{CATALOG}-journal"}
@@ -121,7 +121,7 @@ def may_be_left(path: Path, schema_version: int | None) -> bool:
         return True
     if path.name in FOLDERS:
         inside = [each.name for each in path.iterdir()] if path.is_dir() else [path.name]
-        ours = {API_KEYS.name} if path.name == API_KEYS.parts[0] else ()
+        ours = {API_KEYS.name, NEEDS_KEYS.name} if path.name == API_KEYS.parts[0] else ()
         return all(name.startswith(".") or name in ours or LEFT.fullmatch(name) for name in inside)
     if not path.is_file():
         return False
@@ -138,7 +138,9 @@ def new_name(memory: str) -> str:
 
 
 class FolderLock:
-    """A lock on a data folder, held until closed or the process ends. Raises FolderInUse.
+    """A lock on a data folder, held until closed or the process ends.
+
+    Raises FolderInUse, and OthersFolder if a server of another user has used the folder.
 
     The folder itself is locked, since its file ``server.lock``, which names the process, may be
     lost. The file is locked as well, for servers from before, which lock it alone.
@@ -147,6 +149,7 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         path = folder / LOCK
         with translate_os_errors(path, opening=True), ExitStack() as undo:
+            check_owner(folder)
             opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             undo.callback(os.close, opened)
             try:
@@ -158,6 +161,19 @@ class FolderLock:
             file.truncate()
             file.write(str(os.getpid()).encode())
             self.close = undo.pop_all().close
+
+
+def check_owner(folder: Path) -> None:
+    """Raise OthersFolder if the catalog of a folder has another owner than a new file has there.
+
+    A mount may give all files one owner, whoever makes them.
+    """
+    with suppress(FileNotFoundError):
+        user = (folder / CATALOG).stat().st_uid
+        if user != os.geteuid():
+            with TemporaryFile(dir=folder) as new:
+                if os.fstat(new.fileno()).st_uid != user:
+                    raise OthersFolder(str(folder), user)
 
 
 def owner(path: Path) -> str:

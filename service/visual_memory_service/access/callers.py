@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import structlog
 
 from visual_memory.scopes import SCOPES
-from visual_memory_service.access.key_file import BadKeyFile, KeyFile
+from visual_memory_service.access.key_file import BadKeyFile, KeyFile, KeysGone
 from visual_memory_service.access.keys import LOCAL, TEXT, Key, Secret, sha256
 from visual_memory_service.access.limits import STRANGERS_PER_SECOND, Account, Pace
 from visual_memory_service.errors import (
@@ -64,6 +64,8 @@ class Callers:
         self._problem = ""
         self.needs_keys = self._version is not None
         self._take(file.read())
+        if self.needs_keys:
+            file.need()  # of keys that were copied to this folder
 
     def _take(self, keys: Iterable[Key]) -> None:
         keys = list(keys)
@@ -121,7 +123,7 @@ class Callers:
         try:
             version = self._file.version()
             if version is None and self.needs_keys:
-                raise BadKeyFile(self._file.path, "it is gone")
+                raise KeysGone(self._file.path, self._file.needed)
             if version == self._version:
                 return
             self.needs_keys = True  # also where the file cannot be read

@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from visual_memory.scopes import SCOPES
-from visual_memory_index import API_KEYS, make_folder, read_small, write_private
+from visual_memory_index import API_KEYS, NEEDS_KEYS, make_folder, read_small, write_private
 from visual_memory_service.access.keys import NAME, PATTERN, Key, KeyRefused, Secret
 from visual_memory_service.access.limits import parse_limits
 from visual_memory_service.config import BadSetting
 
 FORMAT = 1
+NEEDED = (
+    b"This server's callers need keys, which are in api-keys.json. Without both files anybody is "
+    b"let in.\n"
+)
 BYTES_MAX = 1 << 20  # that ``read_small`` reads
 TEXT_OF = {"id": re.compile("[0-9a-f]{12}"), "sha256": re.compile("[0-9a-f]{64}")}
 
@@ -36,11 +40,23 @@ class BadKeyFile(BadSetting):
         )
 
 
+class KeysGone(BadKeyFile):
+    """A file of keys that a data folder had, and has no more."""
+
+    def __init__(self, path: Path, needed: Path) -> None:
+        BadSetting.__init__(
+            self,
+            f"{path} is gone, without which no key is known. Bring it back from a copy of the "
+            "folder, or make keys anew (visual-memory keys create), or remove "
+            f"{needed} and start the server again, which then lets anybody in.",
+        )
+
+
 class KeyFile:
-    """The keys of a data ``folder``."""
+    """The keys of a data ``folder``, which remembers in a second file that it had some."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / API_KEYS
+        self.path, self.needed = folder / API_KEYS, folder / NEEDS_KEYS
 
     def version(self) -> tuple[int, ...] | None:
         """Return what differs after each change of the file, None if there is none."""
@@ -53,18 +69,29 @@ class KeyFile:
         return found.st_ino, found.st_size, found.st_mtime_ns
 
     def read(self) -> list[Key]:
-        """Return all keys; none if there is no file. Raises BadKeyFile."""
+        """Return all keys; none if there never was a file. Raises BadKeyFile."""
         try:
             return parse(read_small(self.path))
         except FileNotFoundError:
+            if self.needed.exists():
+                raise KeysGone(self.path, self.needed) from None
             return []
         except OSError as problem:
             raise BadKeyFile(self.path, problem) from None
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as problem:
             raise BadKeyFile(self.path, f"it is damaged: {problem!r:.200}") from None
 
-    def change(self, change: Callable[[Sequence[Key]], Sequence[Key]]) -> None:
+    def need(self) -> None:
+        """Remember that callers need keys, also where the file is lost. Raises FileUnavailable."""
+        if not self.needed.exists():
+            write_private(self.needed, NEEDED)
+
+    def change(
+        self, change: Callable[[Sequence[Key]], Sequence[Key]], *, anew: bool = False
+    ) -> None:
         """Exchange the keys for what ``change`` makes of them, one change after the other.
+
+        ``anew`` lets it make a file that is gone from none.
 
         Raises BadKeyFile, FileUnavailable, KeyRefused, and as ``change`` does.
         """
@@ -78,15 +105,24 @@ class KeyFile:
                     "read what is written: run this as that user."
                 )
             fcntl.flock(lock, fcntl.LOCK_EX)
-            data = formatted(change(self.read()))
+            data = formatted(change(self._known(anew)))
             if len(data) >= BYTES_MAX:
                 raise KeyRefused(
                     "The file of keys would be too large; give several callers one key, or remove "
                     f"revoked keys from {self.path}."
                 )
+            self.need()
             write_private(self.path, data)
         finally:
             os.close(lock)
+
+    def _known(self, anew: bool) -> Sequence[Key]:
+        try:
+            return self.read()
+        except KeysGone:
+            if anew:
+                return []
+            raise
 
 
 def formatted(keys: Sequence[Key]) -> bytes:

@@ -95,12 +95,13 @@ def add_action(
 
 def check_data(folder: Path) -> None:
     """Raise Refused unless a server has used a folder, or a key was made there."""
-    from visual_memory_index import API_KEYS, was_used
+    from visual_memory_index import API_KEYS, NEEDS_KEYS, was_used
 
     try:
         if not folder.is_dir():
             raise Refused(f"{folder} is not there: --data names the data folder of a server.")
-        if not (folder / API_KEYS).exists() and not was_used(folder):
+        had_keys = any((folder / each).exists() for each in (API_KEYS, NEEDS_KEYS))
+        if not had_keys and not was_used(folder):
             raise Refused(
                 f"{folder} is no data folder of a server: none has used it, and it has no keys; "
                 "--data names the data folder of a server."
@@ -144,7 +145,7 @@ def create(options: Namespace) -> None:
         limits=limits_of(options),
         secrets=() if options.by_certificate else (secret,),
     )
-    change(options, lambda known: keys.create(known, made))
+    change(options, lambda known: keys.create(known, made), anew=True)
     if is_new:
         say(f"{options.data} was not there: the folder is new.", file=sys.stderr)
     if options.by_certificate:
@@ -217,14 +218,16 @@ def rotate(options: Namespace) -> None:
     print(text)
 
 
-def change(options: Namespace, by: Callable[[Sequence[Key]], Sequence[Key]]) -> None:
-    """Change the keys of a folder. Raises Refused."""
+def change(
+    options: Namespace, by: Callable[[Sequence[Key]], Sequence[Key]], *, anew: bool = False
+) -> None:
+    """Change the keys of a folder, ``anew`` also where their file is gone. Raises Refused."""
     from visual_memory_index.errors import FileUnavailable, in_full
     from visual_memory_service.access.key_file import BadKeyFile, KeyFile
     from visual_memory_service.access.keys import KeyRefused
 
     try:
-        KeyFile(options.data).change(by)
+        KeyFile(options.data).change(by, anew=anew)
     except BadKeyFile as error:
         raise Refused(str(error)) from None
     except KeyRefused as error:

@@ -56,14 +56,21 @@ def add_to(commands: Commands) -> None:
         memory=False,
     )
     on_server = parser.get_default("run")
+    folder = parser.add_mutually_exclusive_group()
+    add_path(folder, "--data", "DIR", "list those of a data folder, which a server may use")
     add_path(
-        parser,
-        "--rotate",
-        "DIR",
-        "make a new signing key in a data folder that no server uses",
-        dest="data",
+        folder, "--rotate", "DIR", "make a new signing key in a data folder that no server uses"
     )
-    parser.set_defaults(run=lambda options: rotate(options) if options.data else on_server(options))
+
+    def run(options: Namespace) -> None:
+        if options.rotate:
+            rotate(options)
+        elif options.data:
+            signing_keys_of_folder(options)
+        else:
+            on_server(options)
+
+    parser.set_defaults(run=run)
 
 
 def unlearn(client: Client, options: Namespace) -> int:
@@ -346,7 +353,28 @@ def request_id_for(memory: Memory, ids: list[str]) -> str:
 
 def signing_keys(client: Client, options: Namespace) -> None:
     """Print the public keys of a server: the current key, then former keys."""
-    public_keys = client.server_info().public_keys
+    print_keys(client.server_info().public_keys, options)
+
+
+def signing_keys_of_folder(options: Namespace) -> None:
+    """Print the public keys of a data folder. Raises Refused if it has none, or none is read."""
+    server_libraries.need("reading a key")
+    from visual_memory_index.errors import FileUnavailable, in_full
+    from visual_memory_service.erasure.signing_keys import PRIVATE, BadKey, SigningKeys
+
+    path = options.data / "keys" / PRIVATE
+    try:
+        path.lstat()
+        public_keys = SigningKeys(options.data).public
+    except OSError as error:
+        raise Refused(f"{path} cannot be read: {error.strerror}.") from None
+    except (BadKey, FileUnavailable) as error:
+        raise Refused(in_full(error)) from None
+    print_keys(public_keys, options)
+
+
+def print_keys(public_keys: Sequence[str], options: Namespace) -> None:
+    """Print public keys, of which the first signs."""
     keys = [{"public_key": key, "former": key != public_keys[0]} for key in public_keys]
     if options.json:
         print_json(keys)
@@ -358,19 +386,20 @@ def signing_keys(client: Client, options: Namespace) -> None:
 def rotate(options: Namespace) -> None:
     """Make a new key to sign certificates for a data folder; the former key stays published.
 
-    Raises Refused if a server uses the folder, or a key file cannot be read or written.
+    Raises Refused if a server uses the folder, or one of another user has, or a key file cannot be
+    read or written.
     """
     server_libraries.need("making a key")
     from visual_memory_index import FolderLock, was_used
-    from visual_memory_index.errors import FileUnavailable, FolderInUse, in_full
+    from visual_memory_index.errors import FileUnavailable, FolderInUse, OthersFolder, in_full
     from visual_memory_service.erasure.signing_keys import BadKey, SigningKeys
 
-    if not (options.data / "catalog.sqlite").is_file() or not was_used(options.data):
-        raise Refused(f"{options.data} is no data folder that a server has used.")
+    if not (options.rotate / "catalog.sqlite").is_file() or not was_used(options.rotate):
+        raise Refused(f"{options.rotate} is no data folder that a server has used.")
     try:
-        with closing(FolderLock(options.data)):
-            signing = SigningKeys(options.data)
+        with closing(FolderLock(options.rotate)):
+            signing = SigningKeys(options.rotate)
             signing.rotate()
-    except (BadKey, FileUnavailable, FolderInUse) as error:
+    except (BadKey, FileUnavailable, FolderInUse, OthersFolder) as error:
         raise Refused(in_full(error)) from None
     say(f"{signing.public[0]} signs from now on; the former key stays published.")

@@ -27,6 +27,7 @@ from visual_memory_index.errors import (
     FolderInUse,
     ForeignFolder,
     LostCatalog,
+    OthersFolder,
     WriteFailed,
 )
 
@@ -341,6 +342,19 @@ def test_a_lock_holds_though_its_file_is_removed(folder: Path) -> None:
 
     Catalog(folder).close()
     assert (folder / "server.lock").read_text() == str(os.getpid())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_a_folder_of_another_users_server_is_refused_and_left_as_it_is(folder: Path) -> None:
+    Catalog(folder).close()
+    os.chown(folder / "catalog.sqlite", 12345, -1)
+    (folder / "server.lock").unlink()
+    before = sorted(folder.rglob("*"))
+
+    with pytest.raises(OthersFolder, match="belongs to another user, number 12345, whose server"):
+        Catalog(folder)
+
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_a_folder_is_also_locked_by_its_file_for_servers_that_lock_that_alone(folder: Path) -> None:

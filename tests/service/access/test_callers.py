@@ -197,6 +197,18 @@ def test_once_there_were_keys_nobody_is_known_without_them(tmp_path: Path) -> No
         Callers(file, {})
 
 
+def test_keys_that_were_copied_are_missed_too_once_they_were_read(tmp_path: Path) -> None:
+    file, copied = KeyFile(tmp_path / "first"), KeyFile(tmp_path / "second")
+    add(file)
+    copied.path.parent.mkdir(parents=True)
+    copied.path.write_bytes(file.path.read_bytes())
+    Callers(copied, {})
+    copied.path.unlink()
+
+    with pytest.raises(BadKeyFile, match="gone"):
+        Callers(copied, {})
+
+
 def test_a_file_without_keys_lets_nobody_in(tmp_path: Path) -> None:
     file = KeyFile(tmp_path)
     file.change(lambda keys: [])

@@ -42,6 +42,23 @@ def test_without_a_file_there_are_no_keys(tmp_path: Path) -> None:
     assert file.read() == []
 
 
+def test_a_file_that_is_gone_is_missed(tmp_path: Path) -> None:
+    file = KeyFile(tmp_path)
+    file.change(lambda keys: [*keys, ALICE])
+    file.path.unlink()
+
+    with pytest.raises(BadKeyFile, match=f"gone, without .* or remove {file.needed} and start"):
+        KeyFile(tmp_path).read()
+    with pytest.raises(BadKeyFile):
+        file.change(lambda keys: keys)
+    assert not file.path.exists()
+    file.change(lambda keys: [*keys, ALICE], anew=True)
+    assert file.read() == [ALICE]
+    file.path.unlink()
+    file.needed.unlink()
+    assert file.read() == []
+
+
 def test_every_change_gives_another_version(tmp_path: Path) -> None:
     file = KeyFile(tmp_path)
     versions = [file.version()]

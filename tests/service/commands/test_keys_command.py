@@ -143,6 +143,28 @@ def test_an_open_server_asks_for_keys_once_there_are_some(
     assert "none of this server's" in refused(command("list"))
 
 
+def test_a_server_does_not_start_without_the_keys_that_it_had(
+    data: Path, command: Run, start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text(command("keys", "create", "ann", "--scope", "admin", "--data", data))
+    (data / "keys" / "api-keys.json").unlink()
+
+    sentences = {
+        refused(command("serve", "--data", data, "--listen", "127.0.0.1:0", "--erasure", "files")),
+        refused(command("keys", "list", "--data", data)),
+        refused(command("keys", "revoke", "ann", "--data", data)),
+    }
+    made = text(command("keys", "create", "bob", "--scope", "read", "--data", data))
+
+    (sentence,) = sentences
+    assert "api-keys.json is gone" in sentence
+    server = start(data)
+    monkeypatch.setenv("VISUAL_MEMORY_SERVER", server.address)
+    assert "with a key only" in refused(command("list"))
+    monkeypatch.setenv("VISUAL_MEMORY_API_KEY", made.strip())
+    assert answer(command("list", "--json")) == []
+
+
 def test_the_list_has_no_secret(data: Path, command: Run) -> None:
     secrets = [
         text(command("keys", "create", "ann", "--scope", "admin", "--data", data)),

@@ -24,6 +24,7 @@ WITHOUT = (
         ("check --data data", "checking a data folder"),
         ("accept pets --data data", "accepting a memory"),
         ("signing-keys --rotate data", "making a key"),
+        ("signing-keys --data data", "reading a key"),
         ("reranker crops", "a re-ranker"),
         ("reranker chat --url http://127.0.0.1:1/v1 --model some", "a re-ranker"),
         ("demo", "the demo"),

@@ -458,12 +458,12 @@ def test_a_certificate_by_a_former_key_is_still_trusted(
     with visual_memory.connect(server.address) as client:
         keys = client.server_info().public_keys
     capsys.readouterr()
-    assert run(["signing-keys", "--json", "--server", server.address]) == 0
-
-    assert json.loads(capsys.readouterr().out) == [
-        {"public_key": keys[0], "former": False},
-        {"public_key": keys[1], "former": True},
-    ]
+    for of in (["--server", server.address], ["--data", str(server.data)]):
+        assert run(["signing-keys", "--json", *of]) == 0
+        assert json.loads(capsys.readouterr().out) == [
+            {"public_key": keys[0], "former": False},
+            {"public_key": keys[1], "former": True},
+        ]
     assert len(keys) == 2
     assert visual_memory.verify(certificate, keys).trusted
     with pytest.raises(InvalidCertificate):

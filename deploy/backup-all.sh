@@ -9,13 +9,14 @@ set -eu
 umask 077
 test $# -eq 2 || { echo "usage: backup-all.sh DATA BACKUPS" >&2; exit 2; }
 data=${1%/} backups=${2%/} failed=0
-if ! test -f "$data/keys/signing.pem"; then
-  echo "$data is not the data folder of a server: it has no keys/signing.pem." >&2
+if ! found=$(ls "$data/keys/signing.pem" 2>&1); then
+  echo "$data is not the data folder of a server, or not of this user: it has no keys/signing.pem ($found)." >&2
   exit 2
 fi
-key=$(visual-memory signing-keys --data "$data" | head -n 1)
-if test -z "$key" || test "$key" != "$(visual-memory signing-keys | head -n 1)"; then
-  echo "The server at ${VISUAL_MEMORY_SERVER:-its default address} is not the one of $data, whose certificates another key signs." >&2
+signing=$(visual-memory signing-keys --data "$data")
+served=$(visual-memory signing-keys)
+if test "${signing%%[[:space:]]*}" != "${served%%[[:space:]]*}"; then
+  echo "The server at ${VISUAL_MEMORY_SERVER:-its default address} is not the one of $data: another key signs its certificates." >&2
   exit 2
 fi
 mkdir -p "$backups/keys"

@@ -15,6 +15,7 @@ if test -e "$data"; then
   exit 2
 fi
 test -f "$backups/keys/signing.pem" || { echo "$backups has no keys/signing.pem: it is none of backup-all.sh." >&2; exit 2; }
+rm -f "$data.log" "$data.pid"          # of a try before
 start() {
   rm -f "$data.out"
   visual-memory serve --data "$data" --listen "$1" > "$data.out" 2>> "$data.log" &

@@ -61,9 +61,9 @@ def check_path(file: str | os.PathLike[str], field: str) -> None:
     if isinstance(name, str) and SECRET.search(name):
         refuse(
             field,
-            "must be the path of a file, but is what such a file holds, which is not shown here: "
-            "a key goes into api_key, or for commands into VISUAL_MEMORY_API_KEY; PEM is given as "
-            "bytes",
+            "must be the path of a file, but is a key or PEM itself, which is not repeated here: "
+            "save it in a file, and name that (a key may also be the value of "
+            "VISUAL_MEMORY_API_KEY; in Python, of api_key)",
         )
     if not isinstance(name, str) or "\0" in name:
         refuse(field, f"must be the path of a file, but is {file!r:.80}")

@@ -347,7 +347,8 @@ def nearest(name: str, known: Iterable[str], show: Callable[[str], str] = str) -
     """Return `` (did you mean …?)``, shown so, for the most similar known name; or nothing."""
     from difflib import get_close_matches  # only if one is refused, since a process starts twice
 
-    near = get_close_matches(name, known, 1, 0.8)
+    cut_short = [each for each in known if "_" in name and each.startswith(name)]
+    near = cut_short[:1] or get_close_matches(name, known, 1, 0.8)
     return "".join(f" (did you mean {show(each)}?)" for each in near)
 
 

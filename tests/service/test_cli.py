@@ -439,6 +439,10 @@ def test_what_cannot_be_done_is_one_sentence_and_exit_1(
         ("clasify a b", "there is no command clasify; did you mean classify?"),
         ("--verson", "there is no option --verson; did you mean --version?"),
         ("colour", "invalid choice: 'colour'"),
+        (
+            "list --api-key vm_0123456789ab_cd",
+            "unrecognized arguments: --api-key vm_0123456789ab_…",
+        ),
         ("list --sever=a:1", "unrecognized arguments: --sever=a:1 (did you mean --server?)"),
     ],
 )

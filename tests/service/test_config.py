@@ -170,7 +170,7 @@ def test_a_server_is_set_up_by_the_environment_alone(tmp_path: Path) -> None:
     assert re.search(r"^\S+Z? \[info +\] serving +address=", log, re.MULTILINE), log
 
 
-@pytest.mark.parametrize("mistyped", ["SERVER_LISTEN", "SERVES_DATA"])
+@pytest.mark.parametrize("mistyped", ["SERVER_LISTEN", "SERVES_DATA", "TLS_CERT"])
 def test_a_mistyped_variable_is_no_reason_for_a_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistyped: str
 ) -> None:

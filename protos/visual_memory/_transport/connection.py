@@ -96,8 +96,8 @@ def endpoint(
         if os.path.isfile(api_key):
             refuse(
                 "api_key",
-                f"is the path of a file, {api_key!r:.80}, and must be the key in it; commands take "
-                "the file with --api-key-file",
+                f"must be a key, but is the path of a file, {api_key!r:.80}: give the text in that "
+                "file, or, to a command, the file with --api-key-file",
             )
     if not isinstance(timeout, Real) or not 0 < timeout < threading.TIMEOUT_MAX:
         refuse("timeout", f"must be positive seconds, but is {timeout!r}")
@@ -131,12 +131,13 @@ def secured(
 
 def pem(given: Pem | None, field: str) -> bytes | None:
     """Return PEM that was given as bytes or as the path of a file. Raises InvalidArgument."""
-    data = given if given is None or isinstance(given, bytes) else read_file(given, field)
-    if data is None:
+    if given is None:
         return None
+    data = given if isinstance(given, bytes) else read_file(given, field)
     kind, begin = KINDS[field]
     if not begin.search(data):
-        refuse(field, f"holds no {kind} in PEM")
+        file = "" if isinstance(given, bytes) else f", in the file {os.fspath(given)}"
+        refuse(field, f"holds no {kind} in PEM{file}")
     if field == "client_key" and isinstance(given, str | os.PathLike) and others_can_read(given):
         LOG.warning(OTHERS_CAN_READ, given, given)
     return data

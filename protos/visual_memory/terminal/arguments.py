@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from argparse import (
     Action,
@@ -26,6 +27,7 @@ SERVER = "127.0.0.1:50051"
 PREFIX = "VISUAL_MEMORY_"  # of variables of the environment
 SERVE = "SERVE_"  # follows in those that a server reads, and checks
 API_KEY = f"{PREFIX}API_KEY"
+API_KEY_TEXT = re.compile(r"(vm_[0-9a-f]{12}_)\S+")
 FILES = (  # options of a connection, with the environment variables that stand for them
     (
         "--api-key-file",
@@ -90,7 +92,8 @@ def run(parser: ArgumentParser, arguments: Sequence[str]) -> int:
         with suppress(TypeError):  # it does not mix them where one excludes an option
             options, unknown = command.parse_known_intermixed_args(arguments[names:])
     if unknown:  # argparse itself would show the usage of the whole program
-        command.error(f"unrecognized arguments: {' '.join(unknown)}{meant(unknown, command)}")
+        said = API_KEY_TEXT.sub(r"\1…", " ".join(unknown))
+        command.error(f"unrecognized arguments: {said}{meant(unknown, command)}")
     try:
         code: int | None = options.run(options)
         return code or 0
@@ -200,6 +203,8 @@ def check_environment(known: Collection[str]) -> None:
             rest = name.removeprefix(PREFIX)
             bare = rest.removeprefix(SERVE)
             near = [each for each in rests if f"_{each}".endswith(f"_{bare}")]
+            if not near and "_" in bare:  # cut short
+                near = [each for each in rests if each.removeprefix(SERVE).startswith(bare)]
             if not near and bare == rest:  # a server tells its own
                 near = get_close_matches(rest, rests, 2, ALIKE)
             if near:

@@ -60,12 +60,13 @@ def verify(options: Namespace) -> None:
 
     Raises InvalidCertificate if the check fails, Refused if it does not cover one of these ids.
     """
+    keys = options.public_key and [named_key(each) for each in options.public_key]
     if options.server:
         with connect(options) as client:
-            found = client.verify(options.file, options.public_key, memory=options.memory)
+            found = client.verify(options.file, keys, memory=options.memory)
             again: list[str] | None = there_again(client.memory(found.memory), found, options.id)
     else:
-        found = visual_memory.verify(options.file, options.public_key, memory=options.memory)
+        found = visual_memory.verify(options.file, keys, memory=options.memory)
         again = None
     covered = {id: found.holds(id) for id in options.id}
     if options.json:
@@ -85,6 +86,14 @@ def verify(options: Namespace) -> None:
         print_verification(found, options.server)
     if missing := [id for id, is_covered in covered.items() if not is_covered]:
         raise Refused(f"The certificate is not about these ids: {listed(missing)}.")
+
+
+def named_key(given: str) -> bytes:
+    """Return the 32 bytes of a key of --public-key. Raises InvalidArgument, which names it."""
+    from visual_memory.files import SECRET
+    from visual_memory.proofs.keys import to_key
+
+    return to_key(given, "--public-key" if SECRET.search(given) else f"--public-key {given[:80]}")
 
 
 def there_again(memory: Memory, found: Verification, ids: Sequence[str]) -> list[str]:

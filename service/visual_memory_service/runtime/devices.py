@@ -63,8 +63,10 @@ def tell_compiling(prepared: Future[object], after: float = COMPILING_SECONDS) -
     def tell() -> None:
         log.info(
             "compiling loops",
-            reason="the first start on this processor, or they are not kept, for lack of a folder "
-            "or by PYTHONDONTWRITEBYTECODE; memories wait",
+            reason="none are kept from an earlier start; searches and writes wait until they are "
+            "compiled",
+            way_out="if each start says so, unset PYTHONDONTWRITEBYTECODE, or name a folder that "
+            "the server may write with NUMBA_CACHE_DIR",
         )
         prepared.add_done_callback(tell_end)
 

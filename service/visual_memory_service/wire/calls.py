@@ -15,6 +15,7 @@ from grpc_status import rpc_status
 
 from visual_memory_index.errors import FileRefusal
 from visual_memory_service.access.callers import Caller, caller
+from visual_memory_service.errors import ConnectionEnding
 from visual_memory_service.runtime.measures import CALL_SECONDS, CALLS_REFUSED, CALLS_STARTED
 from visual_memory_service.runtime.timeline import Ended, Timeline, Watch, timeline
 from visual_memory_service.status import REFUSALS, answer, code_name, foreseen
@@ -154,7 +155,8 @@ class CallScope:
             name, metadata = self._method.full_name, self._context.invocation_metadata() or ()
             who, ended = call["principal"], self._began + seconds
             self._trace(Ended(name, self._began, ended, status, who, self._timeline, metadata))
-        tell = self._log.debug if self._method.is_open else self._log.info  # anybody may ask
+        usual = self._method.is_open or isinstance(error, ConnectionEnding)  # anybody may ask
+        tell = self._log.debug if usual else self._log.info
         if error is None:
             self._log.debug("answered", **call)
         elif isinstance(error, REFUSALS):

@@ -130,7 +130,8 @@ def test_the_path_of_a_key_is_not_taken_for_the_key(
 
     for path in ("ann.key", str(tmp_path / "ann.key")):
         with pytest.raises(
-            InvalidArgument, match=r"^api_key is the path of a file, .*, and must be the key in"
+            InvalidArgument,
+            match=r"^api_key must be a key, but is the path of a file, .*: give the text in",
         ):
             endpoint("host:1", path, None, 1.0)
 

@@ -187,7 +187,10 @@ def test_one_of_several_keys_will_do(run: Run) -> None:
             f"is signed by the key {PUBLIC.hex()}, and not by {OTHERS}; do not rely on it",
         ),
         (("out.json", "--public-key", "key.pem"), "No such file: key.pem"),
-        (("out.json", "--public-key", "out.json"), "must be a public key of Ed25519"),
+        (
+            ("out.json", "--public-key", "out.json"),
+            "--public-key out.json must be a public key of Ed25519",
+        ),
         (("out.json", "--memory", "cats"), "of the memory 'pets', and not of 'cats'"),
     ],
 )

@@ -77,7 +77,10 @@ def test_who_trusts_another_authority_is_not(secured: Secured, tmp_path: Path) -
 def test_files_that_are_no_certificates_are_told(secured: Secured, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
 
-    with pytest.raises(visual_memory.InvalidArgument, match="root_certificates holds no certifi"):
+    with pytest.raises(
+        visual_memory.InvalidArgument,
+        match=r"root_certificates holds no certificate in PEM, in the file .*notes\.txt[.]$",
+    ):
         secured.connect(root_certificates=tmp_path / "notes.txt")
     with (
         secured.connect(root_certificates=b"-----BEGIN CERTIFICATE-----\nnothing") as client,

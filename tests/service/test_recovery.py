@@ -123,9 +123,12 @@ def test_a_lost_server_comes_back(tmp_path: Path) -> None:
     until_ended(int((tmp_path / "partly.pid").read_text()))
     until_ended(int((tmp_path / "keyless.pid").read_text()))
 
+    log = Path(f"{fresh}.log")
+    log.write_text("of a try before\n")
     recovered = run("recover.sh", backups, fresh, **there)
 
     assert recovered.returncode == 0, recovered.stderr
+    assert "of a try before" not in log.read_text()
     process = int(Path(f"{fresh}.pid").read_text())
     try:
         with visual_memory.connect(server.address, api_key=key) as client:

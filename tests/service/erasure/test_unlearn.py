@@ -325,6 +325,7 @@ def test_who_waits_without_a_timeout_is_told_the_end_though_connections_are_rene
 
     assert ended.state == operation_pb2.Operation.DONE
     assert set(told) <= {"CONNECTION_ENDING", ""}  # the latter is gRPC's in the moment of the end
+    assert '"reason": "ConnectionEnding"' not in server.log()
 
 
 def test_of_erasures_that_are_asked_for_at_once_each_is_done(client: Client, album: Memory) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+from visual_memory import _html
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,6 +87,9 @@ class Neighbors(Sequence[Neighbor]):
             shown.append(f"… {len(self) - SHOWN_MAX} more")
         return f"Neighbors([{', '.join(shown)}])"
 
+    def _repr_html_(self) -> str:
+        return neighbor_table(self, "nearest entries")
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -129,6 +134,9 @@ class Decision:
     calibration_stale: bool = False
     reranking: Reranking | None = None
 
+    def _repr_html_(self) -> str:
+        return neighbor_table(self.neighbors, in_words(self))
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -149,6 +157,17 @@ class Entry:
     vector: Float32Array | None = field(default=None, repr=False, compare=False)
     image: bytes | None = field(default=None, repr=False, compare=False)
     thumbnail: bytes | None = field(default=None, repr=False, compare=False)
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[str, _html.Cell]] = [
+            ("id", self.id),
+            ("label", self.label),
+            *sorted(self.metadata.items()),
+            ("created", f"{self.create_time:%Y-%m-%d %H:%M} UTC"),
+            ("pruned by", self.pruned_by or None),
+            ("", self.thumbnail or self.image),
+        ]
+        return _html.table(("", ""), [row for row in rows if row[1] is not None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -571,6 +590,11 @@ class Assessment:
     conflicts: list[Conflict]
     operation: str
 
+    def _repr_html_(self) -> str:
+        caption = f"{self.count:,} entries, accuracy {self.accuracy:.1%}; labels to look at"
+        rows = [(each.id, each.label, each.proposed, each.score) for each in self.suspects]
+        return _html.table(("entry", "label", "proposed", "score"), rows, caption)
+
 
 @dataclass(frozen=True, slots=True)
 class Removal:
@@ -603,6 +627,12 @@ class Explanation:
     proven_minimal: bool
     removals: list[Removal]
     thumbnails: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    def _repr_html_(self) -> str:
+        caption = in_words(self.before)
+        if self.minimal_flip is not None:
+            caption += f"; {self.flipped_label} without {', '.join(self.minimal_flip)}"
+        return neighbor_table(self.before.neighbors, caption, self.thumbnails)
 
     @property
     def supporting(self) -> list[Neighbor]:
@@ -645,3 +675,34 @@ class Operation:
     end_time: datetime | None
     undo_time: datetime | None
     result: Result | None = None
+
+
+def in_words(decision: Decision) -> str:
+    """Return the label of a decision with its share of the votes, and all else that it says."""
+    said = [f"{decision.label}: {decision.confidence:.1%} of the votes"]
+    if decision.calibrated_confidence is not None:
+        said.append(f"right in {decision.calibrated_confidence:.1%} of such decisions")
+    if decision.rejected:
+        said.append("unlike all entries")
+    if decision.label_set is not None:
+        said.append(f"one of {', '.join(decision.label_set) or 'none'}")
+    if decision.node is not None:
+        said.append(f"{decision.node.name} in the taxonomy")
+    return "; ".join(said)
+
+
+def neighbor_table(
+    neighbors: Neighbors, caption: str, thumbnails: Mapping[str, bytes] | None = None
+) -> str:
+    """Return neighbours as HTML, with those of the ``thumbnails``, by id, that are given."""
+    headers = ["entry", "label", "distance"]
+    rows: list[list[_html.Cell]] = [[each.id, each.label, each.distance] for each in neighbors]
+    if neighbors.weights.any():
+        headers.append("weight")
+        for row, weight in zip(rows, neighbors.weights.tolist(), strict=True):
+            row.append(weight)
+    if thumbnails:
+        headers.append("")
+        for row, id in zip(rows, neighbors.ids, strict=True):
+            row.append(thumbnails.get(id))
+    return _html.table(headers, rows, caption)

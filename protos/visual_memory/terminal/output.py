@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import unicodedata
@@ -15,15 +16,17 @@ KIBIBYTE = 1 << 10
 MEBIBYTE = 1 << 20
 BLANK = "\\x20"
 ERASE_LINE = "\r\033[K"  # of a terminal
-CELL_MIN = 8  # columns, also if the terminal is narrower
+BOLD, END_BOLD = "\033[1m", "\033[22m"
+CELL_MIN = 3  # columns, also if the terminal is narrower
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows in aligned columns, numbers to the right.
 
-    Texts that differ are printed differently. On a terminal the longest cells are cut to its width.
+    Texts that differ are printed differently. On a terminal the longest texts are cut in the middle
+    to its width, numbers never, and the headers are bold.
     """
-    from wcwidth import clip, ljust, rjust, width
+    from wcwidth import ljust, rjust, width
 
     rows = list(rows)
     shown = distinguishable(cell for row in rows for cell in row if isinstance(cell, str))
@@ -34,23 +37,44 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
     right = [all(isinstance(row[at], int | float) for row in rows) for at in range(len(headers))]
     if sys.stdout.isatty():
-        widths = fitted(widths, shutil.get_terminal_size().columns)
-
-    def cut(cell: str, most: int) -> str:
-        return cell if width(cell) <= most else f"{clip(cell, 0, most - 1)}…"
-
-    for row in cells:
+        widths = fitted(widths, shutil.get_terminal_size().columns, right if rows else ())
+    bold = is_colored(sys.stdout)
+    for number, row in enumerate(cells):
         columns = zip(row, widths, right, strict=True)
-        aligned = ((rjust if r else ljust)(cut(cell, w), w) for cell, w, r in columns)
-        print("  ".join(aligned).rstrip())
+        aligned = ((rjust if r else ljust)(shorten(cell, w), w) for cell, w, r in columns)
+        line = "  ".join(aligned).rstrip()
+        print(f"{BOLD}{line}{END_BOLD}" if bold and not number else line)
 
 
-def fitted(widths: Sequence[int], room: int) -> list[int]:
-    """Return the widths of columns, the widest cut to no less than 8 until all fit ``room``."""
-    most = max(widths, default=0)
-    while most > CELL_MIN and sum(min(each, most) + 2 for each in widths) - 2 > room:
+def fitted(widths: Sequence[int], room: int, whole: Sequence[bool] = ()) -> list[int]:
+    """Return the widths of columns, the widest cut to no less than 3 until all fit ``room``.
+
+    Columns for which ``whole`` is True keep their width.
+    """
+    kept = [*whole, *[False] * (len(widths) - len(whole))]
+    free = [each for each, keep in zip(widths, kept, strict=True) if not keep]
+    room -= sum(widths) - sum(free) + 2 * (len(widths) - 1)
+    most = max(free, default=0)
+    while most > CELL_MIN and sum(min(each, most) for each in free) > room:
         most -= 1
-    return [min(each, most) for each in widths]
+    return [each if keep else min(each, most) for each, keep in zip(widths, kept, strict=True)]
+
+
+def shorten(text: str, most: int) -> str:
+    """Cut the middle of a text that takes more than ``most`` columns, and put ``…`` there."""
+    from wcwidth import clip, width
+
+    whole = width(text)
+    if whole <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{clip(text, 0, most - 1 - end)}…{clip(text, whole - end, whole)}"
+
+
+def is_colored(stream: TextIO) -> bool:
+    """Return True for a terminal that shows bold, where ``NO_COLOR`` is not set."""
+    dumb = os.environ.get("TERM", "dumb") == "dumb"
+    return stream.isatty() and not dumb and not os.environ.get("NO_COLOR")
 
 
 def say(*lines: str, file: TextIO | None = None) -> None:

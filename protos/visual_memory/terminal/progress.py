@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Self
 
-from visual_memory.terminal.output import ERASE_LINE, printable
+from visual_memory.terminal.output import ERASE_LINE, printable, shorten
 
+BAR_MIN, BAR_MAX = 10, 40  # columns
 TERMINAL_SECONDS = 0.2
 LOG_SECONDS = 5.0
 
 
 class Progress:
-    """A progress line on a terminal: ``512/828 pictures, 143/s, 2 s left``.
+    """A progress line on a terminal: ``512/828 pictures, 143/s, 2 s left [######....]``.
 
-    ``what`` names the items, ``total`` is their number. Without ``estimate``, as for steps that
-    take unequal times, only the count is shown. If the output is no terminal, a line is printed
-    every 5 seconds, or ``every`` if given, and none for shorter work. The rate counts from the
-    first report on, since resumed work starts with much done. ``done`` is the count of the last
-    report.
+    It takes one line of the terminal, and has a bar where there is room. ``what`` names the items,
+    ``total`` is their number. Without ``estimate``, as for steps that take unequal times, only the
+    count is shown. If the output is no terminal, a line is printed every 5 seconds, or ``every`` if
+    given, and none for shorter work. The rate counts from the first report on, since resumed work
+    starts with much done. ``done`` is the count of the last report.
     """
 
     def __init__(
@@ -60,8 +62,30 @@ class Progress:
         if now - self._shown < self._every:
             return
         self._shown = now
-        start, end = (ERASE_LINE, "") if self._terminal else ("", "\n")
-        print(f"{start}{printable(line)}", end=end, file=sys.stderr, flush=True)
+        shown = printable(line)
+        if self._terminal:
+            print(f"{ERASE_LINE}{self._fitted(shown)}", end="", file=sys.stderr, flush=True)
+        else:
+            print(shown, file=sys.stderr, flush=True)
+
+    def _fitted(self, line: str) -> str:
+        """Add the bar to a line, or cut the line, so that it does not wrap; or return it whole.
+
+        It is whole where the terminal does not say how wide it is.
+        """
+        from wcwidth import width
+
+        try:
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        except OSError:  # a terminal of a program, such as an editor's
+            return line
+        if not columns:
+            return line
+        room = min(columns - width(line) - 4, BAR_MAX)  # a blank, brackets, and the cursor
+        if room < BAR_MIN or not self._total:
+            return shorten(line, columns - 1)
+        filled = min(room, room * self.done // self._total)
+        return f"{line} [{'#' * filled}{'.' * (room - filled)}]"
 
     def line(self) -> str:
         """Format the count and, once they can be estimated, the rate and the time left."""

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.client.terminal.terminal import shown
+from wcwidth import width
 
 from visual_memory.terminal.output import (
     distinguishable,
@@ -107,7 +108,7 @@ def test_a_table_is_aligned_by_what_a_terminal_shows(capsys: pytest.CaptureFixtu
     [
         ([5, 2], 9, [5, 2]),
         ([60, 4, 30], 60, [26, 4, 26]),
-        ([60, 4], 5, [8, 4]),
+        ([60, 4], 5, [3, 3]),
         ([], 5, []),
     ],
 )
@@ -126,8 +127,52 @@ def test_on_a_terminal_long_cells_are_cut_and_elsewhere_whole() -> None:
 
     assert "a" * 100 in piped
     assert "猫" * 50 in piped
-    assert lines[1] == f"{'a' * 32}…  cat"
-    assert lines[2] == f"{'猫' * 16}…  dog"
+    assert lines[1] == f"{'a' * 16}…{'a' * 16}  cat"
+    assert lines[2] == f"{'猫' * 8}…{'猫' * 8}  dog"
+
+
+HOSTILE = """
+from visual_memory.terminal.output import print_table
+labels = ["猫" * 60, "e\\u0301" * 90, "👩\\u200d👧🐈" * 30, "قطة" * 30]
+labels += ["\\u202egnp.exe" * 9, "\\x1b[2J" * 9]
+rows = [("a" * 50 + str(at), label, 12345, 0.5) for at, label in enumerate(labels)]
+print_table(("id", "label", "entries", "share"), rows)
+"""
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_no_line_of_a_table_is_wider_than_the_terminal(columns: int) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    said = shown([sys.executable, "-c", HOSTILE], "stdout", columns=columns, env=environment)
+
+    lines = said.replace("\r\n", "\n").splitlines()
+    assert len(lines) == 7
+    assert columns - 1 <= max(map(width, lines)) <= columns
+    for number, line in enumerate(lines[1:]):
+        assert line.split()[0].endswith(f"{number}")  # the end of an id tells it from others
+        assert line.endswith("  12345  0.5000")
+        assert line.replace(" ", "").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("variables", "bold"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_headers_are_bold_where_the_terminal_shows_it_and_it_is_wanted(
+    variables: dict[str, str], bold: bool
+) -> None:
+    program = (
+        "from visual_memory.terminal.output import print_table; print_table(('id',), [('a',)])"
+    )
+    environment = {name: each for name, each in os.environ.items() if name != "NO_COLOR"}
+
+    said = shown([sys.executable, "-c", program], "stdout", env={**environment, **variables})
+
+    assert said == ("\033[1mid\033[22m\r\na\r\n" if bold else "id\r\na\r\n")
 
 
 def test_json_keeps_every_letter(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import sys
+
 import pytest
+from tests.client.terminal.terminal import shown
+from wcwidth import width
 
 from visual_memory.terminal.progress import Progress
 
@@ -46,3 +51,25 @@ def test_long_work_says_what_is_done_at_what_rate_and_what_is_left(
     assert first == "500/1,000 questions"
     assert second.startswith("750/1,000 questions, ")
     assert second.endswith(" s left")
+
+
+LONG = """
+from visual_memory.terminal.progress import Progress
+
+with Progress("猫 of a long name", 1000, every=0.0) as progress:
+    for done in range(0, 1001, 250):
+        progress.reach(done)
+    progress.say("waits " * 40)
+"""
+
+
+@pytest.mark.parametrize(("columns", "bar"), [(30, False), (60, True), (100, True)])
+def test_on_a_terminal_a_bar_takes_what_a_line_leaves(columns: int, bar: bool) -> None:
+    said = shown([sys.executable, "-c", LONG], "stderr", columns=columns)
+
+    lines = said.split("\r\033[K")[1:-1]
+    assert len(lines) == 6
+    assert max(map(width, lines)) < columns
+    assert ("[" in said.replace("\033[K", "")) == bar
+    assert not bar or re.search(r"^500/1,000 .* left \[(#+)\.\1\.?\]$|^500", lines[2])
+    assert re.search("…", lines[-1])

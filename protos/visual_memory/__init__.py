@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         DriftState,
         EmbedderSpec,
         Entry,
+        EntryPage,
         Estimate,
         Explanation,
         InsertResult,
@@ -80,6 +81,7 @@ __all__ = [
     "DriftState",
     "EmbedderSpec",
     "Entry",
+    "EntryPage",
     "Error",
     "Estimate",
     "Explanation",
@@ -131,11 +133,11 @@ MODULES = {
         "Unavailable"
     ),
     "types": (
-        "Assessment AuditEvent AuditHead Calibration CalibrationState CheckResult "
-        "Conflict Decision DefaultRule DriftState EmbedderSpec Entry Estimate Explanation "
-        "InsertResult LabelAssessment LabelJudgement MeasuredRule MemoryInfo Neighbor "
-        "Neighbors Node Operation PruneResult PurgeResult ReembedResult RelabelResult Removal "
-        "Reranking RestoreResult Rule ServerInfo Suspect Taxonomy TuneResult UnlearnResult"
+        "Assessment AuditEvent AuditHead Calibration CalibrationState CheckResult Conflict "
+        "Decision DefaultRule DriftState EmbedderSpec Entry EntryPage Estimate Explanation "
+        "InsertResult LabelAssessment LabelJudgement MeasuredRule MemoryInfo Neighbor Neighbors "
+        "Node Operation PruneResult PurgeResult ReembedResult RelabelResult Removal Reranking "
+        "RestoreResult Rule ServerInfo Suspect Taxonomy TuneResult UnlearnResult"
     ),
 }
 MODULES_PUBLIC = ("aio", "client", "errors", "types")

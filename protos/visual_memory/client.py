@@ -21,7 +21,7 @@ from visual_memory._calls import memories as _memories
 from visual_memory._calls import operations as _operations
 from visual_memory._calls import queries as _queries
 from visual_memory._messages.call import Call
-from visual_memory._messages.fields import Metadata
+from visual_memory._messages.fields import Metadata, positive
 from visual_memory._messages.images import Images, SomeImages
 from visual_memory._messages.insertion import Insertion
 from visual_memory._messages.pace import FIRST_ITEMS, Pace
@@ -438,6 +438,33 @@ class Memory:
             include_thumbnails=include_thumbnails,
         )
         return self._client._pages(page)
+
+    def entry_page(
+        self,
+        filter: str | None = None,
+        *,
+        page_token: str = "",
+        page_size: int = 100,
+        include_vectors: bool = False,
+        include_images: bool = False,
+        include_thumbnails: bool = False,
+    ) -> types.EntryPage:
+        """Return one page of the entries that match ``filter``, or of all, by id.
+
+        ``page_token`` is that of the page before, with the same ``filter``. A page has
+        ``page_size`` entries at most, 1 to 10,000, and fewer where more do not fit a message.
+        Raises InvalidArgument.
+        """
+        call = _entries.list_entries(
+            self.name,
+            filter,
+            page_token,
+            positive(page_size, "page_size"),
+            include_vectors=include_vectors,
+            include_images=include_images,
+            include_thumbnails=include_thumbnails,
+        )
+        return types.EntryPage(*self._transport.do(call))
 
     def update(
         self,

@@ -171,6 +171,14 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryPage:
+    """Entries by id, and the token of the page after them, empty after the last."""
+
+    entries: list[Entry]
+    next_page_token: str
+
+
+@dataclass(frozen=True, slots=True)
 class EmbedderSpec:
     """The embedder of a memory, with all that determines a vector of an image.
 

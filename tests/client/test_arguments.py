@@ -48,6 +48,7 @@ OF_MEMORY: list[tuple[str, dict[str, Any]]] = [
     ("insert", ONE),
     ("get", {"id": "a"}),
     ("entries", {}),
+    ("entry_page", {}),
     ("update", {"id": "a", "label": "cat"}),
     ("delete", {"ids": ["a"]}),
     ("purge", {"filter": "label = cat", "apply": True}),

@@ -155,6 +155,21 @@ def test_entries_are_listed_page_by_page(service: Service, pets: Memory) -> None
     assert len(service.requests["ListEntries"]) == 3
 
 
+def test_a_page_of_entries_says_what_follows(service: Service, pets: Memory) -> None:
+    pets.insert(vectors=np.eye(3, 2) + 0.1, labels=["cat"] * 3, ids=["a", "b", "c"])
+
+    first = pets.entry_page('label = "cat"', page_size=2)
+    second = pets.entry_page('label = "cat"', page_token=first.next_page_token, page_size=2)
+
+    assert [[each.id for each in page.entries] for page in (first, second)] == [["a", "b"], ["c"]]
+    assert not second.next_page_token
+    assert {(each.page_size, each.filter) for each in service.requests["ListEntries"]} == {
+        (2, 'label = "cat"')
+    }
+    with pytest.raises(InvalidArgument, match="page_size"):
+        pets.entry_page(page_size=0)
+
+
 def test_an_update_names_what_it_changes(service: Service, pets: Memory) -> None:
     pets.insert(vectors=[[1.0, 0.0]], labels=["cat"], ids=["a"])
 

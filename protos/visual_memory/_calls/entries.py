@@ -85,6 +85,7 @@ def list_entries(
     memory: str,
     filter: str | None,
     page_token: str,
+    page_size: int = 0,
     **include: bool,
 ) -> Call[tuple[list[Entry], str]]:
     request = fields.message(
@@ -92,6 +93,7 @@ def list_entries(
         memory=memory,
         filter="" if filter is None else filter,
         page_token=page_token,
+        page_size=page_size,
         **include,
     )
     return Call("ListEntries", request, partial(to_page, "entries", to_entry))

@@ -18,6 +18,7 @@ import visual_memory
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "visual_memory",
+    "visual_memory_explorer",
     "visual_memory_benchmarks",
     "visual_memory_embedders",
     "visual_memory_index",
@@ -67,7 +68,7 @@ def test_the_wheel_holds_every_source_file(names: list[str]) -> None:
     assert sources == {name for name in names if ".dist-info/" not in name}
 
 
-def test_the_wheel_holds_the_five_packages_and_no_tests(names: list[str]) -> None:
+def test_the_wheel_holds_the_six_packages_and_no_tests(names: list[str]) -> None:
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
 
     assert tops == set(PACKAGES)

@@ -35,6 +35,7 @@ COMMANDS = MappingProxyType(
         "commands.keys": ("keys",),
         "commands.verify": ("verify",),
         "commands.reranker": ("reranker",),
+        "commands.explorer": ("explorer",),
         "demo.story": ("demo",),
     }
 )

@@ -125,14 +125,7 @@ def ask_server(parser: ArgumentParser, command: Command) -> None:
 
     ``command`` gets a client of that server and the parsed options.
     """
-    to = parser.add_argument_group("connection")
-    to.add_argument(
-        "--server",
-        metavar="HOST:PORT",
-        default=os.environ.get("VISUAL_MEMORY_SERVER") or SERVER,
-        help=f"default: $VISUAL_MEMORY_SERVER, else {SERVER}",
-    )
-    add_connection(to)
+    add_server(parser.add_argument_group("connection"))
 
     def ask(options: Namespace) -> int | None:
         with connect(options) as client:
@@ -141,9 +134,23 @@ def ask_server(parser: ArgumentParser, command: Command) -> None:
     parser.set_defaults(run=ask)
 
 
-def add_connection(to: _ActionsContainer) -> None:
-    """Add the options of a connection, but for the server's address."""
-    for option, variable, help in FILES:
+def add_server(to: _ActionsContainer, *, with_key: bool = True) -> None:
+    """Add the options of a connection; ``with_key`` is as for ``add_connection``."""
+    to.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        default=os.environ.get("VISUAL_MEMORY_SERVER") or SERVER,
+        help=f"default: $VISUAL_MEMORY_SERVER, else {SERVER}",
+    )
+    add_connection(to, with_key=with_key)
+
+
+def add_connection(to: _ActionsContainer, *, with_key: bool = True) -> None:
+    """Add the options of a connection, but for the server's address.
+
+    Those who are to come with a key of their own have none of a file: ``with_key`` is False.
+    """
+    for option, variable, help in FILES if with_key else FILES[1:]:
         to.add_argument(
             option,
             metavar="FILE",

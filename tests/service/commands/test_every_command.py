@@ -24,7 +24,8 @@ COUNT = 24
 ROWS = np.random.default_rng(3).normal(size=(COUNT, 8)) + np.repeat([[4], [-4]], COUNT // 2, 0)
 IDS = [f"{number:02}\n{FORGED}\x07\u200f" for number in range(COUNT)]
 NAME = "settled"
-UNASKED = {"accept", "serve", "reranker", "demo", "completion"}  # they answer no program
+# They answer no program.
+UNASKED = {"accept", "serve", "explorer", "reranker", "demo", "completion"}
 
 
 def commands() -> set[str]:

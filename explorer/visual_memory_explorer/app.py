@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import visual_memory
 from visual_memory import Error
 from visual_memory_explorer import forms, views
+from visual_memory_explorer.maps import Maps
 from visual_memory_explorer.pages import render
 from visual_memory_explorer.pictures import BadPicture
 from visual_memory_explorer.sessions import Connect, Gone, Session, Sessions
@@ -74,7 +75,7 @@ class Explorer:
         needs_key: bool = False,
         results: Path | None = None,
     ) -> None:
-        self._site = Site(Sessions(connect), results)
+        self._site = Site(Sessions(connect), Maps(), results)
         self._origins, self._needs_key = origins, needs_key
         first = urlsplit(origins[0])
         self._cookie = f"visual-memory-{first.port or first.scheme}"
@@ -94,7 +95,8 @@ class Explorer:
         return Guard(Starlette(routes=routes), self._origins)
 
     async def close(self) -> None:
-        """End all sessions."""
+        """End all sessions, and the maps."""
+        await self._site.maps.close()
         await self._site.sessions.close_all()
 
     async def _log_in_page(self, request: Request) -> Response:

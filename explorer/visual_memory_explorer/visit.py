@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from visual_memory import MemoryInfo
 from visual_memory.aio import Client, Memory
 from visual_memory_explorer.forms import Form
+from visual_memory_explorer.maps import Maps
 from visual_memory_explorer.pages import render
 from visual_memory_explorer.sessions import Said, Session, Sessions
 
@@ -27,6 +28,7 @@ class Site:
     """What all visits share; ``results`` is the folder of benchmark results, if there is one."""
 
     sessions: Sessions
+    maps: Maps
     results: Path | None
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import http.client
 import re
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests import api_keys
 from tests.conftest import SECONDS, Process, Server, to_picture
 
 import visual_memory
 from visual_memory import Client
+from visual_memory_explorer import maps
 
 HOSTILE = '<script>alert("1")</script>\u202e'
 FORM = "application/x-www-form-urlencoded"
@@ -134,7 +138,15 @@ def name(client: Client) -> str:
 
 def test_all_pages_answer_and_bind_the_browser(explorer: Explorer, name: str) -> None:
     browser = explorer.browser()
-    of_memory = ("", "/entry?id=e0", "/decide?entry=e0", "/clean", "/unlearn", "/operations")
+    of_memory = (
+        "",
+        "/entry?id=e0",
+        "/decide?entry=e0",
+        "/clean",
+        "/map",
+        "/unlearn",
+        "/operations",
+    )
     paths = ["/", "/compare", "/verify", f"/memories/{name}/audit?verify=1"]
 
     for path in [*paths, *(f"/memories/{name}{each}" for each in of_memory)]:
@@ -282,6 +294,52 @@ def test_a_picture_is_decided_and_seen_by_its_sender_alone(
     assert explorer.browser().get(unescape(shown[1])).status == 410
 
 
+def test_a_map_follows_labels_and_deletions_and_ends_with_an_unlearning(
+    explorer: Explorer, client: Client, name: str
+) -> None:
+    browser, memory = explorer.browser(), client.memory(name)
+    of = f"/memories/{name}/map"
+    assert browser.get(f"{of}/points").status == 404
+    browser.post(of)
+    until(lambda: browser.get(f"{of}/points").status == 200)
+    before = points(browser, of)
+    assert len(before) == 8
+    assert len(np.unique(before["label"])) == 2
+
+    memory.relabel({"e0": "bird"}, apply=True)
+    memory.prune(method="ids", ids=["e1"], apply=True)
+    memory.delete(["e7"])
+    memory.insert(vectors=[[1.0, 1.0]], labels=["cat"], ids=["e7"])  # another entry
+    after = points(browser, of)
+    assert (after[["x", "y"]][:7] == before[["x", "y"]][:7]).all()
+    assert len(np.unique(after["label"][:7])) == 3
+    assert after["state"].tolist() == [maps.VOTES, maps.PRUNED, *5 * [maps.VOTES], maps.GONE]
+    assert (after[["x", "y", "label"]][7]).tolist() == (0, 0, 0)
+    assert "1 entry came and 1 went" in browser.get(of).text
+    assert "bird" in browser.get(f"{of}/point?n=0").text
+    assert browser.get(f"{of}/point?n=7").status == 404
+    assert browser.get(f"{of}/point?n=8").status == 400
+
+    browser.post(f"/memories/{name}/unlearn/begin", ids="e2")
+    assert browser.get(f"{of}/points").status == 404
+
+
+def test_a_map_shows_the_suspects_of_the_last_assessment(
+    explorer: Explorer, client: Client, name: str
+) -> None:
+    browser, found = explorer.browser(), client.memory(name).assess()
+    of = f"/memories/{name}/map"
+    browser.post(of)
+    until(lambda: browser.get(f"{of}/points").status == 200)
+    trouble = points(browser, of)["trouble"]
+    assert {f"e{n}" for n in np.flatnonzero(trouble)} == {each.id for each in found.suspects}
+
+
+def points(browser: Browser, of: str) -> NDArray[np.void]:
+    """Load the points of a map."""
+    return np.frombuffer(browser.get(f"{of}/points").body, maps.POINT)
+
+
 def test_a_key_gives_its_own_rights_and_a_revoked_one_none(tmp_path: Path) -> None:
     data = tmp_path / "data"
     writer = api_keys.add(data, "ann", "admin")
@@ -299,15 +357,14 @@ def test_a_key_gives_its_own_rights_and_a_revoked_one_none(tmp_path: Path) -> No
     assert browser.get("/memories/pets").status == 200
     assert browser.post("/memories/pets/relabel", id="e0", label="dog").status == 403
     api_keys.revoke(data, "ben")
-    assert "API key" in until_revoked(browser)
+    until(lambda: "API key" in browser.get("/memories/pets").text)
     assert explorer.end() == 0
     assert server.end() == 0
 
 
-def until_revoked(browser: Browser) -> str:
-    """Load a page until the server has read that the key is revoked."""
-    for _ in range(200):
-        text = browser.get("/memories/pets").text
-        if "API key" in text:
-            break
-    return text
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, and fail if it takes too long."""
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -25,9 +25,10 @@ async def count(visit: Visit) -> Response:
 
 
 async def begin(visit: Visit) -> Response:
-    """Begin to erase; the pictures that are held here may be of what is erased, and go, too."""
+    """Begin to erase; the map and the pictures that are held here may show it, and go, too."""
     operation = await visit.memory.unlearn(listed(visit), allow_missing=True, wait=False)
     visit.site.sessions.drop_pictures()
+    await visit.site.maps.forget(visit.memory.name)
     return visit.go("/operation", name=operation.name)
 
 

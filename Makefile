@@ -28,10 +28,11 @@ GROUPS ?=
 IMAGES ?=
 DATA ?= ../shared/data
 WORK ?= benchmark-runs
+SCREENSHOTS ?= $(WORK)/screenshots
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test test-long check fix floors floors-client newest mutants bench scan many guarded test-gpu beside disk curation decisions peers compare distances report report-page durability damage pictures foreign fuzz wheel deploy-check reference stubs wire-lock clean
+.PHONY: install hooks demo test test-long check fix floors floors-client newest mutants bench scan many guarded test-gpu browser beside disk curation decisions peers compare distances report report-page durability damage pictures foreign fuzz wheel deploy-check reference stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -144,6 +145,12 @@ test-gpu:
 	$(GPU)/bin/python -m pip install --quiet --editable '.[gpu,timm,dev]'
 	VISUAL_MEMORY_TEST_DEVICE=cuda:0 $(GPU)/bin/python -m pytest -q -rs tests/index/device tests/index/conformance/test_vector_index.py tests/gpu
 	PYTHONPATH=benchmarks/performance $(GPU)/bin/python benchmarks/performance/gpu.py
+
+# The explorer's journeys in Chromium, which is of the system, and axe on every page; pictures of all pages are kept.
+browser: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet 'playwright>=1.50' 'axe-playwright-python>=0.1.4'
+	mkdir -p $(SCREENSHOTS)
+	SCREENSHOTS=$(SCREENSHOTS) $(BIN)/python -m pytest -q -rs tests/browser/journeys.py
 
 # This service beside other engines: hours; stopped, it goes on where it was. Needs strace, and PostgreSQL with pgvector.
 beside: $(BESIDE)/.installed

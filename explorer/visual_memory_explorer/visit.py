@@ -87,7 +87,7 @@ class Visit:
         """Have the next page say a sentence, with buttons that undo these operations."""
         self.session.said = Said(text, undo)
 
-    def go(self, path: str, **query: str) -> Response:
+    def go(self, path: str, query: Mapping[str, str] | Sequence[tuple[str, str]] = ()) -> Response:
         """Send the browser to another page, as after a form."""
         return RedirectResponse(address(path, query), status_code=303)
 

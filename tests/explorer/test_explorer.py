@@ -203,11 +203,17 @@ def test_a_question_writes_nothing_until_it_is_done_for_real(
 ) -> None:
     browser, memory = explorer.browser(), client.memory(name)
     digest = memory.info().digest
-    asked = f"/memories/{name}/decide?entry=e0&k=3&remove=e1&label:e2=bird"
+    asked = f"/memories/{name}/decide?entry=e0&k=3&without=e1&label:e2=bird"
     assert "with your changes" in browser.get(asked).text
+    again = urlencode({"csrf": browser.csrf, "entry": "e0", "without": "e1", "label:e2": "bird"})
+    sent = browser.ask(
+        "POST", f"/memories/{name}/decide/again", again.encode(), content_type=FORM
+    ).headers["location"]
+    assert browser.csrf not in sent
+    assert "with your changes" in browser.get(sent).text
     assert memory.info().digest == digest
 
-    browser.post(f"/memories/{name}/decide/apply", entry="e0", remove="e1", **{"label:e2": "bird"})
+    browser.post(f"/memories/{name}/decide/apply", entry="e0", without="e1", **{"label:e2": "bird"})
     assert memory.get("e1").pruned_by
     assert memory.get("e2").label == "bird"
 

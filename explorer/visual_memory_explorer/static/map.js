@@ -1,7 +1,6 @@
 "use strict";
 // Draws the points of a map (8 bytes each: x, y, number of the label, trouble, state) on a canvas.
-const plane = document.getElementById("plane");
-if (plane) {
+const show = (plane) => {
   const GONE = 2, FAR = 65535, ZOOM_MAX = 400, NEAR = 14, CROSS = 7;
   const colour = document.getElementById("colour");
   const only = document.getElementById("only");
@@ -217,4 +216,11 @@ if (plane) {
     plane.dataset.drawn = count;
   };
   begin();
-}
+};
+// Also when htmx brings the map in place of its progress.
+document.addEventListener("htmx:load", () => {
+  const plane = document.getElementById("plane");
+  if (!plane || "begun" in plane.dataset) return;
+  plane.dataset.begun = "";
+  show(plane);
+});

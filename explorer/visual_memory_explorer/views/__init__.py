@@ -52,6 +52,7 @@ VIEWS = (
     View("GET", f"{OF_MEMORY}/map/point", maps.point),
     View("GET", f"{OF_MEMORY}/decide", decisions.ask_page),
     View("POST", f"{OF_MEMORY}/decide", decisions.send),
+    View("POST", f"{OF_MEMORY}/decide/again", decisions.again),
     View("POST", f"{OF_MEMORY}/decide/apply", decisions.apply),
     View("POST", f"{OF_MEMORY}/decide/remember", decisions.remember),
     View("GET", f"{OF_MEMORY}/clean", curation.clean_page),

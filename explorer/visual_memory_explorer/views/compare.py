@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from visual_memory import Decision
 from visual_memory_explorer import pictures
-from visual_memory_explorer.visit import BadInput, Visit, address
+from visual_memory_explorer.visit import BadInput, Visit
 
 PICTURES_MAX = 48
 
@@ -57,7 +57,7 @@ async def send(visit: Visit) -> Response:
         for each in sent
     ]
     both = [(name, visit.form.text(name)) for name in ("first", "second")]
-    return visit.go(address("/compare", [*both, *names]))
+    return visit.go("/compare", [*both, *names])
 
 
 async def copy(visit: Visit) -> Response:
@@ -65,7 +65,7 @@ async def copy(visit: Visit) -> Response:
     name, new = visit.form.text("memory"), visit.form.text("name").strip()
     await visit.client.copy(name, new)
     visit.say(f"{new} is a copy of {name} as it is now.")
-    return visit.go("/compare", first=new, second=name)
+    return visit.go("/compare", {"first": new, "second": name})
 
 
 async def picture(visit: Visit) -> Response:

@@ -25,7 +25,7 @@ async def clean_page(visit: Visit) -> Response:
 async def assess(visit: Visit) -> Response:
     """Begin an assessment."""
     operation = await visit.memory.assess(wait=False)
-    return visit.go("/operation", name=operation.name)
+    return visit.go("/operation", {"name": operation.name})
 
 
 async def prune(visit: Visit) -> Response:
@@ -52,7 +52,7 @@ async def prune(visit: Visit) -> Response:
             fraction=fraction(form.text("fraction"), "The share", 0.05),
             keep=keep,
         )
-    return visit.go("/operation", name=operation.name)
+    return visit.go("/operation", {"name": operation.name})
 
 
 async def apply_prune(visit: Visit) -> Response:
@@ -62,7 +62,7 @@ async def apply_prune(visit: Visit) -> Response:
         raise BadInput("This operation is no dry run of a prune, or found nothing to prune.")
     result = await visit.memory.prune(method="ids", ids=shown.ids, apply=True)
     visit.say(f"Pruned: {plural(len(result.ids), 'entry')} without a vote.", result.operation)
-    return visit.go("/operation", name=result.operation)
+    return visit.go("/operation", {"name": result.operation})
 
 
 class Choice(NamedTuple):
@@ -88,7 +88,7 @@ async def judged(visit: Visit) -> Response:
         said.append(f"{plural(len(cut.ids), 'entry')} pruned")
     visit.say(f"Done: {' and '.join(said)}." if said else "Nothing was to be changed.", *done)
     name, start = visit.form.text("operation"), number(visit.form.text("from"), "from", 0, 0, 10**9)
-    return visit.go("/operation", name=name, **{"from": str(start + PAGE)})
+    return visit.go("/operation", {"name": name, "from": str(start + PAGE)})
 
 
 def chosen(visit: Visit) -> Iterator[Choice]:

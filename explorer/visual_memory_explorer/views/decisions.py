@@ -17,6 +17,7 @@ SHOWN = 60  # neighbours
 SCORES_SHOWN = 6
 K_MAX = 1000
 VOTINGS = ("plurality", "distance", "softmax", "rank")
+LEFT_OUT = "without"  # not "remove": in the browser it would hide the method of the form
 LABEL = "label:"  # begins the name of a field, the id of an entry ends it
 
 
@@ -78,7 +79,7 @@ def rule(visit: Visit) -> dict[str, Any]:
 
 def changes(fields: list[tuple[str, str]]) -> tuple[list[str], dict[str, str]]:
     """Return the ids of entries that are not to vote, and the new labels of others by id."""
-    removed = [value for name, value in fields if name == "remove"]
+    removed = [value for name, value in fields if name == LEFT_OUT]
     relabelled = {
         name.removeprefix(LABEL): value.strip()
         for name, value in fields
@@ -95,7 +96,15 @@ async def send(visit: Visit) -> Response:
     if not sent:
         raise BadInput("No picture came with the form: choose, drop or paste one.")
     picture = await asyncio.to_thread(pictures.read, sent[0])
-    return visit.go(here(visit), picture=visit.session.keep(picture))
+    return visit.go(here(visit), {"picture": visit.session.keep(picture)})
+
+
+async def again(visit: Visit) -> Response:
+    """Ask again with other changes, at an address without the secret of the form."""
+    removed, relabelled = changes(list(visit.form))
+    said = [*asked(visit).items(), *((LEFT_OUT, id) for id in removed)]
+    labels = [(f"{LABEL}{id}", label) for id, label in relabelled.items()]
+    return visit.go(here(visit), [*said, *labels])
 
 
 async def apply(visit: Visit) -> Response:
@@ -113,7 +122,7 @@ async def apply(visit: Visit) -> Response:
     if not said:
         raise BadInput("Nothing was changed: leave a neighbour out, or give it another label.")
     visit.say(f"Done: {' and '.join(said)}.", *done)
-    return visit.go(here(visit), **asked(visit))
+    return visit.go(here(visit), asked(visit))
 
 
 async def remember(visit: Visit) -> Response:
@@ -124,7 +133,7 @@ async def remember(visit: Visit) -> Response:
     sent = visit.session.picture(visit.form.text("picture")).sent
     result = await visit.memory.insert(images=[sent], labels=[label])
     visit.say(f"Remembered as {label}: entry {result.ids[0]}.")
-    return visit.go(here(visit), **asked(visit))
+    return visit.go(here(visit), asked(visit))
 
 
 def here(visit: Visit) -> str:

@@ -83,7 +83,7 @@ async def relabel(visit: Visit) -> Response:
         visit.say(f"Its label is {label} now.", result.operation)
     else:
         visit.say(f"It has the label {label} already.")
-    return visit.go(url("memories", visit.memory.name, "entry"), id=id)
+    return visit.go(url("memories", visit.memory.name, "entry"), {"id": id})
 
 
 async def metadata(visit: Visit) -> Response:
@@ -99,7 +99,7 @@ async def metadata(visit: Visit) -> Response:
             values[key] = value.replace("\r\n", "\n")  # as browsers send lines
     await visit.memory.update(id, metadata=values)
     visit.say("Metadata saved.")
-    return visit.go(url("memories", visit.memory.name, "entry"), id=id)
+    return visit.go(url("memories", visit.memory.name, "entry"), {"id": id})
 
 
 async def delete(visit: Visit) -> Response:

@@ -72,7 +72,7 @@ async def cancel(visit: Visit) -> Response:
     name = visit.form.text("operation")
     await visit.client.cancel(name)
     visit.say("Cancelled: nothing was changed.")
-    return visit.go("/operation", name=name)
+    return visit.go("/operation", {"name": name})
 
 
 async def undo(visit: Visit) -> Response:

@@ -90,12 +90,26 @@ def link(_: Any, tokens: Sequence[Token], index: int, *__: Any) -> str:
     return f'<a {"href" if to.startswith("#") else "title"}="{escape(to)}">'
 
 
+def table(_: Any, tokens: Sequence[Token], index: int, *__: Any) -> str:
+    """Open or close a table, in a region of its own that is scrolled by keys, too."""
+    if tokens[index].type == "table_close":
+        return "</table></div>"
+    return '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>'
+
+
 def text(_: Any, tokens: Sequence[Token], index: int, *__: Any) -> str:
     """Show HTML within a line as the text that it is."""
     return escape(tokens[index].content)
 
 
-RULES = {"html_block": html, "html_inline": text, "heading_open": heading, "link_open": link}
+RULES = {
+    "heading_open": heading,
+    "html_block": html,
+    "html_inline": text,
+    "link_open": link,
+    "table_close": table,
+    "table_open": table,
+}
 
 
 def reader() -> MarkdownIt:

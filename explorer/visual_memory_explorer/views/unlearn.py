@@ -29,7 +29,7 @@ async def begin(visit: Visit) -> Response:
     operation = await visit.memory.unlearn(listed(visit), allow_missing=True, wait=False)
     visit.site.sessions.drop_pictures()
     await visit.site.maps.forget(visit.memory.name)
-    return visit.go("/operation", name=operation.name)
+    return visit.go("/operation", {"name": operation.name})
 
 
 def listed(visit: Visit) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from served import folder, served, started
+from served import QUIET, folder, served, started
 from taxonomy import EMBEDDER, data_folder, pictures
 
 import visual_memory
@@ -77,7 +77,7 @@ def main() -> None:
     data = data_folder(__doc__)
     with (
         folder() as work,
-        started("reranker", "crops", "--graph-cache", str(work)) as reranker,
+        started("reranker", "crops", "--graph-cache", str(work), *QUIET) as reranker,
         served(work / "data", "--reranker", f"crops={reranker.address}") as server,
         visual_memory.connect(server.address, timeout=120) as client,
     ):

@@ -33,7 +33,7 @@ from ratios import (
     stub,
     unit,
 )
-from served import Served, folder, seconds, served, started
+from served import QUIET, Served, folder, seconds, served, started
 
 import visual_memory
 from visual_memory.v1 import entry_pb2, service_pb2_grpc
@@ -152,7 +152,7 @@ def syncing(work: Path, each: int) -> bool:
     """
     log = work / "syncs"
     data = str(work / "syncing")
-    with started("serve", "--data", data, under=(*STRACE, "-o", str(log))) as server:
+    with started("serve", "--data", data, *QUIET, under=(*STRACE, "-o", str(log))) as server:
         stub(server).CreateMemory(pb.CreateMemoryRequest(name="written", dimension=DIMENSION))
         messages = single_entries("together", WRITERS, each)
         together = write_together(server.address, messages)

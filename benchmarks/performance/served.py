@@ -17,7 +17,8 @@ from pathlib import Path
 import visual_memory
 from visual_memory import Client
 
-COMMON = ("--listen", "127.0.0.1:0", "--log-level", "warning")
+LISTEN = ("--listen", "127.0.0.1:0")
+QUIET = ("--log-level", "warning")
 NOT_KEPT = "PYTHONDONTWRITEBYTECODE"  # with it a server compiles its loops at each start
 # Before a command, which then gets SIGTERM when its parent ends. A ``preexec_fn`` of Popen could do
 # it, too, but then Python forks, which gRPC's threads in this process may abort.
@@ -63,7 +64,7 @@ class Served:
 @contextmanager
 def served(data: Path, *flags: str) -> Iterator[Served]:
     """Run ``visual-memory serve`` on the folder ``data``, with ``flags``, until the block ends."""
-    with started("serve", "--data", str(data), *flags) as server:
+    with started("serve", "--data", str(data), *flags, *QUIET) as server:
         yield server
 
 
@@ -84,7 +85,7 @@ def started(*command: str, under: Sequence[str] = ()) -> Iterator[Served]:
             "-m",
             "visual_memory_service",
             *command,
-            *COMMON,
+            *LISTEN,
         ],
         stdout=subprocess.PIPE,
         text=True,

@@ -110,6 +110,7 @@ def bound(listen: str, *, with_origin: bool) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((host, int(port)))
+        made.listen()  # from now on connections wait, also before the server takes them
     except OSError as problem:
         made.close()
         raise BadAddress(f"The explorer cannot listen at {listen}: {problem.strerror}.") from None

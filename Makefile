@@ -13,7 +13,7 @@ DEPLOY := .venv-deploy
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SERVER := $(VENV)/.installed-server
-EXTRAS := cpu,parquet,sklearn,lite,http,telemetry,explorer,map,bench,dev
+EXTRAS := cpu,parquet,sklearn,lite,http,telemetry,explorer,map,notebook,bench,dev
 TESTS ?=
 ROOM ?=
 # Tests wait for disks, clocks and servers, so there are half as many again as cores.

@@ -19,6 +19,20 @@ TOOLS = PROTOS.parent / ".venv-stubs" / "bin"
 RULES = Path(google.api.__path__[0]).parents[1]  # the folder of google/api/http.proto
 OPENAPI = PROTOS.parent / "service/visual_memory_service/http/openapi.json"
 ASYNCIO, BLOCKING = "visual_memory/aio.py", "visual_memory/client.py"
+# What Python asks of a container has no form for asyncio.
+OF_A_CONTAINER = '''
+    def __len__(self) -> int:
+        """Return the number of entries."""
+        return self.info().count
+
+    def __contains__(self, id: str) -> bool:
+        """Return True if there is an entry of this id."""
+        try:
+            self.get(id)
+        except NotFound:
+            return False
+        return True
+'''
 TO_BLOCK = (
     (
         r'^""".*"""$',
@@ -33,7 +47,8 @@ TO_BLOCK = (
     (r"\bimport asyncio\b", "import time"),
     (r"\b_transport\.aio\b", "_transport.blocking"),
     (r"\bAsyncIterator\b", "Iterator"),
-    (r"\b__a(enter|exit)__\b", r"__\1__"),
+    (r"\b__a(enter|exit|iter)__\b", r"__\1__"),
+    (r"^class Memory:\n(    .*\n)", rf"class Memory:\n\1{OF_A_CONTAINER}"),
     (r"\bAwaitable\[(\w+)\]", r"\1"),
     (r"\b(async|await) ", ""),
     (r"\bfor (\w+) in (\w+):\s+yield \1\b", r"yield from \2"),

@@ -9,14 +9,14 @@ from served import own_client
 from taxonomy import EMBEDDER, Vectors, data_folder, pictures
 
 from visual_memory import Memory
-from visual_memory.terminal.arguments import VOTINGS
+from visual_memory.options import VOTINGS, Voting
 
 K = 50
 QUERIES = 200
 SEARCH_SECONDS = 5.0
 
 
-def flips(memory: Memory, vectors: Vectors, ids: list[str], voting: str) -> None:
+def flips(memory: Memory, vectors: Vectors, ids: list[str], voting: Voting) -> None:
     """Find the fewest entries whose removal flips each decision; print a row for ``voting``.
 
     The entry of a picture itself, of ``ids``, does not vote. The row has the numbers of flips that

@@ -8,6 +8,7 @@ from served import own_client
 from taxonomy import EMBEDDER, Vectors, data_folder, pictures
 
 from visual_memory import Client, Memory
+from visual_memory.options import Reliability
 
 NOISE = (0.0, 0.05, 0.1, 0.2, 0.4)
 K = 20  # of the counts: natural16 has about 26 pictures of a label in half of it
@@ -47,7 +48,7 @@ def accuracy(
 ) -> float:
     """Return the accuracy on ``queries`` after ``edit``, which is then undone."""
     operation = edit(memory, method, share)
-    reliability = "soft" if method == "soft" else "none"
+    reliability: Reliability = "soft" if method == "soft" else "none"
     decisions = memory.classify(vectors=queries, neighbors=0, reliability=reliability)
     if operation:
         memory.undo(operation)

@@ -20,12 +20,13 @@ from served import own_client
 from splits import SETS, Item, pictures
 
 from visual_memory import Client, Memory
+from visual_memory.options import CoverageBy
 
 EMBEDDER = "efficientnet-lite0"
 FEW = 10  # dimensions of hard vectors
 SEEDS = range(10)
 COVERAGES = (0.8, 0.9, 0.95)
-COVERED_BY = ("all", "label")
+COVERED_BY: tuple[CoverageBy, ...] = ("all", "label")
 RULES: Mapping[str, Mapping[str, Any]] = {
     "votes": {},
     "0.3 of means, balance 1": {"head": "means", "blend": 0.3, "balance": 1.0},

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from served import own_client, seconds
 
 from visual_memory import Client, Memory
+from visual_memory.options import Head
 
 AT_ONCE = 10_000
 REPEATS = 64
@@ -51,7 +52,7 @@ def report(head: str, found: Mapping[str, float], plain: Mapping[str, float]) ->
         print(f"{head}: {what}: {1000 * took:.1f} ms, {took / plain[what]:.2f} of no head")
 
 
-def measure(memory: Memory, rows: Rows, of_row: Sequence[str], head: str) -> Iterator[Timed]:
+def measure(memory: Memory, rows: Rows, of_row: Sequence[str], head: Head) -> Iterator[Timed]:
     """Yield medians of decisions and of single writes, with one of HEADS."""
 
     def decide(count: int) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from served import folder, seconds, served
 
 import visual_memory
+from visual_memory.options import Reliability
 from visual_memory_index import Entry, Memory, ScannedIndexes, Valuation, unit_rows
 from visual_memory_index.rows.blocks import Blocks
 from visual_memory_index.scan.ranking import rank_all
@@ -114,7 +115,7 @@ def serving(work: Path, vectors: Vectors, labels: NDArray[np.int64]) -> None:
         memory.insert(vectors=vectors, labels=labels.astype(str).tolist())
         memory.misleading_counts(10)
 
-        def ask(reliability: str) -> list[float]:
+        def ask(reliability: Reliability) -> list[float]:
             return [
                 seconds(lambda: memory.classify(vectors=query[None], reliability=reliability))  # noqa: B023
                 for query in queries

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, Unpack
 
-from visual_memory import types
+from visual_memory import options, types
 from visual_memory._calls import audit as _audit
 from visual_memory._calls import curation as _curation
 from visual_memory._calls import decisions as _decisions
@@ -317,12 +317,28 @@ class Client:
 class Memory:
     """A memory on a server: a named collection of entries, with the calls on it."""
 
+    def __len__(self) -> int:
+        """Return the number of entries."""
+        return self.info().count
+
+    def __contains__(self, id: str) -> bool:
+        """Return True if there is an entry of this id."""
+        try:
+            self.get(id)
+        except NotFound:
+            return False
+        return True
+
     def __init__(self, client: Client, name: str) -> None:
         self._client, self._transport = client, client._transport
         self.name = name
 
     def __repr__(self) -> str:
         return f"<Memory {self.name!r} of {self._client!r}>"
+
+    def __iter__(self) -> Iterator[types.Entry]:
+        """Iterate over all entries by id, fetched page by page."""
+        return self.entries()
 
     def _result(
         self, pending: _operations.Pending[T], wait: bool, progress: Progress | None = None
@@ -486,84 +502,19 @@ class Memory:
         images: Images | None = None,
         *,
         vectors: ArrayLike | None = None,
-        k: int | None = None,
-        voting: str | None = None,
-        temperature: float | None = None,
-        balance: float | None = None,
-        head: str | None = None,
-        ridge: float | None = None,
-        head_temperature: float | None = None,
-        blend: float | None = None,
-        filter: str | None = None,
-        exclude_ids: Iterable[str] = (),
-        neighbors: int | None = None,
-        reliability: str = "none",
-        reliability_k: int | None = None,
-        calibrated: bool = False,
-        coverage: float | None = None,
-        coverage_by: str | None = None,
-        conformal: str | None = None,
-        allow_empty: bool = False,
-        min_confidence: float | None = None,
-        level: int | None = None,
-        reranker: str | None = None,
-        rerank_seconds: float = 10.0,
-        domain_mean: ArrayLike | None = None,
+        **how: Unpack[options.DecisionOptions],
     ) -> list[types.Decision]:
         """Classify each query by the vote of its ``k`` nearest entries, in order.
 
-        ``voting`` weights the votes: plurality, distance, softmax (at a ``temperature``) or rank.
-        Each vote is multiplied by the number of entries of its label to the power of −``balance``,
-        from 0 to 1, so that rare labels are heard. A ``head`` (none, means, or discriminants with a
-        ``ridge``) is a classifier in closed form, fitted to the entries: class means or linear
-        discriminants; its scores become shares at a ``head_temperature``, which make up ``blend``
-        of each score, the votes the rest. What is None of this rule is of the memory's default
-        rule, see ``tune``; where there is none, it is k 50, rank, temperature 0.07, balance 0, head
-        none, ridge 1, head_temperature 0.05 and blend 0.5. Only entries that match ``filter`` and
-        are not in ``exclude_ids`` vote; a decision carries the first ``neighbors``, or all k. With
-        ``reliability="soft"`` the votes of misleading entries, among the ``reliability_k`` (10 if
-        None) nearest of entries with another label, count less. With ``calibrated`` a decision says
-        how often such decisions are right, and is ``rejected`` if the query is unlike all entries;
-        with a ``coverage`` in (0, 1) it holds a set of labels, by the rule ``conformal`` (lac if
-        None, or randomized_aps), which ``allow_empty`` allows to be empty. It covers that share of
-        all queries, or with ``coverage_by="label"`` of each label's. These three are refused
-        without a coverage, ``reliability_k`` without soft votes. With ``min_confidence`` it holds
-        the deepest node of the taxonomy with that share of the votes, with ``level`` instead the
-        node with most votes at this depth. A ``reranker`` of the server compares the pictures of
-        the query and its k neighbours and reweights them, within ``rerank_seconds`` for each query;
-        None means the memory's, ``"none"`` none. Queries of a domain of their own, such as drawings
-        asked of photographs, may be centred by its ``domain_mean`` (d,), the mean of the unit
-        vectors of some of its pictures. Raises InvalidArgument, NotFound for an unknown re-ranker,
-        and FailedPrecondition for a memory that is empty, not calibrated for these votes, or stores
-        no images to re-rank.
+        ``how`` is the rule, and what else the decisions are to say: ``DecisionOptions`` has all
+        keywords. Raises InvalidArgument, NotFound for an unknown re-ranker, and FailedPrecondition
+        for a memory that is empty, not calibrated for these votes, or stores no images to re-rank.
         """
         queries = _queries.classify(
             self.name,
             images=images,
             vectors=vectors,
-            k=k,
-            voting=voting,
-            temperature=temperature,
-            balance=balance,
-            head=head,
-            ridge=ridge,
-            head_temperature=head_temperature,
-            blend=blend,
-            filter=filter,
-            exclude_ids=exclude_ids,
-            neighbors=neighbors,
-            reliability=reliability,
-            reliability_k=reliability_k,
-            calibrated=calibrated,
-            coverage=coverage,
-            coverage_by=coverage_by,
-            conformal=conformal,
-            allow_empty=allow_empty,
-            min_confidence=min_confidence,
-            level=level,
-            reranker=reranker,
-            rerank_seconds=rerank_seconds,
-            domain_mean=domain_mean,
+            **how,
         )
         return self._client._ask(queries)
 
@@ -673,14 +624,6 @@ class Memory:
         images: Images | None = None,
         *,
         vectors: ArrayLike | None = None,
-        k: int | None = None,
-        voting: str | None = None,
-        temperature: float | None = None,
-        balance: float | None = None,
-        head: str | None = None,
-        ridge: float | None = None,
-        head_temperature: float | None = None,
-        blend: float | None = None,
         exclude_ids: Iterable[str] = (),
         remove: Iterable[str] = (),
         relabel: Mapping[str, str] | None = None,
@@ -688,10 +631,11 @@ class Memory:
         add_labels: Iterable[str] = (),
         search_seconds: float = 5.0,
         include_thumbnails: bool = False,
+        **rule: Unpack[options.RuleOptions],
     ) -> types.Explanation:
         """Explain the decision on one query, and decide again after hypothetical changes.
 
-        The rule is given as in ``classify``; what is None is of the default rule, see there. In
+        ``RuleOptions`` has the keywords of the ``rule``, as of ``classify``. In
         this call alone, entries may be left out (``remove``), have other labels (``relabel``, by
         id), or be added (``add_vectors`` (n, d) with ``add_labels``). A smallest set of entries
         whose removal flips the label is searched for, ``search_seconds`` at most.
@@ -704,14 +648,6 @@ class Memory:
             self._client.server_info(),
             images=images,
             vectors=vectors,
-            k=k,
-            voting=voting,
-            temperature=temperature,
-            balance=balance,
-            head=head,
-            ridge=ridge,
-            head_temperature=head_temperature,
-            blend=blend,
             exclude_ids=exclude_ids,
             remove=remove,
             relabel=relabel,
@@ -719,6 +655,7 @@ class Memory:
             add_labels=add_labels,
             search_seconds=search_seconds,
             include_thumbnails=include_thumbnails,
+            **rule,
         )
         return self._transport.do(call)
 
@@ -726,54 +663,37 @@ class Memory:
     def assess(
         self,
         *,
-        k: int | None = None,
-        voting: str | None = None,
-        temperature: float | None = None,
-        balance: float | None = None,
-        head: str | None = None,
-        ridge: float | None = None,
-        head_temperature: float | None = None,
-        blend: float | None = None,
         thin: int = 5,
         request_id: str | None = None,
         wait: Literal[True] = True,
         progress: Progress | None = None,
+        **rule: Unpack[options.RuleOptions],
     ) -> types.Assessment | types.Operation:
         """Classify each voting entry by the others, and find labels that look wrong.
 
-        The rule is given as in ``classify``; what is None is of the default rule, see there. A head
+        ``RuleOptions`` has the keywords of the ``rule``, as of ``classify``. A head
         counts for the accuracies, not for the suspects. Entries of labels with fewer than ``thin``
         entries are classified, but never reported as wrong. With ``wait=False`` the operation is
         returned at once. Raises FailedPrecondition if fewer than two entries vote.
         """
         call = _curation.assess(
             self.name,
-            k=k,
-            voting=voting,
-            temperature=temperature,
-            balance=balance,
-            head=head,
-            ridge=ridge,
-            head_temperature=head_temperature,
-            blend=blend,
             thin=thin,
             request_id=request_id,
+            **rule,
         )
         return self._result(call, wait, progress)
 
     def judge_labels(
         self,
         *,
-        k: int | None = None,
-        voting: str | None = None,
-        temperature: float | None = None,
-        balance: float | None = None,
         thin: int = 5,
         progress: Progress | None = None,
+        **votes: Unpack[options.VoteOptions],
     ) -> list[types.LabelJudgement]:
         """Judge the label of each voting entry, the most suspicious first.
 
-        The votes are by a rule as in ``classify``; what is None is of the default rule, see there.
+        ``VoteOptions`` has the keywords of the ``votes``, as of ``classify``.
         The suspects among them are those of ``assess`` with the same arguments, whatever its head:
         class means that leave the entry out are half of each judgement. ``progress`` is called with
         the entries whose neighbours are found, and all entries. Raises Error with the reason
@@ -781,11 +701,8 @@ class Memory:
         """
         call = _curation.judge_labels(
             self.name,
-            k=k,
-            voting=voting,
-            temperature=temperature,
-            balance=balance,
             thin=thin,
+            **votes,
         )
         return self._transport.find(call, progress)
 
@@ -793,7 +710,7 @@ class Memory:
     def tune(
         self,
         *,
-        measure: str = "macro_accuracy",
+        measure: options.Measure = "macro_accuracy",
         group_by: str = "",
         apply: bool = False,
         request_id: str | None = None,
@@ -818,14 +735,6 @@ class Memory:
     def calibrate(
         self,
         *,
-        k: int | None = None,
-        voting: str | None = None,
-        temperature: float | None = None,
-        balance: float | None = None,
-        head: str | None = None,
-        ridge: float | None = None,
-        head_temperature: float | None = None,
-        blend: float | None = None,
         images: Images | None = None,
         vectors: ArrayLike | None = None,
         labels: Iterable[str] | None = None,
@@ -833,6 +742,7 @@ class Memory:
         request_id: str | None = None,
         wait: Literal[True] = True,
         progress: Progress | None = None,
+        **rule: Unpack[options.RuleOptions],
     ) -> types.Calibration | types.Operation:
         """Fit confidences, label sets and rejection for decisions made as in ``classify``.
 
@@ -846,19 +756,12 @@ class Memory:
         call = _decisions.calibrate(
             self.name,
             self._client.server_info(),
-            k=k,
-            voting=voting,
-            temperature=temperature,
-            balance=balance,
-            head=head,
-            ridge=ridge,
-            head_temperature=head_temperature,
-            blend=blend,
             images=images,
             vectors=vectors,
             labels=labels,
             group_by=group_by,
             request_id=request_id,
+            **rule,
         )
         return self._result(call, wait, progress)
 

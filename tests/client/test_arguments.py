@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -12,6 +13,7 @@ import pytest
 
 from visual_memory import Client, InvalidArgument, Memory
 from visual_memory._calls.curation import PruneHow
+from visual_memory.options import DecisionOptions, RuleOptions, VoteOptions
 
 if TYPE_CHECKING:
     from tests.client.conftest import Connect, Service
@@ -20,6 +22,12 @@ ROW = np.ones((1, 2), dtype=np.float32)
 ONE: dict[str, Any] = {"vectors": ROW, "labels": ["cat"]}
 WRONG = {"str": 5, "int": "a", "float": "a", "bool": "yes"}
 NOT_SENT = {"progress", "wait", "atomic", "overwrite", "dry_run"}
+KEYWORDS: dict[str, type] = {
+    "Unpack[_curation.PruneHow]": PruneHow,
+    "Unpack[options.DecisionOptions]": DecisionOptions,
+    "Unpack[options.RuleOptions]": RuleOptions,
+    "Unpack[options.VoteOptions]": VoteOptions,
+}
 PATHS = {  # of fields that are called otherwise on the wire
     ("backup", "name"): "memory",
     ("copy", "name"): "memory",
@@ -102,10 +110,18 @@ def wishes(kind: type, method: str) -> dict[str, str]:
     """Map each argument of a method to its type, as annotated."""
     found = inspect.signature(getattr(kind, method)).parameters
     named = {name: str(each.annotation) for name, each in found.items() if name != "self"}
-    if named.pop("how", None):
-        hints = inspect.get_annotations(PruneHow)
-        named |= {name: each.__forward_arg__ for name, each in hints.items()}
+    for name, each in found.items():
+        if each.kind is each.VAR_KEYWORD:
+            hints = KEYWORDS[named.pop(name)].__annotations__
+            named |= {option: plain(hint.__forward_arg__) for option, hint in hints.items()}
     return {name: kind for name, kind in named.items() if name not in NOT_SENT}
+
+
+def plain(wish: str) -> str:
+    """Return ``str`` for one of several words."""
+    return re.sub(
+        r"\b(Voting|Head|Reliability|CoverageBy|Conformal|PruneMethod|Keep)\b", "str", wish
+    )
 
 
 def rows(kind: type, calls: list[tuple[str, dict[str, Any]]]) -> Iterator[Row]:
@@ -185,3 +201,11 @@ def test_what_a_connection_cannot_use_is_refused(
         connect(**{"target": "127.0.0.1:1", argument: value})
 
     assert [path for path, _ in caught.value.field_violations] == [argument]
+
+
+def test_a_keyword_that_there_is_not_is_refused_as_python_does(client: Client) -> None:
+    memory = client.memory("pets")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'votes'"):
+        memory.classify(vectors=ROW, votes="rank")  # type: ignore[call-arg]  # the point of it
+    with pytest.raises(TypeError, match="unexpected keyword argument 'neighbors'"):
+        memory.explain(vectors=ROW, neighbors=3)  # type: ignore[call-arg]  # of classify alone

@@ -29,6 +29,7 @@ from tests.service.conftest import Done, Run, answer, text
 from tests.service.slow import write_network
 
 import visual_memory
+from visual_memory import options as words
 from visual_memory.terminal import arguments, progress
 from visual_memory_benchmarks.cli import build_parser as build_benchmark_parser
 from visual_memory_embedders.images.images import KINDS
@@ -483,8 +484,8 @@ def test_without_k_the_50_nearest_are_found() -> None:
 
 
 def test_the_votings_and_heads_that_can_be_asked_for_are_those_that_there_are() -> None:
-    assert tuple(VOTINGS) == arguments.VOTINGS
-    assert arguments.HEADS == HEADS
+    assert tuple(VOTINGS) == words.VOTINGS
+    assert words.HEADS == HEADS
 
 
 @pytest.mark.parametrize("voting", VOTINGS)

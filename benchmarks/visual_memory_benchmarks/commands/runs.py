@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from visual_memory import Client
+from visual_memory.options import VOTINGS
 from visual_memory.terminal.arguments import (
-    VOTINGS,
     Commands,
     add,
     add_json,

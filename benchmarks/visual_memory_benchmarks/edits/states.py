@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import visual_memory
+from visual_memory.options import Voting
 from visual_memory_benchmarks.edits.edit import ADDITION, MISLABELLED, NOTHING, REMOVAL, Edit
 from visual_memory_benchmarks.edits.split import Split
 from visual_memory_benchmarks.errors import MemoryChanged
@@ -20,7 +21,7 @@ from visual_memory_benchmarks.errors import MemoryChanged
 Answers: TypeAlias = dict[str, list[int]]
 Apply: TypeAlias = Callable[[visual_memory.Memory, Edit, Split], int]
 
-VOTING = "rank"
+VOTING: Voting = "rank"
 SOFT = "soft-pruning"
 RELIABILITY_NUMERATOR = 1.75  # of the weights of soft votes, in docs/api/classify.md
 TEXTURE_K, MISLEADING_K, HARD_K, VALUE_K = 10, 10, 100, 5

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from visual_memory.terminal.arguments import VOTINGS
+from visual_memory.options import VOTINGS
 from visual_memory_benchmarks.laboratory import intervals, questions
 from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Mask, parts

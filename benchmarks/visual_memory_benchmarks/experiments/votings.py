@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from visual_memory import Neighbors
-from visual_memory.terminal.arguments import VOTINGS
+from visual_memory.options import VOTINGS
 from visual_memory_benchmarks.laboratory import intervals, questions
 from visual_memory_benchmarks.laboratory.experiment import Experiment
 from visual_memory_benchmarks.laboratory.gallery import Gallery, joined

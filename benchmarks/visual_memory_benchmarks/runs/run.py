@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual_memory import Client, DeadlineExceeded, Memory, Unavailable
+from visual_memory.options import Voting
 from visual_memory.terminal.refused import listed
 from visual_memory.types import Decision
 from visual_memory_benchmarks.errors import (
@@ -52,7 +53,7 @@ class Settings:
     """
 
     k: int = 50
-    voting: str = "rank"
+    voting: Voting = "rank"
     limit: int | None = None
     seed: int = 0
     maker: str | None = None

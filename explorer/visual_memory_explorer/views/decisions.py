@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from visual_memory.options import VOTINGS
 from visual_memory.terminal.output import plural
 from visual_memory_explorer import pictures
 from visual_memory_explorer.pages import url
@@ -16,7 +17,6 @@ from visual_memory_explorer.visit import BadInput, Visit, number
 SHOWN = 60  # neighbours
 SCORES_SHOWN = 6
 K_MAX = 1000
-VOTINGS = ("plurality", "distance", "softmax", "rank")
 LEFT_OUT = "without"  # not "remove": in the browser it would hide the method of the form
 LABEL = "label:"  # begins the name of a field, the id of an entry ends it
 

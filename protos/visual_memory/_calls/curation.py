@@ -20,6 +20,7 @@ from visual_memory._messages.fields import (
 )
 from visual_memory._messages.images import Images
 from visual_memory.errors import refuse
+from visual_memory.options import Keep, PruneMethod
 from visual_memory.protocol import choices
 from visual_memory.types import (
     Assessment,
@@ -81,14 +82,14 @@ class PruneHow(TypedDict, total=False):
     part is kept.
     """
 
-    method: str
+    method: PruneMethod
     k: int
     threshold: int
     minus_correct: bool
     fraction: float | None
     seed: int
     clusters: int
-    keep: str
+    keep: Keep
     balance: float
     value_k: int
     ids: Iterable[str] | None

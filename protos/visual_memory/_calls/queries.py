@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 K = 50  # that the server takes if it is not given
 PART_NEIGHBORS = 1 << 18  # of one answer, so that it comes well within the timeout
+RERANK_SECONDS = 10.0  # for each query
 RERANKED_ITEMS = 8  # a re-ranker may need seconds for each
 
 
@@ -138,7 +139,7 @@ def classify(
     *,
     images: Images | None,
     vectors: ArrayLike | None,
-    rerank_seconds: float,
+    rerank_seconds: float = RERANK_SECONDS,
     **options: Any,
 ) -> Queries[Decision]:
     header = message(

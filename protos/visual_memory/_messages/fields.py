@@ -56,8 +56,14 @@ def message(kind: Callable[P, M], *_: P.args, **fields: P.kwargs) -> M:
 
 
 def check_field(kind: Callable[..., Message], name: str, value: object) -> None:
-    """Raise InvalidArgument if ``value`` has the wrong type for the scalar field ``name``."""
-    field = kind.DESCRIPTOR.fields_by_name[name]  # type: ignore[attr-defined]  # a class of messages
+    """Raise InvalidArgument if ``value`` has the wrong type for the scalar field ``name``.
+
+    Raises TypeError if there is no such field.
+    """
+    fields = kind.DESCRIPTOR.fields_by_name  # type: ignore[attr-defined]  # a class of messages
+    if name not in fields:  # of the keywords that a method hands on
+        raise TypeError(f"unexpected keyword argument {name!r}")
+    field = fields[name]
     try:
         kind(**{name: value})
     except UnicodeError:

@@ -48,8 +48,6 @@ FILES = (  # options of a connection, with the environment variables that stand 
 )
 VARIABLES = (f"{PREFIX}SERVER", API_KEY, *(variable for _, variable, _ in FILES))
 ALIKE = 0.74  # of names that one may be mistyped for; lower, Kubernetes' own would be some
-VOTINGS = ("plurality", "distance", "softmax", "rank")
-HEADS = ("none", "means", "discriminants")
 
 VERSION_HELP = "show program's version number and exit"
 

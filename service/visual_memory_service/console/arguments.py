@@ -9,8 +9,9 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from visual_memory.options import HEADS, VOTINGS
 from visual_memory.terminal import arguments as terminal
-from visual_memory.terminal.arguments import HEADS, VOTINGS, Command, Commands
+from visual_memory.terminal.arguments import Command, Commands
 from visual_memory.terminal.refused import WrongUsage
 from visual_memory.types import DefaultRule, MemoryInfo, Rule
 

@@ -21,6 +21,7 @@ from visual_memory import (
     Memory,
     NotFound,
 )
+from visual_memory.options import Head, Voting
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import VOTINGS, calibration_error, exact_distances, unit_rows
 from visual_memory_index.curation.assessment import NEAR_DUPLICATE
@@ -57,7 +58,7 @@ def others_say(memory: Memory, **how: Any) -> list[str]:
 
 @pytest.mark.parametrize("voting", sorted(VOTINGS))
 def test_the_accuracy_is_that_of_asking_the_others_of_each_entry(
-    crowd: Memory, voting: str
+    crowd: Memory, voting: Voting
 ) -> None:
     found = crowd.assess(k=9, voting=voting)
 
@@ -244,7 +245,7 @@ def test_two_entries_judge_each_other(client: Client, empty: RemoteMemory) -> No
 @pytest.mark.parametrize("count", [0, 1])
 @pytest.mark.parametrize("head", ["none", "means", "discriminants"])
 def test_fewer_than_two_entries_cannot_judge_each_other(
-    client: Client, empty: RemoteMemory, count: int, head: str
+    client: Client, empty: RemoteMemory, count: int, head: Head
 ) -> None:
     memory = client.memory(empty.name)
     if count:
@@ -353,7 +354,7 @@ def test_asyncio_does_the_same(server: Server, crowd: Memory) -> None:
         async with visual_memory.aio.connect(server.address) as client:
             memory = client.memory(crowd.name)
             with pytest.raises(InvalidArgument, match="voting"):
-                await memory.assess(voting="loudly")
+                await memory.assess(voting="loudly")  # type: ignore[call-overload]  # a wrong word
             return await memory.assess(k=9, voting="softmax", thin=3, request_id="once")
 
     assert asyncio.run(run()) == crowd.assess(k=9, voting="softmax", thin=3, request_id="once")

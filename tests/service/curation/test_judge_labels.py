@@ -12,6 +12,7 @@ from tests.index.curation.crowds import leave_one_out, objects
 
 import visual_memory
 from visual_memory import Client, InvalidArgument, LabelJudgement, Memory, NotFound
+from visual_memory.options import Voting
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import unit_rows
 from visual_memory_index.curation.assessment import LeaveOneOut
@@ -40,7 +41,7 @@ def crowd(client: Client, empty: RemoteMemory) -> Memory:
 
 @pytest.mark.parametrize(("k", "voting"), [(7, "rank"), (20, "plurality"), (50, "rank")])
 def test_every_label_is_judged_as_the_index_does_by_20_neighbours_at_most(
-    crowd: Memory, k: int, voting: str
+    crowd: Memory, k: int, voting: Voting
 ) -> None:
     found = crowd.judge_labels(k=k, voting=voting)
 

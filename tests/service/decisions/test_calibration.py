@@ -27,6 +27,7 @@ from tests.service.decisions import film
 import visual_memory
 import visual_memory_index as index
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory
+from visual_memory.options import Conformal, CoverageBy, Head
 from visual_memory_index import Catalog, Rule, calibration_error, fit, unit_rows
 from visual_memory_index.curation.folds import FOLDS, one_of_each, sample
 from visual_memory_index.heads.statistics import SCALE, quantized
@@ -122,7 +123,12 @@ def limit_of(scores: list[float], coverage: float) -> float:
 @pytest.mark.parametrize(("k", "coverage"), [(20, 0.8), (2, 0.9)])
 @pytest.mark.parametrize("coverage_by", ["all", "label"])
 def test_label_sets_are_those_of_the_calibration_given(
-    crowd: Memory, rule: str, allow_empty: bool, k: int, coverage: float, coverage_by: str
+    crowd: Memory,
+    rule: Conformal,
+    allow_empty: bool,
+    k: int,
+    coverage: float,
+    coverage_by: CoverageBy,
 ) -> None:
     crowd.calibrate(k=k, vectors=ROWS[HELD], labels=LABELS[HELD])
     names, means = class_means(UNITS[KNOWN], LABELS[KNOWN])
@@ -577,7 +583,7 @@ def filmed(client: Client, empty: RemoteMemory) -> Memory:
 
 @pytest.mark.parametrize("head", ["none", "means", "discriminants"])
 def test_by_groups_entries_are_asked_of_memories_that_lack_theirs(
-    filmed: Memory, client: Client, head: str
+    filmed: Memory, client: Client, head: Head
 ) -> None:
     found = filmed.calibrate(k=7, head=head, group_by="scene")
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 import pytest
@@ -28,6 +28,7 @@ from visual_memory import (
     NotFound,
     Removal,
 )
+from visual_memory.options import Voting
 from visual_memory.v1 import service_pb2 as pb
 from visual_memory_index import VOTINGS, Entry, Rule, unit_rows
 from visual_memory_index import Memory as IndexMemory
@@ -99,7 +100,7 @@ def contents(memory: Memory) -> list[Any]:
 
 @pytest.mark.parametrize("voting", ["plurality", "distance", "softmax", "rank"])
 def test_flips_are_those_of_all_subsets(
-    client: Client, empty: RemoteMemory, golden: list[Any], voting: str
+    client: Client, empty: RemoteMemory, golden: list[Any], voting: Voting
 ) -> None:
     assert len(golden) == 6
     for number, case in enumerate(golden):
@@ -172,7 +173,7 @@ def test_what_would_be_is_what_is_once_it_is_done(
     before = contents(crowd)
 
     for query in QUERIES:
-        for voting, k in (("plurality", 5), ("distance", 9), ("softmax", 20), ("rank", 50)):
+        for voting, k in zip(get_args(Voting), (5, 9, 20, 50), strict=True):
             would = crowd.explain(
                 vectors=[query],
                 k=k,

@@ -17,6 +17,7 @@ from tests.service.decisions.film import filmed, filming
 
 import visual_memory
 from visual_memory import Client, Estimate, FailedPrecondition, InvalidArgument, Memory
+from visual_memory.options import Measure
 from visual_memory.terminal.arguments import flags
 from visual_memory_index import unit_rows
 from visual_memory_index.curation import folds
@@ -185,7 +186,7 @@ def test_of_several_tunings_the_last_is_undone_first(crowd: Memory) -> None:
 
 def test_any_number_of_tunings_can_be_undone(crowd: Memory) -> None:
     crowd.delete([id for id, label in zip(IDS, LABELS, strict=True) if label in ("often", "much")])
-    measures = ["macro_accuracy", "log_loss"] * 6
+    measures: list[Measure] = ["macro_accuracy", "log_loss"] * 6
     tunings = [crowd.tune(measure=measure, apply=True) for measure in measures]
 
     assert tunings[0].chosen.rule != tunings[1].chosen.rule
@@ -356,7 +357,7 @@ def test_a_tuning_is_in_the_audit_log(crowd: Memory, client: Client) -> None:
 
 def test_an_unknown_measure_is_refused(crowd: Memory) -> None:
     with pytest.raises(InvalidArgument, match="measure must be one of macro_accuracy, accuracy"):
-        crowd.tune(measure="f1")
+        crowd.tune(measure="f1")  # type: ignore[call-overload]  # the point of it
 
 
 def test_the_command_counts_groups_where_a_key_is_given(run: Run, crowd: Memory) -> None:

@@ -45,6 +45,7 @@ from visual_memory import (
     UnlearnResult,
 )
 from visual_memory.errors import from_rpc
+from visual_memory.options import Voting
 from visual_memory.proofs.certificate import Certificate
 from visual_memory.v1 import operation_pb2
 from visual_memory.v1 import service_pb2 as pb
@@ -105,7 +106,7 @@ def test_it_is_as_if_they_had_never_been_there(client: Client, album: Memory) ->
         assert decided(held, queries, voting) == decided(twin, queries, voting)
 
 
-def decided(memory: Memory, queries: NDArray[np.float32], voting: str) -> list[object]:
+def decided(memory: Memory, queries: NDArray[np.float32], voting: Voting) -> list[object]:
     return [
         (each.label, each.scores, each.neighbors.ids, each.neighbors.distances.tobytes())
         for each in memory.classify(vectors=queries, voting=voting)

@@ -17,6 +17,7 @@ from tests.conftest import Server, to_picture
 
 import visual_memory
 from visual_memory import Client, FailedPrecondition, InvalidArgument, Memory, NotFound
+from visual_memory.options import Voting
 from visual_memory.v1 import reranker_pb2 as pb
 from visual_memory.v1 import reranker_pb2_grpc
 from visual_memory_index import VOTINGS
@@ -115,7 +116,7 @@ def gallery(client: Client) -> Memory:
 
 @pytest.mark.parametrize("voting", list(VOTINGS))
 def test_an_order_says_who_gets_which_weight(
-    gallery: Memory, reranker: Reranker, voting: str
+    gallery: Memory, reranker: Reranker, voting: Voting
 ) -> None:
     (before,) = gallery.classify(images=PICTURES[:1], voting=voting)
 

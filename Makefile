@@ -10,10 +10,11 @@ STUBS := .venv-stubs
 FOREIGN := .venv-foreign
 FUZZ := .venv-fuzz
 DEPLOY := .venv-deploy
+LIBRARIES := .venv-libraries
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SERVER := $(VENV)/.installed-server
-EXTRAS := cpu,parquet,sklearn,lite,http,telemetry,explorer,map,notebook,bench,dev
+EXTRAS := cpu,parquet,sklearn,lite,http,telemetry,explorer,map,notebook,remote,bench,dev
 TESTS ?=
 ROOM ?=
 # Tests wait for disks, clocks and servers, so there are half as many again as cores.
@@ -32,7 +33,7 @@ SCREENSHOTS ?= $(WORK)/screenshots
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test test-long check fix floors floors-client newest mutants bench scan many guarded test-gpu browser beside disk curation decisions peers compare distances report report-page durability damage pictures foreign fuzz wheel deploy-check reference stubs wire-lock clean
+.PHONY: install hooks demo test test-long check fix floors floors-client newest mutants bench scan many guarded test-gpu browser beside disk curation decisions peers compare distances report report-page durability damage pictures foreign libraries fuzz wheel deploy-check reference stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -236,6 +237,15 @@ $(FOREIGN)/.installed: Makefile
 	$(FOREIGN)/bin/python -m pip install --quiet 'schemathesis>=4.32' 'tritonclient[grpc]>=2.73'
 	touch $@
 
+# Pictures from and to the libraries of others, each the real one, in an environment of their own.
+libraries: $(LIBRARIES)/.installed
+	$(LIBRARIES)/bin/python -m pytest -q -rs tests/libraries/*.py
+
+$(LIBRARIES)/.installed: Makefile pyproject.toml
+	test -x $(LIBRARIES)/bin/python || $(PYTHON) -m venv $(LIBRARIES)
+	$(LIBRARIES)/bin/python -m pip install --quiet --editable '.[cpu,remote,notebook,dev]' 'datasets>=4' 'torchvision>=0.22' 'webdataset>=1'
+	touch $@
+
 stubs: $(INSTALLED) $(STUBS)/.installed
 	$(BIN)/python protos/generate.py
 
@@ -286,4 +296,4 @@ wire-lock: $(INSTALLED)
 	$(BIN)/python protos/wire_compat.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(BESIDE) $(GPU) $(DISTANCES) $(MUTANTS) $(STUBS) $(FOREIGN) $(FUZZ) $(DEPLOY) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(BESIDE) $(GPU) $(DISTANCES) $(MUTANTS) $(STUBS) $(FOREIGN) $(FUZZ) $(DEPLOY) $(LIBRARIES) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,6 +11,7 @@ FOREIGN := .venv-foreign
 FUZZ := .venv-fuzz
 DEPLOY := .venv-deploy
 LIBRARIES := .venv-libraries
+STUDIO := .venv-studio
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SERVER := $(VENV)/.installed-server
@@ -33,7 +34,7 @@ SCREENSHOTS ?= $(WORK)/screenshots
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test test-long check fix floors floors-client newest mutants bench scan many guarded test-gpu browser beside disk curation decisions peers compare distances report report-page durability damage pictures foreign libraries fuzz wheel deploy-check reference stubs wire-lock clean
+.PHONY: install hooks demo test test-long check fix floors floors-client newest mutants bench scan many guarded test-gpu browser beside disk curation decisions peers compare distances report report-page durability damage pictures foreign libraries label-studio fuzz wheel deploy-check reference stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -239,7 +240,16 @@ $(FOREIGN)/.installed: Makefile
 
 # Pictures from and to the libraries of others, each the real one, in an environment of their own.
 libraries: $(LIBRARIES)/.installed
-	$(LIBRARIES)/bin/python -m pytest -q -rs tests/libraries/*.py
+	$(LIBRARIES)/bin/python -m pytest -q -rs tests/libraries/sources.py
+
+# A real Label Studio, whose libraries are in nobody else's way.
+label-studio: $(INSTALLED) $(STUDIO)/.installed
+	LABEL_STUDIO=$(STUDIO)/bin/label-studio $(BIN)/python -m pytest -q -rs tests/libraries/label_studio.py
+
+$(STUDIO)/.installed: Makefile
+	test -x $(STUDIO)/bin/python || $(PYTHON) -m venv $(STUDIO)
+	$(STUDIO)/bin/python -m pip install --quiet 'label-studio>=1.23'
+	touch $@
 
 $(LIBRARIES)/.installed: Makefile pyproject.toml
 	test -x $(LIBRARIES)/bin/python || $(PYTHON) -m venv $(LIBRARIES)
@@ -296,4 +306,4 @@ wire-lock: $(INSTALLED)
 	$(BIN)/python protos/wire_compat.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(BESIDE) $(GPU) $(DISTANCES) $(MUTANTS) $(STUBS) $(FOREIGN) $(FUZZ) $(DEPLOY) $(LIBRARIES) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(BESIDE) $(GPU) $(DISTANCES) $(MUTANTS) $(STUBS) $(FOREIGN) $(FUZZ) $(DEPLOY) $(LIBRARIES) $(STUDIO) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,10 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from starlette.types import ASGIApp
 from uvicorn import Config, Server
 
+from visual_memory.aio import Client
 from visual_memory_explorer.app import Explorer
+from visual_memory_explorer.prelabel import Prelabel
 from visual_memory_explorer.sessions import Connect
+from visual_memory_explorer.studio import Studio
 
 IDLE_SECONDS = 60
 DRAIN_SECONDS = 3
@@ -54,9 +58,45 @@ def serve(
     listening = bound(listen, with_origin=origin is not None)
     here = address_of(listening)
     seen = [checked(origin)] if origin else origins(here)
-    explorer = Explorer(connect, seen, needs_key=needs_key, results=results)
+
+    async def run() -> None:
+        explorer = Explorer(connect, seen, needs_key=needs_key, results=results)
+        ready(origin or f"http://{here}")
+        try:
+            await answer(explorer.application(), listening)
+        finally:
+            await explorer.close()
+
+    asyncio.run(run())
+
+
+def serve_studio(
+    connect: Callable[[], Client],
+    name: str,
+    studio: Studio,
+    listen: str,
+    *,
+    ready: Callable[[str], None],
+) -> None:
+    """Serve a memory as a backend of Label Studio, as ``serve`` does pages. Raises BadAddress."""
+    listening = bound(listen, with_origin=False)
+
+    async def run() -> None:
+        async with connect() as client:
+            prelabel = Prelabel(client.memory(name), studio)
+            ready(f"http://{address_of(listening)}")
+            try:
+                await answer(prelabel.application(), listening)
+            finally:
+                await prelabel.close()
+
+    asyncio.run(run())
+
+
+async def answer(application: ASGIApp, listening: socket.socket) -> None:
+    """Answer requests until a signal ends it."""
     config = Config(
-        explorer.application(),
+        application,
         lifespan="off",
         ws="none",
         log_level="warning",
@@ -66,15 +106,7 @@ def serve(
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-
-    async def run() -> None:
-        ready(origin or f"http://{here}")
-        try:
-            await Serving(config).serve([listening])
-        finally:
-            await explorer.close()
-
-    asyncio.run(run())
+    await Serving(config).serve([listening])
 
 
 def checked(origin: str) -> str:

@@ -36,6 +36,7 @@ COMMANDS = MappingProxyType(
         "commands.verify": ("verify",),
         "commands.reranker": ("reranker",),
         "commands.explorer": ("explorer",),
+        "commands.label_studio": ("label-studio",),
         "demo.story": ("demo",),
     }
 )

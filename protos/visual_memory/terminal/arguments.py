@@ -221,15 +221,16 @@ def api_key(options: Namespace) -> str | None:
     """Return the key in the file that was named, or the environment's. Raises InvalidArgument."""
     if options.api_key_file is None:
         return os.environ.get(API_KEY) or None
+    return secret(options.api_key_file, "api_key")
+
+
+def secret(path: str | os.PathLike[str], name: str) -> str:
+    """Return the secret in a file, and warn if others can read it. Raises InvalidArgument."""
     from visual_memory.files import others_can_read, read_file  # which loads gRPC
 
-    data = read_file(options.api_key_file, "api_key")
-    if others_can_read(options.api_key_file):
-        say(
-            f"Others can read {options.api_key_file}, which is secret: chmod 600 "
-            f"{options.api_key_file}",
-            file=sys.stderr,
-        )
+    data = read_file(path, name)
+    if others_can_read(path):
+        say(f"Others can read {path}, which is secret: chmod 600 {path}", file=sys.stderr)
     return data.decode(errors="replace").strip()
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from visual_memory import Unauthenticated, aio
 from visual_memory.terminal.arguments import Commands, add, add_server, connect, file_or_folder
@@ -38,14 +39,21 @@ def add_to(commands: Commands) -> None:
     parser.set_defaults(run=explorer, api_key_file=None)
 
 
-def explorer(options: Namespace) -> None:
-    """Serve the pages until the process is told to stop; those who come log in with their keys."""
+@contextmanager
+def needing(purpose: str) -> Iterator[None]:
+    """Say what to install where the pages' libraries are missing. Raises MissingExtra."""
     try:
-        from visual_memory_explorer.serve import BadAddress, serve
+        yield
     except ModuleNotFoundError as missing:
         if missing.name not in MODULES:
             raise
-        raise MissingExtra(missing.name, extra="explorer", purpose="The explorer") from None
+        raise MissingExtra(missing.name, extra="explorer", purpose=purpose) from None
+
+
+def explorer(options: Namespace) -> None:
+    """Serve the pages until the process is told to stop; those who come log in with their keys."""
+    with needing("The explorer"):
+        from visual_memory_explorer.serve import BadAddress, serve
     with connect(options) as client, suppress(Unauthenticated):
         client.server_info()
 

@@ -25,7 +25,7 @@ ROWS = np.random.default_rng(3).normal(size=(COUNT, 8)) + np.repeat([[4], [-4]],
 IDS = [f"{number:02}\n{FORGED}\x07\u200f" for number in range(COUNT)]
 NAME = "settled"
 # They answer no program.
-UNASKED = {"accept", "serve", "explorer", "reranker", "demo", "completion"}
+UNASKED = {"accept", "serve", "explorer", "label-studio", "reranker", "demo", "completion"}
 
 
 def commands() -> set[str]:

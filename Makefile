@@ -12,6 +12,7 @@ FUZZ := .venv-fuzz
 DEPLOY := .venv-deploy
 LIBRARIES := .venv-libraries
 STUDIO := .venv-studio
+FIFTYONE := .venv-fiftyone
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SERVER := $(VENV)/.installed-server
@@ -34,7 +35,7 @@ SCREENSHOTS ?= $(WORK)/screenshots
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test test-long check fix floors floors-client newest mutants bench scan many guarded test-gpu browser beside disk curation decisions peers compare distances report report-page durability damage pictures foreign libraries label-studio fuzz wheel deploy-check reference stubs wire-lock clean
+.PHONY: install hooks demo test test-long check fix floors floors-client newest mutants bench scan many guarded test-gpu browser beside disk curation decisions peers compare distances report report-page durability damage pictures foreign libraries label-studio fiftyone fuzz wheel deploy-check reference stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -246,6 +247,14 @@ libraries: $(LIBRARIES)/.installed
 label-studio: $(INSTALLED) $(STUDIO)/.installed
 	LABEL_STUDIO=$(STUDIO)/bin/label-studio $(BIN)/python -m pytest -q -rs tests/libraries/label_studio.py
 
+fiftyone: $(INSTALLED) $(FIFTYONE)/.installed
+	FIFTYONE=$(FIFTYONE)/bin/python $(BIN)/python -m pytest -q -rs tests/libraries/fiftyone.py
+
+$(FIFTYONE)/.installed: Makefile
+	test -x $(FIFTYONE)/bin/python || $(PYTHON) -m venv $(FIFTYONE)
+	$(FIFTYONE)/bin/python -m pip install --quiet 'fiftyone>=1.22'
+	touch $@
+
 $(STUDIO)/.installed: Makefile
 	test -x $(STUDIO)/bin/python || $(PYTHON) -m venv $(STUDIO)
 	$(STUDIO)/bin/python -m pip install --quiet 'label-studio>=1.23'
@@ -306,4 +315,4 @@ wire-lock: $(INSTALLED)
 	$(BIN)/python protos/wire_compat.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(BESIDE) $(GPU) $(DISTANCES) $(MUTANTS) $(STUBS) $(FOREIGN) $(FUZZ) $(DEPLOY) $(LIBRARIES) $(STUDIO) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(BESIDE) $(GPU) $(DISTANCES) $(MUTANTS) $(STUBS) $(FOREIGN) $(FUZZ) $(DEPLOY) $(LIBRARIES) $(STUDIO) $(FIFTYONE) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -86,7 +86,7 @@ def test_the_stubs_are_in_the_wheel(kind: str, names: list[str]) -> None:
 
 
 def test_the_demo_finds_its_page(names: list[str]) -> None:
-    assert "visual_memory_service/demo/page.html" in names
+    assert "visual_memory_explorer/templates/demo.html" in names
 
 
 def test_the_licence_and_the_command_are_in_the_wheel(wheel: Path, names: list[str]) -> None:

@@ -68,3 +68,9 @@ TEMPLATES.globals.update(bar=bar, plural=plural, url=url)
 def render(template: str, **values: Any) -> str:
     """Render a template."""
     return TEMPLATES.get_template(template).render(values)
+
+
+def source(template: str) -> str:
+    """Return the text of a template, such as to name its scripts in a content security policy."""
+    assert TEMPLATES.loader is not None
+    return TEMPLATES.loader.get_source(TEMPLATES, template)[0]

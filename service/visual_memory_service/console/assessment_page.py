@@ -9,22 +9,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
-from html import escape
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 
 from visual_memory import Memory, NotFound
-from visual_memory.terminal.output import plural, printable
+from visual_memory.terminal.output import printable
 from visual_memory.terminal.progress import Progress
-from visual_memory.types import Assessment, Conflict, Entry, MemoryInfo, Neighbor, Suspect
+from visual_memory.types import Assessment, Entry, MemoryInfo, Neighbor, Suspect
+from visual_memory_explorer.pages import render, source
 from visual_memory_service.console.suspects import no_suspects
 from visual_memory_service.pictures.folder_thumbnails import FolderThumbnails
 
-MARK = re.compile(r"<!--([A-Z]+)-->")
 INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
-TEMPLATE = Path(__file__).with_name("assessment_page.html")
+TEMPLATE = "assessment.html"
 SUSPECTS_SHOWN = 200
 CONFLICTS_SHOWN = 100
 THIN_SHOWN = 50
@@ -55,26 +53,35 @@ def to_page(
     Only the likeliest suspects and the nearest conflicts are shown. Pictures that the memory does
     not store are taken from ``folder``.
     """
-    info, template = memory.info(), TEMPLATE.read_text(encoding="utf-8")
+    info = memory.info()
     likely, conflicts = found.suspects[:SUSPECTS_SHOWN], found.conflicts[:CONFLICTS_SHOWN]
     judged = chain((each.id for each in likely), *(each.ids for each in conflicts))
     there = fetch(memory, judged, "entries fetched", include_vector=True)
     cases = to_cases(memory, [each for each in likely if each.id in there], there)
     conflicts = [each for each in conflicts if there.keys() >= {*each.ids}]
     ids = [*chain(*map(ids_of, cases), *(conflict.ids for conflict in conflicts))]
-    pictures = find_pictures(memory, info, ids, folder)
-    parts = {
-        "POLICY": policy(template),
-        "NAME": escape(info.name),
-        "TILES": tiles(found),
-        "PICTURES": no_pictures(info) if pictures is None else folder_note(folder),
-        "SUSPECTS": suspects(found, cases, pictures),
-        "CONFLICTS": pairs(found, conflicts, pictures),
-        "LABELS": "".join(map(table_row, rows)),
-        "THIN": thin(found),
-        "OPTIONS": "".join(f'<option value="{escape(label)}">' for label in sorted(info.labels)),
-    }
-    return MARK.sub(lambda mark: parts[mark[1]], template)
+    return render(
+        TEMPLATE,
+        policy=policy(source(TEMPLATE)),
+        name=info.name,
+        tiles=tiles(found),
+        pictures=find_pictures(memory, info, ids, folder),
+        folder_note=printable(folder.summary()) if folder is not None else "",
+        cases=cases,
+        suspects_count=len(found.suspects),
+        no_suspects=no_suspects(found.labels),
+        conflicts=conflicts,
+        conflicts_count=len(found.conflicts),
+        rows=rows,
+        thin=[each for each in found.labels if each.thin],
+        thin_shown=THIN_SHOWN,
+        near_of=NEAR,
+        labels=sorted(info.labels),
+        json=json.dumps,
+        base64=lambda data: b64encode(data).decode(),
+        is_line=is_line,
+        printable=printable,
+    )
 
 
 def find_pictures(
@@ -149,155 +156,17 @@ def policy(template: str) -> str:
     )
 
 
-def tiles(found: Assessment) -> str:
-    """Render the counts, accuracy and calibration error at the top of the page."""
-    numbers = (
+def tiles(found: Assessment) -> Sequence[tuple[str, str]]:
+    """Return the counts, accuracy and calibration error at the top of the page."""
+    return (
         (f"{found.count:,}", "entries that vote"),
         (f"{found.accuracy:.2%}", "of them get their label from the others"),
         (f"{found.calibration_error:.4f}", "calibration error of their votes"),
         (f"{len(found.suspects):,}", "likely mislabelled"),
         (f"{len(found.conflicts):,}", "pairs at most 0.06 apart, with different labels"),
     )
-    return "".join(f"<div class=tile><b>{n}</b><span>{text}</span></div>" for n, text in numbers)
 
 
-def no_pictures(info: MemoryInfo) -> str:
-    """Render a note for a memory that stores no pictures: how to get them shown."""
-    return (
-        f"<p class=note>{escape(info.name)} keeps no pictures, so their ids have to do. With "
-        "<code>--images FOLDER</code> they are taken from the folder that was inserted; a memory "
-        "made with <code>visual-memory create NAME --store-images</code> shows them here.</p>"
-    )
-
-
-def folder_note(folder: FolderThumbnails | None) -> str:
-    """Render a note on the pictures from a folder, or nothing if none was given."""
-    return f"<p class=note>{escape(printable(folder.summary()))}</p>" if folder else ""
-
-
-def suspects(found: Assessment, cases: Sequence[Case], pictures: Pictures | None) -> str:
-    """Render the suspects shown, the likeliest first."""
-    if not cases:
-        return f"<p class=note>{escape(no_suspects(found.labels))}</p>"
-    cards = "".join(card(case, pictures) for case in cases)
-    return cut(len(cases), len(found.suspects), "likeliest") + cards
-
-
-def pairs(found: Assessment, conflicts: Sequence[Conflict], pictures: Pictures | None) -> str:
-    """Render the ``conflicts`` to show, pairs of almost equal entries with different labels."""
-    if not conflicts:
-        return "<p class=note>No two entries with different labels are at most 0.06 apart.</p>"
-    shown = "".join(pair(conflict, pictures) for conflict in conflicts)
-    return cut(len(conflicts), len(found.conflicts), "nearest") + shown
-
-
-def cut(shown: int, count: int, which: str) -> str:
-    """Render a note such as ``the nearest 20 of 312``, or nothing if all are shown.
-
-    ``which`` is the word before ``shown``.
-    """
-    if shown == count:
-        return ""
-    return (
-        f"<p class=note>These are the {which} {shown} of {count:,}. Once their labels are set, "
-        "the same command shows more.</p>"
-    )
-
-
-def card(case: Case, pictures: Pictures | None) -> str:
-    """Render a suspect with its nearest entries of both labels and the form of choices."""
-    each = case.suspect
-    return (
-        f"<article>{figure(each.id, pictures)}<div>"
-        f"<header><h3>{escape(each.id)}</h3><small>score {each.score:.4f}</small></header>"
-        f"<p>Labelled <b>{escape(each.label)}</b>, proposed <b>{escape(each.proposed)}</b>: "
-        f"{escape(each.reason)}.</p>"
-        f"<div class=evidence>{strip(each.proposed, case.for_proposed, pictures)}"
-        f"{strip(each.label, case.for_own, pictures)}</div>"
-        f"{choice(each.id, each.label, each.proposed)}</div></article>"
-    )
-
-
-def strip(label: str, near: Sequence[Neighbor], pictures: Pictures | None) -> str:
-    """Render the entries of one label that are nearest to a suspect, the nearest first."""
-    items = "".join(
-        f'<li title="{escape(each.id)}">{picture(each.id, pictures)}'
-        f"<em>{escape(each.id)}</em><small>{each.distance:.4f}</small></li>"
-        for each in near
-    )
-    shown = f"<ol>{items}</ol>" if items else f"<small>none of the {NEAR} nearest</small>"
-    return f"<section><h4>nearest <b>{escape(label)}</b></h4>{shown}</section>"
-
-
-def pair(conflict: Conflict, pictures: Pictures | None) -> str:
-    """Render two conflicting entries side by side, each with a choice of labels."""
-    sides = "".join(
-        f"<div class=side>{figure(id, pictures)}<div><h3>{escape(id)}</h3>"
-        f"<p>Labelled <b>{escape(label)}</b></p>{choice(id, label, proposed)}</div></div>"
-        for id, label, proposed in zip(
-            conflict.ids, conflict.labels, reversed(conflict.labels), strict=True
-        )
-    )
-    return (
-        f"<article class=pair><header><small>{conflict.distance:.4f} apart</small>"
-        f"<small class=settled>✓ settled</small></header>{sides}</article>"
-    )
-
-
-def figure(id: str, pictures: Pictures | None) -> str:
-    """Render the picture of an entry as a figure, or nothing if ``pictures`` is None."""
-    return f"<figure>{picture(id, pictures)}</figure>" if pictures is not None else ""
-
-
-def picture(id: str, pictures: Pictures | None) -> str:
-    """Render the thumbnail of an entry, or the reason why it has none."""
-    if pictures is None:
-        return ""
-    found = pictures.get(id, "no picture")
-    if isinstance(found, str):
-        return f"<span class=blank>{found}</span>"
-    return f'<img src="data:image/jpeg;base64,{b64encode(found).decode()}" alt="">'
-
-
-def choice(id: str, label: str, proposed: str) -> str:
-    """Render the form of choices for an entry: keep its label, set another one, or prune it.
-
-    Id and labels are attributes in JSON, from which the page's script reads them exactly.
-    """
-    values = {"id": id, "label": label, "proposed": proposed}
-    data = " ".join(f'data-{key}="{escape(json.dumps(value))}"' for key, value in values.items())
-    choices = {"keep": f"keep <b>{escape(label)}</b>", "proposed": f"set <b>{escape(proposed)}</b>"}
-    if "\n" not in id and not id.endswith("\r"):  # it can be a line of a file of ids
-        choices["prune"] = "prune"
-    choices["other"] = (
-        "other <input name=other type=text list=labels maxlength=256 "
-        f'aria-label="other label of {escape(id)}">'
-    )
-    radios = "".join(
-        f"<label><input type=radio name=choice value={value}>{text}</label>"
-        for value, text in choices.items()
-    )
-    return (
-        f"<form {data}><fieldset><legend class=unseen>What is {escape(id)}?</legend>{radios}"
-        "<button type=button>clear</button></fieldset></form>"
-    )
-
-
-def table_row(cells: Sequence[object]) -> str:
-    """Render a row of the table, numbers to the right."""
-    starts = ("<td class=number>" if isinstance(cell, int | float) else "<td>" for cell in cells)
-    pairs = zip(starts, cells, strict=True)
-    return f"<tr>{''.join(f'{start}{escape(printable(cell))}</td>' for start, cell in pairs)}</tr>"
-
-
-def thin(found: Assessment) -> str:
-    """Render a note on the labels with too few entries to judge."""
-    labels = [each for each in found.labels if each.thin]
-    if not labels:
-        return ""
-    names = ", ".join(f"{escape(each.label)} ({each.count})" for each in labels[:THIN_SHOWN])
-    more = f" and {len(labels) - THIN_SHOWN} more" if len(labels) > THIN_SHOWN else ""
-    return (
-        f"<p class=note>{plural(len(labels), 'label')} too thin to trust, so that none of their "
-        f"entries is suspect: {names}{more}.</p>"
-    )
+def is_line(id: str) -> bool:
+    """Return True if an id can be a line of a file of ids, by which it is pruned."""
+    return "\n" not in id and not id.endswith("\r")

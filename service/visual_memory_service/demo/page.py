@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import re
-from collections.abc import Iterator, Sequence
-from html import escape
 from io import BytesIO
 from itertools import zip_longest
 from pathlib import Path
@@ -15,19 +12,17 @@ from PIL import Image, ImageOps
 
 from visual_memory.terminal.output import percent, plural
 from visual_memory.terminal.refused import Refused
-from visual_memory.types import Decision, Neighbor
+from visual_memory.types import Decision
+from visual_memory_explorer.pages import render
 from visual_memory_service.console import files
 from visual_memory_service.demo.outcome import Answers, K, Log, Outcome
 from visual_memory_service.demo.pictures import Collection
 from visual_memory_service.pictures.pictures import Picture
 
-MARK = re.compile(r"<!--([A-Z]+)-->")
-TEMPLATE = Path(__file__).with_name("page.html")
 WRONG_SHOWN = 8
 SHOWN = 24
 NEW_SHOWN = 6
-QUERY_PIXELS = 240
-NEIGHBOR_PIXELS = 120
+STAGES = ("before", "learnt", "forgotten")
 Classified = tuple[Picture, Decision]
 
 
@@ -46,39 +41,38 @@ def page_path(folder: Path) -> Path:
 
 def write_page(page: Path, log: Log, collection: Collection, outcome: Outcome) -> None:
     """Write the page: the demo's printed lines, scores, and pictures with their neighbours."""
-    paths = {p.id: p.path for pictures in collection.seen.values() for p in pictures}
-    learnt = outcome.learnt.pictures[:NEW_SHOWN]
     known, new = len(collection.known(collection.seen)), len(collection.seen[collection.held_back])
+    decisions = [each.decisions for each in (outcome.before, outcome.learnt, outcome.forgotten)]
+    learnt = list(zip(outcome.learnt.pictures, zip(*decisions, strict=True), strict=True))
     voters = [min(K, count) for count in (known, known + new, known)]
-    stages = [each.decisions for each in (outcome.before, outcome.learnt, outcome.forgotten)]
-    shown = chosen(outcome.known)
-    parts = {
-        "TILES": "".join(tiles(outcome, escape(collection.held_back))),
-        "LOG": "".join(f"<dt>{escape(a)}</dt><dd>{escape(b)}</dd>" for a, b in log.lines),
-        "TITLE": escape(collection.title),
-        "CREDIT": escape(collection.credit),
-        "NEW": escape(collection.held_back),
-        "LEARNT": "".join(map(lambda p, *d: three_times(p, d, paths, voters), learnt, *stages)),
-        "KNOWN": "".join(card(*classified, paths, voters[0]) for classified in shown),
-        "COUNT": f"{len(shown)} of {len(outcome.known.pictures)}",
-    }
-    html = MARK.sub(lambda mark: parts[mark[1]], TEMPLATE.read_text(encoding="utf-8"))
+    html = render(
+        "demo.html",
+        title=collection.title,
+        credit=collection.credit,
+        new=collection.held_back,
+        tiles=tiles(outcome, collection.held_back),
+        log=log.lines,
+        learnt=learnt[:NEW_SHOWN],
+        stages=list(zip(STAGES, voters, strict=True)),
+        known=chosen(outcome.known),
+        count=len(outcome.known.pictures),
+        voters=voters[0],
+        paths={p.id: p.path for pictures in collection.seen.values() for p in pictures},
+        thumbnail=thumbnail,
+    )
     page.write_text(html, encoding="utf-8")
 
 
-def tiles(outcome: Outcome, new: str) -> Iterator[str]:
-    """Render the scores at the top of the page; ``new`` is the name of the new class."""
+def tiles(outcome: Outcome, new: str) -> list[tuple[str, str]]:
+    """Return the scores at the top of the page; ``new`` is the name of the new class."""
     count = len(outcome.known.pictures)
-    yield tile(outcome.known, f"right on {plural(count, 'picture')} it has never seen")
-    yield tile(outcome.before, f"of “{new}” before it was shown any")
-    yield tile(outcome.learnt, "after a few were added, without training")
-    yield tile(outcome.forgotten, "after they were deleted")
-
-
-def tile(answers: Answers, text: str) -> str:
-    """Render the score of ``answers`` above a text."""
-    number = percent(answers.right, len(answers.pictures))
-    return f"<div class=tile><b>{number}</b><span>{text}</span></div>"
+    scores = {
+        f"right on {plural(count, 'picture')} it has never seen": outcome.known,
+        f"of “{new}” before it was shown any": outcome.before,
+        "after a few were added, without training": outcome.learnt,
+        "after they were deleted": outcome.forgotten,
+    }
+    return [(percent(each.right, len(each.pictures)), says) for says, each in scores.items()]
 
 
 def chosen(answers: Answers) -> list[Classified]:
@@ -92,79 +86,6 @@ def chosen(answers: Answers) -> list[Classified]:
     turns = zip_longest(*by_label.values())
     right = [each for turn in turns for each in turn if each]
     return [*wrong, *right][:SHOWN]
-
-
-def three_times(
-    picture: Picture, decisions: Sequence[Decision], paths: dict[str, Path], voters: Sequence[int]
-) -> str:
-    """Render a picture of the new class with the decisions before, with and after its entries.
-
-    ``paths`` are the entries' pictures by id; ``voters`` counts the neighbours of each decision.
-    """
-    names = ("before", "learnt", "forgotten")
-    stages = "".join(
-        f"<div class=stage><h4>{name}</h4>{verdict(picture, decision)}"
-        f"{strip(decision.neighbors[:4], paths, count)}</div>"
-        for name, decision, count in zip(names, decisions, voters, strict=True)
-    )
-    return f"<article class=new>{query(picture)}<div class=stages>{stages}</div></article>"
-
-
-def card(picture: Picture, decision: Decision, paths: dict[str, Path], voters: int) -> str:
-    """Render a picture with its decision and the neighbours shown, of ``voters`` that voted."""
-    kind = "right" if picture.label == decision.label else "wrong"
-    return (
-        f"<article class='card {kind}'>{query(picture)}<div>{verdict(picture, decision)}"
-        f"{strip(list(decision.neighbors), paths, voters)}</div></article>"
-    )
-
-
-def query(picture: Picture) -> str:
-    """Render the query picture with its true label."""
-    image = f"<img src='{thumbnail(picture.path, QUERY_PIXELS)}' alt=''>"
-    caption = f"<figcaption>{escape(picture.label)}</figcaption>"
-    return f"<figure class=query>{image}{caption}</figure>"
-
-
-def verdict(picture: Picture, decision: Decision) -> str:
-    """Render the label decided, its share of the votes, and whether it is right."""
-    kind, mark = ("right", "✓") if picture.label == decision.label else ("wrong", "✗")
-    share = f"{100 * decision.confidence:.0f} %"
-    return (
-        f"<p class='verdict {kind}'><i>{mark}</i><b>{escape(decision.label)}</b>"
-        f"<span class=bar><span style='width:{share.replace(' ', '')}'></span></span>"
-        f"<small title='of the votes'>{share}</small></p>"
-    )
-
-
-def strip(neighbors: Sequence[Neighbor], paths: dict[str, Path], voters: int) -> str:
-    """Render neighbours with distance and weight as bars; ``voters`` is how many voted in all."""
-    heaviest = max(each.weight for each in neighbors)
-    shown = f"{len(neighbors)} of the {plural(voters, 'neighbour')} that vote"
-    return (
-        f"<ol>{''.join(near(each, paths, heaviest) for each in neighbors)}</ol>"
-        f"<small class=shown>{shown}</small>"
-    )
-
-
-def near(neighbor: Neighbor, paths: dict[str, Path], heaviest: float) -> str:
-    """Render one neighbour with its picture; ``heaviest`` is the weight of a full bar."""
-    image = thumbnail(paths[neighbor.id], NEIGHBOR_PIXELS)
-    return (
-        f"<li title='{escape(neighbor.id)}'><img src='{image}' alt=''>"
-        f"<em>{escape(neighbor.label)}</em>"
-        f"{measure('distance', neighbor.distance, 1.0)}"
-        f"{measure('weight', neighbor.weight, heaviest)}</li>"
-    )
-
-
-def measure(name: str, value: float, most: float) -> str:
-    """Render a number with a bar, which is full at ``most``."""
-    width = f"{100 * min(value / most, 1):.0f}%"
-    return (
-        f"<span class='measure {name}' title='{name} {value:.4f}'><small>{value:.2f}</small>"
-        f"<span><span style='width:{width}'></span></span></span>"
-    )
 
 
 def thumbnail(path: Path, pixels: int) -> str:

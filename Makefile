@@ -13,6 +13,7 @@ DEPLOY := .venv-deploy
 LIBRARIES := .venv-libraries
 STUDIO := .venv-studio
 FIFTYONE := .venv-fiftyone
+SITE := .venv-site
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SERVER := $(VENV)/.installed-server
@@ -35,7 +36,7 @@ SCREENSHOTS ?= $(WORK)/screenshots
 RELEASED ?= $(WORK)/released
 RESULTS := benchmarks/results
 
-.PHONY: install hooks demo test test-long check fix floors floors-client newest mutants bench scan many guarded test-gpu browser beside disk curation decisions peers compare distances report report-page durability damage pictures foreign libraries label-studio fiftyone fuzz wheel deploy-check reference stubs wire-lock clean
+.PHONY: install hooks demo test test-long check fix floors floors-client newest mutants bench scan many guarded test-gpu browser beside disk curation decisions peers compare distances report report-page durability damage pictures foreign libraries label-studio fiftyone fuzz wheel deploy-check site reference stubs wire-lock clean
 
 install: $(INSTALLED)
 
@@ -307,12 +308,22 @@ $(DEPLOY)/.installed: Makefile
 	touch $@
 
 # docs/api/configuration.md, from the code.
+# The documents as a site in build/site, which any HTTP server shows; search needs one.
+site: $(SITE)/.installed
+	$(SITE)/bin/zensical build --strict --clean
+
+$(SITE)/.installed: Makefile
+	test -x $(SITE)/bin/python || $(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet 'zensical==0.1.4'
+	touch $@
+
 reference: $(INSTALLED)
 	$(BIN)/python .ci/reference.py > docs/api/configuration.md
+	$(BIN)/python .ci/llms.py > docs/llms.txt
 
 # At a release: write protos/wire.lock, which tests/test_protos.py holds all later protos to.
 wire-lock: $(INSTALLED)
 	$(BIN)/python protos/wire_compat.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(BESIDE) $(GPU) $(DISTANCES) $(MUTANTS) $(STUBS) $(FOREIGN) $(FUZZ) $(DEPLOY) $(LIBRARIES) $(STUDIO) $(FIFTYONE) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(BESIDE) $(GPU) $(DISTANCES) $(MUTANTS) $(STUBS) $(FOREIGN) $(FUZZ) $(DEPLOY) $(LIBRARIES) $(STUDIO) $(FIFTYONE) $(SITE) .venv-floors .venv-floors-client .venv-newest build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

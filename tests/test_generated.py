@@ -206,3 +206,15 @@ def test_the_reference_of_the_configuration_is_that_of_the_code() -> None:
     written = subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     assert (PROTOS.parent / "docs/api/configuration.md").read_text(encoding="utf-8") == written
+
+
+def test_every_page_of_the_site_is_listed_for_programs() -> None:
+    """If it fails: make reference."""
+    root = PROTOS.parent
+    command: list[str | Path] = [sys.executable, root / ".ci" / "llms.py"]
+    printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+    assert (root / "docs/llms.txt").read_text(encoding="utf-8") == printed
+
+    pages = {path.relative_to(root / "docs").as_posix() for path in (root / "docs").rglob("*.md")}
+    of_the_site = {page for page in pages if f"]({page}): " in printed}
+    assert {page for page in pages - of_the_site if not page.startswith("decisions/0")} == set()

@@ -20,6 +20,7 @@ from visual_memory.aio import Client
 from visual_memory.types import Assessment
 
 ENTRIES_MAX = 200_000
+MAPS_MAX = 8  # the oldest goes
 FAR = 65_535  # the highest place on each axis, and the highest number of a label
 SUSPECT = 255
 VOTES, PRUNED, GONE = 0, 1, 2
@@ -66,10 +67,13 @@ class Map:
 
 @dataclass(slots=True)
 class Projection:
-    """A projection under way or done: entry ``keys[i]`` lies at ``places[i]`` (uint16 [N, 2])."""
+    """A projection under way or done: entry ``keys[i]`` lies at ``places[i]`` (uint16 [N, 2]).
+
+    Of an entry that was found to be gone, the key is None and the place 0.
+    """
 
     total: int
-    keys: list[Key] = field(default_factory=list)
+    keys: list[Key | None] = field(default_factory=list)
     places: NDArray[np.uint16] | None = None
     problem: str = ""
     begun: float = field(default_factory=time.monotonic)
@@ -107,6 +111,8 @@ class Maps:
             )
         if not 0 < info.count <= ENTRIES_MAX:
             raise NoMap(f"A map has 1 to {ENTRIES_MAX:,} entries, but there are {info.count:,}.")
+        while len(self._projections) >= MAPS_MAX:
+            del self._projections[next(iter(self._projections))]
         projection = Projection(info.count)
         self._projections[info.name] = projection
         projection.task = asyncio.create_task(project(client, info, projection))
@@ -190,8 +196,8 @@ async def show(client: Client, info: MemoryInfo, projection: Projection) -> Map:
     assert projection.places is not None
     suspects = assessment.suspects if assessment is not None else []
     scores = {(each.id, each.label): each.score for each in suspects}
-    numbers = {key: n for n, key in enumerate(projection.keys)}
-    points = np.zeros(len(numbers), POINT)
+    numbers = {key: n for n, key in enumerate(projection.keys) if key is not None}
+    points = np.zeros(len(projection.keys), POINT)
     points["state"] = GONE
     labels = dict[str, int]()
     newer = 0
@@ -204,6 +210,8 @@ async def show(client: Client, info: MemoryInfo, projection: Projection) -> Map:
         score = 0.0 if entry.pruned_by else scores.get((entry.id, entry.label), 0.0)
         place = projection.places[n]
         points[n] = (*place, label, round(SUSPECT * score), PRUNED if entry.pruned_by else VOTES)
+    for at in np.flatnonzero(points["state"] == GONE).tolist():
+        projection.keys[at], projection.places[at] = None, 0
     projection.shown = Map(info.digest, assessed, list(labels), points, newer)
     return projection.shown
 

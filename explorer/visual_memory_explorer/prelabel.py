@@ -7,10 +7,13 @@ annotated otherwise gets its new label, and one whose annotation is deleted goes
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -22,6 +25,7 @@ from visual_memory_explorer.studio import Labelling, Studio, StudioError
 ANNOTATION, TASK = "label_studio_annotation", "label_studio_task"
 CHANGED = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED")
 DELETED, ALL = "ANNOTATIONS_DELETED", "START_TRAINING"
+HOSTS = ("127.0.0.1", "localhost")
 log = logging.getLogger(__name__)
 
 
@@ -38,8 +42,10 @@ class Prelabel:
         self._running = set[asyncio.Task[None]]()
 
     def application(self) -> Starlette:
-        """Return the ASGI application."""
+        """Return the ASGI application, which answers by the names of this machine alone."""
         return Starlette(
+            middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)],
+            exception_handlers={json.JSONDecodeError: no_json},
             routes=[
                 Route("/", self._health),
                 Route("/health", self._health),
@@ -47,7 +53,7 @@ class Prelabel:
                 Route("/setup", self._setup, methods=["POST"]),
                 Route("/predict", self._predict, methods=["POST"]),
                 Route("/webhook", self._changed, methods=["POST"]),
-            ]
+            ],
         )
 
     async def close(self) -> None:
@@ -158,6 +164,11 @@ class Prelabel:
             return
         picture = await self._studio.picture(str(task["data"].get(labelling.field, "")))
         await self._memory.insert([picture], labels=[label], ids=[id], metadata=[metadata])
+
+
+async def no_json(_: Request, problem: Exception) -> Response:
+    """Refuse a body that is no JSON."""
+    return JSONResponse({"error": f"The body is no JSON: {problem}."}, 400)
 
 
 def id_of(task: dict[str, Any]) -> str:

@@ -80,10 +80,15 @@ class SameHost(urllib.request.HTTPRedirectHandler):
     """Follows no redirect to another host, which would be sent the token."""
 
     def redirect_request(self, req: Any, *how: Any) -> Any:
-        to = how[-1]
-        if urlsplit(to).netloc != urlsplit(req.full_url).netloc:
+        if origin(how[-1]) != origin(req.full_url):
             raise StudioError(f"{req.full_url} leads to another host.")
         return super().redirect_request(req, *how)
+
+
+def origin(url: str) -> tuple[str, str]:
+    """Return the scheme and the host of an address."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
 
 
 class Studio:
@@ -126,7 +131,7 @@ class Studio:
     async def picture(self, address: str) -> bytes:
         """Return the picture of a task. Raises StudioError."""
         url = urljoin(self.url, address)
-        if urlsplit(url).netloc != urlsplit(self.url).netloc:
+        if origin(url) != origin(self.url):
             raise StudioError(f"{url} is of another host than {self.url}.")
         data = await self._get(url)
         if data is None:

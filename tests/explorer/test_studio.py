@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from visual_memory_explorer.studio import Labelling, StudioError
+from visual_memory_explorer.studio import Labelling, Studio, StudioError
 
 CONFIG = """<View><!-- of pictures --><Header value="What?"/><Image name="img" value="$picture"/>
 <Choices name="note" toName="other"/><Choices name="kind" toName="img"/></View>"""
@@ -48,3 +49,17 @@ def test_the_newest_annotation_with_one_choice_counts() -> None:
     assert labelling.label(task) == ("dog", "2")
     assert labelling.label({"annotations": [several, empty]}) is None
     assert labelling.label({}) is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://other.example/a.jpg",
+        "//other.example/a.jpg",
+        "file:///etc/hosts",
+        "ftp://here:8080/a",
+    ],
+)
+def test_pictures_of_other_addresses_are_not_fetched(address: str) -> None:
+    with pytest.raises(StudioError, match="is of another host"):
+        asyncio.run(Studio("http://here:8080", "token").picture(address))

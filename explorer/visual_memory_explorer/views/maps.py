@@ -9,6 +9,8 @@ from visual_memory_explorer.maps import Key, Map, NoMap, Projection, show
 from visual_memory_explorer.pages import url
 from visual_memory_explorer.visit import BadInput, Visit, number
 
+GONE = "This entry is no longer stored."
+
 
 async def page(visit: Visit) -> Response:
     """Show the map, its progress, or how to begin."""
@@ -62,7 +64,9 @@ async def point(visit: Visit) -> Response:
         raise NotFound("There is no map of this memory.")
     n = number(visit.asked("n"), "n", 0, 0, len(projection.keys) - 1)
     key = projection.keys[n]
+    if key is None:
+        raise NotFound(GONE)
     entry = await visit.memory.get(key.id)
     if Key(entry.id, entry.create_time) != key:
-        raise NotFound("This entry is no longer stored.")
+        raise NotFound(GONE)
     return HTMLResponse(visit.text("point.html", info, entry=entry))

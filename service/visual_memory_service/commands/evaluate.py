@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from visual_memory import Client
+from visual_memory.evaluation import Evaluation
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import percent, plural, print_json, print_table, say
 from visual_memory.terminal.refused import Refused, listed
@@ -40,34 +41,17 @@ SAME_PICTURE = 1e-6  # a distance below which a neighbour is the picture itself
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Counts of pictures by (label, decided label), and in ``bad`` why pictures were left out.
+class FolderEvaluation(Evaluation):
+    """An evaluation of a folder: ``rule`` decided, ``sizes`` are the voting entries of each label.
 
-    ``rule`` decided; ``sizes`` are the voting entries of each label of the memory.
+    ``bad`` maps paths to reasons.
     """
 
-    answers: Counter[tuple[str, str]]
     rule: Rule
     sizes: Mapping[str, int]
     unknown_labels: Sequence[str]
     remembered_pictures: int
-    bad: dict[str, str]
     seconds: float
-
-    @property
-    def pictures(self) -> int:
-        """Count the classified pictures."""
-        return self.answers.total()
-
-    @property
-    def correct(self) -> int:
-        """Count the correctly classified pictures."""
-        return sum(count for (label, decided), count in self.answers.items() if label == decided)
-
-    @property
-    def macro_accuracy(self) -> float:
-        """Return the mean of the labels' accuracies."""
-        return fmean(hits / count for count, hits in self.by_label().values())
 
     def advice(self, memory: str) -> str | None:
         """Return a hint for an uneven ``memory``, from the pictures whose labels it knows."""
@@ -76,18 +60,6 @@ class Evaluation:
             return None
         accuracy = sum(hits for _, hits in known) / sum(count for count, _ in known)
         return hint(self.sizes, accuracy, fmean(hits / count for count, hits in known), memory)
-
-    def by_label(self) -> dict[str, tuple[int, int]]:
-        """Map each label to (number of pictures, number classified correctly)."""
-        totals = Counter[str]()
-        for (label, _), count in self.answers.items():
-            totals[label] += count
-        return {label: (totals[label], self.answers[label, label]) for label in sorted(totals)}
-
-    def confusions(self) -> list[tuple[str, str, int]]:
-        """Return (label, decided label, count) of wrong decisions, the most common first."""
-        wrong = [(*pair, count) for pair, count in self.answers.items() if pair[0] != pair[1]]
-        return sorted(wrong, key=lambda each: (-each[2], each))
 
 
 def add_to(commands: Commands) -> None:
@@ -126,8 +98,13 @@ def evaluate(client: Client, options: Namespace) -> int:
     answered = query_in_batches(client, options, files, decide)
     decisions = [decision for _, decision in answered.answers]
     report_problems(problems(decisions))
-    evaluation = Evaluation(
+    evaluation = FolderEvaluation(
         answers=Counter((labels[path], decision.label) for path, decision in answered.answers),
+        wrong={
+            str(path): (labels[path], decision.label, decision.confidence)
+            for path, decision in answered.answers
+            if decision.label != labels[path]
+        },
         rule=deciding_rule(info.default_rule, options),
         sizes={
             label: voting
@@ -151,7 +128,7 @@ def evaluate(client: Client, options: Namespace) -> int:
     return 1 if evaluation.bad else 0
 
 
-def print_report(evaluation: Evaluation, options: Namespace, advice: str | None) -> None:
+def print_report(evaluation: FolderEvaluation, options: Namespace, advice: str | None) -> None:
     """Print accuracy and speed as sentences, and accuracies by label and confusions as tables."""
     right = percent(evaluation.correct, evaluation.pictures)
     rate = evaluation.pictures / evaluation.seconds
@@ -182,7 +159,7 @@ def print_report(evaluation: Evaluation, options: Namespace, advice: str | None)
         say(f"… and {len(confusions) - CONFUSIONS_SHOWN:,} more confusions; --json shows all.")
 
 
-def as_json(evaluation: Evaluation, options: Namespace) -> dict[str, Any]:
+def as_json(evaluation: FolderEvaluation, options: Namespace) -> dict[str, Any]:
     """Return an evaluation as JSON values, with counts of pictures by label and decided label."""
     confusion: dict[str, dict[str, int]] = {}
     for (label, decided), count in sorted(evaluation.answers.items()):
@@ -193,7 +170,7 @@ def as_json(evaluation: Evaluation, options: Namespace) -> dict[str, Any]:
         "domain": None if options.domain is None else str(options.domain),
         "pictures": evaluation.pictures,
         "correct": evaluation.correct,
-        "accuracy": evaluation.correct / evaluation.pictures,
+        "accuracy": evaluation.accuracy,
         "macro_accuracy": evaluation.macro_accuracy,
         "labels": {
             label: {"pictures": n, "correct": hits, "accuracy": hits / n}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from visual_memory import Client, Memory
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json_array, print_table, say
+from visual_memory.terminal.pictures import show
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused, WrongUsage
 from visual_memory.types import Decision, Limits, Neighbor
@@ -174,6 +175,7 @@ def classify(client: Client, options: Namespace) -> int:
         added = [name for name, wanted in headers.items() if wanted]
         by_head = deciding_rule(memory.info().default_rule, options).head != "none"
         share, meaning = ("score", SCORE) if by_head else ("vote share", VOTE_SHARE)
+        show((path, f"{path}: {each.label}") for path, each in answered.answers)
         print_table(("picture", "label", share, *added, "nearest"), rows)
         if sys.stderr.isatty() and not options.calibrated:
             say(meaning.format(name=options.name), file=sys.stderr)

@@ -21,12 +21,14 @@ def shown(command: Sequence[str], stream: str, *, columns: int = 0, **options: A
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     try:
         where: Any = {stream: terminal}
-        subprocess.run(command, check=True, **where, **options)
-        os.close(terminal)
-        found = b""
-        with suppress(OSError):  # at the end
-            while part := os.read(reader, 65536):
-                found += part
+        with subprocess.Popen(command, **where, **options) as process:
+            os.close(terminal)
+            found = b""
+            with suppress(OSError):  # at the end
+                while part := os.read(reader, 65536):
+                    found += part
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command)
         return found.decode()
     finally:
         os.close(reader)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import visual_memory
-from visual_memory import InvalidArgument
-from visual_memory.tables import RECORDS, to_arrow
+from visual_memory import AlreadyExists, InvalidArgument
+from visual_memory.tables import RECORDS, export, to_arrow
 from visual_memory.types import Decision, LabelAssessment, Suspect
 
 pyarrow = pytest.importorskip("pyarrow")
@@ -41,6 +42,33 @@ def test_entries_and_decisions_of_a_server_are_in_the_table() -> None:
     assert to_arrow(decisions[0].neighbors)["distance"].to_pylist() == list(
         decisions[0].neighbors.distances
     )
+
+
+def test_a_memory_is_written_to_a_file_which_is_there_once_it_is_whole(tmp_path: Path) -> None:
+    file, reports = tmp_path / "points.parquet", list[tuple[int, int]]()
+
+    def fail(*_: int) -> None:
+        raise RuntimeError
+
+    with visual_memory.connect() as client:
+        memory = client.create_memory("points", dimension=8)
+        assert export(memory, tmp_path / "empty.parquet") == 0
+        memory.insert(vectors=np.eye(8), labels=["a", "b"] * 4)
+        with pytest.raises(RuntimeError):
+            export(memory, file, progress=fail)
+        left = list(tmp_path.iterdir())
+        count = export(memory, file, progress=lambda *done: reports.append(done))
+        with pytest.raises(AlreadyExists):
+            export(memory, file)
+        export(memory, file, overwrite=True)
+        entries = list(memory.entries(include_vectors=True))
+
+    assert left == [tmp_path / "empty.parquet"]
+    assert (count, reports) == (8, [(8, 8)])
+    rows = pyarrow.parquet.read_table(file).to_pylist()
+    assert [(row["id"], row["label"]) for row in rows] == [(e.id, e.label) for e in entries]
+    assert [row["vector"] for row in rows] == to_arrow(entries)["vector"].to_pylist()
+    assert pyarrow.parquet.read_table(tmp_path / "empty.parquet").num_rows == 0
 
 
 @pytest.mark.parametrize("kind", RECORDS, ids=lambda kind: kind.__name__)

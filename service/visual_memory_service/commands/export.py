@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
 
-from visual_memory import Client
-from visual_memory.files import whole_file
+from visual_memory import Client, tables
 from visual_memory.terminal.arguments import Commands
 from visual_memory.terminal.output import plural, print_json, say, size
 from visual_memory.terminal.progress import Progress
 from visual_memory.terminal.refused import Refused
-from visual_memory.types import Entry
 from visual_memory_service.console import files
 from visual_memory_service.console.arguments import add_asking, add_path
 from visual_memory_service.pictures import parquet
@@ -33,20 +30,10 @@ def export(client: Client, options: Namespace) -> None:
     files.refuse(path, force=options.force)
     parquet.pyarrow()
     memory = client.memory(options.name)
-    info = memory.info()
-    with Progress("entries", info.count) as progress:
-        entries = memory.entries(include_vectors=True, include_images=info.store_images)
-        with whole_file(path, overwrite=options.force) as file:
-            count = parquet.write(file, info, counted(entries, progress))
+    with Progress("entries") as progress:
+        count = tables.export(memory, path, overwrite=options.force, progress=progress.reach)
     if options.json:
         print_json({"memory": options.name, "file": str(path), "entries": count})
     else:
         entries_written = plural(count, "entry")
         say(f"{entries_written} of {options.name} in {path}, {size(path.stat().st_size)}.")
-
-
-def counted(entries: Iterable[Entry], progress: Progress) -> Iterator[Entry]:
-    """Yield the entries and show progress."""
-    for entry in entries:
-        yield entry
-        progress.add(1)

@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visual_memory.tables import EMBEDDER, SHA256
 from visual_memory.terminal.refused import MissingExtra, Refused, listed
-from visual_memory.types import EmbedderSpec, Entry, MemoryInfo
 from visual_memory_service.pictures.item import Content, Item
 
 ROWS = {"vector": 4096, "image": 64}  # about 20 MiB at a time
-EMBEDDER = b"visual_memory.embedder"
-SHA256 = "content_sha256"
 OPTIONAL = ("metadata", "image", SHA256, "pruned")
 WANTED = "id and label (text), and vector (list of float) or image (binary); metadata is optional"
 
@@ -155,53 +151,6 @@ class File:
                 "a JSON object; null or an empty text mean none."
             )
         return {str(key): str(each) for key, each in (value or {}).items() if each is not None}
-
-
-def write(file: BinaryIO, info: MemoryInfo, entries: Iterable[Entry]) -> int:
-    """Write entries with vectors and images, and return their number."""
-    arrow = pyarrow()
-    schema = arrow.schema(
-        [
-            ("id", arrow.string()),
-            ("label", arrow.string()),
-            ("vector", arrow.list_(arrow.float32(), info.dimension)),
-            ("metadata", arrow.map_(arrow.string(), arrow.string())),
-            ("create_time", arrow.timestamp("us", tz="UTC")),
-            (SHA256, arrow.string()),
-            ("pruned", arrow.bool_()),
-            *([("image", arrow.binary())] if info.store_images else []),
-        ],
-        metadata={EMBEDDER: spec(info.embedder)} if info.embedder else None,
-    )
-    count, entries = 0, iter(entries)
-    with arrow.parquet.ParquetWriter(file, schema) as writer:
-        at_once = ROWS["image" if info.store_images else "vector"]
-        while rows := list(islice(entries, at_once)):
-            writer.write_table(table(rows, schema))
-            count += len(rows)
-    return count
-
-
-def table(entries: list[Entry], schema: Any) -> Any:
-    """Convert entries to an Arrow table."""
-    arrow = pyarrow()
-    vectors = np.concatenate([entry.vector for entry in entries if entry.vector is not None])
-    columns = {
-        "id": [entry.id for entry in entries],
-        "label": [entry.label for entry in entries],
-        "vector": arrow.FixedSizeListArray.from_arrays(vectors, type=schema.field("vector").type),
-        "metadata": [list(entry.metadata.items()) for entry in entries],
-        "create_time": [entry.create_time for entry in entries],
-        SHA256: [entry.content_sha256 for entry in entries],
-        "pruned": [bool(entry.pruned_by) for entry in entries],
-        "image": [entry.image for entry in entries],  # left out where the schema has none
-    }
-    return arrow.Table.from_pydict(columns, schema=schema)
-
-
-def spec(embedder: EmbedderSpec) -> str:
-    """Return an embedder's spec as canonical JSON."""
-    return json.dumps(asdict(embedder), sort_keys=True)
 
 
 def pyarrow() -> Any:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from visual_memory.tables import embedder_json
 from visual_memory.terminal.refused import Refused, listed
 from visual_memory.types import MemoryInfo
 from visual_memory_service.pictures import parquet, picture_table, pictures
@@ -63,7 +64,7 @@ def of_rows(path: Path, memory: MemoryInfo) -> Source:
             f"{path} holds images, but {memory.name} was made with a dimension, without an "
             "embedder; insert vectors, or create a memory with an embedder."
         )
-    if embedder and file.embedder and file.embedder != parquet.spec(embedder):
+    if embedder and file.embedder and file.embedder != embedder_json(embedder):
         raise Refused(
             f"The vectors in {path} were made by another embedder than that of this memory, "
             f"{embedder.name}; insert them into a memory made with --dimension."

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from visual_memory.tables import EMBEDDER
 from visual_memory.terminal.refused import Refused
-from visual_memory_service.pictures.parquet import EMBEDDER, File
+from visual_memory_service.pictures.parquet import File
 
 
 def write(path: Path, **columns: Any) -> Path:
